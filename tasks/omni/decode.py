@@ -1,0 +1,72 @@
+"""A segment's picture and sound as arrays, decoded the same way for training and inference."""
+
+from collections.abc import Iterable
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from storage.errors import ItemFault
+
+SAMPLE_RATE = 16_000
+
+Frames = npt.NDArray[np.uint8]  # [T, H, W, 3], RGB
+Sound = npt.NDArray[np.float32]  # [samples], 16 kHz mono in [-1, 1]
+
+
+def decode_frames(picture: BinaryIO, fps: float) -> Frames:
+    """The frames on show at the middle of each 1/fps of the picture, at least one.
+
+    Raises ItemFault where the file holds no picture that can be decoded.
+    """
+    import av
+
+    try:
+        with av.open(picture, mode="r") as container:
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"
+            default_s = 1.0 / float(stream.average_rate or 25)
+            timed = ((frame.time, frame) for frame in container.decode(stream))
+            chosen = [frame.to_ndarray(format="rgb24") for frame in _sample(timed, fps, default_s)]
+    except (av.FFmpegError, IndexError) as error:
+        raise ItemFault(f"The segment's picture cannot be decoded: {error}.") from error
+    if not chosen:
+        raise ItemFault("The segment's picture holds no frame.")
+    return np.stack(chosen)
+
+
+def _sample(timed: Iterable[tuple[float | None, Any]], fps: float, default_s: float) -> list[Any]:
+    """From (seconds, frame) in order of time, the frame on show at each of (i + 1/2) / fps."""
+    chosen: list[Any] = []
+    first_s: float | None = None
+    previous, now_s, step_s = None, 0.0, default_s
+    for stamp, frame in timed:
+        if first_s is None:
+            first_s = stamp or 0.0
+        frame_s = now_s + default_s if stamp is None else stamp - first_s
+        if previous is not None:
+            step_s = max(frame_s - now_s, 0.0) or default_s
+            while (len(chosen) + 0.5) / fps < frame_s:
+                chosen.append(previous)
+        previous, now_s = frame, frame_s
+    if previous is not None:
+        while not chosen or (len(chosen) + 0.5) / fps < now_s + step_s:
+            chosen.append(previous)
+    return chosen
+
+
+def decode_sound(sound: BinaryIO) -> Sound:
+    """The whole sound, resampled and mixed down; raises ItemFault where none can be decoded."""
+    import av
+
+    try:
+        with av.open(sound, mode="r") as container:
+            resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+            parts = [
+                part.to_ndarray().reshape(-1)
+                for frame in [*container.decode(audio=0), None]
+                for part in resampler.resample(frame)
+            ]
+    except (av.FFmpegError, IndexError) as error:
+        raise ItemFault(f"The segment's sound cannot be decoded: {error}.") from error
+    return np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32)

@@ -1,0 +1,109 @@
+"""The question put to the model about one segment, and the one token that answers it.
+
+A prompt is a text file under ``prompts/``: the instruction, then ``{media}`` where picture and
+sound go in, then at most one line with ``{words}``. The instruction comes first, so that every
+request of a run shares one prefix. The chat format is ChatML with the Qwen3-Omni markers
+(https://huggingface.co/Qwen/Qwen3-Omni-30B-A3B-Instruct, ``chat_template.json``), without a system
+turn. A prompt's text is part of a result's identity: see ``prompt_digest``.
+"""
+
+import hashlib
+import math
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from storage.errors import ConfigError, ModelError
+
+ANSWER_YES = "Yes"
+ANSWER_NO = "No"
+
+PICTURE_MARK = "<|vision_start|><|video_pad|><|vision_end|>"
+SOUND_MARK = "<|audio_start|><|audio_pad|><|audio_end|>"
+NO_WORDS = "(no words)"
+
+_PROMPTS_PATH = Path(__file__).parent / "prompts"
+
+
+def prompt_names() -> list[str]:
+    """The prompts that a setting may name."""
+    return sorted(path.stem for path in _PROMPTS_PATH.glob("*.txt"))
+
+
+@cache
+def prompt_text(name: str) -> str:
+    """The prompt file's text, its placeholders checked; raises ConfigError for an unknown name."""
+    if name not in prompt_names():
+        raise ConfigError(
+            f"Unknown prompt {name!r}: expected one of {', '.join(prompt_names())}, "
+            "or a further text file in tasks/omni/prompts."
+        )
+    text = (_PROMPTS_PATH / f"{name}.txt").read_text(encoding="utf-8").strip()
+    check_placeholders(name, text)
+    return text
+
+
+def check_placeholders(name: str, text: str) -> None:
+    """Refuse a prompt with its words before the media, where they break the shared prefix."""
+    before, mark, after = text.partition("{media}")
+    if not mark or "{media}" in after:
+        raise ConfigError(f"Prompt {name!r} must hold {{media}} exactly once.")
+    if "{words}" in before or after.count("{words}") > 1:
+        raise ConfigError(f"Prompt {name!r} may hold {{words}} once, and only after {{media}}.")
+
+
+def prompt_digest(name: str) -> str:
+    """A short digest of the prompt's text, so that an edited prompt makes a new variant."""
+    return hashlib.sha256(prompt_text(name).encode()).hexdigest()[:16]
+
+
+def uses_words(name: str) -> bool:
+    """Whether the prompt quotes the segment's words."""
+    return "{words}" in prompt_text(name)
+
+
+def render_chat(name: str, *, picture: bool, sound: bool, words: str | None) -> str:
+    """The whole chat up to the position of the answer.
+
+    ``words=None`` leaves out the line that quotes them; an empty string says that nothing was said.
+    """
+    media = PICTURE_MARK * picture + SOUND_MARK * sound
+    lines = [
+        line
+        for line in prompt_text(name).splitlines()
+        if not (words is None and "{words}" in line) and not (line == "{media}" and not media)
+    ]
+    body = "\n".join(lines).replace("{media}", media)
+    if words is not None:
+        body = body.replace("{words}", _quoted(words))
+    return f"<|im_start|>user\n{body}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def _quoted(words: str) -> str:
+    """Words on one line, in which nothing can be mistaken for a marker of the chat format."""
+    line = " ".join(words.split())
+    while "<|" in line or "|>" in line:
+        line = line.replace("<|", "<").replace("|>", ">")
+    return line or NO_WORDS
+
+
+def answer_token_ids(tokenizer: Any) -> tuple[int, int]:
+    """The ids of Yes and No; raises ModelError where an answer is not exactly one token."""
+    ids = []
+    for word in (ANSWER_YES, ANSWER_NO):
+        encoded = tokenizer.encode(word, add_special_tokens=False)
+        if len(encoded) != 1:
+            raise ModelError(
+                f"The model's tokenizer splits the answer {word!r} into {len(encoded)} tokens: "
+                "expected one. Use a model of the Qwen3-Omni family."
+            )
+        ids.append(int(encoded[0]))
+    return ids[0], ids[1]
+
+
+def p_ah(logp_yes: float, logp_no: float) -> float:
+    """The probability of A/H: Yes and No's log-probabilities renormalised over the two of them."""
+    margin = logp_yes - logp_no
+    if margin >= 0:
+        return 1.0 / (1.0 + math.exp(-margin))
+    return math.exp(margin) / (1.0 + math.exp(margin))
