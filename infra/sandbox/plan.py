@@ -1,0 +1,273 @@
+"""Plan a sandbox world: who speaks, which stances they take and when, before anything is drawn.
+
+A/H is present where the face stance and the voice stance of a statement disagree. Videos are planned
+in mirrored groups of four (two labels times two signs of the stances) that share their lengths, the
+places of their disagreements and, crosswise, their questions. So each stance alone, the length, the
+question and the order of recording say nothing about the label: within complete groups the balance
+of stances and questions is exact, whatever the seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import cycle, pairwise
+
+import numpy as np
+
+from storage.errors import ConfigError
+from storage.records import Interval, ParticipantId, Split, VideoId
+
+FRAME_MS = 40
+NUM_QUESTIONS = 7
+_FIRST_PARTICIPANT = 90001
+_STATEMENT_COUNTS = (1, 2, 2, 3)
+_SINGLE_STATEMENT_MS = (8400, 9600)
+_STATEMENT_MS = (6000, 9400)
+_JITTER = 0.04
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldSettings:
+    """What decides a world's content; raises ConfigError for a value out of range."""
+
+    num_participants: int = 30
+    """At least 3: one for each split."""
+    videos_per_participant: int = 2
+    """1 to 7: each answers another question."""
+    seed: int = 7
+    """Worlds of the same settings and seed are the same."""
+    cue_strength: float = 1.0
+    """In (0, 1]; below 1 faces and voices show their stance more weakly."""
+
+    def __post_init__(self) -> None:
+        if self.num_participants < 3:
+            raise ConfigError(
+                f"A world needs at least 3 participants, one for each split; got "
+                f"{self.num_participants!r}."
+            )
+        if not 1 <= self.videos_per_participant <= NUM_QUESTIONS:
+            raise ConfigError(
+                f"A participant answers 1 to {NUM_QUESTIONS} questions, one a video; got "
+                f"{self.videos_per_participant!r} videos for each."
+            )
+        if self.seed < 0:
+            raise ConfigError(f"The seed must not be negative; got {self.seed!r}.")
+        if not 0 < self.cue_strength <= 1:
+            raise ConfigError(
+                f"The cue strength lies above 0 and is at most 1; got {self.cue_strength!r}."
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """A stretch of a video with one face stance, voice stance and sentiment of words, each +1 or -1."""
+
+    start_ms: int
+    end_ms: int
+    face_stance: int
+    voice_stance: int
+    words_stance: int
+
+    @property
+    def is_ah(self) -> bool:
+        """Whether face and voice disagree."""
+        return self.face_stance != self.voice_stance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedVideo:
+    """One video to be made; `path` is relative to the data root, `seed` fixes all that is left open."""
+
+    path: str
+    participant: PlannedParticipant
+    question: int
+    seed: int
+    statements: tuple[Statement, ...]
+
+    @property
+    def video_id(self) -> VideoId:
+        """The path, by which the BAH layout names a video."""
+        return VideoId(self.path)
+
+    @property
+    def duration_ms(self) -> int:
+        """A whole number of frames."""
+        return self.statements[-1].end_ms
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of 40 ms."""
+        return self.duration_ms // FRAME_MS
+
+    @property
+    def label(self) -> int:
+        """1 where any statement's face and voice disagree."""
+        return int(any(s.is_ah for s in self.statements))
+
+    @property
+    def intervals(self) -> tuple[Interval, ...]:
+        """The A/H intervals; neighbouring statements of disagreement are one interval."""
+        merged: list[Interval] = []
+        for statement in self.statements:
+            if not statement.is_ah:
+                continue
+            start_ms = statement.start_ms
+            if merged and merged[-1].end_ms == start_ms:
+                start_ms = merged.pop().start_ms
+            merged.append(Interval(start_ms=start_ms, end_ms=statement.end_ms))
+        return tuple(merged)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedParticipant:
+    """One person; `seed` fixes face and details, `voice_index` counts within the split's voices."""
+
+    participant_id: ParticipantId
+    split: Split
+    seed: int
+    voice_index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorldPlan:
+    """Everything about a world that is known before it is made."""
+
+    settings: WorldSettings
+    participants: tuple[PlannedParticipant, ...]
+    videos: tuple[PlannedVideo, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """What four mirrored videos share; one entry a statement."""
+
+    durations_ms: tuple[float, ...]
+    face: tuple[int, ...]
+    disagrees: tuple[bool, ...]
+    words: dict[int, tuple[int, ...]]  # by label
+
+
+def plan_world(settings: WorldSettings) -> WorldPlan:
+    """Plan the world of these settings; the same settings give the same plan."""
+    rng = np.random.default_rng(settings.seed)
+    participants = _plan_participants(settings, rng)
+    videos: list[PlannedVideo] = []
+    for split in ("train", "val", "test"):
+        members = [p for p in participants if p.split == split]
+        videos += _plan_split(members, settings.videos_per_participant, rng)
+    videos.sort(key=lambda video: video.path)
+    return WorldPlan(settings=settings, participants=participants, videos=tuple(videos))
+
+
+def count_split(num_participants: int) -> dict[Split, int]:
+    """Share participants out, in even numbers where there are enough, so that groups are complete."""
+    if num_participants < 6:
+        return {"train": num_participants - 2, "val": 1, "test": 1}
+    val = 2 * max(1, round(num_participants / 10))
+    test = 2 * max(1, round(num_participants / 6))
+    return {"train": num_participants - val - test, "val": val, "test": test}
+
+
+def _plan_participants(
+    settings: WorldSettings, rng: np.random.Generator
+) -> tuple[PlannedParticipant, ...]:
+    ids = _FIRST_PARTICIPANT + rng.permutation(settings.num_participants)
+    places = iter(ids)
+    return tuple(
+        PlannedParticipant(
+            participant_id=ParticipantId(str(next(places))),
+            split=split,
+            seed=_draw_seed(rng),
+            voice_index=index,
+        )
+        for split, size in count_split(settings.num_participants).items()
+        for index in range(size)
+    )
+
+
+def _draw_seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**32))
+
+
+def _plan_split(
+    members: list[PlannedParticipant], num_videos: int, rng: np.random.Generator
+) -> Iterator[PlannedVideo]:
+    counts = cycle(rng.permutation(_STATEMENT_COUNTS))
+    for pair_start in range(0, len(members), 2):
+        questions = 1 + rng.permutation(NUM_QUESTIONS)
+        recorded_at = [_draw_time(rng) for _ in members[pair_start : pair_start + 2]]
+        for slot_start in range(0, num_videos, 2):
+            group = _draw_group(int(next(counts)), rng)
+            first_label, first_sign = (int(x) for x in rng.integers(2, size=2))
+            for row, participant in enumerate(members[pair_start : pair_start + 2]):
+                for column in range(min(2, num_videos - slot_start)):
+                    slot = slot_start + column
+                    label = first_label ^ row ^ column
+                    sign = 1 if first_sign ^ column else -1
+                    minutes = timedelta(minutes=9 * slot + float(rng.uniform(0, 6)))
+                    question = int(questions[slot])
+                    yield PlannedVideo(
+                        path=_draw_path(participant, question, recorded_at[row] + minutes, rng),
+                        participant=participant,
+                        question=question,
+                        seed=_draw_seed(rng),
+                        statements=_lay_out(group, label, sign, rng),
+                    )
+
+
+def _draw_group(num_statements: int, rng: np.random.Generator) -> _Group:
+    low, high = _SINGLE_STATEMENT_MS if num_statements == 1 else _STATEMENT_MS
+    num_disagreeing = 1 if num_statements < 3 else int(rng.integers(1, 3))
+    disagreeing = set(rng.permutation(num_statements)[:num_disagreeing].tolist())
+    return _Group(
+        durations_ms=tuple(float(d) for d in rng.uniform(low, high, num_statements)),
+        face=_draw_signs(num_statements, rng),
+        disagrees=tuple(i in disagreeing for i in range(num_statements)),
+        words={label: _draw_signs(num_statements, rng) for label in (0, 1)},
+    )
+
+
+def _draw_signs(count: int, rng: np.random.Generator) -> tuple[int, ...]:
+    return tuple(int(x) for x in rng.choice((-1, 1), count))
+
+
+def _lay_out(
+    group: _Group, label: int, sign: int, rng: np.random.Generator
+) -> tuple[Statement, ...]:
+    jitter = rng.uniform(1 - _JITTER, 1 + _JITTER, len(group.durations_ms))
+    edges = [0, *(int(e) for e in np.cumsum(np.array(group.durations_ms) * jitter))]
+    edges[-1] = math.ceil(edges[-1] / FRAME_MS) * FRAME_MS
+    return tuple(
+        Statement(
+            start_ms=start_ms,
+            end_ms=end_ms,
+            face_stance=sign * face,
+            voice_stance=sign * face * (-1 if label and disagrees else 1),
+            words_stance=sign * words,
+        )
+        for (start_ms, end_ms), face, disagrees, words in zip(
+            pairwise(edges), group.face, group.disagrees, group.words[label], strict=True
+        )
+    )
+
+
+def _draw_time(rng: np.random.Generator) -> datetime:
+    day = datetime(2024, 1, 8) + timedelta(days=int(rng.integers(300)))
+    return day + timedelta(hours=int(rng.integers(9, 17)), seconds=int(rng.integers(3600)))
+
+
+def _draw_path(
+    participant: PlannedParticipant, question: int, at: datetime, rng: np.random.Generator
+) -> str:
+    """Name a video as the releases do: some with a space before the time, some with a machine."""
+    separator = " " if rng.random() < 0.2 else "_"
+    machine = ""
+    if rng.random() < 0.15:
+        letters = rng.choice(list("ABCDEFGHJKLMNPQRSTUVWXYZ23456789"), 7)
+        machine = f"-DESKTOP-{''.join(letters)}"
+    person = participant.participant_id
+    stamp = f"{at:%Y-%m-%d}{separator}{at:%H-%M-%S}"
+    return f"Videos/{person}/Visite_1/{person}_Question_{question}_{stamp}_Video{machine}.mp4"

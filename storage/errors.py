@@ -1,0 +1,48 @@
+"""Every error Waver raises on purpose, in one tree.
+
+WaverError                what is wrong, the value, what was expected, the way out
+├── ConfigError           a setting, profile or command-line value that cannot be used
+├── DataError             a data set that is missing or cannot be read
+├── StoreError            the store cannot be written or read (permission, full disk)
+├── ToolError             a program or library that has to be installed
+├── ModelError            a model folder or hub name that cannot be opened
+├── LeakageError          a participant, video or duplicate on two sides of a split
+├── StageError            a stage that cannot start, or did not finish
+└── ItemFault             one video or segment is at fault: it becomes a rejected row
+"""
+
+
+class WaverError(Exception):
+    """An error whose message is one clear sentence for the person who runs Waver."""
+
+
+class ConfigError(WaverError):
+    """A setting, profile or command-line value cannot be used."""
+
+
+class DataError(WaverError):
+    """A data set is missing or cannot be read."""
+
+
+class StoreError(WaverError):
+    """The store cannot be written or read."""
+
+
+class ToolError(WaverError):
+    """A program or library has to be installed first."""
+
+
+class ModelError(WaverError):
+    """A model folder or hub name cannot be opened."""
+
+
+class LeakageError(WaverError):
+    """A participant, a video or a duplicate stands on two sides of a split."""
+
+
+class StageError(WaverError):
+    """A stage cannot start, or did not finish."""
+
+
+class ItemFault(WaverError):
+    """One video or segment is at fault: the row is rejected with this reason, the run goes on."""

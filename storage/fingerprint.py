@@ -1,0 +1,31 @@
+"""Fingerprints: the digests by which a row, a file or a variant is known to be the same."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, BinaryIO
+
+_BLOCK_BYTES = 1 << 20
+
+
+def digest_of(*parts: Any) -> str:
+    """Digest JSON-like values; equal values give equal digests whatever the order of mappings.
+
+    Returns 32 hexadecimal digits (BLAKE2b, 16 bytes).
+    """
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def digest_stream(stream: BinaryIO) -> str:
+    """Digest what is left of a binary stream, a block at a time."""
+    state = hashlib.blake2b(digest_size=16)
+    while block := stream.read(_BLOCK_BYTES):
+        state.update(block)
+    return state.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Digest a local file's content."""
+    with path.open("rb") as stream:
+        return digest_stream(stream)

@@ -1,0 +1,195 @@
+"""The rows that pass between stages: one frozen class for each table.
+
+Times are integer milliseconds on the video's clock, half-open ``[start_ms, end_ms)``. A row points
+to its parent by id. ``label`` is 1 where ambivalence or hesitancy (A/H) is present, 0 where it is
+not, ``None`` where nobody said.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, NewType
+
+VideoId = NewType("VideoId", str)
+ParticipantId = NewType("ParticipantId", str)
+SegmentId = NewType("SegmentId", str)
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A stretch of a video in which A/H was annotated."""
+
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoRecord:
+    """A source video and what its data set says about it, before anything is opened.
+
+    ``path`` is relative to the data root. ``issues`` lists what the reader mended or could not
+    reconcile in this video's annotation.
+    """
+
+    video_id: VideoId
+    path: str
+    participant_id: ParticipantId | None = None
+    split: str | None = None
+    question: int | None = None
+    label: int | None = None
+    intervals: tuple[Interval, ...] = ()
+    consent_publications: bool | None = None
+    consent_challenges: bool | None = None
+    issues: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaFacts:
+    """What decoding a source video showed."""
+
+    video_id: VideoId
+    source_digest: str
+    duration_ms: int
+    num_frames: int
+    width: int
+    height: int
+    has_sound: bool
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentRecord:
+    """One segment's picture and sound as files in the store.
+
+    Paths are relative to the store's root. ``sound_path`` is ``None`` for a video without sound;
+    otherwise the file holds ``num_samples`` samples of 16 kHz mono 16-bit PCM.
+    """
+
+    segment_id: SegmentId
+    video_id: VideoId
+    index: int
+    start_ms: int
+    end_ms: int
+    num_frames: int
+    num_samples: int
+    picture_path: str
+    sound_path: str | None
+    picture_digest: str
+    sound_digest: str | None
+
+    @property
+    def duration_ms(self) -> int:
+        """The segment's length."""
+        return self.end_ms - self.start_ms
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """One transcribed word; ``probability`` lies in [0, 1]."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscriptRecord:
+    """A whole video's words in order of time, and the pauses between them.
+
+    ``language`` is ``None`` when the video holds no speech.
+    """
+
+    video_id: VideoId
+    language: str | None
+    words: tuple[Word, ...]
+    pauses: tuple[Interval, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRecord:
+    """A segment, ready to train or infer on: media, words, label and where it may be used.
+
+    ``content_digest`` covers what a model sees (picture, sound, words) and nothing of the label.
+    ``overlap_share`` is the part of the segment, in [0, 1], that annotated intervals cover.
+    ``num_segments`` is the number of segments of the whole video.
+    """
+
+    segment_id: SegmentId
+    video_id: VideoId
+    participant_id: ParticipantId | None
+    split: str | None
+    question: int | None
+    index: int
+    num_segments: int
+    start_ms: int
+    end_ms: int
+    picture_path: str
+    sound_path: str | None
+    words: str
+    num_words: int
+    pause_ms: int
+    label: int | None
+    video_label: int | None
+    overlap_ms: int
+    overlap_share: float
+    consent_publications: bool | None
+    consent_challenges: bool | None
+    source_digest: str
+    content_digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionRecord:
+    """The model's answer about one segment.
+
+    ``p_ah = softmax(logp_yes, logp_no)[yes]`` at the first generated position. ``answer_mass`` is
+    the probability that Yes and No hold together, in [0, 1]. Token counts are of the whole request.
+    """
+
+    segment_id: SegmentId
+    video_id: VideoId
+    p_ah: float
+    logp_yes: float
+    logp_no: float
+    answer_mass: float
+    num_text_tokens: int
+    num_picture_tokens: int
+    num_sound_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictRecord:
+    """A whole video's pooled probability under one pooling rule, and the verdict at its threshold."""
+
+    video_id: VideoId
+    split: str | None
+    pooling_rule: str
+    num_segments: int
+    p_ah: float
+    threshold: float
+    verdict: int
+    label: int | None
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricRecord:
+    """One figure of one pooling rule or baseline on one split, with its 95% interval."""
+
+    name: str
+    method: str
+    split: str
+    level: str
+    value: float
+    low: float
+    high: float
+    num_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectedRecord:
+    """A video or segment that a stage could not use, and why."""
+
+    item_id: str
+    stage: str
+    reason: str

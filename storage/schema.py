@@ -1,0 +1,117 @@
+"""Records to Parquet and back: the schema comes from the record class and is checked on read."""
+
+import types
+import typing
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.errors import StoreError
+
+Record = TypeVar("Record")
+
+_SCALARS: dict[type, pa.DataType] = {
+    int: pa.int64(),
+    float: pa.float64(),
+    str: pa.string(),
+    bool: pa.bool_(),
+}
+
+
+def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:
+    """Give the Arrow type of one annotation, and whether it may be null."""
+    while hasattr(annotation, "__supertype__"):  # NewType
+        annotation = annotation.__supertype__
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        (inner,) = [a for a in arguments if a is not type(None)]
+        return _arrow_type(inner)[0], True
+    if origin is tuple:
+        return pa.list_(pa.field("element", _arrow_type(arguments[0])[0], nullable=False)), False
+    if is_dataclass(annotation):
+        return pa.struct(list(schema_of(typing.cast(type, annotation)))), False
+    if annotation not in _SCALARS:
+        raise TypeError(f"A record field cannot be of type {annotation!r}: use int, float, str, "
+                        "bool, an optional of these, or a tuple of these or of records.")
+    return _SCALARS[annotation], False
+
+
+@cache
+def schema_of(record_type: type) -> pa.Schema:
+    """Derive the Parquet schema of a record class; optional fields are the nullable columns."""
+    hints = typing.get_type_hints(record_type)
+    columns = []
+    for field in fields(record_type):
+        arrow_type, nullable = _arrow_type(hints[field.name])
+        columns.append(pa.field(field.name, arrow_type, nullable=nullable))
+    return pa.schema(columns)
+
+
+def _to_plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {field.name: _to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple):
+        return [_to_plain(element) for element in value]
+    return value
+
+
+def to_table(record_type: type[Record], records: Iterable[Record]) -> pa.Table:
+    """Lay records out as a table of exactly their class's schema."""
+    rows = [_to_plain(record) for record in records]
+    return pa.Table.from_pylist(rows, schema=schema_of(record_type))
+
+
+def _from_plain(annotation: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        (inner,) = [a for a in arguments if a is not type(None)]
+        return _from_plain(inner, value)
+    if origin is tuple:
+        return tuple(_from_plain(arguments[0], element) for element in value)
+    if is_dataclass(annotation):
+        return _record_from(typing.cast(type, annotation), value)
+    return value
+
+
+@cache
+def _hints(record_type: type) -> dict[str, Any]:
+    return typing.get_type_hints(record_type)
+
+
+def _record_from(record_type: type[Record], row: dict[str, Any]) -> Record:
+    hints = _hints(record_type)
+    return record_type(**{name: _from_plain(hint, row[name]) for name, hint in hints.items()})
+
+
+def from_table(record_type: type[Record], table: pa.Table) -> Iterator[Record]:
+    """Read records back; columns that the class does not name are left aside.
+
+    Raises:
+        StoreError: a column is missing or holds another type than the class says.
+    """
+    schema = schema_of(record_type)
+    for column in schema:
+        if column.name not in table.schema.names or table.schema.field(column.name).type != column.type:
+            raise StoreError(
+                f"A table of {record_type.__name__} has no column {column.name!r} of type "
+                f"{column.type}: it was written by another version; run the stage again with "
+                "--force STAGE."
+            )
+    for row in table.select(schema.names).to_pylist():
+        yield _record_from(record_type, row)
+
+
+def write_parquet(table: pa.Table, sink: Any) -> None:
+    """Write one table to a path or binary file, zstd-compressed."""
+    pq.write_table(table, sink, compression="zstd")
+
+
+def read_parquet(source: Any, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read one whole Parquet file."""
+    return pq.read_table(source, columns=list(columns) if columns else None)

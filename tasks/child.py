@@ -1,0 +1,139 @@
+"""Child processes: an argument list, no shell, closed stdin, a time limit, and the end of stderr."""
+
+import collections
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import StageError, ToolError
+
+_STDERR_LINES = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildResult:
+    """How a child process ended: its status, its output and the last lines of its stderr."""
+
+    status: int
+    output: bytes
+    stderr_tail: tuple[str, ...]
+    num_stderr_lines: int
+    timed_out: bool
+
+
+def _start(command: Sequence[str], **options: object) -> "subprocess.Popen[bytes]":
+    try:
+        return subprocess.Popen(list(command), start_new_session=True, **options)  # type: ignore[call-overload,no-any-return]
+    except FileNotFoundError as error:
+        raise ToolError(
+            f"The program {command[0]!r} is not installed or not on PATH: install it "
+            "(on Debian or Ubuntu: apt-get install ffmpeg) and run again."
+        ) from error
+
+
+def _kill_group(process: "subprocess.Popen[bytes]") -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def run_tool(
+    command: Sequence[str], *, timeout_seconds: float, folder: Path | None = None
+) -> ChildResult:
+    """Run a short-lived program to its end; past the limit its whole process group is killed.
+
+    ``folder`` is where the program runs, and where its relative paths lie.
+
+    Raises:
+        ToolError: the program is not installed.
+    """
+    process = _start(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+    )
+    timed_out = False
+    try:
+        output, stderr = process.communicate(timeout=timeout_seconds)
+    except subprocess.TimeoutExpired:
+        timed_out = True
+        _kill_group(process)
+        output, stderr = process.communicate()
+    except BaseException:
+        _kill_group(process)
+        process.communicate()
+        raise
+    lines = stderr.decode(errors="replace").splitlines()
+    return ChildResult(
+        status=process.returncode,
+        output=output,
+        stderr_tail=tuple(lines[-_STDERR_LINES:]),
+        num_stderr_lines=len(lines),
+        timed_out=timed_out,
+    )
+
+
+def run_worker(
+    command: Sequence[str],
+    *,
+    on_line: Callable[[str], None],
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run a long model process, handing on each line it prints, until it ends.
+
+    The child holds the read end of a pipe as its stdin: when this process dies, however it dies,
+    the pipe closes and `end_with_parent` in the child ends the child's whole process group.
+
+    Raises:
+        StageError: the child did not end with status 0; carries the end of what it printed.
+    """
+    process = _start(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"},
+    )
+    tail: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
+    assert process.stdout is not None and process.stdin is not None
+    try:
+        for raw_line in process.stdout:
+            line = raw_line.decode(errors="replace").rstrip()
+            tail.append(line)
+            on_line(line)
+        status = process.wait()
+    finally:
+        _kill_group(process)  # also what the child itself started
+        process.stdin.close()
+        process.stdout.close()
+        process.wait()
+    if status != 0:
+        raise StageError(_explain(command, status, tail))
+
+
+def _explain(command: Sequence[str], status: int, tail: Sequence[str]) -> str:
+    """Prefer the child's own clear sentence (a line that begins with `error: `) over its tail."""
+    for line in reversed(tail):
+        if line.startswith("error: "):
+            return line.removeprefix("error: ")
+    name = next((part for part in reversed(command) if part.startswith("tasks.")), command[0])
+    ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    return f"The child process {name!r} {ended}; it last printed:\n" + "\n".join(tail)
+
+
+def end_with_parent() -> None:
+    """In a child process started by `run_worker`: end the process group when the parent is gone."""
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.killpg(os.getpgid(0), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True, name="end-with-parent").start()

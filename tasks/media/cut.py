@@ -1,0 +1,155 @@
+"""Cutting one video in one ffmpeg call: command, run, and the check of what came out.
+
+Boundaries are given as frame NUMBERS: time-based cutting rounds to the encoder's time base and
+silently skips boundaries. ffmpeg's exit status proves nothing, so the written files are read again.
+"""
+
+import wave
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import ffmpeg
+import numpy as np
+import numpy.typing as npt
+
+from storage.errors import ItemFault
+from tasks.child import run_tool
+from tasks.media.plan import SAMPLE_RATE, PlannedSegment
+from tasks.media.probe import SourceMedia, input_url
+
+_PICTURE_NAME = "%04d.mp4"
+_SOUND_NAME = "sound.wav"
+
+
+def picture_name(index: int) -> str:
+    """Name the picture file of a segment."""
+    return _PICTURE_NAME % index
+
+
+def sound_name(index: int) -> str:
+    """Name the sound file of a segment."""
+    return f"{index:04d}.wav"
+
+
+def cut_command(
+    source: SourceMedia, plan: Sequence[PlannedSegment], *, long_side: int, crf: int
+) -> list[str]:
+    """Build the one ffmpeg call that writes every segment's picture and the whole sound.
+
+    Output names are relative: run it in the folder the files shall lie in.
+    """
+    media = ffmpeg.input(input_url(source.path), err_detect="ignore_err")
+    scale = f"min(1,{long_side}/max(iw*sar,ih))"
+    picture = (
+        media[f"v:{source.picture_stream}"]
+        .filter("setpts", "PTS-STARTPTS")
+        .filter("scale", w=f"2*round(iw*sar*{scale}/2)", h=f"2*round(ih*{scale}/2)")
+        .filter("setsar", 1)
+    )
+    starts = [segment.first_frame for segment in plan[1:]]
+    bounds = (
+        {
+            "segment_frames": ",".join(map(str, starts)),
+            "force_key_frames": "expr:" + "+".join(f"eq(n,{n})" for n in starts),
+        }
+        if starts
+        else {"segment_time": 1_000_000}
+    )
+    outputs = [
+        ffmpeg.output(
+            picture, _PICTURE_NAME, f="segment", reset_timestamps=1, vcodec="libx264",
+            preset="veryfast", crf=crf, bf=0, pix_fmt="yuv420p", fps_mode="passthrough",
+            threads=1, **bounds,
+        )
+    ]  # fmt: skip
+    if source.sound_stream is not None:
+        sound = media[f"a:{source.sound_stream}"].filter("aresample", **{"async": 1, "first_pts": 0})
+        outputs.append(ffmpeg.output(sound, _SOUND_NAME, ac=1, ar=SAMPLE_RATE, acodec="pcm_s16le"))
+    merged = ffmpeg.merge_outputs(*outputs).global_args("-hide_banner", "-loglevel", "error")
+    return list(merged.compile(overwrite_output=True))
+
+
+def cut(
+    source: SourceMedia,
+    plan: Sequence[PlannedSegment],
+    folder: Path,
+    *,
+    long_side: int,
+    crf: int,
+    timeout_seconds: float,
+) -> list[str]:
+    """Write all segments of a video into ``folder``; returns warnings about its decoding.
+
+    Raises:
+        ItemFault: the decoder failed, hung, or gave other frames than the container lists.
+        ToolError: ffmpeg is not installed.
+    """
+    command = cut_command(source, plan, long_side=long_side, crf=crf)
+    result = run_tool(command, timeout_seconds=timeout_seconds, folder=folder)
+    if result.timed_out:
+        raise ItemFault(f"decoding did not end within {timeout_seconds:.0f} s and was stopped")
+    cause = f" (ffmpeg: {result.stderr_tail[-1].split('] ')[-1]})" if result.stderr_tail else ""
+    _check_pictures(plan, folder, cause)
+    warnings = []
+    if result.num_stderr_lines:
+        warnings.append(f"ffmpeg reported {result.num_stderr_lines} decoding errors{cause}")
+    if source.sound_stream is not None:
+        warnings += _slice_sound(source, plan, folder)
+    return warnings
+
+
+def _check_pictures(plan: Sequence[PlannedSegment], folder: Path, cause: str) -> None:
+    written = [count_frames(folder / picture_name(segment.index)) for segment in plan]
+    wanted = [segment.num_frames for segment in plan]
+    if written != wanted:
+        raise ItemFault(
+            f"damaged: {sum(written)} of {sum(wanted)} frames could be decoded into "
+            f"{sum(count > 0 for count in written)} of {len(plan)} segments{cause}"
+        )
+
+
+def count_frames(path: Path) -> int:
+    """Count the frames of a written segment; 0 if it is not there or cannot be read."""
+    if not path.exists() or path.stat().st_size == 0:
+        return 0
+    try:
+        with av.open(str(path)) as container:
+            return sum(packet.size > 0 for packet in container.demux(video=0))
+    except av.FFmpegError:
+        return 0
+
+
+def _slice_sound(
+    source: SourceMedia, plan: Sequence[PlannedSegment], folder: Path
+) -> list[str]:
+    """Slice the whole sound at the segments' boundaries, on the video's clock."""
+    whole = read_sound(folder / _SOUND_NAME)
+    (folder / _SOUND_NAME).unlink()
+    offset = round(source.start_time * SAMPLE_RATE)
+    whole = whole[offset:] if offset >= 0 else np.pad(whole, (-offset, 0))
+    wanted = plan[-1].end_sample
+    difference = len(whole) / SAMPLE_RATE - source.duration_seconds
+    whole = np.pad(whole, (0, max(0, wanted - len(whole))))
+    for segment in plan:
+        samples = whole[segment.first_sample : segment.end_sample]
+        write_sound(folder / sound_name(segment.index), samples)
+    if abs(difference) <= 0.5:
+        return []
+    longer = "longer" if difference > 0 else "shorter"
+    return [f"the sound is {abs(difference):.2f} s {longer} than the picture"]
+
+
+def read_sound(path: Path) -> npt.NDArray[np.int16]:
+    """Read a 16-bit mono WAV file's samples; an absent file is no sound."""
+    if not path.exists():
+        return np.zeros(0, np.int16)
+    with wave.open(str(path), "rb") as stream:
+        return np.frombuffer(stream.readframes(stream.getnframes()), np.int16)
+
+
+def write_sound(path: Path, samples: npt.NDArray[np.int16]) -> None:
+    """Write 16 kHz mono samples as a 16-bit WAV file."""
+    with wave.open(str(path), "wb") as stream:
+        stream.setparams((1, 2, SAMPLE_RATE, 0, "NONE", "not compressed"))
+        stream.writeframes(samples.tobytes())

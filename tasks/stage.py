@@ -1,0 +1,91 @@
+"""What every stage shares: shards, the loop that makes what is missing, and what it reports."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from prefect.states import Completed, State
+
+from storage.errors import ItemFault, WaverError
+from storage.records import RejectedRecord
+from storage.variant import ItemOutput, Variant
+
+_COMMIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shard:
+    """Some of a stage's items, by id, each with the digest of what goes into it."""
+
+    name: str
+    wanted: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardResult:
+    """How many of a shard's items were there already and how many were made or rejected now."""
+
+    num_cached: int
+    num_made: int
+
+    @property
+    def is_cached(self) -> bool:
+        """True if nothing had to be made."""
+        return self.num_made == 0
+
+
+def split_into_shards(wanted: Mapping[str, str], shard_size: int) -> list[Shard]:
+    """Deal items, in order, into shards of at most ``shard_size``."""
+    items = list(wanted.items())
+    count = -(-len(items) // shard_size)
+    return [
+        Shard(name=f"{index + 1} of {count}", wanted=dict(items[start : start + shard_size]))
+        for index, start in enumerate(range(0, len(items), shard_size))
+    ]
+
+
+def make_missing(
+    variant: Variant,
+    shard: Shard,
+    make: Callable[[Sequence[str]], Iterator[ItemOutput]],
+    commit_seconds: float = _COMMIT_SECONDS,
+) -> ShardResult:
+    """Make a shard's missing items and commit them in parts as they finish.
+
+    ``make`` gets the missing ids and yields each one's output; it is not called when nothing is
+    missing. A kill loses at most the last ``commit_seconds`` of work.
+    """
+    pending = variant.pending(shard.wanted)
+    ready: list[ItemOutput] = []
+    committed_at = time.monotonic()
+    for output in make(pending) if pending else ():
+        ready.append(output)
+        if time.monotonic() - committed_at >= commit_seconds:
+            variant.commit(ready, shard.wanted)
+            ready, committed_at = [], time.monotonic()
+    variant.commit(ready, shard.wanted)
+    return ShardResult(num_cached=len(shard.wanted) - len(pending), num_made=len(pending))
+
+
+def as_state(result: ShardResult) -> State:
+    """Give a shard's result as the state it ends in; nothing made is named Cached."""
+    return Completed(name="Cached" if result.is_cached else "Completed", data=result)
+
+
+def or_rejected(stage: str, item_id: str, make: Callable[[], ItemOutput]) -> ItemOutput:
+    """Make one item; a fault of the item itself becomes its rejected row.
+
+    Errors that would hit every item alike (a full disk, a missing program) pass through, so that a
+    machine's trouble is never written down as a video's.
+    """
+    try:
+        return make()
+    except ItemFault as fault:
+        reason = str(fault)
+    except (WaverError, OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the one place where a failed row becomes a rejected row
+        reason = f"unforeseen {type(error).__name__}: {error}"
+    return ItemOutput(
+        item_id=item_id, rows=(RejectedRecord(item_id=item_id, stage=stage, reason=reason),)
+    )
