@@ -1,0 +1,140 @@
+"""Settings: one validated model, a section for each stage, read from a TOML profile.
+
+What decides a result's content stands in the stages' sections and is part of its identity; what
+changes only speed stands in `[resources]` and is not.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from storage.errors import ConfigError
+from tasks.aggregate import AggregateConfig
+from tasks.finetune import FinetuneConfig
+from tasks.infer import InferConfig, InferResources
+from tasks.manifest import ManifestConfig
+from tasks.omni.inputs import InputConfig
+from tasks.segment import SegmentConfig
+from tasks.transcribe import TranscribeConfig
+
+PROFILES_PATH = Path(__file__).parent.parent / "infra" / "profiles"
+_MODEL_SETTINGS = (("transcribe", "model"), ("finetune", "model"), ("infer", "model"))
+
+
+class Resources(BaseModel):
+    """What changes only how fast a run is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024)
+    """Shards worked on at the same time; by default one for each core."""
+    shard_videos: int = Field(default=16, ge=1, le=4096)
+    """Videos in a shard of segment, transcribe and manifest."""
+    infer: InferResources = InferResources()
+    """How the inference engine uses the machine."""
+
+
+class Settings(BaseModel):
+    """All settings of a run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    segment: SegmentConfig = SegmentConfig()
+    """Stage 1: cutting."""
+    transcribe: TranscribeConfig = TranscribeConfig()
+    """Stage 2: words."""
+    manifest: ManifestConfig = ManifestConfig()
+    """Stage 3: labels and splits."""
+    input: InputConfig = InputConfig()
+    """What the model is shown and asked, in training and inference alike."""
+    finetune: FinetuneConfig = FinetuneConfig()
+    """Stage 4: training."""
+    infer: InferConfig = InferConfig()
+    """Stage 5: inference."""
+    aggregate: AggregateConfig = AggregateConfig()
+    """Stage 6: verdicts and metrics."""
+    resources: Resources = Resources()
+    """What changes only speed."""
+
+
+def profile_names() -> list[str]:
+    """List the profiles that come with Waver."""
+    return sorted(path.stem for path in PROFILES_PATH.glob("*.toml"))
+
+
+def read_profile(profile: str) -> tuple[dict[str, Any], Path]:
+    """Read a profile by name or file path; returns its settings as written and its folder."""
+    path = Path(profile)
+    if path.suffix != ".toml":
+        path = PROFILES_PATH / f"{profile}.toml"
+    if not path.is_file():
+        raise ConfigError(
+            f"There is no profile {profile!r}: name one of {', '.join(profile_names())}, "
+            "or a .toml file."
+        )
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")), path.parent
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The profile {str(path)!r} is not valid TOML: {error}.") from error
+
+
+def load_settings(profile: str, overrides: tuple[str, ...] = ()) -> Settings:
+    """Read a profile, lay `section.key=value` overrides over it, and check every value.
+
+    A model that is a folder beside the profile file is found from there; any other name is left
+    as it is (a path of the user's, or a hub name).
+
+    Raises:
+        ConfigError: names the setting, its value and what was expected.
+    """
+    values, folder = read_profile(profile)
+    for section, key in _MODEL_SETTINGS:
+        name = values.get(section, {}).get(key)
+        if isinstance(name, str) and (folder / name).is_dir():
+            values[section][key] = str((folder / name).resolve())
+    for override in overrides:
+        _lay_over(values, override)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_first_fault(error, profile)) from error
+
+
+def _lay_over(values: dict[str, Any], override: str) -> None:
+    path, mark, text = override.partition("=")
+    *sections, key = path.strip().split(".")
+    if not mark or not sections:
+        raise ConfigError(
+            f"The override {override!r} is not of the form SECTION.KEY=VALUE, "
+            "as in finetune.method=full."
+        )
+    place = values
+    for section in sections:
+        place = place.setdefault(section, {})
+    try:
+        place[key] = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        place[key] = text.strip()  # a bare word is a text
+
+
+def _first_fault(error: ValidationError, profile: str) -> str:
+    fault = error.errors()[0]
+    name = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = _keys_beside(fault["loc"])
+        return (
+            f"Unknown setting {name!r} in profile {profile!r}: expected one of "
+            f"{', '.join(known)}."
+        )
+    reason = fault["msg"][0].lower() + fault["msg"][1:]
+    return f"Setting {name!r} in profile {profile!r} is {fault['input']!r}: {reason}."
+
+
+def _keys_beside(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = Settings
+    for part in location[:-1]:
+        model = model.model_fields[str(part)].annotation
+    return sorted(model.model_fields)

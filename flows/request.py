@@ -1,0 +1,38 @@
+"""What a run is asked to do: the one parameter of every flow."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+StageName = Literal["segment", "transcribe", "manifest", "finetune", "infer", "aggregate"]
+STAGES: tuple[StageName, ...] = (
+    "segment", "transcribe", "manifest", "finetune", "infer", "aggregate",
+)  # fmt: skip
+
+
+class RunRequest(BaseModel):
+    """Data, settings and stages of one run; holds no personal data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    data: str
+    """Folder of the data set: BAH layout, or any folder of videos."""
+    profile: str = "default"
+    """Name of a profile that comes with Waver, or a .toml file."""
+    store: str = ".waver/store"
+    """Folder or fsspec URL that holds all results."""
+    model: str | None = None
+    """Infer with this model (folder or hub name) instead of training one."""
+    overrides: tuple[str, ...] = ()
+    """Settings laid over the profile, as SECTION.KEY=VALUE."""
+    only: tuple[StageName, ...] = ()
+    """Run just these stages; what they need must be in the store."""
+    start_at: StageName | None = None
+    """Run this stage and those after it."""
+    force: tuple[StageName, ...] = ()
+    """Make these stages' results again even where they are there."""
+
+    def stages(self) -> tuple[StageName, ...]:
+        """List the stages that this request runs, in order."""
+        first = STAGES.index(self.start_at) if self.start_at else 0
+        return tuple(s for s in STAGES[first:] if not self.only or s in self.only)

@@ -1,0 +1,127 @@
+"""One flow a stage: what it wants, dealt into shards; what came of it, shown in the Prefect UI."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.futures import PrefectFuture, wait
+from prefect.states import State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.request import RunRequest, StageName
+from flows.run import Run, open_run
+from storage.errors import StageError, WaverError
+from storage.records import RejectedRecord
+from storage.variant import Variant
+from tasks.log import LOGGER
+from tasks.manifest import manifest_shard
+from tasks.segment import segment_shard
+from tasks.stage import Shard, ShardResult, split_into_shards
+from tasks.transcribe import transcribe_shard
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReport:
+    """What a stage found there, made and rejected; ``seconds`` is its wall time."""
+
+    stage: str
+    variant_id: str
+    num_wanted: int
+    num_cached: int
+    num_made: int
+    num_rejected: int
+    seconds: float
+
+    @property
+    def is_cached(self) -> bool:
+        """True if the stage had nothing to make."""
+        return self.num_made == 0
+
+
+def _run_stage(
+    run: Run,
+    stage: StageName,
+    variant: Variant,
+    wanted: Mapping[str, str],
+    submit: Callable[[Shard], PrefectFuture[Any]],
+    shard_size: int,
+) -> StageReport:
+    """Deal a stage's items into shards, wait for all of them, and report.
+
+    One failed shard does not stop the others; its error is raised when all have ended.
+    """
+    begun = time.monotonic()
+    if stage in run.request.force:
+        variant.clear()
+    shards = split_into_shards(wanted, shard_size)
+    LOGGER.info("%s: %d wanted, in %d shards", stage, len(wanted), len(shards))
+    futures = [submit(shard) for shard in shards]
+    wait(futures)
+    results = [_result_of(stage, future.state) for future in futures]
+    rejected = variant.read(RejectedRecord, wanted)
+    report = StageReport(
+        stage=stage,
+        variant_id=variant.variant_id,
+        num_wanted=len(wanted),
+        num_cached=sum(result.num_cached for result in results),
+        num_made=sum(result.num_made for result in results),
+        num_rejected=len(rejected),
+        seconds=time.monotonic() - begun,
+    )
+    _show(report, rejected)
+    return report
+
+
+def _result_of(stage: str, state: State) -> ShardResult:
+    """Give a shard's result, or raise why it failed."""
+    if state.is_completed():
+        return state.result()  # type: ignore[no-any-return]
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, WaverError):
+        raise error
+    raise StageError(f"Stage {stage!r} did not finish: {error!r}.") from (
+        error if isinstance(error, BaseException) else None
+    )
+
+
+def _show(report: StageReport, rejected: list[RejectedRecord]) -> None:
+    """Put the stage's result table, and what it rejected, into the Prefect UI."""
+    create_table_artifact(
+        key=f"{report.stage}-result",
+        table=[
+            {
+                "wanted": report.num_wanted,
+                "there already": report.num_cached,
+                "made": report.num_made,
+                "rejected": report.num_rejected,
+                "seconds": round(report.seconds, 1),
+                "variant": report.variant_id,
+            }
+        ],
+        description=f"What stage {report.stage} found there, made and rejected.",
+    )
+    if rejected:
+        create_table_artifact(
+            key=f"{report.stage}-rejected",
+            table=[{"row": row.item_id, "reason": row.reason} for row in rejected],
+            description=f"What stage {report.stage} could not use, and why.",
+        )
+    LOGGER.info(
+        "%s: %d there, %d made, %d rejected in %.1f s",
+        report.stage, report.num_cached, report.num_made, report.num_rejected, report.seconds,
+    )  # fmt: skip
+
+
+@flow(name="segment", task_runner=ThreadPoolTaskRunner())
+def segment_flow(request: RunRequest) -> StageReport:
+    """Cut every video into segments."""
+    run = open_run(request)
+    settings = run.settings
+    return _run_stage(
+        run, "segment", run.segment, run.videos_wanted,
+        lambda shard: segment_shard.submit(shard, run.paths, settings.segment, run.segment),
+        settings.resources.shard_videos,
+    )  # fmt: skip

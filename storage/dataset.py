@@ -1,0 +1,79 @@
+"""A data set as the pipeline sees it: a root folder, its videos, and what is wrong with it."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from storage.errors import DataError
+from storage.fingerprint import digest_file
+from storage.records import VideoId, VideoRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Videos under one root; ``issues`` are about the data set as a whole or videos without file."""
+
+    root: Path
+    videos: tuple[VideoRecord, ...]
+    issues: tuple[str, ...] = ()
+
+    @property
+    def has_labels(self) -> bool:
+        """True if at least one video is labelled."""
+        return any(video.label is not None for video in self.videos)
+
+    def paths(self) -> dict[VideoId, Path]:
+        """Map each video to its file."""
+        return {video.video_id: self.root / video.path for video in self.videos}
+
+    def source_digests(self) -> Mapping[VideoId, str]:
+        """Digest every video file's content; reads each file once."""
+        paths = self.paths()
+        with ThreadPoolExecutor() as pool:
+            digests = pool.map(_digest_or_gone, paths.values())
+            return dict(zip(paths, digests, strict=True))
+
+
+def _digest_or_gone(path: Path) -> str:
+    try:
+        return digest_file(path)
+    except OSError:
+        return "unreadable"
+
+
+def open_dataset(folder: str) -> Dataset:
+    """Open a data folder: BAH layout where its annotation is there, else any folder of videos.
+
+    Raises:
+        DataError: no such folder, nothing in it, or an annotation that cannot be read.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise DataError(
+            f"There is no data folder {folder!r}: name a folder of videos or a BAH release "
+            "with --data."
+        )
+    dataset = _read(root, _stamp(root))
+    if not dataset.videos:
+        raise DataError(
+            f"No video was found under {folder!r}: expected a BAH release or files such as "
+            ".mp4, .mov, .mkv, .webm or .avi."
+        )
+    return dataset
+
+
+@lru_cache(maxsize=2)
+def _read(root: Path, _state: tuple[tuple[str, int, int], ...]) -> Dataset:
+    """Read a data set once in a process, unless its files moved: the annotation is large."""
+    from storage.bah import is_bah, read_bah
+    from storage.folder import read_folder
+
+    return read_bah(root) if is_bah(root) else read_folder(root)
+
+
+def _stamp(root: Path) -> tuple[tuple[str, int, int], ...]:
+    """Note every file's size and time of change."""
+    found = ((path, path.stat()) for path in sorted(root.rglob("*")) if path.is_file())
+    return tuple((str(path), facts.st_size, facts.st_mtime_ns) for path, facts in found)

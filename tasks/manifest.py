@@ -1,0 +1,147 @@
+"""Stage 3, manifest: one typed row a segment, ready to train or infer on.
+
+In: segments, transcripts, and what the data set says of each video. Out: `SampleRecord` rows with
+paths, times, words, label by overlap, participant, split, question, consent and digests; and the
+gate that refuses a participant, a video or a duplicate file on two sides of the split.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import State
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from storage.fingerprint import digest_of
+from storage.records import Interval, SampleRecord, SegmentRecord, TranscriptRecord, VideoRecord
+from storage.store import Store
+from storage.variant import ItemOutput, Variant
+from tasks.labels.overlap import merged, overlap_ms, segment_label
+from tasks.labels.splits import split_of
+from tasks.speech.layout import words_of_segments
+from tasks.stage import Shard, as_state, make_missing, or_rejected
+
+STAGE = "manifest"
+VERSION = 1
+
+
+class ManifestConfig(BaseModel):
+    """What decides labels and splits."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    min_overlap_share: float = Field(default=0.5, gt=0, le=1)
+    """A segment is positive if annotated intervals cover at least this share of it."""
+    split_shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    """Shares of train, val and test by participant, where the data set has no split of its own."""
+    split_seed: int = 0
+    """Seed of that draw."""
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> "ManifestConfig":
+        if abs(sum(self.split_shares) - 1) > 1e-6 or min(self.split_shares) < 0:
+            raise ValueError(f"split_shares {self.split_shares} must be >= 0 and sum to 1")
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoInputs:
+    """All that is known of one video when its samples are written."""
+
+    video: VideoRecord
+    source_digest: str
+    segments: tuple[SegmentRecord, ...]
+    transcript: TranscriptRecord
+
+    @property
+    def digest(self) -> str:
+        """The digest of what goes into the video's samples: media, words and annotation."""
+        return digest_of(
+            self.source_digest,
+            asdict(self.video),
+            asdict(self.transcript),
+            [(s.picture_digest, s.sound_digest, s.start_ms, s.end_ms) for s in self.segments],
+        )
+
+
+def variant_of(
+    store: Store, config: ManifestConfig, *, segment: Variant, transcribe: Variant
+) -> Variant:
+    """Open the variant that these settings make on top of these segments and transcripts."""
+    return store.variant(
+        STAGE,
+        version=VERSION,
+        settings=config.model_dump(),
+        upstream=(segment.variant_id, transcribe.variant_id),
+    )
+
+
+def sample_videos(
+    video_ids: Sequence[str], inputs: Mapping[str, VideoInputs], config: ManifestConfig
+) -> Iterator[ItemOutput]:
+    """Write each video's samples."""
+    for video_id in video_ids:
+        yield or_rejected(
+            STAGE,
+            video_id,
+            lambda: ItemOutput(  # noqa: B023
+                item_id=video_id,  # noqa: B023
+                rows=tuple(samples_of(inputs[video_id], config)),  # noqa: B023
+            ),
+        )
+
+
+def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRecord]:
+    """Lay words and labels onto a video's segments."""
+    video, segments = inputs.video, sorted(inputs.segments, key=lambda s: s.index)
+    intervals = merged(video.intervals)
+    split = split_of(video, config.split_shares, config.split_seed)
+    words_by_segment = words_of_segments(inputs.transcript.words, segments)
+    for segment, words in zip(segments, words_by_segment, strict=True):
+        covered_ms = overlap_ms(segment.start_ms, segment.end_ms, intervals)
+        share = covered_ms / segment.duration_ms if segment.duration_ms else 0.0
+        text = " ".join(word.text for word in words)
+        yield SampleRecord(
+            segment_id=segment.segment_id,
+            video_id=segment.video_id,
+            participant_id=video.participant_id,
+            split=split if video.label is not None else None,
+            question=video.question,
+            index=segment.index,
+            num_segments=len(segments),
+            start_ms=segment.start_ms,
+            end_ms=segment.end_ms,
+            picture_path=segment.picture_path,
+            sound_path=segment.sound_path,
+            words=text,
+            num_words=len(words),
+            pause_ms=_pause_ms(segment, inputs.transcript.pauses),
+            label=segment_label(
+                overlap_share=share,
+                video_label=video.label,
+                has_intervals=bool(intervals),
+                min_share=config.min_overlap_share,
+            ),
+            video_label=video.label,
+            overlap_ms=covered_ms,
+            overlap_share=share,
+            consent_publications=video.consent_publications,
+            consent_challenges=video.consent_challenges,
+            source_digest=inputs.source_digest,
+            content_digest=digest_of(segment.picture_digest, segment.sound_digest, text),
+        )
+
+
+def _pause_ms(segment: SegmentRecord, pauses: Sequence[Interval]) -> int:
+    return overlap_ms(segment.start_ms, segment.end_ms, pauses)
+
+
+@task(name="manifest", task_run_name="manifest shard {shard.name}", cache_policy=NO_CACHE)
+def manifest_shard(
+    shard: Shard, inputs: Mapping[str, VideoInputs], config: ManifestConfig, variant: Variant
+) -> State:
+    """Write a shard's missing samples."""
+    return as_state(
+        make_missing(variant, shard, lambda video_ids: sample_videos(video_ids, inputs, config))
+    )
