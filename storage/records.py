@@ -159,30 +159,64 @@ class PredictionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictRecord:
-    """A whole video's pooled probability under one pooling rule, and the verdict at its threshold."""
+    """A whole video's pooled probability under one pooling rule, and the verdict at its threshold.
+
+    ``num_predicted`` of the video's ``num_segments`` have a prediction; with none of them ``p_ah``
+    and ``verdict`` are ``None``. The verdict is 1 where ``p_ah >= threshold``.
+    """
 
     video_id: VideoId
     split: str | None
     pooling_rule: str
     num_segments: int
-    p_ah: float
+    num_predicted: int
+    p_ah: float | None
     threshold: float
-    verdict: int
+    verdict: int | None
     label: int | None
     chosen: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThresholdRecord:
+    """One method's threshold, and what it was chosen on.
+
+    ``method`` is a pooling rule, ``segment`` (the model's answers unpooled) or a baseline; ``level``
+    is ``video`` or ``segment``. Every threshold in ``(low, high]`` is as good, or nearly so, on the
+    labelled validation rows of the videos ``chosen_on``; ``score`` and ``average_precision`` are the
+    figures there. With no such rows these are ``None`` and ``reason`` says why. ``chosen`` marks the
+    pooling rule whose verdicts count.
+    """
+
+    method: str
+    level: str
+    threshold: float
+    threshold_rule: str
+    reason: str
+    low: float | None
+    high: float | None
+    score_name: str
+    score: float | None
+    average_precision: float | None
+    chosen: bool
+    chosen_on: tuple[VideoId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRecord:
-    """One figure of one pooling rule or baseline on one split, with its 95% interval."""
+    """One figure of one pooling rule or baseline on one split, with its interval.
+
+    ``value`` is ``None`` where the figure is undefined on these rows (an average precision without
+    positives), ``low`` and ``high`` where there are too few participants to resample.
+    """
 
     name: str
     method: str
     split: str
     level: str
-    value: float
-    low: float
-    high: float
+    value: float | None
+    low: float | None
+    high: float | None
     num_rows: int
 
 
