@@ -61,9 +61,9 @@ def decode_sound(sound: BinaryIO) -> Sound:
 
     try:
         with av.open(sound, mode="r") as container:
-            resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+            resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
             parts = [
-                part.to_ndarray().reshape(-1)
+                part.to_ndarray().mean(axis=0)  # swresample's own mix would gain 3 dB
                 for frame in [*container.decode(audio=0), None]
                 for part in resampler.resample(frame)
             ]

@@ -28,7 +28,7 @@ FRAME_MULTIPLE = 2  # the vision tower merges frames in pairs
 class InputConfig(BaseModel):
     """What the model is shown and asked; part of a result's identity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     prompt: str = "definition-words"
     """Name of a text file under tasks/omni/prompts, without its ending."""

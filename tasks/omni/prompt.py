@@ -63,14 +63,19 @@ def uses_words(name: str) -> bool:
 
 
 def render_chat(name: str, *, picture: bool, sound: bool, words: str | None) -> str:
-    """The whole chat up to the position of the answer.
+    """The named prompt as a whole chat, up to the position of the answer."""
+    return fill_in(prompt_text(name), picture=picture, sound=sound, words=words)
+
+
+def fill_in(template: str, *, picture: bool, sound: bool, words: str | None) -> str:
+    """A prompt's text as a whole chat, up to the position of the answer.
 
     ``words=None`` leaves out the line that quotes them; an empty string says that nothing was said.
     """
     media = PICTURE_MARK * picture + SOUND_MARK * sound
     lines = [
         line
-        for line in prompt_text(name).splitlines()
+        for line in template.splitlines()
         if not (words is None and "{words}" in line) and not (line == "{media}" and not media)
     ]
     body = "\n".join(lines).replace("{media}", media)
