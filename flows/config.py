@@ -4,7 +4,6 @@ What decides a result's content stands in the stages' sections and is part of it
 changes only speed stands in `[resources]` and is not.
 """
 
-import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,6 @@ class Resources(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024)
-    """Shards worked on at the same time; by default one for each core."""
     shard_videos: int = Field(default=16, ge=1, le=4096)
     """Videos in a shard of segment, transcribe and manifest."""
     infer: InferResources = InferResources()

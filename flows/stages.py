@@ -1,5 +1,6 @@
 """One flow a stage: what it wants, dealt into shards; what came of it, shown in the Prefect UI."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +17,14 @@ from flows.run import Run, open_run
 from storage.errors import StageError, WaverError
 from storage.records import RejectedRecord
 from storage.variant import Variant
+from tasks.labels.splits import check_no_leakage
 from tasks.log import LOGGER
 from tasks.manifest import manifest_shard
 from tasks.segment import segment_shard
 from tasks.stage import Shard, ShardResult, split_into_shards
 from tasks.transcribe import transcribe_shard
+
+CORES = os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +119,7 @@ def _show(report: StageReport, rejected: list[RejectedRecord]) -> None:
     )  # fmt: skip
 
 
-@flow(name="segment", task_runner=ThreadPoolTaskRunner())
+@flow(name="segment", task_runner=ThreadPoolTaskRunner(max_workers=CORES))
 def segment_flow(request: RunRequest) -> StageReport:
     """Cut every video into segments."""
     run = open_run(request)
@@ -125,3 +129,33 @@ def segment_flow(request: RunRequest) -> StageReport:
         lambda shard: segment_shard.submit(shard, run.paths, settings.segment, run.segment),
         settings.resources.shard_videos,
     )  # fmt: skip
+
+
+@flow(name="transcribe", task_runner=ThreadPoolTaskRunner(max_workers=CORES))
+def transcribe_flow(request: RunRequest) -> StageReport:
+    """Transcribe every segmented video whole."""
+    run = open_run(request)
+    settings = run.settings
+    return _run_stage(
+        run, "transcribe", run.transcribe, run.segmented_wanted,
+        lambda shard: transcribe_shard.submit(
+            shard, run.segments, settings.transcribe, run.transcribe
+        ),
+        settings.resources.shard_videos,
+    )  # fmt: skip
+
+
+@flow(name="manifest", task_runner=ThreadPoolTaskRunner(max_workers=CORES))
+def manifest_flow(request: RunRequest) -> StageReport:
+    """Write the sample manifest, and refuse one whose splits leak."""
+    run = open_run(request)
+    settings = run.settings
+    report = _run_stage(
+        run, "manifest", run.manifest, run.inputs_wanted,
+        lambda shard: manifest_shard.submit(
+            shard, run.video_inputs, settings.manifest, run.manifest
+        ),
+        settings.resources.shard_videos,
+    )  # fmt: skip
+    check_no_leakage(run.samples)
+    return report

@@ -1,0 +1,30 @@
+# Waver's commands. Every target works from a fresh clone, in a path with spaces too.
+.POSIX:
+.PHONY: help setup run test check ui lock clean
+
+WORLD = .waver/sandbox/data
+
+help:           ## list the targets
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+
+setup:          ## make .venv from the lock file, and see to ffmpeg
+	@infra/setup.sh
+
+run: setup      ## the whole pipeline on the sandbox world
+	@.venv/bin/python -m infra.sandbox.world --out $(WORLD)
+	@.venv/bin/waver run --data $(WORLD) --profile sandbox
+
+test: setup     ## all tests
+	@.venv/bin/python -m pytest
+
+check: setup    ## lint, types, layers
+	@infra/check.sh
+
+ui: setup       ## the Prefect UI on the runs made here
+	@.venv/bin/waver ui
+
+lock: setup     ## resolve the dependencies anew
+	@infra/lock.sh
+
+clean:          ## remove the sandbox world and its store; .venv stays
+	@rm -rf .waver/sandbox .waver/store .waver/prefect

@@ -1,0 +1,103 @@
+"""The command `waver`.
+
+Exit status: 0 all went well; 2 a mistake that one clear sentence explains; 3 the run finished, but
+some videos were rejected.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from flows.request import STAGES, RunRequest
+from flows.server import prefect_server, prepare_environment
+from storage.errors import WaverError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Finds ambivalence and hesitancy in videos of people talking about a change of behaviour.",
+)
+EXIT_MISTAKE = 2
+EXIT_SOME_REJECTED = 3
+HISTORY = Path(".waver/prefect")
+
+_Stages = Annotated[Optional[list[str]], typer.Option(metavar="STAGE", help="|".join(STAGES))]
+
+
+@app.command()
+def run(
+    data: Annotated[str, typer.Option(help="Folder of a BAH release, or of videos.")],
+    profile: Annotated[str, typer.Option(help="Name of a profile, or a .toml file.")] = "default",
+    store: Annotated[str, typer.Option(help="Folder or URL for all results.")] = ".waver/store",
+    model: Annotated[
+        Optional[str], typer.Option(help="Infer with this model instead of training one.")
+    ] = None,
+    start_at: Annotated[
+        Optional[str], typer.Option("--from", metavar="STAGE", help="Run this stage and the later.")
+    ] = None,
+    only: Annotated[
+        Optional[list[str]], typer.Option(metavar="STAGE", help="Run just this stage (repeatable).")
+    ] = None,
+    force: Annotated[
+        Optional[list[str]],
+        typer.Option(metavar="STAGE", help="Make this stage's results again (repeatable)."),
+    ] = None,
+    overrides: Annotated[
+        Optional[list[str]],
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting (repeatable)."),
+    ] = None,
+) -> None:
+    """Run the pipeline on a data set; what the store already holds is not made again."""
+    _check_stages(start_at, *(only or ()), *(force or ()))
+    request = RunRequest.model_validate(
+        {
+            "data": data, "profile": profile, "store": store, "model": model,
+            "start_at": start_at, "only": tuple(only or ()), "force": tuple(force or ()),
+            "overrides": tuple(overrides or ()),
+        }
+    )  # fmt: skip
+    from flows.console import run_and_show
+
+    raise typer.Exit(run_and_show(request))
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port of the UI on this machine.")] = 4200,
+) -> None:
+    """Serve the Prefect UI on the history of the runs started here, until Ctrl-C."""
+    from flows.console import serve_ui
+
+    serve_ui(port)
+
+
+@app.command()
+def profiles() -> None:
+    """List the profiles that come with Waver."""
+    from flows.config import profile_names
+
+    for name in profile_names():
+        typer.echo(name)
+
+
+def _check_stages(*names: str | None) -> None:
+    for name in names:
+        if name is not None and name not in STAGES:
+            raise WaverError(f"There is no stage {name!r}: expected one of {', '.join(STAGES)}.")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one sentence and exit status 2."""
+    prepare_environment(HISTORY)
+    try:
+        app()
+    except WaverError as error:
+        typer.secho(f"waver: {error}", fg="red", err=True)
+        sys.exit(EXIT_MISTAKE)
+
+
+if __name__ == "__main__":
+    main()

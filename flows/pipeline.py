@@ -1,0 +1,37 @@
+"""The whole pipeline: six stages in reading order.
+
+Each is a flow of its own, shown as a child of this run, with its own deployment; what is in the
+store already is not made again.
+"""
+
+from prefect import flow
+
+from flows.preflight import check_before_start
+from flows.request import RunRequest
+from flows.run import open_run
+from flows.stages import (
+    StageReport,
+    aggregate_flow,
+    finetune_flow,
+    infer_flow,
+    manifest_flow,
+    segment_flow,
+    transcribe_flow,
+)
+
+_FLOWS = {
+    "segment": segment_flow,  # videos -> segments of at most 5 s: picture and 16 kHz sound
+    "transcribe": transcribe_flow,  # sound -> words with times
+    "manifest": manifest_flow,  # segments + words + labels + splits -> one row a segment
+    "finetune": finetune_flow,  # train and val rows -> a fine-tuned Qwen3-Omni
+    "infer": infer_flow,  # rows + model -> p_ah for each segment
+    "aggregate": aggregate_flow,  # predictions -> verdicts, metrics, report
+}
+
+
+@flow(name="waver")
+def pipeline(request: RunRequest) -> list[StageReport]:
+    """Run the requested stages on a data set, from videos to verdicts."""
+    run = open_run(request)
+    check_before_start(run)
+    return [_FLOWS[stage](request) for stage in run.stages()]

@@ -1,0 +1,52 @@
+"""What is checked before the first video is opened, so that no hour is lost to a typing error."""
+
+import importlib.util
+import shutil
+
+from flows.run import Run
+from storage.errors import ConfigError, ToolError
+from tasks.omni.checkpoint import check_model
+from tasks.speech.model import check_speech_model
+
+
+def check_before_start(run: Run) -> None:
+    """Check programs, libraries and models that the requested stages will need.
+
+    Raises:
+        ConfigError: the data has no labels and no model was named.
+        ToolError: ffmpeg or the inference engine is not installed.
+        ModelError: a named model cannot be used.
+    """
+    stages = run.stages()
+    if "segment" in stages:
+        _need_programs("ffmpeg", "ffprobe")
+    if "transcribe" in stages:
+        check_speech_model(run.settings.transcribe.model)
+    if "infer" in stages:
+        _need_engine()
+        if run.request.model is None and not run.dataset.has_labels:
+            raise ConfigError(
+                f"The data set {run.request.data!r} has no labels, so no model can be trained on "
+                "it: name a trained one with --model FOLDER."
+            )
+    if run.request.model is not None:
+        check_model(run.request.model)
+    elif "finetune" in stages:
+        check_model(run.settings.finetune.model)
+
+
+def _need_programs(*programs: str) -> None:
+    missing = [program for program in programs if shutil.which(program) is None]
+    if missing:
+        raise ToolError(
+            f"{' and '.join(missing)} not found on PATH: install ffmpeg (on Debian or Ubuntu: "
+            "apt-get install ffmpeg) and run again."
+        )
+
+
+def _need_engine() -> None:
+    if importlib.util.find_spec("vllm") is None:
+        raise ToolError(
+            "The inference engine vLLM is not installed: install Waver with the extra `cpu` "
+            "(pip install '.[cpu]') or, on a machine with a CUDA device, `gpu`."
+        )
