@@ -1,10 +1,10 @@
 """Plan a sandbox world: who speaks, which stances they take and when, before anything is drawn.
 
-A/H is present where the face stance and the voice stance of a statement disagree. Videos are planned
-in mirrored groups of four (two labels times two signs of the stances) that share their lengths, the
-places of their disagreements and, crosswise, their questions. So each stance alone, the length, the
-question and the order of recording say nothing about the label: within complete groups the balance
-of stances and questions is exact, whatever the seed.
+A/H is present where the face stance and the voice stance of a statement disagree. Videos are
+planned in mirrored groups of four (two labels times two signs of the stances) that share their
+lengths, the places of their disagreements and, crosswise, their questions. So each stance alone,
+the length, the question and the order of recording say nothing about the label: within complete
+groups the balance of stances and questions is exact, whatever the seed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from itertools import cycle, pairwise
 
 import numpy as np
 
+from infra.sandbox.speech import HELD_OUT_VOICES, TRAIN_VOICES, Stance, Voice
 from storage.errors import ConfigError
 from storage.records import Interval, ParticipantId, Split, VideoId
 
@@ -63,13 +64,13 @@ class WorldSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """A stretch of a video with one face stance, voice stance and sentiment of words, each +1 or -1."""
+    """A stretch of a video in which face, voice and words each keep one stance, +1 or -1."""
 
     start_ms: int
     end_ms: int
-    face_stance: int
-    voice_stance: int
-    words_stance: int
+    face_stance: Stance
+    voice_stance: Stance
+    words_stance: Stance
 
     @property
     def is_ah(self) -> bool:
@@ -79,7 +80,10 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedVideo:
-    """One video to be made; `path` is relative to the data root, `seed` fixes all that is left open."""
+    """One video to be made; `path` is relative to the data root.
+
+    `seed` fixes everything that is left open here: sentences, pauses, blinks, noise.
+    """
 
     path: str
     participant: PlannedParticipant
@@ -123,12 +127,15 @@ class PlannedVideo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedParticipant:
-    """One person; `seed` fixes face and details, `voice_index` counts within the split's voices."""
+    """One person; `seed` fixes the face and the invented personal details.
+
+    Voices of val and test are held out: nothing in the sandbox is trained on them.
+    """
 
     participant_id: ParticipantId
     split: Split
     seed: int
-    voice_index: int
+    voice: Voice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +152,9 @@ class _Group:
     """What four mirrored videos share; one entry a statement."""
 
     durations_ms: tuple[float, ...]
-    face: tuple[int, ...]
+    face: tuple[Stance, ...]
     disagrees: tuple[bool, ...]
-    words: dict[int, tuple[int, ...]]  # by label
+    words: dict[int, tuple[Stance, ...]]  # by label
 
 
 def plan_world(settings: WorldSettings) -> WorldPlan:
@@ -163,7 +170,7 @@ def plan_world(settings: WorldSettings) -> WorldPlan:
 
 
 def count_split(num_participants: int) -> dict[Split, int]:
-    """Share participants out, in even numbers where there are enough, so that groups are complete."""
+    """Share participants out, in even numbers where possible, so that groups are complete."""
     if num_participants < 6:
         return {"train": num_participants - 2, "val": 1, "test": 1}
     val = 2 * max(1, round(num_participants / 10))
@@ -174,17 +181,20 @@ def count_split(num_participants: int) -> dict[Split, int]:
 def _plan_participants(
     settings: WorldSettings, rng: np.random.Generator
 ) -> tuple[PlannedParticipant, ...]:
-    ids = _FIRST_PARTICIPANT + rng.permutation(settings.num_participants)
-    places = iter(ids)
+    ids = iter(_FIRST_PARTICIPANT + rng.permutation(settings.num_participants))
+    train_voices = cycle(rng.permutation(len(TRAIN_VOICES)).tolist())
+    held_out_voices = cycle(rng.permutation(len(HELD_OUT_VOICES)).tolist())
     return tuple(
         PlannedParticipant(
-            participant_id=ParticipantId(str(next(places))),
+            participant_id=ParticipantId(str(next(ids))),
             split=split,
             seed=_draw_seed(rng),
-            voice_index=index,
+            voice=TRAIN_VOICES[next(train_voices)]
+            if split == "train"
+            else HELD_OUT_VOICES[next(held_out_voices)],
         )
         for split, size in count_split(settings.num_participants).items()
-        for index in range(size)
+        for _ in range(size)
     )
 
 
@@ -195,27 +205,31 @@ def _draw_seed(rng: np.random.Generator) -> int:
 def _plan_split(
     members: list[PlannedParticipant], num_videos: int, rng: np.random.Generator
 ) -> Iterator[PlannedVideo]:
-    counts = cycle(rng.permutation(_STATEMENT_COUNTS))
-    for pair_start in range(0, len(members), 2):
-        questions = 1 + rng.permutation(NUM_QUESTIONS)
-        recorded_at = [_draw_time(rng) for _ in members[pair_start : pair_start + 2]]
-        for slot_start in range(0, num_videos, 2):
-            group = _draw_group(int(next(counts)), rng)
-            first_label, first_sign = (int(x) for x in rng.integers(2, size=2))
-            for row, participant in enumerate(members[pair_start : pair_start + 2]):
-                for column in range(min(2, num_videos - slot_start)):
-                    slot = slot_start + column
-                    label = first_label ^ row ^ column
-                    sign = 1 if first_sign ^ column else -1
-                    minutes = timedelta(minutes=9 * slot + float(rng.uniform(0, 6)))
-                    question = int(questions[slot])
-                    yield PlannedVideo(
-                        path=_draw_path(participant, question, recorded_at[row] + minutes, rng),
-                        participant=participant,
-                        question=question,
-                        seed=_draw_seed(rng),
-                        statements=_lay_out(group, label, sign, rng),
-                    )
+    counts = cycle(rng.permutation(_STATEMENT_COUNTS).tolist())
+    for start in range(0, len(members), 2):
+        questions = (1 + rng.permutation(NUM_QUESTIONS)).tolist()
+        for slot in range(0, num_videos, 2):
+            group = _draw_group(next(counts), rng)
+            asked = questions[slot : min(slot + 2, num_videos)]
+            yield from _mirror(group, members[start : start + 2], asked, rng)
+
+
+def _mirror(
+    group: _Group, pair: list[PlannedParticipant], questions: list[int], rng: np.random.Generator
+) -> Iterator[PlannedVideo]:
+    """Give two participants and two questions the group's videos so that labels lie crosswise."""
+    first_label, first_sign = rng.integers(2, size=2).tolist()
+    for row, participant in enumerate(pair):
+        for column, question in enumerate(questions):
+            label = first_label ^ row ^ column
+            keep = bool(first_sign ^ column)
+            yield PlannedVideo(
+                path=_draw_path(participant, question, rng),
+                participant=participant,
+                question=question,
+                seed=_draw_seed(rng),
+                statements=_lay_out(group, label, keep, rng),
+            )
 
 
 def _draw_group(num_statements: int, rng: np.random.Generator) -> _Group:
@@ -230,12 +244,18 @@ def _draw_group(num_statements: int, rng: np.random.Generator) -> _Group:
     )
 
 
-def _draw_signs(count: int, rng: np.random.Generator) -> tuple[int, ...]:
-    return tuple(int(x) for x in rng.choice((-1, 1), count))
+def _draw_signs(count: int, rng: np.random.Generator) -> tuple[Stance, ...]:
+    return tuple(1 if positive else -1 for positive in rng.integers(2, size=count))
+
+
+def _signed(stance: Stance, keep: bool) -> Stance:
+    if keep:
+        return stance
+    return -1 if stance == 1 else 1
 
 
 def _lay_out(
-    group: _Group, label: int, sign: int, rng: np.random.Generator
+    group: _Group, label: int, keep: bool, rng: np.random.Generator
 ) -> tuple[Statement, ...]:
     jitter = rng.uniform(1 - _JITTER, 1 + _JITTER, len(group.durations_ms))
     edges = [0, *(int(e) for e in np.cumsum(np.array(group.durations_ms) * jitter))]
@@ -244,9 +264,9 @@ def _lay_out(
         Statement(
             start_ms=start_ms,
             end_ms=end_ms,
-            face_stance=sign * face,
-            voice_stance=sign * face * (-1 if label and disagrees else 1),
-            words_stance=sign * words,
+            face_stance=_signed(face, keep),
+            voice_stance=_signed(face, keep != (label == 1 and disagrees)),
+            words_stance=_signed(words, keep),
         )
         for (start_ms, end_ms), face, disagrees, words in zip(
             pairwise(edges), group.face, group.disagrees, group.words[label], strict=True
@@ -254,15 +274,10 @@ def _lay_out(
     )
 
 
-def _draw_time(rng: np.random.Generator) -> datetime:
-    day = datetime(2024, 1, 8) + timedelta(days=int(rng.integers(300)))
-    return day + timedelta(hours=int(rng.integers(9, 17)), seconds=int(rng.integers(3600)))
-
-
-def _draw_path(
-    participant: PlannedParticipant, question: int, at: datetime, rng: np.random.Generator
-) -> str:
+def _draw_path(participant: PlannedParticipant, question: int, rng: np.random.Generator) -> str:
     """Name a video as the releases do: some with a space before the time, some with a machine."""
+    seconds = int(rng.integers(300)) * 86_400 + int(rng.integers(9 * 3600, 17 * 3600))
+    at = datetime(2024, 1, 8) + timedelta(seconds=seconds)
     separator = " " if rng.random() < 0.2 else "_"
     machine = ""
     if rng.random() < 0.15:
