@@ -1,0 +1,110 @@
+"""Stage 2, transcribe: a video's whole sound in, its words with times out.
+
+In: segments with 16 kHz mono sound. Out: one `TranscriptRecord` a video: words with times and
+probabilities, the pauses between them, and the language. The video is transcribed once and whole,
+never by segments; a video without sound or speech has an empty transcript.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from prefect import State, task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, ConfigDict, Field
+
+from storage.records import SegmentRecord, TranscriptRecord, VideoId
+from storage.store import Store
+from storage.variant import ItemOutput, Variant
+from tasks.speech.layout import pauses_between
+from tasks.speech.model import open_speech_model, speech_model_identity
+from tasks.speech.recognise import NOTHING_HEARD, Recognition, recognise
+from tasks.speech.sound import read_video_sound
+from tasks.stage import Shard, as_state, make_missing, or_rejected
+
+STAGE = "transcribe"
+VERSION = 1
+
+
+class TranscribeConfig(BaseModel):
+    """What decides the content of transcripts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    model: str = Field(default="large-v3", min_length=1)
+    """Whisper for CTranslate2: a folder, or a name of the hub."""
+    compute_type: str = "default"
+    """CTranslate2's type for computing, as in int8, float16; default is the model's own."""
+    language: str | None = Field(default=None, pattern="^[a-z]{2,3}$")
+    """Whisper's code of the language spoken, as in en; detected for each video when not set."""
+    voice_filter: bool = True
+    """Leave out what is not speech before transcribing (Silero)."""
+    voice_threshold: float = Field(default=0.5, gt=0, lt=1)
+    """Probability of speech from which a sound counts as voice."""
+    min_silence_ms: int = Field(default=160, ge=0, le=10_000)
+    """Silence that the voice filter may leave out."""
+    window_seconds: int = Field(default=30, ge=5, le=30)
+    """Longest stretch of speech that the model hears at once."""
+    beam_size: int = Field(default=5, ge=1, le=20)
+    """Hypotheses kept while decoding; 1 is greedy."""
+    predict_times: bool = False
+    """Let the model also write the times of sentences; helps models trained to."""
+    min_pause_ms: int = Field(default=250, ge=20, le=10_000)
+    """The shortest silence between two words that is kept as a pause."""
+
+
+def variant_of(store: Store, config: TranscribeConfig, *, segment: Variant) -> Variant:
+    """Open the variant that these settings make; the model counts by content, not by place."""
+    settings = config.model_dump() | {"model": speech_model_identity(config.model)}
+    return store.variant(STAGE, version=VERSION, settings=settings, upstream=(segment.variant_id,))
+
+
+def transcribe_videos(
+    video_ids: Sequence[str],
+    segments: Mapping[str, Sequence[SegmentRecord]],
+    config: TranscribeConfig,
+    store: Store,
+) -> Iterator[ItemOutput]:
+    """Transcribe each video; the model is opened at the first one that has sound."""
+    for video_id in video_ids:
+        make = partial(_transcribe_video, video_id, segments[video_id], config, store)
+        yield or_rejected(STAGE, video_id, make)
+
+
+def _transcribe_video(
+    video_id: str, segments: Sequence[SegmentRecord], config: TranscribeConfig, store: Store
+) -> ItemOutput:
+    samples = read_video_sound(store, segments)
+    heard = _hear(samples, config) if len(samples) else NOTHING_HEARD
+    transcript = TranscriptRecord(
+        video_id=VideoId(video_id),
+        language=heard.language,
+        words=heard.words,
+        pauses=pauses_between(heard.words, config.min_pause_ms),
+    )
+    return ItemOutput(item_id=video_id, rows=(transcript,))
+
+
+def _hear(samples: npt.NDArray[np.float32], config: TranscribeConfig) -> Recognition:
+    model = open_speech_model(config.model, config.compute_type)
+    return recognise(
+        samples, model, **config.model_dump(exclude={"model", "compute_type", "min_pause_ms"})
+    )
+
+
+@task(name="transcribe", task_run_name="transcribe shard {shard.name}", cache_policy=NO_CACHE)
+def transcribe_shard(
+    shard: Shard,
+    segments: Mapping[str, Sequence[SegmentRecord]],
+    config: TranscribeConfig,
+    variant: Variant,
+) -> State:
+    """Transcribe a shard's missing videos."""
+    return as_state(
+        make_missing(
+            variant,
+            shard,
+            lambda video_ids: transcribe_videos(video_ids, segments, config, variant.store),
+        )
+    )
