@@ -46,10 +46,15 @@ def run_and_show(request: RunRequest) -> int:
     LOGGER.info("starting the local Prefect server" if _starts_server() else "joining Prefect")
     with prefect_server() as api_url:
         LOGGER.info("Prefect UI while this run lasts: %s", api_url.removesuffix("/api"))
+        from prefect.logging.handlers import APILogHandler
+
         from flows.outcome import show_outcome
         from flows.pipeline import pipeline
 
-        reports = pipeline(request)
+        try:
+            reports = pipeline(request)
+        finally:
+            APILogHandler.flush()
     console.print(_stage_table(reports))
     status = show_outcome(request, reports, console)
     console.print(f"Finished in {time.monotonic() - begun:.0f} s. See this run in the Prefect UI: "

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from flows.history import close_dead_runs
 from storage.errors import ToolError
 
 _START_SECONDS = 180.0
@@ -26,12 +27,15 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_LOGGING_EXTRA_LOGGERS": "waver",
-    "PREFECT_SHOW_STARTUP_LOGO": "false",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }
 
 
 def prepare_environment(history: Path) -> None:
-    """Set what Prefect reads when it is imported: call this before the first import of it."""
+    """Set what Prefect reads when it is imported: call this before the first import of it.
+
+    Prefect's own console log is silenced: the terminal shows Waver's progress, the UI everything.
+    """
     os.environ.setdefault("PREFECT_HOME", str(history.resolve()))
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -93,6 +97,7 @@ def prefect_server(port: int | None = None) -> Iterator[str]:
         _wait_until_healthy(api_url, process, history / "server.log")
         _address_file().write_text(json.dumps({"api_url": api_url, "process_id": process.pid}))
         os.environ["PREFECT_API_URL"] = api_url
+        close_dead_runs(api_url)
         yield api_url
     finally:
         os.environ.pop("PREFECT_API_URL", None)
