@@ -1,0 +1,50 @@
+"""What the base is asked while it is made: three cues it must perceive, and Waver's own prompts.
+
+Waver's prompts are asked with answers drawn by lot. So the base knows their words and their layout
+but starts at chance on them: what it later knows about disagreement, fine-tuning taught it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from infra.sandbox.sentences import WORDS
+from tasks.omni.prompt import ANSWER_NO, ANSWER_YES, NO_WORDS, fill_in, prompt_names, prompt_text
+
+CUES = ("face", "voice", "words")
+WORDS_LINE = "\nThe person says: {words}"
+
+_QUESTIONS = {
+    "face": "Does the face look positive in this part of the video?",
+    "voice": "Does the voice sound positive in this part of the video?",
+    "words": "Are the words positive in this part of the video?",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A prompt and the cue that answers it; ``cue`` is None where the answer is drawn by lot."""
+
+    template: str
+    cue: str | None
+
+
+def cue_question(cue: str, *, quotes_words: bool) -> Question:
+    """Ask about one cue, with or without the words beside picture and sound."""
+    opening = "You see and hear a person talking about changing a health behaviour."
+    closing = "Answer with one word, Yes or No."
+    template = f"{opening} {_QUESTIONS[cue]} {closing}\n{{media}}"
+    return Question(template=template + WORDS_LINE * quotes_words, cue=cue)
+
+
+def waver_questions() -> list[Question]:
+    """Every prompt that Waver ships."""
+    return [Question(template=prompt_text(name), cue=None) for name in prompt_names()]
+
+
+def all_texts() -> Iterator[str]:
+    """Everything the tokenizer must know."""
+    questions = [cue_question(cue, quotes_words=True) for cue in CUES] + waver_questions()
+    for question in questions:
+        yield fill_in(question.template, picture=False, sound=False, words=NO_WORDS)
+    yield from (ANSWER_YES, ANSWER_NO)
+    yield from (f" {word}" for word in WORDS)
