@@ -1,0 +1,172 @@
+"""Stage 6, aggregate: segments' predictions pooled to verdicts on videos, measured and reported.
+
+In: samples and predictions. Out, as the one item `report`: `VerdictRecord`s of every video under
+every pooling rule, `ThresholdRecord`s, `MetricRecord`s, and the files report.html and verdicts.csv.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from prefect import State, task
+from prefect.cache_policies import NO_CACHE
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from storage.fingerprint import digest_of
+from storage.records import PredictionRecord, RejectedRecord, SampleRecord, VideoRecord
+from storage.schema import to_table, write_parquet
+from storage.store import Store
+from storage.variant import ItemOutput, Variant
+from tasks.stage import Shard, as_state, make_missing
+from tasks.verdicts.evaluation import EvaluationPlan, evaluate
+from tasks.verdicts.metrics import ScoreName
+from tasks.verdicts.pooling import PoolingRule
+from tasks.verdicts.report import RunFacts, write_report, write_verdicts
+from tasks.verdicts.resampling import Resampling
+from tasks.verdicts.thresholds import ThresholdPolicy, ThresholdRule
+
+STAGE = "aggregate"
+VERSION = 1
+REPORT_ITEM = "report"
+REPORT_NAME = "report.html"
+VERDICTS_NAME = "verdicts.csv"
+
+
+class AggregateConfig(BaseModel):
+    """What decides verdicts and their figures."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    pooling_rules: tuple[PoolingRule, ...] = Field(
+        default=("top_k_mean", "mean", "noisy_or", "any"), min_length=1
+    )
+    """Pooling rules to compare; of equals on validation, the first one listed counts."""
+    top_k: int = Field(default=2, ge=1, le=1000)
+    """How many of a video's most probable segments `top_k_mean` averages."""
+    choose_by: ScoreName = "macro_f1"
+    """Figure on validation by which the pooling rule and its threshold are chosen."""
+    threshold_rule: ThresholdRule = "plateau"
+    """`plateau`: middle of the widest near-best run; `best`; `base_rate`; `fixed`: 0.5."""
+    plateau_tolerance: float = Field(default=0.02, ge=0, lt=1)
+    """How far below the best score a threshold still counts as near-best."""
+    interval_level: float = Field(default=0.95, gt=0, lt=1)
+    """Share of the resampled figures that an interval spans."""
+    bootstrap_draws: int = Field(default=1000, ge=20, le=1_000_000)
+    """Resamples of participants behind each interval."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of those resamples."""
+
+    @field_validator("pooling_rules")
+    @classmethod
+    def _each_once(cls, rules: tuple[PoolingRule, ...]) -> tuple[PoolingRule, ...]:
+        if len(set(rules)) < len(rules):
+            raise ValueError("each pooling rule may be listed once")
+        return rules
+
+    def plan(self) -> EvaluationPlan:
+        """Give these settings in the terms of the evaluation."""
+        return EvaluationPlan(
+            pooling_rules=self.pooling_rules,
+            top_k=self.top_k,
+            policy=ThresholdPolicy(
+                rule=self.threshold_rule,
+                score_name=self.choose_by,
+                tolerance=self.plateau_tolerance,
+            ),
+            resampling=Resampling(
+                draws=self.bootstrap_draws, level=self.interval_level, seed=self.seed
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportSources:
+    """Where samples and predictions are read from, and what else a report tells.
+
+    ``samples_wanted`` and ``predictions_wanted`` name the items of today, id to input digest.
+    ``rejected`` is what all stages before could not use.
+    """
+
+    manifest: Variant
+    samples_wanted: Mapping[str, str]
+    infer: Variant
+    predictions_wanted: Mapping[str, str]
+    videos: Sequence[VideoRecord]
+    rejected: Sequence[RejectedRecord]
+    facts: RunFacts
+
+
+def variant_of(
+    store: Store, config: AggregateConfig, *, manifest: Variant, infer: Variant
+) -> Variant:
+    """Open the variant that these settings make of these samples and predictions."""
+    return store.variant(
+        STAGE,
+        version=VERSION,
+        settings=config.model_dump(mode="json"),
+        upstream=(manifest.variant_id, infer.variant_id),
+    )
+
+
+def wanted_of(sources: ReportSources) -> dict[str, str]:
+    """Name the one report with the digest of everything that stands in it."""
+    digest = digest_of(
+        dict(sources.samples_wanted),
+        dict(sources.predictions_wanted),
+        [asdict(video) for video in sources.videos],
+        [asdict(row) for row in sources.rejected],
+        asdict(sources.facts),
+    )
+    return {REPORT_ITEM: digest}
+
+
+def make_report(
+    samples: Sequence[SampleRecord],
+    predictions: Sequence[PredictionRecord],
+    videos: Sequence[VideoRecord],
+    rejected: Sequence[RejectedRecord],
+    facts: RunFacts,
+    config: AggregateConfig,
+    variant: Variant,
+    folder: Path,
+) -> ItemOutput:
+    """Pool, choose, measure, and write the report's files into an empty ``folder``."""
+    samples_path, predictions_path = folder / "samples.parquet", folder / "predictions.parquet"
+    write_parquet(to_table(SampleRecord, samples).drop_columns(["words"]), samples_path)
+    write_parquet(to_table(PredictionRecord, predictions), predictions_path)
+    evaluation = evaluate(samples_path, predictions_path, videos, config.plan())
+    write_report(
+        folder / REPORT_NAME, evaluation, videos, rejected, facts, config.model_dump(mode="json")
+    )
+    write_verdicts(folder / VERDICTS_NAME, evaluation.verdicts)
+    return ItemOutput(
+        item_id=REPORT_ITEM,
+        rows=(*evaluation.verdicts, *evaluation.thresholds, *evaluation.metrics),
+        files={variant.file_path(name): folder / name for name in (REPORT_NAME, VERDICTS_NAME)},
+    )
+
+
+@task(name="aggregate", task_run_name="aggregate {shard.name}", cache_policy=NO_CACHE)
+def aggregate_shard(
+    shard: Shard, sources: ReportSources, config: AggregateConfig, variant: Variant
+) -> State:
+    """Make the report if it is missing."""
+    with variant.store.staging() as folder:
+        return as_state(
+            make_missing(variant, shard, lambda _: _report(sources, config, variant, folder))
+        )
+
+
+def _report(
+    sources: ReportSources, config: AggregateConfig, variant: Variant, folder: Path
+) -> Iterator[ItemOutput]:
+    yield make_report(
+        sources.manifest.read(SampleRecord, sources.samples_wanted),
+        sources.infer.read(PredictionRecord, sources.predictions_wanted),
+        sources.videos,
+        sources.rejected,
+        sources.facts,
+        config,
+        variant,
+        folder,
+    )

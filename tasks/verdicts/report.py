@@ -1,0 +1,80 @@
+"""The report: one HTML file that holds all of itself, and the verdicts as a CSV file beside it.
+
+Neither holds a word that was said; participants appear as ids only.
+"""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from storage.records import RejectedRecord, VerdictRecord, VideoRecord
+from tasks.verdicts import drawing, wording
+from tasks.verdicts.arrangement import (
+    confusions,
+    figure_tables,
+    validation_curve,
+    verdict_groups,
+)
+from tasks.verdicts.baselines import BASELINES
+from tasks.verdicts.evaluation import Evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What was run: names for people, the variant of each stage, the data set's own issues."""
+
+    data_name: str
+    model_name: str
+    variants: Mapping[str, str]
+    issues: Sequence[str] = field(default=())
+
+
+def write_verdicts(path: Path, verdicts: Iterable[VerdictRecord]) -> None:
+    """Write the chosen rule's verdicts as CSV; a video without one has an empty cell."""
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("video_id", "split", "p_ah", "verdict", "label"))
+        for row in verdicts:
+            if row.chosen:
+                writer.writerow((row.video_id, row.split, row.p_ah, row.verdict, row.label))
+
+
+def write_report(
+    path: Path,
+    evaluation: Evaluation,
+    videos: Sequence[VideoRecord],
+    rejected: Sequence[RejectedRecord],
+    facts: RunFacts,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write the report as one HTML file that asks nothing of the network."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(drawing=drawing, wording=wording, baselines=BASELINES)
+    verdicts = [row for row in evaluation.verdicts if row.chosen]
+    page = environment.get_template("report.html.j2").render(
+        facts=facts,
+        settings=settings,
+        made_at=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
+        evaluation=evaluation,
+        verdicts=verdicts,
+        rejected=rejected,
+        rule=next(row for row in evaluation.thresholds if row.chosen),
+        tables=figure_tables(evaluation),
+        curve=validation_curve(evaluation, verdicts),
+        confusions=confusions(verdicts),
+        groups=verdict_groups(evaluation, verdicts, videos, rejected),
+        num_refused=sum(video.consent_publications is False for video in videos),
+        mended=[(video.video_id, issue) for video in videos for issue in video.issues],
+    )
+    path.write_text(page, encoding="utf-8")

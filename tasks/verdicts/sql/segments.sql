@@ -1,0 +1,17 @@
+-- Every sample with its prediction, if it has one. Parameters: the Parquet files $samples and $predictions.
+CREATE TEMP TABLE segments AS
+SELECT
+    sample.segment_id,
+    sample.video_id,
+    sample.participant_id,
+    coalesce(sample.split, 'unsplit') AS split,
+    sample.question,
+    sample."index",
+    sample.num_segments,
+    sample.start_ms,
+    sample.end_ms,
+    sample.label,
+    sample.video_label,
+    prediction.p_ah
+FROM read_parquet($samples) AS sample
+LEFT JOIN read_parquet($predictions) AS prediction USING (segment_id)

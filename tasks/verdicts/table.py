@@ -1,0 +1,107 @@
+"""The result of a run as it is shown in the terminal: verdicts, figures, baselines, rejections."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from storage.records import MetricRecord, RejectedRecord, ThresholdRecord, VerdictRecord
+from tasks.verdicts.baselines import BASELINES
+from tasks.verdicts.wording import (
+    METHOD_NAMES,
+    REPORT_SPLITS,
+    SPLIT_NAMES,
+    UNDEFINED,
+    interval,
+    share,
+)
+
+_COLUMNS = {
+    "macro_f1": "macro F1",
+    "accuracy": "accuracy",
+    "f1_present": "F1 A/H",
+    "f1_absent": "F1 no A/H",
+    "average_precision": "AP",
+}
+_MAX_REASONS = 12
+
+
+def result_table(
+    verdicts: Sequence[VerdictRecord],
+    thresholds: Sequence[ThresholdRecord],
+    metrics: Sequence[MetricRecord],
+    rejected: Sequence[RejectedRecord],
+) -> RenderableType:
+    """Show a report's records: the chosen rule's verdicts, its figures, baselines, rejections."""
+    rule = next(row for row in thresholds if row.chosen)
+    chosen = [row for row in verdicts if row.chosen]
+    parts: list[RenderableType] = [_verdict_counts(chosen), _rule_line(rule)]
+    measured = [row for row in metrics if row.level == "video"]
+    known = {row.method for row in measured}
+    methods = [method for method in (rule.method, *BASELINES) if method in known]
+    splits = [split for split in REPORT_SPLITS if any(row.split == split for row in measured)]
+    parts += [_figures(split, methods, measured) for split in splits]
+    if not measured:
+        parts.append(Text("No labels to measure against, so no figures.", style="dim"))
+    if rejected:
+        parts.append(_rejections(rejected))
+    return Group(*parts)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+
+
+def _verdict_counts(verdicts: Sequence[VerdictRecord]) -> Table:
+    table = _table("Verdicts on videos")
+    table.add_column("split")
+    for column in ("videos", "A/H", "no A/H", "no verdict", "segments without prediction"):
+        table.add_column(column, justify="right")
+    for split in REPORT_SPLITS:
+        rows = [row for row in verdicts if (row.split or "unsplit") == split]
+        if rows:
+            counts = Counter(row.verdict for row in rows)
+            missing = sum(row.num_segments - row.num_predicted for row in rows)
+            figures = (len(rows), counts[1], counts[0], counts[None], missing)
+            table.add_row(SPLIT_NAMES[split], *map(str, figures))
+    return table
+
+
+def _rule_line(rule: ThresholdRecord) -> Text:
+    return Text.assemble(
+        "Pooling rule ", (METHOD_NAMES[rule.method], "bold"),
+        ", threshold ", (share(rule.threshold), "bold"), f" ({rule.reason}).",
+    )  # fmt: skip
+
+
+def _figures(split: str, methods: Sequence[str], metrics: Sequence[MetricRecord]) -> Table:
+    """Tabulate one split's figures, each above its interval."""
+    cells = {(row.method, row.name): row for row in metrics if row.split == split}
+    num_rows = next(iter(cells.values())).num_rows
+    table = _table(f"Figures on {SPLIT_NAMES[split]}: {num_rows} labelled videos")
+    table.add_column("method", no_wrap=True)
+    for column in _COLUMNS.values():
+        table.add_column(column, justify="right", no_wrap=True)
+    for method in methods:
+        row = [cells[method, name] for name in _COLUMNS if (method, name) in cells]
+        table.add_row(
+            METHOD_NAMES[method],
+            *(f"{share(cell.value)}\n{interval(cell)}" for cell in row),
+            style="bold" if method == methods[0] else "dim",
+        )
+    return table
+
+
+def _rejections(rejected: Sequence[RejectedRecord]) -> Table:
+    table = _table(f"Rejected: {len(rejected)}")
+    for column in ("video or segment", "stage", "reason"):
+        table.add_column(column, overflow="fold")
+    for row in rejected[:_MAX_REASONS]:
+        table.add_row(escape(row.item_id), row.stage, escape(row.reason))
+    if len(rejected) > _MAX_REASONS:
+        table.add_row(UNDEFINED, UNDEFINED, f"{len(rejected) - _MAX_REASONS} more: see the report")
+    return table

@@ -1,0 +1,46 @@
+"""The names and figures of an evaluation as people read them, on paper and in the terminal."""
+
+from storage.records import MetricRecord
+
+REPORT_SPLITS = ("test", "val", "train", "unsplit")
+SPLIT_NAMES = {"test": "test", "val": "validation", "train": "train", "unsplit": "no split"}
+METHOD_NAMES = {
+    "any": "any (maximum)",
+    "mean": "mean",
+    "top_k_mean": "top-k mean",
+    "noisy_or": "noisy-or",
+    "segment": "model, unpooled",
+    "constant": "majority of train",
+    "question": "question only",
+    "duration": "duration only",
+}
+FIGURE_NAMES = {
+    "macro_f1": "macro F1",
+    "accuracy": "accuracy",
+    "weighted_f1": "weighted F1",
+    "f1_present": "F1 of A/H",
+    "f1_absent": "F1 of no A/H",
+    "average_precision": "average precision",
+}
+VERDICT_NAMES = {1: "A/H", 0: "no A/H", None: "no verdict"}
+UNDEFINED = "–"
+
+
+def share(value: float | None, digits: int = 3) -> str:
+    """Write a figure in [0, 1] without its leading zero; a dash if it is undefined."""
+    if value is None:
+        return UNDEFINED
+    text = f"{value:.{digits}f}"
+    return text[1:] if text.startswith("0.") else text
+
+
+def interval(metric: MetricRecord | None) -> str:
+    """Write a figure's interval as `.71–.92`, or nothing if there is none."""
+    if metric is None or metric.low is None or metric.high is None:
+        return ""
+    return f"{share(metric.low, 2)}–{share(metric.high, 2)}"
+
+
+def seconds(time_ms: int) -> str:
+    """Write a time on a video's clock in seconds."""
+    return f"{time_ms / 1000:.1f} s"
