@@ -139,6 +139,49 @@ class SampleRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingStepRecord:
+    """One optimizer step; the validation figures are ``None`` where nothing was measured.
+
+    ``loss`` is the mean cross-entropy of the answer token before the step, ``grad_norm`` the norm
+    of the gradients before they were scaled down. ``seconds`` leaves validation out.
+    """
+
+    step: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    num_samples: int
+    seconds: float
+    val_loss: float | None = None
+    val_macro_f1: float | None = None
+    val_average_precision: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRecord:
+    """A fine-tuned model: Hugging Face folders relative to the store's root, and how it came about.
+
+    ``adapter_path`` is ``None`` after full training. ``best_step`` of ``num_steps`` is the one
+    whose weights were saved; the validation figures are of that step, at the threshold 0.5.
+    ``num_trained`` of the ``num_parameters`` numbers were trained.
+    """
+
+    model_path: str
+    adapter_path: str | None
+    method: str
+    base_fingerprint: str
+    num_train_samples: int
+    num_val_samples: int
+    num_parameters: int
+    num_trained: int
+    num_steps: int
+    best_step: int
+    val_loss: float | None
+    val_macro_f1: float | None
+    val_average_precision: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionRecord:
     """The model's answer about one segment.
 
