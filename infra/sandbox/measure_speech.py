@@ -1,0 +1,185 @@
+"""Measures the sandbox's speech model through the stage that uses it: how many words are wrong,
+and how far off their starts are, on soundtracks of voices that no model was trained on.
+
+``python -m infra.sandbox.measure_speech --videos 20``; exit status 1 above the targets.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import ffmpeg
+import jiwer
+import numpy as np
+
+from infra.sandbox.espeak import SAMPLE_RATE, SpokenWord
+from infra.sandbox.plan import PlannedVideo, WorldSettings, plan_world
+from infra.sandbox.render import Soundtrack, compose_sound
+from storage.errors import ToolError
+from storage.records import SegmentId, SegmentRecord, TranscriptRecord, VideoId, Word
+from storage.store import Store
+from tasks.child import run_tool
+from tasks.media.cut import write_sound
+from tasks.transcribe import TranscribeConfig, transcribe_videos
+
+MODEL_PATH = Path(__file__).parent / "models" / "whisper"
+MAX_ERROR_RATE = 0.10
+MAX_START_ERROR_MS = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errors:
+    """What was heard against what was said, over some videos.
+
+    ``start_errors_ms`` holds one absolute difference for each word that was heard rightly.
+    """
+
+    num_words: int
+    num_wrong: int
+    start_errors_ms: tuple[int, ...]
+
+    @property
+    def error_rate(self) -> float:
+        """Substituted, missing and invented words for each word said."""
+        return self.num_wrong / self.num_words if self.num_words else 0.0
+
+    @property
+    def median_start_ms(self) -> float:
+        """Infinite when no word was heard rightly."""
+        return median(self.start_errors_ms) if self.start_errors_ms else float("inf")
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--videos", type=int, default=20)
+    parser.add_argument("--model", default=str(MODEL_PATH))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--cue-strength", type=float, default=1.0)
+    options = parser.parse_args()
+    config = sandbox_config(options.model)
+    videos = held_out_videos(options.videos, options.seed)
+    with tempfile.TemporaryDirectory(prefix="waver-speech-") as folder:
+        errors = measure(videos, options.cue_strength, config, Path(folder))
+    total = add(errors)
+    for video, found in zip(videos, errors, strict=True):
+        print(f"{video.participant.voice.name:24s} {describe(found)}")
+    print(f"{len(videos)} videos of held-out voices: {describe(total)}")
+    print(
+        f"targets: word error rate <= {MAX_ERROR_RATE:.0%}, median word start error "
+        f"<= {MAX_START_ERROR_MS} ms"
+    )
+    passed = total.error_rate <= MAX_ERROR_RATE and total.median_start_ms <= MAX_START_ERROR_MS
+    sys.exit(0 if passed else 1)
+
+
+def sandbox_config(model: str) -> TranscribeConfig:
+    """The sandbox profile's settings of the stage, with another model folder if wanted."""
+    return TranscribeConfig(model=model, language="en", window_seconds=12, predict_times=True)
+
+
+def held_out_videos(count: int, seed: int) -> list[PlannedVideo]:
+    """Plan ``count`` videos of voices that are held out, spread over the voices."""
+    settings = WorldSettings(num_participants=max(6, 4 * count), seed=seed)
+    held_out = [v for v in plan_world(settings).videos if v.participant.split != "train"]
+    by_turn = sorted(held_out, key=lambda v: (v.seed, v.path))
+    return by_turn[:count]
+
+
+def measure(
+    videos: Sequence[PlannedVideo], cue_strength: float, config: TranscribeConfig, folder: Path
+) -> list[Errors]:
+    """Make the videos' soundtracks, transcribe them by the stage, and compare."""
+    store = Store(str(folder))
+    sounds: list[Soundtrack] = []
+    segments: dict[str, tuple[SegmentRecord, ...]] = {}
+    for number, video in enumerate(videos):
+        sound = compose_sound(video, cue_strength, np.random.default_rng(video.seed))
+        sounds.append(sound)
+        name = f"{number:04d}"
+        segments[name] = (_store_sound(sound, store, name),)
+    outputs = transcribe_videos(list(segments), segments, config, store)
+    return [
+        compare(sound.words, _transcript(output.rows).words)
+        for sound, output in zip(sounds, outputs, strict=True)
+    ]
+
+
+def _transcript(rows: tuple[object, ...]) -> TranscriptRecord:
+    (row,) = rows
+    if not isinstance(row, TranscriptRecord):
+        raise RuntimeError(f"the stage rejected a soundtrack: {row!r}")
+    return row
+
+
+def _store_sound(sound: Soundtrack, store: Store, name: str) -> SegmentRecord:
+    """Put a soundtrack into the store as it comes out of a video: through AAC, then 16 kHz mono."""
+    raw, coded = Path(store.full_path(f"{name}.raw")), Path(store.full_path(f"{name}.m4a"))
+    raw.write_bytes((sound.samples * 32767).astype("<i2").tobytes())
+    pcm = {"format": "s16le", "ar": SAMPLE_RATE, "ac": 1}
+    said = ffmpeg.input(str(raw), **pcm)
+    _run(ffmpeg.output(said, str(coded), acodec="aac", audio_bitrate="96k", ar=44100, ac=2))
+    _run(ffmpeg.output(ffmpeg.input(str(coded)), str(raw), **pcm))
+    samples = np.frombuffer(raw.read_bytes(), np.int16)
+    write_sound(Path(store.full_path(f"{name}.wav")), samples)
+    return SegmentRecord(
+        segment_id=SegmentId(f"{name}#0000"),
+        video_id=VideoId(name),
+        index=0,
+        start_ms=0,
+        end_ms=len(samples) * 1000 // SAMPLE_RATE,
+        num_frames=0,
+        num_samples=len(samples),
+        picture_path="",
+        sound_path=f"{name}.wav",
+        picture_digest="",
+        sound_digest=None,
+    )
+
+
+def _run(output: ffmpeg.Stream) -> None:
+    command = output.global_args("-hide_banner", "-loglevel", "error")
+    result = run_tool(command.compile(overwrite_output=True), timeout_seconds=60)
+    if result.status != 0:
+        raise ToolError(f"ffmpeg could not code a soundtrack: {' '.join(result.stderr_tail)}")
+
+
+def compare(said: Sequence[SpokenWord], heard: Sequence[Word]) -> Errors:
+    """Align what was heard with what was said and take the starts of the words heard rightly."""
+    names = [word.text for word in said], [word.text for word in heard]
+    if not names[0] or not names[1]:
+        return Errors(num_words=len(said), num_wrong=max(map(len, names)), start_errors_ms=())
+    aligned = jiwer.process_words(" ".join(names[0]), " ".join(names[1]))
+    right = [part for part in aligned.alignments[0] if part.type == "equal"]
+    starts = [
+        abs(heard[part.hyp_start_idx + i].start_ms - said[part.ref_start_idx + i].start_ms)
+        for part in right
+        for i in range(part.ref_end_idx - part.ref_start_idx)
+    ]
+    num_wrong = aligned.substitutions + aligned.deletions + aligned.insertions
+    return Errors(num_words=len(said), num_wrong=num_wrong, start_errors_ms=tuple(starts))
+
+
+def add(errors: Sequence[Errors]) -> Errors:
+    """Pool several videos' errors: every word counts alike."""
+    return Errors(
+        num_words=sum(e.num_words for e in errors),
+        num_wrong=sum(e.num_wrong for e in errors),
+        start_errors_ms=tuple(start for e in errors for start in e.start_errors_ms),
+    )
+
+
+def describe(errors: Errors) -> str:
+    """One line of figures."""
+    return (
+        f"{errors.num_words:5d} words, word error rate {errors.error_rate:6.1%}, "
+        f"median word start error {errors.median_start_ms:3.0f} ms"
+    )
+
+
+if __name__ == "__main__":
+    main()

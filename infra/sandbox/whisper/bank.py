@@ -1,0 +1,77 @@
+"""The utterance bank: many sentences of the training voices, spoken once and kept on disk."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infra.sandbox.sentences import draw_sentence
+from infra.sandbox.speech import TRAIN_VOICES, SpokenWord, Stance, Voice, speak
+
+_SAMPLES, _INDEX = "bank.npy", "bank.json"
+_WEAKEST_CUE = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BankEntry:
+    """Where one utterance lies in the bank's samples, and its words."""
+
+    voice: str
+    stance: Stance
+    first: int
+    stop: int
+    words: tuple[SpokenWord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bank:
+    """All utterances, grouped by voice and stance."""
+
+    samples: NDArray[np.int16]
+    """16 kHz mono, memory-mapped, one utterance after another."""
+    entries: dict[str, dict[Stance, list[BankEntry]]]
+
+
+def write_bank(
+    folder: Path, num_per_voice: int, seed: int, voices: tuple[Voice, ...] = TRAIN_VOICES
+) -> None:
+    """Speak ``num_per_voice`` random sentences with every voice, both stances, any strength."""
+    rng = np.random.default_rng(seed)
+    sounds: list[NDArray[np.int16]] = []
+    rows: list[dict[str, object]] = []
+    position = 0
+    for voice in voices:
+        for number in range(num_per_voice):
+            stance: Stance = -1 if number % 2 else 1
+            strength = float(rng.uniform(_WEAKEST_CUE, 1))
+            spoken = speak(draw_sentence(rng).text, voice, stance, rng, strength)
+            sounds.append((spoken.samples * 32767).astype(np.int16))
+            words = [[w.text, w.start_ms, w.end_ms] for w in spoken.words]
+            rows.append({"voice": voice.name, "stance": stance, "first": position, "words": words})
+            position += len(spoken.samples)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / _SAMPLES, np.concatenate(sounds))
+    (folder / _INDEX).write_text(json.dumps({"end": position, "rows": rows}))
+
+
+def read_bank(folder: Path) -> Bank:
+    """Open a bank that ``write_bank`` made; its samples are mapped, not read."""
+    samples = np.load(folder / _SAMPLES, mmap_mode="r")
+    index = json.loads((folder / _INDEX).read_text())
+    rows = index["rows"]
+    stops = [row["first"] for row in rows[1:]] + [index["end"]]
+    entries: dict[str, dict[Stance, list[BankEntry]]] = {}
+    for row, stop in zip(rows, stops, strict=True):
+        words = tuple(SpokenWord(text=t, start_ms=a, end_ms=b) for t, a, b in row["words"])
+        entry = BankEntry(
+            voice=row["voice"], stance=row["stance"], first=row["first"], stop=stop, words=words
+        )
+        entries.setdefault(entry.voice, {-1: [], 1: []})[entry.stance].append(entry)
+    return Bank(samples=samples, entries=entries)
+
+
+def bank_exists(folder: Path) -> bool:
+    """Whether a finished bank lies in ``folder``: its index is written last."""
+    return (folder / _INDEX).is_file()

@@ -1,0 +1,74 @@
+"""What is trained on when: short windows first, then long ones, last the full 30 s of positions."""
+
+from dataclasses import dataclass
+from math import cos, pi
+
+import numpy as np
+
+MAX_FRAMES = 3000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """How many windows share a batch, and how long they are."""
+
+    num_windows: int
+    shortest: float
+    longest: float
+
+    def draw_seconds(self, rng: np.random.Generator) -> float:
+        """Mostly near the longest; three in ten anywhere from the shortest on."""
+        low = self.shortest if rng.random() < 0.3 else max(self.shortest, 0.6 * self.longest)
+        return float(rng.uniform(low, self.longest))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A stretch of training with one mix of window lengths."""
+
+    name: str
+    num_steps: int
+    groups: tuple[Group, ...]
+    chances: tuple[float, ...]
+    full_positions: bool = False
+    """Pad every window to 30 s, as in use; otherwise a little beyond the longest window."""
+
+    def num_frames(self, longest: int, rng: np.random.Generator) -> int:
+        """Frames of a batch whose longest window has ``longest``; always even."""
+        if self.full_positions:
+            return MAX_FRAMES
+        padding = rng.uniform(10, 150) if rng.random() < 0.8 else rng.uniform(100, 500)
+        return min(MAX_FRAMES, 2 * (int(longest + padding) // 2))
+
+
+_SHORT = Group(num_windows=24, shortest=1.2, longest=6)
+_MIDDLE = Group(num_windows=12, shortest=1.2, longest=13)
+_LONG = Group(num_windows=6, shortest=8, longest=24)
+PHASES = (
+    Phase(name="short", num_steps=1400, groups=(_SHORT,), chances=(1.0,)),
+    Phase(name="long", num_steps=1300, groups=(_SHORT, _MIDDLE, _LONG), chances=(0.3, 0.55, 0.15)),
+    Phase(
+        name="full",
+        num_steps=700,
+        groups=(Group(num_windows=8, shortest=1.2, longest=13), _LONG),
+        chances=(0.8, 0.2),
+        full_positions=True,
+    ),
+)
+NUM_STEPS = sum(phase.num_steps for phase in PHASES)
+_PEAK, _WARM_UP, _LAST = 2.5e-3, 150, 0.02
+
+
+def phase_at(step: int) -> Phase | None:
+    """The phase that a step belongs to; None when training is over."""
+    for phase in PHASES:
+        if step < phase.num_steps:
+            return phase
+        step -= phase.num_steps
+    return None
+
+
+def learning_rate_at(step: int) -> float:
+    """Warm-up, then half a cosine down to a fiftieth of the peak."""
+    decay = max(_LAST, 0.5 * (1 + cos(pi * step / NUM_STEPS)))
+    return _PEAK * min(1.0, (step + 1) / _WARM_UP) * decay

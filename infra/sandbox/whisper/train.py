@@ -1,0 +1,114 @@
+"""Trains the tiny Whisper from nothing: ``python -m infra.sandbox.whisper.train --out DIR``.
+
+One thread computes and one more prepares windows; about 45 minutes. A stopped training goes on
+from its last checkpoint when the same command is given again.
+"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from time import monotonic
+
+import torch
+from tokenizers import Tokenizer
+from torch.utils.data import DataLoader
+
+from infra.sandbox.sentences import WORDS
+from infra.sandbox.whisper.bank import bank_exists, write_bank
+from infra.sandbox.whisper.batches import Batches
+from infra.sandbox.whisper.export import export
+from infra.sandbox.whisper.model import Trainee
+from infra.sandbox.whisper.schedule import NUM_STEPS, learning_rate_at, phase_at
+from infra.sandbox.whisper.vocabulary import Vocabulary, build_tokenizer, read_vocabulary
+
+_REPORT_EVERY, _SAVE_EVERY = 50, 200
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the finished model")
+    parser.add_argument("--work", type=Path, help="bank and checkpoints (default: OUT/training)")
+    parser.add_argument("--sentences", type=int, default=80, help="sentences for each voice")
+    parser.add_argument("--stop-after", type=int, default=NUM_STEPS, help="steps to train at most")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    work_path = options.work or options.out / "training"
+    if not bank_exists(work_path):
+        print("speaking the utterance bank", flush=True)
+        write_bank(work_path, options.sentences, options.seed)
+    tokenizer = build_tokenizer(WORDS)
+    vocabulary = read_vocabulary(tokenizer, WORDS)
+    trainee = train(vocabulary, work_path, options.seed, options.stop_after)
+    finish(trainee, tokenizer, vocabulary, options.out)
+
+
+def finish(
+    trainee: Trainee, tokenizer: Tokenizer, vocabulary: Vocabulary, out_path: Path
+) -> None:
+    """Write the model folder and say how large it is."""
+    export(trainee.whisper, tokenizer, vocabulary, out_path)
+    size = sum(f.stat().st_size for f in out_path.iterdir() if f.is_file())
+    print(f"wrote {out_path} ({size / 1e6:.2f} MB)", flush=True)
+
+
+def train(vocabulary: Vocabulary, work_path: Path, seed: int, stop_after: int) -> Trainee:
+    """Train from nothing, or from the checkpoint in ``work_path``, up to ``stop_after`` steps."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    trainee = Trainee(vocabulary)
+    optimizer = torch.optim.AdamW(trainee.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
+    checkpoint_path = work_path / "checkpoint.pt"
+    step = _read_checkpoint(checkpoint_path, trainee, optimizer)
+    if step >= stop_after:
+        return trainee
+    batches = Batches(work_path, vocabulary, seed, step)
+    sums: Counter[str] = Counter()
+    began = monotonic()
+    for batch in DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=4):
+        optimizer.param_groups[0]["lr"] = learning_rate_at(step)
+        losses = trainee(batch)
+        optimizer.zero_grad()
+        losses.total.backward()
+        torch.nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        sums.update(losses.parts)
+        if step % _REPORT_EVERY == 0:
+            _report(step, sums, monotonic() - began)
+            sums.clear()
+        if step % _SAVE_EVERY == 0 or step == stop_after:
+            _write_checkpoint(checkpoint_path, trainee, optimizer, step)
+        if step == stop_after:
+            break
+    return trainee
+
+
+def _report(step: int, sums: Counter[str], seconds: float) -> None:
+    phase = phase_at(step - 1)
+    means = "  ".join(f"{name} {total / _REPORT_EVERY:.3f}" for name, total in sums.items())
+    name = phase.name if phase else ""
+    print(f"step {step}/{NUM_STEPS} {name:5s} {seconds:.0f} s  {means}", flush=True)
+
+
+def _write_checkpoint(
+    path: Path, trainee: Trainee, optimizer: torch.optim.Optimizer, step: int
+) -> None:
+    state = {"step": step, "trainee": trainee.state_dict(), "optimizer": optimizer.state_dict()}
+    part = path.with_suffix(".tmp")
+    torch.save(state, part)
+    part.replace(path)
+
+
+def _read_checkpoint(path: Path, trainee: Trainee, optimizer: torch.optim.Optimizer) -> int:
+    if not path.is_file():
+        return 0
+    state = torch.load(path, weights_only=True)
+    trainee.load_state_dict(state["trainee"])
+    optimizer.load_state_dict(state["optimizer"])
+    print(f"continuing from step {state['step']}", flush=True)
+    return int(state["step"])
+
+
+if __name__ == "__main__":
+    main()
