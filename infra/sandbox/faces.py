@@ -193,12 +193,13 @@ def _draw_fringe(canvas: Frame, face: Face, pose: _Pose) -> None:
     """The hair above the brows, which it never covers."""
     width, height = pose.radius_x, pose.radius_y
     if face.hair_style == 2:  # parted to one side
+        _ellipse(canvas, pose.at(0, -0.84), (0.4 * width, 0.08 * height), face.hair)
         _ellipse(canvas, pose.at(-0.34, -0.72), (0.52 * width, 0.2 * height), face.hair)
         _ellipse(canvas, pose.at(0.42, -0.76), (0.42 * width, 0.15 * height), face.hair)
     elif face.hair_style == 3:  # curls
         _ellipse(canvas, pose.at(0, -0.82), (0.5 * width, 0.12 * height), face.hair)
         for step in range(-3, 4):
-            centre = pose.at(0.24 * step, -0.86 + 0.026 * step * step)
+            centre = pose.at(0.24 * step, -0.88 + 0.018 * step * step)
             _ellipse(canvas, centre, (0.18 * width, 0.17 * height), face.hair)
     else:
         _ellipse(canvas, pose.at(0, -0.82), (0.6 * width, 0.16 * height), face.hair)

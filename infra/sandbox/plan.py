@@ -24,7 +24,9 @@ from storage.records import Interval, ParticipantId, Split, VideoId
 FRAME_MS = 40
 NUM_QUESTIONS = 7
 _FIRST_PARTICIPANT = 90001
-_STATEMENT_COUNTS = (1, 2, 2, 3)
+# Statements in a group's videos, and whether the face turns at the first change (None: either).
+# Of two statements the voice turns in one label where it does not in the other: balance the two.
+_SHAPES: tuple[tuple[int, bool | None], ...] = ((1, None), (2, True), (2, False), (3, None))
 _SINGLE_STATEMENT_MS = (8400, 9600)
 _STATEMENT_MS = (6000, 9400)
 _JITTER = 0.04
@@ -205,11 +207,12 @@ def _draw_seed(rng: np.random.Generator) -> int:
 def _plan_split(
     members: list[PlannedParticipant], num_videos: int, rng: np.random.Generator
 ) -> Iterator[PlannedVideo]:
-    counts = cycle(rng.permutation(_STATEMENT_COUNTS).tolist())
+    shapes = cycle([_SHAPES[i] for i in rng.permutation(len(_SHAPES)).tolist()])
     for start in range(0, len(members), 2):
         questions = (1 + rng.permutation(NUM_QUESTIONS)).tolist()
         for slot in range(0, num_videos, 2):
-            group = _draw_group(next(counts), rng)
+            num_statements, turns = next(shapes)
+            group = _draw_group(num_statements, turns, rng)
             asked = questions[slot : min(slot + 2, num_videos)]
             yield from _mirror(group, members[start : start + 2], asked, rng)
 
@@ -232,13 +235,16 @@ def _mirror(
             )
 
 
-def _draw_group(num_statements: int, rng: np.random.Generator) -> _Group:
+def _draw_group(num_statements: int, turns: bool | None, rng: np.random.Generator) -> _Group:
     low, high = _SINGLE_STATEMENT_MS if num_statements == 1 else _STATEMENT_MS
     num_disagreeing = 1 if num_statements < 3 else int(rng.integers(1, 3))
     disagreeing = set(rng.permutation(num_statements)[:num_disagreeing].tolist())
+    face = _draw_signs(num_statements, rng)
+    if turns is not None:
+        face = (face[0], _signed(face[0], not turns), *face[2:])
     return _Group(
         durations_ms=tuple(float(d) for d in rng.uniform(low, high, num_statements)),
-        face=_draw_signs(num_statements, rng),
+        face=face,
         disagrees=tuple(i in disagreeing for i in range(num_statements)),
         words={label: _draw_signs(num_statements, rng) for label in (0, 1)},
     )
