@@ -1,0 +1,225 @@
+"""Read a data set in the BAH layout: videos, labels, intervals, splits, questions and consent.
+
+Parsing is apart from interpretation: `parse_release` reads files, `interpret` decides what they
+mean. A fault of one video is told in its `issues`, a fault of the whole, or of a video that has no
+file, in the data set's. Neither ever quotes a transcript or a participant's details.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from storage.bah_annotation import Annotation, read_annotation
+from storage.bah_splits import SPLIT_FOLDER, SPLITS, SplitRow, join_rows, read_splits
+from storage.bah_yaml import parse_yaml
+from storage.dataset import Dataset
+from storage.errors import DataError
+from storage.paths import iter_video_names, resolve_inside
+from storage.records import ParticipantId, VideoId, VideoRecord
+
+ANNOTATION_FILE = "video_annotation_transcript.yaml"
+PARTICIPANTS_FILE = "meta_data.yml"
+_NO_SOURCE_VIDEOS = frozenset({"cropped-aligned-faces", "transcription", SPLIT_FOLDER})
+_QUESTION = re.compile(r"_Question_(\d+)(?:_|\b)")
+_ANSWERS = {"yes": True, "no": False, "true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A release's files, parsed and not yet interpreted; `video_names` are the files there are."""
+
+    annotation: Mapping[str, Any]
+    participants: Mapping[str, Any]
+    split_rows: tuple[SplitRow, ...]
+    video_names: tuple[str, ...]
+    issues: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the files of a release say about one video, gathered from all of them."""
+
+    name: str
+    path: str | None = None
+    record: Any = None
+    is_annotated: bool = False
+    split_row: SplitRow | None = None
+    issues: list[str] = field(default_factory=list)
+
+
+def is_bah(root: Path) -> bool:
+    """Say whether a folder has a release's annotation or split files."""
+    splits = (root / SPLIT_FOLDER / f"{split}.txt" for split in SPLITS)
+    return (root / ANNOTATION_FILE).is_file() or any(path.is_file() for path in splits)
+
+
+def read_bah(root: Path) -> Dataset:
+    """Read the release at `root`; every video that has a file becomes a record.
+
+    Raises:
+        DataError: a file of the release cannot be read, or holds what it must not hold.
+        LeakageError: a video stands in two splits.
+    """
+    return interpret(root, parse_release(root))
+
+
+def parse_release(root: Path) -> Release:
+    """Parse the files of a release; the large annotation takes most of the time."""
+    issues: list[str] = []
+    annotation, participants = (
+        _parse_if_there(root, name, issues) for name in (ANNOTATION_FILE, PARTICIPANTS_FILE)
+    )
+    split_rows, faults = read_splits(root)
+    return Release(
+        annotation=annotation,
+        participants=participants,
+        split_rows=split_rows,
+        video_names=tuple(iter_video_names(root, skipping=_NO_SOURCE_VIDEOS)),
+        issues=(*issues, *faults),
+    )
+
+
+def interpret(root: Path, release: Release) -> Dataset:
+    """Bring together what the files of a release say about each video."""
+    issues = list(release.issues)
+    known = _gather(root, release, issues)
+    videos: list[VideoRecord] = []
+    for video in known:
+        if video.path is None:
+            issues.append(f"{video.name}: {_says_who(video)}, but there is no such file")
+            continue
+        videos.append(_record(video, video.path, release))
+    videos.sort(key=lambda video: video.video_id)
+    return Dataset(root=root, videos=tuple(videos), issues=tuple(issues))
+
+
+def _parse_if_there(root: Path, name: str, issues: list[str]) -> dict[str, Any]:
+    if not (root / name).is_file():
+        issues.append(f"there is no {name}")
+        return {}
+    return parse_yaml(root / name)
+
+
+def _canonical(name: str) -> str:
+    """Make the spellings of a video's path equal that occur between files and releases."""
+    steps = [step for step in PurePosixPath(name.strip()).parts if step != "."]
+    if steps and steps[0] == "Videos":
+        steps = steps[1:]
+    return "/".join(step.replace("Visite ", "Visite_") for step in steps)
+
+
+def _gather(root: Path, release: Release, issues: list[str]) -> list[_Known]:
+    known: dict[str, _Known] = {}
+    for name in _safe_names(root, release.annotation, issues):
+        video = known.setdefault(_canonical(name), _Known(name))
+        if video.is_annotated:
+            video.issues.append("annotated twice: the first annotation holds")
+            continue
+        video.is_annotated, video.record = True, release.annotation[name]
+    listed = set(_safe_names(root, (row.name for row in release.split_rows), issues))
+    for row in release.split_rows:
+        if row.name in listed:
+            video = known.setdefault(_canonical(row.name), _Known(row.name))
+            video.split_row = join_rows(video.split_row, row, video.issues)
+    for name in _safe_names(root, release.video_names, issues):
+        video = known.setdefault(_canonical(name), _Known(name))
+        if video.path is None or name == video.name:
+            video.path = name
+    return list(known.values())
+
+
+def _safe_names(root: Path, names: Iterable[str], issues: list[str]) -> Iterator[str]:
+    """Leave out, and tell of, names that lead out of the data folder; each name once."""
+    for name in dict.fromkeys(names):
+        try:
+            resolve_inside(root, name)
+        except DataError as error:
+            issues.append(f"left out: {error}")
+        else:
+            yield name
+
+
+def _says_who(video: _Known) -> str:
+    return "annotated" if video.is_annotated else f"listed in split/{_split_of(video)}.txt"
+
+
+def _split_of(video: _Known) -> str | None:
+    return None if video.split_row is None else video.split_row.split
+
+
+def _record(video: _Known, path: str, release: Release) -> VideoRecord:
+    issues = list(video.issues)
+    annotation = read_annotation(video.record) if video.is_annotated else None
+    if annotation is None and release.annotation:
+        issues.append("there is a file, but no annotation")
+    if video.split_row is None and release.split_rows:
+        issues.append("in no split file")
+    participant_id = _participant_of(path, issues)
+    details = _details_of(participant_id, release, issues)
+    return VideoRecord(
+        video_id=VideoId(video.name),
+        path=path,
+        participant_id=participant_id,
+        split=_split_of(video),
+        question=_question_of(path, issues),
+        label=_label_of(video, annotation, issues),
+        intervals=() if annotation is None else annotation.intervals,
+        consent_publications=_consent(details, "Use in publications", issues),
+        consent_challenges=_consent(details, "Use in challenges", issues),
+        issues=(*issues, *(annotation.issues if annotation else ())),
+    )
+
+
+def _label_of(video: _Known, annotation: Annotation | None, issues: list[str]) -> int | None:
+    listed = None if video.split_row is None else video.split_row.label
+    if annotation is None or annotation.label is None:
+        return listed
+    if listed is not None and listed != annotation.label:
+        issues.append(
+            f"annotated with the label {annotation.label}, listed in its split with {listed}: "
+            "the annotation holds"
+        )
+    return annotation.label
+
+
+def _participant_of(path: str, issues: list[str]) -> ParticipantId | None:
+    """The folder a participant's visits lie in, which the file's name repeats."""
+    steps = PurePosixPath(_canonical(path)).parts
+    named = steps[-1].partition("_Question_")
+    if len(steps) < 2:
+        issues.append("no participant: the video lies in no participant's folder")
+        return ParticipantId(named[0]) if named[1] else None
+    if named[1] and named[0] != steps[0]:
+        issues.append(f"the file is named after {named[0]!r}, but lies in {steps[0]!r}")
+    return ParticipantId(steps[0])
+
+
+def _question_of(path: str, issues: list[str]) -> int | None:
+    found = _QUESTION.search(PurePosixPath(path).name)
+    if found and 1 <= int(found[1]) <= 7:
+        return int(found[1])
+    issues.append("the file's name gives no question from 1 to 7")
+    return None
+
+
+def _details_of(
+    participant_id: ParticipantId | None, release: Release, issues: list[str]
+) -> Mapping[str, Any]:
+    details = release.participants.get(str(participant_id))
+    if isinstance(details, Mapping):
+        return details
+    if release.participants:
+        issues.append(f"{PARTICIPANTS_FILE} says nothing about the participant")
+    return {}
+
+
+def _consent(details: Mapping[str, Any], key: str, issues: list[str]) -> bool | None:
+    """Read Yes or No; YAML itself turns them into true and false where they stand unquoted."""
+    if key not in details:
+        return None
+    answer = _ANSWERS.get(str(details[key]).strip().lower())
+    if answer is None:
+        issues.append(f"{key!r} is neither Yes nor No: taken as unknown")
+    return answer

@@ -1,0 +1,78 @@
+"""Read a release's split files: which video is in which split, and its label."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from storage.errors import DataError, LeakageError
+from storage.records import Split
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+SPLIT_FOLDER = "split"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRow:
+    """One line of a split file; the label is `None` where the file only holds placeholders."""
+
+    name: str
+    split: Split
+    label: int | None
+
+
+def read_splits(root: Path) -> tuple[tuple[SplitRow, ...], tuple[str, ...]]:
+    """Read the split files that are there; also tells what in them could not be used.
+
+    Raises:
+        DataError: a split file cannot be read.
+    """
+    rows: list[SplitRow] = []
+    issues: list[str] = []
+    for split in SPLITS:
+        path = root / SPLIT_FOLDER / f"{split}.txt"
+        if path.is_file():
+            rows += _without_placeholders(list(_iter_rows(path, split, issues)), path, issues)
+    return tuple(rows), tuple(issues)
+
+
+def join_rows(known: SplitRow | None, row: SplitRow, issues: list[str]) -> SplitRow:
+    """Bring together two lines about one video; of two labels the first holds, and that is told.
+
+    Raises:
+        LeakageError: the lines stand in different splits.
+    """
+    if known is None:
+        return row
+    if known.split != row.split:
+        raise LeakageError(
+            f"The video {row.name!r} stands in split/{known.split}.txt and in "
+            f"split/{row.split}.txt: remove it from one of them."
+        )
+    if known.label != row.label:
+        issues.append(f"split/{row.split}.txt gives the video two labels: the first holds")
+    return known
+
+
+def _iter_rows(path: Path, split: Split, issues: list[str]) -> Iterator[SplitRow]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"split/{path.name} cannot be read as UTF-8 text ({error}).") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        name, _, rest = line.partition(",")
+        written = rest.partition(",")[0].strip()  # the transcript after it holds commas of its own
+        if written not in ("0", "1"):
+            issues.append(f"split/{path.name}, line {number}: no label 0 or 1 after the path")
+        label = int(written) if written in ("0", "1") else None
+        yield SplitRow(name=name.strip(), split=split, label=label)
+
+
+def _without_placeholders(rows: list[SplitRow], path: Path, issues: list[str]) -> list[SplitRow]:
+    """An unlabelled split carries the label 0 on every line: those are no labels."""
+    if len(rows) < 2 or any(row.label != 0 for row in rows):
+        return rows
+    issues.append(f"split/{path.name} has the label 0 on all {len(rows)} lines: taken as none")
+    return [SplitRow(name=row.name, split=row.split, label=None) for row in rows]

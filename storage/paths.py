@@ -1,0 +1,43 @@
+"""Paths that a data set's own files name: nothing outside the data root is ever opened."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from storage.errors import DataError
+
+VIDEO_SUFFIXES = frozenset(
+    {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
+    | {".mts", ".ogv", ".ts", ".webm", ".wmv"}
+)
+
+
+def resolve_inside(root: Path, name: str) -> Path:
+    """Give the place of a relative path under `root`, whether or not something is there.
+
+    Raises:
+        DataError: the path is empty or absolute, holds `..`, or a link on it leaves the root.
+    """
+    steps = PurePosixPath(name).parts
+    if not steps or PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive:
+        raise DataError(f"The path {name!r} is not relative to the data folder.")
+    if ".." in steps or "\0" in name:
+        raise DataError(f"The path {name!r} leaves the data folder: '..' is not allowed.")
+    path = root.joinpath(*steps)
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"The path {name!r} leaves the data folder through a link.")
+    return path
+
+
+def iter_video_names(root: Path, *, skipping: frozenset[str] = frozenset()) -> Iterator[str]:
+    """List files with a video's suffix under `root`, as sorted relative paths with forward slashes.
+
+    Hidden files and folders, folders named in `skipping`, and links to folders are left out.
+    """
+    for folder, folders, names in os.walk(root, followlinks=False):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name not in skipping
+        )
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES:
+                yield (Path(folder) / name).relative_to(root).as_posix()
