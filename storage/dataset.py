@@ -13,7 +13,7 @@ from storage.records import VideoId, VideoRecord
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Videos under one root; ``issues`` are about the data set as a whole or videos without file."""
+    """Videos under one root; ``issues`` are about the data set, or videos without a file."""
 
     root: Path
     videos: tuple[VideoRecord, ...]

@@ -14,7 +14,8 @@ def digest_of(*parts: Any) -> str:
     Returns 32 hexadecimal digits (BLAKE2b, 16 bytes).
     """
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    encoded = text.encode(errors="surrogatepass")  # names of files need not be valid Unicode
+    return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
 
 def digest_stream(stream: BinaryIO) -> str:

@@ -35,12 +35,13 @@ def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:
     if is_dataclass(annotation):
         return pa.struct(list(schema_of(typing.cast(type, annotation)))), False
     if annotation not in _SCALARS:
-        raise TypeError(f"A record field cannot be of type {annotation!r}: use int, float, str, "
-                        "bool, an optional of these, or a tuple of these or of records.")
+        raise TypeError(
+            f"A record field cannot be of type {annotation!r}: use int, float, str, bool, "
+            "an optional of these, or a tuple of these or of records."
+        )
     return _SCALARS[annotation], False
 
 
-@cache
 def schema_of(record_type: type) -> pa.Schema:
     """Derive the Parquet schema of a record class; optional fields are the nullable columns."""
     hints = typing.get_type_hints(record_type)
@@ -75,18 +76,34 @@ def _from_plain(annotation: Any, value: Any) -> Any:
     if origin is tuple:
         return tuple(_from_plain(arguments[0], element) for element in value)
     if is_dataclass(annotation):
-        return _record_from(typing.cast(type, annotation), value)
+        return _record_from(annotation, value)
     return value
 
 
 @cache
-def _hints(record_type: type) -> dict[str, Any]:
+def _hints(record_type: Any) -> dict[str, Any]:
     return typing.get_type_hints(record_type)
 
 
-def _record_from(record_type: type[Record], row: dict[str, Any]) -> Record:
+def _record_from(record_type: Any, row: dict[str, Any]) -> Any:
     hints = _hints(record_type)
     return record_type(**{name: _from_plain(hint, row[name]) for name, hint in hints.items()})
+
+
+def check_columns(record_type: type, table: pa.Table) -> None:
+    """Refuse a table that does not hold every column of a record class.
+
+    Raises:
+        StoreError: a column is missing or holds another type than the class says.
+    """
+    for column in schema_of(record_type):
+        place = table.schema.get_field_index(column.name)
+        if place < 0 or table.schema.field(place).type != column.type:
+            raise StoreError(
+                f"A table of {record_type.__name__} has no column {column.name!r} of type "
+                f"{column.type}: it was written by another version; run the stage again with "
+                "--force STAGE."
+            )
 
 
 def from_table(record_type: type[Record], table: pa.Table) -> Iterator[Record]:
@@ -95,15 +112,8 @@ def from_table(record_type: type[Record], table: pa.Table) -> Iterator[Record]:
     Raises:
         StoreError: a column is missing or holds another type than the class says.
     """
-    schema = schema_of(record_type)
-    for column in schema:
-        if column.name not in table.schema.names or table.schema.field(column.name).type != column.type:
-            raise StoreError(
-                f"A table of {record_type.__name__} has no column {column.name!r} of type "
-                f"{column.type}: it was written by another version; run the stage again with "
-                "--force STAGE."
-            )
-    for row in table.select(schema.names).to_pylist():
+    check_columns(record_type, table)
+    for row in table.select(schema_of(record_type).names).to_pylist():
         yield _record_from(record_type, row)
 
 

@@ -1,6 +1,6 @@
 """The store: a folder or any fsspec URL that holds every result, and is the truth about them.
 
-    <store>/<stage>/<variant>/variant.json      what makes this variant: stage, version, settings, upstream
+    <store>/<stage>/<variant>/variant.json      what makes this variant: settings, upstream
     <store>/<stage>/<variant>/done/<part>.json  the marker of a finished part, written last
     <store>/<stage>/<variant>/<Table>/<part>.parquet
     <store>/<stage>/<variant>/files/...         media and weights
@@ -14,36 +14,58 @@ import errno
 import json
 import os
 import shutil
+import socket
+import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 
 from storage.errors import ConfigError, StoreError
 from storage.fingerprint import digest_of, digest_stream
 
+if TYPE_CHECKING:
+    from storage.variant import Variant
+
 _TEMPORARY = ".tmp"
+_WEEK_SECONDS = 7 * 24 * 3600
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REFUSED = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.EIO, errno.ESTALE, errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip
 
 
 @contextlib.contextmanager
 def writing_to(place: str) -> Iterator[None]:
     """Turn the operating system's refusals into one clear sentence."""
     try:
+        with space_on(place):
+            yield
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        raise StoreError(
+            f"Cannot write to {place!r} ({error.strerror}): name a folder you may write to "
+            "with --store."
+        ) from error
+
+
+@contextlib.contextmanager
+def space_on(place: str) -> Iterator[None]:
+    """Turn a full disk, quota or file size limit, and nothing else, into one clear sentence."""
+    try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreError(
-                f"No space left while writing to {place!r}: free some space or name another place "
-                "with --store; everything finished so far is kept."
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise StoreError(
-                f"Cannot write to {place!r} ({error.strerror}): name a folder you may write to "
-                "with --store."
-            ) from error
-        raise
+        if error.errno not in _NO_SPACE:
+            raise
+        raise StoreError(
+            f"No space left while writing to {place!r} ({error.strerror}): free some space or "
+            "name another place with --store; everything finished so far is kept."
+        ) from error
 
 
 class Store:
@@ -84,11 +106,12 @@ class Store:
         return bool(self.fs.exists(self.full_path(path)))
 
     def list_files(self, path: str) -> list[str]:
-        """List the files directly in a folder, sorted, relative to the root; empty if it is not there."""
-        if not self.exists(path):
-            return []
+        """List a folder's own files, sorted, relative to the root; empty if it is not there."""
         self.fs.invalidate_cache()
-        found = self.fs.ls(self.full_path(path), detail=True)
+        try:
+            found = self.fs.ls(self.full_path(path), detail=True)
+        except FileNotFoundError:
+            return []
         names = (Path(row["name"]).name for row in found if row["type"] == "file")
         return sorted(f"{path}/{name}" for name in names)
 
@@ -113,7 +136,9 @@ class Store:
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
-                self._copy_then_rename(local_path, destination)
+                with self._put_in_place(destination) as temporary:
+                    shutil.copyfile(local_path, temporary)
+                local_path.unlink()
 
     def remove(self, path: str) -> None:
         """Remove a file or a whole folder, if it is there."""
@@ -128,46 +153,46 @@ class Store:
         For a local store it lies on the same disk, so that publishing is a rename. Its name carries
         the process id, by which the folders that killed runs left behind are known.
         """
-        if self.is_local:
-            parent = Path(self.full_path(_TEMPORARY))
-        else:
-            import tempfile
-
-            parent = Path(tempfile.gettempdir())
-        folder = parent / f"{os.getpid()}-{uuid.uuid4().hex[:12]}"
+        parent = self.full_path(_TEMPORARY) if self.is_local else tempfile.gettempdir()
+        folder = Path(parent) / _temporary_name()
         with writing_to(self.url):
             folder.mkdir(parents=True)
         try:
-            yield folder
+            with space_on(str(parent)):
+                yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def sweep(self) -> int:
-        """Remove the staging folders of processes that no longer live; returns how many."""
+        """Remove what killed processes left behind; returns how many files and folders.
+
+        Of other machines that share the store, whose processes cannot be asked, only what nobody
+        touched for a week.
+        """
         if not self.is_local:
             return 0
-        removed = 0
-        for folder in Path(self.full_path(_TEMPORARY)).iterdir():
-            process_id = folder.name.split("-")[0]
-            if process_id.isdigit() and not _is_alive(int(process_id)):
-                shutil.rmtree(folder, ignore_errors=True)
-                removed += 1
-        return removed
+        left = [path for path in Path(self.full_path(_TEMPORARY)).iterdir() if _is_abandoned(path)]
+        for path in left:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        return len(left)
 
     def file_state(self, path: str) -> tuple[int, str] | None:
         """Give a stored file's size and content digest, or None if it is gone.
 
-        A file is read once in a process unless its size or time of change moved.
+        A file is read once in a process unless its size, time of change or place on disk moved.
         """
         try:
             facts = self.fs.info(self.full_path(path))
-        except FileNotFoundError:
+            seen = tuple(facts.get(name) for name in ("mtime", "ino", "ETag", "created"))
+            key = (path, int(facts["size"]), str(seen))
+            if key not in self._digests or not any(seen):
+                with self.open(path) as stream:
+                    self._digests[key] = digest_stream(stream)
+        except (FileNotFoundError, IsADirectoryError):
             return None
-        changed = facts.get("mtime") or facts.get("ETag") or facts.get("created")
-        key = (path, int(facts["size"]), str(changed))
-        if key not in self._digests:
-            with self.open(path) as stream:
-                self._digests[key] = digest_stream(stream)
         return key[1], self._digests[key]
 
     def variant(
@@ -177,7 +202,10 @@ class Store:
         from storage.variant import Variant
 
         identity = {
-            "stage": stage, "version": version, "settings": dict(settings), "upstream": list(upstream)
+            "stage": stage,
+            "version": version,
+            "settings": dict(settings),
+            "upstream": list(upstream),
         }
         variant = Variant(store=self, stage=stage, variant_id=digest_of(identity)[:12])
         if not self.exists(variant.identity_path):
@@ -189,26 +217,45 @@ class Store:
         destination = self.full_path(path)
         self.fs.makedirs(destination.rsplit("/", 1)[0], exist_ok=True)
         if self.is_local:
-            temporary = self.full_path(f"{_TEMPORARY}/{os.getpid()}-{uuid.uuid4().hex}")
-            with Path(temporary).open("wb") as stream:
+            with self._put_in_place(destination) as temporary, temporary.open("wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            Path(temporary).replace(destination)
         else:
             self.fs.pipe_file(destination, content)
         if not keep:
             self.fs.rm(destination)
 
-    def _copy_then_rename(self, local_path: Path, destination: str) -> None:
-        temporary = Path(self.full_path(f"{_TEMPORARY}/{os.getpid()}-{uuid.uuid4().hex}"))
-        shutil.copyfile(local_path, temporary)
-        temporary.replace(destination)
-        local_path.unlink()
+    @contextlib.contextmanager
+    def _put_in_place(self, destination: str) -> Iterator[Path]:
+        """Lend a temporary path on the store's disk; renamed at the end if all went well."""
+        temporary = Path(self.full_path(_TEMPORARY)) / _temporary_name()
+        try:
+            yield temporary
+            temporary.replace(destination)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _temporary_name() -> str:
+    """Name the machine and the process, by which what killed runs left behind is known."""
+    return f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
+
+
+def _machine() -> str:
+    return digest_of(socket.gethostname())[:8]
+
+
+def _is_abandoned(path: Path) -> bool:
+    machine, _, rest = path.name.partition("-")
+    process_id = rest.partition("-")[0]
+    if machine == _machine() and process_id.isdigit():
+        return not _is_alive(int(process_id))
+    return time.time() - path.stat().st_mtime > _WEEK_SECONDS
 
 
 def _is_alive(process_id: int) -> bool:

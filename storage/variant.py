@@ -13,7 +13,14 @@ import pyarrow.compute as pc
 
 from storage.errors import StoreError
 from storage.fingerprint import digest_of
-from storage.schema import from_table, read_parquet, schema_of, to_table, write_parquet
+from storage.schema import (
+    check_columns,
+    from_table,
+    read_parquet,
+    schema_of,
+    to_table,
+    write_parquet,
+)
 from storage.store import Store
 
 Record = TypeVar("Record")
@@ -87,17 +94,16 @@ class Variant:
             record_type.__name__: self._write_table(part_id, record_type, outputs, items)
             for record_type in {type(row) for output in outputs for row in output.rows}
         }
-        marker = {
-            "items": items, "files": files, "tables": tables, "created_ns": time.time_ns()
-        }
-        self.store.write_bytes(f"{self.path}/done/{part_id}.json", json.dumps(marker).encode())
+        part = {"items": items, "files": files, "tables": tables, "created_ns": time.time_ns()}
+        marker = json.dumps({"part": part, "digest": digest_of(part)})
+        self.store.write_bytes(f"{self.path}/done/{part_id}.json", marker.encode())
 
     def read(self, record_type: type[Record], wanted: Mapping[str, str]) -> list[Record]:
         """Read the rows of the wanted items that are finished."""
         return list(from_table(record_type, self.table(record_type, wanted)))
 
     def table(self, record_type: type, wanted: Mapping[str, str]) -> pa.Table:
-        """Read the rows of the wanted items as a table, with their `item_id` and `input_digest`."""
+        """Read the wanted items' rows, in their order, with `_item_id` and `_input_digest`."""
         owned: dict[str, list[str]] = {}
         for item, part in self._owners(wanted).items():
             if record_type.__name__ in part.tables:
@@ -106,15 +112,21 @@ class Variant:
         for part_id, items in sorted(owned.items()):
             with self.store.open(self._table_path(part_id, record_type.__name__)) as stream:
                 table = read_parquet(io.BytesIO(stream.read()))
+            check_columns(record_type, table)
             tables.append(table.filter(pc.is_in(table["_item_id"], pa.array(items))))
         if not tables:
             return _with_identity(schema_of(record_type)).empty_table()
-        return pa.concat_tables(tables)
+        together = pa.concat_tables(tables)
+        places = pc.index_in(together["_item_id"], pa.array(list(wanted), pa.string()))
+        return together.take(pc.array_sort_indices(places))
 
     def clear(self) -> None:
-        """Forget every result of this variant; markers go first."""
+        """Forget every result of this variant; markers go first, the settings stay."""
+        with self.store.open(self.identity_path) as stream:
+            identity = stream.read()
         self.store.remove(f"{self.path}/done")
         self.store.remove(self.path)
+        self.store.write_bytes(self.identity_path, identity)
 
     def _owners(self, wanted: Mapping[str, str]) -> dict[str, _Part]:
         """Map each wanted item to the newest part that holds it whole, for today's input digest."""
@@ -136,18 +148,9 @@ class Variant:
     def _parts(self) -> Iterator[_Part]:
         for path in self.store.list_files(f"{self.path}/done"):
             with self.store.open(path) as stream:
-                content = stream.read()
-            try:
-                marker = json.loads(content)
-                yield _Part(
-                    part_id=Path(path).stem,
-                    created_ns=marker["created_ns"],
-                    items=marker["items"],
-                    files=marker["files"],
-                    tables=marker["tables"],
-                )
-            except (ValueError, KeyError):  # a damaged marker is no marker: the part is made again
-                continue
+                part = _part_of(Path(path).stem, stream.read())
+            if part is not None:
+                yield part
 
     def _publish(self, files: Mapping[str, Path]) -> dict[str, tuple[int, str]]:
         for path, local_path in files.items():
@@ -165,7 +168,9 @@ class Variant:
     ) -> tuple[int, str]:
         rows = [
             (output.item_id, row)
-            for output in outputs for row in output.rows if type(row) is record_type
+            for output in outputs
+            for row in output.rows
+            if type(row) is record_type
         ]
         table = to_table(record_type, [row for _, row in rows])
         ids = [item_id for item_id, _ in rows]
@@ -179,6 +184,17 @@ class Variant:
 
     def _table_path(self, part_id: str, table_name: str) -> str:
         return f"{self.path}/{table_name}/{part_id}.parquet"
+
+
+def _part_of(part_id: str, marker: bytes) -> _Part | None:
+    """Read a marker; a damaged one is no marker, so that its part is made again."""
+    try:
+        content = json.loads(marker)
+        if content["digest"] != digest_of(content["part"]):
+            return None
+        return _Part(part_id=part_id, **content["part"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _with_identity(schema: pa.Schema) -> pa.Schema:

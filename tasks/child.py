@@ -1,6 +1,7 @@
-"""Child processes: an argument list, no shell, closed stdin, a time limit, and the end of stderr."""
+"""Child processes: no shell, closed stdin, a time limit, and the end of what they print."""
 
 import collections
+import contextlib
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from storage.errors import StageError, ToolError
 
@@ -25,10 +27,12 @@ class ChildResult:
     timed_out: bool
 
 
-def _start(command: Sequence[str], **options: object) -> "subprocess.Popen[bytes]":
+def _start(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
     try:
-        return subprocess.Popen(list(command), start_new_session=True, **options)  # type: ignore[call-overload,no-any-return]
-    except FileNotFoundError as error:
+        return subprocess.Popen(list(command), start_new_session=True, **options)
+    except (FileNotFoundError, PermissionError) as error:
+        if error.filename != command[0]:  # the folder to run in
+            raise
         raise ToolError(
             f"The program {command[0]!r} is not installed or not on PATH: install it "
             "(on Debian or Ubuntu: apt-get install ffmpeg) and run again."
@@ -36,10 +40,8 @@ def _start(command: Sequence[str], **options: object) -> "subprocess.Popen[bytes
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def run_tool(
@@ -102,20 +104,24 @@ def run_worker(
         env={**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"},
     )
     tail: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
-    assert process.stdout is not None and process.stdin is not None
-    try:
-        for raw_line in process.stdout:
-            line = raw_line.decode(errors="replace").rstrip()
-            tail.append(line)
-            on_line(line)
-        status = process.wait()
-    finally:
-        _kill_group(process)  # also what the child itself started
-        process.stdin.close()
-        process.stdout.close()
-        process.wait()
+    threading.Thread(target=_end_group_after, args=(process,), daemon=True).start()
+    with process:
+        try:
+            for raw_line in process.stdout or ():
+                line = raw_line.decode(errors="replace").rstrip()
+                tail.append(line)
+                on_line(line)
+            status = process.wait()
+        finally:
+            _kill_group(process)
     if status != 0:
         raise StageError(_explain(command, status, tail))
+
+
+def _end_group_after(process: "subprocess.Popen[bytes]") -> None:
+    """End what a child left behind: as long as it lives, the child's output never ends."""
+    process.wait()
+    _kill_group(process)
 
 
 def _explain(command: Sequence[str], status: int, tail: Sequence[str]) -> str:

@@ -7,10 +7,10 @@ gate that refuses a participant, a video or a duplicate file on two sides of the
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
-from prefect import task
+from prefect import State, task
 from prefect.cache_policies import NO_CACHE
-from prefect.states import State
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from storage.fingerprint import digest_of
@@ -82,14 +82,11 @@ def sample_videos(
 ) -> Iterator[ItemOutput]:
     """Write each video's samples."""
     for video_id in video_ids:
-        yield or_rejected(
-            STAGE,
-            video_id,
-            lambda: ItemOutput(  # noqa: B023
-                item_id=video_id,  # noqa: B023
-                rows=tuple(samples_of(inputs[video_id], config)),  # noqa: B023
-            ),
-        )
+        yield or_rejected(STAGE, video_id, partial(_sample_video, inputs[video_id], config))
+
+
+def _sample_video(inputs: VideoInputs, config: ManifestConfig) -> ItemOutput:
+    return ItemOutput(item_id=inputs.video.video_id, rows=tuple(samples_of(inputs, config)))
 
 
 def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRecord]:

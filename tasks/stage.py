@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from prefect.states import Completed, State
+from prefect import State
+from prefect.states import Completed
 
 from storage.errors import ItemFault, WaverError
 from storage.records import RejectedRecord
@@ -53,18 +54,29 @@ def make_missing(
     """Make a shard's missing items and commit them in parts as they finish.
 
     ``make`` gets the missing ids and yields each one's output; it is not called when nothing is
-    missing. A kill loses at most the last ``commit_seconds`` of work.
+    missing. A kill loses the item in work and what was finished in the ``commit_seconds`` before
+    it; when ``make`` fails, what it had finished is kept.
     """
     pending = variant.pending(shard.wanted)
-    ready: list[ItemOutput] = []
-    committed_at = time.monotonic()
-    for output in make(pending) if pending else ():
-        ready.append(output)
-        if time.monotonic() - committed_at >= commit_seconds:
-            variant.commit(ready, shard.wanted)
-            ready, committed_at = [], time.monotonic()
-    variant.commit(ready, shard.wanted)
+    for part in _parts_by_time(make(pending), commit_seconds) if pending else ():
+        variant.commit(part, shard.wanted)
     return ShardResult(num_cached=len(shard.wanted) - len(pending), num_made=len(pending))
+
+
+def _parts_by_time(outputs: Iterator[ItemOutput], seconds: float) -> Iterator[list[ItemOutput]]:
+    """Group outputs as time passes; what was ready is handed on before a failure is."""
+    ready: list[ItemOutput] = []
+    begun = time.monotonic()
+    try:
+        for output in outputs:
+            ready.append(output)
+            if time.monotonic() - begun >= seconds:
+                yield ready
+                ready, begun = [], time.monotonic()
+    except Exception:
+        yield ready
+        raise
+    yield ready
 
 
 def as_state(result: ShardResult) -> State:
