@@ -9,6 +9,7 @@ WaverError                what is wrong, the value, what was expected, the way o
 ├── LeakageError          a participant, video or duplicate on two sides of a split
 ├── StageError            a stage that cannot start, or did not finish
 └── ItemFault             one video or segment is at fault: it becomes a rejected row
+    └── FramesFault       other frames decode than the container lists
 """
 
 
@@ -46,3 +47,7 @@ class StageError(WaverError):
 
 class ItemFault(WaverError):
     """One video or segment is at fault: the row is rejected with this reason, the run goes on."""
+
+
+class FramesFault(ItemFault):
+    """A video's decoder gave other frames than its container lists."""

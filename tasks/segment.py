@@ -6,11 +6,11 @@ The source is only read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from prefect import task
+from prefect import State, task
 from prefect.cache_policies import NO_CACHE
-from prefect.states import State
 from pydantic import BaseModel, ConfigDict, Field
 
 from storage.errors import ItemFault
@@ -18,9 +18,9 @@ from storage.fingerprint import digest_file, digest_of
 from storage.records import MediaFacts, SegmentId, SegmentRecord, VideoId
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
-from tasks.media.cut import cut, picture_name, sound_name
-from tasks.media.plan import PlannedSegment, plan_segments
-from tasks.media.probe import SourceMedia, probe
+from tasks.media.cut import picture_name, sound_name
+from tasks.media.damage import CutRules, cut_what_decodes
+from tasks.media.plan import PlannedSegment
 from tasks.stage import Shard, as_state, make_missing, or_rejected
 
 STAGE = "segment"
@@ -39,7 +39,7 @@ class SegmentConfig(BaseModel):
     crf: int = Field(default=23, ge=0, le=51)
     """Constant rate factor of the kept H.264 picture: lower is better and larger."""
     min_decoded_share: float = Field(default=0.9, gt=0, le=1)
-    """A video whose frames end before this share of its stated length is rejected."""
+    """A video of which less than this share is there and decodes is rejected."""
 
 
 def variant_of(store: Store, config: SegmentConfig) -> Variant:
@@ -56,75 +56,52 @@ def segment_videos(
 ) -> Iterator[ItemOutput]:
     """Cut each video into ``folder``; a video at fault yields its rejected row."""
     for video_id in video_ids:
-        path = paths[video_id]
-        yield or_rejected(
-            STAGE, video_id, lambda: _segment_video(video_id, path, config, variant, folder)  # noqa: B023
-        )
+        make = partial(_segment_video, video_id, paths[video_id], config, variant, folder)
+        yield or_rejected(STAGE, video_id, make)
 
 
 def _segment_video(
     video_id: str, path: Path, config: SegmentConfig, variant: Variant, folder: Path
 ) -> ItemOutput:
-    source = probe(path)
-    warnings = _truncation(source, config.min_decoded_share)
-    plan = plan_segments(source.frame_times, source.end_time, config.max_segment_ms)
     name = f"{path.stem[:60].replace(' ', '_')}-{digest_of(video_id)[:8]}"
     own_folder = folder / name
     own_folder.mkdir()
-    warnings += cut(
-        source,
-        plan,
-        own_folder,
-        long_side=config.long_side,
-        crf=config.crf,
-        timeout_seconds=60 + 10 * source.duration_seconds,
-    )
-    files: dict[str, Path] = {}
+    done = cut_what_decodes(path, own_folder, CutRules(**config.model_dump()))
+    has_sound = done.source.sound_stream is not None
     segments = [
-        _record(video_id, planned, source, own_folder, variant.file_path(name), files)
-        for planned in plan
+        _record(video_id, planned, has_sound, own_folder, variant.file_path(name))
+        for planned in done.plan
     ]
     facts = MediaFacts(
         video_id=VideoId(video_id),
-        source_digest=digest_file(path),
-        duration_ms=plan[-1].end_ms,
-        num_frames=len(source.frame_times),
-        width=source.width,
-        height=source.height,
-        has_sound=source.sound_stream is not None,
-        warnings=tuple(warnings),
+        source_digest=_source_digest(path),
+        duration_ms=done.plan[-1].end_ms,
+        num_frames=len(done.source.frame_times),
+        width=done.source.width,
+        height=done.source.height,
+        has_sound=has_sound,
+        warnings=done.warnings,
     )
-    return ItemOutput(item_id=video_id, rows=(facts, *segments), files=files)
+    stored = [path for s in segments for path in (s.picture_path, s.sound_path) if path]
+    return ItemOutput(
+        item_id=video_id,
+        rows=(facts, *segments),
+        files={path: own_folder / Path(path).name for path in stored},
+    )
 
 
-def _truncation(source: SourceMedia, min_decoded_share: float) -> list[str]:
-    """Compare the stated length of the picture with the end of its frames."""
-    stated, found = source.stated_seconds, source.duration_seconds
-    if found < min_decoded_share * stated:
-        raise ItemFault(
-            f"truncated: the file states {stated:.2f} s of picture but its frames end after {found:.2f} s"
-        )
-    if stated - found > 0.5:
-        return [f"the file states {stated:.2f} s of picture, its frames end after {found:.2f} s"]
-    return []
+def _source_digest(path: Path) -> str:
+    try:
+        return digest_file(path)
+    except OSError as error:
+        raise ItemFault(f"the file can no longer be read ({error.strerror})") from error
 
 
 def _record(
-    video_id: str,
-    planned: PlannedSegment,
-    source: SourceMedia,
-    folder: Path,
-    stored_folder: str,
-    files: dict[str, Path],
+    video_id: str, planned: PlannedSegment, has_sound: bool, folder: Path, stored_folder: str
 ) -> SegmentRecord:
-    """Describe one written segment and note its files for the store."""
-    picture = folder / picture_name(planned.index)
-    sound = folder / sound_name(planned.index) if source.sound_stream is not None else None
-    picture_path = f"{stored_folder}/{picture.name}"
-    sound_path = f"{stored_folder}/{sound.name}" if sound else None
-    files[picture_path] = picture
-    if sound and sound_path:
-        files[sound_path] = sound
+    """Describe one written segment."""
+    picture, sound = picture_name(planned.index), sound_name(planned.index)
     return SegmentRecord(
         segment_id=SegmentId(f"{video_id}#{planned.index:04d}"),
         video_id=VideoId(video_id),
@@ -132,11 +109,11 @@ def _record(
         start_ms=planned.start_ms,
         end_ms=planned.end_ms,
         num_frames=planned.num_frames,
-        num_samples=planned.num_samples if sound else 0,
-        picture_path=picture_path,
-        sound_path=sound_path,
-        picture_digest=digest_file(picture),
-        sound_digest=digest_file(sound) if sound else None,
+        num_samples=planned.num_samples if has_sound else 0,
+        picture_path=f"{stored_folder}/{picture}",
+        sound_path=f"{stored_folder}/{sound}" if has_sound else None,
+        picture_digest=digest_file(folder / picture),
+        sound_digest=digest_file(folder / sound) if has_sound else None,
     )
 
 

@@ -4,8 +4,11 @@ Boundaries are given as frame NUMBERS: time-based cutting rounds to the encoder'
 silently skips boundaries. ffmpeg's exit status proves nothing, so the written files are read again.
 """
 
+import errno
+import os
 import wave
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -13,13 +16,27 @@ import ffmpeg
 import numpy as np
 import numpy.typing as npt
 
-from storage.errors import ItemFault
-from tasks.child import run_tool
+from storage.errors import FramesFault, ItemFault, ToolError
+from tasks.child import ChildResult, run_tool
+from tasks.media.frames import input_url, last_cause
 from tasks.media.plan import SAMPLE_RATE, PlannedSegment
-from tasks.media.probe import SourceMedia, input_url
+from tasks.media.probe import SourceMedia
 
 _PICTURE_NAME = "%04d.mp4"
 _SOUND_NAME = "sound.wav"
+# Fine enough for any source: by default ffmpeg rounds frames to its guess of the source's rate.
+_PICTURE_TICK = "1/90000"
+_SOUND_TOLERANCE_SECONDS = 0.5
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutReport:
+    """What ffmpeg complained of (lines, and the last of them), and how the sound's length fits."""
+
+    num_errors: int
+    cause: str
+    warnings: tuple[str, ...]
 
 
 def picture_name(index: int) -> str:
@@ -60,11 +77,13 @@ def cut_command(
         ffmpeg.output(
             picture, _PICTURE_NAME, f="segment", reset_timestamps=1, vcodec="libx264",
             preset="veryfast", crf=crf, bf=0, pix_fmt="yuv420p", fps_mode="passthrough",
-            threads=1, **bounds,
+            threads=1, enc_time_base=_PICTURE_TICK, **bounds,
         )
     ]  # fmt: skip
     if source.sound_stream is not None:
-        sound = media[f"a:{source.sound_stream}"].filter("aresample", **{"async": 1, "first_pts": 0})
+        sound = media[f"a:{source.sound_stream}"].filter(
+            "aresample", **{"async": 1, "first_pts": 0}
+        )
         outputs.append(ffmpeg.output(sound, _SOUND_NAME, ac=1, ar=SAMPLE_RATE, acodec="pcm_s16le"))
     merged = ffmpeg.merge_outputs(*outputs).global_args("-hide_banner", "-loglevel", "error")
     return list(merged.compile(overwrite_output=True))
@@ -78,34 +97,51 @@ def cut(
     long_side: int,
     crf: int,
     timeout_seconds: float,
-) -> list[str]:
-    """Write all segments of a video into ``folder``; returns warnings about its decoding.
+) -> CutReport:
+    """Write all segments of a video into an empty ``folder``.
 
     Raises:
-        ItemFault: the decoder failed, hung, or gave other frames than the container lists.
-        ToolError: ffmpeg is not installed.
+        FramesFault: the decoder gave other frames than the source lists.
+        ItemFault: the decoder hung or was killed.
+        ToolError: ffmpeg is not installed, or lacks the encoder.
+        OSError: the folder's disk is full.
     """
     command = cut_command(source, plan, long_side=long_side, crf=crf)
     result = run_tool(command, timeout_seconds=timeout_seconds, folder=folder)
     if result.timed_out:
         raise ItemFault(f"decoding did not end within {timeout_seconds:.0f} s and was stopped")
-    cause = f" (ffmpeg: {result.stderr_tail[-1].split('] ')[-1]})" if result.stderr_tail else ""
-    _check_pictures(plan, folder, cause)
-    warnings = []
-    if result.num_stderr_lines:
-        warnings.append(f"ffmpeg reported {result.num_stderr_lines} decoding errors{cause}")
-    if source.sound_stream is not None:
-        warnings += _slice_sound(source, plan, folder)
-    return warnings
+    _check_machine(result, folder)
+    _check_pictures(plan, folder, last_cause(result))
+    return CutReport(
+        num_errors=result.num_stderr_lines,
+        cause=last_cause(result),
+        warnings=_slice_sound(source, plan, folder) if source.sound_stream is not None else (),
+    )
+
+
+def _check_machine(result: ChildResult, folder: Path) -> None:
+    """Keep a machine's trouble from being written down as the video's."""
+    told = "\n".join(result.stderr_tail)
+    for number in _NO_SPACE:
+        if f": {os.strerror(number)}" in told:
+            raise OSError(number, os.strerror(number), str(folder))
+    if "Unknown encoder" in told:
+        raise ToolError(
+            f"This ffmpeg cannot write H.264 ({last_cause(result)}): install a full build "
+            "(on Debian or Ubuntu: apt-get install ffmpeg) and run again."
+        )
+    if result.status < 0:
+        raise ItemFault(f"ffmpeg was killed by signal {-result.status} while decoding it")
 
 
 def _check_pictures(plan: Sequence[PlannedSegment], folder: Path, cause: str) -> None:
     written = [count_frames(folder / picture_name(segment.index)) for segment in plan]
     wanted = [segment.num_frames for segment in plan]
     if written != wanted:
-        raise ItemFault(
+        told = f" (ffmpeg: {cause})" if cause else ""
+        raise FramesFault(
             f"damaged: {sum(written)} of {sum(wanted)} frames could be decoded into "
-            f"{sum(count > 0 for count in written)} of {len(plan)} segments{cause}"
+            f"{sum(count > 0 for count in written)} of {len(plan)} segments{told}"
         )
 
 
@@ -122,10 +158,10 @@ def count_frames(path: Path) -> int:
 
 def _slice_sound(
     source: SourceMedia, plan: Sequence[PlannedSegment], folder: Path
-) -> list[str]:
+) -> tuple[str, ...]:
     """Slice the whole sound at the segments' boundaries, on the video's clock."""
     whole = read_sound(folder / _SOUND_NAME)
-    (folder / _SOUND_NAME).unlink()
+    (folder / _SOUND_NAME).unlink(missing_ok=True)
     offset = round(source.start_time * SAMPLE_RATE)
     whole = whole[offset:] if offset >= 0 else np.pad(whole, (-offset, 0))
     wanted = plan[-1].end_sample
@@ -134,10 +170,10 @@ def _slice_sound(
     for segment in plan:
         samples = whole[segment.first_sample : segment.end_sample]
         write_sound(folder / sound_name(segment.index), samples)
-    if abs(difference) <= 0.5:
-        return []
+    if abs(difference) <= _SOUND_TOLERANCE_SECONDS:
+        return ()
     longer = "longer" if difference > 0 else "shorter"
-    return [f"the sound is {abs(difference):.2f} s {longer} than the picture"]
+    return (f"the sound is {abs(difference):.2f} s {longer} than the picture",)
 
 
 def read_sound(path: Path) -> npt.NDArray[np.int16]:

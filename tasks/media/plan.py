@@ -1,11 +1,15 @@
 """Where to cut: boundaries on frames, spread evenly so that no stub is left."""
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+
+from storage.errors import ItemFault
 
 SAMPLE_RATE = 16_000
+_SAMPLES_PER_MS = SAMPLE_RATE // 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,19 +44,17 @@ def plan_segments(
     """Split a video into the fewest equal segments of at most ``max_segment_ms``.
 
     Each boundary lies on the frame nearest to the equal split; where that makes a segment too long
-    (uneven frame times), one more segment is used. 10.033 s is three segments of 3.34 s.
+    (uneven frame times), more segments are used. 10.033 s is three segments of 3.34 s.
+
+    Raises:
+        ItemFault: one frame is shown for longer than a segment may last.
     """
     start = frame_times[0]
+    times = [time - start for time in frame_times]
     duration = end_time - start
-    count = max(1, math.ceil(duration * 1000 / max_segment_ms - 1e-3))
-    while True:
-        firsts = _nearest_frames(frame_times, start, duration, count)
-        bounds = [frame_times[i] - start for i in firsts] + [duration]
-        longest_ms = max(_to_ms(b) - _to_ms(a) for a, b in zip(bounds, bounds[1:], strict=False))
-        if longest_ms <= max_segment_ms or count > len(frame_times):
-            break
-        count += 1
-    frames = [*firsts, len(frame_times)]
+    firsts = _first_frames(times, duration, max_segment_ms)
+    frames = [*firsts, len(times)]
+    bounds = [*(times[first] for first in firsts), duration]
     return [
         PlannedSegment(
             index=k,
@@ -60,8 +62,8 @@ def plan_segments(
             end_frame=frames[k + 1],
             start_ms=_to_ms(bounds[k]),
             end_ms=_to_ms(bounds[k + 1]),
-            first_sample=round(bounds[k] * SAMPLE_RATE),
-            end_sample=round(bounds[k + 1] * SAMPLE_RATE),
+            first_sample=_to_samples(bounds[k]),
+            end_sample=_to_samples(bounds[k + 1]),
         )
         for k in range(len(firsts))
     ]
@@ -71,15 +73,56 @@ def _to_ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _nearest_frames(
-    frame_times: Sequence[float], start: float, duration: float, count: int
-) -> list[int]:
+def _to_samples(seconds: float) -> int:
+    return round(seconds * SAMPLE_RATE)
+
+
+def _fits(start: float, end: float, max_segment_ms: int) -> bool:
+    """Say whether a segment is short enough, by its milliseconds and by its samples."""
+    samples = _to_samples(end) - _to_samples(start)
+    return (
+        _to_ms(end) - _to_ms(start) <= max_segment_ms
+        and samples <= max_segment_ms * _SAMPLES_PER_MS
+    )
+
+
+def _first_frames(times: Sequence[float], duration: float, max_segment_ms: int) -> list[int]:
+    """Choose every segment's first frame; ``times`` count from 0."""
+    fewest = max(1, math.ceil(duration * 1000 / max_segment_ms - 1e-3))
+    for count in range(fewest, 2 * fewest + 2):
+        firsts = _nearest_frames(times, duration, count)
+        bounds = [*(times[first] for first in firsts), duration]
+        if all(_fits(a, b, max_segment_ms) for a, b in pairwise(bounds)):
+            return firsts
+    return _latest_frames(times, duration, max_segment_ms)
+
+
+def _nearest_frames(times: Sequence[float], duration: float, count: int) -> list[int]:
     """Give the frames nearest to the ``count`` equal parts' starts, without repeats."""
     chosen = {0}
     for k in range(1, count):
-        wanted = start + duration * k / count
-        right = min(bisect_left(frame_times, wanted), len(frame_times) - 1)
+        wanted = duration * k / count
+        right = min(bisect_left(times, wanted), len(times) - 1)
         left = max(right - 1, 0)
-        nearer_left = wanted - frame_times[left] <= frame_times[right] - wanted
-        chosen.add(left if nearer_left else right)
+        nearest = left if wanted - times[left] <= times[right] - wanted else right
+        chosen.add(bisect_left(times, times[nearest]))  # of frames at one time, the first
     return sorted(chosen)
+
+
+def _latest_frames(times: Sequence[float], duration: float, max_segment_ms: int) -> list[int]:
+    """Give each segment all the frames it may hold: for pictures that stand still for seconds."""
+    firsts = [0]
+    while not _fits(times[firsts[-1]], duration, max_segment_ms):
+        begun = times[firsts[-1]]
+        last = bisect_right(times, begun + max_segment_ms / 1000) - 1
+        while not _fits(begun, times[last], max_segment_ms):
+            last -= 1
+        following = bisect_left(times, times[last])
+        if following == firsts[-1]:
+            shown_ms = _to_ms([*times, duration][bisect_right(times, begun)] - begun)
+            raise ItemFault(
+                f"its picture stands still for {shown_ms} ms at {_to_ms(begun)} ms, longer than a "
+                f"segment of {max_segment_ms} ms: there is no frame to cut at"
+            )
+        firsts.append(following)
+    return firsts

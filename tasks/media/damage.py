@@ -1,0 +1,99 @@
+"""Cutting a video of which a part may be lost or spoilt: how much is too much, and what is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import FramesFault, ItemFault
+from tasks.media.cut import CutReport, cut
+from tasks.media.frames import Frames, decode_frames
+from tasks.media.plan import PlannedSegment, plan_segments
+from tasks.media.probe import SourceMedia, probe
+
+_TOLD_SECONDS = 0.5
+_LINES_PER_FRAME = 2  # a decoder says of a spoilt frame where it broke, then what it concealed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutRules:
+    """How to cut: the settings of the segment stage that concern one video."""
+
+    max_segment_ms: int
+    long_side: int
+    crf: int
+    min_decoded_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutVideo:
+    """A video whose segments lie in a folder, and what was noticed about it."""
+
+    source: SourceMedia
+    plan: tuple[PlannedSegment, ...]
+    warnings: tuple[str, ...]
+
+
+def cut_what_decodes(path: Path, folder: Path, rules: CutRules) -> CutVideo:
+    """Cut a video into an empty ``folder``; where frames do not decode, cut the ones that do.
+
+    Raises:
+        ItemFault: not a video, or less than ``min_decoded_share`` of it is left.
+        ToolError: ffmpeg or ffprobe is not installed.
+    """
+    source = probe(path)
+    warnings = _check_length(source, rules.min_decoded_share)
+    seconds = 60 + 10 * source.duration_seconds
+    try:
+        plan, report = _cut(source, folder, rules, seconds)
+        if not report.num_errors:
+            return CutVideo(source=source, plan=plan, warnings=(*warnings, *report.warnings))
+        fault = None
+    except FramesFault as error:
+        fault = error
+    decoded = decode_frames(path, source.picture_stream, source.origin, timeout_seconds=seconds)
+    warnings += _check_decoding(len(source.frame_times), decoded, rules.min_decoded_share)
+    if fault:
+        if decoded.times == source.frame_times:
+            raise fault
+        for left in folder.iterdir():
+            left.unlink()
+        source = source.with_frames(decoded)
+        plan, report = _cut(source, folder, rules, seconds)
+    if report.num_errors:
+        warnings.append(f"ffmpeg reported {report.num_errors} errors, the last: {report.cause}")
+    return CutVideo(source=source, plan=plan, warnings=(*warnings, *report.warnings))
+
+
+def _cut(
+    source: SourceMedia, folder: Path, rules: CutRules, seconds: float
+) -> tuple[tuple[PlannedSegment, ...], CutReport]:
+    plan = plan_segments(source.frame_times, source.end_time, rules.max_segment_ms)
+    report = cut(
+        source,
+        plan,
+        folder,
+        long_side=rules.long_side,
+        crf=rules.crf,
+        timeout_seconds=seconds,
+    )
+    return tuple(plan), report
+
+
+def _check_length(source: SourceMedia, min_share: float) -> list[str]:
+    """Compare the stated length of the picture with the end of its frames."""
+    stated, found = source.stated_seconds, source.duration_seconds
+    told = f"the file states {stated:.2f} s of picture, its frames end after {found:.2f} s"
+    if found < min_share * stated:
+        raise ItemFault(f"truncated: {told}")
+    return [told] if stated - found > _TOLD_SECONDS else []
+
+
+def _check_decoding(num_listed: int, decoded: Frames, min_share: float) -> list[str]:
+    """Compare the frames listed with those that decode, and weigh the decoder's complaints."""
+    lost = max(0, num_listed - len(decoded.times))
+    spoilt = decoded.num_errors / _LINES_PER_FRAME
+    told = f"{len(decoded.times)} of {num_listed} frames decode"
+    if decoded.num_errors:
+        told += f", with {decoded.num_errors} errors (ffmpeg: {decoded.cause})"
+    if lost + spoilt > (1 - min_share) * num_listed:
+        raise ItemFault(f"damaged: {told}")
+    return [told] if lost or decoded.num_errors else []

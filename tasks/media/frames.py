@@ -1,0 +1,129 @@
+"""When each frame of a picture stream is shown: by the container's word, or by decoding."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+from storage.errors import ItemFault
+from tasks.child import ChildResult, run_tool
+
+_PROBE_SECONDS = 120.0
+_USUAL_GAP = 0.04
+_UNKNOWN = "N/A"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frames:
+    """Frames' times in seconds, sorted, and when the last one ends.
+
+    ``num_errors`` counts the lines in which the decoder complained; ``cause`` is the last of them.
+    """
+
+    times: tuple[float, ...]
+    end_time: float
+    num_errors: int = 0
+    cause: str = ""
+
+
+def input_url(path: Path) -> str:
+    """Name a local file so that ffmpeg takes no part of it for an option or a protocol."""
+    return f"file:{path.resolve()}"
+
+
+def run_ffprobe(
+    path: Path, *arguments: str, timeout_seconds: float = _PROBE_SECONDS
+) -> ChildResult:
+    """Run ffprobe on a file.
+
+    Raises:
+        ItemFault: it did not end in time.
+        ToolError: ffprobe is not installed.
+    """
+    command = ["ffprobe", "-v", "error", *arguments, input_url(path)]
+    result = run_tool(command, timeout_seconds=timeout_seconds)
+    if result.timed_out:
+        raise ItemFault(f"probing did not end within {timeout_seconds:.0f} s and was stopped")
+    return result
+
+
+def last_cause(result: ChildResult) -> str:
+    """Give what ffmpeg complained of last, without the address of the part that complained."""
+    return result.stderr_tail[-1].split("] ")[-1] if result.stderr_tail else ""
+
+
+def list_frames(path: Path, stream: int, origin: float) -> Frames:
+    """List the shown frames as the container has them; times count from ``origin``.
+
+    Where the container leaves times out (AVI with B-frames), the frames are decoded.
+
+    Raises:
+        ItemFault: the stream has no frame.
+    """
+    result = run_ffprobe(
+        path,
+        *("-select_streams", f"v:{stream}"),
+        *("-show_entries", "packet=pts_time,duration_time,flags", "-of", "compact"),
+    )
+    packets = [row for row in _rows(result, "packet") if "D" not in row.get("flags", "")]
+    times = [packet.get("pts_time", _UNKNOWN) for packet in packets]
+    if _UNKNOWN in times:
+        return decode_frames(path, stream, origin, timeout_seconds=_PROBE_SECONDS)
+    gaps = [packet.get("duration_time", _UNKNOWN) for packet in packets]
+    return _in_order(((float(time), gap) for time, gap in zip(times, gaps, strict=True)), origin)
+
+
+def decode_frames(path: Path, stream: int, origin: float, *, timeout_seconds: float) -> Frames:
+    """List the frames that really decode; times count from ``origin``.
+
+    Raises:
+        ItemFault: none does.
+    """
+    shown = "frame=best_effort_timestamp_time,pkt_duration_time,duration_time"
+    result = run_ffprobe(
+        path,
+        *("-err_detect", "ignore_err", "-select_streams", f"v:{stream}"),
+        *("-show_entries", shown, "-of", "compact"),
+        timeout_seconds=timeout_seconds,
+    )
+    timed: list[tuple[float, str]] = []
+    for row in _rows(result, "frame"):
+        gap = row.get("duration_time", row.get("pkt_duration_time", _UNKNOWN))
+        time = row.get("best_effort_timestamp_time", _UNKNOWN)
+        timed.append((_after(timed) if time == _UNKNOWN else float(time), gap))
+    frames = _in_order(timed, origin)
+    return replace(frames, num_errors=result.num_stderr_lines, cause=last_cause(result))
+
+
+def _rows(result: ChildResult, kind: str) -> Iterable[dict[str, str]]:
+    """Read ffprobe's compact output: ``kind|name=value|...``."""
+    for line in result.output.decode(errors="replace").splitlines():
+        name, *pairs = line.split("|")
+        if name == kind:
+            yield dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def _after(timed: list[tuple[float, str]]) -> float:
+    """Guess the time of a frame that has none: right after the one before."""
+    if not timed:
+        return 0.0
+    time, gap = timed[-1]
+    return time + (_seconds(gap) or _USUAL_GAP)
+
+
+def _in_order(timed: Iterable[tuple[float, str]], origin: float) -> Frames:
+    """Sort frames by time; the last one lasts as stated, else as the middle one of all."""
+    shown = sorted((time - origin, _seconds(gap)) for time, gap in timed)
+    if not shown:
+        raise ItemFault("its picture stream holds no frame that can be shown")
+    times = tuple(time for time, _ in shown)
+    return Frames(times=times, end_time=times[-1] + (shown[-1][1] or _median_gap(times)))
+
+
+def _seconds(text: str) -> float:
+    return 0.0 if text == _UNKNOWN else float(text)
+
+
+def _median_gap(times: tuple[float, ...]) -> float:
+    gaps = sorted(b - a for a, b in pairwise(times) if b > a)
+    return gaps[len(gaps) // 2] if gaps else _USUAL_GAP
