@@ -1,18 +1,18 @@
 """The command `waver`.
 
-Exit status: 0 all went well; 2 a mistake that one clear sentence explains; 3 the run finished, but
-some videos were rejected.
+Exit status: 0 all went well; 1 a stage failed; 2 a mistake that one clear sentence explains; 3 the
+run finished, but some videos or segments were rejected.
 """
 
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 from flows.request import STAGES, RunRequest
-from flows.server import prefect_server, prepare_environment
-from storage.errors import WaverError
+from flows.server import prepare_environment
+from storage.errors import ConfigError, StageError, WaverError
 
 app = typer.Typer(
     add_completion=False,
@@ -21,10 +21,10 @@ app = typer.Typer(
     help="Finds ambivalence and hesitancy in videos of people talking about a change of behaviour.",
 )
 EXIT_MISTAKE = 2
-EXIT_SOME_REJECTED = 3
+EXIT_FAILED = 1
 HISTORY = Path(".waver/prefect")
 
-_Stages = Annotated[Optional[list[str]], typer.Option(metavar="STAGE", help="|".join(STAGES))]
+_Stages = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="|".join(STAGES))]
 
 
 @app.command()
@@ -33,20 +33,20 @@ def run(
     profile: Annotated[str, typer.Option(help="Name of a profile, or a .toml file.")] = "default",
     store: Annotated[str, typer.Option(help="Folder or URL for all results.")] = ".waver/store",
     model: Annotated[
-        Optional[str], typer.Option(help="Infer with this model instead of training one.")
+        str | None, typer.Option(help="Infer with this model instead of training one.")
     ] = None,
     start_at: Annotated[
-        Optional[str], typer.Option("--from", metavar="STAGE", help="Run this stage and the later.")
+        str | None, typer.Option("--from", metavar="STAGE", help="Run this stage and the later.")
     ] = None,
     only: Annotated[
-        Optional[list[str]], typer.Option(metavar="STAGE", help="Run just this stage (repeatable).")
+        list[str] | None, typer.Option(metavar="STAGE", help="Run just this stage (repeatable).")
     ] = None,
     force: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(metavar="STAGE", help="Make this stage's results again (repeatable)."),
     ] = None,
     overrides: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting (repeatable)."),
     ] = None,
 ) -> None:
@@ -59,6 +59,7 @@ def run(
             "overrides": tuple(overrides or ()),
         }
     )  # fmt: skip
+    prepare_environment(HISTORY)
     from flows.console import run_and_show
 
     raise typer.Exit(run_and_show(request))
@@ -69,6 +70,7 @@ def ui(
     port: Annotated[int, typer.Option(help="Port of the UI on this machine.")] = 4200,
 ) -> None:
     """Serve the Prefect UI on the history of the runs started here, until Ctrl-C."""
+    prepare_environment(HISTORY)
     from flows.console import serve_ui
 
     serve_ui(port)
@@ -86,17 +88,16 @@ def profiles() -> None:
 def _check_stages(*names: str | None) -> None:
     for name in names:
         if name is not None and name not in STAGES:
-            raise WaverError(f"There is no stage {name!r}: expected one of {', '.join(STAGES)}.")
+            raise ConfigError(f"There is no stage {name!r}: expected one of {', '.join(STAGES)}.")
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence and exit status 2."""
-    prepare_environment(HISTORY)
     try:
         app()
     except WaverError as error:
         typer.secho(f"waver: {error}", fg="red", err=True)
-        sys.exit(EXIT_MISTAKE)
+        sys.exit(EXIT_FAILED if isinstance(error, StageError) else EXIT_MISTAKE)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from storage.errors import ConfigError
 from tasks.aggregate import AggregateConfig
-from tasks.finetune import FinetuneConfig
+from tasks.finetune import FinetuneConfig, FinetuneResources
 from tasks.infer import InferConfig, InferResources
 from tasks.manifest import ManifestConfig
 from tasks.omni.inputs import InputConfig
@@ -20,7 +20,7 @@ from tasks.segment import SegmentConfig
 from tasks.transcribe import TranscribeConfig
 
 PROFILES_PATH = Path(__file__).parent.parent / "infra" / "profiles"
-_MODEL_SETTINGS = (("transcribe", "model"), ("finetune", "model"), ("infer", "model"))
+_MODEL_SETTINGS = (("transcribe", "model"), ("finetune", "model"))
 
 
 class Resources(BaseModel):
@@ -30,6 +30,8 @@ class Resources(BaseModel):
 
     shard_videos: int = Field(default=16, ge=1, le=4096)
     """Videos in a shard of segment, transcribe and manifest."""
+    finetune: FinetuneResources = FinetuneResources()
+    """How training uses the machine."""
     infer: InferResources = InferResources()
     """How the inference engine uses the machine."""
 
@@ -123,8 +125,7 @@ def _first_fault(error: ValidationError, profile: str) -> str:
     if fault["type"] == "extra_forbidden":
         known = _keys_beside(fault["loc"])
         return (
-            f"Unknown setting {name!r} in profile {profile!r}: expected one of "
-            f"{', '.join(known)}."
+            f"Unknown setting {name!r} in profile {profile!r}: expected one of {', '.join(known)}."
         )
     reason = fault["msg"][0].lower() + fault["msg"][1:]
     return f"Setting {name!r} in profile {profile!r} is {fault['input']!r}: {reason}."

@@ -5,13 +5,18 @@ import os
 import time
 from collections.abc import Sequence
 
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 from rich.table import Table
 
+from flows.outcome import show_outcome
+from flows.pipeline import pipeline
+from flows.preflight import check_before_start
 from flows.request import RunRequest
+from flows.run import open_run
 from flows.server import prefect_server
 from flows.stages import StageReport
-from storage.errors import WaverError
 from tasks.log import LOGGER
 
 EXIT_FINE = 0
@@ -43,23 +48,19 @@ def run_and_show(request: RunRequest) -> int:
     LOGGER.setLevel(logging.INFO)
     LOGGER.addHandler(_ProgressHandler(console))
     begun = time.monotonic()
+    check_before_start(open_run(request))
     LOGGER.info("starting the local Prefect server" if _starts_server() else "joining Prefect")
-    with prefect_server() as api_url:
+    with prefect_server() as api_url, temporary_settings({PREFECT_API_URL: api_url}):
         LOGGER.info("Prefect UI while this run lasts: %s", api_url.removesuffix("/api"))
-        from prefect.logging.handlers import APILogHandler
-
-        from flows.outcome import show_outcome
-        from flows.pipeline import pipeline
-
         try:
             reports = pipeline(request)
         finally:
-            APILogHandler.flush()
+            APILogHandler().flush()
     console.print(_stage_table(reports))
-    status = show_outcome(request, reports, console)
+    some_rejected = show_outcome(request, reports, console)
     console.print(f"Finished in {time.monotonic() - begun:.0f} s. See this run in the Prefect UI: "
                   "[bold]waver ui[/bold]")  # fmt: skip
-    return status
+    return EXIT_SOME_REJECTED if some_rejected else EXIT_FINE
 
 
 def _starts_server() -> bool:
@@ -80,11 +81,7 @@ def _stage_table(reports: Sequence[StageReport]) -> Table:
 
 
 def serve_ui(port: int) -> None:
-    """Serve the Prefect UI until Ctrl-C, or name the server that already does.
-
-    Raises:
-        WaverError: never of its own; the server's start may raise ToolError.
-    """
+    """Serve the Prefect UI until Ctrl-C, or name the server that already does."""
     console = Console()
     with prefect_server(port) as api_url:
         console.print(f"Prefect UI: [bold]{api_url.removesuffix('/api')}[/bold] (Ctrl-C ends it)")

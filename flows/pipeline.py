@@ -34,4 +34,4 @@ def pipeline(request: RunRequest) -> list[StageReport]:
     """Run the requested stages on a data set, from videos to verdicts."""
     run = open_run(request)
     check_before_start(run)
-    return [_FLOWS[stage](request) for stage in run.stages()]
+    return [_FLOWS[stage](request) for stage in run.stages]

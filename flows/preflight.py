@@ -17,7 +17,7 @@ def check_before_start(run: Run) -> None:
         ToolError: ffmpeg or the inference engine is not installed.
         ModelError: a named model cannot be used.
     """
-    stages = run.stages()
+    stages = run.stages
     if "segment" in stages:
         _need_programs("ffmpeg", "ffprobe")
     if "transcribe" in stages:

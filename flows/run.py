@@ -15,11 +15,21 @@ from flows.config import Settings, load_settings
 from flows.request import RunRequest, StageName
 from storage.dataset import Dataset, open_dataset
 from storage.errors import StageError
-from storage.records import RejectedRecord, SampleRecord, SegmentRecord, TranscriptRecord
+from storage.records import (
+    ModelRecord,
+    PredictionRecord,
+    RejectedRecord,
+    SampleRecord,
+    SegmentRecord,
+    TranscriptRecord,
+)
 from storage.store import Store
 from storage.variant import Variant
-from tasks import manifest, segment, transcribe
+from tasks import aggregate, finetune, infer, manifest, segment, transcribe
+from tasks.aggregate import ReportSources
 from tasks.manifest import VideoInputs
+from tasks.omni.checkpoint import check_model, fingerprint_of
+from tasks.verdicts.report import RunFacts
 
 Record = TypeVar("Record")
 
@@ -105,16 +115,104 @@ class Run:
         rows = self._rows("manifest", self.manifest, SampleRecord, self.inputs_wanted)
         return tuple(sorted(rows, key=lambda sample: (sample.video_id, sample.index)))
 
+    @property
+    def trains(self) -> bool:
+        """True if this run fine-tunes a model of its own."""
+        return self.request.model is None and self.dataset.has_labels
+
+    @cached_property
+    def stages(self) -> tuple[StageName, ...]:
+        """The stages to run, in order; nothing is trained where a model is given."""
+        return tuple(s for s in self.request.stages() if s != "finetune" or self.trains)
+
+    @cached_property
+    def finetune(self) -> Variant:
+        """The variant of trained models."""
+        base = check_model(self.settings.finetune.model)
+        return finetune.variant_of(
+            self.store,
+            self.settings.finetune,
+            self.settings.input,
+            base_fingerprint=fingerprint_of(base),
+        )
+
+    @cached_property
+    def model_wanted(self) -> Mapping[str, str]:
+        """The one model, with the digest of the rows it is trained and chosen on."""
+        return finetune.wanted_of(self.samples, self.settings.finetune)
+
+    @cached_property
+    def model_path(self) -> Path:
+        """The folder of the model to infer with: the given one, or the one this run trained."""
+        if not self.trains:
+            return check_model(self.request.model or "")
+        (model,) = self._rows("finetune", self.finetune, ModelRecord, self.model_wanted)
+        return Path(self.store.full_path(model.model_path))
+
+    @cached_property
+    def infer(self) -> Variant:
+        """The variant of predictions."""
+        return infer.variant_of(
+            self.store, self.settings.infer, self.settings.input, fingerprint_of(self.model_path)
+        )
+
+    @cached_property
+    def segments_wanted(self) -> Mapping[str, str]:
+        """Every sample with the digest of what the model sees: what `infer` wants."""
+        return infer.wanted_of(self.samples)
+
+    @cached_property
+    def aggregate(self) -> Variant:
+        """The variant of reports."""
+        return aggregate.variant_of(
+            self.store, self.settings.aggregate, manifest=self.manifest, infer=self.infer
+        )
+
+    @cached_property
+    def report_sources(self) -> ReportSources:
+        """All that the report is made from.
+
+        Raises:
+            StageError: inference has not finished.
+        """
+        self._rows("infer", self.infer, PredictionRecord, self.segments_wanted)
+        variants = (self.segment, self.transcribe, self.manifest, self.infer)
+        return ReportSources(
+            manifest=self.manifest,
+            samples_wanted=self.inputs_wanted,
+            infer=self.infer,
+            predictions_wanted=self.segments_wanted,
+            videos=self.dataset.videos,
+            rejected=self.rejected(),
+            facts=RunFacts(
+                data_name=Path(self.request.data).name,
+                model_name=self.request.model
+                or Path(self.settings.finetune.model).name + ", fine-tuned",
+                variants={variant.stage: variant.variant_id for variant in variants},
+                issues=self.dataset.issues,
+            ),
+        )
+
+    @cached_property
+    def report_wanted(self) -> Mapping[str, str]:
+        """The one report, with the digest of everything that stands in it."""
+        return aggregate.wanted_of(self.report_sources)
+
     def rejected(self) -> list[RejectedRecord]:
-        """What segment, transcribe and manifest could not use."""
+        """What the stages before `aggregate` could not use."""
         return [
             *self.segment.read(RejectedRecord, self.videos_wanted),
             *self.transcribe.read(RejectedRecord, self.segmented_wanted),
             *self.manifest.read(RejectedRecord, self.inputs_wanted),
+            *self.infer.read(RejectedRecord, self.segments_wanted),
         ]
 
     def _rows(
-        self, stage: StageName, variant: Variant, record_type: type[Record], wanted: Mapping[str, str]
+        self,
+        stage: StageName,
+        variant: Variant,
+        record_type: type[Record],
+        wanted: Mapping[str, str],
     ) -> list[Record]:
         """Read a finished stage's rows.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from flows.history import close_dead_runs
 from storage.errors import ToolError
+from storage.store import writing_to
 
 _START_SECONDS = 180.0
 _QUIET = {
@@ -36,7 +37,9 @@ def prepare_environment(history: Path) -> None:
 
     Prefect's own console log is silenced: the terminal shows Waver's progress, the UI everything.
     """
-    os.environ.setdefault("PREFECT_HOME", str(history.resolve()))
+    home = Path(os.environ.setdefault("PREFECT_HOME", str(history.resolve())))
+    with writing_to(str(home)):
+        home.mkdir(parents=True, exist_ok=True)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
 
@@ -81,7 +84,6 @@ def prefect_server(port: int | None = None) -> Iterator[str]:
         yield given
         return
     history = Path(os.environ["PREFECT_HOME"])
-    history.mkdir(parents=True, exist_ok=True)
     port = port or _free_port()
     api_url = f"http://127.0.0.1:{port}/api"
     with (history / "server.log").open("ab") as log:

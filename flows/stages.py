@@ -17,6 +17,9 @@ from flows.run import Run, open_run
 from storage.errors import StageError, WaverError
 from storage.records import RejectedRecord
 from storage.variant import Variant
+from tasks.aggregate import aggregate_shard
+from tasks.finetune import finetune_model
+from tasks.infer import infer_shard
 from tasks.labels.splits import check_no_leakage
 from tasks.log import LOGGER
 from tasks.manifest import manifest_shard
@@ -159,3 +162,48 @@ def manifest_flow(request: RunRequest) -> StageReport:
     )  # fmt: skip
     check_no_leakage(run.samples)
     return report
+
+
+@flow(name="finetune", task_runner=ThreadPoolTaskRunner(max_workers=1))
+def finetune_flow(request: RunRequest) -> StageReport:
+    """Fine-tune the model on the training rows."""
+    run = open_run(request)
+    settings = run.settings
+    return _run_stage(
+        run, "finetune", run.finetune, run.model_wanted,
+        lambda shard: finetune_model.submit(
+            shard, run.samples, settings.finetune, settings.input,
+            settings.resources.finetune, run.finetune,
+        ),
+        1,
+    )  # fmt: skip
+
+
+@flow(name="infer", task_runner=ThreadPoolTaskRunner(max_workers=1))
+def infer_flow(request: RunRequest) -> StageReport:
+    """Ask the model about every segment; one shard, since the engine is opened once."""
+    run = open_run(request)
+    settings = run.settings
+    samples = {sample.segment_id: sample for sample in run.samples}
+    return _run_stage(
+        run, "infer", run.infer, run.segments_wanted,
+        lambda shard: infer_shard.submit(
+            shard, samples, run.model_path, settings.infer, settings.input,
+            settings.resources.infer, run.infer,
+        ),
+        max(1, len(samples)),
+    )  # fmt: skip
+
+
+@flow(name="aggregate", task_runner=ThreadPoolTaskRunner(max_workers=1))
+def aggregate_flow(request: RunRequest) -> StageReport:
+    """Pool the answers to verdicts, measure them, write the report."""
+    run = open_run(request)
+    settings = run.settings
+    return _run_stage(
+        run, "aggregate", run.aggregate, run.report_wanted,
+        lambda shard: aggregate_shard.submit(
+            shard, run.report_sources, settings.aggregate, run.aggregate
+        ),
+        1,
+    )  # fmt: skip

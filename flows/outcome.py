@@ -1,0 +1,33 @@
+"""What came of a run: verdicts and figures on the terminal, and where the report lies."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from flows.request import RunRequest
+from flows.run import open_run
+from flows.stages import StageReport
+from storage.records import MetricRecord, ThresholdRecord, VerdictRecord
+from tasks.aggregate import REPORT_NAME
+from tasks.verdicts.table import result_table
+
+
+def show_outcome(request: RunRequest, reports: Sequence[StageReport], console: Console) -> bool:
+    """Print the verdict table and the report's place, if this run got that far.
+
+    Returns True if any stage rejected something.
+    """
+    if any(report.stage == "aggregate" for report in reports):
+        run = open_run(request)
+        variant, wanted = run.aggregate, run.report_wanted
+        console.print(
+            result_table(
+                variant.read(VerdictRecord, wanted),
+                variant.read(ThresholdRecord, wanted),
+                variant.read(MetricRecord, wanted),
+                run.rejected(),
+            )
+        )
+        report_path = run.store.full_path(variant.file_path(REPORT_NAME))
+        console.print(f"Report: {report_path}", soft_wrap=True, highlight=False)
+    return any(report.num_rejected for report in reports)
