@@ -70,8 +70,8 @@ def test_lines_keep_their_numbers_in_errors(tmp_path):
 
 
 def test_times_without_quotes_are_numbers_of_seconds(tmp_path):
-    path = _written(tmp_path, "a: [00:00:01.721, 00:01:04]\n")
-    assert parse_yaml(path) == {"a": [pytest.approx(1.721), 64]}
+    path = _written(tmp_path, "a: [00:00:01.721, 1:00:00]\n")
+    assert parse_yaml(path) == {"a": [pytest.approx(1.721), 3600]}
 
 
 def test_keys_become_text_and_an_empty_file_an_empty_mapping(tmp_path):
