@@ -1,0 +1,221 @@
+"""What a folder must hold to be opened as a model, and the fingerprint that names its weights.
+
+A model is a Hugging Face folder of the Qwen3-Omni-MoE family: ``config.json``, weights as
+safetensors, and the files of its tokenizer and processor. Pickled weights are refused and code
+that comes with a model is never run. Nothing here opens the model.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from storage.errors import ModelError
+from storage.fingerprint import digest_file, digest_of
+
+MODEL_TYPE = "qwen3_omni_moe"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+
+_DESCRIBING_FILES = (
+    "config.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "video_preprocessor_config.json",
+    "vocab.json",
+)
+_PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_READ_WHOLE_BYTES = 64 << 20
+_BLOCK_BYTES = 4096
+_MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+
+
+def check_model(name: str) -> Path:
+    """Find a model by folder or hub name and check that it can be opened; gives its folder.
+
+    Raises:
+        ModelError: says what is missing or foreign, and what would do.
+    """
+    folder = _find(name)
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{name!r} is a peft adapter without its base model: merge the two "
+            "(peft's merge_and_unload) and name the merged folder."
+        )
+    _check_family(name, read_model_config(folder))
+    _check_words_and_media(name, folder)
+    for path in weight_paths(folder):
+        _check_weights(path)
+    return folder
+
+
+def fingerprint_of(folder: Path) -> str:
+    """Digest what decides a checked model's answers, without reading 60 GB.
+
+    Covers the content of its configuration, tokenizer and processor files, and of each weight file
+    the name, size and header (every tensor's name, type and shape) and its content: all of it in a
+    file of up to 64 MiB, otherwise 4 KiB out of the middle of every tensor. A change that leaves
+    all those blocks as they were goes unseen; training or merging moves whole tensors. Where the
+    folder lies does not matter.
+    """
+    described = {
+        path.name: digest_file(path)
+        for path in (folder / name for name in _DESCRIBING_FILES)
+        if path.is_file()
+    }
+    weights = {path.name: _digest_weights(path) for path in weight_paths(folder)}
+    return digest_of(described, weights)
+
+
+def read_model_config(folder: Path) -> dict[str, Any]:
+    """Read a model's ``config.json``."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise ModelError(
+            f"{str(folder)!r} is not a model: it holds no config.json. Name a Hugging Face folder "
+            "of the Qwen3-Omni family."
+        )
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{str(path)!r} is not valid JSON ({error}): copy it again.") from error
+    if not isinstance(config, dict):
+        raise ModelError(f"{str(path)!r} holds no settings of a model: copy it again.")
+    return config
+
+
+def stored_dtype(folder: Path) -> str:
+    """Give the number type that a model's weights were saved in, as in ``bfloat16``."""
+    config = read_model_config(folder)
+    thinker = config.get("thinker_config", {})
+    for section in (config, thinker, thinker.get("text_config", {})):
+        if dtype := section.get("dtype") or section.get("torch_dtype"):
+            return str(dtype)
+    return "float32"
+
+
+def weight_paths(folder: Path) -> list[Path]:
+    """List the safetensors files that make up a model's weights.
+
+    Raises:
+        ModelError: there are none, or the index names one that is not there.
+    """
+    index = folder / WEIGHTS_INDEX
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        if absent := [name for name in names if not (folder / name).is_file()]:
+            raise ModelError(
+                f"The model {str(folder)!r} lacks {len(absent)} of its {len(names)} weight files, "
+                f"among them {absent[0]!r}: copy them too."
+            )
+        return [folder / name for name in names]
+    if found := sorted(folder.glob("*.safetensors")):
+        return found
+    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLE_ENDINGS)
+    if pickled:
+        raise ModelError(
+            f"The model {str(folder)!r} holds its weights only as pickle ({pickled[0]!r}), which "
+            "can run code when opened: save it as safetensors (save_pretrained does)."
+        )
+    raise ModelError(f"The model {str(folder)!r} holds no weights (*.safetensors): copy them too.")
+
+
+def _find(name: str) -> Path:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if path.exists():
+        raise ModelError(f"The model {name!r} is a file: expected a folder with a config.json.")
+    if not _may_be_on_hub(name):
+        raise ModelError(f"There is no model folder {name!r}: name a folder or a hub name.")
+    return _fetch(name)
+
+
+def _may_be_on_hub(name: str) -> bool:
+    return name.count("/") == 1 and not name.startswith((".", "/", "~")) and " " not in name
+
+
+def _fetch(name: str) -> Path:
+    """Find a hub model in the local cache, or fetch it."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    wanted = [*_DESCRIBING_FILES, WEIGHTS_INDEX, "*.safetensors"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        raise ModelError(
+            f"The model {name!r} is no folder here and cannot be had from the hub "
+            f"({type(error).__name__}): name a folder, or check the name and the connection."
+        ) from error
+
+
+def _check_family(name: str, config: dict[str, Any]) -> None:
+    if config.get("model_type") != MODEL_TYPE:
+        raise ModelError(
+            f"The model {name!r} is of type {config.get('model_type')!r}: expected one of the "
+            f"Qwen3-Omni family ({MODEL_TYPE!r})."
+        )
+
+
+def _check_words_and_media(name: str, folder: Path) -> None:
+    there = {path.name for path in folder.iterdir()}
+    if "tokenizer.json" not in there and not {"vocab.json", "merges.txt"} <= there:
+        raise ModelError(
+            f"The model {name!r} has no tokenizer (tokenizer.json, or vocab.json and merges.txt): "
+            "copy its files from the base model."
+        )
+    if not there & {"processor_config.json", "preprocessor_config.json"}:
+        raise ModelError(
+            f"The model {name!r} has no processor (processor_config.json or "
+            "preprocessor_config.json): copy its files from the base model."
+        )
+
+
+def _check_weights(path: Path) -> None:
+    header, start = _read_header(path)
+    end = start + max((stop for _, stop in _extents(header)), default=0)
+    if end != path.stat().st_size:
+        raise ModelError(
+            f"The weight file {str(path)!r} is incomplete: its header states {end} bytes, it holds "
+            f"{path.stat().st_size}. Copy it again."
+        )
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Read a safetensors header and where its data begins (github.com/huggingface/safetensors)."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        text = stream.read(length) if length <= _MAX_HEADER_BYTES else b""
+    try:
+        header = json.loads(text)
+    except ValueError as error:
+        raise ModelError(
+            f"The weight file {str(path)!r} is no safetensors file, or damaged: copy it again."
+        ) from error
+    return header, 8 + length
+
+
+def _extents(header: dict[str, Any]) -> Iterator[tuple[int, int]]:
+    """Give each tensor's first and last byte in the data, in order."""
+    yield from sorted(
+        tuple(tensor["data_offsets"]) for key, tensor in header.items() if key != "__metadata__"
+    )
+
+
+def _digest_weights(path: Path) -> str:
+    if path.stat().st_size <= _READ_WHOLE_BYTES:
+        return digest_file(path)
+    header, start = _read_header(path)
+    state = hashlib.blake2b(digest_of(path.stat().st_size, header).encode(), digest_size=16)
+    with path.open("rb") as stream:
+        for first, end in _extents(header):
+            length = min(_BLOCK_BYTES, end - first)
+            stream.seek(start + first + (end - first - length) // 2)
+            state.update(stream.read(length))
+    return state.hexdigest()

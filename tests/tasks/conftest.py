@@ -1,0 +1,97 @@
+"""Toy segments: seconds of drawn noise and tone, written to a store as the segment stage would."""
+
+import io
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from storage.fingerprint import digest_of
+from storage.records import SampleRecord, SegmentId, VideoId
+from storage.store import Store
+
+REPOSITORY = Path(__file__).parents[2]
+WORDS = ("I want to try", "", "maybe not this year", "yes but I am tired")
+
+ToySamples = Callable[..., list[SampleRecord]]
+
+
+@pytest.fixture(scope="session")
+def tiny_omni() -> Path:
+    """The small Qwen3-Omni base that comes with the sandbox."""
+    return REPOSITORY / "infra" / "sandbox" / "models" / "omni-base"
+
+
+@pytest.fixture(scope="session")
+def toy_samples() -> ToySamples:
+    """Write ``count`` segments of 1 to 2.5 s into a store; every fifth one has no sound."""
+
+    def write(store: Store, count: int, seed: int = 0) -> list[SampleRecord]:
+        random = np.random.default_rng(seed)
+        return [_write_sample(store, index, random) for index in range(count)]
+
+    return write
+
+
+def _write_sample(store: Store, index: int, random: np.random.Generator) -> SampleRecord:
+    duration_ms = 1_000 + 500 * (index % 4)
+    picture_path = f"segment/toy/files/{index}.mp4"
+    sound_path = None if index % 5 == 4 else f"segment/toy/files/{index}.wav"
+    store.write_bytes(picture_path, _picture(duration_ms, random))
+    if sound_path:
+        store.write_bytes(sound_path, _sound(duration_ms, random))
+    words = WORDS[index % len(WORDS)]
+    return SampleRecord(
+        segment_id=SegmentId(f"toy {index}.mp4#0000"),
+        video_id=VideoId(f"toy {index}.mp4"),
+        participant_id=None,
+        split=None,
+        question=None,
+        index=0,
+        num_segments=1,
+        start_ms=0,
+        end_ms=duration_ms,
+        picture_path=picture_path,
+        sound_path=sound_path,
+        words=words,
+        num_words=len(words.split()),
+        pause_ms=0,
+        label=None,
+        video_label=None,
+        overlap_ms=0,
+        overlap_share=0.0,
+        consent_publications=None,
+        consent_challenges=None,
+        source_digest=digest_of("source", index),
+        content_digest=digest_of("content", index),
+    )
+
+
+def _picture(duration_ms: int, random: np.random.Generator) -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        start, step = random.integers(0, 255, (8, 8, 3)), random.integers(1, 20, (8, 8, 3))
+        for number in range(duration_ms // 100):
+            tiles = ((start + number * step) % 256).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(np.kron(tiles, np.ones((8, 8, 1), np.uint8)))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return file.getvalue()
+
+
+def _sound(duration_ms: int, random: np.random.Generator) -> bytes:
+    seconds = np.arange(16 * duration_ms) / 16_000
+    tone = np.sin(2 * np.pi * random.uniform(100, 400) * seconds * (1 + 0.2 * seconds))
+    samples = (8_000 * tone + random.normal(0, 300, tone.size)).astype(np.int16)
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(2)
+        writer.setframerate(16_000)
+        writer.writeframes(samples.tobytes())
+    return file.getvalue()
