@@ -4,6 +4,7 @@ Exit status: 0 all went well; 1 a stage failed; 2 a mistake that one clear sente
 run finished, but some videos or segments were rejected.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 EXIT_MISTAKE = 2
 EXIT_FAILED = 1
+EXIT_INTERRUPTED = 130
 HISTORY = Path(".waver/prefect")
 
 _Stages = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="|".join(STAGES))]
@@ -93,11 +95,22 @@ def _check_stages(*names: str | None) -> None:
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence and exit status 2."""
+    status = 0
     try:
         app()
+    except SystemExit as end:
+        status = int(end.code or 0)
     except WaverError as error:
         typer.secho(f"waver: {error}", fg="red", err=True)
-        sys.exit(EXIT_FAILED if isinstance(error, StageError) else EXIT_MISTAKE)
+        status = EXIT_FAILED if isinstance(error, StageError) else EXIT_MISTAKE
+    except KeyboardInterrupt:
+        typer.secho("waver: stopped; what was finished is kept.", fg="red", err=True)
+        status = EXIT_INTERRUPTED
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Prefect's background threads outlive the interpreter, and DuckDB's bindings then print a
+    # page of leak warnings; all that has to be written is written by now.
+    os._exit(status)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Sequence
 
+from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
@@ -55,12 +56,18 @@ def run_and_show(request: RunRequest) -> int:
         try:
             reports = pipeline(request)
         finally:
-            APILogHandler().flush()
+            _hand_over_history()
     console.print(_stage_table(reports))
     some_rejected = show_outcome(request, reports, console)
     console.print(f"Finished in {time.monotonic() - begun:.0f} s. See this run in the Prefect UI: "
                   "[bold]waver ui[/bold]")  # fmt: skip
     return EXIT_SOME_REJECTED if some_rejected else EXIT_FINE
+
+
+def _hand_over_history() -> None:
+    """Wait until the server has all logs and states: it may be stopped next."""
+    APILogHandler().flush()
+    EventsWorker.drain_all(timeout=30)
 
 
 def _starts_server() -> bool:

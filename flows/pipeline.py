@@ -4,6 +4,8 @@ Each is a flow of its own, shown as a child of this run, with its own deployment
 store already is not made again.
 """
 
+from typing import cast
+
 from prefect import flow
 
 from flows.preflight import check_before_start
@@ -29,9 +31,10 @@ _FLOWS = {
 }
 
 
-@flow(name="waver")
+@flow(name="waver", flow_run_name="waver {request.profile}")
 def pipeline(request: RunRequest) -> list[StageReport]:
     """Run the requested stages on a data set, from videos to verdicts."""
     run = open_run(request)
     check_before_start(run)
-    return [_FLOWS[stage](request) for stage in run.stages]
+    # A flow that returns a state gives its caller the state's data.
+    return [cast(StageReport, _FLOWS[stage](request)) for stage in run.stages]

@@ -46,7 +46,7 @@ class Run:
     @cached_property
     def paths(self) -> Mapping[str, Path]:
         """Every video's file."""
-        return dict(self.dataset.paths())
+        return {str(video_id): path for video_id, path in self.dataset.paths().items()}
 
     @cached_property
     def segment(self) -> Variant:
@@ -68,7 +68,7 @@ class Run:
     @cached_property
     def videos_wanted(self) -> Mapping[str, str]:
         """Every video with its content's digest: what `segment` wants."""
-        return dict(self.dataset.source_digests())
+        return {str(name): digest for name, digest in self.dataset.source_digests().items()}
 
     @cached_property
     def segments(self) -> Mapping[str, tuple[SegmentRecord, ...]]:
@@ -160,6 +160,12 @@ class Run:
     def segments_wanted(self) -> Mapping[str, str]:
         """Every sample with the digest of what the model sees: what `infer` wants."""
         return infer.wanted_of(self.samples)
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called in the report."""
+        base = Path(self.settings.finetune.model).name
+        return self.request.model or f"{base}, fine-tuned ({self.settings.finetune.method})"
 
     @cached_property
     def aggregate(self) -> Variant:

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prefect import flow
+from prefect import State, flow
 from prefect.artifacts import create_table_artifact
 from prefect.futures import PrefectFuture, wait
-from prefect.states import State
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.request import RunRequest, StageName
 from flows.run import Run, open_run
 from storage.errors import StageError, WaverError
-from storage.records import RejectedRecord
+from storage.records import RejectedRecord, SampleRecord
 from storage.variant import Variant
 from tasks.aggregate import aggregate_shard
 from tasks.finetune import finetune_model
@@ -27,7 +27,8 @@ from tasks.segment import segment_shard
 from tasks.stage import Shard, ShardResult, split_into_shards
 from tasks.transcribe import transcribe_shard
 
-CORES = os.cpu_count() or 1
+_THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count())
+_ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,16 +56,17 @@ def _run_stage(
     wanted: Mapping[str, str],
     submit: Callable[[Shard], PrefectFuture[Any]],
     shard_size: int,
-) -> StageReport:
+) -> State[StageReport]:
     """Deal a stage's items into shards, wait for all of them, and report.
 
-    One failed shard does not stop the others; its error is raised when all have ended.
+    The state is named Cached where nothing had to be made. One failed shard does not stop the
+    others; its error is raised when all have ended.
     """
     begun = time.monotonic()
     if stage in run.request.force:
         variant.clear()
     shards = split_into_shards(wanted, shard_size)
-    LOGGER.info("%s: %d wanted, in %d shards", stage, len(wanted), len(shards))
+    LOGGER.info("%s: %d wanted, shards: %d", stage, len(wanted), len(shards))
     futures = [submit(shard) for shard in shards]
     wait(futures)
     results = [_result_of(stage, future.state) for future in futures]
@@ -79,13 +81,13 @@ def _run_stage(
         seconds=time.monotonic() - begun,
     )
     _show(report, rejected)
-    return report
+    return Completed(name="Cached" if report.is_cached else "Completed", data=report)
 
 
-def _result_of(stage: str, state: State) -> ShardResult:
+def _result_of(stage: str, state: State[Any]) -> ShardResult:
     """Give a shard's result, or raise why it failed."""
     if state.is_completed():
-        return state.result()  # type: ignore[no-any-return]
+        return state.result()
     error = state.result(raise_on_failure=False)
     if isinstance(error, WaverError):
         raise error
@@ -122,8 +124,8 @@ def _show(report: StageReport, rejected: list[RejectedRecord]) -> None:
     )  # fmt: skip
 
 
-@flow(name="segment", task_runner=ThreadPoolTaskRunner(max_workers=CORES))
-def segment_flow(request: RunRequest) -> StageReport:
+@flow(name="segment", flow_run_name="segment", task_runner=_THREADS)
+def segment_flow(request: RunRequest) -> State[StageReport]:
     """Cut every video into segments."""
     run = open_run(request)
     settings = run.settings
@@ -134,8 +136,8 @@ def segment_flow(request: RunRequest) -> StageReport:
     )  # fmt: skip
 
 
-@flow(name="transcribe", task_runner=ThreadPoolTaskRunner(max_workers=CORES))
-def transcribe_flow(request: RunRequest) -> StageReport:
+@flow(name="transcribe", flow_run_name="transcribe", task_runner=_THREADS)
+def transcribe_flow(request: RunRequest) -> State[StageReport]:
     """Transcribe every segmented video whole."""
     run = open_run(request)
     settings = run.settings
@@ -148,12 +150,12 @@ def transcribe_flow(request: RunRequest) -> StageReport:
     )  # fmt: skip
 
 
-@flow(name="manifest", task_runner=ThreadPoolTaskRunner(max_workers=CORES))
-def manifest_flow(request: RunRequest) -> StageReport:
+@flow(name="manifest", flow_run_name="manifest", task_runner=_THREADS)
+def manifest_flow(request: RunRequest) -> State[StageReport]:
     """Write the sample manifest, and refuse one whose splits leak."""
     run = open_run(request)
     settings = run.settings
-    report = _run_stage(
+    state = _run_stage(
         run, "manifest", run.manifest, run.inputs_wanted,
         lambda shard: manifest_shard.submit(
             shard, run.video_inputs, settings.manifest, run.manifest
@@ -161,11 +163,11 @@ def manifest_flow(request: RunRequest) -> StageReport:
         settings.resources.shard_videos,
     )  # fmt: skip
     check_no_leakage(run.samples)
-    return report
+    return state
 
 
-@flow(name="finetune", task_runner=ThreadPoolTaskRunner(max_workers=1))
-def finetune_flow(request: RunRequest) -> StageReport:
+@flow(name="finetune", flow_run_name="finetune", task_runner=_ONE_AT_A_TIME)
+def finetune_flow(request: RunRequest) -> State[StageReport]:
     """Fine-tune the model on the training rows."""
     run = open_run(request)
     settings = run.settings
@@ -179,12 +181,12 @@ def finetune_flow(request: RunRequest) -> StageReport:
     )  # fmt: skip
 
 
-@flow(name="infer", task_runner=ThreadPoolTaskRunner(max_workers=1))
-def infer_flow(request: RunRequest) -> StageReport:
+@flow(name="infer", flow_run_name="infer", task_runner=_ONE_AT_A_TIME)
+def infer_flow(request: RunRequest) -> State[StageReport]:
     """Ask the model about every segment; one shard, since the engine is opened once."""
     run = open_run(request)
     settings = run.settings
-    samples = {sample.segment_id: sample for sample in run.samples}
+    samples: dict[str, SampleRecord] = {sample.segment_id: sample for sample in run.samples}
     return _run_stage(
         run, "infer", run.infer, run.segments_wanted,
         lambda shard: infer_shard.submit(
@@ -195,8 +197,8 @@ def infer_flow(request: RunRequest) -> StageReport:
     )  # fmt: skip
 
 
-@flow(name="aggregate", task_runner=ThreadPoolTaskRunner(max_workers=1))
-def aggregate_flow(request: RunRequest) -> StageReport:
+@flow(name="aggregate", flow_run_name="aggregate", task_runner=_ONE_AT_A_TIME)
+def aggregate_flow(request: RunRequest) -> State[StageReport]:
     """Pool the answers to verdicts, measure them, write the report."""
     run = open_run(request)
     settings = run.settings
