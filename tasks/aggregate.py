@@ -47,7 +47,7 @@ class AggregateConfig(BaseModel):
     """Figure on validation by which the pooling rule and its threshold are chosen."""
     threshold_rule: ThresholdRule = "plateau"
     """`plateau`: middle of the widest near-best run; `best`; `base_rate`; `fixed`: 0.5."""
-    plateau_tolerance: float = Field(default=0.02, ge=0, lt=1)
+    plateau_tolerance: float = Field(default=0.08, ge=0, lt=1)
     """How far below the best score a threshold still counts as near-best."""
     interval_level: float = Field(default=0.95, gt=0, lt=1)
     """Share of the resampled figures that an interval spans."""

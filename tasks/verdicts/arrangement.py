@@ -129,9 +129,7 @@ def verdict_groups(
     return {split: lines for split, lines in groups.items() if lines}
 
 
-def _reasons(
-    evaluation: Evaluation, rejected: Sequence[RejectedRecord]
-) -> Mapping[str, list[str]]:
+def _reasons(evaluation: Evaluation, rejected: Sequence[RejectedRecord]) -> Mapping[str, list[str]]:
     """Gather what was rejected of each video, as a whole or in segments."""
     video_of = {segment.row_id: segment.video_id for segment in evaluation.segments}
     reasons: dict[str, list[str]] = defaultdict(list)

@@ -44,7 +44,7 @@ def _segment_box(segment: EvaluatedSegment, scale: float) -> str:
         )
     height = segment.p_ah * _BAR_HEIGHT
     return (
-        f'<g><title>{time}: {share(segment.p_ah)}</title>'
+        f"<g><title>{time}: {share(segment.p_ah)}</title>"
         f'<rect class="ground" x="{left:.1f}" y="0" width="{width:.1f}" height="{_BAR_HEIGHT}"/>'
         f'<rect class="bar" x="{left:.1f}" y="{_BAR_HEIGHT - height:.1f}" width="{width:.1f}" '
         f'height="{height:.1f}"/></g>'

@@ -57,9 +57,7 @@ def resample(
     }
 
 
-def _figures(
-    labels: Floats, p_ah: Floats, threshold: float, weights: Floats
-) -> dict[str, Floats]:
+def _figures(labels: Floats, p_ah: Floats, threshold: float, weights: Floats) -> dict[str, Floats]:
     """Compute all figures under each of the weightings, [draws, rows]."""
     positive, named = labels > 0, p_ah >= threshold
     tp, fp, fn, tn = (

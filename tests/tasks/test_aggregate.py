@@ -1,0 +1,259 @@
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from storage.errors import StoreError
+from storage.records import (
+    MetricRecord,
+    ParticipantId,
+    PredictionRecord,
+    RejectedRecord,
+    SampleRecord,
+    SegmentId,
+    ThresholdRecord,
+    VerdictRecord,
+    VideoId,
+    VideoRecord,
+)
+from storage.store import Store
+from storage.variant import ItemOutput, Variant
+from tasks import aggregate
+from tasks.aggregate import (
+    AggregateConfig,
+    ReportSources,
+    aggregate_shard,
+    variant_of,
+    wanted_of,
+)
+from tasks.stage import Shard, ShardResult
+from tasks.verdicts.report import RunFacts
+
+CONFIG = AggregateConfig(bootstrap_draws=20)
+WORDS = "unspeakable words"
+
+
+def sample(video: VideoRecord, index: int) -> SampleRecord:
+    return SampleRecord(
+        segment_id=SegmentId(f"{video.video_id}#{index:04d}"),
+        video_id=video.video_id,
+        participant_id=video.participant_id,
+        split=video.split,
+        question=video.question,
+        index=index,
+        num_segments=2,
+        start_ms=index * 5_000,
+        end_ms=(index + 1) * 5_000,
+        picture_path="picture.mp4",
+        sound_path=None,
+        words=WORDS,
+        num_words=2,
+        pause_ms=0,
+        label=video.label,
+        video_label=video.label,
+        overlap_ms=0,
+        overlap_share=0.0,
+        consent_publications=None,
+        consent_challenges=None,
+        source_digest="source",
+        content_digest=f"content {index}",
+    )
+
+
+def prediction(row: SampleRecord) -> PredictionRecord:
+    p_ah = 0.1 + 0.7 * (row.label or 0) + 0.05 * row.index
+    return PredictionRecord(
+        segment_id=row.segment_id,
+        video_id=row.video_id,
+        p_ah=p_ah,
+        logp_yes=0.0,
+        logp_no=0.0,
+        answer_mass=1.0,
+        num_text_tokens=1,
+        num_picture_tokens=1,
+        num_sound_tokens=1,
+    )
+
+
+def stored(variant: Variant, rows: Sequence[SampleRecord | PredictionRecord]) -> dict[str, str]:
+    wanted = {row.segment_id: "digest" for row in rows}
+    variant.commit([ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows], wanted)
+    return wanted
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> ReportSources:
+    """Two participants a split, each with a positive and a negative video, in a store."""
+    store = Store(str(tmp_path / "store"))
+    videos = [
+        VideoRecord(
+            video_id=VideoId(f"{split} {person} {label}.mp4"),
+            path="a.mp4",
+            participant_id=ParticipantId(f"{split}-{person}"),
+            split=split,
+            label=label,
+        )
+        for split in ("train", "val", "test")
+        for person in (1, 2)
+        for label in (0, 1)
+    ]
+    samples = [sample(video, index) for video in videos for index in (0, 1)]
+    manifest = store.variant("manifest", version=1, settings={})
+    infer = store.variant("infer", version=1, settings={})
+    return ReportSources(
+        manifest=manifest,
+        samples_wanted=stored(manifest, samples),
+        infer=infer,
+        predictions_wanted=stored(infer, [prediction(row) for row in samples]),
+        videos=videos,
+        rejected=(RejectedRecord(item_id="bad.mp4", stage="segment", reason="empty file"),),
+        facts=RunFacts(data_name="toy", model_name="toy-model", variants={}),
+    )
+
+
+def run(sources: ReportSources, config: AggregateConfig = CONFIG) -> tuple[Variant, ShardResult]:
+    variant = variant_of(
+        sources.manifest.store, config, manifest=sources.manifest, infer=sources.infer
+    )
+    shard = Shard(name="all", wanted=wanted_of(sources))
+    state = aggregate_shard.fn(shard, sources, config, variant)
+    return variant, state.data
+
+
+def files_of(variant: Variant) -> dict[str, tuple[int, int]]:
+    folder = Path(variant.store.full_path(variant.path))
+    return {
+        str(path): (path.stat().st_mtime_ns, path.stat().st_ino)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_report_its_rows_and_its_files_are_made(sources: ReportSources) -> None:
+    variant, result = run(sources)
+    wanted = wanted_of(sources)
+    assert (result.num_made, result.num_cached) == (1, 0)
+    verdicts = [row for row in variant.read(VerdictRecord, wanted) if row.chosen]
+    assert {row.video_id: row.verdict for row in verdicts} == {
+        video.video_id: video.label for video in sources.videos
+    }
+    assert variant.read(ThresholdRecord, wanted)
+    macro_f1 = {
+        row.split: row.value
+        for row in variant.read(MetricRecord, wanted)
+        if (row.name, row.method, row.level) == ("macro_f1", "mean", "video")
+    }
+    assert macro_f1 == {"train": 1.0, "val": 1.0, "test": 1.0}
+    for name in ("report.html", "verdicts.csv"):
+        assert variant.store.exists(variant.file_path(name))
+
+
+def test_a_second_run_reads_nothing_and_writes_nothing(
+    sources: ReportSources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variant, _ = run(sources)
+    before = files_of(variant)
+
+    def never(*_: object) -> None:
+        raise AssertionError("the report was made again")
+
+    monkeypatch.setattr(aggregate, "evaluate", never)
+    variant, result = run(sources)
+    assert result.is_cached
+    assert files_of(variant) == before
+
+
+@pytest.mark.parametrize("name", ["report.html", "verdicts.csv"])
+def test_a_deleted_or_damaged_file_is_made_again(sources: ReportSources, name: str) -> None:
+    variant, _ = run(sources)
+    path = Path(variant.store.full_path(variant.file_path(name)))
+    path.unlink()
+    assert run(sources)[1].num_made == 1
+    path.write_text("damaged")
+    assert run(sources)[1].num_made == 1
+    assert path.read_text(encoding="utf-8") != "damaged"
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing_behind(
+    sources: ReportSources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(aggregate, "write_verdicts", full_disk)
+        with pytest.raises(StoreError, match="No space left"):
+            run(sources)
+    assert list(Path(sources.manifest.store.full_path(".tmp")).iterdir()) == []
+    assert run(sources)[1].num_made == 1
+
+
+def test_a_run_that_died_before_the_marker_ends_as_an_undisturbed_one(
+    sources: ReportSources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_bytes = Store.write_bytes
+
+    def die_at_the_marker(store: Store, path: str, content: bytes) -> None:
+        if "/done/" in path:
+            raise KeyboardInterrupt
+        write_bytes(store, path, content)
+
+    undisturbed, _ = run(sources)
+    wanted = wanted_of(sources)
+    verdicts = undisturbed.read(VerdictRecord, wanted)
+    metrics = undisturbed.read(MetricRecord, wanted)
+    undisturbed.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write_bytes", die_at_the_marker)
+        with pytest.raises(KeyboardInterrupt):
+            run(sources)
+    assert undisturbed.finished(wanted) == set()
+    variant, result = run(sources)
+    assert result.num_made == 1
+    assert variant.read(VerdictRecord, wanted) == verdicts
+    assert variant.read(MetricRecord, wanted) == metrics
+
+
+def test_words_reach_neither_the_report_nor_the_rows(sources: ReportSources) -> None:
+    variant, _ = run(sources)
+    for path in files_of(variant):
+        assert WORDS.encode() not in Path(path).read_bytes()
+
+
+def test_other_predictions_or_rejections_want_another_report(sources: ReportSources) -> None:
+    first = wanted_of(sources)
+    changed = dict(sources.predictions_wanted)
+    changed[next(iter(changed))] = "another digest"
+    assert wanted_of(sources) == first
+    assert wanted_of(replace(sources, predictions_wanted=changed)) != first
+    assert wanted_of(replace(sources, rejected=())) != first
+
+
+def test_settings_and_predictions_make_the_variant(sources: ReportSources) -> None:
+    variant, _ = run(sources)
+    other_settings, _ = run(sources, AggregateConfig(bootstrap_draws=20, top_k=3))
+    other_model = variant_of(
+        variant.store,
+        CONFIG,
+        manifest=sources.manifest,
+        infer=variant.store.variant("infer", version=1, settings={"model": "other"}),
+    )
+    assert len({variant.variant_id, other_settings.variant_id, other_model.variant_id}) == 3
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"pooling_rules": ()},
+        {"pooling_rules": ("mean", "mean")},
+        {"pooling_rules": ("median",)},
+        {"top_k": 0},
+        {"interval_level": 1.0},
+        {"threshold": 0.5},
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        AggregateConfig.model_validate(settings)
