@@ -123,5 +123,6 @@ def write_parquet(table: pa.Table, sink: Any) -> None:
 
 
 def read_parquet(source: Any, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one whole Parquet file."""
-    return pq.read_table(source, columns=list(columns) if columns else None)
+    """Read one whole Parquet file; on the calling thread, for tables here are small and many."""
+    with pq.ParquetFile(source) as file:
+        return file.read(columns=list(columns) if columns else None, use_threads=False)

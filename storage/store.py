@@ -14,58 +14,27 @@ import errno
 import json
 import os
 import shutil
-import socket
 import tempfile
-import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import fsspec
 
-from storage.errors import ConfigError, StoreError
+from storage.disk import is_abandoned, space_on, temporary_name, writing_to
+from storage.errors import ConfigError
 from storage.fingerprint import digest_of, digest_stream
 
 if TYPE_CHECKING:
     from storage.variant import Variant
 
+__all__ = ["Store", "writing_to"]
+
+Parsed = TypeVar("Parsed")
+_Key = tuple[str, int, str]
+
 _TEMPORARY = ".tmp"
-_WEEK_SECONDS = 7 * 24 * 3600
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_REFUSED = (
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
-    errno.EIO, errno.ESTALE, errno.ENAMETOOLONG, errno.ELOOP,
-)  # fmt: skip
-
-
-@contextlib.contextmanager
-def writing_to(place: str) -> Iterator[None]:
-    """Turn the operating system's refusals into one clear sentence."""
-    try:
-        with space_on(place):
-            yield
-    except OSError as error:
-        if error.errno not in _REFUSED:
-            raise
-        raise StoreError(
-            f"Cannot write to {place!r} ({error.strerror}): name a folder you may write to "
-            "with --store."
-        ) from error
-
-
-@contextlib.contextmanager
-def space_on(place: str) -> Iterator[None]:
-    """Turn a full disk, quota or file size limit, and nothing else, into one clear sentence."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _NO_SPACE:
-            raise
-        raise StoreError(
-            f"No space left while writing to {place!r} ({error.strerror}): free some space or "
-            "name another place with --store; everything finished so far is kept."
-        ) from error
 
 
 class Store:
@@ -85,7 +54,8 @@ class Store:
             ) from error
         self.url = str(url)
         self.is_local = "file" in _protocols(self.fs)
-        self._digests: dict[tuple[str, int, Any], str] = {}
+        self._digests: dict[_Key, str] = {}
+        self._parsed: dict[_Key, object] = {}
         with writing_to(self.url):
             self.fs.makedirs(f"{self.root}/{_TEMPORARY}", exist_ok=True)
             self._write_bytes_at(f"{_TEMPORARY}/probe-{uuid.uuid4().hex}", b"", keep=False)
@@ -154,7 +124,7 @@ class Store:
         the process id, by which the folders that killed runs left behind are known.
         """
         parent = self.full_path(_TEMPORARY) if self.is_local else tempfile.gettempdir()
-        folder = Path(parent) / _temporary_name()
+        folder = Path(parent) / temporary_name()
         with writing_to(self.url):
             folder.mkdir(parents=True)
         try:
@@ -171,7 +141,7 @@ class Store:
         """
         if not self.is_local:
             return 0
-        left = [path for path in Path(self.full_path(_TEMPORARY)).iterdir() if _is_abandoned(path)]
+        left = [path for path in Path(self.full_path(_TEMPORARY)).iterdir() if is_abandoned(path)]
         for path in left:
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -184,16 +154,34 @@ class Store:
 
         A file is read once in a process unless its size, time of change or place on disk moved.
         """
+        key = self._key(path)
+        if key is None:
+            return None
+        if key not in self._digests:
+            with self.open(path) as stream:
+                self._digests[key] = digest_stream(stream)
+        return key[1], self._digests[key]
+
+    def parsed(self, path: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
+        """Read and parse a small file, or None if it is gone; once in a process unless changed."""
+        key = self._key(path)
+        if key is None:
+            return None
+        if key not in self._parsed:
+            with self.open(path) as stream:
+                self._parsed[key] = parse(stream.read())
+        return cast(Parsed, self._parsed[key])
+
+    def _key(self, path: str) -> _Key | None:
+        """Say what a file's content is known by while nobody writes it; None if it is gone."""
         try:
             facts = self.fs.info(self.full_path(path))
-            seen = tuple(facts.get(name) for name in ("mtime", "ino", "ETag", "created"))
-            key = (path, int(facts["size"]), str(seen))
-            if key not in self._digests or not any(seen):
-                with self.open(path) as stream:
-                    self._digests[key] = digest_stream(stream)
-        except (FileNotFoundError, IsADirectoryError):
+        except FileNotFoundError:
             return None
-        return key[1], self._digests[key]
+        if facts["type"] != "file":
+            return None
+        seen = [facts.get(name) for name in ("mtime", "ino", "ETag", "created")]
+        return path, int(facts["size"]), str(seen if any(seen) else uuid.uuid4())
 
     def variant(
         self, stage: str, *, version: int, settings: Mapping[str, Any], upstream: Sequence[str] = ()
@@ -229,7 +217,7 @@ class Store:
     @contextlib.contextmanager
     def _put_in_place(self, destination: str) -> Iterator[Path]:
         """Lend a temporary path on the store's disk; renamed at the end if all went well."""
-        temporary = Path(self.full_path(_TEMPORARY)) / _temporary_name()
+        temporary = Path(self.full_path(_TEMPORARY)) / temporary_name()
         try:
             yield temporary
             temporary.replace(destination)
@@ -239,30 +227,3 @@ class Store:
 
 def _protocols(fs: Any) -> tuple[str, ...]:
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
-
-
-def _temporary_name() -> str:
-    """Name the machine and the process, by which what killed runs left behind is known."""
-    return f"{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:12]}"
-
-
-def _machine() -> str:
-    return digest_of(socket.gethostname())[:8]
-
-
-def _is_abandoned(path: Path) -> bool:
-    machine, _, rest = path.name.partition("-")
-    process_id = rest.partition("-")[0]
-    if machine == _machine() and process_id.isdigit():
-        return not _is_alive(int(process_id))
-    return time.time() - path.stat().st_mtime > _WEEK_SECONDS
-
-
-def _is_alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -111,7 +112,7 @@ class Variant:
         tables = []
         for part_id, items in sorted(owned.items()):
             with self.store.open(self._table_path(part_id, record_type.__name__)) as stream:
-                table = read_parquet(io.BytesIO(stream.read()))
+                table = read_parquet(pa.BufferReader(stream.read()))
             check_columns(record_type, table)
             tables.append(table.filter(pc.is_in(table["_item_id"], pa.array(items))))
         if not tables:
@@ -147,8 +148,7 @@ class Variant:
 
     def _parts(self) -> Iterator[_Part]:
         for path in self.store.list_files(f"{self.path}/done"):
-            with self.store.open(path) as stream:
-                part = _part_of(Path(path).stem, stream.read())
+            part = self.store.parsed(path, partial(_part_of, Path(path).stem))
             if part is not None:
                 yield part
 

@@ -1,0 +1,20 @@
+import pickle
+import re
+
+import pytest
+
+from storage import errors
+
+CLASSES = [value for value in vars(errors).values() if isinstance(value, type)]
+
+
+def test_the_docstring_draws_every_error_and_no_other():
+    drawn = re.findall(r"^[│├└─ ]*(\w+(?:Error|Fault))\s", errors.__doc__ or "", re.MULTILINE)
+    assert sorted(drawn) == sorted(cls.__name__ for cls in CLASSES)
+
+
+@pytest.mark.parametrize("error_type", CLASSES)
+def test_every_error_is_one_tree_and_crosses_processes(error_type):
+    assert issubclass(error_type, errors.WaverError)
+    copy = pickle.loads(pickle.dumps(error_type("one clear sentence")))
+    assert (type(copy), str(copy)) == (error_type, "one clear sentence")

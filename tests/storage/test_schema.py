@@ -1,0 +1,117 @@
+import io
+import types
+import typing
+from dataclasses import dataclass, fields, is_dataclass
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage import records
+from storage.errors import StoreError
+from storage.schema import (
+    check_columns,
+    from_table,
+    read_parquet,
+    schema_of,
+    to_table,
+    write_parquet,
+)
+
+RECORD_TYPES = [cls for cls in vars(records).values() if is_dataclass(cls)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    name: str
+    weight: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    number: int
+    is_small: bool | None
+    favourite: Part
+    spare: Part | None
+    names: tuple[str, ...]
+    parts: tuple[Part, ...]
+
+
+def values_of(annotation: typing.Any) -> st.SearchStrategy[typing.Any]:
+    """Any value that a record's field of this type can hold."""
+    while hasattr(annotation, "__supertype__"):
+        annotation = annotation.__supertype__
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return st.one_of([st.none() if a is type(None) else values_of(a) for a in arguments])
+    if origin is tuple:
+        return st.lists(values_of(arguments[0]), max_size=3).map(tuple)
+    if is_dataclass(annotation):
+        return records_of(annotation)
+    return {
+        int: st.integers(-(2**63), 2**63 - 1),
+        float: st.floats(allow_nan=False),
+        str: st.text(),
+        bool: st.booleans(),
+    }[annotation]
+
+
+def records_of(record_type: typing.Any) -> st.SearchStrategy[typing.Any]:
+    hints = typing.get_type_hints(record_type)
+    return st.builds(record_type, **{name: values_of(hint) for name, hint in hints.items()})
+
+
+@pytest.mark.parametrize("record_type", [Whole, *RECORD_TYPES], ids=lambda cls: cls.__name__)
+@settings(max_examples=15)
+@given(values=st.data())
+def test_records_come_back_from_a_parquet_file_as_they_were(record_type, values):
+    rows = values.draw(st.lists(records_of(record_type), max_size=3))
+    file = io.BytesIO()
+    write_parquet(to_table(record_type, rows), file)
+    table = read_parquet(io.BytesIO(file.getvalue()))
+    assert list(from_table(record_type, table)) == rows
+
+
+def test_optional_fields_are_the_nullable_columns():
+    schema = schema_of(Whole)
+    nullable = {column.name for column in schema if column.nullable}
+    assert nullable == {"is_small", "spare"}
+    assert schema.field("parts").type.value_type.field("weight").nullable
+    assert schema.names == [field.name for field in fields(Whole)]
+
+
+def test_nothing_that_a_class_calls_certain_is_written_as_unknown():
+    table = to_table(Part, [Part(name=None, weight=1.0)])  # type: ignore[arg-type]
+    with pytest.raises(pa.ArrowInvalid, match="name"):
+        write_parquet(table, io.BytesIO())
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"weight": [1.0]}),
+        pa.table({"name": [b"bytes"], "weight": [1.0]}),
+        pa.table({"name": ["a"], "weight": [1]}),
+    ],
+    ids=["missing", "other type", "whole numbers"],
+)
+def test_a_table_of_another_version_is_refused_with_the_way_out(table):
+    with pytest.raises(StoreError, match=r"Part has no column '\w+' of type .*--force"):
+        check_columns(Part, table)
+    with pytest.raises(StoreError, match="Part has no column"):
+        list(from_table(Part, table))
+
+
+def test_columns_that_the_class_does_not_name_are_left_aside():
+    table = pa.table({"weight": [0.5], "colour": ["red"], "name": ["a"]})
+    assert list(from_table(Part, table)) == [Part(name="a", weight=0.5)]
+
+
+def test_a_field_of_an_unknown_type_is_a_programming_error_that_names_it():
+    @dataclass
+    class Odd:
+        when: complex
+
+    with pytest.raises(TypeError, match="complex"):
+        schema_of(Odd)
