@@ -1,6 +1,6 @@
 # Waver's commands. Every target works from a fresh clone, in a path with spaces too.
 .POSIX:
-.PHONY: help setup run test check ui lock clean
+.PHONY: help setup run test check ui prove lock clean
 
 WORLD = .waver/sandbox/data
 
@@ -19,6 +19,11 @@ test: setup     ## all tests
 
 check: setup    ## lint, types, layers
 	@infra/check.sh
+
+prove: setup    ## the sandbox's label is learnt, and only with picture and sound (about 15 minutes)
+	@.venv/bin/python -m infra.sandbox.world --out $(WORLD)
+	@.venv/bin/python -m infra.sandbox.measure_speech
+	@.venv/bin/python -m infra.sandbox.prove --data $(WORLD)
 
 ui: setup       ## the Prefect UI on the runs made here
 	@.venv/bin/waver ui
