@@ -125,6 +125,7 @@ def test_a_second_run_opens_no_model_and_writes_no_row(undisturbed: Run, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_killed_run_ends_in_the_same_table(  # type: ignore[no-untyped-def]
     undisturbed: Run, tmp_path: Path, toy_samples, tiny_omni
 ) -> None:
