@@ -186,7 +186,7 @@ def _encode_command(sound_path: Path, path: Path) -> list[str]:
     pipe = {"format": "rawvideo", "pix_fmt": "yuv420p", "framerate": 1000 // FRAME_MS}
     picture = ffmpeg.input("pipe:", **pipe, video_size=(WIDTH, HEIGHT), threads=1).video
     sound = ffmpeg.input(str(sound_path)).audio
-    codecs = {"vcodec": "libx264", "preset": "superfast", "crf": 25, "pix_fmt": "yuv420p"}
+    codecs = {"vcodec": "libx264", "preset": "ultrafast", "crf": 28, "pix_fmt": "yuv420p"}
     codecs |= {"acodec": "aac", "audio_bitrate": "96k", "ar": 44100, "ac": 2}
     exact = {"threads": 1, "flags": "+bitexact", "fflags": "+bitexact", "map_metadata": -1}
     output = ffmpeg.output(picture, sound, str(path), **codecs, **exact, movflags="+faststart")
