@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import shutil
 import sys
 import time
@@ -170,7 +171,8 @@ def _make_video(root: Path, video: PlannedVideo, cue_strength: float) -> None:
 
     cv2.setNumThreads(1)
     path = root / video.path
-    unfinished = root / _MAKING / path.name
+    # A killed run may leave a process behind that still writes: never into the same file.
+    unfinished = root / _MAKING / f"{os.getpid()}-{path.name}"
     for folder in (path.parent, unfinished.parent):
         folder.mkdir(parents=True, exist_ok=True)
     truth = render_video(video, cue_strength, unfinished)
