@@ -6,6 +6,7 @@ it has only seen with answers drawn by lot, so it starts at chance on them.
 """
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -27,12 +28,14 @@ from tasks.omni.prompt import answer_token_ids
 BATCH = 32
 LEARNING_RATE = 2e-3
 WARM_UP_STEPS = 50
+DECAY_STEPS = 400
+LOWEST_SHARE = 0.05  # of the learning rate, from DECAY_STEPS on
 CHECK_EVERY = 50
 NUM_TRAIN_PIECES, NUM_TRAIN_PEOPLE = 1_200, 300
 NUM_HELD_OUT_PIECES, NUM_HELD_OUT_PEOPLE = 200, 50
 WANTED_ACCURACY = 0.99
 WAVER_SHARE = 0.25
-MAX_STEPS = 1_200
+MAX_STEPS = 800
 
 
 def main() -> int:
@@ -100,7 +103,7 @@ def pretrain(
     thinker.train()
     for step in range(1, options.max_steps + 1):
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(step / WARM_UP_STEPS, 1.0)
+            group["lr"] = learning_rate(step)
         rows = [maker.make(draw_question(rng), rng) for _ in range(BATCH)]
         loss = answer_loss(thinker, rows, answers, pad_id)
         optimizer.zero_grad()
@@ -115,6 +118,15 @@ def pretrain(
             if min(accuracy.values()) >= WANTED_ACCURACY:
                 return True
     return False
+
+
+def learning_rate(step: int) -> float:
+    """Rise for 50 steps, then fall as a cosine: at a constant rate the last hundredth wavers."""
+    if step <= WARM_UP_STEPS:
+        return LEARNING_RATE * step / WARM_UP_STEPS
+    way = min((step - WARM_UP_STEPS) / (DECAY_STEPS - WARM_UP_STEPS), 1.0)
+    share = LOWEST_SHARE + (1 - LOWEST_SHARE) * (1 + math.cos(math.pi * way)) / 2
+    return LEARNING_RATE * share
 
 
 def draw_question(rng: np.random.Generator) -> Question:
