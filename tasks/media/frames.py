@@ -8,7 +8,6 @@ from pathlib import Path
 from storage.errors import ItemFault
 from tasks.child import ChildResult, run_tool
 
-_PROBE_SECONDS = 120.0
 _USUAL_GAP = 0.04
 _UNKNOWN = "N/A"
 
@@ -31,9 +30,7 @@ def input_url(path: Path) -> str:
     return f"file:{path.resolve()}"
 
 
-def run_ffprobe(
-    path: Path, *arguments: str, timeout_seconds: float = _PROBE_SECONDS
-) -> ChildResult:
+def run_ffprobe(path: Path, *arguments: str, timeout_seconds: float) -> ChildResult:
     """Run ffprobe on a file.
 
     Raises:
@@ -52,7 +49,7 @@ def last_cause(result: ChildResult) -> str:
     return result.stderr_tail[-1].split("] ")[-1] if result.stderr_tail else ""
 
 
-def list_frames(path: Path, stream: int, origin: float) -> Frames:
+def list_frames(path: Path, stream: int, origin: float, *, timeout_seconds: float) -> Frames:
     """List the shown frames as the container has them; times count from ``origin``.
 
     Where the container leaves times out (AVI with B-frames), the frames are decoded.
@@ -64,11 +61,12 @@ def list_frames(path: Path, stream: int, origin: float) -> Frames:
         path,
         *("-select_streams", f"v:{stream}"),
         *("-show_entries", "packet=pts_time,duration_time,flags", "-of", "compact"),
+        timeout_seconds=timeout_seconds,
     )
     packets = [row for row in _rows(result, "packet") if "D" not in row.get("flags", "")]
     times = [packet.get("pts_time", _UNKNOWN) for packet in packets]
     if _UNKNOWN in times:
-        return decode_frames(path, stream, origin, timeout_seconds=_PROBE_SECONDS)
+        return decode_frames(path, stream, origin, timeout_seconds=timeout_seconds)
     gaps = [packet.get("duration_time", _UNKNOWN) for packet in packets]
     return _in_order(((float(time), gap) for time, gap in zip(times, gaps, strict=True)), origin)
 

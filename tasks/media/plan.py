@@ -88,6 +88,12 @@ def _fits(start: float, end: float, max_segment_ms: int) -> bool:
 
 def _first_frames(times: Sequence[float], duration: float, max_segment_ms: int) -> list[int]:
     """Choose every segment's first frame; ``times`` count from 0."""
+    shown, hidden = max(pairwise([*times, duration]), key=lambda frame: frame[1] - frame[0])
+    if not _fits(shown, hidden, max_segment_ms):
+        raise ItemFault(
+            f"its picture stands still for {_to_ms(hidden - shown)} ms at {_to_ms(shown)} ms, "
+            f"longer than a segment of {max_segment_ms} ms: there is no frame to cut at"
+        )
     fewest = max(1, math.ceil(duration * 1000 / max_segment_ms - 1e-3))
     for count in range(fewest, 2 * fewest + 2):
         firsts = _nearest_frames(times, duration, count)
@@ -117,12 +123,7 @@ def _latest_frames(times: Sequence[float], duration: float, max_segment_ms: int)
         last = bisect_right(times, begun + max_segment_ms / 1000) - 1
         while not _fits(begun, times[last], max_segment_ms):
             last -= 1
-        following = bisect_left(times, times[last])
-        if following == firsts[-1]:
-            shown_ms = _to_ms([*times, duration][bisect_right(times, begun)] - begun)
-            raise ItemFault(
-                f"its picture stands still for {shown_ms} ms at {_to_ms(begun)} ms, longer than a "
-                f"segment of {max_segment_ms} ms: there is no frame to cut at"
-            )
-        firsts.append(following)
+        # Rounding may let the next frame fit that the bare times leave out.
+        following = max(last, bisect_right(times, begun))
+        firsts.append(bisect_left(times, times[following]))
     return firsts

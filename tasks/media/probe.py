@@ -50,7 +50,7 @@ class SourceMedia:
         return replace(self, frame_times=frames.times, end_time=frames.end_time)
 
 
-def probe(path: Path) -> SourceMedia:
+def probe(path: Path, *, timeout_seconds: float = 120) -> SourceMedia:
     """Open a video file and list its frames' times.
 
     The picture stream with most pixels is chosen (cover art left aside), and the container's
@@ -60,13 +60,13 @@ def probe(path: Path) -> SourceMedia:
         ItemFault: not a video that ffmpeg can open, or one without picture.
         ToolError: ffprobe is not installed.
     """
-    facts = _read_container(path)
+    facts = _read_container(path, timeout_seconds)
     pictures = [s for s in facts["streams"] if s["codec_type"] == "video"]
     sounds = [s for s in facts["streams"] if s["codec_type"] == "audio"]
     picture = _choose_picture(pictures)
     container = facts["format"]
     origin = float(container.get("start_time") or 0.0)
-    frames = list_frames(path, picture, origin)
+    frames = list_frames(path, picture, origin, timeout_seconds=timeout_seconds)
     width, height = _shown_size(pictures[picture])
     return SourceMedia(
         path=path,
@@ -83,7 +83,7 @@ def probe(path: Path) -> SourceMedia:
     )
 
 
-def _read_container(path: Path) -> dict[str, Any]:
+def _read_container(path: Path, timeout_seconds: float) -> dict[str, Any]:
     """Read what the container says of itself and its streams."""
     try:
         with path.open("rb") as stream:
@@ -93,7 +93,8 @@ def _read_container(path: Path) -> dict[str, Any]:
         if error.errno in _MACHINE_TROUBLE:
             raise
         raise ItemFault(f"the file cannot be read ({error.strerror})") from error
-    result = run_ffprobe(path, "-show_format", "-show_streams", "-of", "json")
+    shown = ("-show_format", "-show_streams", "-of", "json")
+    result = run_ffprobe(path, *shown, timeout_seconds=timeout_seconds)
     facts: dict[str, Any] = json.loads(result.output or b"{}")
     if result.status != 0 or not facts.get("streams"):
         raise ItemFault(f"not a video that ffmpeg can open: {_last_causes(result, path)}")
