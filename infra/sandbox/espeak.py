@@ -104,6 +104,9 @@ def place_words(text: str, starts: dict[int, int], end_ms: int) -> tuple[SpokenW
     return tuple(words)
 
 
+_BREATH_SEED = 1  # otherwise breathy voices draw their noise from the clock
+
+
 class _EventId(c.Union):
     _fields_ = [("number", c.c_int), ("name", c.c_char_p), ("string", c.c_char * 8)]
 
@@ -179,3 +182,4 @@ def _open(library: c.CDLL, espeak_voice: str, prosody: Prosody) -> None:
     )
     for parameter, number in settings:
         library.espeak_SetParameter(parameter, number, 0)
+    library.espeak_ng_SetRandSeed(c.c_long(_BREATH_SEED))
