@@ -1,0 +1,70 @@
+"""Settings: every profile parses, and a mistake is one clear sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.config import Settings, load_settings, profile_names
+from storage.errors import ConfigError
+
+
+@pytest.mark.parametrize("profile", profile_names())
+def test_every_profile_parses(profile: str) -> None:
+    assert isinstance(load_settings(profile), Settings)
+
+
+def test_both_sandbox_profiles_differ_in_training_only() -> None:
+    lora, full = load_settings("sandbox"), load_settings("sandbox-full")
+    assert lora.model_copy(update={"finetune": full.finetune}) == full
+    assert (lora.finetune.method, full.finetune.method) == ("lora", "full")
+
+
+def test_a_model_folder_is_found_from_the_profile_file(tmp_path: Path) -> None:
+    (tmp_path / "my model").mkdir()
+    profile = tmp_path / "mine.toml"
+    profile.write_text('[transcribe]\nmodel = "my model"\n[finetune]\nmodel = "some/hub-name"\n')
+    settings = load_settings(str(profile))
+    assert Path(settings.transcribe.model) == (tmp_path / "my model").resolve()
+    assert settings.finetune.model == "some/hub-name"
+
+
+def test_an_override_is_laid_over_the_profile() -> None:
+    settings = load_settings("sandbox", ("segment.crf=30", "finetune.method=full"))
+    assert settings.segment.crf == 30
+    assert settings.finetune.method == "full"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (("segment.crff=3",), ("'segment.crff'", "crf, long_side")),
+        (("segments.crf=3",), ("'segments'", "segment, transcribe")),
+        (("segment.crf=99",), ("'segment.crf'", "99", "less than or equal to 51")),
+        (("segment.crf",), ("'segment.crf'", "SECTION.KEY=VALUE")),
+        (("crf=3",), ("'crf=3'", "SECTION.KEY=VALUE")),
+        (("manifest.split_shares=[0.5, 0.5, 0.5]",), ("split_shares", "sum to 1")),
+        (("segment=3",), ("'segment=3'", "SECTION.KEY=VALUE")),
+        (("resources.infer.nonsense=3",), ("'resources.infer.nonsense'", "num_decoders")),
+        (("segment.crf.deep=3",), ("'segment.crf'",)),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_with_the_way_out(
+    overrides: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings("sandbox", overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(part in message for part in parts), message
+
+
+def test_an_unknown_profile_names_those_that_exist() -> None:
+    with pytest.raises(ConfigError, match="'sandbx'.*sandbox"):
+        load_settings("sandbx")
+
+
+def test_a_profile_that_is_not_toml_is_refused(tmp_path: Path) -> None:
+    profile = tmp_path / "broken.toml"
+    profile.write_text("[segment\n")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_settings(str(profile))
