@@ -13,7 +13,7 @@ probabilities = st.floats(0, 1)
 video_lists = st.lists(probabilities, min_size=1, max_size=9)
 videos = st.lists(video_lists, min_size=1, max_size=6)
 EXACT = 1e-12
-MODEST = settings(deadline=None, max_examples=40)
+MODEST = settings(deadline=None, max_examples=25)
 
 
 def test_each_rule_on_one_worked_video(pool: Pool) -> None:
@@ -85,7 +85,7 @@ def test_noisy_or_agrees_with_the_product_written_out(pool: Pool, video: list[fl
 
 
 def test_noisy_or_keeps_probabilities_too_small_for_one_minus_p(pool: Pool) -> None:
-    assert pool([[1e-20, 2e-20, 0.0]])["noisy_or"] == pytest.approx([3e-20], rel=1e-9)
+    assert pool([[1e-20, 2e-20, 0.0]])["noisy_or"] == pytest.approx([3e-20], rel=1e-9, abs=0)
 
 
 def test_noisy_or_of_many_certain_segments_is_one(pool: Pool) -> None:
