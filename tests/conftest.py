@@ -26,7 +26,7 @@ def beep(*starts: float, rate: int = 48_000) -> str:
 
 def _ffmpeg(*arguments: str) -> None:
     command = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-y", *arguments]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=200)
 
 
 def picture(seconds: float, *, fps: str = "25", size: str = "160x120") -> tuple[str, ...]:
@@ -43,6 +43,9 @@ _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g",
 _AAC = ("-c:a", "aac", "-b:a", "64k")
 _SLOWER_IN_PARTS = "select='not(between(t,2,5)*mod(n,3))*not(gt(t,5)*mod(floor(n*7919/3),2))'"
 
+_SLOW_THEN_FAST = "settb=1/1000,setpts='if(lt(N,60),N/7,60/7+(N-60)/60)*1000+5*random(1)'"
+_VP8 = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8")
+
 _RECIPES: dict[str, tuple[str, ...]] = {
     "cfr25.mp4": (*picture(12), *sound(12, 1, 6.5, 11), *_H264, *_AAC),
     "ntsc.mp4": (*picture(7.3, fps="30000/1001"), *sound(7.3, 2), *_H264, *_AAC),
@@ -51,10 +54,20 @@ _RECIPES: dict[str, tuple[str, ...]] = {
         *picture(9, fps="30"), *sound(9, 4, 8),
         "-vf", _SLOWER_IN_PARTS, "-fps_mode", "vfr", *_H264, *_AAC,
     ),
-    "vfr.webm": (
-        *picture(6, fps="30"), *sound(6, 3),
-        "-vf", _SLOWER_IN_PARTS, "-fps_mode", "vfr",
-        "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-c:a", "libopus",
+    "two-rates.webm": (
+        *picture(8, fps="30"), *sound(11.5, 3, 9),
+        "-vf", _SLOW_THEN_FAST, "-fps_mode", "passthrough", "-enc_time_base", "1/1000",
+        *_VP8, "-c:a", "libopus",
+    ),
+    "jitter.mkv": (
+        *picture(7, fps="30"), *sound(7, 1, 6),
+        "-vf", "settb=1/1000,setpts='N*33+random(1)*30'", "-fps_mode", "passthrough",
+        "-enc_time_base", "1/1000", *_H264, "-bf", "0", *_AAC,
+    ),
+    "still-for-seconds.mkv": (
+        *picture(4), *sound(20, 1),
+        "-vf", "settb=1/1000,setpts='if(lt(N,50),N*40,N*40+12000)'", "-fps_mode", "passthrough",
+        "-enc_time_base", "1/1000", *_H264, "-bf", "0", *_AAC,
     ),
     "b-frames.mkv": (
         *picture(6), *sound(6, 5), "-c:v", "libx264", "-bf", "3", "-g", "50", *_AAC,
@@ -77,10 +90,12 @@ _RECIPES: dict[str, tuple[str, ...]] = {
         *picture(6), "-itsoffset", "1.5", *sound(4, 1), *_H264, *_AAC,
     ),
     "picture-late.mkv": (
-        "-itsoffset", "1.2", *picture(6), *sound(7.2, 3), *_H264, *_AAC,
+        "-itsoffset", "1.2", *picture(6), *sound(7.2, 3, 6), "-fps_mode", "passthrough",
+        *_H264, *_AAC,
     ),
     "picture-late.mp4": (
-        "-itsoffset", "1.2", *picture(6), *sound(7.2, 3), *_H264, *_AAC,
+        "-itsoffset", "1.2", *picture(6), *sound(7.2, 3, 6), "-fps_mode", "passthrough",
+        *_H264, *_AAC,
     ),
     "clock-not-at-zero.ts": (
         *picture(6), *sound(6, 2, 5.5), *_H264, *_AAC, "-output_ts_offset", "100",

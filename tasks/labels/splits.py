@@ -20,7 +20,8 @@ def split_of(video: VideoRecord, shares: tuple[float, float, float], seed: int) 
     if video.split is not None:
         return video.split
     group = video.participant_id or video.video_id
-    digest = hashlib.blake2b(f"{seed}:{group}".encode(), digest_size=8).digest()
+    name = f"{seed}:{group}".encode(errors="surrogatepass")
+    digest = hashlib.blake2b(name, digest_size=8).digest()
     point = int.from_bytes(digest, "big") / 2**64
     return "train" if point < shares[0] else "val" if point < shares[0] + shares[1] else "test"
 

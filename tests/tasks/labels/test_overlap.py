@@ -1,0 +1,100 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.records import Interval
+from tasks.labels.overlap import merged, overlap_ms, segment_label
+
+DURATION_MS = 30_000
+times = st.integers(0, DURATION_MS + 5_000)
+intervals = st.lists(
+    st.builds(lambda a, b: Interval(start_ms=a, end_ms=b), times, times), max_size=8
+)
+inner_bounds = st.lists(st.integers(1, DURATION_MS - 1), unique=True, max_size=12)
+
+
+def segments(bounds: list[int]) -> list[tuple[int, int]]:
+    """A partition of the video."""
+    return list(pairwise([0, *sorted(bounds), DURATION_MS]))
+
+
+def annotated_ms(found: list[Interval]) -> int:
+    """Count the video's annotated milliseconds one by one."""
+    covered: set[int] = set()
+    for interval in found:
+        covered.update(range(interval.start_ms, min(interval.end_ms, DURATION_MS)))
+    return len(covered)
+
+
+@given(intervals, inner_bounds)
+def test_the_overlaps_of_a_partition_sum_to_the_annotated_time_within_the_video(found, bounds):
+    total = sum(overlap_ms(start, end, found) for start, end in segments(bounds))
+    assert total == annotated_ms(found)
+
+
+@given(intervals, st.randoms(use_true_random=False))
+def test_the_order_of_the_intervals_does_not_count(found, dice):
+    shuffled = dice.sample(found, len(found))
+    assert merged(shuffled) == merged(found)
+    assert overlap_ms(3_000, 9_000, shuffled) == overlap_ms(3_000, 9_000, found)
+
+
+@given(intervals, inner_bounds, inner_bounds)
+def test_a_finer_grid_never_loses_time(found, bounds, more_bounds):
+    coarse = {bound: overlap_ms(*bound, found) for bound in segments(bounds)}
+    fine = segments(list({*bounds, *more_bounds}))
+    for (start, end), covered in coarse.items():
+        inside = [bound for bound in fine if start <= bound[0] and bound[1] <= end]
+        assert sum(overlap_ms(*bound, found) for bound in inside) == covered
+
+
+@given(intervals)
+def test_merged_intervals_are_sorted_apart_and_not_empty(found):
+    joined = merged(found)
+    assert all(interval.start_ms < interval.end_ms for interval in joined)
+    assert all(a.end_ms < b.start_ms for a, b in pairwise(joined))
+
+
+@given(intervals)
+def test_an_overlap_is_never_longer_than_the_segment(found):
+    assert 0 <= overlap_ms(4_000, 9_000, found) <= 5_000
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=2), st.floats(0.01, 1))
+def test_more_overlap_never_takes_a_label_away(shares, min_share):
+    low, high = (
+        segment_label(overlap_share=share, video_label=1, has_intervals=True, min_share=min_share)
+        for share in sorted(shares)
+    )
+    assert low <= high
+
+
+@pytest.mark.parametrize(
+    ("share", "video_label", "has_intervals", "label"),
+    [
+        (0.5, 1, True, 1),
+        (0.499, 1, True, 0),
+        (0.0, 1, True, 0),
+        (1.0, 1, True, 1),
+        (0.0, 0, False, 0),
+        (0.0, 1, False, None),  # positive, but nobody said where
+        (0.0, None, False, None),
+    ],
+)
+def test_a_label_is_only_given_where_somebody_said_so(share, video_label, has_intervals, label):
+    assert label == segment_label(
+        overlap_share=share, video_label=video_label, has_intervals=has_intervals, min_share=0.5
+    )
+
+
+def test_touching_intervals_are_one_and_a_shared_end_counts_once():
+    touching = [
+        Interval(start_ms=2_000, end_ms=3_000),
+        Interval(start_ms=1_000, end_ms=2_000),
+        Interval(start_ms=1_500, end_ms=2_500),
+    ]
+    assert merged(touching) == [Interval(start_ms=1_000, end_ms=3_000)]
+    assert overlap_ms(0, 10_000, touching) == 2_000
+    assert overlap_ms(3_000, 4_000, touching) == 0

@@ -1,0 +1,152 @@
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import LeakageError
+from storage.records import ParticipantId, SampleRecord, SegmentId, VideoId, VideoRecord
+from tasks.labels.splits import SPLITS, check_no_leakage, split_of
+
+SHARES = (0.7, 0.1, 0.2)
+names = st.text(min_size=1, max_size=8)
+
+
+def a_video(video_id: str, participant_id: str | None, split: str | None = None) -> VideoRecord:
+    return VideoRecord(
+        video_id=VideoId(video_id),
+        path=video_id,
+        participant_id=ParticipantId(participant_id) if participant_id else None,
+        split=split,
+    )
+
+
+def a_sample(video_id: str, participant_id: str | None, split: str | None, digest: str = ""):
+    return SampleRecord(
+        segment_id=SegmentId(f"{video_id}#0000"),
+        video_id=VideoId(video_id),
+        participant_id=ParticipantId(participant_id) if participant_id else None,
+        split=split,
+        question=None,
+        index=0,
+        num_segments=1,
+        start_ms=0,
+        end_ms=1_000,
+        picture_path="a.mp4",
+        sound_path=None,
+        words="",
+        num_words=0,
+        pause_ms=0,
+        label=None,
+        video_label=None,
+        overlap_ms=0,
+        overlap_share=0.0,
+        consent_publications=None,
+        consent_challenges=None,
+        source_digest=digest or f"digest of {video_id}",
+        content_digest="",
+    )
+
+
+@given(names, st.lists(names, min_size=1, max_size=5), st.integers(0, 9))
+def test_all_videos_of_a_participant_stand_on_one_side(participant, videos, seed):
+    sides = {split_of(a_video(name, participant), SHARES, seed) for name in videos}
+    assert len(sides) == 1
+
+
+@given(names, names, st.sampled_from(SPLITS))
+def test_the_data_sets_own_split_is_kept(video, participant, split):
+    assert split_of(a_video(video, participant, split), SHARES, 0) == split
+
+
+def test_a_drawn_side_is_the_same_in_every_process_and_release():
+    drawn = [split_of(a_video("v", f"person {n}"), SHARES, 0) for n in range(12)]
+    assert drawn == [
+        "train", "val", "train", "train", "train", "train",
+        "train", "train", "train", "train", "train", "test",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("shares", [(0.7, 0.1, 0.2), (0.5, 0.25, 0.25), (0.34, 0.33, 0.33)])
+def test_the_shares_are_met_in_the_large(shares):
+    drawn = Counter(split_of(a_video("v", f"person {n}"), shares, 3) for n in range(4_000))
+    for split, share in zip(SPLITS, shares, strict=True):
+        assert drawn[split] / 4_000 == pytest.approx(share, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("shares", "only"), [((1, 0, 0), "train"), ((0, 1, 0), "val"), ((0, 0, 1), "test")]
+)
+def test_a_share_of_one_takes_everybody(shares, only):
+    assert {split_of(a_video(f"v{n}", None), shares, 0) for n in range(300)} == {only}
+
+
+def test_another_seed_draws_another_split():
+    people = [a_video("v", f"person {n}") for n in range(50)]
+    assert [split_of(p, SHARES, 0) for p in people] != [split_of(p, SHARES, 1) for p in people]
+
+
+def test_without_a_participant_the_video_is_drawn_by_itself():
+    drawn = Counter(split_of(a_video(f"v{n}", None), SHARES, 0) for n in range(1_000))
+    assert min(drawn[split] for split in SPLITS) > 50
+
+
+CLEAN = [
+    a_sample("a1", "ann", "train"),
+    a_sample("a2", "ann", "train"),
+    a_sample("b1", "bea", "val"),
+    a_sample("c1", None, "test"),
+    a_sample("u1", "ann", None),  # unlabelled: on no side
+]
+
+
+def test_a_clean_split_passes_the_gate():
+    check_no_leakage(CLEAN)
+    check_no_leakage([])
+
+
+@pytest.mark.parametrize(
+    ("leak", "told"),
+    [
+        (a_sample("a3", "ann", "test"), "The same participant .*'ann'"),
+        (replace(CLEAN[3], split="val"), "The same video .*'c1'"),
+        (
+            a_sample("copy of b1", "carl", "train", digest="digest of b1"),
+            "The same file content .*: b1 = copy of b1",
+        ),
+    ],
+)
+def test_the_gate_names_who_stands_on_two_sides_and_the_way_out(leak, told):
+    with pytest.raises(LeakageError, match=told + r"\. .*put each on one side"):
+        check_no_leakage([*CLEAN, leak])
+
+
+def test_the_gate_names_five_and_counts_the_rest():
+    leaks = [a_sample(f"v{n}{split}", f"p{n}", split) for n in range(8) for split in SPLITS]
+    with pytest.raises(LeakageError, match="'p0', 'p1', 'p2', 'p3', 'p4' and 3 more"):
+        check_no_leakage(leaks)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 20), st.integers(0, 12)), max_size=30),
+    st.integers(0, 5),
+)
+def test_a_drawn_split_only_leaks_through_copies_of_a_file(rows, seed):
+    samples = [
+        a_sample(
+            f"{person}/{video}",
+            f"p{person}",
+            split_of(a_video(f"{person}/{video}", f"p{person}"), SHARES, seed),
+            digest=f"content {content}",
+        )
+        for person, video, content in rows
+    ]
+    sides: dict[str, set[str | None]] = {}
+    for sample in samples:
+        sides.setdefault(sample.source_digest, set()).add(sample.split)
+    if any(len(splits) > 1 for splits in sides.values()):
+        with pytest.raises(LeakageError, match="file content"):
+            check_no_leakage(samples)
+    else:
+        check_no_leakage(samples)

@@ -1,0 +1,187 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from storage.errors import StageError, ToolError
+from tasks.child import run_tool, run_worker
+
+PYTHON = sys.executable
+
+
+def is_alive(process_id: int) -> bool:
+    try:
+        state = Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"
+
+
+def wait_until(true, seconds: float = 30) -> bool:
+    end = time.monotonic() + seconds
+    while not true() and time.monotonic() < end:
+        time.sleep(0.02)
+    return true()
+
+
+def number_in(path: Path) -> int:
+    assert wait_until(lambda: path.exists() and path.read_text().endswith("\n"))
+    return int(path.read_text())
+
+
+def test_a_tools_output_status_and_complaints_come_back():
+    script = "import sys; print('out'); sys.stderr.write('one\\ntwo\\n'); sys.exit(3)"
+    result = run_tool([PYTHON, "-c", script], timeout_seconds=60)
+    assert (result.status, result.output, result.stderr_tail) == (3, b"out\n", ("one", "two"))
+    assert (result.num_stderr_lines, result.timed_out) == (2, False)
+
+
+def test_a_tool_that_complains_for_ever_neither_hangs_nor_fills_memory():
+    script = "import sys\nfor n in range(100_000): sys.stderr.write(f'line {n}\\n')"
+    result = run_tool([PYTHON, "-c", script], timeout_seconds=60)
+    assert result.num_stderr_lines == 100_000
+    assert len(result.stderr_tail) == 40
+    assert result.stderr_tail[-1] == "line 99999"
+
+
+def test_a_tool_cannot_read_what_the_user_types():
+    result = run_tool([PYTHON, "-c", "print(input())"], timeout_seconds=60)
+    assert result.status != 0
+    assert "EOFError" in result.stderr_tail[-1]
+
+
+def test_a_tool_runs_in_the_folder_it_is_given(tmp_path):
+    run_tool(["touch", "--", "-a name"], timeout_seconds=60, folder=tmp_path)
+    assert (tmp_path / "-a name").exists()
+
+
+def test_nothing_is_read_by_a_shell(tmp_path):
+    result = run_tool(["echo", f"$HOME; touch {tmp_path}/x"], timeout_seconds=60)
+    assert result.output.decode() == f"$HOME; touch {tmp_path}/x\n"
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_hanging_tool_is_killed_with_everything_it_started(tmp_path):
+    script = f"sleep 300 & echo $! > {tmp_path}/child; sleep 300"
+    begun = time.monotonic()
+    result = run_tool(["sh", "-c", script], timeout_seconds=2)
+    assert result.timed_out
+    assert time.monotonic() - begun < 60
+    child = number_in(tmp_path / "child")
+    assert wait_until(lambda: not is_alive(child))
+
+
+def test_a_missing_program_is_named_with_the_way_out():
+    with pytest.raises(ToolError, match=r"'no-such-tool' is not installed .*install it"):
+        run_tool(["no-such-tool"], timeout_seconds=1)
+
+
+def test_a_file_that_is_no_program_is_named_too(tmp_path):
+    path = tmp_path / "tool"
+    path.write_text("#!/bin/sh\n")
+    with pytest.raises(ToolError, match="is not installed"):
+        run_tool([str(path)], timeout_seconds=1)
+
+
+def test_a_missing_folder_is_not_told_as_a_missing_program(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone"):
+        run_tool(["true"], timeout_seconds=1, folder=tmp_path / "gone")
+
+
+def test_a_workers_lines_arrive_while_it_works(tmp_path):
+    heard = tmp_path / "heard"
+    script = f"echo one; until [ -e '{heard}' ]; do sleep 0.01; done; echo two >&2"
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        heard.touch()
+
+    run_worker(["sh", "-c", script], on_line=on_line)
+    assert lines == ["one", "two"]
+
+
+def test_a_worker_is_given_its_environment():
+    lines: list[str] = []
+    script = "import os; print(os.environ['WAVER_TEST'])"
+    run_worker([PYTHON, "-c", script], on_line=lines.append, environment={"WAVER_TEST": "a b"})
+    assert lines == ["a b"]
+
+
+def test_a_workers_own_sentence_is_the_error():
+    script = "print('error: the folder is not a model.'); print('bye'); raise SystemExit(1)"
+    with pytest.raises(StageError, match=r"^the folder is not a model\.$"):
+        run_worker([PYTHON, "-c", script], on_line=lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("print('loading'); raise SystemExit(4)", r"ended with status 4; .*\nloading"),
+        ("import os; os.kill(os.getpid(), 9)", "was killed by signal 9"),
+    ],
+)
+def test_a_worker_that_dies_is_told_with_how_and_what_it_last_said(script, told):
+    with pytest.raises(StageError, match=told):
+        run_worker([PYTHON, "-c", script], on_line=lambda line: None)
+
+
+def test_what_a_dead_worker_left_running_neither_hangs_the_parent_nor_lives_on(tmp_path):
+    script = f"sleep 300 & echo $! > {tmp_path}/child; kill -9 $$"
+    begun = time.monotonic()
+    with pytest.raises(StageError, match="signal 9"):
+        run_worker(["sh", "-c", script], on_line=lambda line: None)
+    assert time.monotonic() - begun < 60
+    child = number_in(tmp_path / "child")
+    assert wait_until(lambda: not is_alive(child))
+
+
+def test_a_fault_while_reading_its_lines_ends_the_worker(tmp_path):
+    script = f"echo $$ > {tmp_path}/worker; echo hello; sleep 300"
+
+    def refuse(line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_worker(["sh", "-c", script], on_line=refuse)
+    worker = number_in(tmp_path / "worker")
+    assert wait_until(lambda: not is_alive(worker))
+
+
+_WORKER = """
+import os, subprocess, sys, time
+from tasks.child import end_with_parent
+end_with_parent()
+grandchild = subprocess.Popen(["sleep", "300"])
+open(sys.argv[1], "w").write(f"{os.getpid()}\\n")
+open(sys.argv[2], "w").write(f"{grandchild.pid}\\n")
+time.sleep(300)
+"""
+_PARENT = """
+import sys
+from tasks.child import run_worker
+run_worker([sys.executable, "-c", *sys.argv[1:]], on_line=print)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_and_all_it_started_end_with_their_parent(tmp_path, how):
+    notes = [tmp_path / "worker", tmp_path / "grandchild"]
+    command = [PYTHON, "-c", _PARENT, _WORKER, *map(str, notes)]
+    with subprocess.Popen(command) as parent:
+        process_ids = [number_in(note) for note in notes]
+        assert all(is_alive(process_id) for process_id in process_ids)
+        os.kill(parent.pid, how)
+    assert wait_until(lambda: not any(is_alive(process_id) for process_id in process_ids))
+
+
+def test_workers_leave_no_thread_behind():
+    before = threading.active_count()
+    for _ in range(5):
+        run_worker(["true"], on_line=lambda line: None)
+    assert wait_until(lambda: threading.active_count() <= before)

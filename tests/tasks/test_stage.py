@@ -1,0 +1,156 @@
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import ItemFault, StageError, StoreError, ToolError
+from storage.records import RejectedRecord
+from storage.store import Store
+from storage.variant import ItemOutput, Variant
+from tasks.stage import Shard, ShardResult, as_state, make_missing, or_rejected, split_into_shards
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    name: str
+
+
+WANTED = {f"item {n}": "1" for n in range(6)}
+
+
+@pytest.fixture
+def variant(tmp_path) -> Variant:
+    return Store(str(tmp_path)).variant("toy", version=1, settings={})
+
+
+def outputs(items: Sequence[str]) -> Iterator[ItemOutput]:
+    for item in items:
+        yield ItemOutput(item_id=item, rows=(Row(name=item),))
+
+
+def whole(**changes: str) -> Shard:
+    return Shard(name="1 of 1", wanted=WANTED | changes)
+
+
+@given(st.dictionaries(st.text(), st.text(), max_size=40), st.integers(1, 50))
+def test_shards_hold_every_item_once_in_order(wanted, size):
+    shards = split_into_shards(wanted, size)
+    dealt = [pair for shard in shards for pair in shard.wanted.items()]
+    assert dealt == list(wanted.items())
+    assert all(len(shard.wanted) == size for shard in shards[:-1])
+    assert all(shard.wanted for shard in shards)
+    count = len(shards)
+    assert [shard.name for shard in shards] == [f"{n + 1} of {count}" for n in range(count)]
+
+
+def test_a_second_run_makes_nothing_and_says_cached(variant):
+    first = make_missing(variant, whole(), outputs)
+    assert (first.num_cached, first.num_made) == (0, 6)
+    assert as_state(first).name == "Completed"
+
+    def unwanted(items):
+        raise AssertionError(f"asked to make {items}")
+
+    second = make_missing(variant, whole(), unwanted)
+    assert (second.num_cached, second.num_made) == (6, 0)
+    state = as_state(second)
+    assert state.name == "Cached"
+    assert state.is_completed()
+
+
+def test_only_the_missing_items_are_asked_for_in_order(variant):
+    make_missing(variant, Shard(name="", wanted={"item 2": "1", "item 4": "1"}), outputs)
+    asked = []
+
+    def make(items):
+        asked.extend(items)
+        return outputs(items)
+
+    result = make_missing(variant, whole(added="1"), make)
+    assert asked == ["item 0", "item 1", "item 3", "item 5", "added"]
+    assert result == ShardResult(num_cached=2, num_made=5)
+
+
+def test_items_are_committed_as_time_passes(variant):
+    seen = []
+
+    def make(items):
+        for output in outputs(items):
+            seen.append(len(variant.finished(WANTED)))
+            yield output
+
+    make_missing(variant, whole(), make, commit_seconds=0)
+    assert seen == [0, 1, 2, 3, 4, 5]
+    assert len(variant.store.list_files(f"{variant.path}/done")) == 6
+
+
+def test_items_that_come_quickly_are_one_part(variant):
+    make_missing(variant, whole(), outputs, commit_seconds=3_600)
+    assert len(variant.store.list_files(f"{variant.path}/done")) == 1
+
+
+def test_what_was_finished_before_a_failure_is_kept(variant):
+    def make(items):
+        yield from outputs(items[:4])
+        raise StageError("the model died")
+
+    with pytest.raises(StageError, match="the model died"):
+        make_missing(variant, whole(), make, commit_seconds=3_600)
+    assert variant.pending(WANTED) == ["item 4", "item 5"]
+
+
+def test_a_failed_commit_is_told_as_it_is(variant, monkeypatch):
+    def refuse(self, outputs, wanted):
+        raise StoreError("No space left")
+
+    monkeypatch.setattr(Variant, "commit", refuse)
+    with pytest.raises(StoreError, match="No space left"):
+        make_missing(variant, whole(), outputs, commit_seconds=0)
+
+
+def test_a_good_item_is_passed_on():
+    made = ItemOutput(item_id="a", rows=())
+    assert or_rejected("toy", "a", lambda: made) is made
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ItemFault("truncated: half of it is gone"), "truncated: half of it is gone"),
+        (ValueError("odd"), "unforeseen ValueError: odd"),
+        (KeyError("x"), "unforeseen KeyError: 'x'"),
+    ],
+)
+def test_an_items_own_fault_becomes_its_rejected_row(variant, error, reason):
+    def fail():
+        raise error
+
+    def make(items):
+        yield or_rejected("toy", "item 0", fail)
+        yield from outputs(items[1:])
+
+    make_missing(variant, whole(), make)
+    rejected = variant.read(RejectedRecord, WANTED)
+    assert rejected == [RejectedRecord(item_id="item 0", stage="toy", reason=reason)]
+    assert variant.pending(WANTED) == []
+    assert len(variant.read(Row, WANTED)) == 5
+
+
+@pytest.mark.parametrize(
+    "error", [ToolError("no ffmpeg"), StoreError("full"), OSError(28, "full"), MemoryError()]
+)
+def test_a_machines_trouble_is_never_written_down_as_an_items(error):
+    def fail():
+        raise error
+
+    with pytest.raises(type(error)):
+        or_rejected("toy", "a", fail)
+
+
+def test_progress_never_names_an_item(variant, caplog):
+    with caplog.at_level(logging.DEBUG):
+        make_missing(variant, whole(), outputs)
+    assert "item" not in caplog.text
