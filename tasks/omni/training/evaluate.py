@@ -1,0 +1,59 @@
+"""How good the model is on the validation samples, from the answer's probabilities alone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from tasks.omni.training.settings import Metric
+from tasks.verdicts.metrics import measure
+
+_THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """Figures on the validation samples; ``None`` where one label alone leaves them undefined.
+
+    ``loss`` is the mean cross-entropy of the answer token over the whole vocabulary.
+    """
+
+    loss: float
+    macro_f1: float | None
+    average_precision: float | None
+
+    def score(self, metric: Metric) -> tuple[float, float]:
+        """Rank these figures by a metric, and equals by their loss; greater is better."""
+        value = -self.loss if metric == "loss" else getattr(self, metric)
+        return value, -self.loss
+
+
+@torch.no_grad()
+def evaluate(
+    model: Any,
+    batches: Iterable[tuple[dict[str, torch.Tensor], torch.Tensor]],
+    *,
+    token_yes: int,
+    token_no: int,
+) -> Figures:
+    """Measure on batches of model inputs and their answers' token ids [batch]."""
+    losses, p_ah, labels = [], [], []
+    model.eval()
+    for batch, answers in batches:
+        logits = model(**batch, use_cache=False).logits[:, -1].float()  # [batch, vocabulary]
+        losses.append(torch.nn.functional.cross_entropy(logits, answers, reduction="none"))
+        p_ah.append(logits[:, [token_no, token_yes]].softmax(-1)[:, 1])
+        labels.append(answers == token_yes)
+    model.train()
+    return _figures(*(torch.cat(parts).double().cpu().numpy() for parts in (losses, p_ah, labels)))
+
+
+def _figures(losses: Any, p_ah: Any, labels: Any) -> Figures:
+    measured = measure(labels, p_ah, _THRESHOLD)
+    return Figures(
+        loss=float(np.mean(losses)),
+        macro_f1=measured["macro_f1"],
+        average_precision=measured["average_precision"],
+    )

@@ -1,0 +1,82 @@
+"""What the parent process asks of a training process, and what that one hands back.
+
+A job lies in one folder: ``job.json`` and ``samples.parquet`` go in; ``result.json``,
+``log.parquet`` and the folder ``model/`` come out.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from storage.records import SampleRecord, TrainingStepRecord
+from storage.schema import from_table, read_parquet, to_table, write_parquet
+from tasks.omni.inputs import InputConfig
+from tasks.omni.training.settings import FinetuneResources, TrainingSettings
+
+LOG_NAME = "training.log"
+MODEL_FOLDER = "model"
+ADAPTER_FOLDER = "adapter"
+MERGED_FOLDER = "merged"
+_JOB_NAME = "job.json"
+_SAMPLES_NAME = "samples.parquet"
+_LOG_NAME = "log.parquet"
+_RESULT_NAME = "result.json"
+
+
+class TrainingJob(BaseModel):
+    """One training; ``identity`` is a digest of all that decides its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    identity: str
+    store_url: str
+    model_path: Path
+    input: InputConfig
+    training: TrainingSettings
+    resources: FinetuneResources
+    work_path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingResult:
+    """How a training ended. ``best_step`` is the step whose weights were saved.
+
+    ``trained`` counts trained numbers by part of the model, ``num_parameters`` all of the thinker.
+    """
+
+    num_steps: int
+    best_step: int
+    trained: dict[str, int]
+    num_parameters: int
+
+
+def write_job(job: TrainingJob, samples: Sequence[SampleRecord], folder: Path) -> Path:
+    """Lay a job into an empty folder; gives the path of its job file."""
+    write_parquet(to_table(SampleRecord, samples), folder / _SAMPLES_NAME)
+    path = folder / _JOB_NAME
+    path.write_text(job.model_dump_json(indent=2), encoding="utf-8")
+    return path
+
+
+def read_job(path: Path) -> tuple[TrainingJob, list[SampleRecord]]:
+    """Read a job and its samples."""
+    job = TrainingJob.model_validate_json(path.read_bytes())
+    samples = list(from_table(SampleRecord, read_parquet(path.parent / _SAMPLES_NAME)))
+    return job, samples
+
+
+def write_result(
+    result: TrainingResult, log: Sequence[TrainingStepRecord], folder: Path
+) -> None:
+    """Write the result last: a job with one is finished."""
+    write_parquet(to_table(TrainingStepRecord, log), folder / _LOG_NAME)
+    (folder / _RESULT_NAME).write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
+
+
+def read_result(folder: Path) -> tuple[TrainingResult, list[TrainingStepRecord]]:
+    """Read what a finished job handed back."""
+    result = TrainingResult(**json.loads((folder / _RESULT_NAME).read_bytes()))
+    return result, list(from_table(TrainingStepRecord, read_parquet(folder / _LOG_NAME)))

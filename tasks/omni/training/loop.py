@@ -1,0 +1,244 @@
+"""The training loop: steps, measurements, checkpoints, from wherever the last run stopped.
+
+The loss of a step is the mean cross-entropy of the answer token over the whole vocabulary.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from storage.errors import StageError
+from storage.records import SampleRecord, TrainingStepRecord
+from tasks.omni.training.checkpoints import Checkpoints, Progress, trained_weights
+from tasks.omni.training.data import RowReader, SampleOrder, collate, pieces
+from tasks.omni.training.evaluate import Figures, evaluate
+from tasks.omni.training.model import OpenModel
+from tasks.omni.training.schedule import learning_rate_at
+from tasks.omni.training.settings import FinetuneResources, TrainingSettings
+
+_MAX_CHECKPOINT_SHARE = 0.05
+
+Batch = tuple[dict[str, torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """All that a training works with; ``say`` gets its progress, a line at a time."""
+
+    settings: TrainingSettings
+    resources: FinetuneResources
+    opened: OpenModel
+    reader: RowReader
+    train_samples: Sequence[SampleRecord]
+    val_samples: Sequence[SampleRecord]
+    checkpoints: Checkpoints
+    say: Callable[[str], None]
+
+    @property
+    def num_steps(self) -> int:
+        """How many steps the settings ask for."""
+        if self.settings.steps is not None:
+            return self.settings.steps
+        wanted = self.settings.epochs * len(self.train_samples)
+        return max(1, math.ceil(wanted / self.settings.batch_size))
+
+    def answer_of(self, sample: SampleRecord) -> int:
+        """Give the token that answers a sample right."""
+        return self.opened.token_yes if sample.label == 1 else self.opened.token_no
+
+    def collate(self, rows: Any, samples: Sequence[SampleRecord], device: Any) -> Batch | None:
+        """Lay samples' rows into a batch on the device; ``None`` if none could be read."""
+        if all(row is None for row in rows):
+            return None
+        answers = [self.answer_of(sample) for sample in samples]
+        batch, tokens = collate(rows, answers, self.opened.processor.tokenizer.pad_token_id)
+        return {name: tensor.to(device) for name, tensor in batch.items()}, tokens.to(device)
+
+
+def train(training: Training) -> Progress:
+    """Train to the last step or an early stop, and leave the best weights in the model.
+
+    Raises:
+        StageError: the loss is no number any more.
+    """
+    return _Loop(training).run()
+
+
+class _Loop:
+    """One process's training under accelerate."""
+
+    def __init__(self, training: Training) -> None:
+        from accelerate import Accelerator
+
+        settings = training.settings
+        self._training = training
+        self._settings = settings
+        self._accelerator = Accelerator(
+            mixed_precision="bf16" if settings.precision == "bfloat16" else "no",
+            cpu=training.resources.device == "cpu",
+        )
+        model = training.opened.trained
+        self._trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            self._trained,
+            lr=settings.learning_rate,
+            betas=settings.adam_betas,
+            weight_decay=settings.weight_decay,
+        )
+        self._model, self._optimizer = self._accelerator.prepare(model, optimizer)
+        restored = training.checkpoints.load_last(self._model, self._optimizer)
+        self._progress = restored or Progress()
+        self._checkpoint_due = time.monotonic() + training.resources.checkpoint_seconds
+
+    def run(self) -> Progress:
+        progress, last = self._progress, self._training.num_steps
+        if progress.step:
+            self._training.say(f"continues after step {progress.step} of {last}")
+        self._model.train()
+        for samples, rows in self._batches(progress.step + 1, last):
+            if progress.stopped_early:
+                break
+            begun = time.perf_counter()
+            loss, grad_norm = self._take_step(samples, rows)
+            seconds = time.perf_counter() - begun
+            self._note_step(loss, grad_norm, len(samples), seconds)
+        self._training.checkpoints.load_best(progress, self._model)
+        return progress
+
+    def _batches(self, first: int, last: int) -> Iterator[tuple[list[SampleRecord], list[Any]]]:
+        """Give each step's samples with their rows, which are read ahead."""
+        samples = self._training.train_samples
+        order = SampleOrder(
+            [int(sample.label == 1) for sample in samples],
+            batch_size=self._settings.batch_size,
+            seed=self._settings.seed,
+            balanced=self._settings.balance_classes,
+        )
+        batches = [[samples[i] for i in order.batch(step)] for step in range(first, last + 1)]
+        return zip(batches, self._training.reader.iter_batches(batches), strict=True)
+
+    def _take_step(self, samples: list[SampleRecord], rows: list[Any]) -> tuple[float, float]:
+        """Update the weights by one batch; gives its loss and the norm of its gradients."""
+        rate = learning_rate_at(self._progress.step + 1, self._training.num_steps, self._settings)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        num_rows = sum(row is not None for row in rows)
+        loss = 0.0
+        for piece in pieces(list(zip(rows, samples, strict=True)), self._micro_batch_size):
+            loss += self._add_gradients(*zip(*piece, strict=True), num_rows=num_rows)
+        grad_norm = float(
+            self._accelerator.clip_grad_norm_(self._trained, self._settings.max_grad_norm)
+        )
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            raise StageError(self._explain_divergence(loss, grad_norm, rate))
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return loss, grad_norm
+
+    def _add_gradients(self, rows: Any, samples: Any, *, num_rows: int) -> float:
+        """Add a micro-batch's share of the step's gradients; gives its share of the loss."""
+        made = self._training.collate(rows, samples, self._accelerator.device)
+        if made is None:
+            return 0.0
+        batch, answers = made
+        logits = self._model(**batch, use_cache=False).logits[:, -1].float()  # [batch, vocabulary]
+        loss = torch.nn.functional.cross_entropy(logits, answers, reduction="sum") / num_rows
+        self._accelerator.backward(loss)
+        return float(loss.detach())
+
+    @property
+    def _micro_batch_size(self) -> int:
+        return self._training.resources.micro_batch_size
+
+    def _explain_divergence(self, loss: float, grad_norm: float, rate: float) -> str:
+        return (
+            f"Training diverged at step {self._progress.step + 1}: the loss is {loss} and the "
+            f"gradients' norm {grad_norm} at a learning rate of {rate:.2g}. Lower "
+            "finetune.learning_rate, raise finetune.warmup_steps, or use precision float32."
+        )
+
+    def _note_step(self, loss: float, grad_norm: float, num_samples: int, seconds: float) -> None:
+        progress = self._progress
+        progress.step += 1
+        figures = self._measure() if self._is_measured(progress.step) else None
+        progress.log.append(
+            TrainingStepRecord(
+                step=progress.step,
+                loss=loss,
+                grad_norm=grad_norm,
+                learning_rate=float(self._optimizer.param_groups[0]["lr"]),
+                num_samples=num_samples,
+                seconds=seconds,
+                val_loss=figures.loss if figures else None,
+                val_macro_f1=figures.macro_f1 if figures else None,
+                val_average_precision=figures.average_precision if figures else None,
+            )
+        )
+        self._training.say(line_of(progress.log[-1], self._training.num_steps))
+        self._keep(figures)
+
+    def _keep(self, figures: Figures | None) -> None:
+        """Keep the weights if they are the best yet, and write a checkpoint if one is due."""
+        progress = self._progress
+        if not self._settings.validation:
+            progress.best_step = progress.step
+        elif figures and note_figures(progress, figures, self._settings):
+            self._training.checkpoints.save_best(progress.step, trained_weights(self._model))
+        if time.monotonic() >= self._checkpoint_due or progress.stopped_early:
+            self._save_last()
+
+    def _is_measured(self, step: int) -> bool:
+        due = step % self._settings.eval_steps == 0 or step == self._training.num_steps
+        return self._settings.validation and due
+
+    def _measure(self) -> Figures:
+        opened, samples = self._training.opened, self._training.val_samples
+        groups = list(pieces(samples, self._micro_batch_size))
+        batches = (
+            self._training.collate(rows, group, self._accelerator.device)
+            for group, rows in zip(
+                groups, self._training.reader.iter_batches(groups), strict=True
+            )
+        )
+        return evaluate(
+            self._model,
+            (batch for batch in batches if batch is not None),
+            token_yes=opened.token_yes,
+            token_no=opened.token_no,
+        )
+
+    def _save_last(self) -> None:
+        begun = time.monotonic()
+        self._training.checkpoints.save_last(
+            self._progress, trained_weights(self._model), self._optimizer
+        )
+        wanted = self._training.resources.checkpoint_seconds
+        bearable = (time.monotonic() - begun) / _MAX_CHECKPOINT_SHARE
+        self._checkpoint_due = time.monotonic() + (max(wanted, bearable) if wanted else 0.0)
+
+
+def note_figures(progress: Progress, figures: Figures, settings: TrainingSettings) -> bool:
+    """Compare a measurement with the best before it; says whether it is better."""
+    score = figures.score(settings.metric)
+    if progress.best_score is None or score > progress.best_score:
+        progress.best_step, progress.best_score, progress.num_worse = progress.step, score, 0
+        return True
+    progress.num_worse += 1
+    if settings.patience is not None:
+        progress.stopped_early = progress.num_worse >= settings.patience
+    return False
+
+
+def line_of(row: TrainingStepRecord, num_steps: int) -> str:
+    """Tell a step in one line."""
+    line = f"step {row.step}/{num_steps} loss {row.loss:.4f} lr {row.learning_rate:.2e}"
+    line += f" {row.num_samples / row.seconds:.1f} samples/s"
+    figures = {
+        "loss": row.val_loss, "macro F1": row.val_macro_f1, "AP": row.val_average_precision
+    }  # fmt: skip
+    shown = [f"{name} {value:.4f}" for name, value in figures.items() if value is not None]
+    return f"{line}; validation {' '.join(shown)}" if shown else line

@@ -1,0 +1,64 @@
+"""Which samples train a model and which choose its best checkpoint."""
+
+from collections.abc import Sequence
+
+from storage.errors import StageError
+from storage.fingerprint import digest_of
+from storage.records import SampleRecord
+from tasks.omni.training.settings import TrainingSettings
+
+Samples = list[SampleRecord]
+
+
+def select_samples(
+    samples: Sequence[SampleRecord], settings: TrainingSettings
+) -> tuple[Samples, Samples]:
+    """Give the labelled rows of train and, where the settings ask for validation, of val."""
+    labelled = [sample for sample in samples if sample.label is not None]
+    train = [sample for sample in labelled if sample.split == "train"]
+    val = [sample for sample in labelled if sample.split == "val"]
+    return train, val if settings.validation else []
+
+
+def check_samples(samples: Sequence[SampleRecord], settings: TrainingSettings) -> None:
+    """Refuse rows from which nothing can be learnt or chosen.
+
+    Raises:
+        StageError: says which rows are missing, and the way out.
+    """
+    train, val = select_samples(samples, settings)
+    if not train:
+        raise StageError(
+            f"None of the {len(samples)} samples is labelled and in split 'train': give a data set "
+            "with labels, or name a model with infer.model and leave finetune out."
+        )
+    if _is_one_class(train):
+        raise StageError(
+            f"All {len(train)} training samples have label {train[0].label}: training needs some "
+            "with A/H and without; check the annotation and manifest.min_overlap_share."
+        )
+    if settings.validation:
+        _check_validation(val, settings)
+
+
+def _check_validation(val: Samples, settings: TrainingSettings) -> None:
+    if not val:
+        raise StageError(
+            "No labelled sample is in split 'val', so that no best checkpoint can be chosen: add "
+            "validation videos, or set finetune.validation = false to keep the last checkpoint."
+        )
+    if settings.metric != "loss" and _is_one_class(val):
+        raise StageError(
+            f"All {len(val)} validation samples have label {val[0].label}, which leaves "
+            f"{settings.metric!r} undefined: set finetune.metric = loss, or add validation videos."
+        )
+
+
+def _is_one_class(samples: Samples) -> bool:
+    return len({sample.label for sample in samples}) < 2
+
+
+def digest_samples(samples: Sequence[SampleRecord], settings: TrainingSettings) -> str:
+    """Digest what the model learns from: content, label and split of every row used, in order."""
+    train, val = select_samples(samples, settings)
+    return digest_of([(s.content_digest, s.label, s.split) for s in [*train, *val]])

@@ -1,0 +1,105 @@
+"""Settings of training, split into what decides the weights and what changes only speed."""
+
+from typing import Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Method = Literal["lora", "full"]
+Metric = Literal["macro_f1", "average_precision", "loss"]
+Part = Literal[
+    "attention", "experts", "mlp", "router", "embedding", "norms", "head", "projector", "vision",
+    "audio",
+]  # fmt: skip
+
+_TEXT_PARTS: tuple[Part, ...] = (
+    "attention", "experts", "mlp", "router", "embedding", "norms", "head",
+)  # fmt: skip
+_LORA_PARTS: tuple[Part, ...] = ("attention", "experts")
+_WITHOUT_LORA: tuple[Part, ...] = ("embedding", "norms")
+
+
+class TrainingSettings(BaseModel):
+    """What decides the weights that training ends with, given a base model and samples."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    method: Method = "lora"
+    """Train low-rank adapters beside frozen weights (lora), or the weights themselves (full)."""
+    parts: tuple[Part, ...] | None = None
+    """Parts of the model to train; by default attention and experts under LoRA, and the whole
+    language model under full training. Vision, audio and projector stay frozen unless named."""
+    rank: int = Field(default=8, ge=1, le=1024)
+    """LoRA: rank of the adapters."""
+    alpha: float = Field(default=16.0, gt=0)
+    """LoRA: adapters are scaled by alpha / rank."""
+    learning_rate: float = Field(default=1e-5, gt=0)
+    """Learning rate after warm-up."""
+    schedule: Literal["constant", "cosine", "linear"] = "linear"
+    """How the learning rate falls after warm-up."""
+    min_learning_rate_share: float = Field(default=0.05, ge=0, le=1)
+    """The schedule falls to this share of the learning rate."""
+    warmup_steps: int = Field(default=10, ge=0)
+    """Steps over which the learning rate rises linearly from 0."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW: decoupled weight decay."""
+    adam_betas: tuple[float, float] = (0.9, 0.98)
+    """AdamW: decay of the first and second moment."""
+    max_grad_norm: float = Field(default=1.0, gt=0)
+    """Gradients are scaled down to at most this norm."""
+    batch_size: int = Field(default=32, ge=1)
+    """Samples behind one step, however many are held in memory at once."""
+    epochs: float = Field(default=1.0, gt=0)
+    """Passes over the training samples; not used where `steps` is given."""
+    steps: int | None = Field(default=None, ge=1)
+    """Number of steps; overrides `epochs`."""
+    balance_classes: bool = True
+    """Draw both labels equally often, repeating samples of the rarer one."""
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """Number type of products and of frozen and saved weights; trained weights are float32."""
+    seed: int = 0
+    """Seed of the adapters' first weights and of the samples' order."""
+    validation: bool = True
+    """Measure on the validation samples and keep the best checkpoint; otherwise keep the last."""
+    eval_steps: int = Field(default=20, ge=1)
+    """Measure every so many steps, and at the last one."""
+    metric: Metric = "macro_f1"
+    """What the best checkpoint is best in; of equals, the one with the lower loss."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many measurements in a row without a better one."""
+
+    @model_validator(mode="after")
+    def _parts_can_be_trained(self) -> "TrainingSettings":
+        if self.parts is not None and not self.parts:
+            raise ValueError(f"parts is empty: name at least one of {', '.join(get_args(Part))}")
+        foreign = [part for part in self.trained_parts if part in _WITHOUT_LORA]
+        if self.method == "lora" and foreign:
+            raise ValueError(f"LoRA cannot train {', '.join(foreign)}: use method full")
+        return self
+
+    @property
+    def trained_parts(self) -> tuple[Part, ...]:
+        """The parts that are trained, by name or by the method's default."""
+        return self.parts or (_LORA_PARTS if self.method == "lora" else _TEXT_PARTS)
+
+
+class FinetuneResources(BaseModel):
+    """How training uses the machine; changes speed and rounding, never what is learnt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    device: Literal["auto", "cpu"] = "auto"
+    """Train on the accelerator if there is one, or on the processor."""
+    num_threads: int | None = Field(default=None, ge=1)
+    """Processor threads; by default OMP_NUM_THREADS, else one a core."""
+    micro_batch_size: int = Field(default=32, ge=1)
+    """Samples held in memory at once; a larger batch is summed up from several."""
+    decode_threads: int = Field(default=1, ge=1)
+    """Threads that decode media ahead of the step."""
+    keep_mib: int = Field(default=2048, ge=0)
+    """Decoded samples are kept in memory up to this size, the others decoded again."""
+    checkpoint_seconds: float = Field(default=10.0, ge=0)
+    """A kill loses about this much training; more where checkpoints would take over 5% of the time.
+    With 0, one is written after every step."""
+    checkpoint_folder: str | None = None
+    """Local folder for checkpoints; by default beside the results of a local store, else in the
+    user's cache folder."""

@@ -1,0 +1,60 @@
+"""Toy trainings: labelled toy segments in a store of their own, and jobs over them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from storage.records import SampleRecord
+from storage.store import Store
+from tasks.omni.inputs import InputConfig
+from tasks.omni.training.job import TrainingJob, write_job
+from tasks.omni.training.settings import FinetuneResources, TrainingSettings
+
+NUM_TRAIN, NUM_VAL = 12, 6
+
+MakeJob = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(str(tmp_path_factory.mktemp("toys") / "store"))
+
+
+@pytest.fixture(scope="session")
+def labelled(
+    toy_store: Store, toy_samples: Callable[..., list[SampleRecord]]
+) -> list[SampleRecord]:
+    """Two training samples to one validation sample, a third of them positive."""
+    samples = toy_samples(toy_store, NUM_TRAIN + NUM_VAL)
+    return [
+        replace(sample, split="train" if index < NUM_TRAIN else "val", label=int(index % 3 == 0))
+        for index, sample in enumerate(samples)
+    ]
+
+
+@pytest.fixture
+def make_job(
+    toy_store: Store, labelled: list[SampleRecord], tiny_omni: Path, tmp_path: Path
+) -> MakeJob:
+    """Lay a job into a folder of its own; ``settings`` over few, fast steps."""
+
+    def make(name: str, resources: dict[str, object] | None = None, **settings: object) -> Path:
+        fast = {"precision": "float32", "steps": 5, "batch_size": 4, "eval_steps": 2}
+        job = TrainingJob(
+            identity="toy",
+            store_url=toy_store.url,
+            model_path=tiny_omni,
+            input=InputConfig(max_pixels=64 * 64),
+            training=TrainingSettings.model_validate(
+                {**fast, "learning_rate": 3e-3, "warmup_steps": 1, **settings}
+            ),
+            resources=FinetuneResources.model_validate({"device": "cpu", **(resources or {})}),
+            work_path=tmp_path / f"work {name}",
+        )
+        folder = tmp_path / name
+        folder.mkdir()
+        return write_job(job, labelled, folder)
+
+    return make

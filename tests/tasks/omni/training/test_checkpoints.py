@@ -1,0 +1,148 @@
+import shutil
+from collections import namedtuple
+
+import pytest
+import torch
+
+from storage.errors import StageError, StoreError
+from storage.records import TrainingStepRecord
+from tasks.omni.training.checkpoints import Checkpoints, Progress, trained_weights
+
+
+class Toy:
+    """A linear layer half of which is frozen, its optimizer, and a step that draws at random."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        self.model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 1))
+        self.model[0].requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.model[1].parameters(), lr=0.1)
+        self.progress = Progress()
+
+    def step(self) -> float:
+        loss = self.model(torch.randn(8, 3)).square().mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.progress.step += 1
+        row = TrainingStepRecord(
+            step=self.progress.step,
+            loss=float(loss.detach()),
+            grad_norm=1.0,
+            learning_rate=0.1,
+            num_samples=8,
+            seconds=0.1,
+        )
+        self.progress.log.append(row)
+        return row.loss
+
+    def save(self, checkpoints: Checkpoints) -> None:
+        checkpoints.save_last(self.progress, trained_weights(self.model), self.optimizer)
+
+    def save_best(self, checkpoints: Checkpoints) -> None:
+        self.progress.best_step, self.progress.best_score = self.progress.step, (0.5, -0.1)
+        checkpoints.save_best(self.progress.step, trained_weights(self.model))
+
+    def load(self, checkpoints: Checkpoints) -> bool:
+        torch.manual_seed(99)
+        found = checkpoints.load_last(self.model, self.optimizer)
+        self.progress = found or self.progress
+        return found is not None
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_restored_training_goes_on_as_the_one_that_was_not_stopped(tmp_path):
+    toy = Toy()
+    for _ in range(3):
+        toy.step()
+    toy.save(Checkpoints(tmp_path, "a"))
+    expected = [toy.step() for _ in range(3)]
+    restored = Toy()
+    assert restored.load(Checkpoints(tmp_path, "a"))
+    assert restored.progress.step == 3
+    assert [restored.step() for _ in range(3)] == expected
+    assert restored.progress.log == toy.progress.log
+
+
+def test_only_the_last_and_the_best_are_kept(tmp_path):
+    toy, checkpoints = Toy(), Checkpoints(tmp_path, "a")
+    toy.step()
+    toy.save_best(checkpoints)
+    for _ in range(3):
+        toy.step()
+        toy.save(checkpoints)
+    assert names(tmp_path) == ["best-000001", "step-000004"]
+    toy.save_best(checkpoints)
+    toy.save(checkpoints)
+    assert names(tmp_path) == ["best-000004", "step-000004"]
+
+
+def test_the_best_weights_come_back(tmp_path):
+    toy, checkpoints = Toy(), Checkpoints(tmp_path, "a")
+    toy.step()
+    toy.save_best(checkpoints)
+    best = {name: weights.clone() for name, weights in trained_weights(toy.model).items()}
+    toy.step()
+    assert not torch.equal(best["1.weight"], toy.model[1].weight)
+    checkpoints.load_best(toy.progress, toy.model)
+    assert torch.equal(best["1.weight"], toy.model[1].weight)
+
+
+def test_a_checkpoint_cut_off_while_it_was_written_is_none(tmp_path):
+    toy = Toy()
+    toy.step()
+    toy.save(Checkpoints(tmp_path, "a"))
+    shutil.copytree(tmp_path / "step-000001", tmp_path / "step-000002.tmp")
+    (tmp_path / "step-000002.tmp" / "optimizer.pt").write_bytes(b"half")
+    assert Toy().load(Checkpoints(tmp_path, "a"))
+    assert names(tmp_path) == ["step-000001"]
+
+
+@pytest.mark.parametrize(
+    "file_name", ["weights.safetensors", "optimizer.pt", "random.pt", "progress.json"]
+)
+@pytest.mark.parametrize("damage", ["gone", "cut"])
+def test_a_damaged_checkpoint_counts_as_absent_and_changes_nothing(tmp_path, file_name, damage):
+    toy = Toy()
+    toy.step()
+    toy.save(Checkpoints(tmp_path, "a"))
+    path = tmp_path / "step-000001" / file_name
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:20])
+    fresh = Toy()
+    before = {name: weights.clone() for name, weights in trained_weights(fresh.model).items()}
+    assert not fresh.load(Checkpoints(tmp_path, "a"))
+    after = trained_weights(fresh.model)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_checkpoint_whose_best_weights_are_gone_counts_as_absent(tmp_path):
+    toy, checkpoints = Toy(), Checkpoints(tmp_path, "a")
+    toy.step()
+    toy.save_best(checkpoints)
+    toy.step()
+    toy.save(checkpoints)
+    shutil.rmtree(tmp_path / "best-000001")
+    assert not Toy().load(checkpoints)
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    toy = Toy()
+    toy.step()
+    toy.save(Checkpoints(tmp_path, "a"))
+    with pytest.raises(StageError, match="other settings, data or base model"):
+        toy.load(Checkpoints(tmp_path, "b"))
+
+
+def test_too_small_a_disk_is_found_before_anything_is_written(tmp_path, monkeypatch):
+    toy, checkpoints = Toy(), Checkpoints(tmp_path, "a")
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(free=10))
+    with pytest.raises(StoreError, match="0 MiB are free"):
+        toy.save(checkpoints)
+    assert names(tmp_path) == []

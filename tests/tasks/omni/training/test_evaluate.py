@@ -1,0 +1,49 @@
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tasks.omni.training.evaluate import Figures, evaluate
+
+YES, NO, VOCABULARY = 2, 3, 5
+
+
+class Answers(torch.nn.Module):
+    """Answers with the margin between Yes and No that its input holds."""
+
+    def forward(self, input_ids: torch.Tensor, use_cache: bool) -> SimpleNamespace:
+        logits = torch.zeros(len(input_ids), 1, VOCABULARY)
+        logits[:, 0, YES] = input_ids[:, 0].float()
+        return SimpleNamespace(logits=logits)
+
+
+def batch(margins: list[float], labels: list[int]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    answers = torch.tensor([YES if label else NO for label in labels])
+    return {"input_ids": torch.tensor(margins)[:, None]}, answers
+
+
+def test_figures_come_from_all_batches_together():
+    model = Answers()
+    found = evaluate(
+        model, [batch([2, -1], [1, 0]), batch([1, -3], [0, 0])], token_yes=YES, token_no=NO
+    )
+    # Present: one found, one too many (F1 2/3); absent: two of three found (F1 4/5).
+    assert found.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert found.average_precision == 1.0
+    whole = torch.tensor([[0, 0, margin, 0, 0] for margin in (2.0, -1.0, 1.0, -3.0)])
+    loss = torch.nn.functional.cross_entropy(whole, torch.tensor([YES, NO, NO, NO]))
+    assert found.loss == pytest.approx(float(loss))
+    assert model.training
+
+
+def test_one_label_alone_leaves_figures_undefined():
+    found = evaluate(Answers(), [batch([2, -1], [1, 1])], token_yes=YES, token_no=NO)
+    assert (found.macro_f1, found.average_precision) == (None, None)
+
+
+def test_of_equal_figures_the_lower_loss_is_better():
+    low, high = (Figures(loss=loss, macro_f1=0.9, average_precision=0.1) for loss in (0.1, 0.2))
+    better = Figures(loss=0.5, macro_f1=0.95, average_precision=0.1)
+    assert low.score("macro_f1") > high.score("macro_f1")
+    assert better.score("macro_f1") > low.score("macro_f1")
+    assert better.score("loss") < low.score("loss")

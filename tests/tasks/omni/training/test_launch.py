@@ -1,0 +1,23 @@
+import yaml
+
+from tasks.omni.training.launch import CHILD_MODULE, launch_command, num_threads
+from tasks.omni.training.settings import FinetuneResources
+
+
+def test_the_launcher_reads_its_settings_from_the_job_and_starts_the_child(tmp_path):
+    job_path = tmp_path / "a job.json"
+    command = launch_command(job_path, FinetuneResources(device="cpu", num_threads=3))
+    assert command[-3:] == ["--module", CHILD_MODULE, str(job_path)]
+    assert command[command.index("--num_cpu_threads_per_process") + 1] == "3"
+    settings = yaml.safe_load((tmp_path / "accelerate.yaml").read_text())
+    assert command[command.index("--config_file") + 1] == str(tmp_path / "accelerate.yaml")
+    assert settings["use_cpu"] is True
+    assert (settings["distributed_type"], settings["num_processes"]) == ("NO", 1)
+
+
+def test_threads_are_as_stated_or_as_the_environment_says(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert num_threads(FinetuneResources()) == 5
+    assert num_threads(FinetuneResources(num_threads=2)) == 2
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    assert num_threads(FinetuneResources()) >= 1

@@ -1,0 +1,179 @@
+"""Whole trainings on the small base, in this process."""
+
+import json
+from contextlib import ExitStack
+
+import pytest
+
+from storage.errors import ModelError, StageError
+from tasks.omni.inputs import build_input, to_model_batch
+from tasks.omni.training.job import MODEL_FOLDER, read_job, read_result
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Sums over several threads may differ in their last digit."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def run(job_path):
+    from accelerate.state import AcceleratorState
+
+    from tasks.omni.training.run import run_job
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # one training is one process otherwise
+    lines = []
+    run_job(job_path, lines.append)
+    return (*read_result(job_path.parent), lines)
+
+
+def logits(thinker, processor, store, samples):
+    """Logits of the answer's position [samples, vocabulary], asked the plain way."""
+    import torch
+
+    from tasks.omni.inputs import InputConfig
+
+    config = InputConfig(max_pixels=64 * 64)
+    inputs = []
+    for sample in samples:
+        with ExitStack() as files:
+            picture = files.enter_context(store.open(sample.picture_path))
+            sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
+            inputs.append(build_input(config, picture=picture, sound=sound, words=sample.words))
+    with torch.no_grad():
+        return thinker.eval()(**to_model_batch(processor, inputs)).logits[:, -1]
+
+
+def open_model(folder):
+    from transformers import AutoProcessor, Qwen3OmniMoeForConditionalGeneration
+
+    top = Qwen3OmniMoeForConditionalGeneration.from_pretrained(folder)
+    return top.thinker, AutoProcessor.from_pretrained(folder)
+
+
+def largest_changes(before, after):
+    """The largest change of a number in each part of the model."""
+    from tasks.omni.training.model import part_of
+
+    changes: dict[str, float] = {}
+    old = before.state_dict()
+    for name, weights in after.state_dict().items():
+        change = float((weights - old[name]).abs().max())
+        changes[part_of(name)] = max(change, changes.get(part_of(name), 0.0))
+    return changes
+
+
+def test_lora_learns_and_adapter_and_merged_model_answer_alike(
+    make_job, toy_store, labelled, tiny_omni
+):
+    from peft import PeftModel
+
+    job_path = make_job("lora", steps=12, eval_steps=4)
+    result, log, lines = run(job_path)
+    folder = job_path.parent / MODEL_FOLDER
+    base, processor = open_model(tiny_omni)
+    merged, saved_processor = open_model(folder / "merged")
+    changes = largest_changes(base, merged)
+    adapted = PeftModel.from_pretrained(base, folder / "adapter")
+
+    samples = labelled[:6]
+    found = logits(adapted, processor, toy_store, samples)
+    assert (found - logits(merged, saved_processor, toy_store, samples)).abs().max() < 1e-5
+    with adapted.disable_adapter():
+        assert (found - logits(adapted, processor, toy_store, samples)).abs().max() > 1e-2
+    assert {part for part, change in changes.items() if change > 0} == {"attention", "experts"}
+
+    assert [row.step for row in log] == list(range(1, 13))
+    assert [row.step for row in log if row.val_loss is not None] == [4, 8, 12]
+    assert result.best_step in (4, 8, 12)
+    assert min(row.loss for row in log[6:]) < log[0].loss
+    assert json.loads((folder / "trained.json").read_text()) == result.trained
+    assert json.loads((folder / "settings.json").read_text())["training"]["steps"] == 12
+    assert len({path.stat().st_mode for path in folder.rglob("*.*")}) == 1  # weights too
+    assert lines[0].startswith("lora trains ")
+    assert "experts" in lines[0]
+    assert any("step 12/12 loss" in line and "macro F1" in line for line in lines)
+    assert not any(sample.segment_id in line for sample in labelled for line in lines)
+
+
+def test_full_training_saves_the_weights_it_measured(make_job, toy_store, labelled, tiny_omni):
+    import torch
+
+    job_path = make_job("full", method="full", learning_rate=5e-4)
+    result, log, _ = run(job_path)
+    folder = job_path.parent / MODEL_FOLDER
+    assert not (folder / "adapter").exists()
+    thinker, processor = open_model(folder / "merged")
+    changes = largest_changes(open_model(tiny_omni)[0], thinker)
+    assert {"vision", "audio", "projector"} == {p for p, change in changes.items() if change == 0}
+
+    val = [sample for sample in labelled if sample.split == "val"]
+    yes, no = (processor.tokenizer.convert_tokens_to_ids(word) for word in ("Yes", "No"))
+    answers = torch.tensor([yes if sample.label else no for sample in val])
+    found = logits(thinker, processor, toy_store, val)
+    loss = float(torch.nn.functional.cross_entropy(found, answers))
+    assert log[result.best_step - 1].val_loss == pytest.approx(loss, rel=1e-5)
+
+
+def test_small_pieces_teach_what_a_whole_batch_does(make_job):
+    whole = run(make_job("whole", steps=3, batch_size=6))[1]
+    pieces = run(make_job("pieces", steps=3, batch_size=6, resources={"micro_batch_size": 4}))[1]
+    again = run(make_job("again", steps=3, batch_size=6))[1]
+    assert [row.loss for row in whole] == [row.loss for row in again]
+    assert [row.loss for row in pieces] == pytest.approx([row.loss for row in whole], rel=1e-4)
+    assert pieces[-1].val_loss == pytest.approx(whole[-1].val_loss, rel=1e-4)
+
+
+def test_the_seed_changes_the_course(make_job):
+    first, second = (run(make_job(f"seed {seed}", steps=2, seed=seed))[1] for seed in (0, 1))
+    assert first[1].loss != second[1].loss
+
+
+def test_training_stops_early_when_nothing_gets_better(make_job):
+    settings = {"steps": 20, "eval_steps": 1, "patience": 2, "metric": "loss"}
+    result, log, _ = run(make_job("patience", learning_rate=1e-9, warmup_steps=19, **settings))
+    later = [row.val_loss for row in log[result.best_step :]]
+    assert result.num_steps == len(log) < 20
+    assert len(later) == 2
+    assert min(later) >= log[result.best_step - 1].val_loss
+
+
+def test_without_validation_the_last_weights_are_kept(make_job):
+    result, log, _ = run(make_job("unvalidated", steps=2, validation=False))
+    assert result.best_step == 2
+    assert all(row.val_loss is None for row in log)
+
+
+def test_bfloat16_trains_and_saves_bfloat16(make_job):
+    job_path = make_job("bfloat16", steps=2, precision="bfloat16")
+    _, log, _ = run(job_path)
+    assert all(0 < row.loss < 20 for row in log)
+    config = json.loads((job_path.parent / MODEL_FOLDER / "merged" / "config.json").read_text())
+    assert config["dtype"] == "bfloat16"
+
+
+def test_divergence_stops_with_the_step_and_the_way_out(make_job):
+    job_path = make_job("diverging", method="full", learning_rate=1e30, steps=20)
+    with pytest.raises(StageError, match=r"diverged at step \d+: .* finetune.learning_rate"):
+        run(job_path)
+    assert not (job_path.parent / "result.json").exists()
+
+
+def test_a_folder_whose_weights_do_not_fit_is_no_model(make_job, tiny_omni, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for path in tiny_omni.iterdir():
+        (broken / path.name).write_bytes(path.read_bytes())
+    (broken / "model.safetensors").write_bytes(b"not weights")
+    job_path = make_job("broken base")
+    job, _ = read_job(job_path)
+    job_path.write_text(job.model_copy(update={"model_path": broken}).model_dump_json())
+    with pytest.raises(ModelError, match="cannot be opened"):
+        run(job_path)

@@ -1,0 +1,206 @@
+"""The stage as the pipeline calls it: a child process under accelerate's launcher."""
+
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from storage.errors import ModelError, StageError
+from storage.records import ModelRecord, TrainingStepRecord
+from storage.store import Store
+from tasks.finetune import (
+    FinetuneConfig,
+    FinetuneResources,
+    finetune_model,
+    variant_of,
+    wanted_of,
+    work_path_of,
+)
+from tasks.omni.checkpoint import check_model, fingerprint_of
+from tasks.omni.inputs import InputConfig
+from tasks.omni.training.selection import digest_samples
+from tasks.stage import Shard
+
+RESOURCES = FinetuneResources(device="cpu", num_threads=1, checkpoint_seconds=0)
+INPUT = InputConfig(max_pixels=64 * 64)
+RUN_AND_SAY = """
+import pickle, sys
+from tasks.finetune import finetune_model
+finetune_model.fn(*pickle.loads(open(sys.argv[1], "rb").read()))
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    return Store(str(tmp_path_factory.mktemp("finetune") / "a store"))
+
+
+@pytest.fixture(scope="module")
+def samples(store, toy_samples):
+    return labelled(toy_samples(store, 12))
+
+
+def labelled(rows):
+    return [
+        replace(row, split="val" if index % 3 == 2 else "train", label=index % 2)
+        for index, row in enumerate(rows)
+    ]
+
+
+def config_of(model: Path, **settings) -> FinetuneConfig:
+    fast = {"precision": "float32", "steps": 12, "batch_size": 4, "eval_steps": 4}
+    return FinetuneConfig.model_validate(
+        {**fast, "model": str(model), "learning_rate": 3e-3, "warmup_steps": 2, **settings}
+    )
+
+
+def variant_for(store, config):
+    fingerprint = fingerprint_of(check_model(config.model))
+    return variant_of(store, config, INPUT, base_fingerprint=fingerprint)
+
+
+def arguments(store, samples, config):
+    shard = Shard(name="1 of 1", wanted=wanted_of(samples, config))
+    return shard, samples, config, INPUT, RESOURCES, variant_for(store, config)
+
+
+def losses(store, samples, config) -> list[float]:
+    rows = variant_for(store, config).read(TrainingStepRecord, wanted_of(samples, config))
+    return [row.loss for row in sorted(rows, key=lambda row: row.step)]
+
+
+def test_where_the_base_lies_does_not_matter_and_every_other_setting_does(store):
+    def variant_id(model="a", **settings):
+        config = config_of(Path(model), **settings)
+        return variant_of(store, config, INPUT, base_fingerprint="f").variant_id
+
+    assert variant_id(model="elsewhere") == variant_id()
+    others = {
+        variant_id(rank=4),
+        variant_id(seed=1),
+        variant_id(method="full"),
+        variant_of(store, config_of(Path("a")), InputConfig(), base_fingerprint="f").variant_id,
+        variant_of(store, config_of(Path("a")), INPUT, base_fingerprint="g").variant_id,
+    }
+    assert len(others - {variant_id()}) == 5
+
+
+def test_an_unknown_setting_is_refused():
+    with pytest.raises(ValidationError, match="learning_rat"):
+        FinetuneConfig.model_validate({"learning_rat": 1e-3})
+
+
+def test_checkpoints_lie_beside_a_local_store_and_in_the_cache_of_a_remote_one(
+    store, tmp_path, monkeypatch
+):
+    variant = store.variant("finetune", version=1, settings={})
+    beside = work_path_of(variant, "d" * 32, RESOURCES)
+    assert beside.is_relative_to(store.root)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    remote = Store("memory://toys").variant("finetune", version=1, settings={})
+    assert work_path_of(remote, "d" * 32, RESOURCES).is_relative_to(tmp_path / "caches")
+    named = FinetuneResources(checkpoint_folder=str(tmp_path / "named"))
+    assert work_path_of(variant, "d" * 32, named).is_relative_to(tmp_path / "named")
+
+
+@pytest.mark.parametrize("missing", ["split", "model"])
+def test_what_cannot_be_trained_is_refused_before_a_child_is_started(
+    store, samples, tmp_path, tiny_omni, missing
+):
+    variant = store.variant("finetune", version=1, settings={})
+    config = config_of(tmp_path / "nowhere" if missing == "model" else tiny_omni)
+    rows = [replace(row, split="test") for row in samples] if missing == "split" else samples
+    shard = Shard(name="1 of 1", wanted=wanted_of(rows, config))
+    error = StageError if missing == "split" else ModelError
+    with pytest.raises(error, match=r"split 'train'|no model folder"):
+        finetune_model.fn(shard, rows, config, INPUT, RESOURCES, variant)
+    assert variant.pending(shard.wanted) == ["model"]
+
+
+@pytest.mark.slow
+def test_a_training_killed_midway_goes_on_with_the_same_losses_and_then_is_cached(
+    store, samples, tiny_omni, tmp_path, monkeypatch
+):
+    hostile = tmp_path / "home" / "accelerate" / "default_config.yaml"
+    hostile.parent.mkdir(parents=True)
+    hostile.write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\n")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+
+    undisturbed = config_of(tiny_omni, seed=5)
+    assert finetune_model.fn(*arguments(store, samples, undisturbed)).name == "Completed"
+    expected = losses(store, samples, undisturbed)
+    shutil.rmtree(store.full_path("finetune"))
+
+    begun = arguments(store, samples, undisturbed)
+    work = work_path_of(begun[-1], digest_samples(samples, undisturbed), RESOURCES)
+    num_done = kill_after_checkpoint(begun, work, tmp_path)
+    assert 0 < num_done < len(expected)
+    messages = []
+    monkeypatch.setattr("tasks.finetune.LOGGER.info", lambda *told: messages.append(told))
+    assert finetune_model.fn(*begun).name == "Completed"
+    assert any(f"continues after step {num_done} of 12" in str(told) for told in messages)
+    assert losses(store, samples, undisturbed) == expected
+    assert not work.exists()
+
+    check_cached(begun, messages)
+    check_model_of(store, begun)
+
+
+def kill_after_checkpoint(begun, work: Path, tmp_path: Path) -> int:
+    """Kill a run with its first checkpoints on disk; gives the step it will go on after."""
+    (tmp_path / "arguments").write_bytes(pickle.dumps(begun))
+    run = subprocess.Popen([sys.executable, "-c", RUN_AND_SAY, str(tmp_path / "arguments")])
+    until = time.monotonic() + 200
+    while not list(work.glob("step-00000[2-6]")) and time.monotonic() < until:
+        assert run.poll() is None
+        time.sleep(0.02)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    time.sleep(1)  # its child notices and ends
+    steps = sorted(work.glob("step-??????"))
+    time.sleep(1)
+    assert sorted(work.glob("step-??????")) == steps, "the child went on without its parent"
+    return int(steps[-1].name.removeprefix("step-"))
+
+
+def check_cached(begun, messages) -> None:
+    """The second run starts no child: it says nothing and needs no base."""
+    messages.clear()
+    shard, samples, config, *others = begun
+    gone = config.model_copy(update={"model": "/gone"})
+    assert finetune_model.fn(shard, samples, gone, *others).name == "Cached"
+    assert messages == []
+
+
+def check_model_of(store, begun) -> None:
+    shard, *_, variant = begun
+    (record,) = variant.read(ModelRecord, shard.wanted)
+    fingerprint_of(check_model(store.full_path(record.model_path)))
+    assert store.exists(f"{record.adapter_path}/adapter_model.safetensors")
+    assert (record.num_train_samples, record.num_val_samples, record.num_steps) == (8, 4, 12)
+    assert record.best_step in (4, 8, 12)
+    assert 0 < record.num_trained < record.num_parameters
+    assert record.val_macro_f1 is not None
+    store.remove(f"{record.model_path}/config.json")
+    assert variant.pending(shard.wanted) == ["model"]
+
+
+@pytest.mark.slow
+def test_a_fault_in_the_child_is_one_clear_sentence(toy_samples, tiny_omni, tmp_path):
+    store = Store(str(tmp_path / "damaged"))
+    samples = labelled(toy_samples(store, 12))
+    for row in samples[:4]:
+        store.remove(row.picture_path)
+    said = r"of 12 samples have no readable picture .* log: "
+    with pytest.raises(StageError, match=said) as told:
+        finetune_model.fn(*arguments(store, samples, config_of(tiny_omni)))
+    assert len(str(told.value).splitlines()) == 1
+    assert not any(row.video_id in str(told.value) for row in samples)
