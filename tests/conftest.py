@@ -184,3 +184,16 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     if shutil.which("ffmpeg") is None:
         pytest.fail("ffmpeg is not installed: run `make setup`")
     return Shelf(tmp_path_factory.mktemp("videos"))
+
+
+@pytest.fixture(scope="session")
+def with_own_mounts() -> list[str]:
+    """Give the command in front of one that mounts disks of its own; skips where nobody may."""
+    prefix = ["unshare", "-rm"]
+    probe = [*prefix, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+    if (
+        shutil.which(prefix[0]) is None
+        or subprocess.run(probe, stderr=subprocess.DEVNULL, check=False).returncode
+    ):
+        pytest.skip("no right to mount a small disk here")
+    return prefix

@@ -1,0 +1,93 @@
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from storage.errors import FramesFault, ItemFault
+from tasks.media.damage import CutRules, cut_what_decodes
+
+RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_share=0.9)
+
+
+@pytest.mark.parametrize("name", ["cfr25.mp4", "b-frames.avi", "picture-late.mkv", "vfr.mp4"])
+def test_an_intact_video_is_cut_without_a_warning(cut_video, name):
+    assert cut_video(name).done.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("sound-shorter.mp4", "the sound is 2.99 s shorter than the picture"),
+        ("sound-longer.mp4", "the sound is 3.00 s longer than the picture"),
+    ],
+)
+def test_a_sound_of_another_length_is_told(cut_video, name, told):
+    assert cut_video(name).done.warnings == (told,)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("truncated-moov-first.mp4", r"truncated: the file states 8\.00 s .* end after [34]\."),
+        ("truncated-moov-last.mp4", "not a video that ffmpeg can open: moov atom not found"),
+        ("truncated.mkv", r"truncated: the file states 6\.00 s of picture"),
+        ("rotten.mp4", r"damaged: \d+ of 200 frames decode, with \d+ errors \(ffmpeg: "),
+        ("still-for-seconds.mkv", "stands still for 12040 ms at 1960 ms"),
+    ],
+)
+def test_a_video_of_which_too_little_is_left_is_refused_with_the_cause(
+    video, tmp_path, name, reason
+):
+    with pytest.raises(ItemFault, match=reason):
+        cut_what_decodes(video(name), tmp_path, RULES)
+
+
+def test_a_video_that_lost_its_end_is_cut_as_far_as_it_decodes(cut_video):
+    made = cut_video("truncated-little.mp4")
+    counts = [len(frames) for frames in made.pictures()]
+    assert counts == [segment.num_frames for segment in made.done.plan]
+    assert 0.9 * 200 <= sum(counts) < 200
+    assert sum(len(sound) for sound in made.sounds()) == made.done.plan[-1].end_sample
+    assert "frames decode" in made.done.warnings[0]
+    assert len(list(made.folder.iterdir())) == 2 * len(made.done.plan)
+
+
+def test_a_few_rotten_bytes_are_told_and_survived(cut_video):
+    made = cut_video("a-little-rotten.mp4")
+    assert sum(len(frames) for frames in made.pictures()) == 200
+    assert "200 of 200 frames decode, with " in made.done.warnings[0]
+
+
+def test_how_much_may_be_missing_is_a_setting(video, tmp_path):
+    lenient = replace(RULES, min_decoded_share=0.4)
+    done = cut_what_decodes(video("truncated-moov-first.mp4"), tmp_path, lenient)
+    assert done.plan[-1].end_ms < 4_500
+    assert any("the file states 8.00 s" in warning for warning in done.warnings)
+
+
+def test_a_stream_that_begins_within_a_group_of_pictures_is_cut_from_where_it_decodes(
+    video, tmp_path
+):
+    whole = video("clock-not-at-zero.ts").read_bytes()
+    path = tmp_path / "joined late.ts"
+    path.write_bytes(whole[: 188 * 3] + whole[188 * (len(whole) // 188 // 30) :])
+    (tmp_path / "out").mkdir()
+    done = cut_what_decodes(path, tmp_path / "out", replace(RULES, min_decoded_share=0.3))
+    counted = subprocess.run(
+        ["ffprobe", "-v", "quiet", "-count_frames", "-select_streams", "v:0",
+         "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", str(path)],
+        capture_output=True, text=True, check=True,
+    ).stdout.split()[0]  # fmt: skip
+    assert sum(segment.num_frames for segment in done.plan) == int(counted)
+
+
+def test_a_video_that_decodes_but_cannot_be_cut_keeps_the_first_cause(video, tmp_path, monkeypatch):
+    fake = tmp_path / "bin" / "ffmpeg"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\necho 'no such decoder' >&2\n")
+    fake.chmod(0o755)
+    path = video("very-short.mp4")
+    monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FramesFault, match=r"0 of 5 frames .*\(ffmpeg: no such decoder\)"):
+        cut_what_decodes(path, tmp_path / "out", RULES)

@@ -1,0 +1,116 @@
+import time
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import ItemFault
+from tasks.media.plan import SAMPLE_RATE, PlannedSegment, plan_segments
+
+RATES = [10, 12.5, 24, 24_000 / 1001, 25, 30, 30_000 / 1001, 50, 60]
+lengths_ms = st.integers(500, 8_000)
+starts = st.floats(-2, 200)
+
+
+def regular(num_frames: int, rate: float, start: float = 0.0) -> tuple[list[float], float]:
+    return [start + n / rate for n in range(num_frames)], start + num_frames / rate
+
+
+@st.composite
+def uneven(draw, max_gap: float):
+    """Frames at any times, with no gap longer than ``max_gap``."""
+    gaps = draw(st.lists(st.floats(0.001, max_gap), min_size=1, max_size=60))
+    times = [draw(starts)]
+    for gap in gaps:
+        times.append(times[-1] + gap)
+    return times[:-1], times[-1]
+
+
+def check(plan: list[PlannedSegment], times: list[float], end: float, max_ms: int) -> None:
+    """What holds of every plan."""
+    assert [segment.index for segment in plan] == list(range(len(plan)))
+    assert (plan[0].first_frame, plan[0].start_ms, plan[0].first_sample) == (0, 0, 0)
+    for before, after in pairwise(plan):
+        assert (before.end_frame, before.end_ms, before.end_sample) == (
+            after.first_frame, after.start_ms, after.first_sample,
+        )  # fmt: skip
+    assert plan[-1].end_frame == len(times)
+    assert plan[-1].end_ms == round((end - times[0]) * 1000)
+    assert plan[-1].end_sample == round((end - times[0]) * SAMPLE_RATE)
+    assert sum(segment.num_frames for segment in plan) == len(times)
+    for segment in plan:
+        assert segment.num_frames > 0
+        assert segment.start_ms <= segment.end_ms <= segment.start_ms + max_ms
+        assert segment.num_samples <= max_ms * SAMPLE_RATE // 1000
+        shown = times[segment.first_frame] - times[0]
+        assert abs(segment.start_ms - shown * 1000) <= 0.5 + 1e-6
+        assert abs(segment.first_sample - shown * SAMPLE_RATE) <= 0.5 + 1e-6
+
+
+@given(st.integers(1, 4_000), st.sampled_from(RATES), starts, lengths_ms)
+def test_regular_frames_are_split_evenly_into_as_few_segments_as_can_be(
+    num_frames, rate, start, max_ms
+):
+    times, end = regular(num_frames, rate, start)
+    plan = plan_segments(times, end, max_ms)
+    check(plan, times, end, max_ms)
+    counts = [segment.num_frames for segment in plan]
+    assert max(counts) - min(counts) <= 2  # no stub: each boundary moved by half a frame at most
+    frames_that_fit = int(max_ms * rate / 1000 + 1e-6)
+    assert len(plan) <= -(-num_frames // (frames_that_fit - 1)) if frames_that_fit > 1 else True
+
+
+@given(uneven(max_gap=0.499), lengths_ms)
+def test_uneven_frames_are_covered_without_gap_or_overlap(frames, max_ms):
+    times, end = frames
+    check(plan_segments(times, end, max_ms), times, end, max_ms)
+
+
+@given(uneven(max_gap=4.999))
+def test_any_frames_can_be_cut_as_long_as_none_outlasts_a_segment(frames):
+    times, end = frames
+    check(plan_segments(times, end, 5_000), times, end, 5_000)
+
+
+@given(uneven(max_gap=2), st.integers(0, 59), st.floats(5.002, 600))
+def test_a_picture_that_stands_still_longer_than_a_segment_is_the_videos_fault(frames, at, pause):
+    times, end = frames
+    at %= len(times)
+    times = [*times[: at + 1], *(time + pause for time in times[at + 1 :])]
+    with pytest.raises(ItemFault, match=r"stands still for \d+ ms at \d+ ms"):
+        plan_segments(times, end + pause, 5_000)
+
+
+def test_a_still_picture_in_a_long_video_is_found_in_no_time():
+    times, end = regular(108_000, 30)
+    times = [time if n < 60_000 else time + 20 for n, time in enumerate(times)]
+    begun = time.monotonic()
+    with pytest.raises(ItemFault, match="stands still for 20033 ms at 1999967 ms"):
+        plan_segments(times, end + 20, 5_000)
+    assert time.monotonic() - begun < 20
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "rate", "expected_ms"),
+    [
+        (1, 25, [40]),
+        (5, 25, [200]),
+        (125, 25, [5_000]),
+        (126, 25, [2_520, 2_520]),
+        (250, 25, [5_000, 5_000]),
+        (251, 25, [3_360, 3_320, 3_360]),
+        (301, 30, [3_333, 3_367, 3_333]),
+        (150, 30_000 / 1001, [2_502, 2_503]),
+    ],
+)
+def test_worked_examples(num_frames, rate, expected_ms):
+    plan = plan_segments(*regular(num_frames, rate), 5_000)
+    assert [segment.end_ms - segment.start_ms for segment in plan] == expected_ms
+
+
+def test_frames_at_one_time_stay_in_one_segment():
+    times = [n / 25 for n in range(200) for _ in range(2)]
+    plan = plan_segments(times, 8.0, 5_000)
+    assert [segment.num_frames for segment in plan] == [200, 200]
+    assert [segment.start_ms for segment in plan] == [0, 4_000]

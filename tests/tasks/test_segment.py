@@ -1,0 +1,267 @@
+import io
+import json
+import subprocess
+import sys
+import time
+import wave
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from storage.errors import StoreError, ToolError
+from storage.fingerprint import digest_file, digest_stream
+from storage.records import MediaFacts, RejectedRecord, SegmentRecord
+from storage.store import Store
+from storage.variant import Variant
+from tasks.segment import SegmentConfig, segment_shard, variant_of
+from tasks.stage import Shard
+
+CONFIG = SegmentConfig()
+GOOD = ["very-short.mp4", "ntsc.mp4", "no-sound.mp4", "one-frame.mp4"]
+BAD = ["empty.mp4", "text.mp4", "truncated-moov-first.mp4"]
+
+
+@pytest.fixture
+def variant(tmp_path) -> Variant:
+    return variant_of(Store(str(tmp_path / "store")), CONFIG)
+
+
+def wanted_of(paths: dict[str, Path]) -> dict[str, str]:
+    return {video_id: digest_file(path) for video_id, path in paths.items()}
+
+
+def run(variant: Variant, paths: dict[str, Path], config: SegmentConfig = CONFIG) -> str:
+    """Run the stage on one shard; returns the name of the state it ends in."""
+    shard = Shard(name="1 of 1", wanted=wanted_of(paths))
+    return segment_shard.fn(shard, paths, config, variant).name
+
+
+def tables(variant: Variant, paths: dict[str, Path]) -> list[pa.Table]:
+    types = (MediaFacts, SegmentRecord, RejectedRecord)
+    return [variant.table(record_type, wanted_of(paths)) for record_type in types]
+
+
+@pytest.fixture(scope="module")
+def paths(video) -> dict[str, Path]:
+    return {f"people/{name}": video(name) for name in [*GOOD, *BAD]}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(paths, tmp_path_factory) -> Variant:
+    """Good and bad videos, segmented without any trouble."""
+    variant = variant_of(Store(str(tmp_path_factory.mktemp("undisturbed"))), CONFIG)
+    assert run(variant, paths) == "Completed"
+    return variant
+
+
+def test_every_good_video_has_facts_and_segments_and_every_bad_one_a_reason(undisturbed, paths):
+    facts = undisturbed.read(MediaFacts, wanted_of(paths))
+    assert [(f.video_id, f.duration_ms, f.num_frames, f.has_sound) for f in facts] == [
+        ("people/very-short.mp4", 200, 5, True),
+        ("people/ntsc.mp4", 7_307, 219, True),
+        ("people/no-sound.mp4", 6_000, 150, False),
+        ("people/one-frame.mp4", 40, 1, False),
+    ]
+    rejected = {r.item_id: r.reason for r in undisturbed.read(RejectedRecord, wanted_of(paths))}
+    assert list(rejected) == [f"people/{name}" for name in BAD]
+    assert "empty (0 bytes)" in rejected["people/empty.mp4"]
+    assert "not a video" in rejected["people/text.mp4"]
+    assert "truncated" in rejected["people/truncated-moov-first.mp4"]
+
+
+def test_segments_are_neighbours_in_time_and_point_to_their_video(undisturbed, paths):
+    rows = undisturbed.read(SegmentRecord, wanted_of(paths))
+    ntsc = [row for row in rows if row.video_id == "people/ntsc.mp4"]
+    assert [(row.segment_id, row.index) for row in ntsc] == [
+        ("people/ntsc.mp4#0000", 0),
+        ("people/ntsc.mp4#0001", 1),
+    ]
+    assert (ntsc[0].start_ms, ntsc[0].end_ms, ntsc[1].end_ms) == (0, ntsc[1].start_ms, 7_307)
+    assert sum(row.num_frames for row in ntsc) == 219
+
+
+def test_the_stored_files_are_what_the_rows_say(undisturbed, paths):
+    for row in undisturbed.read(SegmentRecord, wanted_of(paths)):
+        with undisturbed.store.open(row.picture_path) as stream:
+            assert digest_stream(stream) == row.picture_digest
+        if row.sound_path is None:
+            assert (row.num_samples, row.sound_digest) == (0, None)
+            continue
+        content = undisturbed.store.open(row.sound_path).read()
+        assert digest_stream(io.BytesIO(content)) == row.sound_digest
+        with wave.open(io.BytesIO(content)) as sound:
+            assert sound.getnframes() == row.num_samples
+
+
+def test_a_second_run_needs_no_ffmpeg_and_says_cached(undisturbed, paths, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    before = tables(undisturbed, paths)
+    again = variant_of(Store(undisturbed.store.url), CONFIG)
+    assert run(again, paths) == "Cached"
+    assert tables(again, paths) == before
+
+
+def test_an_added_video_costs_one(variant, video, monkeypatch, tmp_path):
+    paths = {"a": video("very-short.mp4")}
+    run(variant, paths)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ToolError, match="ffprobe"):
+        run(variant, paths | {"b": video("one-frame.mp4")})
+    assert tables(variant, paths | {"b": video("one-frame.mp4")})[2].num_rows == 0
+    monkeypatch.undo()
+    shard = Shard(name="", wanted=wanted_of(paths | {"b": video("one-frame.mp4")}))
+    state = segment_shard.fn(shard, paths | {"b": video("one-frame.mp4")}, CONFIG, variant)
+    assert (state.data.num_cached, state.data.num_made) == (1, 1)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".wav"])
+def test_a_damaged_segment_is_made_again_and_the_tables_are_as_before(variant, video, suffix):
+    paths = {"a": video("very-short.mp4"), "b": video("one-frame.mp4"), "c": video("ntsc.mp4")}
+    run(variant, paths)
+    before = tables(variant, paths)
+    files = Path(variant.store.root, variant.path, "files")
+    hurt = sorted(files.glob(f"ntsc-*/*{suffix}"))[0]
+    content = bytearray(hurt.read_bytes())
+    content[200] ^= 1
+    hurt.write_bytes(content)
+    assert variant.pending(wanted_of(paths)) == ["c"]
+    assert run(variant, paths) == "Completed"
+    assert tables(variant, paths) == before
+
+
+def test_a_changed_video_is_cut_again_and_supersedes(variant, video, tmp_path):
+    path = tmp_path / "daily.mp4"
+    path.write_bytes(video("very-short.mp4").read_bytes())
+    run(variant, {"a": path})
+    path.write_bytes(video("ntsc.mp4").read_bytes())
+    run(variant, {"a": path})
+    rows = variant.read(SegmentRecord, wanted_of({"a": path}))
+    assert [row.num_frames for row in rows] == [110, 109]
+
+
+def test_settings_decide_the_variant(tmp_path):
+    store = Store(str(tmp_path))
+    configs = [
+        SegmentConfig(),
+        SegmentConfig(max_segment_ms=4_000),
+        SegmentConfig(long_side=224),
+        SegmentConfig(crf=30),
+        SegmentConfig(min_decoded_share=0.5),
+    ]
+    assert len({variant_of(store, config).variant_id for config in configs}) == len(configs)
+
+
+def test_a_shorter_limit_makes_more_segments(tmp_path, video):
+    config = SegmentConfig(max_segment_ms=1_000)
+    variant = variant_of(Store(str(tmp_path)), config)
+    paths = {"a": video("no-sound.mp4")}
+    run(variant, paths, config)
+    rows = variant.read(SegmentRecord, wanted_of(paths))
+    assert [row.duration_ms for row in rows] == [1_000] * 6
+
+
+def test_videos_of_one_name_do_not_overwrite_each_other(variant, video):
+    paths = {"ann/a.mp4": video("very-short.mp4"), "bea/a.mp4": video("one-frame.mp4")}
+    run(variant, paths)
+    rows = variant.read(SegmentRecord, wanted_of(paths))
+    assert len({row.picture_path for row in rows}) == 2
+    assert variant.finished(wanted_of(paths)) == set(paths)
+
+
+def test_a_store_in_memory_serves_the_stage_too(video, tmp_path):
+    variant = variant_of(Store(f"memory://{tmp_path}"), CONFIG)
+    paths = {"a": video("very-short.mp4"), "bad": video("text.mp4")}
+    assert run(variant, paths) == "Completed"
+    assert run(variant, paths) == "Cached"
+    (row,) = variant.read(SegmentRecord, wanted_of(paths))
+    assert variant.store.open(row.picture_path).read(12)[4:8] == b"ftyp"
+
+
+_STAGE_TO_KILL = """
+import json, sys
+from pathlib import Path
+from storage.store import Store
+from tasks.segment import SegmentConfig, segment_videos, variant_of
+from tasks.stage import Shard, make_missing
+url, paths, wanted = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+config = SegmentConfig()
+variant = variant_of(Store(url), config)
+paths = {name: Path(path) for name, path in paths.items()}
+with variant.store.staging() as folder:
+    make_missing(
+        variant,
+        Shard(name="", wanted=wanted),
+        lambda ids: segment_videos(ids, paths, config, variant, folder),
+        commit_seconds=0,
+    )
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_stage_makes_only_the_rest_and_ends_with_the_same_tables(
+    undisturbed, paths, variant
+):
+    arguments = [
+        variant.store.url,
+        json.dumps({name: str(path) for name, path in paths.items()}),
+        json.dumps(wanted_of(paths)),
+    ]
+    done = Path(variant.store.root, variant.path, "done")
+    there = 0
+    for num_parts in (1, 3):
+        child = subprocess.Popen([sys.executable, "-c", _STAGE_TO_KILL, *arguments])
+        while child.poll() is None and len(list(done.glob("*.json"))) < num_parts:
+            time.sleep(0.005)
+        child.kill()
+        assert child.wait() == -9
+        seen = variant_of(Store(variant.store.url), CONFIG)
+        assert len(seen.finished(wanted_of(paths))) >= max(there, num_parts)
+        there = len(seen.finished(wanted_of(paths)))
+    assert there < len(paths)
+    assert seen.store.sweep() >= 1
+    shard = Shard(name="", wanted=wanted_of(paths))
+    state = segment_shard.fn(shard, paths, CONFIG, seen)
+    assert (state.data.num_cached, state.data.num_made) == (there, len(paths) - there)
+    assert tables(seen, paths) == tables(undisturbed, paths)
+    for row in seen.read(SegmentRecord, wanted_of(paths)):
+        with seen.store.open(row.picture_path) as stream:
+            assert digest_stream(stream) == row.picture_digest
+
+
+_STAGE_ON_A_SMALL_DISK = """
+import os, subprocess, sys
+from pathlib import Path
+from storage.errors import WaverError
+from storage.records import RejectedRecord
+from storage.store import Store
+from tasks.segment import SegmentConfig, segment_shard, variant_of
+from tasks.stage import Shard
+disk, path = sys.argv[1:]
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], check=True)
+variant = variant_of(Store(disk), SegmentConfig())
+wanted = {"video": "digest"}
+def run():
+    shard = Shard(name="", wanted=wanted)
+    return segment_shard.fn(shard, {"video": Path(path)}, SegmentConfig(), variant).name
+try:
+    run()
+except WaverError as error:
+    print(type(error).__name__, str(error))
+print(variant.read(RejectedRecord, wanted), variant.pending(wanted), os.listdir(disk + "/.tmp"))
+subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
+print(run())
+"""
+
+
+def test_a_disk_that_fills_while_ffmpeg_writes_ends_the_run_and_rejects_no_video(
+    video, tmp_path, with_own_mounts
+):
+    arguments = [str(tmp_path), str(video("cfr25.mp4"))]
+    command = [*with_own_mounts, sys.executable, "-c", _STAGE_ON_A_SMALL_DISK, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said, state, after = done.stdout.splitlines()
+    assert said.startswith(f"{StoreError.__name__} No space left while writing to ")
+    assert state == "[] ['video'] []"
+    assert after == "Completed"
