@@ -45,11 +45,11 @@ _SHORT = Group(num_windows=24, shortest=1.2, longest=6)
 _MIDDLE = Group(num_windows=12, shortest=1.2, longest=13)
 _LONG = Group(num_windows=6, shortest=8, longest=24)
 PHASES = (
-    Phase(name="short", num_steps=1400, groups=(_SHORT,), chances=(1.0,)),
-    Phase(name="long", num_steps=1300, groups=(_SHORT, _MIDDLE, _LONG), chances=(0.3, 0.55, 0.15)),
+    Phase(name="short", num_steps=900, groups=(_SHORT,), chances=(1.0,)),
+    Phase(name="long", num_steps=900, groups=(_SHORT, _MIDDLE, _LONG), chances=(0.3, 0.55, 0.15)),
     Phase(
         name="full",
-        num_steps=700,
+        num_steps=500,
         groups=(Group(num_windows=8, shortest=1.2, longest=13), _LONG),
         chances=(0.8, 0.2),
         full_positions=True,
