@@ -1,0 +1,251 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from storage.records import (
+    Interval,
+    ParticipantId,
+    SampleRecord,
+    SegmentId,
+    SegmentRecord,
+    TranscriptRecord,
+    VideoId,
+    VideoRecord,
+    Word,
+)
+from storage.store import Store
+from storage.variant import Variant
+from tasks.manifest import ManifestConfig, VideoInputs, manifest_shard, samples_of, variant_of
+from tasks.stage import Shard
+
+CONFIG = ManifestConfig()
+
+
+def a_segment(video_id: str, index: int, start_ms: int, end_ms: int) -> SegmentRecord:
+    return SegmentRecord(
+        segment_id=SegmentId(f"{video_id}#{index:04d}"),
+        video_id=VideoId(video_id),
+        index=index,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        num_frames=25,
+        num_samples=16 * (end_ms - start_ms),
+        picture_path=f"files/{video_id}/{index}.mp4",
+        sound_path=f"files/{video_id}/{index}.wav",
+        picture_digest=f"picture {video_id} {index}",
+        sound_digest=f"sound {video_id} {index}",
+    )
+
+
+def a_word(text: str, start_ms: int, end_ms: int) -> Word:
+    return Word(text=text, start_ms=start_ms, end_ms=end_ms, probability=0.9)
+
+
+def inputs_of(video_id: str = "v", **facts) -> VideoInputs:
+    """Three segments of 4 s, a few words and pauses, and what the data set says."""
+    given_facts = {
+        "participant_id": ParticipantId("ann"),
+        "split": "train",
+        "question": 4,
+        "label": 1,
+        "intervals": (Interval(start_ms=3_000, end_ms=7_000),),
+        "consent_publications": True,
+        "consent_challenges": False,
+    }
+    return VideoInputs(
+        video=VideoRecord(
+            video_id=VideoId(video_id), path=f"{video_id}.mp4", **(given_facts | facts)
+        ),
+        source_digest=f"digest of {video_id}",
+        segments=tuple(a_segment(video_id, n, 4_000 * n, 4_000 * (n + 1)) for n in range(3)),
+        transcript=TranscriptRecord(
+            video_id=VideoId(video_id),
+            language="en",
+            words=(
+                a_word("I", 100, 300),
+                a_word("might,", 3_500, 4_900),
+                a_word("um", 5_000, 5_300),
+                a_word("stop.", 11_800, 12_400),
+            ),
+            pauses=(Interval(start_ms=300, end_ms=3_500), Interval(start_ms=5_300, end_ms=11_800)),
+        ),
+    )
+
+
+def test_every_segment_is_a_row_with_its_words_label_and_rights():
+    rows = list(samples_of(inputs_of(), CONFIG))
+    assert [row.segment_id for row in rows] == ["v#0000", "v#0001", "v#0002"]
+    assert [row.words for row in rows] == ["I", "might, um", "stop."]
+    assert [row.num_words for row in rows] == [1, 2, 1]
+    assert [row.pause_ms for row in rows] == [3_200, 2_700, 3_800]
+    assert [row.overlap_ms for row in rows] == [1_000, 3_000, 0]
+    assert [row.overlap_share for row in rows] == [0.25, 0.75, 0.0]
+    assert [row.label for row in rows] == [0, 1, 0]
+    for row, segment in zip(rows, inputs_of().segments, strict=True):
+        assert (row.participant_id, row.split, row.question, row.video_label) == (
+            "ann", "train", 4, 1,
+        )  # fmt: skip
+        assert (row.consent_publications, row.consent_challenges) == (True, False)
+        assert (row.start_ms, row.end_ms, row.num_segments) == (segment.start_ms, segment.end_ms, 3)
+        assert (row.picture_path, row.sound_path) == (segment.picture_path, segment.sound_path)
+        assert row.source_digest == "digest of v"
+
+
+def test_segments_given_in_any_order_are_laid_in_time():
+    turned = inputs_of()
+    turned = replace(turned, segments=tuple(reversed(turned.segments)))
+    assert list(samples_of(turned, CONFIG)) == list(samples_of(inputs_of(), CONFIG))
+
+
+def test_how_much_overlap_makes_a_label_is_a_setting():
+    labels = [row.label for row in samples_of(inputs_of(), ManifestConfig(min_overlap_share=0.25))]
+    assert labels == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("facts", "labels"),
+    [
+        ({"label": 0, "intervals": ()}, [0, 0, 0]),
+        ({"label": 1, "intervals": ()}, [None, None, None]),
+        ({"label": None, "intervals": ()}, [None, None, None]),
+        ({"intervals": (Interval(start_ms=11_000, end_ms=99_000),)}, [0, 0, 0]),
+        ({"intervals": (Interval(start_ms=9_000, end_ms=99_000),)}, [0, 0, 1]),
+    ],
+)
+def test_labels_follow_the_annotation(facts, labels):
+    assert [row.label for row in samples_of(inputs_of(**facts), CONFIG)] == labels
+
+
+def test_an_unlabelled_video_stands_on_no_side():
+    rows = samples_of(inputs_of(label=None, intervals=(), split=None), CONFIG)
+    assert {row.split for row in rows} == {None}
+
+
+def test_without_a_split_of_the_data_set_the_participant_decides():
+    drawn = {
+        row.split
+        for video_id in ("v1", "v2", "v3")
+        for row in samples_of(inputs_of(video_id, split=None), CONFIG)
+    }
+    assert len(drawn) == 1
+    assert drawn <= {"train", "val", "test"}
+
+
+def test_what_a_model_sees_decides_the_content_digest_and_nothing_else_does():
+    def digests(inputs: VideoInputs) -> list[str]:
+        return [row.content_digest for row in samples_of(inputs, CONFIG)]
+
+    plain = inputs_of()
+    assert digests(inputs_of(label=0, intervals=(), split="test", question=1)) == digests(plain)
+    other_words = replace(plain.transcript, words=(a_word("No.", 100, 300),))
+    changed = digests(replace(plain, transcript=other_words))
+    assert [a == b for a, b in zip(changed, digests(plain), strict=True)] == [False] * 3
+    louder = replace(plain.segments[1], sound_digest="other")
+    segments = (plain.segments[0], louder, plain.segments[2])
+    changed = digests(replace(plain, segments=segments))
+    assert [a == b for a, b in zip(changed, digests(plain), strict=True)] == [True, False, True]
+
+
+word_times = st.lists(st.integers(0, 13_000), min_size=2, max_size=40).map(sorted)
+
+
+@given(word_times)
+def test_no_word_is_lost_or_said_twice(bounds):
+    words = tuple(a_word(f"w{n}", *bounds[n : n + 2]) for n in range(len(bounds) - 1))
+    plain = inputs_of()
+    transcript = replace(plain.transcript, words=words, pauses=())
+    rows = list(samples_of(replace(plain, transcript=transcript), CONFIG))
+    said = " ".join(row.words for row in rows if row.words).split()
+    assert said == [word.text for word in words]
+    assert sum(row.num_words for row in rows) == len(words)
+
+
+@given(st.lists(st.tuples(st.integers(0, 12_000), st.integers(0, 12_000)), max_size=6))
+def test_overlaps_of_all_rows_sum_to_the_annotated_time(pairs):
+    intervals = tuple(Interval(start_ms=min(pair), end_ms=max(pair)) for pair in pairs)
+    rows = samples_of(inputs_of(intervals=intervals), CONFIG)
+    annotated = {ms for i in intervals for ms in range(i.start_ms, i.end_ms)}
+    assert sum(row.overlap_ms for row in rows) == len(annotated)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"split_shares": (0.5, 0.5, 0.5)},
+        {"split_shares": (1.2, -0.2, 0.0)},
+        {"min_overlap_share": 0},
+        {"min_overlap_share": 1.01},
+        {"min_overlap": 0.5},
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings):
+    with pytest.raises(ValidationError):
+        ManifestConfig(**settings)
+
+
+@pytest.fixture
+def variant(tmp_path) -> Variant:
+    store = Store(str(tmp_path))
+    segment = store.variant("segment", version=1, settings={})
+    transcribe = store.variant("transcribe", version=1, settings={})
+    return variant_of(store, CONFIG, segment=segment, transcribe=transcribe)
+
+
+def run(variant: Variant, inputs: dict[str, VideoInputs]):
+    wanted = {video_id: each.digest for video_id, each in inputs.items()}
+    shard = Shard(name="1 of 1", wanted=wanted)
+    return manifest_shard.fn(shard, inputs, CONFIG, variant), wanted
+
+
+VIDEOS = {name: inputs_of(name) for name in ("a", "b", "c")}
+
+
+def test_the_stage_writes_every_videos_rows_and_a_second_run_none(variant):
+    state, wanted = run(variant, VIDEOS)
+    assert state.name == "Completed"
+    rows = variant.read(SampleRecord, wanted)
+    assert rows == [row for each in VIDEOS.values() for row in samples_of(each, CONFIG)]
+    assert run(variant, VIDEOS)[0].name == "Cached"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        inputs_of("b", label=0, intervals=()),
+        inputs_of("b", consent_publications=False),
+        inputs_of("b", split="val"),
+        inputs_of("b", participant_id=ParticipantId("bea")),
+        replace(inputs_of("b"), source_digest="a new file"),
+        replace(
+            inputs_of("b"),
+            transcript=replace(inputs_of("b").transcript, words=(a_word("No.", 0, 200),)),
+        ),
+        replace(inputs_of("b"), segments=inputs_of("b").segments[:2]),
+    ],
+    ids=["label", "consent", "split", "participant", "file", "words", "segments"],
+)
+def test_whatever_is_said_anew_of_a_video_makes_just_that_video_again(variant, changed):
+    run(variant, VIDEOS)
+    state, wanted = run(variant, VIDEOS | {"b": changed})
+    assert (state.data.num_cached, state.data.num_made) == (2, 1)
+    rows = variant.read(SampleRecord, wanted)
+    assert [row for row in rows if row.video_id == "b"] == list(samples_of(changed, CONFIG))
+    assert len(rows) == 6 + len(changed.segments)
+
+
+def test_settings_and_upstream_decide_the_variant(tmp_path):
+    store = Store(str(tmp_path))
+    one, other = (store.variant("segment", version=v, settings={}) for v in (1, 2))
+    names = {
+        variant_of(store, CONFIG, segment=one, transcribe=one).variant_id,
+        variant_of(store, CONFIG, segment=other, transcribe=one).variant_id,
+        variant_of(store, CONFIG, segment=one, transcribe=other).variant_id,
+        variant_of(store, ManifestConfig(split_seed=1), segment=one, transcribe=one).variant_id,
+        variant_of(
+            store, ManifestConfig(min_overlap_share=0.3), segment=one, transcribe=one
+        ).variant_id,
+    }
+    assert len(names) == 5
