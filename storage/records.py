@@ -226,9 +226,9 @@ class ThresholdRecord:
 
     ``method`` is a pooling rule, ``segment`` (the model's answers unpooled) or a baseline;
     ``level`` is ``video`` or ``segment``. Every threshold in ``(low, high]`` is as good, or nearly
-    so, on the labelled validation rows of the videos ``chosen_on``; ``score`` and ``average_precision`` are
-    the figures there. With no such rows these are ``None`` and ``reason`` says why. ``chosen``
-    marks the pooling rule whose verdicts count.
+    so, on the labelled validation rows of the videos ``chosen_on``; ``score`` and
+    ``average_precision`` are the figures there. With no such rows these are ``None`` and
+    ``reason`` says why. ``chosen`` marks the pooling rule whose verdicts count.
     """
 
     method: str
