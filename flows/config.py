@@ -5,6 +5,7 @@ changes only speed stands in `[resources]` and is not.
 """
 
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,8 +81,11 @@ def read_profile(profile: str) -> tuple[dict[str, Any], Path]:
         raise ConfigError(f"The profile {str(path)!r} is not valid TOML: {error}.") from error
 
 
+@cache
 def load_settings(profile: str, overrides: tuple[str, ...] = ()) -> Settings:
     """Read a profile, lay `section.key=value` overrides over it, and check every value.
+
+    Read once in a process, so that a profile edited while a run lasts cannot split the run in two.
 
     A model that is a folder beside the profile file is found from there; any other name is left
     as it is (a path of the user's, or a hub name).

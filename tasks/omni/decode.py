@@ -29,7 +29,7 @@ def decode_frames(picture: BinaryIO, fps: float) -> Frames:
             timed = ((frame.time, frame) for frame in container.decode(stream))
             chosen = [frame.to_ndarray(format="rgb24") for frame in _sample(timed, fps, default_s)]
     except (av.FFmpegError, IndexError) as error:
-        raise ItemFault(f"The segment's picture cannot be decoded: {error}.") from error
+        raise ItemFault(f"The segment's picture cannot be decoded: {_cause(error)}.") from error
     if not chosen:
         raise ItemFault("The segment's picture holds no frame.")
     return np.stack(chosen)
@@ -68,5 +68,10 @@ def decode_sound(sound: BinaryIO) -> Sound:
                 for part in resampler.resample(frame)
             ]
     except (av.FFmpegError, IndexError) as error:
-        raise ItemFault(f"The segment's sound cannot be decoded: {error}.") from error
+        raise ItemFault(f"The segment's sound cannot be decoded: {_cause(error)}.") from error
     return np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32)
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong, without the file's path, which names a participant."""
+    return str(getattr(error, "strerror", None) or error)
