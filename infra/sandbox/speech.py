@@ -12,12 +12,22 @@ import numpy as np
 
 from infra.sandbox.espeak import Prosody, SpokenWord, Utterance, synthesise
 
-__all__ = ["HELD_OUT_VOICES", "TRAIN_VOICES", "Prosody", "SpokenWord", "Stance", "Utterance"]
-__all__ += ["Voice", "draw_prosody", "speak"]
+__all__ = [
+    "ACCENTS",
+    "HELD_OUT_VOICES",
+    "TRAIN_VOICES",
+    "Prosody",
+    "SpokenWord",
+    "Stance",
+    "Utterance",
+    "Voice",
+    "draw_prosody",
+    "speak",
+]
 
 Stance = Literal[-1, 1]
 
-_ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-029")
+ACCENTS = ("en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-029")
 # espeak-ng's variants with the pitch settings that put the median f0 at 95 and 230 Hz, or as near
 # as the variant goes. Variants that cannot leave 130-170 Hz are not used.
 _TRAIN_VARIANTS = {
@@ -55,7 +65,7 @@ def _voices(variants: dict[str, tuple[int, int]]) -> tuple[Voice, ...]:
     return tuple(
         Voice(name=f"{accent}+{variant}", negative_pitch=low, positive_pitch=high)
         for variant, (low, high) in variants.items()
-        for accent in _ACCENTS
+        for accent in ACCENTS
     )
 
 

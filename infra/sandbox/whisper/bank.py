@@ -1,4 +1,8 @@
-"""The utterance bank: many sentences of the training voices, spoken once and kept on disk."""
+"""The utterance banks: many sentences of the training voices, spoken once and kept on disk.
+
+The wide bank adds espeak-ng's other variants, those that no participant has because their pitch
+does not reach both stances. No held-out variant is in either.
+"""
 
 import json
 from dataclasses import dataclass
@@ -8,10 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.sandbox.sentences import draw_sentence
-from infra.sandbox.speech import TRAIN_VOICES, SpokenWord, Stance, Voice, speak
+from infra.sandbox.speech import ACCENTS, TRAIN_VOICES, SpokenWord, Stance, Voice, speak
 
 _SAMPLES, _INDEX = "bank.npy", "bank.json"
 _WEAKEST_CUE = 0.3
+_OTHER_VARIANTS = (
+    *("Alicia", "Andrea", "Andy", "Annie", "Denis", "Diogo", "Gene", "Henrique", "Hugo", "Jacky"),
+    *("Lee", "Mario", "Michael", "Mike", "Storm", "UniRobot", "adam", "anika", "belinda", "david"),
+    *("grandma", "grandpa", "gustave", "iven", "kaukovalta", "klatt", "linda", "m1", "m2", "m3"),
+    *("m4", "m5", "m6", "m7", "m8", "marcelo", "max", "norbert", "pedro", "quincy", "rob"),
+    *("robert", "robosoft3", "sandro", "travis", "victor", "zac"),
+)
+OTHER_VOICES = tuple(
+    Voice(name=f"{accent}+{variant}", negative_pitch=15, positive_pitch=85)
+    for variant in _OTHER_VARIANTS
+    for accent in ACCENTS
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +86,16 @@ def read_bank(folder: Path) -> Bank:
         )
         entries.setdefault(entry.voice, {-1: [], 1: []})[entry.stance].append(entry)
     return Bank(samples=samples, entries=entries)
+
+
+def write_banks(folder: Path, num_per_voice: int, seed: int) -> tuple[Path, Path]:
+    """Make the narrow and the wide bank, unless they are there, and return their folders."""
+    narrow, wide = folder / "bank", folder / "wide-bank"
+    if not bank_exists(narrow):
+        write_bank(narrow, num_per_voice, seed)
+    if not bank_exists(wide):
+        write_bank(wide, max(2, num_per_voice // 5), seed + 1, TRAIN_VOICES + OTHER_VOICES)
+    return narrow, wide
 
 
 def bank_exists(folder: Path) -> bool:

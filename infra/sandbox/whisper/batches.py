@@ -91,20 +91,23 @@ def _time_target(vocabulary: Vocabulary, number: int, time_ms: int, from_positio
 class Batches(IterableDataset[Batch]):
     """The endless row of batches from ``first_step`` on; opened in the data worker."""
 
-    def __init__(self, bank_path: Path, vocabulary: Vocabulary, seed: int, first_step: int) -> None:
-        self.bank_path, self.vocabulary = bank_path, vocabulary
+    def __init__(
+        self, bank_paths: tuple[Path, Path], vocabulary: Vocabulary, seed: int, first_step: int
+    ) -> None:
+        self.bank_paths, self.vocabulary = bank_paths, vocabulary
         self.seed, self.first_step = seed, first_step
 
     def __iter__(self) -> Iterator[Batch]:
         """Draw and collate, one thread."""
         torch.set_num_threads(1)
-        bank = read_bank(self.bank_path)
+        narrow, wide = (read_bank(path) for path in self.bank_paths)
         extract = FeatureExtractor(feature_size=NUM_MELS)
         step = self.first_step
         while (phase := phase_at(step)) is not None:
             rng = np.random.default_rng((self.seed, step))
             group = phase.groups[rng.choice(len(phase.groups), p=phase.chances)]
             lengths = [group.draw_seconds(rng) for _ in range(group.num_windows)]
+            bank = wide if phase.many_voices else narrow
             windows = [draw_window(bank, seconds, rng) for seconds in lengths]
             yield collate(windows, extract, self.vocabulary, phase, rng)
             step += 1
@@ -119,6 +122,8 @@ def collate(
 ) -> Batch:
     """Turn windows into tensors; half of them are asked for timestamps."""
     mels = [torch.from_numpy(extract(w.samples)[:, :-1][:, :MAX_FRAMES]) for w in windows]
+    if phase.many_voices:
+        mels = [bend(mel, rng) if rng.random() < 0.5 else mel for mel in mels]
     num_frames = phase.num_frames(max(mel.shape[1] for mel in mels), rng)
     asked = [draw_targets(w, vocabulary, bool(rng.random() < 0.5)) for w in windows]
     length = max(len(targets) + prompt - 1 for targets, prompt in asked)
@@ -127,6 +132,22 @@ def collate(
         _fill_sound(batch, row, window, mel, vocabulary, rng)
         _fill_targets(batch, row, targets, prompt, vocabulary)
     return batch
+
+
+def bend(mel: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Move resonances up or down, each part of the spectrum by itself, and colour them; [M, F].
+
+    The knots stay in order, so that no resonance passes another.
+    """
+    knots = np.linspace(0, NUM_MELS - 1, 6)
+    bands = np.arange(NUM_MELS)
+    moved = knots + np.concatenate([[0], rng.uniform(-4, 4, 4), [0]])
+    source = np.interp(bands, knots, moved)
+    below = np.minimum(source.astype(int), NUM_MELS - 2)
+    share = torch.from_numpy((source - below).astype(np.float32))[:, None]
+    colour = np.interp(bands, knots, rng.normal(0, 0.06, len(knots))).astype(np.float32)
+    bent = (1 - share) * mel[below] + share * mel[below + 1]
+    return bent + torch.from_numpy(colour)[:, None]
 
 
 def _empty(num: int, length: int, num_frames: int, vocabulary: Vocabulary) -> Batch:

@@ -1,4 +1,6 @@
-"""What is trained on when: short windows first, then long ones, last the full 30 s of positions."""
+"""What is trained on when: short windows first, then long ones, then all 30 s of positions, as in
+use; and last, so that unheard voices are understood too, many more voices and bent spectra.
+"""
 
 from dataclasses import dataclass
 from math import cos, pi
@@ -32,6 +34,8 @@ class Phase:
     chances: tuple[float, ...]
     full_positions: bool = False
     """Pad every window to 30 s, as in use; otherwise a little beyond the longest window."""
+    many_voices: bool = False
+    """Draw from the wide bank, and bend the spectra of half the windows."""
 
     def num_frames(self, longest: int, rng: np.random.Generator) -> int:
         """Frames of a batch whose longest window has ``longest``; always even."""
@@ -54,9 +58,21 @@ PHASES = (
         chances=(0.8, 0.2),
         full_positions=True,
     ),
+    Phase(
+        name="voices",
+        num_steps=900,
+        groups=(
+            Group(num_windows=8, shortest=1.2, longest=13),
+            Group(num_windows=8, shortest=8, longest=28),
+        ),
+        chances=(0.65, 0.35),
+        full_positions=True,
+        many_voices=True,
+    ),
 )
 NUM_STEPS = sum(phase.num_steps for phase in PHASES)
-_PEAK, _WARM_UP, _LAST = 2.5e-3, 150, 0.02
+_VOICES_STEP = NUM_STEPS - PHASES[-1].num_steps
+_WARM_UP, _LAST = 150, 0.02
 
 
 def phase_at(step: int) -> Phase | None:
@@ -69,6 +85,12 @@ def phase_at(step: int) -> Phase | None:
 
 
 def learning_rate_at(step: int) -> float:
-    """Warm-up, then half a cosine down to a fiftieth of the peak."""
-    decay = max(_LAST, 0.5 * (1 + cos(pi * step / NUM_STEPS)))
-    return _PEAK * min(1.0, (step + 1) / _WARM_UP) * decay
+    """Warm-up and half a cosine for the first phases together, and once more for the last."""
+    if step < _VOICES_STEP:
+        return _half_cosine(2.5e-3, step, _VOICES_STEP)
+    return _half_cosine(1.5e-3, step - _VOICES_STEP, PHASES[-1].num_steps)
+
+
+def _half_cosine(peak: float, step: int, num_steps: int) -> float:
+    decay = max(_LAST, 0.5 * (1 + cos(pi * step / num_steps)))
+    return peak * min(1.0, (step + 1) / _WARM_UP) * decay

@@ -1,6 +1,6 @@
 """Trains the tiny Whisper from nothing: ``python -m infra.sandbox.whisper.train --out DIR``.
 
-One thread computes and one more prepares windows; about 45 minutes. A stopped training goes on
+One thread computes and one more prepares windows; about an hour. A stopped training goes on
 from its last checkpoint when the same command is given again.
 """
 
@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from torch.utils.data import DataLoader
 
 from infra.sandbox.sentences import WORDS
-from infra.sandbox.whisper.bank import bank_exists, write_bank
+from infra.sandbox.whisper.bank import write_banks
 from infra.sandbox.whisper.batches import Batches
 from infra.sandbox.whisper.export import export
 from infra.sandbox.whisper.model import Trainee
@@ -34,12 +34,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     work_path = options.work or options.out / "training"
-    if not bank_exists(work_path):
-        print("speaking the utterance bank", flush=True)
-        write_bank(work_path, options.sentences, options.seed)
+    print(f"speaking the utterance banks, unless they are in {work_path}", flush=True)
+    banks = write_banks(work_path, options.sentences, options.seed)
     tokenizer = build_tokenizer(WORDS)
     vocabulary = read_vocabulary(tokenizer, WORDS)
-    trainee = train(vocabulary, work_path, options.seed, options.stop_after)
+    trainee = train(vocabulary, banks, work_path, options.seed, options.stop_after)
     finish(trainee, tokenizer, vocabulary, options.out)
 
 
@@ -52,7 +51,9 @@ def finish(
     print(f"wrote {out_path} ({size / 1e6:.2f} MB)", flush=True)
 
 
-def train(vocabulary: Vocabulary, work_path: Path, seed: int, stop_after: int) -> Trainee:
+def train(
+    vocabulary: Vocabulary, banks: tuple[Path, Path], work_path: Path, seed: int, stop_after: int
+) -> Trainee:
     """Train from nothing, or from the checkpoint in ``work_path``, up to ``stop_after`` steps."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
@@ -62,7 +63,7 @@ def train(vocabulary: Vocabulary, work_path: Path, seed: int, stop_after: int) -
     step = _read_checkpoint(checkpoint_path, trainee, optimizer)
     if step >= stop_after:
         return trainee
-    batches = Batches(work_path, vocabulary, seed, step)
+    batches = Batches(banks, vocabulary, seed, step)
     sums: Counter[str] = Counter()
     began = monotonic()
     for batch in DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=4):

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 
-from infra.sandbox.speech import TRAIN_VOICES
-from infra.sandbox.whisper.bank import bank_exists, read_bank, write_bank
+from infra.sandbox.speech import ACCENTS, HELD_OUT_VOICES, TRAIN_VOICES, speak
+from infra.sandbox.whisper.bank import OTHER_VOICES, bank_exists, read_bank, write_bank
 
 VOICES = TRAIN_VOICES[:2]
 
@@ -27,3 +27,10 @@ def test_the_same_seed_makes_the_same_bank(tmp_path: Path) -> None:
         write_bank(tmp_path / name, 1, 5, VOICES)
     for file in ("bank.npy", "bank.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_no_bank_voice_is_a_held_out_variant_and_every_one_can_be_spoken() -> None:
+    held_out = {voice.name.split("+")[1] for voice in HELD_OUT_VOICES}
+    assert not held_out & {voice.name.split("+")[1] for voice in TRAIN_VOICES + OTHER_VOICES}
+    for voice in OTHER_VOICES[:: len(ACCENTS)]:
+        assert speak("yes", voice, 1, np.random.default_rng(0)).duration_ms > 100

@@ -8,7 +8,14 @@ from infra.sandbox.espeak import SpokenWord
 from infra.sandbox.sentences import WORDS
 from infra.sandbox.speech import TRAIN_VOICES
 from infra.sandbox.whisper.bank import write_bank
-from infra.sandbox.whisper.batches import IGNORED, Batch, Batches, draw_targets
+from infra.sandbox.whisper.batches import (
+    IGNORED,
+    NUM_MELS,
+    Batch,
+    Batches,
+    bend,
+    draw_targets,
+)
 from infra.sandbox.whisper.vocabulary import Vocabulary, build_tokenizer, read_vocabulary
 from infra.sandbox.whisper.windows import Window
 
@@ -61,7 +68,7 @@ def test_a_window_without_speech_is_answered_with_no_speech(vocabulary: Vocabula
 def first_batches(
     bank_path: Path, vocabulary: Vocabulary, first_step: int, num: int
 ) -> list[Batch]:
-    row = iter(Batches(bank_path, vocabulary, 3, first_step))
+    row = iter(Batches((bank_path, bank_path), vocabulary, 3, first_step))
     return [next(row) for _ in range(num)]
 
 
@@ -88,3 +95,16 @@ def test_a_continued_training_sees_what_an_undisturbed_one_would_have_seen(
     (continued,) = first_batches(bank_path, vocabulary, 2, 1)
     assert torch.equal(undisturbed.features, continued.features)
     assert torch.equal(undisturbed.targets, continued.targets)
+
+
+def test_bending_moves_a_resonance_a_little_and_keeps_silence_silent() -> None:
+    mel = torch.full((NUM_MELS, 3), -1.5)
+    mel[40] = 1.0
+    peaks = set()
+    for seed in range(30):
+        bent = bend(mel, np.random.default_rng(seed))
+        assert bent.shape == mel.shape
+        assert bent[:20].max() < -1.0
+        peaks.add(int(bent[:, 0].argmax()))
+    assert min(peaks) < 40 < max(peaks)
+    assert all(abs(peak - 40) <= 5 for peak in peaks)

@@ -18,11 +18,14 @@ from infra.sandbox.whisper.vocabulary import build_tokenizer, read_vocabulary
 def test_a_stopped_training_goes_on_where_it_stood_and_its_model_opens(tmp_path: Path) -> None:
     tokenizer = build_tokenizer(WORDS)
     vocabulary = read_vocabulary(tokenizer, WORDS)
-    for name in ("whole", "stopped"):
-        write_bank(tmp_path / name, 4, 0, TRAIN_VOICES[:1])
-    whole = train(vocabulary, tmp_path / "whole", 0, stop_after=3)
-    train(vocabulary, tmp_path / "stopped", 0, stop_after=2)
-    continued = train(vocabulary, tmp_path / "stopped", 0, stop_after=3)
+    write_bank(tmp_path / "bank", 4, 0, TRAIN_VOICES[:1])
+    banks = tmp_path / "bank", tmp_path / "bank"
+    whole_path, stopped_path = tmp_path / "whole", tmp_path / "stopped"
+    whole_path.mkdir()
+    stopped_path.mkdir()
+    whole = train(vocabulary, banks, whole_path, 0, stop_after=3)
+    train(vocabulary, banks, stopped_path, 0, stop_after=2)
+    continued = train(vocabulary, banks, stopped_path, 0, stop_after=3)
     for one, other in zip(whole.parameters(), continued.parameters(), strict=True):
         torch.testing.assert_close(one, other)
 
