@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from storage.errors import DataError
@@ -38,9 +38,16 @@ class Dataset:
 
 def _digest_or_gone(path: Path) -> str:
     try:
-        return digest_file(path)
+        facts = path.stat()
+        return _digest_unchanged(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
     except OSError:
         return "unreadable"
+
+
+@cache
+def _digest_unchanged(path: Path, *_state: int) -> str:
+    """Digest a file once in a process, unless it moved or changed: every stage asks for it."""
+    return digest_file(path)
 
 
 def open_dataset(folder: str) -> Dataset:

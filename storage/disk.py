@@ -55,7 +55,12 @@ def temporary_name() -> str:
 
 
 def _machine() -> str:
-    return digest_of(socket.gethostname())[:8]
+    """Tell apart machines, and containers of one machine, whose process ids mean nothing here."""
+    try:
+        numbers = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        numbers = ""
+    return digest_of(socket.gethostname(), numbers)[:8]
 
 
 def is_abandoned(path: Path) -> bool:

@@ -16,8 +16,11 @@ def resolve_inside(root: Path, name: str) -> Path:
     """Give the place of a relative path under `root`, whether or not something is there.
 
     Raises:
-        DataError: the path is empty or absolute, holds `..`, or a link on it leaves the root.
+        DataError: the path is empty or absolute, holds `..`, is no valid Unicode, or a link on it
+            leaves the root.
     """
+    if any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise DataError(f"The path {name!r} is not valid Unicode: rename the file.")
     steps = PurePosixPath(name).parts
     if not steps or PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive:
         raise DataError(f"The path {name!r} is not relative to the data folder.")

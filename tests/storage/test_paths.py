@@ -57,3 +57,9 @@ def test_videos_are_found_by_suffix_in_sorted_order_without_hidden_ones(tmp_path
     (tmp_path / "folder.mp4").mkdir()
     found = list(iter_video_names(tmp_path, skipping=frozenset({"old"})))
     assert sorted(found) == ["a/1.mp4", "b/2.MOV", "c.webm"]
+
+
+def test_a_name_that_no_table_can_hold_is_refused_with_the_way_out(tmp_path):
+    name = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
+    with pytest.raises(DataError, match=r"'caf\\udce9\.mp4' is not valid Unicode: rename the file"):
+        resolve_inside(tmp_path, name)
