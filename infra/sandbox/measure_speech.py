@@ -7,6 +7,7 @@ and how far off their starts are, on soundtracks of voices that no model was tra
 import argparse
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import ffmpeg
 import jiwer
 import numpy as np
 
+from flows.config import load_settings
 from infra.sandbox.espeak import SAMPLE_RATE, SpokenWord
 from infra.sandbox.plan import PlannedVideo, WorldSettings, plan_world
 from infra.sandbox.render import Soundtrack, compose_sound
@@ -79,15 +81,20 @@ def main() -> None:
 
 def sandbox_config(model: str) -> TranscribeConfig:
     """The sandbox profile's settings of the stage, with another model folder if wanted."""
-    return TranscribeConfig(model=model, language="en", window_seconds=12, predict_times=True)
+    return load_settings("sandbox").transcribe.model_copy(update={"model": model})
 
 
 def held_out_videos(count: int, seed: int) -> list[PlannedVideo]:
-    """Plan ``count`` videos of voices that are held out, spread over the voices."""
-    settings = WorldSettings(num_participants=max(6, 4 * count), seed=seed)
-    held_out = [v for v in plan_world(settings).videos if v.participant.split != "train"]
-    by_turn = sorted(held_out, key=lambda v: (v.seed, v.path))
-    return by_turn[:count]
+    """Plan ``count`` videos of held-out voices: every voice once before any a second time."""
+    settings = WorldSettings(num_participants=max(100, 4 * count), seed=seed)
+    turns: Counter[str] = Counter()
+    dealt: list[tuple[int, PlannedVideo]] = []
+    for video in plan_world(settings).videos:
+        if video.participant.split != "train":
+            voice = video.participant.voice.name
+            dealt.append((turns[voice], video))
+            turns[voice] += 1
+    return [video for _, video in sorted(dealt, key=lambda pair: pair[0])][:count]
 
 
 def measure(
