@@ -139,6 +139,9 @@ class Shelf:
         _ffmpeg(*picture(3), *sound(3, 1), *_H264, *_AAC, str(flat))
         _ffmpeg("-i", str(flat), "-c", "copy", "-metadata:s:v:0", "rotate=90", str(path))
 
+    def _trimmed(self, path: Path) -> None:
+        _ffmpeg("-ss", "1.3", "-i", str(self("cfr25.mp4")), "-c", "copy", str(path))
+
     def _empty(self, path: Path) -> None:
         path.touch()
 

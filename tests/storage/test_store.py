@@ -63,6 +63,16 @@ def test_publishing_from_another_disk_still_appears_whole(tmp_path):
     assert files_under(tmp_path) == ["model/weights"]
 
 
+def test_a_reader_keeps_the_whole_file_it_opened_while_another_takes_its_place(tmp_path):
+    store = Store(str(tmp_path))
+    store.write_bytes("a", b"old" * 1_000)
+    with store.open("a") as reader:
+        assert reader.read(3) == b"old"
+        store.write_bytes("a", b"new" * 1_000)
+        assert reader.read() == b"old" * 999
+    assert store.open("a").read() == b"new" * 1_000
+
+
 def test_a_file_state_follows_every_change_of_content(store):
     assert store.file_state("a") is None
     seen = set()
@@ -119,6 +129,36 @@ def test_every_way_a_disk_is_full_says_so(number):
 def test_other_faults_are_not_taken_for_the_disk(error):
     with pytest.raises(type(error)), writing_to("here"):
         raise error
+
+
+_BEYOND_THE_LIMIT = """
+import resource, signal, sys
+from pathlib import Path
+from storage.errors import StoreError
+from storage.store import Store
+store = Store(sys.argv[1])
+store.write_bytes("old", b"as it was")
+local = Path(sys.argv[2], "weights")
+local.write_bytes(bytes(300_000))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+writes = [(store.write_bytes, "old", bytes(300_000)), (store.publish, local, "new")]
+for write, *arguments in writes:
+    try:
+        write(*arguments)
+    except StoreError as error:
+        print(error)
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second disk at /dev/shm")
+def test_what_does_not_fit_leaves_the_old_content_and_nothing_half_written(tmp_path):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
+        command = [sys.executable, "-c", _BEYOND_THE_LIMIT, str(tmp_path), elsewhere]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.count("No space left while writing to ") == 2
+    assert files_under(tmp_path) == ["old"]
+    assert (tmp_path / "old").read_bytes() == b"as it was"
 
 
 _AS_NOBODY = """

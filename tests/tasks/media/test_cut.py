@@ -30,6 +30,7 @@ WITH_SOUND = {  # when, on the picture's clock, a beep is heard
     "sound-with-a-hole.mkv": [1, 6],
     "many-streams.mp4": [4],
     "rotated.mp4": [1],
+    "trimmed.mp4": [5.2, 9.7],
     "very-short.mp4": [0],
 }
 WITHOUT_SOUND = ["no-sound.mp4", "one-frame.mp4", "wide-pixels.mp4"]

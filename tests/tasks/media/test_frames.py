@@ -7,7 +7,15 @@ from tasks.media.frames import decode_frames, list_frames
 
 
 @pytest.mark.parametrize(
-    "name", ["cfr25.mp4", "vfr.mp4", "b-frames.mkv", "picture-late.mkv", "clock-not-at-zero.ts"]
+    "name",
+    [
+        "cfr25.mp4",
+        "vfr.mp4",
+        "b-frames.mkv",
+        "picture-late.mkv",
+        "clock-not-at-zero.ts",
+        "trimmed.mp4",
+    ],
 )
 def test_of_an_intact_video_the_listed_frames_are_the_decoded_ones(video, name):
     listed = list_frames(video(name), 0, 0.0, timeout_seconds=60)
