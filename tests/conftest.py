@@ -97,6 +97,10 @@ _RECIPES: dict[str, tuple[str, ...]] = {
         "-itsoffset", "1.2", *picture(6), *sound(7.2, 3, 6), "-fps_mode", "passthrough",
         *_H264, *_AAC,
     ),
+    "recorded-live.webm": (
+        "-itsoffset", "0.8", *picture(4, fps="15"), *sound(5, 2, 4), "-fps_mode", "passthrough",
+        *_VP8, "-c:a", "libopus", "-live", "1",
+    ),
     "clock-not-at-zero.ts": (
         *picture(6), *sound(6, 2, 5.5), *_H264, *_AAC, "-output_ts_offset", "100",
     ),

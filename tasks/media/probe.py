@@ -74,9 +74,7 @@ def probe(path: Path, *, timeout_seconds: float = 120) -> SourceMedia:
         sound_stream=_choose_sound(sounds),
         width=width,
         height=height,
-        stated_seconds=_stated_seconds(
-            pictures[picture], container, len(facts["streams"]), frames.end_time
-        ),
+        stated_seconds=_stated_seconds(pictures[picture], container, len(facts["streams"]), frames),
         origin=origin,
         frame_times=frames.times,
         end_time=frames.end_time,
@@ -111,7 +109,7 @@ def _shown_size(picture: dict[str, Any]) -> tuple[int, int]:
 
 
 def _stated_seconds(
-    picture: dict[str, Any], container: dict[str, Any], num_streams: int, end: float
+    picture: dict[str, Any], container: dict[str, Any], num_streams: int, frames: Frames
 ) -> float:
     """Take the picture stream's own length; the container's may be another stream's."""
     if "duration" in picture:
@@ -121,7 +119,8 @@ def _stated_seconds(
         hours, minutes, seconds = tagged.split(":")
         stated_end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
         return stated_end - float(picture.get("start_time", 0))
-    return float(container.get("duration") or end) if num_streams == 1 else end
+    found = frames.end_time - frames.times[0]
+    return float(container.get("duration") or found) if num_streams == 1 else found
 
 
 def _last_causes(result: ChildResult, path: Path) -> str:

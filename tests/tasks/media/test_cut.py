@@ -26,6 +26,7 @@ WITH_SOUND = {  # when, on the picture's clock, a beep is heard
     "sound-late.mp4": [2.5],
     "picture-late.mkv": [1.8, 4.8],
     "picture-late.mp4": [1.8, 4.8],
+    "recorded-live.webm": [1.2, 3.2],
     "clock-not-at-zero.ts": [2, 5.5],
     "sound-with-a-hole.mkv": [1, 6],
     "many-streams.mp4": [4],

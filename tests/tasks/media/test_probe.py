@@ -42,6 +42,12 @@ def test_a_picture_that_begins_late_is_as_long_as_it_is_shown(video, name):
     assert source.stated_seconds == pytest.approx(6.0, abs=0.05)
 
 
+def test_a_file_that_states_no_length_is_taken_as_it_is_found(video):
+    source = probe(video("recorded-live.webm"))
+    assert source.start_time == pytest.approx(0.8, abs=0.03)
+    assert source.stated_seconds == source.duration_seconds == pytest.approx(4.0, abs=0.03)
+
+
 def test_the_largest_picture_and_the_default_sound_are_chosen(video):
     source = probe(video("many-streams.mp4"))
     assert (source.picture_stream, source.sound_stream) == (1, 1)
