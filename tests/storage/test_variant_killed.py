@@ -1,0 +1,165 @@
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from storage.store import Store
+from storage.variant import Variant
+from tests.storage.toys import Fact, Row, make, open_variant
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+_COMMITS_FOR_EVER = """
+import json, sys
+from tests.storage.toys import *
+variant = open_variant(Store(sys.argv[1]))
+wanted = json.loads(sys.argv[2])
+for item in variant.pending(wanted):
+    with variant.store.staging() as folder:
+        variant.commit([output(variant, folder, item, "same")], wanted)
+    print(item, flush=True)
+"""
+
+
+def contents(variant: Variant, wanted: dict[str, str]) -> dict[str, object]:
+    """All that can be read of a variant, whatever parts it lies in."""
+    files = {item: variant.file_path(f"{item}.txt") for item in variant.finished(wanted)}
+    return {
+        "rows": variant.table(Row, wanted).to_pylist(),
+        "facts": variant.table(Fact, wanted).to_pylist(),
+        "files": {item: variant.store.open(path).read() for item, path in files.items()},
+    }
+
+
+@pytest.mark.slow
+def test_after_kills_at_random_moments_what_is_read_is_whole_and_the_rest_is_made(tmp_path):
+    wanted = {f"item{n}": f"digest {n}" for n in range(50)}
+    arguments = [str(tmp_path / "killed"), json.dumps(wanted)]
+    dice = random.Random(7)
+    announced: set[str] = set()
+    for _ in range(4):
+        child = subprocess.Popen(
+            [sys.executable, "-c", _COMMITS_FOR_EVER, *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+        )
+        with child:
+            for _ in range(dice.randrange(2, 7)):
+                announced.add(child.stdout.readline().strip())
+            time.sleep(dice.uniform(0, 0.05))
+            child.kill()
+            announced |= {line.strip() for line in child.stdout if line.endswith("\n")}
+        assert child.returncode == -9
+        variant = open_variant(Store(arguments[0]))
+        there = variant.finished(wanted)
+        assert announced <= there
+        assert len(there) < len(wanted)
+        assert len(variant.read(Row, wanted)) == 2 * len(there)
+        for item in there:
+            text = variant.store.open(variant.file_path(f"{item}.txt")).read().decode()
+            assert text == f"file of {item} same"
+    missing = set(wanted) - there
+    assert set(make(variant, wanted, "same")) == missing
+    undisturbed = open_variant(Store(str(tmp_path / "undisturbed")))
+    make(undisturbed, wanted, "same")
+    assert contents(variant, wanted) == contents(undisturbed, wanted)
+
+
+_DIES_AT_EVERY_STEP = """
+import os, signal, sys
+from tests.storage.toys import *
+for step in range(1_000):
+    root = f"{sys.argv[1]}/{step}"
+    variant = open_variant(Store(root))
+    make(variant, {"before": "1"})
+    child = os.fork()
+    if child == 0:
+        left = [step]
+        def watch(event, arguments):
+            if event.split(".")[0] in ("open", "os", "shutil") and root in str(arguments):
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(watch)
+        make(variant, {"before": "1", "after": "2"})
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        print(step)
+        break
+"""
+
+
+@pytest.mark.slow
+def test_a_kill_before_any_step_of_a_commit_leaves_all_of_it_or_nothing(tmp_path):
+    command = [sys.executable, "-c", _DIES_AT_EVERY_STEP, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    num_steps = int(done.stdout)
+    assert num_steps > 10
+    wanted = {"before": "1", "after": "2"}
+    outcomes = []
+    for step in range(num_steps + 1):
+        variant = open_variant(Store(f"{tmp_path}/{step}"))
+        there = variant.finished(wanted)
+        assert "before" in there
+        assert [row.name for row in variant.read(Fact, wanted)] == sorted(there, reverse=True)
+        make(variant, wanted)
+        assert [row.name for row in variant.read(Row, wanted)] == ["before"] * 2 + ["after"] * 2
+        outcomes.append("after" in there)
+    assert outcomes == sorted(outcomes)
+    assert True in outcomes
+    assert False in outcomes
+
+
+_FILLS_THE_DISK = """
+import json, os, resource, signal, subprocess, sys
+from tests.storage.toys import *
+from storage.errors import StoreError
+root, how = sys.argv[1:]
+if how == "small disk":
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", root], check=True)
+variant = open_variant(Store(root + "/store"))
+wanted = {f"item{n}": "1" for n in range(12)}
+if how == "limit on a file's size":
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, resource.RLIM_INFINITY))
+result = {"said": []}
+for n, item in enumerate(wanted):
+    try:
+        with variant.store.staging() as folder:
+            made = output(variant, folder, item)
+            (folder / f"{item}.made").write_bytes(os.urandom(20_000 + 45_000 * n))
+            variant.commit([made], wanted)
+    except StoreError as error:
+        result["said"].append(str(error))
+result["finished"] = sorted(variant.finished(wanted))
+result["left"] = [path.name for path in Path(root, "store", ".tmp").iterdir()]
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+if how == "small disk":
+    subprocess.run(["mount", "-o", "remount,size=20m", root], check=True)
+result["made after"] = sorted(make(open_variant(Store(root + "/store")), wanted))
+print(json.dumps(result))
+"""
+
+
+@pytest.mark.parametrize("how", ["small disk", "limit on a file's size"])
+def test_a_full_disk_is_told_in_one_sentence_and_leaves_nothing_half_written(
+    tmp_path, how, request
+):
+    command = [sys.executable, "-c", _FILLS_THE_DISK, str(tmp_path), how]
+    if how == "small disk":
+        command = [*request.getfixturevalue("with_own_mounts"), *command]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    everything = {f"item{n}" for n in range(12)}
+    assert 1 < len(result["said"]) < 12
+    assert all(said.startswith("No space left while writing to ") for said in result["said"])
+    assert len(result["finished"]) == 12 - len(result["said"])
+    assert result["left"] == []
+    assert set(result["made after"]) == everything - set(result["finished"])
