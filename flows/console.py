@@ -37,7 +37,9 @@ class _ProgressHandler(logging.Handler):
         style = "yellow" if record.levelno >= logging.WARNING else None
         clock = f"[dim]{minutes:3d}:{seconds:02d}[/dim]"
         self.console.print(f"{clock}  ", end="", highlight=False)
-        self.console.print(record.getMessage(), style=style, highlight=False, markup=False)
+        self.console.print(
+            record.getMessage(), style=style, highlight=False, markup=False, soft_wrap=True
+        )
 
 
 def run_and_show(request: RunRequest) -> int:

@@ -29,5 +29,6 @@ def show_outcome(request: RunRequest, reports: Sequence[StageReport], console: C
             )
         )
         report_path = run.store.full_path(variant.file_path(REPORT_NAME))
+        console.print(f"Model:  {run.model_path}", soft_wrap=True, highlight=False)
         console.print(f"Report: {report_path}", soft_wrap=True, highlight=False)
     return any(report.num_rejected for report in reports)

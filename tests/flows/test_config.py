@@ -59,7 +59,7 @@ def test_a_wrong_setting_is_one_sentence_with_the_way_out(
 
 
 def test_an_unknown_profile_names_those_that_exist() -> None:
-    with pytest.raises(ConfigError, match="'sandbx'.*sandbox"):
+    with pytest.raises(ConfigError, match=r"'sandbx'.*sandbox"):
         load_settings("sandbx")
 
 

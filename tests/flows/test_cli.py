@@ -1,0 +1,86 @@
+"""A user's mistakes end in one clear sentence and exit status 2, before anything is written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from flows import cli
+from storage.errors import ConfigError, DataError, ModelError, StoreError, ToolError, WaverError
+
+MODEL = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with one video's worth of data, away from the checkout."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "one.mp4").write_bytes(b"")
+    return tmp_path
+
+
+def fault(*options: str) -> WaverError:
+    """Run the command in this process and give the error it ends in."""
+    arguments = ["run", "--data", "data", "--profile", "sandbox", *options]
+    with pytest.raises(WaverError) as caught:
+        typer.main.get_command(cli.app).main(args=arguments, standalone_mode=False)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_missing_data_folder_is_named(folder: Path) -> None:
+    error = fault("--data", "nowhere")
+    assert isinstance(error, DataError)
+    assert "'nowhere'" in str(error)
+    assert "--data" in str(error)
+
+
+def test_an_unknown_stage_lists_the_stages(folder: Path) -> None:
+    error = fault("--only", "trancribe")
+    assert isinstance(error, ConfigError)
+    assert "transcribe" in str(error)
+
+
+def test_an_unknown_setting_lists_the_settings(folder: Path) -> None:
+    assert "max_segment_ms" in str(fault("--set", "segment.max_segment=3"))
+
+
+def test_data_without_labels_and_without_model_says_how_to_go_on(folder: Path) -> None:
+    assert "--model" in str(fault())
+
+
+def test_a_folder_that_is_no_model_is_refused(folder: Path) -> None:
+    error = fault("--model", "data")
+    assert isinstance(error, ModelError)
+    assert "data' is not a model" in str(error)
+
+
+def test_a_store_that_cannot_be_written_is_named(folder: Path) -> None:
+    (folder / "a file").write_text("")
+    error = fault("--store", "a file/store", "--model", str(MODEL))
+    assert isinstance(error, StoreError)
+    assert "--store" in str(error)
+
+
+def test_missing_ffmpeg_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    error = fault("--model", str(MODEL))
+    assert isinstance(error, ToolError)
+    assert "ffmpeg" in str(error)
+
+
+def test_the_command_ends_with_status_2_and_no_traceback(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "run", "--data", "nowhere"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("waver: There is no data folder 'nowhere'")
+    assert "Traceback" not in ended.stderr
+    assert not (tmp_path / ".waver" / "store").exists()

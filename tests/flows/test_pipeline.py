@@ -1,0 +1,173 @@
+"""The whole pipeline through the command line: killed in every stage, damaged, added to.
+
+Everything is real: a small sandbox world, the shipped models, a Prefect server, child processes.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.request import STAGES, RunRequest
+from flows.run import open_run
+from flows.server import prefect_server, prepare_environment
+from infra.sandbox.plan import WorldSettings
+from infra.sandbox.world import make_world
+from storage.records import MetricRecord, SampleRecord, VerdictRecord
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+QUICK = ("finetune.steps=4", "finetune.eval_steps=2", "aggregate.bootstrap_draws=50")
+BEGUN = {  # the line after which each stage is in the middle of its work
+    "segment": "segment: 12 wanted",
+    "transcribe": "transcribe: 12 wanted",
+    "manifest": "manifest: 12 wanted",
+    "finetune": "finetune: step 2/4",
+    "infer": "infer: model open",
+    "aggregate": "aggregate: 1 wanted",
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """One Prefect server for all runs of this module; gives the runs' environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect home")))
+        patch.delenv("PREFECT_API_URL", raising=False)
+        prepare_environment(Path(os.environ["PREFECT_HOME"]))
+        with prefect_server() as api_url:
+            yield {**os.environ, "PREFECT_API_URL": api_url, "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("a world")
+    make_world(root, WorldSettings(num_participants=6, videos_per_participant=2), workers=2)
+    return root
+
+
+def command(data: Path, store: Path, *options: str) -> list[str]:
+    overrides = [part for setting in QUICK for part in ("--set", setting)]
+    return [
+        sys.executable, "-m", "flows.cli", "run", "--profile", "sandbox",
+        "--data", str(data), "--store", str(store), *overrides, *options,
+    ]  # fmt: skip
+
+
+def run(server: dict[str, str], data: Path, store: Path, *options: str) -> str:
+    ended = subprocess.run(
+        command(data, store, *options),
+        env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def kill_in(server: dict[str, str], stage: str, data: Path, store: Path) -> None:
+    """Start a run and kill -9 it in the middle of a stage."""
+    process = subprocess.Popen(
+        command(data, store),
+        env=server, text=True, start_new_session=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if BEGUN[stage] in line:
+            time.sleep(0.3)
+            process.send_signal(signal.SIGKILL)
+            break
+    assert process.wait(timeout=60) == -signal.SIGKILL, "".join(seen)
+
+
+def outcome(data: Path, store: Path) -> tuple[set[VerdictRecord], set[MetricRecord]]:
+    opened = open_run(
+        RunRequest(data=str(data), store=str(store), profile="sandbox", overrides=QUICK)
+    )
+    variant, wanted = opened.aggregate, opened.report_wanted
+    return set(variant.read(VerdictRecord, wanted)), set(variant.read(MetricRecord, wanted))
+
+
+def made(output: str, stage: str) -> int:
+    """How many items a stage made, from the line it ends with."""
+    (line,) = [line for line in output.splitlines() if f"{stage}: " in line and " there, " in line]
+    return int(line.split(" there, ")[1].split(" made")[0])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(server: dict[str, str], world: Path, tmp_path_factory: pytest.TempPathFactory):
+    store = tmp_path_factory.mktemp("undisturbed store")
+    output = run(server, world, store)
+    assert all(made(output, stage) > 0 for stage in STAGES)
+    return store, outcome(world, store)
+
+
+@pytest.fixture(scope="module")
+def killed_store(server: dict[str, str], world: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A store in which a run was killed in each stage, and then finished."""
+    store = tmp_path_factory.mktemp("killed store")
+    for stage in STAGES:
+        kill_in(server, stage, world, store)
+    run(server, world, store)
+    return store
+
+
+def test_a_run_killed_in_every_stage_ends_like_an_undisturbed_one(
+    world, undisturbed, killed_store
+) -> None:
+    verdicts, metrics = outcome(world, killed_store)
+    assert len(verdicts) == 12 * 4
+    assert (verdicts, metrics) == undisturbed[1]
+
+
+def test_a_second_run_does_no_stage_work_and_says_so(server, world, undisturbed) -> None:
+    output = run(server, world, undisturbed[0])
+    assert [made(output, stage) for stage in STAGES] == [0] * 6
+    assert output.count("Cached") == 6
+
+
+def test_deleted_and_damaged_outputs_are_noticed_and_made_again(
+    server, world, undisturbed, killed_store
+) -> None:
+    picture = next((killed_store / "segment").rglob("*.mp4"))
+    picture.unlink()
+    words = next((killed_store / "transcribe").rglob("TranscriptRecord/*.parquet"))
+    content = bytearray(words.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    words.write_bytes(content)
+    answers = next((killed_store / "infer").rglob("PredictionRecord/*.parquet"))
+    answers.write_bytes(answers.read_bytes()[:-10])
+    next((killed_store / "aggregate").rglob("report.html")).unlink()
+    output = run(server, world, killed_store)
+    assert made(output, "segment") == 1
+    assert made(output, "transcribe") >= 1
+    assert made(output, "finetune") == 0
+    assert made(output, "infer") >= 1
+    assert outcome(world, killed_store) == undisturbed[1]
+
+
+def test_one_added_video_costs_one_video(server, world, tmp_path: Path) -> None:
+    videos = sorted(world.rglob("*.mp4"))
+    data = tmp_path / "any folder"
+    data.mkdir()
+    for path in videos[:2]:
+        shutil.copy(path, data / path.name)
+    cheap = ("--only", "segment", "--only", "transcribe", "--only", "manifest")
+    run(server, data, tmp_path / "store", *cheap)
+    shutil.copy(videos[2], data / videos[2].name)
+    output = run(server, data, tmp_path / "store", *cheap)
+    assert [made(output, stage) for stage in STAGES[:3]] == [1, 1, 1]
+    opened = open_run(
+        RunRequest(
+            data=str(data), store=str(tmp_path / "store"), profile="sandbox", overrides=QUICK
+        )
+    )
+    assert {sample.video_id for sample in opened.samples} == {p.name for p in videos[:3]}
+    assert all(isinstance(sample, SampleRecord) for sample in opened.samples)
