@@ -50,4 +50,7 @@ def _share(folder: Path) -> None:
 def _save_adapter(trained: Any, folder: Path) -> None:
     for config in trained.peft_config.values():
         config.base_model_name_or_path = None  # a path of this machine would mean nothing elsewhere
+        config.target_modules = sorted(config.target_modules)  # a set: else no two files are equal
+        config.target_parameters = sorted(config.target_parameters or ())
     trained.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink()  # a form with nothing filled in

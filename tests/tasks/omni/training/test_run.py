@@ -97,6 +97,8 @@ def test_lora_learns_and_adapter_and_merged_model_answer_alike(
     assert json.loads((folder / "trained.json").read_text()) == result.trained
     assert json.loads((folder / "settings.json").read_text())["training"]["steps"] == 12
     assert len({path.stat().st_mode for path in folder.rglob("*.*")}) == 1  # weights too
+    names = sorted(path.name for path in (folder / "adapter").iterdir())
+    assert names == ["adapter_config.json", "adapter_model.safetensors"]
     assert lines[0].startswith("lora trains ")
     assert "experts" in lines[0]
     assert any("step 12/12 loss" in line and "macro F1" in line for line in lines)
@@ -122,18 +124,14 @@ def test_full_training_saves_the_weights_it_measured(make_job, toy_store, labell
     assert log[result.best_step - 1].val_loss == pytest.approx(loss, rel=1e-5)
 
 
-def test_small_pieces_teach_what_a_whole_batch_does(make_job):
-    whole = run(make_job("whole", steps=3, batch_size=6))[1]
-    pieces = run(make_job("pieces", steps=3, batch_size=6, resources={"micro_batch_size": 4}))[1]
-    again = run(make_job("again", steps=3, batch_size=6))[1]
-    assert [row.loss for row in whole] == [row.loss for row in again]
+def test_small_pieces_teach_what_a_whole_batch_does_and_another_seed_does_not(make_job):
+    settings = {"steps": 3, "batch_size": 6}
+    whole = run(make_job("whole", **settings))[1]
+    pieces = run(make_job("pieces", resources={"micro_batch_size": 4}, **settings))[1]
+    other = run(make_job("other", seed=1, **settings))[1]
     assert [row.loss for row in pieces] == pytest.approx([row.loss for row in whole], rel=1e-4)
     assert pieces[-1].val_loss == pytest.approx(whole[-1].val_loss, rel=1e-4)
-
-
-def test_the_seed_changes_the_course(make_job):
-    first, second = (run(make_job(f"seed {seed}", steps=2, seed=seed))[1] for seed in (0, 1))
-    assert first[1].loss != second[1].loss
+    assert other[1].loss != pytest.approx(whole[1].loss, rel=1e-4)
 
 
 def test_training_stops_early_when_nothing_gets_better(make_job):
