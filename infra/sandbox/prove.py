@@ -19,6 +19,7 @@ from rich.table import Table
 from flows.request import RunRequest
 from flows.run import open_run
 from storage.records import MetricRecord, ThresholdRecord
+from tasks.verdicts.wording import interval, share
 
 MIN_LEARNT = 0.90
 _FIGURES = ("macro_f1", "accuracy", "average_precision")
@@ -66,16 +67,14 @@ def holds(trial: Trial, figures: dict[str, dict[str, MetricRecord]]) -> bool:
     Learnt: macro F1 on videos of at least 0.90. Chance: macro F1 cannot be told from a coin's 0.5,
     neither on videos nor on segments.
     """
-    macro_f1 = [rows["macro_f1"] for rows in figures.values()]
     if trial.learns:
-        return figures["video"]["macro_f1"].value >= MIN_LEARNT
-    return all(row.low <= 0.5 for row in macro_f1)
+        return (figures["video"]["macro_f1"].value or 0.0) >= MIN_LEARNT
+    lows = [rows["macro_f1"].low for rows in figures.values()]
+    return all(low is not None and low <= 0.5 for low in lows)
 
 
 def _run(trial: Trial, data: str, store: str) -> RunRequest:
-    request = RunRequest(
-        data=data, store=store, profile=trial.profile, overrides=trial.overrides
-    )
+    request = RunRequest(data=data, store=store, profile=trial.profile, overrides=trial.overrides)
     command = [
         sys.executable, "-m", "flows.cli", "run",
         "--data", data, "--store", store, "--profile", trial.profile,
@@ -102,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         good = holds(trial, figures)
         all_hold &= good
         for level, rows in figures.items():
-            cells = [f"{(r := rows[n]).value:.3f} [{r.low:.3f}, {r.high:.3f}]" for n in _FIGURES]
+            cells = [f"{share(rows[name].value)} [{interval(rows[name])}]" for name in _FIGURES]
             table.add_row(trial.name, level, *cells, "yes" if good else "NO")
     Console().print(table)
     return 0 if all_hold else 1
