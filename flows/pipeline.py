@@ -35,6 +35,7 @@ _FLOWS = {
 def pipeline(request: RunRequest) -> list[StageReport]:
     """Run the requested stages on a data set, from videos to verdicts."""
     run = open_run(request)
+    run.store.sweep()
     check_before_start(run)
     # A flow that returns a state gives its caller the state's data.
     return [cast(StageReport, _FLOWS[stage](request)) for stage in run.stages]

@@ -168,8 +168,9 @@ def manifest_flow(request: RunRequest) -> State[StageReport]:
 
 @flow(name="finetune", flow_run_name="finetune", task_runner=_ONE_AT_A_TIME)
 def finetune_flow(request: RunRequest) -> State[StageReport]:
-    """Fine-tune the model on the training rows."""
+    """Fine-tune the model on the training rows, unless the splits leak."""
     run = open_run(request)
+    check_no_leakage(run.samples)
     settings = run.settings
     return _run_stage(
         run, "finetune", run.finetune, run.model_wanted,
@@ -199,8 +200,9 @@ def infer_flow(request: RunRequest) -> State[StageReport]:
 
 @flow(name="aggregate", flow_run_name="aggregate", task_runner=_ONE_AT_A_TIME)
 def aggregate_flow(request: RunRequest) -> State[StageReport]:
-    """Pool the answers to verdicts, measure them, write the report."""
+    """Pool the answers to verdicts, measure them, write the report, unless the splits leak."""
     run = open_run(request)
+    check_no_leakage(run.samples)
     settings = run.settings
     return _run_stage(
         run, "aggregate", run.aggregate, run.report_wanted,

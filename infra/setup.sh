@@ -11,17 +11,31 @@ python=$(command -v python3.11 || command -v python3 || true)
 "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' ||
     fail "Python 3.11 is needed, but $python is $("$python" --version 2>&1): install Python 3.11."
 
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+install_package() {
+    command -v apt-get >/dev/null && as_root true 2>/dev/null || return 1
+    echo "Installing $*"
+    as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
 ensure_ffmpeg() {
     command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null && return
-    echo "Installing ffmpeg"
-    local as_root=""
-    [ "$(id -u)" = 0 ] || as_root="sudo -n"
-    if command -v apt-get >/dev/null && $as_root true 2>/dev/null; then
-        $as_root apt-get update -qq
-        $as_root apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null
-    else
+    install_package ffmpeg ||
         fail "ffmpeg and ffprobe are not on PATH and cannot be installed without root: install ffmpeg and run again."
-    fi
+}
+
+# A half-made environment has no pip: it is made anew.
+make_environment() {
+    [ -x .venv/bin/pip ] && return
+    rm -rf .venv
+    "$python" -m venv .venv 2>/dev/null && return
+    rm -rf .venv
+    install_package python3.11-venv && "$python" -m venv .venv && return
+    rm -rf .venv
+    fail "the environment .venv could not be made with $python: install its venv module (on Debian or Ubuntu: apt-get install python3.11-venv) and run again."
 }
 
 choose_extra() {
@@ -54,11 +68,13 @@ ensure_ffmpeg
 if [ "$(cat .venv/waver-installed 2>/dev/null)" = "$wanted" ]; then exit 0; fi
 
 echo "Setting up .venv ($extra): a few minutes, about 5 GB"
-[ -x .venv/bin/python ] || "$python" -m venv .venv
+make_environment
 index=""
 constraints=requirements.lock
 if [ "$extra" = cpu ]; then index=$(cpu_index); fi
 # shellcheck disable=SC2086 # no index is no argument
-.venv/bin/pip install --progress-bar off --disable-pip-version-check -q $index -c "$constraints" -e ".[$extra,sandbox,dev]"
+.venv/bin/pip install --progress-bar off --disable-pip-version-check $index -c "$constraints" -e ".[$extra,sandbox,dev]" |
+    awk '/^Collecting/ { printf "."; fflush() } /^Installing collected/ { print "\nInstalling"; fflush() }' ||
+    fail "the packages could not be installed: pip says why above; see to that and run again."
 if [ "$extra" = cpu ]; then mend_cpu_build; fi
 echo "$wanted" >.venv/waver-installed

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from flows.console import EXIT_SOME_REJECTED
 from flows.request import RunRequest
 from flows.run import open_run
 from storage.records import MetricRecord, ThresholdRecord
 from tasks.verdicts.wording import interval, share
 
 MIN_LEARNT = 0.90
+MAX_CHANCE = 0.65
 _FIGURES = ("macro_f1", "accuracy", "average_precision")
 
 
@@ -64,13 +66,16 @@ def test_figures(request: RunRequest, level: str) -> dict[str, MetricRecord]:
 def holds(trial: Trial, figures: dict[str, dict[str, MetricRecord]]) -> bool:
     """Say whether a trial came out as it should, from its figures by level and name.
 
-    Learnt: macro F1 on videos of at least 0.90. Chance: macro F1 cannot be told from a coin's 0.5,
-    neither on videos nor on segments.
+    Learnt: macro F1 on videos of at least 0.90. Chance: on videos and on segments, macro F1 is at
+    most 0.65 and its interval reaches down to a coin's 0.5.
     """
+    macro_f1 = {level: rows["macro_f1"] for level, rows in figures.items()}
     if trial.learns:
-        return (figures["video"]["macro_f1"].value or 0.0) >= MIN_LEARNT
-    lows = [rows["macro_f1"].low for rows in figures.values()]
-    return all(low is not None and low <= 0.5 for low in lows)
+        return (macro_f1["video"].value or 0.0) >= MIN_LEARNT
+    return all(
+        row.value is not None and row.value <= MAX_CHANCE and row.low is not None and row.low <= 0.5
+        for row in macro_f1.values()
+    )
 
 
 def _run(trial: Trial, data: str, store: str) -> RunRequest:
@@ -81,7 +86,9 @@ def _run(trial: Trial, data: str, store: str) -> RunRequest:
     ]  # fmt: skip
     for override in trial.overrides:
         command += ["--set", override]
-    subprocess.run(command, check=True)
+    ended = subprocess.run(command, check=False).returncode
+    if ended not in (0, EXIT_SOME_REJECTED):
+        sys.exit(ended)  # the run has said why
     return request
 
 

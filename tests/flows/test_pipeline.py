@@ -28,7 +28,7 @@ BEGUN = {  # the line after which each stage is in the middle of its work
     "segment": "segment: 12 wanted",
     "transcribe": "transcribe: 12 wanted",
     "manifest": "manifest: 12 wanted",
-    "finetune": "finetune: step 2/4",
+    "finetune": "finetune: step 1/4",
     "infer": "infer: model open",
     "aggregate": "aggregate: 1 wanted",
 }

@@ -21,6 +21,7 @@ from tasks.omni.training.schedule import learning_rate_at
 from tasks.omni.training.settings import FinetuneResources, TrainingSettings
 
 _MAX_CHECKPOINT_SHARE = 0.05
+_LINE_SECONDS = 5.0  # between progress lines; measured steps are always told
 
 Batch = tuple[dict[str, torch.Tensor], torch.Tensor]
 
@@ -93,6 +94,7 @@ class _Loop:
         restored = training.checkpoints.load_last(self._model, self._optimizer)
         self._progress = restored or Progress()
         self._checkpoint_due = time.monotonic() + training.resources.checkpoint_seconds
+        self._line_due = 0.0
 
     def run(self) -> Progress:
         progress, last = self._progress, self._training.num_steps
@@ -178,7 +180,9 @@ class _Loop:
                 val_average_precision=figures.average_precision if figures else None,
             )
         )
-        self._training.say(line_of(progress.log[-1], self._training.num_steps))
+        if figures or time.monotonic() >= self._line_due:
+            self._training.say(line_of(progress.log[-1], self._training.num_steps))
+            self._line_due = time.monotonic() + _LINE_SECONDS
         self._keep(figures)
 
     def _keep(self, figures: Figures | None) -> None:
@@ -200,9 +204,7 @@ class _Loop:
         groups = list(pieces(samples, self._micro_batch_size))
         batches = (
             self._training.collate(rows, group, self._accelerator.device)
-            for group, rows in zip(
-                groups, self._training.reader.iter_batches(groups), strict=True
-            )
+            for group, rows in zip(groups, self._training.reader.iter_batches(groups), strict=True)
         )
         return evaluate(
             self._model,
