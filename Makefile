@@ -2,7 +2,7 @@
 .POSIX:
 .PHONY: help setup run test check ui prove lock clean
 
-WORLD = .waver/sandbox/data
+WORLD = .waver/sandbox
 
 help:           ## list the targets
 	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'

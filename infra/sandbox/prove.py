@@ -95,7 +95,7 @@ def _run(trial: Trial, data: str, store: str) -> RunRequest:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", default=".waver/sandbox/data")
+    parser.add_argument("--data", default=".waver/sandbox")
     parser.add_argument("--store", default=".waver/store")
     options = parser.parse_args(arguments)
     table = Table(title="Held-out participants (test), value and 95 % interval")

@@ -19,10 +19,11 @@ from flows.run import open_run
 from flows.server import prefect_server, prepare_environment
 from infra.sandbox.plan import WorldSettings
 from infra.sandbox.world import make_world
-from storage.records import MetricRecord, SampleRecord, VerdictRecord
+from storage.records import MetricRecord, VerdictRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
+MODEL = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
 QUICK = ("finetune.steps=4", "finetune.eval_steps=2", "aggregate.bootstrap_draws=50")
 BEGUN = {  # the line after which each stage is in the middle of its work
     "segment": "segment: 12 wanted",
@@ -60,12 +61,12 @@ def command(data: Path, store: Path, *options: str) -> list[str]:
     ]  # fmt: skip
 
 
-def run(server: dict[str, str], data: Path, store: Path, *options: str) -> str:
+def run(server: dict[str, str], data: Path, store: Path, *options: str, status: int = 0) -> str:
     ended = subprocess.run(
         command(data, store, *options),
         env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
     )  # fmt: skip
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.returncode == status, ended.stdout + ended.stderr
     return ended.stdout
 
 
@@ -170,4 +171,27 @@ def test_one_added_video_costs_one_video(server, world, tmp_path: Path) -> None:
         )
     )
     assert {sample.video_id for sample in opened.samples} == {p.name for p in videos[:3]}
-    assert all(isinstance(sample, SampleRecord) for sample in opened.samples)
+
+
+def test_bad_videos_are_rejected_with_a_reason_and_good_ones_get_a_verdict(
+    server, world, tmp_path: Path
+) -> None:
+    data, good = tmp_path / "mixed folder", sorted(world.rglob("*.mp4"))[0]
+    data.mkdir()
+    shutil.copy(good, data / "good one.mp4")
+    (data / "empty.mp4").write_bytes(b"")
+    (data / "text.mp4").write_text("this is not a video\n" * 50)
+    (data / "truncated.mp4").write_bytes(good.read_bytes()[: good.stat().st_size // 3])
+    output = run(server, data, tmp_path / "store", "--model", str(MODEL), status=3)
+    assert "the file is empty" in output
+    assert output.count("not a video") == 2
+    opened = open_run(
+        RunRequest(
+            data=str(data), store=str(tmp_path / "store"), profile="sandbox", overrides=QUICK,
+            model=str(MODEL),
+        )
+    )  # fmt: skip
+    verdicts = opened.aggregate.read(VerdictRecord, opened.report_wanted)
+    judged = {row.video_id for row in verdicts if row.verdict is not None}
+    assert judged == {"good one.mp4"}
+    assert {row.item_id for row in opened.rejected()} == {"empty.mp4", "text.mp4", "truncated.mp4"}
