@@ -264,6 +264,15 @@ class MetricRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IssueRecord:
+    """Something a stage noticed about a video that it could use all the same."""
+
+    video_id: VideoId
+    stage: str
+    issue: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedRecord:
     """A video or segment that a stage could not use, and why."""
 

@@ -2,7 +2,8 @@
 
 In: segments, transcripts, and what the data set says of each video. Out: `SampleRecord` rows with
 paths, times, words, label by overlap, participant, split, question, consent and digests; and the
-gate that refuses a participant, a video or a duplicate file on two sides of the split.
+gate that refuses a participant, a video or a duplicate file on two sides of the split. What did not
+fit in a video's annotation is told in `IssueRecord` rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,16 +15,24 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from storage.fingerprint import digest_of
-from storage.records import Interval, SampleRecord, SegmentRecord, TranscriptRecord, VideoRecord
+from storage.records import (
+    Interval,
+    IssueRecord,
+    SampleRecord,
+    SegmentRecord,
+    TranscriptRecord,
+    VideoRecord,
+)
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
-from tasks.labels.overlap import merged, overlap_ms, segment_label
+from tasks.labels.annotation import LocatedAnnotation, locate
+from tasks.labels.overlap import overlap_ms, segment_label
 from tasks.labels.splits import split_of
 from tasks.speech.layout import words_of_segments
 from tasks.stage import Shard, as_state, make_missing, or_rejected
 
 STAGE = "manifest"
-VERSION = 1
+VERSION = 2
 
 
 class ManifestConfig(BaseModel):
@@ -86,24 +95,40 @@ def sample_videos(
 
 
 def _sample_video(inputs: VideoInputs, config: ManifestConfig) -> ItemOutput:
-    return ItemOutput(item_id=inputs.video.video_id, rows=tuple(samples_of(inputs, config)))
+    video_id = inputs.video.video_id
+    issues = [
+        IssueRecord(video_id=video_id, stage=STAGE, issue=issue)
+        for issue in _annotation_of(inputs).issues
+    ]
+    return ItemOutput(item_id=video_id, rows=(*samples_of(inputs, config), *issues))
+
+
+def _annotation_of(inputs: VideoInputs) -> LocatedAnnotation:
+    end_ms = max((segment.end_ms for segment in inputs.segments), default=0)
+    return locate(inputs.video, end_ms)
+
+
+def _side_of(video: VideoRecord, config: ManifestConfig) -> str | None:
+    """Keep the data set's own split; one is drawn for labelled videos alone."""
+    if video.split is None and video.label is None:
+        return None
+    return split_of(video, config.split_shares, config.split_seed)
 
 
 def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRecord]:
     """Lay words and labels onto a video's segments."""
     video, segments = inputs.video, sorted(inputs.segments, key=lambda s: s.index)
-    intervals = merged(video.intervals)
-    split = split_of(video, config.split_shares, config.split_seed)
+    annotation, split = _annotation_of(inputs), _side_of(video, config)
     words_by_segment = words_of_segments(inputs.transcript.words, segments)
     for segment, words in zip(segments, words_by_segment, strict=True):
-        covered_ms = overlap_ms(segment.start_ms, segment.end_ms, intervals)
+        covered_ms = overlap_ms(segment.start_ms, segment.end_ms, annotation.intervals)
         share = covered_ms / segment.duration_ms if segment.duration_ms else 0.0
         text = " ".join(word.text for word in words)
         yield SampleRecord(
             segment_id=segment.segment_id,
             video_id=segment.video_id,
             participant_id=video.participant_id,
-            split=split if video.label is not None else None,
+            split=split,
             question=video.question,
             index=segment.index,
             num_segments=len(segments),
@@ -116,8 +141,7 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             pause_ms=_pause_ms(segment, inputs.transcript.pauses),
             label=segment_label(
                 overlap_share=share,
-                video_label=video.label,
-                has_intervals=bool(intervals),
+                says_where=annotation.says_where,
                 min_share=config.min_overlap_share,
             ),
             video_label=video.label,

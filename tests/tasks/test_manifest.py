@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from storage.errors import LeakageError
 from storage.records import (
     Interval,
+    IssueRecord,
     ParticipantId,
     SampleRecord,
     SegmentId,
@@ -18,6 +20,7 @@ from storage.records import (
 )
 from storage.store import Store
 from storage.variant import Variant
+from tasks.labels.splits import check_no_leakage
 from tasks.manifest import ManifestConfig, VideoInputs, manifest_shard, samples_of, variant_of
 from tasks.stage import Shard
 
@@ -113,13 +116,43 @@ def test_how_much_overlap_makes_a_label_is_a_setting():
         ({"label": None, "intervals": ()}, [None, None, None]),
         ({"intervals": (Interval(start_ms=11_000, end_ms=99_000),)}, [0, 0, 0]),
         ({"intervals": (Interval(start_ms=9_000, end_ms=99_000),)}, [0, 0, 1]),
+        ({"intervals": (Interval(start_ms=12_000, end_ms=12_400),)}, [None, None, None]),
+        ({"label": 0}, [None, None, None]),  # the intervals contradict it
     ],
 )
 def test_labels_follow_the_annotation(facts, labels):
     assert [row.label for row in samples_of(inputs_of(**facts), CONFIG)] == labels
 
 
-def test_an_unlabelled_video_stands_on_no_side():
+def test_what_did_not_fit_is_a_row_of_its_own(variant):
+    late = inputs_of("late", intervals=(Interval(start_ms=12_000, end_ms=12_400),))
+    torn = inputs_of("torn", label=0)
+    _, wanted = run(variant, {"late": late, "torn": torn, "fine": inputs_of("fine")})
+    told = [(row.video_id, row.stage, row.issue) for row in variant.read(IssueRecord, wanted)]
+    assert told == [
+        ("late", "manifest", "interval at 12000 ms lies after the video's end: dropped"),
+        ("late", "manifest",
+         "every A/H interval lies after the video's end: its segments stay unlabelled"),
+        ("torn", "manifest",
+         "labelled as without A/H, but A/H intervals are annotated: its segments stay unlabelled"),
+    ]  # fmt: skip
+    labels = {row.video_id: row.video_label for row in variant.read(SampleRecord, wanted)}
+    assert labels == {"late": 1, "torn": 0, "fine": 1}
+
+
+def test_an_unlabelled_video_keeps_the_data_sets_own_side():
+    rows = samples_of(inputs_of(label=None, intervals=(), split="test"), CONFIG)
+    assert {row.split for row in rows} == {"test"}
+
+
+def test_an_unlabelled_participant_on_two_sides_is_seen_by_the_gate():
+    facts = {"label": None, "intervals": ()}
+    sides = (inputs_of("a", split="train", **facts), inputs_of("b", split="test", **facts))
+    with pytest.raises(LeakageError):
+        check_no_leakage([row for each in sides for row in samples_of(each, CONFIG)])
+
+
+def test_no_side_is_drawn_for_an_unlabelled_video():
     rows = samples_of(inputs_of(label=None, intervals=(), split=None), CONFIG)
     assert {row.split for row in rows} == {None}
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.records import Interval
-from tasks.labels.overlap import merged, overlap_ms, segment_label
+from tasks.labels.overlap import overlap_ms, segment_label
 
 DURATION_MS = 30_000
 times = st.integers(0, DURATION_MS + 5_000)
@@ -37,7 +37,6 @@ def test_the_overlaps_of_a_partition_sum_to_the_annotated_time_within_the_video(
 @given(intervals, st.randoms(use_true_random=False))
 def test_the_order_of_the_intervals_does_not_count(found, dice):
     shuffled = dice.sample(found, len(found))
-    assert merged(shuffled) == merged(found)
     assert overlap_ms(3_000, 9_000, shuffled) == overlap_ms(3_000, 9_000, found)
 
 
@@ -51,13 +50,6 @@ def test_a_finer_grid_never_loses_time(found, bounds, more_bounds):
 
 
 @given(intervals)
-def test_merged_intervals_are_sorted_apart_and_not_empty(found):
-    joined = merged(found)
-    assert all(interval.start_ms < interval.end_ms for interval in joined)
-    assert all(a.end_ms < b.start_ms for a, b in pairwise(joined))
-
-
-@given(intervals)
 def test_an_overlap_is_never_longer_than_the_segment(found):
     assert 0 <= overlap_ms(4_000, 9_000, found) <= 5_000
 
@@ -65,28 +57,18 @@ def test_an_overlap_is_never_longer_than_the_segment(found):
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=2), st.floats(0.01, 1))
 def test_more_overlap_never_takes_a_label_away(shares, min_share):
     low, high = (
-        segment_label(overlap_share=share, video_label=1, has_intervals=True, min_share=min_share)
+        segment_label(overlap_share=share, says_where=True, min_share=min_share)
         for share in sorted(shares)
     )
     assert low <= high
 
 
 @pytest.mark.parametrize(
-    ("share", "video_label", "has_intervals", "label"),
-    [
-        (0.5, 1, True, 1),
-        (0.499, 1, True, 0),
-        (0.0, 1, True, 0),
-        (1.0, 1, True, 1),
-        (0.0, 0, False, 0),
-        (0.0, 1, False, None),  # positive, but nobody said where
-        (0.0, None, False, None),
-    ],
+    ("share", "says_where", "label"),
+    [(0.5, True, 1), (0.499, True, 0), (0.0, True, 0), (1.0, True, 1), (0.0, False, None)],
 )
-def test_a_label_is_only_given_where_somebody_said_so(share, video_label, has_intervals, label):
-    assert label == segment_label(
-        overlap_share=share, video_label=video_label, has_intervals=has_intervals, min_share=0.5
-    )
+def test_a_label_is_only_given_where_somebody_said_so(share, says_where, label):
+    assert label == segment_label(overlap_share=share, says_where=says_where, min_share=0.5)
 
 
 def test_touching_intervals_are_one_and_a_shared_end_counts_once():
@@ -95,6 +77,5 @@ def test_touching_intervals_are_one_and_a_shared_end_counts_once():
         Interval(start_ms=1_000, end_ms=2_000),
         Interval(start_ms=1_500, end_ms=2_500),
     ]
-    assert merged(touching) == [Interval(start_ms=1_000, end_ms=3_000)]
     assert overlap_ms(0, 10_000, touching) == 2_000
     assert overlap_ms(3_000, 4_000, touching) == 0

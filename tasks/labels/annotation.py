@@ -1,0 +1,40 @@
+"""What a video's annotation says about the parts of the video as it was found."""
+
+from dataclasses import dataclass
+
+from storage.intervals import clip_intervals, tidy_intervals
+from storage.records import Interval, VideoRecord
+
+_UNLABELLED = "its segments stay unlabelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocatedAnnotation:
+    """Intervals in order and disjoint, within the video; ``issues`` tell what did not fit.
+
+    ``says_where`` is true where every part of the video is known to show A/H or not to.
+    """
+
+    intervals: tuple[Interval, ...]
+    says_where: bool
+    issues: tuple[str, ...]
+
+
+def locate(video: VideoRecord, end_ms: int) -> LocatedAnnotation:
+    """Lay a video's intervals onto the ``end_ms`` milliseconds it has."""
+    clipped, issues = clip_intervals(video.intervals, end_ms)
+    intervals, _ = tidy_intervals(clipped)  # the reader tells what it had to put in order
+    fault = _fault(video, bool(intervals))
+    return LocatedAnnotation(
+        intervals=intervals,
+        says_where=fault is None and (bool(intervals) or video.label == 0),
+        issues=issues if fault is None else (*issues, f"{fault}: {_UNLABELLED}"),
+    )
+
+
+def _fault(video: VideoRecord, has_intervals_within: bool) -> str | None:
+    if not video.intervals:
+        return None
+    if video.label == 0:
+        return "labelled as without A/H, but A/H intervals are annotated"
+    return None if has_intervals_within else "every A/H interval lies after the video's end"

@@ -1,0 +1,57 @@
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.records import Interval, VideoId, VideoRecord
+from tasks.labels.annotation import locate
+
+END_MS = 12_000
+WITHIN, ACROSS, AFTER = (
+    Interval(start_ms=3_000, end_ms=7_000),
+    Interval(start_ms=11_000, end_ms=12_040),
+    Interval(start_ms=12_000, end_ms=12_500),
+)
+times = st.integers(0, 2 * END_MS)
+intervals = st.lists(
+    st.builds(
+        lambda a, length: Interval(start_ms=a, end_ms=a + length), times, st.integers(1, 9_000)
+    ),
+    max_size=8,
+)
+
+
+def a_video(label: int | None, *found: Interval) -> VideoRecord:
+    return VideoRecord(video_id=VideoId("v"), path="v.mp4", label=label, intervals=found)
+
+
+@pytest.mark.parametrize(
+    ("label", "found", "says_where", "told"),
+    [
+        (1, (WITHIN,), True, []),
+        (None, (WITHIN,), True, []),
+        (0, (), True, []),
+        (1, (), False, []),  # positive, but nobody said where: the reader tells it
+        (None, (), False, []),
+        (1, (WITHIN, ACROSS), True, ["ends 40 ms after the video: clipped"]),
+        (1, (WITHIN, AFTER), True, ["at 12000 ms lies after the video's end: dropped"]),
+        (1, (AFTER,), False, ["dropped", "every A/H interval lies after the video's end"]),
+        (0, (WITHIN,), False, ["labelled as without A/H, but A/H intervals are annotated"]),
+        (0, (AFTER,), False, ["dropped", "labelled as without A/H"]),
+    ],
+)
+def test_what_does_not_fit_is_told_and_never_guessed(label, found, says_where, told):
+    located = locate(a_video(label, *found), END_MS)
+    assert located.says_where is says_where
+    assert len(located.issues) == len(told)
+    assert all(part in issue for part, issue in zip(told, located.issues, strict=True))
+
+
+@given(intervals)
+def test_located_intervals_are_sorted_apart_and_within_the_video(found):
+    located = locate(a_video(1, *found), END_MS).intervals
+    assert all(0 <= interval.start_ms < interval.end_ms <= END_MS for interval in located)
+    assert all(a.end_ms < b.start_ms for a, b in pairwise(located))
+    annotated = {ms for i in found for ms in range(i.start_ms, min(i.end_ms, END_MS))}
+    assert sum(i.end_ms - i.start_ms for i in located) == len(annotated)
