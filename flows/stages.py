@@ -64,7 +64,7 @@ def _run_stage(
     """
     begun = time.monotonic()
     if stage in run.request.force:
-        variant.clear()
+        variant.forget(wanted)
     shards = split_into_shards(wanted, shard_size)
     LOGGER.info("%s: %d wanted, shards: %d", stage, len(wanted), len(shards))
     futures = [submit(shard) for shard in shards]

@@ -2,6 +2,7 @@
 
     <store>/<stage>/<variant>/variant.json      what makes this variant: settings, upstream
     <store>/<stage>/<variant>/done/<part>.json  the marker of a finished part, written last
+    <store>/<stage>/<variant>/forgotten/        which parts do not count any more for which items
     <store>/<stage>/<variant>/<Table>/<part>.parquet
     <store>/<stage>/<variant>/files/...         media and weights
     <store>/.tmp/                               what is being written; nothing reads it

@@ -121,19 +121,31 @@ class Variant:
         places = pc.index_in(together["_item_id"], pa.array(list(wanted), pa.string()))
         return together.take(pc.array_sort_indices(places))
 
-    def clear(self) -> None:
-        """Forget every result of this variant; markers go first, the settings stay."""
-        with self.store.open(self.identity_path) as stream:
-            identity = stream.read()
-        self.store.remove(f"{self.path}/done")
-        self.store.remove(self.path)
-        self.store.write_bytes(self.identity_path, identity)
+    def forget(self, wanted: Mapping[str, str]) -> None:
+        """Let no part made so far count for these items, so that they are made again.
+
+        One note is written and nothing is removed: other items of the same parts stay finished.
+        """
+        held = {
+            part.part_id: [item for item in part.items if wanted.get(item) == part.items[item]]
+            for part in self._parts()
+        }
+        parts = {part_id: items for part_id, items in held.items() if items}
+        if parts:
+            note = json.dumps({"parts": parts, "digest": digest_of(parts)})
+            name = digest_of(parts, time.time_ns())[:16]
+            self.store.write_bytes(f"{self.path}/forgotten/{name}.json", note.encode())
 
     def _owners(self, wanted: Mapping[str, str]) -> dict[str, _Part]:
         """Map each wanted item to the newest part that holds it whole, for today's input digest."""
         owners: dict[str, _Part] = {}
+        forgotten = self._forgotten()
         for part in sorted(self._parts(), key=lambda part: (part.created_ns, part.part_id)):
-            mine = [item for item, digest in part.items.items() if wanted.get(item) == digest]
+            mine = [
+                item
+                for item, digest in part.items.items()
+                if wanted.get(item) == digest and (part.part_id, item) not in forgotten
+            ]
             if mine and self._tables_are_whole(part):
                 owners.update({item: part for item in mine if self._all_whole(part.files[item])})
         return owners
@@ -151,6 +163,14 @@ class Variant:
             part = self.store.parsed(path, partial(_part_of, Path(path).stem))
             if part is not None:
                 yield part
+
+    def _forgotten(self) -> set[tuple[str, str]]:
+        """Gather what no longer counts, as part and item."""
+        notes = (
+            self.store.parsed(path, _forgotten_of)
+            for path in self.store.list_files(f"{self.path}/forgotten")
+        )
+        return {pair for note in notes if note for pair in note}
 
     def _publish(self, files: Mapping[str, Path]) -> dict[str, tuple[int, str]]:
         for path, local_path in files.items():
@@ -195,6 +215,17 @@ def _part_of(part_id: str, marker: bytes) -> _Part | None:
         return _Part(part_id=part_id, **content["part"])
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _forgotten_of(note: bytes) -> tuple[tuple[str, str], ...]:
+    """Read what a note forgets; a damaged one forgets nothing, since what it names is whole."""
+    try:
+        content = json.loads(note)
+        if content["digest"] != digest_of(content["parts"]):
+            return ()
+        return tuple((part, item) for part, items in content["parts"].items() for item in items)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
 
 
 def _with_identity(schema: pa.Schema) -> pa.Schema:

@@ -174,13 +174,50 @@ def test_a_part_made_twice_counts_once(full):
     assert len(full.read(Row, WANTED)) == 2 * len(WANTED)
 
 
-def test_clearing_forgets_all_results_and_keeps_the_settings(full):
-    settings = full.store.open(full.identity_path).read()
-    full.clear()
-    assert full.pending(WANTED) == list(WANTED)
-    assert full.read(Row, WANTED) == []
-    assert full.store.open(full.identity_path).read() == settings
-    assert make(full, WANTED) == list(WANTED)
+def everything_under(variant: Variant) -> dict[Path, bytes]:
+    files = Path(variant.store.root, variant.path).rglob("*")
+    return {path: path.read_bytes() for path in files if path.is_file()}
+
+
+def test_forgetting_makes_items_again_and_leaves_every_other_and_every_file(full):
+    some = {name: WANTED[name] for name in ("video 1", "video 3")}
+    before = everything_under(full)
+    full.forget(some)
+    assert before.items() <= everything_under(full).items()
+    assert reopened(full).pending(WANTED) == list(some)
+    assert [row.name for row in full.read(Fact, WANTED)] == ["video 0", "video 2", "video 4"]
+    assert make(reopened(full), WANTED, "again") == list(some)
+    notes = {row.name: row.note for row in reopened(full).read(Row, WANTED)}
+    assert {name for name, note in notes.items() if note == "again"} == set(some)
+    full.forget(some)
+    assert full.pending(WANTED) == list(some)
+
+
+def test_forgetting_one_item_of_a_part_keeps_the_rest_of_it(variant):
+    with variant.store.staging() as folder:
+        variant.commit([output(variant, folder, item) for item in WANTED], WANTED)
+    variant.forget({"video 2": WANTED["video 2"], "video 4": "of another data set"})
+    assert variant.pending(WANTED) == ["video 2"]
+
+
+def test_forgetting_brings_no_older_result_back(full):
+    with full.store.staging() as folder:
+        full.commit([output(full, folder, "video 0")], WANTED)
+    full.forget({"video 0": WANTED["video 0"]})
+    assert full.pending(WANTED) == ["video 0"]
+
+
+def test_forgetting_what_was_never_made_writes_nothing(variant):
+    variant.forget(WANTED)
+    assert variant.store.list_files(f"{variant.path}/forgotten") == []
+
+
+@pytest.mark.parametrize("damage", [delete, truncate, empty])
+def test_a_damaged_note_forgets_nothing(full, damage):
+    full.forget(WANTED)
+    (note,) = (Path(full.store.root) / full.path / "forgotten").iterdir()
+    damage(note)
+    assert reopened(full).finished(WANTED) == set(WANTED)
 
 
 def test_a_store_in_memory_keeps_all_the_promises(tmp_path):

@@ -204,7 +204,7 @@ def test_a_run_that_died_before_the_marker_ends_as_an_undisturbed_one(
     wanted = wanted_of(sources)
     verdicts = undisturbed.read(VerdictRecord, wanted)
     metrics = undisturbed.read(MetricRecord, wanted)
-    undisturbed.clear()
+    undisturbed.forget(wanted)
     with monkeypatch.context() as patch:
         patch.setattr(Store, "write_bytes", die_at_the_marker)
         with pytest.raises(KeyboardInterrupt):
