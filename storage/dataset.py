@@ -8,7 +8,10 @@ from pathlib import Path
 
 from storage.errors import DataError
 from storage.fingerprint import digest_file
+from storage.paths import iter_video_names
 from storage.records import VideoId, VideoRecord
+
+_UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +35,24 @@ class Dataset:
         """Digest every video file's content; reads each file once."""
         paths = self.paths()
         with ThreadPoolExecutor() as pool:
-            digests = pool.map(_digest_or_gone, paths.values())
+            digests = pool.map(_digest_unless_unchanged, paths.values())
             return dict(zip(paths, digests, strict=True))
 
 
-def _digest_or_gone(path: Path) -> str:
+def digest_or_unreadable(path: Path) -> str:
+    """Digest a video file's content as it is now; one that cannot be read has a word instead."""
+    try:
+        return digest_file(path)
+    except OSError:
+        return _UNREADABLE
+
+
+def _digest_unless_unchanged(path: Path) -> str:
     try:
         facts = path.stat()
         return _digest_unchanged(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
     except OSError:
-        return "unreadable"
+        return _UNREADABLE
 
 
 @cache
@@ -81,6 +92,17 @@ def _read(root: Path, _state: tuple[tuple[str, int, int], ...]) -> Dataset:
 
 
 def _stamp(root: Path) -> tuple[tuple[str, int, int], ...]:
-    """Note every file's size and time of change."""
-    found = ((path, path.stat()) for path in sorted(root.rglob("*")) if path.is_file())
-    return tuple((str(path), facts.st_size, facts.st_mtime_ns) for path, facts in found)
+    """Note size and time of change of the files that a reader opens or lists, and of no other."""
+    from storage.bah import ANNOTATION_FILE, PARTICIPANTS_FILE
+    from storage.bah_splits import SPLIT_FOLDER, SPLITS
+
+    told = (ANNOTATION_FILE, PARTICIPANTS_FILE, *(f"{SPLIT_FOLDER}/{s}.txt" for s in SPLITS))
+    return tuple(_state_of(root, name) for name in (*told, *iter_video_names(root)))
+
+
+def _state_of(root: Path, name: str) -> tuple[str, int, int]:
+    try:
+        facts = (root / name).stat()
+    except OSError:
+        return name, -1, -1
+    return name, facts.st_size, facts.st_mtime_ns

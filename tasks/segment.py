@@ -5,7 +5,7 @@ sound as files in the store, one `SegmentRecord` each) and its `MediaFacts`; or 
 The source is only read.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.errors import ItemFault
+from storage.dataset import digest_or_unreadable
+from storage.errors import StageError
 from storage.fingerprint import digest_file, digest_of
 from storage.records import MediaFacts, SegmentId, SegmentRecord, VideoId
 from storage.store import Store
@@ -48,22 +49,38 @@ def variant_of(store: Store, config: SegmentConfig) -> Variant:
 
 
 def segment_videos(
-    video_ids: Sequence[str],
+    wanted: Mapping[str, str],
     paths: Mapping[str, Path],
     config: SegmentConfig,
     variant: Variant,
     folder: Path,
 ) -> Iterator[ItemOutput]:
-    """Cut each video into ``folder``; a video at fault yields its rejected row."""
-    for video_id in video_ids:
-        make = partial(_segment_video, video_id, paths[video_id], config, variant, folder)
-        yield or_rejected(STAGE, video_id, make)
+    """Cut each video (id to its file's digest) into ``folder``; one at fault yields its rejection.
+
+    Raises:
+        StageError: a file is not, or no longer, what its digest says.
+    """
+    for video_id, digest in wanted.items():
+        path = paths[video_id]
+        make = partial(_segment_video, video_id, digest, path, config, variant, folder)
+        output = or_rejected(STAGE, video_id, make)
+        _check_unchanged(video_id, path, digest)
+        yield output
+
+
+def _check_unchanged(video_id: str, path: Path, digest: str) -> None:
+    """Keep what was made of another content from being written down under this digest."""
+    if digest_or_unreadable(path) != digest:
+        raise StageError(
+            f"The file of video {video_id!r} changed, or went away, while it was being cut: run "
+            "again when nothing writes to the data folder any more."
+        )
 
 
 def _segment_video(
-    video_id: str, path: Path, config: SegmentConfig, variant: Variant, folder: Path
+    video_id: str, digest: str, path: Path, config: SegmentConfig, variant: Variant, folder: Path
 ) -> ItemOutput:
-    name = f"{path.stem[:60].replace(' ', '_')}-{digest_of(video_id)[:8]}"
+    name = f"{path.stem[:60].replace(' ', '_')}-{digest_of(video_id)[:8]}-{digest[:12]}"
     own_folder = folder / name
     own_folder.mkdir()
     done = cut_what_decodes(path, own_folder, CutRules(**config.model_dump()))
@@ -74,7 +91,7 @@ def _segment_video(
     ]
     facts = MediaFacts(
         video_id=VideoId(video_id),
-        source_digest=_source_digest(path),
+        source_digest=digest,
         duration_ms=done.plan[-1].end_ms,
         num_frames=len(done.source.frame_times),
         width=done.source.width,
@@ -88,13 +105,6 @@ def _segment_video(
         rows=(facts, *segments),
         files={path: own_folder / Path(path).name for path in stored},
     )
-
-
-def _source_digest(path: Path) -> str:
-    try:
-        return digest_file(path)
-    except OSError as error:
-        raise ItemFault(f"the file can no longer be read ({error.strerror})") from error
 
 
 def _record(
@@ -127,6 +137,12 @@ def segment_shard(
             make_missing(
                 variant,
                 shard,
-                lambda video_ids: segment_videos(video_ids, paths, config, variant, folder),
+                lambda missing: segment_videos(
+                    {video_id: shard.wanted[video_id] for video_id in missing},
+                    paths,
+                    config,
+                    variant,
+                    folder,
+                ),
             )
         )

@@ -64,6 +64,30 @@ def test_a_file_that_is_gone_still_has_its_place_in_the_data_set(folder):
     assert dataset.source_digests()[VideoId("b.mp4")] == "unreadable"
 
 
+def test_only_what_is_read_decides_whether_a_data_set_is_read_again(folder, monkeypatch):
+    looked_at = []
+    stat = os.stat
+
+    def counted(path, *arguments, **options):
+        looked_at.append(str(path))
+        return stat(path, *arguments, **options)
+
+    frame = folder / "cropped-aligned-faces" / "a" / "0001.jpg"
+    frame.parent.mkdir(parents=True)
+    frame.write_bytes(b"frame")
+    (folder / "split").mkdir()
+    (folder / "split" / "train.txt").write_text("b.mp4,0\nnobody.mp4,1\n")
+    monkeypatch.setattr(os, "stat", counted)
+    first = open_dataset(str(folder))
+    assert looked_at
+    assert not any(path.endswith("0001.jpg") for path in looked_at)
+    frame.write_bytes(b"another frame")
+    assert open_dataset(str(folder)) is first
+    (folder / "split" / "train.txt").write_text("b.mp4,1\nnobody.mp4,0\n")
+    labels = {video.video_id: video.label for video in open_dataset(str(folder)).videos}
+    assert labels[VideoId("b.mp4")] == 1
+
+
 def test_an_added_video_is_seen_by_the_next_opening(folder):
     open_dataset(str(folder))
     (folder / "new.mp4").write_text("new")

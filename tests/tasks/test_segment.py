@@ -9,11 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from storage.errors import StoreError, ToolError
+from storage.errors import StageError, StoreError, ToolError
 from storage.fingerprint import digest_file, digest_stream
 from storage.records import MediaFacts, RejectedRecord, SegmentRecord
 from storage.store import Store
 from storage.variant import Variant
+from tasks import segment
 from tasks.segment import SegmentConfig, segment_shard, variant_of
 from tasks.stage import Shard
 
@@ -140,6 +141,41 @@ def test_a_changed_video_is_cut_again_and_supersedes(variant, video, tmp_path):
     assert [row.num_frames for row in rows] == [110, 109]
 
 
+def test_data_sets_with_a_file_of_one_name_share_a_store(variant, video, tmp_path):
+    data_sets = []
+    for name in ("very-short.mp4", "one-frame.mp4"):
+        path = tmp_path / name[:3] / "a.mp4"
+        path.parent.mkdir()
+        path.write_bytes(video(name).read_bytes())
+        data_sets.append({"a": path})
+    assert [run(variant, paths) for paths in data_sets] == ["Completed", "Completed"]
+    assert [run(variant, paths) for paths in data_sets] == ["Cached", "Cached"]
+
+
+@pytest.mark.parametrize("change", ["overwritten", "gone"])
+@pytest.mark.parametrize("name", ["very-short.mp4", "text.mp4"])
+def test_a_file_that_changes_while_it_is_cut_is_not_written_down(
+    variant, video, tmp_path, monkeypatch, name, change
+):
+    path = tmp_path / "daily.mp4"
+    path.write_bytes(video(name).read_bytes())
+    cut_what_decodes = segment.cut_what_decodes
+
+    def cut_while_it_changes(*arguments):
+        try:
+            return cut_what_decodes(*arguments)
+        finally:
+            path.unlink()
+            if change == "overwritten":
+                path.write_bytes(video("one-frame.mp4").read_bytes())
+
+    before = wanted_of({"daily": path})
+    monkeypatch.setattr(segment, "cut_what_decodes", cut_while_it_changes)
+    with pytest.raises(StageError, match=r"'daily' changed, or went away, .*run again"):
+        run(variant, {"daily": path})
+    assert variant.pending(before) == ["daily"]
+
+
 def test_settings_decide_the_variant(tmp_path):
     store = Store(str(tmp_path))
     configs = [
@@ -192,7 +228,9 @@ with variant.store.staging() as folder:
     make_missing(
         variant,
         Shard(name="", wanted=wanted),
-        lambda ids: segment_videos(ids, paths, config, variant, folder),
+        lambda ids: segment_videos(
+            {name: wanted[name] for name in ids}, paths, config, variant, folder
+        ),
         commit_seconds=0,
     )
 """
@@ -233,6 +271,7 @@ _STAGE_ON_A_SMALL_DISK = """
 import os, subprocess, sys
 from pathlib import Path
 from storage.errors import WaverError
+from storage.fingerprint import digest_file
 from storage.records import RejectedRecord
 from storage.store import Store
 from tasks.segment import SegmentConfig, segment_shard, variant_of
@@ -240,7 +279,7 @@ from tasks.stage import Shard
 disk, path = sys.argv[1:]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], check=True)
 variant = variant_of(Store(disk), SegmentConfig())
-wanted = {"video": "digest"}
+wanted = {"video": digest_file(Path(path))}
 def run():
     shard = Shard(name="", wanted=wanted)
     return segment_shard.fn(shard, {"video": Path(path)}, SegmentConfig(), variant).name
