@@ -8,7 +8,7 @@ from flows.request import RunRequest
 from flows.run import open_run
 from flows.stages import StageReport
 from storage.records import MetricRecord, ThresholdRecord, VerdictRecord
-from tasks.aggregate import REPORT_NAME
+from tasks.aggregate import report_path
 from tasks.verdicts.table import result_table
 
 
@@ -28,7 +28,7 @@ def show_outcome(request: RunRequest, reports: Sequence[StageReport], console: C
                 run.rejected(),
             )
         )
-        report_path = run.store.full_path(variant.file_path(REPORT_NAME))
+        report = run.store.full_path(report_path(variant, wanted))
         console.print(f"Model:  {run.model_path}", soft_wrap=True, highlight=False)
-        console.print(f"Report: {report_path}", soft_wrap=True, highlight=False)
+        console.print(f"Report: {report}", soft_wrap=True, highlight=False)
     return any(report.num_rejected for report in reports)

@@ -26,7 +26,7 @@ from tasks.verdicts.resampling import Resampling
 from tasks.verdicts.thresholds import ThresholdPolicy, ThresholdRule
 
 STAGE = "aggregate"
-VERSION = 1
+VERSION = 2
 REPORT_ITEM = "report"
 REPORT_NAME = "report.html"
 VERDICTS_NAME = "verdicts.csv"
@@ -120,6 +120,16 @@ def wanted_of(sources: ReportSources) -> dict[str, str]:
     return {REPORT_ITEM: digest}
 
 
+def report_path(variant: Variant, wanted: Mapping[str, str]) -> str:
+    """Say where the wanted report lies, relative to the store's root."""
+    return _stored_path(variant, wanted, REPORT_NAME)
+
+
+def _stored_path(variant: Variant, wanted: Mapping[str, str], name: str) -> str:
+    """Name a report's file by all that stands in it, so that no report overwrites another."""
+    return variant.file_path(f"{wanted[REPORT_ITEM][:12]}/{name}")
+
+
 def make_report(
     samples: Sequence[SampleRecord],
     predictions: Sequence[PredictionRecord],
@@ -127,10 +137,13 @@ def make_report(
     rejected: Sequence[RejectedRecord],
     facts: RunFacts,
     config: AggregateConfig,
-    variant: Variant,
+    stored_paths: Mapping[str, str],
     folder: Path,
 ) -> ItemOutput:
-    """Pool, choose, measure, and write the report's files into an empty ``folder``."""
+    """Pool, choose, measure, and write the report's files into an empty ``folder``.
+
+    ``stored_paths`` says, by a file's name, where it shall lie in the store.
+    """
     samples_path, predictions_path = folder / "samples.parquet", folder / "predictions.parquet"
     write_parquet(to_table(SampleRecord, samples).drop_columns(["words"]), samples_path)
     write_parquet(to_table(PredictionRecord, predictions), predictions_path)
@@ -142,7 +155,7 @@ def make_report(
     return ItemOutput(
         item_id=REPORT_ITEM,
         rows=(*evaluation.verdicts, *evaluation.thresholds, *evaluation.metrics),
-        files={variant.file_path(name): folder / name for name in (REPORT_NAME, VERDICTS_NAME)},
+        files={stored: folder / name for name, stored in stored_paths.items()},
     )
 
 
@@ -151,14 +164,16 @@ def aggregate_shard(
     shard: Shard, sources: ReportSources, config: AggregateConfig, variant: Variant
 ) -> State:
     """Make the report if it is missing."""
+    names = (REPORT_NAME, VERDICTS_NAME)
+    stored = {name: _stored_path(variant, shard.wanted, name) for name in names}
     with variant.store.staging() as folder:
         return as_state(
-            make_missing(variant, shard, lambda _: _report(sources, config, variant, folder))
+            make_missing(variant, shard, lambda _: _report(sources, config, stored, folder))
         )
 
 
 def _report(
-    sources: ReportSources, config: AggregateConfig, variant: Variant, folder: Path
+    sources: ReportSources, config: AggregateConfig, stored_paths: Mapping[str, str], folder: Path
 ) -> Iterator[ItemOutput]:
     yield make_report(
         sources.manifest.read(SampleRecord, sources.samples_wanted),
@@ -167,6 +182,6 @@ def _report(
         sources.rejected,
         sources.facts,
         config,
-        variant,
+        stored_paths,
         folder,
     )

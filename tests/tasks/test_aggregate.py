@@ -25,6 +25,7 @@ from tasks.aggregate import (
     AggregateConfig,
     ReportSources,
     aggregate_shard,
+    report_path,
     variant_of,
     wanted_of,
 )
@@ -146,8 +147,19 @@ def test_the_report_its_rows_and_its_files_are_made(sources: ReportSources) -> N
         if (row.name, row.method, row.level) == ("macro_f1", "mean", "video")
     }
     assert macro_f1 == {"train": 1.0, "val": 1.0, "test": 1.0}
-    for name in ("report.html", "verdicts.csv"):
-        assert variant.store.exists(variant.file_path(name))
+    report = report_path(variant, wanted)
+    for path in (report, report.replace("report.html", "verdicts.csv")):
+        assert variant.store.exists(path)
+
+
+def test_reports_of_two_data_sets_under_one_model_lie_side_by_side(sources: ReportSources) -> None:
+    other = replace(sources, facts=replace(sources.facts, data_name="another"))
+    variant, _ = run(sources)
+    assert run(other)[1].num_made == 1
+    assert (run(sources)[1].is_cached, run(other)[1].is_cached) == (True, True)
+    paths = [report_path(variant, wanted_of(each)) for each in (sources, other)]
+    names = [b"<title>" in variant.store.open(path).read() for path in paths]
+    assert (len(set(paths)), names) == (2, [True, True])
 
 
 def test_a_second_run_reads_nothing_and_writes_nothing(
@@ -168,7 +180,8 @@ def test_a_second_run_reads_nothing_and_writes_nothing(
 @pytest.mark.parametrize("name", ["report.html", "verdicts.csv"])
 def test_a_deleted_or_damaged_file_is_made_again(sources: ReportSources, name: str) -> None:
     variant, _ = run(sources)
-    path = Path(variant.store.full_path(variant.file_path(name)))
+    report = Path(variant.store.full_path(report_path(variant, wanted_of(sources))))
+    path = report.with_name(name)
     path.unlink()
     assert run(sources)[1].num_made == 1
     path.write_text("damaged")
