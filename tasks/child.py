@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from storage.errors import StageError, ToolError
+from storage import errors
+from storage.errors import StageError, ToolError, WaverError
 
 _STDERR_LINES = 40
+_ERROR = "error: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +96,8 @@ def run_worker(
     the pipe closes and `end_with_parent` in the child ends the child's whole process group.
 
     Raises:
-        StageError: the child did not end with status 0; carries the end of what it printed.
+        WaverError: the error that the child told with `error_line`.
+        StageError: the child ended otherwise, and not with status 0; carries what it last printed.
     """
     process = _start(
         command,
@@ -115,7 +118,7 @@ def run_worker(
         finally:
             _kill_group(process)
     if status != 0:
-        raise StageError(_explain(command, status, tail))
+        raise _error_of(command, status, tail)
 
 
 def _end_group_after(process: "subprocess.Popen[bytes]") -> None:
@@ -124,14 +127,31 @@ def _end_group_after(process: "subprocess.Popen[bytes]") -> None:
     _kill_group(process)
 
 
-def _explain(command: Sequence[str], status: int, tail: Sequence[str]) -> str:
+def error_line(error: WaverError) -> str:
+    """Write an error as the line by which a child's error is raised again in its parent.
+
+    A status alone would not do: launchers between the two replace it.
+    """
+    return f"{_ERROR}{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _error_of(command: Sequence[str], status: int, tail: Sequence[str]) -> WaverError:
     """Prefer the child's own clear sentence (a line that begins with `error: `) over its tail."""
     for line in reversed(tail):
-        if line.startswith("error: "):
-            return line.removeprefix("error: ")
+        if line.startswith(_ERROR):
+            return _told_error(line.removeprefix(_ERROR))
     name = next((part for part in reversed(command) if part.startswith("tasks.")), command[0])
     ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return f"The child process {name!r} {ended}; it last printed:\n" + "\n".join(tail)
+    return StageError(f"The child process {name!r} {ended}; it last printed:\n" + "\n".join(tail))
+
+
+def _told_error(told: str) -> WaverError:
+    """Raise a user's mistake as what it is; whatever names no class is a failed stage."""
+    name, _, sentence = told.partition(": ")
+    error_class = getattr(errors, name, None) if name.isidentifier() else None
+    if isinstance(error_class, type) and issubclass(error_class, WaverError):
+        return error_class(sentence)
+    return StageError(told)
 
 
 def end_with_parent() -> None:

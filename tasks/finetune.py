@@ -16,7 +16,7 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from storage.errors import StageError
+from storage.errors import WaverError
 from storage.fingerprint import digest_of
 from storage.records import ModelRecord, SampleRecord, TrainingStepRecord
 from storage.store import Store
@@ -158,12 +158,12 @@ def _run_child(job_path: Path, resources: FinetuneResources, variant: Variant) -
     log_path = job_path.parent / LOG_NAME
     try:
         run_worker(command, on_line=_show, environment=_ENVIRONMENT)
-    except StageError as error:
+    except WaverError as error:
         if not log_path.is_file():
             raise
         kept = f"{variant.path}/logs/{time.strftime('%Y%m%dT%H%M%S')}.log"
         variant.store.publish(log_path, kept)
-        raise StageError(f"{error} The libraries' log: {variant.store.full_path(kept)}") from error
+        raise type(error)(f"{error} The libraries' log: {variant.store.full_path(kept)}") from error
 
 
 def _show(line: str) -> None:

@@ -15,7 +15,7 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.errors import ItemFault, StageError, StoreError
+from storage.errors import ItemFault, StoreError, WaverError
 from storage.records import PredictionRecord, RejectedRecord, SampleRecord
 from storage.schema import to_table, write_parquet
 from storage.store import Store
@@ -186,12 +186,12 @@ def _run_child(job: InferJob, job_path: Path, variant: Variant) -> None:
     job_path.write_text(job.model_dump_json(), encoding="utf-8")
     try:
         run_worker([sys.executable, "-m", "tasks.omni.infer_child", str(job_path)], on_line=_show)
-    except StageError as error:
+    except WaverError as error:
         if not job.log_path.is_file():
             raise
         kept = f"{variant.path}/logs/{time.strftime('%Y%m%dT%H%M%S')}.log"
         variant.store.publish(job.log_path, kept)
-        raise StageError(f"{error} The engine's log: {variant.store.full_path(kept)}") from error
+        raise type(error)(f"{error} The engine's log: {variant.store.full_path(kept)}") from error
 
 
 def _show(line: str) -> None:

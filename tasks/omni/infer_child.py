@@ -19,7 +19,7 @@ from storage.records import PredictionRecord, SampleRecord
 from storage.schema import from_table, read_parquet
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
-from tasks.child import end_with_parent
+from tasks.child import end_with_parent, error_line
 from tasks.infer import STAGE, InferJob, infer_samples, wanted_of
 from tasks.omni.engine import Engine
 from tasks.stage import Shard, make_missing
@@ -120,7 +120,7 @@ def main(job_path: Path) -> int:
         run_job(job, out)
     except WaverError as error:
         traceback.print_exc()
-        print(f"error: {error}", file=out)
+        print(error_line(error), file=out)
         return 2
     except Exception as error:  # noqa: BLE001 - its text may quote a person: it stays in the log
         traceback.print_exc()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import StageError, ToolError
+from storage.errors import ModelError, StageError, StoreError, ToolError
 from tasks.child import run_tool, run_worker
 
 PYTHON = sys.executable
@@ -117,6 +117,25 @@ def test_a_workers_own_sentence_is_the_error():
     script = "print('error: the folder is not a model.'); print('bye'); raise SystemExit(1)"
     with pytest.raises(StageError, match=r"^the folder is not a model\.$"):
         run_worker([PYTHON, "-c", script], on_line=lambda line: None)
+
+
+@pytest.mark.parametrize("error_class", [ModelError, StoreError, StageError])
+@pytest.mark.parametrize("status", [1, 2])  # accelerate's launcher makes 1 of every status
+def test_a_workers_error_is_raised_as_what_it_was(error_class, status):
+    script = (
+        "from storage import errors; from tasks.child import error_line\n"
+        f"print(error_line(errors.{error_class.__name__}('No room:\\n free some.')))\n"
+        f"raise SystemExit({status})"
+    )
+    with pytest.raises(error_class, match=r"^No room: free some\.$") as caught:
+        run_worker([PYTHON, "-c", script], on_line=lambda line: None)
+    assert type(caught.value) is error_class
+
+
+@pytest.mark.parametrize("told", ["Path: it is gone.", "The model: damaged.", "WaverErro: x"])
+def test_a_sentence_that_names_no_error_is_a_failed_stage(told):
+    with pytest.raises(StageError, match=f"^{told}$"):
+        run_worker(["sh", "-c", f"echo 'error: {told}'; exit 2"], on_line=lambda line: None)
 
 
 @pytest.mark.parametrize(

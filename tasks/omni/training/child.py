@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from storage.errors import WaverError
-from tasks.child import end_with_parent
+from tasks.child import end_with_parent, error_line
 from tasks.omni.training.job import LOG_NAME
 
 _OUT_OF_MEMORY = (
@@ -30,7 +30,7 @@ def main(job_path: Path) -> int:
         run_job(job_path, say)
     except WaverError as error:
         traceback.print_exc()
-        say(f"error: {' '.join(str(error).split())}")
+        say(error_line(error))
         return 2
     except Exception as error:  # noqa: BLE001 - its text may quote a person: it stays in the log
         traceback.print_exc()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import StageError
+from storage.errors import ModelError
 from storage.records import PredictionRecord, SegmentId, VideoId
 from storage.store import Store
 from storage.variant import ItemOutput
@@ -60,7 +60,7 @@ def test_a_model_whose_answer_is_not_one_token_is_one_clear_sentence(  # type: i
     samples = toy_samples(store, 2)
     variant = variant_of(store, InferConfig(), InputConfig(), "fingerprint")
     wanted = wanted_of(samples)
-    with pytest.raises(StageError, match=r"splits the answer 'Yes' into \d tokens") as caught:
+    with pytest.raises(ModelError, match=r"splits the answer 'Yes' into \d tokens") as caught:
         infer_missing(
             Shard(name="1 of 1", wanted=wanted),
             {sample.segment_id: sample for sample in samples},
