@@ -4,7 +4,9 @@ What decides a result's content stands in the stages' sections and is part of it
 changes only speed stands in `[resources]` and is not.
 """
 
+import os
 import tomllib
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -70,15 +72,20 @@ def read_profile(profile: str) -> tuple[dict[str, Any], Path]:
     path = Path(profile)
     if path.suffix != ".toml":
         path = PROFILES_PATH / f"{profile}.toml"
-    if not path.is_file():
-        raise ConfigError(
-            f"There is no profile {profile!r}: name one of {', '.join(profile_names())}, "
-            "or a .toml file."
-        )
     try:
+        if not path.is_file():
+            raise ConfigError(
+                f"There is no profile {profile!r}: name one of {', '.join(profile_names())}, "
+                "or a .toml file."
+            )
         return tomllib.loads(path.read_text(encoding="utf-8")), path.parent
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"The profile {str(path)!r} is not valid TOML: {error}.") from error
+    except OSError as error:
+        raise ConfigError(
+            f"The profile {str(path)!r} cannot be read ({error.strerror}): name another, or make "
+            "it readable."
+        ) from error
 
 
 @cache
@@ -88,22 +95,31 @@ def load_settings(profile: str, overrides: tuple[str, ...] = ()) -> Settings:
     Read once in a process, so that a profile edited while a run lasts cannot split the run in two.
 
     A model that is a folder beside the profile file is found from there; any other name is left
-    as it is (a path of the user's, or a hub name).
+    as it is (a path of the user's, in which `~` is the home folder, or a hub name).
 
     Raises:
         ConfigError: names the setting, its value and what was expected.
     """
     values, folder = read_profile(profile)
-    for section, key in _MODEL_SETTINGS:
-        name = values.get(section, {}).get(key)
-        if isinstance(name, str) and (folder / name).is_dir():
-            values[section][key] = str((folder / name).resolve())
+    _change_model_names(values, lambda name: _beside(folder, name))
     for override in overrides:
         _lay_over(values, override)
+    _change_model_names(values, os.path.expanduser)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         raise ConfigError(_first_fault(error, profile)) from error
+
+
+def _change_model_names(values: dict[str, Any], change: Callable[[str], str]) -> None:
+    for section, key in _MODEL_SETTINGS:
+        place = values.get(section)
+        if isinstance(place, dict) and isinstance(place.get(key), str):
+            place[key] = change(place[key])
+
+
+def _beside(folder: Path, name: str) -> str:
+    return str((folder / name).resolve()) if (folder / name).is_dir() else name
 
 
 def _lay_over(values: dict[str, Any], override: str) -> None:
@@ -117,6 +133,11 @@ def _lay_over(values: dict[str, Any], override: str) -> None:
     place = values
     for section in sections:
         place = place.setdefault(section, {})
+        if not isinstance(place, dict):
+            raise ConfigError(
+                f"The override {override!r} cannot be laid over the profile: {section!r} is a "
+                f"value there ({place!r}), not a section."
+            )
     try:
         place[key] = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:

@@ -13,11 +13,12 @@ def check_before_start(run: Run) -> None:
     """Check programs, libraries and models that the requested stages will need.
 
     Raises:
-        ConfigError: the data has no labels and no model was named.
+        ConfigError: the data has no labels and no model was named, or the stages named do not fit.
         ToolError: ffmpeg or the inference engine is not installed.
         ModelError: a named model cannot be used.
     """
     stages = run.stages
+    _check_stages(run)
     if "segment" in stages:
         _need_programs("ffmpeg", "ffprobe")
     if "transcribe" in stages:
@@ -33,6 +34,23 @@ def check_before_start(run: Run) -> None:
         check_model(run.request.model)
     elif "finetune" in stages:
         check_model(run.settings.finetune.model)
+
+
+def _check_stages(run: Run) -> None:
+    """Refuse a request that runs nothing, or forces what it does not run."""
+    given = "a model is named" if run.request.model is not None else "the data has no labels"
+    why = "" if run.trains else f" (nothing is trained where {given})"
+    if not run.stages:
+        raise ConfigError(
+            f"No stage is left to run{why}: leave out --only or --from, or name stages in which "
+            "both agree."
+        )
+    idle = [stage for stage in run.request.force if stage not in run.stages]
+    if idle:
+        raise ConfigError(
+            f"--force names {' and '.join(idle)}, which this run leaves out{why}: it runs "
+            f"{', '.join(run.stages)}."
+        )
 
 
 def _need_programs(*programs: str) -> None:

@@ -107,7 +107,7 @@ def weight_paths(folder: Path) -> list[Path]:
     """
     index = folder / WEIGHTS_INDEX
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        names = _indexed_names(index)
         if absent := [name for name in names if not (folder / name).is_file()]:
             raise ModelError(
                 f"The model {str(folder)!r} lacks {len(absent)} of its {len(names)} weight files, "
@@ -123,6 +123,20 @@ def weight_paths(folder: Path) -> list[Path]:
             "can run code when opened: save it as safetensors (save_pretrained does)."
         )
     raise ModelError(f"The model {str(folder)!r} holds no weights (*.safetensors): copy them too.")
+
+
+def _indexed_names(index: Path) -> list[str]:
+    try:
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted(set(weight_map.values()))
+        if not names or not all(Path(name).name == name for name in names):
+            raise ValueError("it names no files")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"{str(index)!r} is no index of weight files, or damaged "
+            f"({type(error).__name__}): copy it again."
+        ) from error
+    return names
 
 
 def _find(name: str) -> Path:

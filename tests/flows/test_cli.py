@@ -50,6 +50,20 @@ def test_an_unknown_setting_lists_the_settings(folder: Path) -> None:
     assert "max_segment_ms" in str(fault("--set", "segment.max_segment=3"))
 
 
+def test_stages_that_leave_nothing_to_run_are_refused(folder: Path) -> None:
+    error = fault("--from", "infer", "--only", "segment")
+    assert isinstance(error, ConfigError)
+    assert "No stage is left to run" in str(error)
+    assert "a model is named" in str(fault("--only", "finetune", "--model", str(MODEL)))
+
+
+def test_forcing_a_stage_that_does_not_run_is_refused(folder: Path) -> None:
+    error = fault("--only", "segment", "--force", "transcribe")
+    assert isinstance(error, ConfigError)
+    assert "--force names transcribe" in str(error)
+    assert "it runs segment." in str(error)
+
+
 def test_data_without_labels_and_without_model_says_how_to_go_on(folder: Path) -> None:
     assert "--model" in str(fault())
 

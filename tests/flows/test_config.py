@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import Settings, load_settings, profile_names
+from flows.config import Settings, load_settings, profile_names, read_profile
 from storage.errors import ConfigError
 
 
@@ -46,6 +46,7 @@ def test_an_override_is_laid_over_the_profile() -> None:
         (("segment=3",), ("'segment=3'", "SECTION.KEY=VALUE")),
         (("resources.infer.nonsense=3",), ("'resources.infer.nonsense'", "num_decoders")),
         (("segment.crf.deep=3",), ("'segment.crf'",)),
+        (("finetune.method.x=1",), ("'finetune.method.x=1'", "'method' is a value")),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_with_the_way_out(
@@ -68,3 +69,37 @@ def test_a_profile_that_is_not_toml_is_refused(tmp_path: Path) -> None:
     profile.write_text("[segment\n")
     with pytest.raises(ConfigError, match="not valid TOML"):
         load_settings(str(profile))
+
+
+def test_a_section_that_is_a_value_is_one_sentence(tmp_path: Path) -> None:
+    profile = tmp_path / "flat.toml"
+    profile.write_text("transcribe = 3\n")
+    with pytest.raises(ConfigError, match=r"^Setting 'transcribe' in profile .* is 3: [^\n]*$"):
+        load_settings(str(profile))
+    with pytest.raises(ConfigError, match="'transcribe' is a value there"):
+        load_settings(str(profile), ("transcribe.model=x",))
+
+
+@pytest.mark.parametrize("call", ["is_file", "read_text"])
+def test_a_profile_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text("")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, call, refuse)
+    with pytest.raises(ConfigError, match=r"mine\.toml' cannot be read \(Permission denied\)"):
+        read_profile(str(profile))
+
+
+@pytest.mark.parametrize("setting", ["transcribe.model", "finetune.model"])
+def test_the_home_folder_may_be_written_as_a_tilde(
+    monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setenv("HOME", "/somebody")
+    settings = load_settings("default", (f"{setting}=~/a model {setting}",))
+    section, key = setting.split(".")
+    assert getattr(getattr(settings, section), key) == f"/somebody/a model {setting}"

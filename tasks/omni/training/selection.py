@@ -30,7 +30,7 @@ def check_samples(samples: Sequence[SampleRecord], settings: TrainingSettings) -
     if not train:
         raise StageError(
             f"None of the {len(samples)} samples is labelled and in split 'train': give a data set "
-            "with labels, or name a model with infer.model and leave finetune out."
+            "with labels, or name a trained model with --model."
         )
     if _is_one_class(train):
         raise StageError(

@@ -163,3 +163,21 @@ def test_the_number_type_is_read_from_where_it_stands(model: Path) -> None:
     assert stored_dtype(model) == "float16"
     (model / "config.json").write_text('{"model_type": "qwen3_omni_moe"}')
     assert stored_dtype(model) == "float32"
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"weight_map": 3}',
+        '{"weight_map": {}}',
+        '{"weight_map": {"a": 1}}',
+        '{"weight_map": {"a": "../model.safetensors"}}',
+    ],
+)
+def test_a_damaged_index_of_weights_is_named(model: Path, index: str) -> None:
+    (model / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json' is no index"):
+        check_model(str(model))
