@@ -20,6 +20,7 @@ from flows.console import EXIT_SOME_REJECTED
 from flows.request import RunRequest
 from flows.run import open_run
 from storage.records import MetricRecord, ThresholdRecord
+from tasks.verdicts.evaluation import SEGMENT_METHOD
 from tasks.verdicts.wording import interval, share
 
 MIN_LEARNT = 0.90
@@ -53,13 +54,14 @@ TRIALS = (
 
 
 def test_figures(request: RunRequest, level: str) -> dict[str, MetricRecord]:
-    """Read the chosen pooling rule's figures on the test split, by name."""
+    """Read the model's figures on the test split, by name: on videos, of the chosen pooling rule."""
     run = open_run(request)
     (rule,) = [r for r in run.aggregate.read(ThresholdRecord, run.report_wanted) if r.chosen]
+    method = rule.method if level == "video" else SEGMENT_METHOD
     return {
         row.name: row
         for row in run.aggregate.read(MetricRecord, run.report_wanted)
-        if row.split == "test" and row.level == level and row.method == rule.method
+        if row.split == "test" and row.level == level and row.method == method
     }
 
 
