@@ -1,8 +1,10 @@
 """What every stage shares: shards, the loop that makes what is missing, and what it reports."""
 
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from prefect import State
 from prefect.states import Completed
@@ -88,7 +90,8 @@ def or_rejected(stage: str, item_id: str, make: Callable[[], ItemOutput]) -> Ite
     """Make one item; a fault of the item itself becomes its rejected row.
 
     Errors that would hit every item alike (a full disk, a missing program) pass through, so that a
-    machine's trouble is never written down as a video's.
+    machine's trouble is never written down as a video's. Of what nobody foresaw only kind and place
+    are told: its text may quote a person.
     """
     try:
         return make()
@@ -97,7 +100,12 @@ def or_rejected(stage: str, item_id: str, make: Callable[[], ItemOutput]) -> Ite
     except (WaverError, OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - the one place where a failed row becomes a rejected row
-        reason = f"unforeseen {type(error).__name__}: {error}"
+        reason = f"unforeseen {type(error).__name__} {_place_of(error)}"
     return ItemOutput(
         item_id=item_id, rows=(RejectedRecord(item_id=item_id, stage=stage, reason=reason),)
     )
+
+
+def _place_of(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"in {frame.name} ({Path(frame.filename).name}, line {frame.lineno})"

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from storage.errors import FramesFault, ItemFault, ToolError
 from tasks.child import ChildResult, run_tool
-from tasks.media.frames import input_url, last_cause
+from tasks.media.frames import check_not_killed, input_url, last_cause
 from tasks.media.plan import SAMPLE_RATE, PlannedSegment
 from tasks.media.probe import SourceMedia
 
@@ -102,7 +102,8 @@ def cut(
 
     Raises:
         FramesFault: the decoder gave other frames than the source lists.
-        ItemFault: the decoder hung or was killed.
+        ItemFault: the decoder hung.
+        StageError: ffmpeg was killed.
         ToolError: ffmpeg is not installed, or lacks the encoder.
         OSError: the folder's disk is full.
     """
@@ -130,8 +131,7 @@ def _check_machine(result: ChildResult, folder: Path) -> None:
             f"This ffmpeg cannot write H.264 ({last_cause(result)}): install a full build "
             "(on Debian or Ubuntu: apt-get install ffmpeg) and run again."
         )
-    if result.status < 0:
-        raise ItemFault(f"ffmpeg was killed by signal {-result.status} while decoding it")
+    check_not_killed("ffmpeg", result)
 
 
 def _check_pictures(plan: Sequence[PlannedSegment], folder: Path, cause: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from storage.errors import ItemFault
+from storage.errors import ItemFault, StageError
 from tasks.child import ChildResult, run_tool
 
 _USUAL_GAP = 0.04
@@ -35,13 +35,28 @@ def run_ffprobe(path: Path, *arguments: str, timeout_seconds: float) -> ChildRes
 
     Raises:
         ItemFault: it did not end in time.
+        StageError: it was killed.
         ToolError: ffprobe is not installed.
     """
     command = ["ffprobe", "-v", "error", *arguments, input_url(path)]
     result = run_tool(command, timeout_seconds=timeout_seconds)
     if result.timed_out:
         raise ItemFault(f"probing did not end within {timeout_seconds:.0f} s and was stopped")
+    check_not_killed("ffprobe", result)
     return result
+
+
+def check_not_killed(program: str, result: ChildResult) -> None:
+    """Refuse to judge a video by a program that somebody else ended: too little memory, a person.
+
+    Raises:
+        StageError: a signal ended the program.
+    """
+    if result.status < 0:
+        raise StageError(
+            f"{program} was killed by signal {-result.status} in the middle of a video: see that "
+            "there is memory enough and run again; what is finished is kept."
+        )
 
 
 def last_cause(result: ChildResult) -> str:

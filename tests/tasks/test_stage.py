@@ -1,4 +1,5 @@
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -120,8 +121,8 @@ def test_a_good_item_is_passed_on():
     ("error", "reason"),
     [
         (ItemFault("truncated: half of it is gone"), "truncated: half of it is gone"),
-        (ValueError("odd"), "unforeseen ValueError: odd"),
-        (KeyError("x"), "unforeseen KeyError: 'x'"),
+        (ValueError("what Ann said"), r"unforeseen ValueError in fail \(test_stage.py, line \d+\)"),
+        (KeyError("Ann"), r"unforeseen KeyError in fail \(test_stage.py, line \d+\)"),
     ],
 )
 def test_an_items_own_fault_becomes_its_rejected_row(variant, error, reason):
@@ -133,8 +134,9 @@ def test_an_items_own_fault_becomes_its_rejected_row(variant, error, reason):
         yield from outputs(items[1:])
 
     make_missing(variant, whole(), make)
-    rejected = variant.read(RejectedRecord, WANTED)
-    assert rejected == [RejectedRecord(item_id="item 0", stage="toy", reason=reason)]
+    (rejected,) = variant.read(RejectedRecord, WANTED)
+    assert (rejected.item_id, rejected.stage) == ("item 0", "toy")
+    assert re.fullmatch(reason, rejected.reason)
     assert variant.pending(WANTED) == []
     assert len(variant.read(Row, WANTED)) == 5
 

@@ -1,8 +1,9 @@
+import os
 from itertools import pairwise
 
 import pytest
 
-from storage.errors import ItemFault
+from storage.errors import ItemFault, StageError
 from tasks.media.frames import decode_frames, list_frames
 
 
@@ -54,3 +55,12 @@ def test_decoding_counts_what_the_decoder_complains_of(video):
 def test_a_stream_without_frames_is_the_videos_fault(video):
     with pytest.raises(ItemFault, match="holds no frame"):
         list_frames(video("only-sound.m4a"), 0, 0.0, timeout_seconds=60)
+
+
+def test_an_ffprobe_that_was_killed_says_nothing_about_the_video(video, monkeypatch, tmp_path):
+    program = tmp_path / "ffprobe"
+    program.write_text("#!/bin/sh\nkill -9 $$\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(StageError, match=r"ffprobe was killed by signal 9 .*run again"):
+        list_frames(video("one-frame.mp4"), 0, 0.0, timeout_seconds=60)
