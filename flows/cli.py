@@ -24,6 +24,7 @@ app = typer.Typer(
 EXIT_MISTAKE = 2
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+_MAX_DETAILS = 50
 HISTORY = Path(".waver/prefect")
 
 _Stages = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="|".join(STAGES))]
@@ -93,6 +94,14 @@ def _check_stages(*names: str | None) -> None:
             raise ConfigError(f"There is no stage {name!r}: expected one of {', '.join(STAGES)}.")
 
 
+def _tell(error: WaverError) -> None:
+    typer.secho(f"waver: {error}", fg="red", err=True)
+    for line in error.details[:_MAX_DETAILS]:
+        typer.secho(f"  {line}", err=True)
+    if len(error.details) > _MAX_DETAILS:
+        typer.secho(f"  and {len(error.details) - _MAX_DETAILS} more", err=True)
+
+
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence and exit status 2."""
     status = 0
@@ -101,7 +110,7 @@ def main() -> None:
     except SystemExit as end:
         status = int(end.code or 0)
     except WaverError as error:
-        typer.secho(f"waver: {error}", fg="red", err=True)
+        _tell(error)
         status = EXIT_FAILED if isinstance(error, StageError) else EXIT_MISTAKE
     except KeyboardInterrupt:
         typer.secho("waver: stopped; what was finished is kept.", fg="red", err=True)

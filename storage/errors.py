@@ -14,7 +14,15 @@ WaverError                what is wrong, the value, what was expected, the way o
 
 
 class WaverError(Exception):
-    """An error whose message is one clear sentence for the person who runs Waver."""
+    """An error whose message is one clear sentence for the person who runs Waver.
+
+    ``details`` name the participants or videos concerned, a line each: they are for the terminal
+    alone, while the message may be logged and stored.
+    """
+
+    def __init__(self, message: str = "", details: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class ConfigError(WaverError):

@@ -8,7 +8,6 @@ from storage.errors import LeakageError
 from storage.records import SampleRecord, VideoRecord
 
 SPLITS = ("train", "val", "test")
-_SHOWN = 5
 
 
 def split_of(video: VideoRecord, shares: tuple[float, float, float], seed: int) -> str:
@@ -30,38 +29,39 @@ def check_no_leakage(samples: Sequence[SampleRecord]) -> None:
     """Refuse a manifest in which a participant, a video or a duplicate file is on two sides.
 
     Raises:
-        LeakageError: names up to five of the offenders and the way out.
+        LeakageError: counts the offenders and says the way out; its details name them.
     """
-    _check(samples, "participant", lambda sample: sample.participant_id)
-    _check(samples, "video", lambda sample: sample.video_id)
-    by_digest: dict[str, set[str]] = defaultdict(set)
+    video_ids: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
-        by_digest[sample.source_digest].add(sample.video_id)
-    _check(
-        samples,
-        "file content",
-        lambda sample: sample.source_digest,
-        lambda digest: " = ".join(sorted(by_digest[digest])),
-    )
+        video_ids[sample.source_digest].add(sample.video_id)
+    found = {
+        "participant": _on_two_sides(samples, lambda sample: sample.participant_id),
+        "video": _on_two_sides(samples, lambda sample: sample.video_id),
+        "file content": {
+            " = ".join(sorted(video_ids[digest])): sides
+            for digest, sides in _on_two_sides(samples, lambda s: s.source_digest).items()
+        },
+    }
+    if any(found.values()):
+        counts = ", ".join(f"{kind} ({len(which)})" for kind, which in found.items() if which)
+        raise LeakageError(
+            f"The same {counts} stands in more than one of train, val and test. "
+            "Figures from such a split are worthless: put each on one side in the data set's "
+            "split files (or leave the duplicates out) and run again.",
+            details=tuple(
+                f"{kind} {name}: {', '.join(sorted(sides))}"
+                for kind, which in found.items()
+                for name, sides in sorted(which.items())
+            ),
+        )
 
 
-def _check(
-    samples: Iterable[SampleRecord],
-    kind: str,
-    key: Callable[[SampleRecord], str | None],
-    show: Callable[[str], str] = repr,
-) -> None:
+def _on_two_sides(
+    samples: Iterable[SampleRecord], key: Callable[[SampleRecord], str | None]
+) -> dict[str, set[str]]:
     sides: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
         value = key(sample)
         if value is not None and sample.split is not None:
             sides[value].add(sample.split)
-    offenders = sorted(value for value, splits in sides.items() if len(splits) > 1)
-    if offenders:
-        named = ", ".join(show(value) for value in offenders[:_SHOWN])
-        more = f" and {len(offenders) - _SHOWN} more" if len(offenders) > _SHOWN else ""
-        raise LeakageError(
-            f"The same {kind} stands in more than one of train, val and test: {named}{more}. "
-            "Figures from such a split are worthless: put each on one side in the data set's "
-            "split files (or leave the duplicates out) and run again."
-        )
+    return {value: splits for value, splits in sides.items() if len(splits) > 1}

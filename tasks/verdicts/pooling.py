@@ -50,13 +50,13 @@ class Segments:
 
     def check(self) -> None:
         """Refuse predictions outside [0, 1]."""
-        for row in self.run("rows"):
-            p_ah = row["p_ah"]
-            if p_ah is not None and not 0 <= p_ah <= 1:
-                raise StageError(
-                    f"The prediction for segment {row['row_id']!r} is {p_ah!r}, not a probability "
-                    "in [0, 1]: run the stage again with --force infer."
-                )
+        given = [row["p_ah"] for row in self.run("rows") if row["p_ah"] is not None]
+        wrong = [p_ah for p_ah in given if not 0 <= p_ah <= 1]
+        if wrong:
+            raise StageError(
+                f"Of {len(given)} predictions, {len(wrong)} are no probability in [0, 1], the "
+                f"first being {wrong[0]!r}: run the stage again with --force infer."
+            )
 
     def segments(self) -> list[EvaluatedSegment]:
         """List all segments by video and time."""

@@ -9,7 +9,15 @@ import pytest
 import typer
 
 from flows import cli
-from storage.errors import ConfigError, DataError, ModelError, StoreError, ToolError, WaverError
+from storage.errors import (
+    ConfigError,
+    DataError,
+    LeakageError,
+    ModelError,
+    StoreError,
+    ToolError,
+    WaverError,
+)
 
 MODEL = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
 
@@ -62,6 +70,25 @@ def test_forcing_a_stage_that_does_not_run_is_refused(folder: Path) -> None:
     assert isinstance(error, ConfigError)
     assert "--force names transcribe" in str(error)
     assert "it runs segment." in str(error)
+
+
+def test_details_of_a_mistake_are_shown_on_the_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def leak() -> None:
+        raise LeakageError("A leak.", details=tuple(f"participant p{n}" for n in range(53)))
+
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(cli, "app", leak)
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:2] == ["waver: A leak.", "  participant p0"]
+    assert lines[-2:] == ["  participant p49", "  and 3 more"]
 
 
 def test_data_without_labels_and_without_model_says_how_to_go_on(folder: Path) -> None:

@@ -18,3 +18,10 @@ def test_every_error_is_one_tree_and_crosses_processes(error_type):
     assert issubclass(error_type, errors.WaverError)
     copy = pickle.loads(pickle.dumps(error_type("one clear sentence")))
     assert (type(copy), str(copy)) == (error_type, "one clear sentence")
+
+
+def test_details_cross_processes_and_stand_in_no_representation():
+    error = errors.LeakageError("one clear sentence", details=("participant ann",))
+    copy = pickle.loads(pickle.dumps(error))
+    assert copy.details == ("participant ann",)
+    assert "ann" not in repr(copy) + str(copy)
