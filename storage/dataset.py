@@ -68,7 +68,7 @@ def open_dataset(folder: str) -> Dataset:
         DataError: no such folder, nothing in it, or an annotation that cannot be read.
     """
     root = Path(folder)
-    if not root.is_dir():
+    if not _is_folder(root):
         raise DataError(
             f"There is no data folder {folder!r}: name a folder of videos or a BAH release "
             "with --data."
@@ -80,6 +80,19 @@ def open_dataset(folder: str) -> Dataset:
             ".mp4, .mov, .mkv, .webm or .avi."
         )
     return dataset
+
+
+def _is_folder(root: Path) -> bool:
+    try:
+        if root.is_dir():
+            next(root.iterdir(), None)
+            return True
+    except OSError as error:
+        raise DataError(
+            f"The data folder {str(root)!r} cannot be read ({error.strerror}): name another with "
+            "--data, or make it readable."
+        ) from error
+    return False
 
 
 @lru_cache(maxsize=2)

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -113,3 +114,13 @@ def test_a_video_whose_name_no_table_can_hold_is_left_out_and_told(folder):
     dataset = open_dataset(str(folder))
     assert len(dataset.videos) == 3
     assert any("not valid Unicode: rename" in issue for issue in dataset.issues)
+
+
+@pytest.mark.parametrize("call", ["is_dir", "iterdir"])
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch, call):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, call, refuse)
+    with pytest.raises(DataError, match=r"cannot be read \(Permission denied\): .*--data"):
+        open_dataset(str(tmp_path))
