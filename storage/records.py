@@ -218,6 +218,8 @@ class VerdictRecord:
     verdict: int | None
     label: int | None
     chosen: bool
+    consent_publications: bool | None = None
+    consent_challenges: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

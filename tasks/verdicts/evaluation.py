@@ -92,6 +92,8 @@ def with_unseen(
             label=video.label,
             num_segments=0,
             num_predicted=0,
+            consent_publications=video.consent_publications,
+            consent_challenges=video.consent_challenges,
         )
         for video in videos
         if video.video_id not in seen
@@ -118,6 +120,8 @@ def judge(
             verdict=None if np.isnan(p) else int(p >= records[rule].threshold),
             label=row.label,
             chosen=records[rule].chosen,
+            consent_publications=row.consent_publications,
+            consent_challenges=row.consent_challenges,
         )
         for rule, p_ah in by_rule.items()
         for row, p in zip(rows, p_ah, strict=True)

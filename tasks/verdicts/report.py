@@ -12,7 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from storage.records import RejectedRecord, VerdictRecord, VideoRecord
+from storage.records import IssueRecord, MediaFacts, RejectedRecord, VerdictRecord, VideoRecord
 from tasks.verdicts import drawing, wording
 from tasks.verdicts.arrangement import (
     confusions,
@@ -23,25 +23,49 @@ from tasks.verdicts.arrangement import (
 from tasks.verdicts.baselines import BASELINES
 from tasks.verdicts.evaluation import Evaluation
 
+VERDICT_COLUMNS = (
+    "video_id", "split", "p_ah", "verdict", "label", "consent_publications", "consent_challenges",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What was run: names for people, the variant of each stage, the data set's own issues."""
+    """What was run: names for people, the variant of each stage, the data set's own issues.
+
+    ``noticed`` is what the stages found odd about videos that they used all the same.
+    """
 
     data_name: str
     model_name: str
     variants: Mapping[str, str]
     issues: Sequence[str] = field(default=())
+    noticed: Sequence[IssueRecord] = field(default=())
+
+
+def noticed_in(media: Iterable[MediaFacts]) -> list[IssueRecord]:
+    """List what decoding the videos showed that is not as it should be."""
+    return [
+        IssueRecord(video_id=facts.video_id, stage="segment", issue=warning)
+        for facts in media
+        for warning in facts.warnings
+    ]
 
 
 def write_verdicts(path: Path, verdicts: Iterable[VerdictRecord]) -> None:
-    """Write the chosen rule's verdicts as CSV; a video without one has an empty cell."""
+    """Write the chosen rule's verdicts as CSV, each with the consent it may be passed on under.
+
+    What is not known is an empty cell: a verdict, a label, or an answer about consent.
+    """
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("video_id", "split", "p_ah", "verdict", "label"))
+        writer.writerow(VERDICT_COLUMNS)
         for row in verdicts:
             if row.chosen:
-                writer.writerow((row.video_id, row.split, row.p_ah, row.verdict, row.label))
+                writer.writerow([_cell(getattr(row, name)) for name in VERDICT_COLUMNS])
+
+
+def _cell(value: object) -> object:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
 
 
 def write_report(

@@ -34,6 +34,8 @@ class EvaluatedVideo(EvaluatedRow):
 
     num_segments: int
     num_predicted: int
+    consent_publications: bool | None
+    consent_challenges: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

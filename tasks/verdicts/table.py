@@ -27,6 +27,7 @@ _COLUMNS = {
     "f1_absent": "F1 no A/H",
     "average_precision": "AP",
 }
+_COUNTS = ("videos", "A/H", "no A/H", "no verdict", "segments without prediction")
 _MAX_REASONS = 12
 
 
@@ -52,6 +53,50 @@ def result_table(
     return Group(*parts)
 
 
+def verdict_rows(verdicts: Sequence[VerdictRecord]) -> list[dict[str, str | int]]:
+    """Count the chosen rule's verdicts by split, a row each, naming no video."""
+    rows: list[dict[str, str | int]] = []
+    for split in REPORT_SPLITS:
+        of_split = [row for row in verdicts if row.chosen and (row.split or "unsplit") == split]
+        if of_split:
+            counts = zip(_COUNTS, _counts(of_split), strict=True)
+            rows.append({"split": SPLIT_NAMES[split], **dict(counts)})
+    return rows
+
+
+def metric_rows(metrics: Sequence[MetricRecord]) -> list[dict[str, str | int]]:
+    """Lay figures out, a row for each split, level and method, intervals as text."""
+    grouped: dict[tuple[str, str, str], dict[str, MetricRecord]] = {}
+    for row in metrics:
+        grouped.setdefault((row.split, row.level, row.method), {})[row.name] = row
+    order = sorted(grouped, key=lambda key: (REPORT_SPLITS.index(key[0]), key[1] != "video"))
+    return [
+        {
+            "split": SPLIT_NAMES[split],
+            "level": level,
+            "method": METHOD_NAMES[method],
+            "rows": next(iter(grouped[split, level, method].values())).num_rows,
+            **{
+                title: _figure(grouped[split, level, method].get(name))
+                for name, title in _COLUMNS.items()
+            },
+        }
+        for split, level, method in order
+    ]
+
+
+def _figure(metric: MetricRecord | None) -> str:
+    if metric is None:
+        return UNDEFINED
+    return f"{share(metric.value)} {interval(metric)}".rstrip()
+
+
+def _counts(verdicts: Sequence[VerdictRecord]) -> tuple[int, ...]:
+    counts = Counter(row.verdict for row in verdicts)
+    missing = sum(row.num_segments - row.num_predicted for row in verdicts)
+    return len(verdicts), counts[1], counts[0], counts[None], missing
+
+
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
 
@@ -59,15 +104,10 @@ def _table(title: str) -> Table:
 def _verdict_counts(verdicts: Sequence[VerdictRecord]) -> Table:
     table = _table("Verdicts on videos")
     table.add_column("split")
-    for column in ("videos", "A/H", "no A/H", "no verdict", "segments without prediction"):
+    for column in _COUNTS:
         table.add_column(column, justify="right")
-    for split in REPORT_SPLITS:
-        rows = [row for row in verdicts if (row.split or "unsplit") == split]
-        if rows:
-            counts = Counter(row.verdict for row in rows)
-            missing = sum(row.num_segments - row.num_predicted for row in rows)
-            figures = (len(rows), counts[1], counts[0], counts[None], missing)
-            table.add_row(SPLIT_NAMES[split], *map(str, figures))
+    for row in verdict_rows(verdicts):
+        table.add_row(*map(str, row.values()))
     return table
 
 

@@ -12,6 +12,8 @@ SELECT
     sample.end_ms,
     sample.label,
     sample.video_label,
+    sample.consent_publications,
+    sample.consent_challenges,
     prediction.p_ah
 FROM read_parquet($samples) AS sample
 LEFT JOIN read_parquet($predictions) AS prediction USING (segment_id)

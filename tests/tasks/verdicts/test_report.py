@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.records import RejectedRecord
+from storage.records import MediaFacts, RejectedRecord, VideoId
 from tasks.verdicts.evaluation import EvaluationPlan, evaluate
-from tasks.verdicts.report import RunFacts, write_report, write_verdicts
+from tasks.verdicts.report import RunFacts, noticed_in, write_report, write_verdicts
 from tasks.verdicts.resampling import Resampling
 from tasks.verdicts.thresholds import ThresholdPolicy
 
@@ -55,10 +55,10 @@ class WellFormed(HTMLParser):
         self.text.append(data)
 
 
-def page_of(world, rejected: tuple[RejectedRecord, ...] = ()) -> str:
+def page_of(world, rejected: tuple[RejectedRecord, ...] = (), facts: RunFacts = FACTS) -> str:
     evaluation = evaluate(*world.write(), world.videos, PLAN)
     path = world.folder / "report.html"
-    write_report(path, evaluation, world.videos, rejected, FACTS, SETTINGS)
+    write_report(path, evaluation, world.videos, rejected, facts, SETTINGS)
     return path.read_text(encoding="utf-8")
 
 
@@ -142,7 +142,37 @@ def test_the_csv_file_holds_the_chosen_rules_verdicts_alone(split_world, tmp_pat
     assert rows.keys() == chosen.keys()
     assert rows["gone, with comma.mp4"] == {
         "video_id": "gone, with comma.mp4", "split": "", "p_ah": "", "verdict": "", "label": "",
+        "consent_publications": "", "consent_challenges": "",
     }  # fmt: skip
     row = rows["test/video 01.mp4"]
     assert float(row["p_ah"]) == pytest.approx(chosen["test/video 01.mp4"].p_ah)
     assert (row["split"], row["label"]) == ("test", "1")
+
+
+def test_the_csv_file_tells_the_consent_of_every_verdict(world, tmp_path: Path) -> None:
+    world.add("seen.mp4", [0.9], split="test")
+    world.add("unseen.mp4", [], split="test")
+    answers = {"consent_publications": False, "consent_challenges": True}
+    world.videos = [replace(video, **answers) for video in world.videos]
+    world.samples = [replace(row, **answers) for row in world.samples]
+    write_verdicts(tmp_path / "verdicts.csv", evaluate(*world.write(), world.videos, PLAN).verdicts)
+    with (tmp_path / "verdicts.csv").open(encoding="utf-8", newline="") as stream:
+        told = [
+            (row["video_id"], row["consent_publications"], row["consent_challenges"])
+            for row in csv.DictReader(stream)
+        ]
+    assert told == [("seen.mp4", "no", "yes"), ("unseen.mp4", "no", "yes")]
+
+
+def test_what_stages_noticed_of_videos_is_counted_and_listed(split_world) -> None:
+    media = [
+        MediaFacts(
+            video_id=VideoId(name), source_digest="d", duration_ms=1, num_frames=1, width=1,
+            height=1, has_sound=True, warnings=warnings,
+        )
+        for name, warnings in (("a.mp4", ("late <sound>", "gap")), ("A.mp4", ("gap",)), ("b", ()))
+    ]  # fmt: skip
+    assert "Noticed in videos" not in page_of(split_world)
+    text = text_of(page_of(split_world, facts=replace(FACTS, noticed=noticed_in(media))))
+    assert "Noticed in videos 3 remarks on 2 videos, all of them used" in text
+    assert "a.mp4 segment late <sound>" in text

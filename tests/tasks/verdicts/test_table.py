@@ -5,8 +5,9 @@ from rich.console import Console
 from storage.records import RejectedRecord
 from tasks.verdicts.evaluation import EvaluationPlan, evaluate
 from tasks.verdicts.resampling import Resampling
-from tasks.verdicts.table import result_table
+from tasks.verdicts.table import metric_rows, result_table, verdict_rows
 from tasks.verdicts.thresholds import ThresholdPolicy
+from tasks.verdicts.wording import interval, share
 
 PLAN = EvaluationPlan(
     pooling_rules=("mean", "any"),
@@ -58,3 +59,31 @@ def test_without_labels_it_says_that_there_are_no_figures(world) -> None:
     text = shown(world)
     assert "No labels to measure against" in text
     assert "no split" in text
+
+
+def test_figures_are_rows_of_text_for_every_split_level_and_method(split_world) -> None:
+    evaluation = evaluate(*split_world.write(), split_world.videos, PLAN)
+    rows = metric_rows(evaluation.metrics)
+    keys = [(row["split"], row["level"], row["method"]) for row in rows]
+    assert len(keys) == len(set(keys)) == 3 * (5 + 4)  # with the three baselines each
+    assert keys[0][:2] == ("test", "video")
+    first = next(row for row in rows if row["method"] == "any (maximum)")
+    figure = next(
+        row for row in evaluation.metrics
+        if (row.split, row.level, row.method, row.name) == ("test", "video", "any", "macro_f1")
+    )  # fmt: skip
+    assert first["rows"] == 12
+    assert first["macro F1"] == f"{share(figure.value)} {interval(figure)}".rstrip()
+    assert list(first) == ["split", "level", "method", "rows", "macro F1", "accuracy", "F1 A/H",
+                           "F1 no A/H", "AP"]  # fmt: skip
+
+
+def test_verdicts_are_counted_by_split_and_no_video_is_named(split_world) -> None:
+    split_world.add("holed.mp4", [0.9, None], split=None)
+    evaluation = evaluate(*split_world.write(), split_world.videos, PLAN)
+    rows = verdict_rows(evaluation.verdicts)
+    assert [row["split"] for row in rows] == ["test", "validation", "train", "no split"]
+    assert rows[-1] == {"split": "no split", "videos": 1, "A/H": 1, "no A/H": 0, "no verdict": 0,
+                        "segments without prediction": 1}  # fmt: skip
+    assert all(row["A/H"] + row["no A/H"] + row["no verdict"] == row["videos"] for row in rows)
+    assert ".mp4" not in str(rows)
