@@ -14,7 +14,7 @@ from typing import TypeVar
 from flows.config import Settings, load_settings
 from flows.request import RunRequest, StageName
 from storage.dataset import Dataset, open_dataset
-from storage.errors import StageError
+from storage.errors import ConfigError, StageError
 from storage.records import (
     ModelRecord,
     PredictionRecord,
@@ -23,7 +23,7 @@ from storage.records import (
     SegmentRecord,
     TranscriptRecord,
 )
-from storage.store import Store
+from storage.store import Store, local_root
 from storage.variant import Variant
 from tasks import aggregate, finetune, infer, manifest, segment, transcribe
 from tasks.aggregate import ReportSources
@@ -147,7 +147,7 @@ class Run:
         if not self.trains:
             return check_model(self.request.model or "")
         (model,) = self._rows("finetune", self.finetune, ModelRecord, self.model_wanted)
-        return Path(self.store.full_path(model.model_path))
+        return self.store.local_folder(model.model_path)
 
     @cached_property
     def infer(self) -> Variant:
@@ -238,10 +238,24 @@ def open_run(request: RunRequest) -> Run:
     """Open a request: read the profile, the data set's annotation, and the store.
 
     Raises:
-        ConfigError: a setting or profile cannot be used.
+        ConfigError: a setting or profile cannot be used, or the store lies among the videos.
         DataError: the data folder is missing or cannot be read.
         StoreError: the store cannot be written.
     """
     settings = load_settings(request.profile, request.overrides)
+    _check_apart(request.data, request.store)
     dataset = open_dataset(request.data)
     return Run(request=request, settings=settings, dataset=dataset, store=Store(request.store))
+
+
+def _check_apart(data: str, store: str) -> None:
+    """Refuse a store whose segments would be read as source videos; hidden folders never are."""
+    root, videos = local_root(store), Path(data).resolve()
+    if root is None or not root.resolve().is_relative_to(videos):
+        return
+    below = root.resolve().relative_to(videos).parts
+    if not any(step.startswith(".") for step in below):
+        raise ConfigError(
+            f"The store {store!r} lies inside the data folder {data!r}, where its segments would "
+            "be taken for videos: name a place outside with --store."
+        )

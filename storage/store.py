@@ -33,9 +33,13 @@ if TYPE_CHECKING:
 __all__ = ["Store", "writing_to"]
 
 Parsed = TypeVar("Parsed")
-_Key = tuple[str, int, str]
+_Place = tuple[str, str, str]
+_State = tuple[int, str]
 
 _TEMPORARY = ".tmp"
+# What is known of stored files' content in this process, whichever store object asks for it.
+_DIGESTS: dict[_Place, tuple[_State, str]] = {}
+_PARSED: dict[_Place, tuple[_State, object]] = {}
 
 
 class Store:
@@ -55,8 +59,6 @@ class Store:
             ) from error
         self.url = str(url)
         self.is_local = "file" in _protocols(self.fs)
-        self._digests: dict[_Key, str] = {}
-        self._parsed: dict[_Key, object] = {}
         with writing_to(self.url):
             self.fs.makedirs(f"{self.root}/{_TEMPORARY}", exist_ok=True)
             self._write_bytes_at(f"{_TEMPORARY}/probe-{uuid.uuid4().hex}", b"", keep=False)
@@ -111,6 +113,16 @@ class Store:
                     shutil.copyfile(local_path, temporary)
                 local_path.unlink()
 
+    def local_folder(self, path: str) -> Path:
+        """Give a stored folder as a local one: itself, or a copy fetched once for its content.
+
+        Raises:
+            StoreError: nothing is there, or it changed while it was fetched.
+        """
+        from storage.fetch import fetch_folder
+
+        return Path(self.full_path(path)) if self.is_local else fetch_folder(self, path)
+
     def remove(self, path: str) -> None:
         """Remove a file or a whole folder, if it is there."""
         if self.exists(path):
@@ -155,25 +167,32 @@ class Store:
 
         A file is read once in a process unless its size, time of change or place on disk moved.
         """
-        key = self._key(path)
-        if key is None:
+        state = self._state(path)
+        if state is None:
             return None
-        if key not in self._digests:
+        seen, digest = _DIGESTS.get(self._place(path), (None, ""))
+        if seen != state:
             with self.open(path) as stream:
-                self._digests[key] = digest_stream(stream)
-        return key[1], self._digests[key]
+                digest = digest_stream(stream)
+            _DIGESTS[self._place(path)] = state, digest
+        return state[0], digest
 
     def parsed(self, path: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
         """Read and parse a small file, or None if it is gone; once in a process unless changed."""
-        key = self._key(path)
-        if key is None:
+        state = self._state(path)
+        if state is None:
             return None
-        if key not in self._parsed:
+        seen, parsed = _PARSED.get(self._place(path), (None, None))
+        if seen != state:
             with self.open(path) as stream:
-                self._parsed[key] = parse(stream.read())
-        return cast(Parsed, self._parsed[key])
+                parsed = parse(stream.read())
+            _PARSED[self._place(path)] = state, parsed
+        return cast(Parsed, parsed)
 
-    def _key(self, path: str) -> _Key | None:
+    def _place(self, path: str) -> _Place:
+        return _protocols(self.fs)[0], self.root, path
+
+    def _state(self, path: str) -> _State | None:
         """Say what a file's content is known by while nobody writes it; None if it is gone."""
         try:
             facts = self.fs.info(self.full_path(path))
@@ -182,7 +201,7 @@ class Store:
         if facts["type"] != "file":
             return None
         seen = [facts.get(name) for name in ("mtime", "ino", "ETag", "created")]
-        return path, int(facts["size"]), str(seen if any(seen) else uuid.uuid4())
+        return int(facts["size"]), str(seen if any(seen) else uuid.uuid4())
 
     def variant(
         self, stage: str, *, version: int, settings: Mapping[str, Any], upstream: Sequence[str] = ()
@@ -224,6 +243,12 @@ class Store:
             temporary.replace(destination)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def local_root(url: str) -> Path | None:
+    """Say which local folder a store's URL names, opening nothing; None if it names none."""
+    protocol, path = fsspec.core.split_protocol(url)
+    return Path(path) if protocol in (None, "file", "local") else None
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pytest
 
 from storage.disk import space_on, writing_to
 from storage.errors import ConfigError, StoreError
-from storage.store import Store
+from storage.store import Store, local_root
 
 
 def files_under(folder: Path) -> list[str]:
@@ -88,6 +88,22 @@ def test_a_file_state_is_seen_again_by_a_store_opened_anew(tmp_path):
     Store(str(tmp_path)).write_bytes("a", b"content")
     states = {Store(str(tmp_path)).file_state("a") for _ in range(2)}
     assert len(states) == 1
+
+
+def test_a_file_is_read_once_by_all_the_stores_of_a_process(store, monkeypatch):
+    store.write_bytes("a", b"content")
+    store.write_bytes("b", b"7")
+    reads = []
+    opened = Store.open
+    monkeypatch.setattr(Store, "open", lambda self, path: reads.append(path) or opened(self, path))
+    for _ in range(3):
+        again = Store(store.url)
+        assert again.file_state("a")[0] == 7
+        assert again.parsed("b", int) == 7
+    assert reads == ["a", "b"]
+    Store(store.url).write_bytes("a", b"another")
+    assert again.file_state("a") == store.file_state("a")
+    assert reads == ["a", "b", "a"]
 
 
 def test_a_folder_where_a_file_should_be_is_no_file(tmp_path):
@@ -252,3 +268,16 @@ def test_stores_do_not_mix(tmp_path):
     one, other = Store(f"memory://{tmp_path}/1"), Store(f"memory://{tmp_path}/2")
     one.write_bytes("a", b"1")
     assert not other.exists("a")
+    other.write_bytes("a", b"2")
+    assert one.file_state("a") != other.file_state("a")
+
+
+def test_the_folder_of_a_local_store_is_known_before_it_is_made(tmp_path):
+    urls = [f"{tmp_path}/a", f"file://{tmp_path}/a", f"local://{tmp_path}/a"]
+    assert {local_root(url) for url in urls} == {tmp_path / "a"}
+    assert local_root("memory://a") is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_of_a_local_store_is_opened_where_it_lies(tmp_path):
+    assert Store(str(tmp_path)).local_folder("a/model") == tmp_path / "a" / "model"
