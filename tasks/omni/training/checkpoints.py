@@ -8,6 +8,8 @@ that one's folder is there before the checkpoint that names it, and goes only af
 not.
 """
 
+import errno
+import fcntl
 import json
 import os
 import pickle
@@ -32,6 +34,8 @@ _OPTIMIZER = "optimizer.pt"
 _RANDOM = "random.pt"
 _PROGRESS = "progress.json"
 _UNFINISHED = ".tmp"
+_NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+_HELD: dict[Path, int] = {}
 _DAMAGE = (
     OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, SafetensorError,
     pickle.UnpicklingError,
@@ -51,13 +55,20 @@ class Progress:
 
 
 class Checkpoints:
-    """The checkpoints of one training, in a folder of its own."""
+    """The checkpoints of one training, in a folder of its own.
+
+    The process that opens the folder holds it to its end, however it ends.
+
+    Raises:
+        StageError: another process holds the folder.
+    """
 
     def __init__(self, folder: Path, identity: str) -> None:
         self._folder = folder
         self._identity = identity
         with writing_to(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
+            _hold(folder.resolve())
             for unfinished in folder.glob(f"*{_UNFINISHED}"):
                 shutil.rmtree(unfinished)
 
@@ -142,6 +153,26 @@ class Checkpoints:
                 f"{free / 2**20:.0f} MiB are free: free some space, or name another folder with "
                 "resources.finetune.checkpoint_folder."
             )
+
+
+def _hold(folder: Path) -> None:
+    """Lock a folder by a file beside it, since what lies in it comes and goes."""
+    if folder in _HELD:
+        return
+    lock = os.open(folder.with_name(f"{folder.name}.lock"), os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise StageError(
+            f"Another run is training in {str(folder)!r}: wait for its end and run again, or name "
+            "another place with resources.finetune.checkpoint_folder."
+        ) from error
+    except OSError as error:
+        if error.errno not in _NO_LOCKS_HERE:
+            os.close(lock)
+            raise
+    _HELD[folder] = lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 
 import pytest
@@ -129,6 +131,33 @@ def test_a_checkpoint_whose_best_weights_are_gone_counts_as_absent(tmp_path):
     toy.save(checkpoints)
     shutil.rmtree(tmp_path / "best-000001")
     assert not Toy().load(checkpoints)
+
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from tasks.omni.training.checkpoints import Checkpoints
+Checkpoints(Path(sys.argv[1]), "a")
+print("held", flush=True)
+time.sleep(300)
+"""
+
+
+def test_a_folder_in_which_another_process_trains_is_refused_until_that_dies(tmp_path):
+    folder = tmp_path / "work"
+    command = [sys.executable, "-c", _HOLD, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout.readline() == b"held\n"
+            (folder / "step-000001.tmp").mkdir()
+            with pytest.raises(StageError, match=r"Another run is training in .*run again"):
+                Checkpoints(folder, "a")
+            assert names(folder) == ["step-000001.tmp"]
+        finally:
+            other.kill()
+    Checkpoints(folder, "a")
+    Checkpoints(folder, "a")
+    assert names(folder) == []
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
