@@ -54,7 +54,7 @@ TRIALS = (
 
 
 def test_figures(request: RunRequest, level: str) -> dict[str, MetricRecord]:
-    """Read the model's figures on the test split, by name: on videos, of the chosen pooling rule."""
+    """Read the model's figures on test, by name; on videos, those of the chosen pooling rule."""
     run = open_run(request)
     (rule,) = [r for r in run.aggregate.read(ThresholdRecord, run.report_wanted) if r.chosen]
     method = rule.method if level == "video" else SEGMENT_METHOD
