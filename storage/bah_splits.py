@@ -46,8 +46,9 @@ def join_rows(known: SplitRow | None, row: SplitRow, issues: list[str]) -> Split
         return row
     if known.split != row.split:
         raise LeakageError(
-            f"The video {row.name!r} stands in split/{known.split}.txt and in "
-            f"split/{row.split}.txt: remove it from one of them."
+            f"A video stands in split/{known.split}.txt and in split/{row.split}.txt: remove it "
+            "from one of them.",
+            details=(f"video {row.name}: {known.split}, {row.split}",),
         )
     if known.label != row.label:
         issues.append(f"split/{row.split}.txt gives the video two labels: the first holds")

@@ -61,8 +61,10 @@ def test_a_split_file_that_is_no_text_is_refused(tmp_path):
 
 def test_a_video_in_two_splits_is_refused():
     row = SplitRow(name="a.mp4", split="train", label=1)
-    with pytest.raises(LeakageError, match=r"'a\.mp4' stands in split/train.txt and in split/val"):
+    with pytest.raises(LeakageError, match=r"stands in split/train.txt and in split/val") as caught:
         join_rows(row, SplitRow(name="a.mp4", split="val", label=1), [])
+    assert caught.value.details == ("video a.mp4: train, val",)
+    assert "a.mp4" not in str(caught.value)
 
 
 def test_two_labels_in_one_split_are_told_and_the_first_holds():
