@@ -26,7 +26,7 @@ from tasks.verdicts.resampling import Resampling
 from tasks.verdicts.thresholds import ThresholdPolicy, ThresholdRule
 
 STAGE = "aggregate"
-VERSION = 2
+VERSION = 3
 REPORT_ITEM = "report"
 REPORT_NAME = "report.html"
 VERDICTS_NAME = "verdicts.csv"
