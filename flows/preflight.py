@@ -39,7 +39,8 @@ def check_before_start(run: Run) -> None:
 def _check_stages(run: Run) -> None:
     """Refuse a request that runs nothing, or forces what it does not run."""
     given = "a model is named" if run.request.model is not None else "the data has no labels"
-    why = "" if run.trains else f" (nothing is trained where {given})"
+    dropped = set(run.request.stages()) - set(run.stages)
+    why = f" (nothing is trained where {given})" if dropped else ""
     if not run.stages:
         raise ConfigError(
             f"No stage is left to run{why}: leave out --only or --from, or name stages in which "

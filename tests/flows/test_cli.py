@@ -61,15 +61,16 @@ def test_an_unknown_setting_lists_the_settings(folder: Path) -> None:
 def test_stages_that_leave_nothing_to_run_are_refused(folder: Path) -> None:
     error = fault("--from", "infer", "--only", "segment")
     assert isinstance(error, ConfigError)
-    assert "No stage is left to run" in str(error)
+    assert "No stage is left to run: leave out" in str(error)
     assert "a model is named" in str(fault("--only", "finetune", "--model", str(MODEL)))
 
 
 def test_forcing_a_stage_that_does_not_run_is_refused(folder: Path) -> None:
     error = fault("--only", "segment", "--force", "transcribe")
     assert isinstance(error, ConfigError)
-    assert "--force names transcribe" in str(error)
-    assert "it runs segment." in str(error)
+    assert "--force names transcribe, which this run leaves out: it runs" in str(error)
+    trained = fault("--force", "finetune", "--model", str(MODEL))
+    assert "(nothing is trained where a model is named)" in str(trained)
 
 
 def test_details_of_a_mistake_are_shown_on_the_terminal_alone(
