@@ -5,6 +5,8 @@ import pytest
 from flows.request import RunRequest
 from flows.run import open_run
 from storage.errors import ConfigError
+from storage.records import ModelRecord
+from storage.variant import ItemOutput
 
 
 @pytest.fixture
@@ -40,3 +42,25 @@ def test_a_store_where_no_video_is_looked_for_is_welcome(
         run = open_run(RunRequest(data=str(data), store=str(tmp_path / store)))
         run.store.write_bytes("segment/x/files/0000.mp4", b"segment")
         assert list(run.paths) == ["a.mp4"]
+
+
+def test_a_model_in_a_remote_store_is_opened_as_a_local_folder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    (data / "split").mkdir()
+    (data / "split" / "train.txt").write_text("a.mp4,1\n")
+    run = open_run(RunRequest(data=str(data), store=f"memory://{tmp_path}"))
+    variant = run.store.variant("finetune", version=1, settings={})
+    record = ModelRecord(
+        model_path=variant.file_path("abc/model"), adapter_path=None, method="full",
+        base_fingerprint="base", num_train_samples=1, num_val_samples=1, num_parameters=1,
+        num_trained=1, num_steps=1, best_step=1, val_loss=0.5, val_macro_f1=0.5,
+        val_average_precision=0.5,
+    )  # fmt: skip
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"weights")
+    files = {f"{record.model_path}/deeper/weights": weights}
+    variant.commit([ItemOutput(item_id="model", rows=(record,), files=files)], {"model": "1"})
+    vars(run).update(finetune=variant, model_wanted={"model": "1"})
+    assert (run.model_path / "deeper" / "weights").read_bytes() == b"weights"
