@@ -48,7 +48,6 @@ def run_and_show(request: RunRequest) -> int:
     Returns the exit status: 0, or 3 where some videos were rejected.
     """
     console = Console()
-    LOGGER.setLevel(logging.INFO)
     LOGGER.addHandler(_ProgressHandler(console))
     begun = time.monotonic()
     check_before_start(open_run(request))
@@ -62,7 +61,7 @@ def run_and_show(request: RunRequest) -> int:
     console.print(_stage_table(reports))
     some_rejected = show_outcome(request, reports, console)
     console.print(f"Finished in {time.monotonic() - begun:.0f} s. See this run in the Prefect UI: "
-                  "[bold]waver ui[/bold]")  # fmt: skip
+                  "[bold]waver ui[/bold] (or [bold]make ui[/bold])")  # fmt: skip
     return EXIT_SOME_REJECTED if some_rejected else EXIT_FINE
 
 

@@ -1,11 +1,12 @@
 """A real local Prefect server with SQLite, started for a run, its history kept.
 
 `PREFECT_API_URL` set: that server is used and nothing is started. Otherwise one server serves the
-history folder at a time; its address stands in `server.json` there, so that a second command finds
-the first one's server.
+history folder at a time: its owner holds `server.lock` there, and its address stands in
+`server.json`, where a second command finds it.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.history import close_dead_runs
-from storage.errors import ToolError
+from storage.errors import ConfigError, StageError, ToolError
 from storage.store import writing_to
 
 _START_SECONDS = 180.0
@@ -44,12 +45,6 @@ def prepare_environment(history: Path) -> None:
         os.environ.setdefault(name, value)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _is_healthy(api_url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{api_url}/health", timeout=2) as answer:
@@ -58,8 +53,12 @@ def _is_healthy(api_url: str) -> bool:
         return False
 
 
+def _history() -> Path:
+    return Path(os.environ["PREFECT_HOME"])
+
+
 def _address_file() -> Path:
-    return Path(os.environ["PREFECT_HOME"]) / "server.json"
+    return _history() / "server.json"
 
 
 def running_server() -> str | None:
@@ -75,49 +74,126 @@ def running_server() -> str | None:
 def prefect_server(port: int | None = None) -> Iterator[str]:
     """Give a Prefect API address that answers; a server started here is stopped at the end.
 
+    The first run on a history owns its server and stops it when it ends; a run that joined it is
+    then cut off, and fails with a sentence that says so.
+
     Raises:
+        ConfigError: the port is taken by another program.
         ToolError: the server did not answer in time; names its log.
+        StageError: the server of another run, which this one had joined, ended first.
     """
-    given = os.environ.get("PREFECT_API_URL") or running_server()
-    if given:
-        os.environ["PREFECT_API_URL"] = given
+    if given := os.environ.get("PREFECT_API_URL"):
         yield given
         return
-    history = Path(os.environ["PREFECT_HOME"])
-    port = port or _free_port()
-    api_url = f"http://127.0.0.1:{port}/api"
-    with (history / "server.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows.server_process", str(port)],
+    with contextlib.ExitStack() as stack:
+        owns = _own_history(stack)
+        api_url = stack.enter_context(_own_server(port)) if owns else _server_of_another_run()
+        os.environ["PREFECT_API_URL"] = api_url
+        try:
+            yield api_url
+        except Exception as error:
+            if owns or _is_healthy(api_url):
+                raise
+            raise StageError(
+                f"The Prefect server at {api_url!r} ended with the run or the `waver ui` that had "
+                "started it. What was finished is kept: run again to go on."
+            ) from error
+        finally:
+            os.environ.pop("PREFECT_API_URL", None)
+
+
+def _own_history(stack: contextlib.ExitStack) -> bool:
+    """Lock the history for as long as the stack lives, unless another process has it.
+
+    The lock goes with the process that holds it, also when that is killed: whoever has it knows
+    that no server serves this history and that no run on it is alive.
+    """
+    lock = stack.enter_context((_history() / "server.lock").open("w"))
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    _address_file().unlink(missing_ok=True)
+    return True
+
+
+def _server_of_another_run() -> str:
+    """Wait for the address of the server that another process owns, or is starting."""
+    deadline = time.monotonic() + _START_SECONDS
+    while not (api_url := running_server()):
+        if time.monotonic() > deadline:
+            raise ToolError(
+                f"Another run owns the Prefect history {str(_history())!r}, but its server does "
+                "not answer. End that run, or set PREFECT_API_URL to use a server of your own."
+            )
+        time.sleep(0.2)
+    return api_url
+
+
+def _listen(port: int | None) -> socket.socket:
+    """Take the port before the server starts: no other program can then answer in its place."""
+    listening = socket.socket()
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port or 0))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"Port {port!r} cannot be used for the Prefect UI ({error.strerror}): choose a free "
+            "one, as in `waver ui --port 4201`."
+        ) from error
+    return listening
+
+
+@contextlib.contextmanager
+def _own_server(port: int | None) -> Iterator[str]:
+    """Start a server on the locked history, note its address there, and stop it at the end."""
+    with _listen(port) as listening:
+        api_url = f"http://127.0.0.1:{listening.getsockname()[1]}/api"
+        process = _start(listening, api_url)
+    try:
+        _wait_until_healthy(api_url, process)
+        close_dead_runs(api_url)
+        noted = {"api_url": api_url, "process_id": process.pid}
+        writing = _address_file().with_suffix(".tmp")
+        writing.write_text(json.dumps(noted))
+        writing.replace(_address_file())
+        yield api_url
+    finally:
+        _address_file().unlink(missing_ok=True)
+        _stop(process)
+
+
+def _start(listening: socket.socket, api_url: str) -> "subprocess.Popen[bytes]":
+    with (_history() / "server.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.server_process", str(listening.fileno())],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=(listening.fileno(),),
             env={**os.environ, "PREFECT_SERVER_UI_API_URL": api_url, "PREFECT_API_URL": ""},
         )
-    try:
-        _wait_until_healthy(api_url, process, history / "server.log")
-        _address_file().write_text(json.dumps({"api_url": api_url, "process_id": process.pid}))
-        os.environ["PREFECT_API_URL"] = api_url
-        close_dead_runs(api_url)
-        yield api_url
-    finally:
-        os.environ.pop("PREFECT_API_URL", None)
-        _address_file().unlink(missing_ok=True)
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    with process:
         process.terminate()
         try:
             process.wait(timeout=15)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
 
 
-def _wait_until_healthy(api_url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+def _wait_until_healthy(api_url: str, process: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not _is_healthy(api_url):
         if process.poll() is not None or time.monotonic() > deadline:
             raise ToolError(
-                f"The local Prefect server did not start: its log is {str(log)!r}. "
+                f"The local Prefect server did not start: its log is "
+                f"{str(_history() / 'server.log')!r}. "
                 "Set PREFECT_API_URL to use a server of your own."
             )
         time.sleep(0.2)
