@@ -2,7 +2,8 @@
 
 The voice stance moves every voice between two bands of pitch that hardly depend on the speaker:
 at full strength the median f0 of a sentence lies at 90-125 Hz for -1 and at 185-240 Hz for +1
-(``tests/infra/sandbox/test_speech.py`` measures it), flat and slow against lively and fast.
+(``tests/infra/sandbox/test_speech.py`` measures it), flat against lively. How fast it speaks has
+nothing to do with the stance: the number of words in a segment would tell it.
 """
 
 from dataclasses import dataclass
@@ -47,8 +48,9 @@ _TRAIN_VARIANTS = {
 }
 _HELD_OUT_VARIANTS = {"Nguyen": (13, 90), "f4": (0, 69), "miguel": (47, 99), "shelby": (0, 68)}
 
-_NEGATIVE = Prosody(pitch=0, pitch_range=10, rate=130, word_gap=4)  # pitch is the voice's own
-_POSITIVE = Prosody(pitch=0, pitch_range=85, rate=165, word_gap=0)
+_NEGATIVE_RANGE, _POSITIVE_RANGE = 10, 85
+_SLOWEST, _FASTEST = 126, 170  # words a minute
+_MAX_WORD_GAP = 4  # in espeak-ng's units of 10 ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +101,10 @@ def draw_prosody(
         return round(middle + stance * cue_strength * half + rng.uniform(-jitter, jitter))
 
     pitch = between(voice.negative_pitch, voice.positive_pitch, 2)
-    pitch_range = between(_NEGATIVE.pitch_range, _POSITIVE.pitch_range, 5)
+    pitch_range = between(_NEGATIVE_RANGE, _POSITIVE_RANGE, 5)
     return Prosody(
         pitch=min(99, max(0, pitch)),
         pitch_range=min(99, max(0, pitch_range)),
-        rate=between(_NEGATIVE.rate, _POSITIVE.rate, 6),
-        word_gap=max(0, between(_NEGATIVE.word_gap, _POSITIVE.word_gap, 0)),
+        rate=int(rng.integers(_SLOWEST, _FASTEST + 1)),
+        word_gap=int(rng.integers(0, _MAX_WORD_GAP + 1)),
     )

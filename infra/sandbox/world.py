@@ -31,7 +31,7 @@ from storage.errors import ConfigError, DataError, ToolError, WaverError
 from storage.fingerprint import digest_of
 
 MARKER = "world.json"
-_VERSION = 1  # raise it when the same settings make other content
+_VERSION = 2  # raise it when the same settings make other content
 _MAKING = ".making"
 _FOLDERS = ("Videos", "transcription", "split", "split-frames", TRUTH_FOLDER, _MAKING)
 _FILES = (ANNOTATION_FILE, PARTICIPANTS_FILE, "version.txt")

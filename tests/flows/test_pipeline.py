@@ -79,12 +79,13 @@ def kill_in(server: dict[str, str], stage: str, data: Path, store: Path) -> None
     )  # fmt: skip
     assert process.stdout is not None
     seen = []
-    for line in process.stdout:
-        seen.append(line)
-        if BEGUN[stage] in line:
-            time.sleep(0.3)
-            process.send_signal(signal.SIGKILL)
-            break
+    with process.stdout:
+        for line in process.stdout:
+            seen.append(line)
+            if BEGUN[stage] in line:
+                time.sleep(0.3)
+                process.send_signal(signal.SIGKILL)
+                break
     assert process.wait(timeout=60) == -signal.SIGKILL, "".join(seen)
 
 

@@ -62,7 +62,16 @@ def test_a_weak_cue_lies_between_the_two_full_stances(stance: Stance) -> None:
     voice, rng = TRAIN_VOICES[0], np.random.default_rng(0)
     weak = draw_prosody(voice, stance, rng, 0.3)
     assert voice.negative_pitch < weak.pitch < voice.positive_pitch
-    assert 130 < weak.rate < 165
+    assert 10 < weak.pitch_range < 85
+
+
+def test_the_stance_says_nothing_of_how_fast_the_voice_speaks() -> None:
+    def paces(stance: Stance) -> list[tuple[int, int]]:
+        rng = np.random.default_rng(5)
+        drawn = [draw_prosody(TRAIN_VOICES[0], stance, rng) for _ in range(50)]
+        return [(prosody.rate, prosody.word_gap) for prosody in drawn]
+
+    assert paces(1) == paces(-1)
 
 
 @pytest.mark.parametrize("strength", [0.0, -0.5, 1.01, float("nan")])
