@@ -16,6 +16,8 @@ from flows.request import RunRequest, StageName
 from storage.dataset import Dataset, open_dataset
 from storage.errors import ConfigError, StageError
 from storage.records import (
+    IssueRecord,
+    MediaFacts,
     ModelRecord,
     PredictionRecord,
     RejectedRecord,
@@ -29,7 +31,7 @@ from tasks import aggregate, finetune, infer, manifest, segment, transcribe
 from tasks.aggregate import ReportSources
 from tasks.manifest import VideoInputs
 from tasks.omni.checkpoint import check_model, fingerprint_of
-from tasks.verdicts.report import RunFacts
+from tasks.verdicts.report import RunFacts, noticed_in
 
 Record = TypeVar("Record")
 
@@ -196,6 +198,10 @@ class Run:
                 or Path(self.settings.finetune.model).name + ", fine-tuned",
                 variants={variant.stage: variant.variant_id for variant in variants},
                 issues=self.dataset.issues,
+                noticed=[
+                    *noticed_in(self.segment.read(MediaFacts, self.videos_wanted)),
+                    *self.manifest.read(IssueRecord, self.inputs_wanted),
+                ],
             ),
         )
 

@@ -83,6 +83,11 @@ def prefect_server(port: int | None = None) -> Iterator[str]:
         StageError: the server of another run, which this one had joined, ended first.
     """
     if given := os.environ.get("PREFECT_API_URL"):
+        if not _is_healthy(given):
+            raise ConfigError(
+                f"No Prefect server answers at PREFECT_API_URL {given!r}: start it, or unset the "
+                "variable to have one started for the run."
+            )
         yield given
         return
     with contextlib.ExitStack() as stack:

@@ -15,7 +15,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.request import RunRequest, StageName
 from flows.run import Run, open_run
 from storage.errors import StageError, WaverError
-from storage.records import RejectedRecord, SampleRecord
+from storage.records import MetricRecord, RejectedRecord, SampleRecord, VerdictRecord
 from storage.variant import Variant
 from tasks.aggregate import aggregate_shard
 from tasks.finetune import finetune_model
@@ -26,6 +26,7 @@ from tasks.manifest import manifest_shard
 from tasks.segment import segment_shard
 from tasks.stage import Shard, ShardResult, split_into_shards
 from tasks.transcribe import transcribe_shard
+from tasks.verdicts.table import metric_rows, verdict_rows
 
 _THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count())
 _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
@@ -204,10 +205,22 @@ def aggregate_flow(request: RunRequest) -> State[StageReport]:
     run = open_run(request)
     check_no_leakage(run.samples)
     settings = run.settings
-    return _run_stage(
+    state = _run_stage(
         run, "aggregate", run.aggregate, run.report_wanted,
         lambda shard: aggregate_shard.submit(
             shard, run.report_sources, settings.aggregate, run.aggregate
         ),
         1,
     )  # fmt: skip
+    _show_figures(run)
+    return state
+
+
+def _show_figures(run: Run) -> None:
+    """Put verdict counts and figures into the Prefect UI."""
+    variant, wanted = run.aggregate, run.report_wanted
+    verdicts, metrics = variant.read(VerdictRecord, wanted), variant.read(MetricRecord, wanted)
+    for name, rows in (("verdicts", verdict_rows(verdicts)), ("figures", metric_rows(metrics))):
+        create_table_artifact(
+            key=f"aggregate-{name}", table=rows, description=f"The report's {name}."
+        )

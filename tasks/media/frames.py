@@ -1,5 +1,6 @@
 """When each frame of a picture stream is shown: by the container's word, or by decoding."""
 
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -46,12 +47,18 @@ def run_ffprobe(path: Path, *arguments: str, timeout_seconds: float) -> ChildRes
     return result
 
 
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGBUS}
+
+
 def check_not_killed(program: str, result: ChildResult) -> None:
     """Refuse to judge a video by a program that somebody else ended: too little memory, a person.
 
     Raises:
-        StageError: a signal ended the program.
+        ItemFault: the program crashed of its own, over this video.
+        StageError: a signal from outside ended the program.
     """
+    if -result.status in _CRASHES:
+        raise ItemFault(f"{program} crashed on it (signal {-result.status})")
     if result.status < 0:
         raise StageError(
             f"{program} was killed by signal {-result.status} in the middle of a video: see that "

@@ -118,8 +118,6 @@ def in_order(words: Iterable[Any], duration_ms: int) -> tuple[Word, ...]:
         start_ms = min(max(round(float(word.start) * 1000), now), duration_ms)
         end_ms = min(max(round(float(word.end) * 1000), start_ms), duration_ms)
         probability = min(max(float(word.probability), 0.0), 1.0)
-        ordered.append(
-            Word(text=text, start_ms=start_ms, end_ms=end_ms, probability=probability)
-        )
+        ordered.append(Word(text=text, start_ms=start_ms, end_ms=end_ms, probability=probability))
         now = end_ms
     return tuple(ordered)

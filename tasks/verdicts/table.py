@@ -98,7 +98,9 @@ def _counts(verdicts: Sequence[VerdictRecord]) -> tuple[int, ...]:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
+    )
 
 
 def _verdict_counts(verdicts: Sequence[VerdictRecord]) -> Table:

@@ -42,9 +42,7 @@ def main() -> None:
     finish(trainee, tokenizer, vocabulary, options.out)
 
 
-def finish(
-    trainee: Trainee, tokenizer: Tokenizer, vocabulary: Vocabulary, out_path: Path
-) -> None:
+def finish(trainee: Trainee, tokenizer: Tokenizer, vocabulary: Vocabulary, out_path: Path) -> None:
     """Write the model folder and say how large it is."""
     export(trainee.whisper, tokenizer, vocabulary, out_path)
     size = sum(f.stat().st_size for f in out_path.iterdir() if f.is_file())

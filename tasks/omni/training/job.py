@@ -68,9 +68,7 @@ def read_job(path: Path) -> tuple[TrainingJob, list[SampleRecord]]:
     return job, samples
 
 
-def write_result(
-    result: TrainingResult, log: Sequence[TrainingStepRecord], folder: Path
-) -> None:
+def write_result(result: TrainingResult, log: Sequence[TrainingStepRecord], folder: Path) -> None:
     """Write the result last: a job with one is finished."""
     write_parquet(to_table(TrainingStepRecord, log), folder / _LOG_NAME)
     (folder / _RESULT_NAME).write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")

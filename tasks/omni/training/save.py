@@ -1,8 +1,8 @@
 """What training leaves behind: adapters in peft's format, whole weights in Hugging Face's.
 
-    adapter/   adapter_config.json, adapter_model.safetensors (LoRA only)
-    merged/    config, safetensors, tokenizer and processor: opens in transformers and in vLLM
-    settings.json, trained.json   the resolved settings; trained numbers by part
+adapter/   adapter_config.json, adapter_model.safetensors (LoRA only)
+merged/    config, safetensors, tokenizer and processor: opens in transformers and in vLLM
+settings.json, trained.json   the resolved settings; trained numbers by part
 """
 
 import json

@@ -217,10 +217,19 @@ def test_an_ffmpeg_that_succeeds_and_writes_nothing_is_not_believed(video, monke
         _cut_short(video, tmp_path)
 
 
-@pytest.mark.parametrize("signal", [9, 11, 15])
+@pytest.mark.parametrize("signal", [9, 15])
 def test_an_ffmpeg_that_was_killed_is_no_videos_fault(video, monkeypatch, tmp_path, signal):
     _fake_ffmpeg(tmp_path / "bin", f"kill -{signal} $$", monkeypatch)
     with pytest.raises(StageError, match=f"ffmpeg was killed by signal {signal} .*run again"):
+        _cut_short(video, tmp_path)
+
+
+@pytest.mark.parametrize("signal", [6, 11])
+def test_an_ffmpeg_that_crashes_over_a_video_is_the_videos_fault(
+    video, monkeypatch, tmp_path, signal
+):
+    _fake_ffmpeg(tmp_path / "bin", f"kill -{signal} $$", monkeypatch)
+    with pytest.raises(ItemFault, match=rf"ffmpeg crashed on it \(signal {signal}\)"):
         _cut_short(video, tmp_path)
 
 
