@@ -1,6 +1,11 @@
 """The history of a local server, kept honest: runs whose process died are not left Running."""
 
+import time
+from typing import Any
+
 import httpx
+
+_PATIENCE_SECONDS = 60.0
 
 _UNFINISHED = ["RUNNING", "PENDING", "CANCELLING"]
 _MESSAGE = "Its process ended without a word: it was killed, or the machine stopped."
@@ -16,10 +21,7 @@ def close_dead_runs(api_url: str) -> int:
     with httpx.Client(base_url=api_url, timeout=60) as client:
         for kind in ("flow_runs", "task_runs"):
             for run_id in _unfinished(client, kind):
-                answer = client.post(
-                    f"/{kind}/{run_id}/set_state", json={"state": state, "force": True}
-                )
-                answer.raise_for_status()
+                post(client, f"/{kind}/{run_id}/set_state", {"state": state, "force": True})
                 closed += 1
     return closed
 
@@ -32,8 +34,22 @@ def _unfinished(client: httpx.Client, kind: str) -> list[str]:
     ids: list[str] = []
     wanted = {"state": {"type": {"any_": _UNFINISHED}}}
     while True:
-        answer = client.post(f"/{kind}/filter", json={kind: wanted, "offset": len(ids)})
-        page = [str(row["id"]) for row in answer.raise_for_status().json()]
+        rows = post(client, f"/{kind}/filter", {kind: wanted, "offset": len(ids)})
+        page = [str(row["id"]) for row in rows]
         if not page:
             return ids
         ids += page
+
+
+def post(client: httpx.Client, path: str, body: dict[str, Any]) -> Any:
+    """Post to the server and give what it answers.
+
+    A server whose SQLite file is locked by its own services answers 503, and is asked again, as
+    Prefect's client does.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        answer = client.post(path, json=body)
+        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+            return answer.raise_for_status().json()
+        time.sleep(0.5)

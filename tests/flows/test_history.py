@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.history import close_dead_runs
+from flows.history import close_dead_runs, post
 from flows.server import prefect_server
 
 pytestmark = pytest.mark.slow
@@ -67,12 +67,12 @@ def test_more_dead_runs_than_a_page_holds_are_all_closed(
 ) -> None:
     monkeypatch.setenv("PREFECT_API_DEFAULT_LIMIT", "3")
     with prefect_server() as api_url, httpx.Client(base_url=api_url, timeout=60) as client:
-        flow = client.post("/flows/", json={"name": "dead"}).raise_for_status().json()
+        flow = post(client, "/flows/", {"name": "dead"})
         for state in ["RUNNING"] * 7 + ["COMPLETED"]:
             body = {"flow_id": flow["id"], "state": {"type": state}}
-            client.post("/flow_runs/", json=body).raise_for_status()
+            post(client, "/flow_runs/", body)
         assert len(states(api_url, "flow_runs")) == 3, "the page is as short as this test needs"
         assert close_dead_runs(api_url) == 7
         for kind, expected in (("CRASHED", 7), ("COMPLETED", 1)):
             wanted = {"flow_runs": {"state": {"type": {"any_": [kind]}}}}
-            assert client.post("/flow_runs/count", json=wanted).json() == expected
+            assert post(client, "/flow_runs/count", wanted) == expected
