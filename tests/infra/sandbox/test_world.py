@@ -11,7 +11,7 @@ from infra.sandbox.truth import iter_truths
 from infra.sandbox.world import MARKER, main, make_world
 from storage.errors import ConfigError, DataError
 
-SMALL = WorldSettings(num_participants=3, videos_per_participant=1, seed=2)
+SMALL = WorldSettings(num_participants=3, videos_per_participant=1, seed=10)
 
 
 def plan_short_world(settings: WorldSettings) -> WorldPlan:
