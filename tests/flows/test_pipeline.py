@@ -195,4 +195,7 @@ def test_bad_videos_are_rejected_with_a_reason_and_good_ones_get_a_verdict(
     verdicts = opened.aggregate.read(VerdictRecord, opened.report_wanted)
     judged = {row.video_id for row in verdicts if row.verdict is not None}
     assert judged == {"good one.mp4"}
-    assert {row.item_id for row in opened.rejected()} == {"empty.mp4", "text.mp4", "truncated.mp4"}
+    reasons = {row.item_id: row.reason for row in opened.rejected()}
+    assert set(reasons) == {"empty.mp4", "text.mp4", "truncated.mp4"}
+    assert "not a video" in reasons["text.mp4"]
+    assert "empty" in reasons["empty.mp4"]
