@@ -11,11 +11,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 from rich.table import Table
 
+from flows.opening import open_run
 from flows.outcome import show_outcome
 from flows.pipeline import pipeline
 from flows.preflight import check_before_start
 from flows.request import RunRequest
-from flows.run import open_run
 from flows.server import prefect_server
 from flows.stages import StageReport
 from tasks.log import LOGGER

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from flows.opening import open_run
 from flows.request import RunRequest
-from flows.run import open_run
 from flows.stages import StageReport
-from storage.records import MetricRecord, ThresholdRecord, VerdictRecord
+from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.aggregate import report_path
 from tasks.verdicts.table import result_table
 

@@ -8,9 +8,9 @@ from typing import cast
 
 from prefect import flow
 
+from flows.opening import open_run
 from flows.preflight import check_before_start
 from flows.request import RunRequest
-from flows.run import open_run
 from flows.stages import (
     StageReport,
     aggregate_flow,

@@ -1,8 +1,4 @@
-"""A run opened: its settings, data set and store, the variants its settings make, and their rows.
-
-Opening a run makes nothing and changes nothing. Each stage's flow opens its own, so that it sees
-what the stages before it have written.
-"""
+"""An open run: its settings, data set and store, the variants its settings make, and their rows."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -11,21 +7,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from flows.config import Settings, load_settings
+from flows.config import Settings
 from flows.request import RunRequest, StageName
-from storage.dataset import Dataset, open_dataset
-from storage.errors import ConfigError, StageError
+from storage.dataset import Dataset
+from storage.errors import StageError
 from storage.records import (
     IssueRecord,
     MediaFacts,
-    ModelRecord,
-    PredictionRecord,
     RejectedRecord,
     SampleRecord,
     SegmentRecord,
     TranscriptRecord,
 )
-from storage.store import Store, local_root
+from storage.results import ModelRecord, PredictionRecord
+from storage.store import Store
 from storage.variant import Variant
 from tasks import aggregate, finetune, infer, manifest, segment, transcribe
 from tasks.aggregate import ReportSources
@@ -238,30 +233,3 @@ class Run:
                 f"or were made from other data or settings; run it first, with --from {stage}."
             )
         return variant.read(record_type, wanted)
-
-
-def open_run(request: RunRequest) -> Run:
-    """Open a request: read the profile, the data set's annotation, and the store.
-
-    Raises:
-        ConfigError: a setting or profile cannot be used, or the store lies among the videos.
-        DataError: the data folder is missing or cannot be read.
-        StoreError: the store cannot be written.
-    """
-    settings = load_settings(request.profile, request.overrides)
-    _check_apart(request.data, request.store)
-    dataset = open_dataset(request.data)
-    return Run(request=request, settings=settings, dataset=dataset, store=Store(request.store))
-
-
-def _check_apart(data: str, store: str) -> None:
-    """Refuse a store whose segments would be read as source videos; hidden folders never are."""
-    root, videos = local_root(store), Path(data).resolve()
-    if root is None or not root.resolve().is_relative_to(videos):
-        return
-    below = root.resolve().relative_to(videos).parts
-    if not any(step.startswith(".") for step in below):
-        raise ConfigError(
-            f"The store {store!r} lies inside the data folder {data!r}, where its segments would "
-            "be taken for videos: name a place outside with --store."
-        )

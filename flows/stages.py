@@ -12,10 +12,12 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.opening import open_run
 from flows.request import RunRequest, StageName
-from flows.run import Run, open_run
+from flows.run import Run
 from storage.errors import StageError, WaverError
-from storage.records import MetricRecord, RejectedRecord, SampleRecord, VerdictRecord
+from storage.records import RejectedRecord, SampleRecord
+from storage.results import MetricRecord, VerdictRecord
 from storage.variant import Variant
 from tasks.aggregate import aggregate_shard
 from tasks.finetune import finetune_model

@@ -13,7 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from storage.fingerprint import digest_of
-from storage.records import PredictionRecord, RejectedRecord, SampleRecord, VideoRecord
+from storage.records import RejectedRecord, SampleRecord, VideoRecord
+from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store import Store
 from storage.variant import ItemOutput, Variant

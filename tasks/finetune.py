@@ -18,7 +18,8 @@ from pydantic import Field
 
 from storage.errors import WaverError
 from storage.fingerprint import digest_of
-from storage.records import ModelRecord, SampleRecord, TrainingStepRecord
+from storage.records import SampleRecord
+from storage.results import ModelRecord, TrainingStepRecord
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks.child import run_worker

@@ -16,7 +16,8 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
 from storage.errors import ItemFault, StoreError, WaverError
-from storage.records import PredictionRecord, RejectedRecord, SampleRecord
+from storage.records import RejectedRecord, SampleRecord
+from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store import Store
 from storage.variant import ItemOutput, Variant

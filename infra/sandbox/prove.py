@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.console import EXIT_SOME_REJECTED
+from flows.opening import open_run
 from flows.request import RunRequest
-from flows.run import open_run
-from storage.records import MetricRecord, ThresholdRecord
+from storage.results import MetricRecord, ThresholdRecord
 from tasks.verdicts.evaluation import SEGMENT_METHOD
 from tasks.verdicts.wording import interval, share
 

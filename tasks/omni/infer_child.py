@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TextIO
 
 from storage.errors import WaverError
-from storage.records import PredictionRecord, SampleRecord
+from storage.records import SampleRecord
+from storage.results import PredictionRecord
 from storage.schema import from_table, read_parquet
 from storage.store import Store
 from storage.variant import ItemOutput, Variant

@@ -8,15 +8,8 @@ from typing import cast
 import numpy as np
 from markupsafe import Markup
 
-from storage.records import (
-    Interval,
-    MetricRecord,
-    RejectedRecord,
-    ThresholdRecord,
-    VerdictRecord,
-    VideoId,
-    VideoRecord,
-)
+from storage.records import Interval, RejectedRecord, VideoId, VideoRecord
+from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.verdicts import drawing
 from tasks.verdicts.evaluation import Evaluation
 from tasks.verdicts.metrics import ScoreName

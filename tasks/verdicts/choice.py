@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from storage.records import ThresholdRecord, VideoId
+from storage.records import VideoId
+from storage.results import ThresholdRecord
 from tasks.verdicts.metrics import measure
 from tasks.verdicts.pooling import PoolingRule
 from tasks.verdicts.rows import Scored

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from storage.records import Interval, MetricRecord
+from storage.records import Interval
+from storage.results import MetricRecord
 from tasks.verdicts.rows import EvaluatedSegment
 from tasks.verdicts.thresholds import Steps
 from tasks.verdicts.wording import seconds, share

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.records import MetricRecord, ThresholdRecord, VerdictRecord, VideoId, VideoRecord
+from storage.records import VideoId, VideoRecord
+from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.verdicts.baselines import baselines
 from tasks.verdicts.choice import choose_rule, choose_thresholds
 from tasks.verdicts.metrics import METRIC_NAMES, Floats, measure

@@ -12,7 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from storage.records import IssueRecord, MediaFacts, RejectedRecord, VerdictRecord, VideoRecord
+from storage.records import IssueRecord, MediaFacts, RejectedRecord, VideoRecord
+from storage.results import VerdictRecord
 from tasks.verdicts import drawing, wording
 from tasks.verdicts.arrangement import (
     confusions,

@@ -9,7 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from storage.records import MetricRecord, RejectedRecord, ThresholdRecord, VerdictRecord
+from storage.records import RejectedRecord
+from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.verdicts.baselines import BASELINES
 from tasks.verdicts.wording import (
     METHOD_NAMES,

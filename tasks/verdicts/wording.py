@@ -1,6 +1,6 @@
 """The names and figures of an evaluation as people read them, on paper and in the terminal."""
 
-from storage.records import MetricRecord
+from storage.results import MetricRecord
 
 REPORT_SPLITS = ("test", "val", "train", "unsplit")
 SPLIT_NAMES = {"test": "test", "val": "validation", "train": "train", "unsplit": "no split"}

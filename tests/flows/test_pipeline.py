@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from flows.opening import open_run
 from flows.request import STAGES, RunRequest
-from flows.run import open_run
 from flows.server import prefect_server, prepare_environment
 from infra.sandbox.plan import WorldSettings
 from infra.sandbox.world import make_world
-from storage.records import MetricRecord, VerdictRecord
+from storage.results import MetricRecord, VerdictRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

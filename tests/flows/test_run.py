@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from flows.opening import open_run
 from flows.request import RunRequest
-from flows.run import open_run
 from storage.errors import ConfigError
-from storage.records import ModelRecord
+from storage.results import ModelRecord
 from storage.variant import ItemOutput
 
 

@@ -7,17 +7,14 @@ from pydantic import ValidationError
 
 from storage.errors import StoreError
 from storage.records import (
-    MetricRecord,
     ParticipantId,
-    PredictionRecord,
     RejectedRecord,
     SampleRecord,
     SegmentId,
-    ThresholdRecord,
-    VerdictRecord,
     VideoId,
     VideoRecord,
 )
+from storage.results import MetricRecord, PredictionRecord, ThresholdRecord, VerdictRecord
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks import aggregate

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from storage.errors import ModelError, StageError
-from storage.records import ModelRecord, TrainingStepRecord
+from storage.results import ModelRecord, TrainingStepRecord
 from storage.store import Store
 from tasks.finetune import (
     FinetuneConfig,

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StageError, StoreError
-from storage.records import PredictionRecord, RejectedRecord, SampleRecord, SegmentId
+from storage.records import RejectedRecord, SampleRecord, SegmentId
+from storage.results import PredictionRecord
 from storage.store import Store
 from storage.variant import Variant
 from tasks.infer import (

@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from storage.errors import StageError, StoreError
-from storage.records import TrainingStepRecord
+from storage.results import TrainingStepRecord
 from storage.store import writing_to
 
 Weights = Mapping[str, torch.Tensor]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from storage.records import SampleRecord, TrainingStepRecord
+from storage.records import SampleRecord
+from storage.results import TrainingStepRecord
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from tasks.omni.inputs import InputConfig
 from tasks.omni.training.settings import FinetuneResources, TrainingSettings

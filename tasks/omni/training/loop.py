@@ -12,7 +12,8 @@ from typing import Any
 import torch
 
 from storage.errors import StageError
-from storage.records import SampleRecord, TrainingStepRecord
+from storage.records import SampleRecord
+from storage.results import TrainingStepRecord
 from tasks.omni.training.checkpoints import Checkpoints, Progress, trained_weights
 from tasks.omni.training.data import RowReader, SampleOrder, collate, pieces
 from tasks.omni.training.evaluate import Figures, evaluate

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import ModelError
-from storage.records import PredictionRecord, SegmentId, VideoId
+from storage.records import SegmentId, VideoId
+from storage.results import PredictionRecord
 from storage.store import Store
 from storage.variant import ItemOutput
 from tasks.infer import InferConfig, InferResources, infer_missing, variant_of, wanted_of

@@ -10,12 +10,12 @@ import pytest
 from storage.records import (
     Interval,
     ParticipantId,
-    PredictionRecord,
     SampleRecord,
     SegmentId,
     VideoId,
     VideoRecord,
 )
+from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from tasks.verdicts.pooling import POOLING_RULES, Segments
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from storage.records import ThresholdRecord
+from storage.results import ThresholdRecord
 from tasks.verdicts.choice import choose_rule, choose_thresholds
 from tasks.verdicts.rows import EvaluatedRow, Scored
 from tasks.verdicts.thresholds import ThresholdPolicy

@@ -3,7 +3,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from storage.records import Interval, MetricRecord
+from storage.records import Interval
+from storage.results import MetricRecord
 from tasks.verdicts.drawing import figure_range, threshold_curve, timeline
 from tasks.verdicts.rows import EvaluatedSegment
 from tasks.verdicts.thresholds import score_steps

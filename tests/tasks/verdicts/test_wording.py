@@ -2,7 +2,7 @@ from typing import get_args
 
 import pytest
 
-from storage.records import MetricRecord
+from storage.results import MetricRecord
 from tasks.verdicts.baselines import BASELINES
 from tasks.verdicts.metrics import METRIC_NAMES
 from tasks.verdicts.pooling import PoolingRule

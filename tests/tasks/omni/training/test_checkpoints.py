@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from storage.errors import StageError, StoreError
-from storage.records import TrainingStepRecord
+from storage.results import TrainingStepRecord
 from tasks.omni.training.checkpoints import Checkpoints, Progress, trained_weights
 
 

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from storage.records import TrainingStepRecord
+from storage.results import TrainingStepRecord
 from tasks.omni.training.job import TrainingResult, read_job, read_result, write_result
 
 
