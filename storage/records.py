@@ -57,6 +57,19 @@ class MediaFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrameTimesRecord:
+    """When each of a video's frames is shown, from the first (0), until the last one ends.
+
+    ``frame_ms`` holds one time for each shown frame, in order; a segment's frames are those from
+    its own ``start_ms`` on, and its bounds are times out of these (or ``end_ms``).
+    """
+
+    video_id: VideoId
+    frame_ms: tuple[int, ...]
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentRecord:
     """One segment's picture and sound as files in the store.
 

@@ -1,8 +1,8 @@
 """Stage 1, segment: videos in, segments of at most five seconds out.
 
 In: source videos. Out: for each video its segments (H.264 picture and sample-exact 16 kHz mono
-sound as files in the store, one `SegmentRecord` each) and its `MediaFacts`; or a `RejectedRecord`.
-The source is only read.
+sound as files in the store, one `SegmentRecord` each), its `MediaFacts` and the times of its frames
+(`FrameTimesRecord`); or a `RejectedRecord`. The source is only read.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,16 +16,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from storage.dataset import digest_or_unreadable
 from storage.errors import StageError
 from storage.fingerprint import digest_file, digest_of
-from storage.records import MediaFacts, SegmentId, SegmentRecord, VideoId
+from storage.records import FrameTimesRecord, MediaFacts, SegmentId, SegmentRecord, VideoId
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks.media.cut import picture_name, sound_name
 from tasks.media.damage import CutRules, cut_what_decodes
-from tasks.media.plan import PlannedSegment
+from tasks.media.plan import PlannedSegment, frames_ms
 from tasks.stage import Shard, as_state, make_missing, or_rejected
 
 STAGE = "segment"
-VERSION = 1
+VERSION = 2
 
 
 class SegmentConfig(BaseModel):
@@ -99,10 +99,15 @@ def _segment_video(
         has_sound=has_sound,
         warnings=done.warnings,
     )
+    frame_times = FrameTimesRecord(
+        video_id=VideoId(video_id),
+        frame_ms=frames_ms(done.source.frame_times),
+        end_ms=facts.duration_ms,
+    )
     stored = [path for s in segments for path in (s.picture_path, s.sound_path) if path]
     return ItemOutput(
         item_id=video_id,
-        rows=(facts, *segments),
+        rows=(facts, frame_times, *segments),
         files={path: own_folder / Path(path).name for path in stored},
     )
 

@@ -69,6 +69,11 @@ def plan_segments(
     ]
 
 
+def frames_ms(frame_times: Sequence[float]) -> tuple[int, ...]:
+    """Give frames' times in milliseconds from the first, by the rounding that bounds have."""
+    return tuple(_to_ms(time - frame_times[0]) for time in frame_times)
+
+
 def _to_ms(seconds: float) -> int:
     return round(seconds * 1000)
 

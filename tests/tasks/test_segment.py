@@ -6,12 +6,13 @@ import time
 import wave
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from storage.errors import StageError, StoreError, ToolError
 from storage.fingerprint import digest_file, digest_stream
-from storage.records import MediaFacts, RejectedRecord, SegmentRecord
+from storage.records import FrameTimesRecord, MediaFacts, RejectedRecord, SegmentRecord
 from storage.store import Store
 from storage.variant import Variant
 from tasks import segment
@@ -39,7 +40,7 @@ def run(variant: Variant, paths: dict[str, Path], config: SegmentConfig = CONFIG
 
 
 def tables(variant: Variant, paths: dict[str, Path]) -> list[pa.Table]:
-    types = (MediaFacts, SegmentRecord, RejectedRecord)
+    types = (MediaFacts, FrameTimesRecord, SegmentRecord, RejectedRecord)
     return [variant.table(record_type, wanted_of(paths)) for record_type in types]
 
 
@@ -82,6 +83,19 @@ def test_segments_are_neighbours_in_time_and_point_to_their_video(undisturbed, p
     assert sum(row.num_frames for row in ntsc) == 219
 
 
+def test_frame_times_are_those_that_the_segments_are_made_of(undisturbed, paths):
+    segments = undisturbed.read(SegmentRecord, wanted_of(paths))
+    frame_times = undisturbed.read(FrameTimesRecord, wanted_of(paths))
+    assert [row.video_id for row in frame_times] == [f"people/{name}" for name in GOOD]
+    for row in frame_times:
+        mine = [segment for segment in segments if segment.video_id == row.video_id]
+        places = np.cumsum([0, *(segment.num_frames for segment in mine)])
+        bounds = [*(segment.start_ms for segment in mine), mine[-1].end_ms]
+        assert [*row.frame_ms, row.end_ms] == sorted((*row.frame_ms, row.end_ms))
+        assert [(*row.frame_ms, row.end_ms)[place] for place in places] == bounds
+        assert row.frame_ms[0] == 0
+
+
 def test_the_stored_files_are_what_the_rows_say(undisturbed, paths):
     for row in undisturbed.read(SegmentRecord, wanted_of(paths)):
         with undisturbed.store.open(row.picture_path) as stream:
@@ -109,7 +123,7 @@ def test_an_added_video_costs_one(variant, video, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match="ffprobe"):
         run(variant, paths | {"b": video("one-frame.mp4")})
-    assert tables(variant, paths | {"b": video("one-frame.mp4")})[2].num_rows == 0
+    assert tables(variant, paths | {"b": video("one-frame.mp4")})[-1].num_rows == 0
     monkeypatch.undo()
     shard = Shard(name="", wanted=wanted_of(paths | {"b": video("one-frame.mp4")}))
     state = segment_shard.fn(shard, paths | {"b": video("one-frame.mp4")}, CONFIG, variant)
