@@ -15,7 +15,7 @@ run: setup      ## the whole pipeline on the sandbox world
 	@.venv/bin/waver run --data $(WORLD) --profile sandbox
 
 test: setup     ## all tests
-	@.venv/bin/python -m pytest -n 2 --dist loadfile
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup    ## lint, types, layers
 	@infra/check.sh
