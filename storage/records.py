@@ -125,6 +125,15 @@ class SampleRecord:
     ``content_digest`` covers what a model sees (picture, sound, words) and nothing of the label.
     ``overlap_share`` is the part of the segment, in [0, 1], that annotated intervals cover.
     ``num_segments`` is the number of segments of the whole video.
+
+    ``label_source`` says what the label stands on: ``intervals`` where the annotation says which
+    parts of the video show A/H (a video without any says so of all its parts), ``video`` for the
+    weak label of a positive video whose intervals nobody gave, ``None`` without a label. A weak
+    label is measured nowhere.
+
+    ``in_training`` is true for the rows that a model may learn from: labelled, in split `train`,
+    outside the ignore band of the label rule, and not the calm part of a positive video that was
+    cut at annotated bounds.
     """
 
     segment_id: SegmentId
@@ -142,6 +151,8 @@ class SampleRecord:
     num_words: int
     pause_ms: int
     label: int | None
+    label_source: str | None
+    in_training: bool
     video_label: int | None
     overlap_ms: int
     overlap_share: float

@@ -12,7 +12,7 @@ from functools import partial
 
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import model_validator
 
 from storage.fingerprint import digest_of
 from storage.records import (
@@ -26,22 +26,19 @@ from storage.records import (
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks.labels.annotation import LocatedAnnotation, locate
-from tasks.labels.overlap import overlap_ms, segment_label
+from tasks.labels.overlap import overlap_ms
+from tasks.labels.rule import LabelRule, SegmentLabel, label_segment
 from tasks.labels.splits import split_of
 from tasks.speech.layout import words_of_segments
 from tasks.stage import Shard, as_state, make_missing, or_rejected
 
 STAGE = "manifest"
-VERSION = 2
+VERSION = 3
 
 
-class ManifestConfig(BaseModel):
+class ManifestConfig(LabelRule):
     """What decides labels and splits."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    min_overlap_share: float = Field(default=0.5, gt=0, le=1)
-    """A segment is positive if annotated intervals cover at least this share of it."""
     split_shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
     """Shares of train, val and test by participant, where the data set has no split of its own."""
     split_seed: int = 0
@@ -56,12 +53,16 @@ class ManifestConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInputs:
-    """All that is known of one video when its samples are written."""
+    """All that is known of one video when its samples are written.
+
+    ``cut_at_bounds`` is true where its segments were cut at the bounds of annotated intervals.
+    """
 
     video: VideoRecord
     source_digest: str
     segments: tuple[SegmentRecord, ...]
     transcript: TranscriptRecord
+    cut_at_bounds: bool = False
 
     @property
     def digest(self) -> str:
@@ -71,6 +72,7 @@ class VideoInputs:
             asdict(self.video),
             asdict(self.transcript),
             [(s.picture_digest, s.sound_digest, s.start_ms, s.end_ms) for s in self.segments],
+            self.cut_at_bounds,
         )
 
 
@@ -123,6 +125,7 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
     for segment, words in zip(segments, words_by_segment, strict=True):
         covered_ms = overlap_ms(segment.start_ms, segment.end_ms, annotation.intervals)
         share = covered_ms / segment.duration_ms if segment.duration_ms else 0.0
+        found = label_segment(annotation, overlap_ms=covered_ms, overlap_share=share, rule=config)
         text = " ".join(word.text for word in words)
         yield SampleRecord(
             segment_id=segment.segment_id,
@@ -139,11 +142,9 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             words=text,
             num_words=len(words),
             pause_ms=_pause_ms(segment, inputs.transcript.pauses),
-            label=segment_label(
-                overlap_share=share,
-                says_where=annotation.says_where,
-                min_share=config.min_overlap_share,
-            ),
+            label=found.label,
+            label_source=found.source,
+            in_training=split == "train" and _may_teach(found, inputs),
             video_label=video.label,
             overlap_ms=covered_ms,
             overlap_share=share,
@@ -152,6 +153,16 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             source_digest=inputs.source_digest,
             content_digest=digest_of(segment.picture_digest, segment.sound_digest, text),
         )
+
+
+def _may_teach(found: SegmentLabel, inputs: VideoInputs) -> bool:
+    """Refuse what nobody labelled, what is unclear, and what a cut gave away.
+
+    Between annotated bounds the calm parts of a positive video have telling lengths of their own;
+    the paper leaves them out (arXiv 2603.13406).
+    """
+    calm_between_bounds = inputs.cut_at_bounds and bool(inputs.video.intervals) and found.label == 0
+    return found.label is not None and found.clear and not calm_between_bounds
 
 
 def _pause_ms(segment: SegmentRecord, pauses: Sequence[Interval]) -> int:

@@ -12,11 +12,13 @@ _UNLABELLED = "its segments stay unlabelled"
 class LocatedAnnotation:
     """Intervals in order and disjoint, within the video; ``issues`` tell what did not fit.
 
-    ``says_where`` is true where every part of the video is known to show A/H or not to.
+    ``says_where`` is true where every part of the video is known to show A/H or not to;
+    ``says_that`` where the video is known to show A/H, at times that nobody gave.
     """
 
     intervals: tuple[Interval, ...]
     says_where: bool
+    says_that: bool
     issues: tuple[str, ...]
 
 
@@ -28,6 +30,7 @@ def locate(video: VideoRecord, end_ms: int) -> LocatedAnnotation:
     return LocatedAnnotation(
         intervals=intervals,
         says_where=fault is None and (bool(intervals) or video.label == 0),
+        says_that=video.label == 1 and not video.intervals,
         issues=issues if fault is None else (*issues, f"{fault}: {_UNLABELLED}"),
     )
 

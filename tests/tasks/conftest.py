@@ -60,6 +60,8 @@ def _write_sample(store: Store, index: int, random: np.random.Generator) -> Samp
         num_words=len(words.split()),
         pause_ms=0,
         label=None,
+        label_source=None,
+        in_training=False,
         video_label=None,
         overlap_ms=0,
         overlap_share=0.0,

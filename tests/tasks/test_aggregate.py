@@ -50,6 +50,8 @@ def sample(video: VideoRecord, index: int) -> SampleRecord:
         num_words=2,
         pause_ms=0,
         label=video.label,
+        label_source="intervals" if video.label is not None else None,
+        in_training=False,
         video_label=video.label,
         overlap_ms=0,
         overlap_share=0.0,

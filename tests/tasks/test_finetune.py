@@ -50,7 +50,13 @@ def samples(store, toy_samples):
 
 def labelled(rows):
     return [
-        replace(row, split="val" if index % 3 == 2 else "train", label=index % 2)
+        replace(
+            row,
+            split="val" if index % 3 == 2 else "train",
+            label=index % 2,
+            label_source="intervals",
+            in_training=index % 3 != 2,
+        )
         for index, row in enumerate(rows)
     ]
 
@@ -117,7 +123,11 @@ def test_what_cannot_be_trained_is_refused_before_a_child_is_started(
 ):
     variant = store.variant("finetune", version=1, settings={})
     config = config_of(tmp_path / "nowhere" if missing == "model" else tiny_omni)
-    rows = [replace(row, split="test") for row in samples] if missing == "split" else samples
+    rows = (
+        [replace(row, split="test", in_training=False) for row in samples]
+        if missing == "split"
+        else samples
+    )
     shard = Shard(name="1 of 1", wanted=wanted_of(rows, config))
     error = StageError if missing == "split" else ModelError
     with pytest.raises(error, match=r"split 'train'|no model folder"):

@@ -87,6 +87,8 @@ def test_every_segment_is_a_row_with_its_words_label_and_rights():
     assert [row.overlap_ms for row in rows] == [1_000, 3_000, 0]
     assert [row.overlap_share for row in rows] == [0.25, 0.75, 0.0]
     assert [row.label for row in rows] == [0, 1, 0]
+    assert {row.label_source for row in rows} == {"intervals"}
+    assert all(row.in_training for row in rows)
     for row, segment in zip(rows, inputs_of().segments, strict=True):
         assert (row.participant_id, row.split, row.question, row.video_label) == (
             "ann", "train", 4, 1,
@@ -104,15 +106,49 @@ def test_segments_given_in_any_order_are_laid_in_time():
 
 
 def test_how_much_overlap_makes_a_label_is_a_setting():
-    labels = [row.label for row in samples_of(inputs_of(), ManifestConfig(min_overlap_share=0.25))]
-    assert labels == [1, 1, 0]
+    for rule in ({"positive_at": 0.25}, {"overlap_unit": "ms", "positive_at": 1_000}):
+        labels = [row.label for row in samples_of(inputs_of(), ManifestConfig(**rule))]
+        assert labels == [1, 1, 0]
+
+
+def test_an_ignore_band_keeps_rows_from_training_and_changes_nothing_else():
+    plain = list(samples_of(inputs_of(), CONFIG))
+    banded = list(samples_of(inputs_of(), ManifestConfig(negative_below=0.25)))
+    assert [row.in_training for row in banded] == [False, True, True]
+    assert [replace(row, in_training=True) for row in banded] == plain
+
+
+@pytest.mark.parametrize("split", ["val", "test", None])
+def test_only_rows_of_train_are_in_training(split):
+    rows = list(samples_of(inputs_of(split=split, label=None), CONFIG))
+    assert [row.in_training for row in rows] == [False] * 3
+
+
+def test_calm_parts_between_annotated_bounds_do_not_train_and_calm_videos_do():
+    positive, calm = inputs_of("p"), inputs_of("c", label=0, intervals=())
+    for inputs, trained in ((positive, [False, True, False]), (calm, [True] * 3)):
+        rows = samples_of(replace(inputs, cut_at_bounds=True), CONFIG)
+        assert [row.in_training for row in rows] == trained
+
+
+def test_a_video_positive_at_unknown_times_trains_by_weak_labels_or_not_at_all():
+    weak = inputs_of(intervals=())
+    rows = list(samples_of(weak, CONFIG))
+    assert [(row.label, row.label_source, row.in_training) for row in rows] == [
+        (1, "video", True)
+    ] * 3
+    assert {row.overlap_ms for row in rows} == {0}
+    rows = list(samples_of(weak, ManifestConfig(untimed="unlabelled")))
+    assert [(row.label, row.label_source, row.in_training) for row in rows] == [
+        (None, None, False)
+    ] * 3
 
 
 @pytest.mark.parametrize(
     ("facts", "labels"),
     [
         ({"label": 0, "intervals": ()}, [0, 0, 0]),
-        ({"label": 1, "intervals": ()}, [None, None, None]),
+        ({"label": 1, "intervals": ()}, [1, 1, 1]),  # weak: nobody said where
         ({"label": None, "intervals": ()}, [None, None, None]),
         ({"intervals": (Interval(start_ms=11_000, end_ms=99_000),)}, [0, 0, 0]),
         ({"intervals": (Interval(start_ms=9_000, end_ms=99_000),)}, [0, 0, 1]),
@@ -209,9 +245,8 @@ def test_overlaps_of_all_rows_sum_to_the_annotated_time(pairs):
     [
         {"split_shares": (0.5, 0.5, 0.5)},
         {"split_shares": (1.2, -0.2, 0.0)},
-        {"min_overlap_share": 0},
-        {"min_overlap_share": 1.01},
-        {"min_overlap": 0.5},
+        {"positive_at": 1.01},
+        {"min_overlap_share": 0.5},
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings):
@@ -257,8 +292,9 @@ def test_the_stage_writes_every_videos_rows_and_a_second_run_none(variant):
             transcript=replace(inputs_of("b").transcript, words=(a_word("No.", 0, 200),)),
         ),
         replace(inputs_of("b"), segments=inputs_of("b").segments[:2]),
+        replace(inputs_of("b"), cut_at_bounds=True),
     ],
-    ids=["label", "consent", "split", "participant", "file", "words", "segments"],
+    ids=["label", "consent", "split", "participant", "file", "words", "segments", "cuts"],
 )
 def test_whatever_is_said_anew_of_a_video_makes_just_that_video_again(variant, changed):
     run(variant, VIDEOS)
@@ -277,8 +313,6 @@ def test_settings_and_upstream_decide_the_variant(tmp_path):
         variant_of(store, CONFIG, segment=other, transcribe=one).variant_id,
         variant_of(store, CONFIG, segment=one, transcribe=other).variant_id,
         variant_of(store, ManifestConfig(split_seed=1), segment=one, transcribe=one).variant_id,
-        variant_of(
-            store, ManifestConfig(min_overlap_share=0.3), segment=one, transcribe=one
-        ).variant_id,
+        variant_of(store, ManifestConfig(positive_at=0.3), segment=one, transcribe=one).variant_id,
     }
     assert len(names) == 5

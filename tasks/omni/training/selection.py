@@ -13,11 +13,19 @@ Samples = list[SampleRecord]
 def select_samples(
     samples: Sequence[SampleRecord], settings: TrainingSettings
 ) -> tuple[Samples, Samples]:
-    """Give the labelled rows of train and, where the settings ask for validation, of val."""
-    labelled = [sample for sample in samples if sample.label is not None]
-    train = [sample for sample in labelled if sample.split == "train"]
-    val = [sample for sample in labelled if sample.split == "val"]
-    return train, val if settings.validation else []
+    """Give the rows in training and, where the settings ask for validation, those of val."""
+    train = [sample for sample in samples if sample.in_training]
+    return train, _validation_rows(samples) if settings.validation else []
+
+
+def _validation_rows(samples: Sequence[SampleRecord]) -> Samples:
+    """Choose on labels that somebody gave for the very segment, if any of them is positive.
+
+    A data set that nowhere says when A/H shows has weak positives alone: they choose there.
+    """
+    labelled = [s for s in samples if s.split == "val" and s.label is not None]
+    timed = [s for s in labelled if s.label_source == "intervals"]
+    return timed if any(sample.label for sample in timed) else labelled
 
 
 def check_samples(samples: Sequence[SampleRecord], settings: TrainingSettings) -> None:
@@ -35,7 +43,7 @@ def check_samples(samples: Sequence[SampleRecord], settings: TrainingSettings) -
     if _is_one_class(train):
         raise StageError(
             f"All {len(train)} training samples have label {train[0].label}: training needs some "
-            "with A/H and without; check the annotation and manifest.min_overlap_share."
+            "with A/H and without; check the annotation and manifest.positive_at."
         )
     if settings.validation:
         _check_validation(val, settings)

@@ -10,7 +10,8 @@ SELECT
     sample.num_segments,
     sample.start_ms,
     sample.end_ms,
-    sample.label,
+    -- A weak label, laid from a whole video onto its segments, is nobody's word about a segment.
+    CASE WHEN sample.label_source = 'video' THEN NULL ELSE sample.label END AS label,
     sample.video_label,
     sample.consent_publications,
     sample.consent_challenges,

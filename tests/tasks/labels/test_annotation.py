@@ -48,6 +48,17 @@ def test_what_does_not_fit_is_told_and_never_guessed(label, found, says_where, t
     assert all(part in issue for part, issue in zip(told, located.issues, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("label", "found", "says_that"),
+    [
+        (1, (), True), (0, (), False), (None, (), False), (1, (WITHIN,), False),
+        (1, (AFTER,), False),
+    ],
+)  # fmt: skip
+def test_a_positive_video_without_intervals_says_that_but_not_where(label, found, says_that):
+    assert locate(a_video(label, *found), END_MS).says_that is says_that
+
+
 @given(intervals)
 def test_located_intervals_are_sorted_apart_and_within_the_video(found):
     located = locate(a_video(1, *found), END_MS).intervals

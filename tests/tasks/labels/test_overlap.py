@@ -1,11 +1,10 @@
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.records import Interval
-from tasks.labels.overlap import overlap_ms, segment_label
+from tasks.labels.overlap import overlap_ms
 
 DURATION_MS = 30_000
 times = st.integers(0, DURATION_MS + 5_000)
@@ -52,23 +51,6 @@ def test_a_finer_grid_never_loses_time(found, bounds, more_bounds):
 @given(intervals)
 def test_an_overlap_is_never_longer_than_the_segment(found):
     assert 0 <= overlap_ms(4_000, 9_000, found) <= 5_000
-
-
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=2), st.floats(0.01, 1))
-def test_more_overlap_never_takes_a_label_away(shares, min_share):
-    low, high = (
-        segment_label(overlap_share=share, says_where=True, min_share=min_share)
-        for share in sorted(shares)
-    )
-    assert low <= high
-
-
-@pytest.mark.parametrize(
-    ("share", "says_where", "label"),
-    [(0.5, True, 1), (0.499, True, 0), (0.0, True, 0), (1.0, True, 1), (0.0, False, None)],
-)
-def test_a_label_is_only_given_where_somebody_said_so(share, says_where, label):
-    assert label == segment_label(overlap_share=share, says_where=says_where, min_share=0.5)
 
 
 def test_touching_intervals_are_one_and_a_shared_end_counts_once():

@@ -39,6 +39,8 @@ def a_sample(video_id: str, participant_id: str | None, split: str | None, diges
         num_words=0,
         pause_ms=0,
         label=None,
+        label_source=None,
+        in_training=False,
         video_label=None,
         overlap_ms=0,
         overlap_share=0.0,

@@ -90,6 +90,8 @@ def _sample(video: VideoRecord, index: int, num_segments: int, label: int | None
         num_words=1,
         pause_ms=0,
         label=label,
+        label_source="intervals" if label is not None else None,
+        in_training=False,
         video_label=video.label,
         overlap_ms=0,
         overlap_share=0.0,

@@ -132,6 +132,19 @@ def test_videos_and_segments_without_prediction_are_counted_not_dropped(split_wo
     assert num_rows == {13}
 
 
+def test_weak_labels_are_in_no_figure_of_segments(split_world) -> None:
+    before = run(split_world)
+    split_world.samples = [
+        replace(row, label=1, label_source="video") if row.video_id.startswith("test") else row
+        for row in split_world.samples
+    ]
+    after = run(split_world)
+    assert {m.split for m in after.metrics if m.level == "segment"} == {"train", "val"}
+    assert [m for m in after.metrics if m.level == "video"] == [
+        m for m in before.metrics if m.level == "video"
+    ]
+
+
 def test_one_class_in_a_split_leaves_its_figures_undefined(split_world) -> None:
     split_world.videos = [replace(v, label=1) for v in split_world.videos]
     split_world.samples = [replace(row, video_label=1) for row in split_world.samples]

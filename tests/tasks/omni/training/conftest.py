@@ -29,7 +29,13 @@ def labelled(
     """Two training samples to one validation sample, a third of them positive."""
     samples = toy_samples(toy_store, NUM_TRAIN + NUM_VAL)
     return [
-        replace(sample, split="train" if index < NUM_TRAIN else "val", label=int(index % 3 == 0))
+        replace(
+            sample,
+            split="train" if index < NUM_TRAIN else "val",
+            label=int(index % 3 == 0),
+            label_source="intervals",
+            in_training=index < NUM_TRAIN,
+        )
         for index, sample in enumerate(samples)
     ]
 

@@ -28,6 +28,8 @@ def sample(name: str, split: str | None, label: int | None) -> SampleRecord:
         num_words=0,
         pause_ms=0,
         label=label,
+        label_source="intervals" if label is not None else None,
+        in_training=split == "train" and label is not None,
         video_label=label,
         overlap_ms=0,
         overlap_share=0.0,
@@ -40,7 +42,12 @@ def sample(name: str, split: str | None, label: int | None) -> SampleRecord:
 
 TRAIN = [sample("a", "train", 0), sample("b", "train", 1)]
 VAL = [sample("c", "val", 0), sample("d", "val", 1)]
-UNUSED = [sample("e", "test", 1), sample("f", "train", None), sample("g", None, None)]
+UNUSED = [
+    sample("e", "test", 1),
+    sample("f", "train", None),
+    sample("g", None, None),
+    replace(sample("h", "train", 0), in_training=False),  # in the ignore band
+]
 
 
 def test_only_labelled_rows_of_train_and_val_are_used():
@@ -51,7 +58,7 @@ def test_only_labelled_rows_of_train_and_val_are_used():
 @pytest.mark.parametrize(
     ("samples", "settings", "said"),
     [
-        ([*VAL, *UNUSED], SETTINGS, "None of the 5 samples .* split 'train'"),
+        ([*VAL, *UNUSED], SETTINGS, "None of the 6 samples .* split 'train'"),
         ([TRAIN[0], TRAIN[0], *VAL], SETTINGS, "All 2 training samples have label 0"),
         (TRAIN, SETTINGS, "finetune.validation = false"),
         ([*TRAIN, VAL[1]], SETTINGS, "All 1 validation samples have label 1, .*'macro_f1' undef"),
@@ -60,6 +67,12 @@ def test_only_labelled_rows_of_train_and_val_are_used():
 def test_rows_that_cannot_teach_or_choose_are_refused_with_the_way_out(samples, settings, said):
     with pytest.raises(StageError, match=said):
         check_samples(samples, settings)
+
+
+def test_weak_labels_choose_no_checkpoint_unless_there_is_nothing_else():
+    weak = replace(sample("w", "val", 1), label_source="video")
+    assert select_samples([*VAL, weak], SETTINGS)[1] == VAL
+    assert select_samples([VAL[0], weak], SETTINGS)[1] == [VAL[0], weak]
 
 
 def test_the_ways_out_lead_out():
@@ -74,5 +87,8 @@ def test_the_digest_covers_what_is_used_and_nothing_else():
     assert digest_samples([*UNUSED, *samples], SETTINGS) == digest
     assert digest_samples([replace(TRAIN[0], label=1), *samples[1:]], SETTINGS) != digest
     assert digest_samples([replace(TRAIN[0], content_digest="z"), *samples[1:]], SETTINGS) != digest
-    assert digest_samples([*TRAIN, replace(VAL[0], split="train"), VAL[1]], SETTINGS) != digest
+    assert (
+        digest_samples([*TRAIN, replace(VAL[0], split="train", in_training=True), VAL[1]], SETTINGS)
+        != digest
+    )
     assert digest_samples(samples, UNVALIDATED) == digest_samples(TRAIN, UNVALIDATED) != digest
