@@ -18,14 +18,17 @@ from storage.records import (
     SampleRecord,
     SegmentRecord,
     TranscriptRecord,
+    VideoRecord,
 )
 from storage.results import ModelRecord, PredictionRecord
 from storage.store import Store
 from storage.variant import Variant
 from tasks import aggregate, finetune, infer, manifest, segment, transcribe
 from tasks.aggregate import ReportSources
+from tasks.labels.marks import marks_of
 from tasks.manifest import VideoInputs
 from tasks.omni.checkpoint import check_model, fingerprint_of
+from tasks.segment import SourceVideo
 from tasks.verdicts.report import RunFacts, noticed_in
 
 Record = TypeVar("Record")
@@ -41,9 +44,22 @@ class Run:
     store: Store
 
     @cached_property
-    def paths(self) -> Mapping[str, Path]:
-        """Every video's file."""
-        return {str(video_id): path for video_id, path in self.dataset.paths().items()}
+    def sources(self) -> Mapping[str, SourceVideo]:
+        """Every video's file with its content's digest, and where it must be cut."""
+        paths, digests = self.dataset.paths(), self.dataset.source_digests()
+        return {
+            video.video_id: SourceVideo(
+                path=paths[video.video_id],
+                source_digest=digests[video.video_id],
+                marks_ms=self._marks_of(video),
+            )
+            for video in self.dataset.videos
+        }
+
+    def _marks_of(self, video: VideoRecord) -> tuple[int, ...]:
+        if self.settings.segment.cuts == "blind":
+            return ()
+        return marks_of(video, manifest.side_of(video, self.settings.manifest))
 
     @cached_property
     def segment(self) -> Variant:
@@ -64,8 +80,8 @@ class Run:
 
     @cached_property
     def videos_wanted(self) -> Mapping[str, str]:
-        """Every video with its content's digest: what `segment` wants."""
-        return {str(name): digest for name, digest in self.dataset.source_digests().items()}
+        """Every video with the digest of its content and marks: what `segment` wants."""
+        return {video_id: source.digest for video_id, source in self.sources.items()}
 
     @cached_property
     def segments(self) -> Mapping[str, tuple[SegmentRecord, ...]]:
@@ -93,7 +109,7 @@ class Run:
         return {
             video.video_id: VideoInputs(
                 video=video,
-                source_digest=self.videos_wanted[video.video_id],
+                source_digest=self.sources[video.video_id].source_digest,
                 segments=self.segments[video.video_id],
                 transcript=transcripts[video.video_id],
             )

@@ -22,6 +22,7 @@ from storage.variant import Variant
 from tasks.aggregate import aggregate_shard
 from tasks.finetune import finetune_model
 from tasks.infer import infer_shard
+from tasks.labels.marks import LENGTHS_LEAK
 from tasks.labels.splits import check_no_leakage
 from tasks.log import LOGGER
 from tasks.manifest import manifest_shard
@@ -132,9 +133,11 @@ def segment_flow(request: RunRequest) -> State[StageReport]:
     """Cut every video into segments."""
     run = open_run(request)
     settings = run.settings
+    if settings.segment.cuts == "annotated":
+        LOGGER.warning(LENGTHS_LEAK)
     return _run_stage(
         run, "segment", run.segment, run.videos_wanted,
-        lambda shard: segment_shard.submit(shard, run.paths, settings.segment, run.segment),
+        lambda shard: segment_shard.submit(shard, run.sources, settings.segment, run.segment),
         settings.resources.shard_videos,
     )  # fmt: skip
 

@@ -110,7 +110,7 @@ def _annotation_of(inputs: VideoInputs) -> LocatedAnnotation:
     return locate(inputs.video, end_ms)
 
 
-def _side_of(video: VideoRecord, config: ManifestConfig) -> str | None:
+def side_of(video: VideoRecord, config: ManifestConfig) -> str | None:
     """Keep the data set's own split; one is drawn for labelled videos alone."""
     if video.split is None and video.label is None:
         return None
@@ -120,7 +120,7 @@ def _side_of(video: VideoRecord, config: ManifestConfig) -> str | None:
 def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRecord]:
     """Lay words and labels onto a video's segments."""
     video, segments = inputs.video, sorted(inputs.segments, key=lambda s: s.index)
-    annotation, split = _annotation_of(inputs), _side_of(video, config)
+    annotation, split = _annotation_of(inputs), side_of(video, config)
     words_by_segment = words_of_segments(inputs.transcript.words, segments)
     for segment, words in zip(segments, words_by_segment, strict=True):
         covered_ms = overlap_ms(segment.start_ms, segment.end_ms, annotation.intervals)

@@ -5,9 +5,11 @@ sound as files in the store, one `SegmentRecord` each), its `MediaFacts` and the
 (`FrameTimesRecord`); or a `RejectedRecord`. The source is only read.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
@@ -41,6 +43,25 @@ class SegmentConfig(BaseModel):
     """Constant rate factor of the kept H.264 picture: lower is better and larger."""
     min_decoded_share: float = Field(default=0.9, gt=0, le=1)
     """A video of which less than this share is there and decodes is rejected."""
+    cuts: Literal["blind", "annotated"] = "blind"
+    """`annotated` cuts training videos at the bounds of A/H intervals too, as the paper does: their
+    segments' lengths then leak the label. `blind` cuts all videos alike."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceVideo:
+    """A video to cut: its file, the file's digest, and the milliseconds at which it must be cut."""
+
+    path: Path
+    source_digest: str
+    marks_ms: tuple[int, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The digest of what goes into the video's segments; without marks, the file's own."""
+        if not self.marks_ms:
+            return self.source_digest
+        return digest_of(self.source_digest, self.marks_ms)
 
 
 def variant_of(store: Store, config: SegmentConfig) -> Variant:
@@ -49,28 +70,28 @@ def variant_of(store: Store, config: SegmentConfig) -> Variant:
 
 
 def segment_videos(
-    wanted: Mapping[str, str],
-    paths: Mapping[str, Path],
+    video_ids: Sequence[str],
+    sources: Mapping[str, SourceVideo],
     config: SegmentConfig,
     variant: Variant,
     folder: Path,
 ) -> Iterator[ItemOutput]:
-    """Cut each video (id to its file's digest) into ``folder``; one at fault yields its rejection.
+    """Cut each video into ``folder``; one at fault yields its rejection.
 
     Raises:
         StageError: a file is not, or no longer, what its digest says.
     """
-    for video_id, digest in wanted.items():
-        path = paths[video_id]
-        make = partial(_segment_video, video_id, digest, path, config, variant, folder)
+    for video_id in video_ids:
+        source = sources[video_id]
+        make = partial(_segment_video, video_id, source, config, variant, folder)
         output = or_rejected(STAGE, video_id, make)
-        _check_unchanged(video_id, path, digest)
+        _check_unchanged(video_id, source)
         yield output
 
 
-def _check_unchanged(video_id: str, path: Path, digest: str) -> None:
+def _check_unchanged(video_id: str, source: SourceVideo) -> None:
     """Keep what was made of another content from being written down under this digest."""
-    if digest_or_unreadable(path) != digest:
+    if digest_or_unreadable(source.path) != source.source_digest:
         raise StageError(
             f"The file of video {video_id!r} changed, or went away, while it was being cut: run "
             "again when nothing writes to the data folder any more."
@@ -78,12 +99,14 @@ def _check_unchanged(video_id: str, path: Path, digest: str) -> None:
 
 
 def _segment_video(
-    video_id: str, digest: str, path: Path, config: SegmentConfig, variant: Variant, folder: Path
+    video_id: str, source: SourceVideo, config: SegmentConfig, variant: Variant, folder: Path
 ) -> ItemOutput:
-    name = f"{path.stem[:60].replace(' ', '_')}-{digest_of(video_id)[:8]}-{digest[:12]}"
+    stem = source.path.stem[:60].replace(" ", "_")
+    name = f"{stem}-{digest_of(video_id)[:8]}-{source.digest[:12]}"
     own_folder = folder / name
     own_folder.mkdir()
-    done = cut_what_decodes(path, own_folder, CutRules(**config.model_dump()))
+    rules = CutRules(**config.model_dump(exclude={"cuts"}), marks_ms=source.marks_ms)
+    done = cut_what_decodes(source.path, own_folder, rules)
     has_sound = done.source.sound_stream is not None
     segments = [
         _record(video_id, planned, has_sound, own_folder, variant.file_path(name))
@@ -91,7 +114,7 @@ def _segment_video(
     ]
     facts = MediaFacts(
         video_id=VideoId(video_id),
-        source_digest=digest,
+        source_digest=source.source_digest,
         duration_ms=done.plan[-1].end_ms,
         num_frames=len(done.source.frame_times),
         width=done.source.width,
@@ -134,7 +157,7 @@ def _record(
 
 @task(name="segment", task_run_name="segment shard {shard.name}", cache_policy=NO_CACHE)
 def segment_shard(
-    shard: Shard, paths: Mapping[str, Path], config: SegmentConfig, variant: Variant
+    shard: Shard, sources: Mapping[str, SourceVideo], config: SegmentConfig, variant: Variant
 ) -> State:
     """Segment a shard's missing videos."""
     with variant.store.staging() as folder:
@@ -142,12 +165,6 @@ def segment_shard(
             make_missing(
                 variant,
                 shard,
-                lambda missing: segment_videos(
-                    {video_id: shard.wanted[video_id] for video_id in missing},
-                    paths,
-                    config,
-                    variant,
-                    folder,
-                ),
+                lambda video_ids: segment_videos(video_ids, sources, config, variant, folder),
             )
         )

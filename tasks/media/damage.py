@@ -15,12 +15,13 @@ _LINES_PER_FRAME = 2  # a decoder says of a spoilt frame where it broke, then wh
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutRules:
-    """How to cut: the settings of the segment stage that concern one video."""
+    """How to cut: the settings of the segment stage, and one video's ``marks_ms`` to cut at."""
 
     max_segment_ms: int
     long_side: int
     crf: int
     min_decoded_share: float
+    marks_ms: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +67,7 @@ def cut_what_decodes(path: Path, folder: Path, rules: CutRules) -> CutVideo:
 def _cut(
     source: SourceMedia, folder: Path, rules: CutRules, seconds: float
 ) -> tuple[tuple[PlannedSegment, ...], CutReport]:
-    plan = plan_segments(source.frame_times, source.end_time, rules.max_segment_ms)
+    plan = plan_segments(source.frame_times, source.end_time, rules.max_segment_ms, rules.marks_ms)
     report = cut(
         source,
         plan,

@@ -39,12 +39,18 @@ class PlannedSegment:
 
 
 def plan_segments(
-    frame_times: Sequence[float], end_time: float, max_segment_ms: int
+    frame_times: Sequence[float],
+    end_time: float,
+    max_segment_ms: int,
+    marks_ms: Sequence[int] = (),
 ) -> list[PlannedSegment]:
     """Split a video into the fewest equal segments of at most ``max_segment_ms``.
 
     Each boundary lies on the frame nearest to the equal split; where that makes a segment too long
     (uneven frame times), more segments are used. 10.033 s is three segments of 3.34 s.
+
+    With ``marks_ms``, milliseconds from the first frame, the frames nearest to them are boundaries
+    too, and every stretch between two of them is split in that way: its segments may be short.
 
     Raises:
         ItemFault: one frame is shown for longer than a segment may last.
@@ -52,7 +58,10 @@ def plan_segments(
     start = frame_times[0]
     times = [time - start for time in frame_times]
     duration = end_time - start
-    firsts = _first_frames(times, duration, max_segment_ms)
+    firsts: list[int] = []
+    for first, end in pairwise(_stretches(times, duration, marks_ms)):
+        until = times[end] if end < len(times) else duration
+        firsts += (first + n for n in _first_frames(times[first:end], until, max_segment_ms))
     frames = [*firsts, len(times)]
     bounds = [*(times[first] for first in firsts), duration]
     return [
@@ -67,6 +76,12 @@ def plan_segments(
         )
         for k in range(len(firsts))
     ]
+
+
+def _stretches(times: Sequence[float], duration: float, marks_ms: Sequence[int]) -> list[int]:
+    """Give the frames at which stretches begin, and the number of frames as the last one's end."""
+    shown = [*times, duration]
+    return sorted({0, len(times), *(_nearest(shown, mark / 1000) for mark in marks_ms)})
 
 
 def frames_ms(frame_times: Sequence[float]) -> tuple[int, ...]:
@@ -91,39 +106,41 @@ def _fits(start: float, end: float, max_segment_ms: int) -> bool:
     )
 
 
-def _first_frames(times: Sequence[float], duration: float, max_segment_ms: int) -> list[int]:
-    """Choose every segment's first frame; ``times`` count from 0."""
-    shown, hidden = max(pairwise([*times, duration]), key=lambda frame: frame[1] - frame[0])
+def _first_frames(times: Sequence[float], end: float, max_segment_ms: int) -> list[int]:
+    """Choose the first frame of every segment of a stretch that is shown until ``end``."""
+    shown, hidden = max(pairwise([*times, end]), key=lambda frame: frame[1] - frame[0])
     if not _fits(shown, hidden, max_segment_ms):
         raise ItemFault(
             f"its picture stands still for {_to_ms(hidden - shown)} ms at {_to_ms(shown)} ms, "
             f"longer than a segment of {max_segment_ms} ms: there is no frame to cut at"
         )
-    fewest = max(1, math.ceil(duration * 1000 / max_segment_ms - 1e-3))
+    fewest = max(1, math.ceil((end - times[0]) * 1000 / max_segment_ms - 1e-3))
     for count in range(fewest, 2 * fewest + 2):
-        firsts = _nearest_frames(times, duration, count)
-        bounds = [*(times[first] for first in firsts), duration]
+        firsts = _nearest_frames(times, end, count)
+        bounds = [*(times[first] for first in firsts), end]
         if all(_fits(a, b, max_segment_ms) for a, b in pairwise(bounds)):
             return firsts
-    return _latest_frames(times, duration, max_segment_ms)
+    return _latest_frames(times, end, max_segment_ms)
 
 
-def _nearest_frames(times: Sequence[float], duration: float, count: int) -> list[int]:
+def _nearest_frames(times: Sequence[float], end: float, count: int) -> list[int]:
     """Give the frames nearest to the ``count`` equal parts' starts, without repeats."""
-    chosen = {0}
-    for k in range(1, count):
-        wanted = duration * k / count
-        right = min(bisect_left(times, wanted), len(times) - 1)
-        left = max(right - 1, 0)
-        nearest = left if wanted - times[left] <= times[right] - wanted else right
-        chosen.add(bisect_left(times, times[nearest]))  # of frames at one time, the first
-    return sorted(chosen)
+    starts = (times[0] + (end - times[0]) * k / count for k in range(1, count))
+    return sorted({0, *(_nearest(times, start) for start in starts)})
 
 
-def _latest_frames(times: Sequence[float], duration: float, max_segment_ms: int) -> list[int]:
+def _nearest(times: Sequence[float], wanted: float) -> int:
+    """Give the place of the time nearest to the wanted one; of equal times, the first."""
+    right = min(bisect_left(times, wanted), len(times) - 1)
+    left = max(right - 1, 0)
+    nearest = left if wanted - times[left] <= times[right] - wanted else right
+    return bisect_left(times, times[nearest])
+
+
+def _latest_frames(times: Sequence[float], end: float, max_segment_ms: int) -> list[int]:
     """Give each segment all the frames it may hold: for pictures that stand still for seconds."""
     firsts = [0]
-    while not _fits(times[firsts[-1]], duration, max_segment_ms):
+    while not _fits(times[firsts[-1]], end, max_segment_ms):
         begun = times[firsts[-1]]
         last = bisect_right(times, begun + max_segment_ms / 1000) - 1
         while not _fits(begun, times[last], max_segment_ms):

@@ -2,11 +2,17 @@ from pathlib import Path
 
 import pytest
 
+from flows.config import load_settings
 from flows.opening import open_run
 from flows.request import RunRequest
+from flows.run import Run
+from storage.dataset import Dataset
 from storage.errors import ConfigError
+from storage.records import Interval, ParticipantId, VideoId, VideoRecord
 from storage.results import ModelRecord
+from storage.store import Store
 from storage.variant import ItemOutput
+from tasks.manifest import side_of
 
 
 @pytest.fixture
@@ -41,7 +47,34 @@ def test_a_store_where_no_video_is_looked_for_is_welcome(
     for _ in range(2):
         run = open_run(RunRequest(data=str(data), store=str(tmp_path / store)))
         run.store.write_bytes("segment/x/files/0000.mp4", b"segment")
-        assert list(run.paths) == ["a.mp4"]
+        assert list(run.sources) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("cuts", ["blind", "annotated"])
+def test_only_training_videos_are_marked_and_only_for_annotated_cuts(
+    tmp_path: Path, cuts: str
+) -> None:
+    intervals = (Interval(start_ms=1_000, end_ms=2_000),)
+    videos = tuple(
+        VideoRecord(
+            video_id=VideoId(name), path=name, participant_id=ParticipantId(name),
+            split=split, label=label, intervals=intervals if label else (),
+        )
+        for name, split, label in [
+            ("a", "train", 1), ("b", "train", 0), ("c", "val", 1), ("d", "test", 1),
+            *((f"drawn {n}", None, 1) for n in range(20)),
+        ]
+    )  # fmt: skip
+    request = RunRequest(data=str(tmp_path), overrides=(f"segment.cuts={cuts}",))
+    settings = load_settings("default", request.overrides)
+    dataset = Dataset(root=tmp_path, videos=videos)
+    run = Run(request, settings, dataset, Store(str(tmp_path)))
+    marked = {name for name, source in run.sources.items() if source.marks_ms}
+    to_train = {v.video_id for v in videos if side_of(v, settings.manifest) == "train"}
+    assert len(to_train) < len(videos)
+    assert marked == (to_train - {"b"} if cuts == "annotated" else set())
+    digests = dataset.source_digests()
+    assert {name for name, digest in run.videos_wanted.items() if digest != digests[name]} == marked
 
 
 def test_a_model_in_a_remote_store_is_opened_as_a_local_folder(

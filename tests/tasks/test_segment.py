@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from storage.records import FrameTimesRecord, MediaFacts, RejectedRecord, Segmen
 from storage.store import Store
 from storage.variant import Variant
 from tasks import segment
-from tasks.segment import SegmentConfig, segment_shard, variant_of
+from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
 from tasks.stage import Shard
 
 CONFIG = SegmentConfig()
@@ -33,10 +34,17 @@ def wanted_of(paths: dict[str, Path]) -> dict[str, str]:
     return {video_id: digest_file(path) for video_id, path in paths.items()}
 
 
+def sources_of(paths: dict[str, Path]) -> dict[str, SourceVideo]:
+    return {
+        video_id: SourceVideo(path=path, source_digest=digest_file(path))
+        for video_id, path in paths.items()
+    }
+
+
 def run(variant: Variant, paths: dict[str, Path], config: SegmentConfig = CONFIG) -> str:
     """Run the stage on one shard; returns the name of the state it ends in."""
     shard = Shard(name="1 of 1", wanted=wanted_of(paths))
-    return segment_shard.fn(shard, paths, config, variant).name
+    return segment_shard.fn(shard, sources_of(paths), config, variant).name
 
 
 def tables(variant: Variant, paths: dict[str, Path]) -> list[pa.Table]:
@@ -125,8 +133,9 @@ def test_an_added_video_costs_one(variant, video, monkeypatch, tmp_path):
         run(variant, paths | {"b": video("one-frame.mp4")})
     assert tables(variant, paths | {"b": video("one-frame.mp4")})[-1].num_rows == 0
     monkeypatch.undo()
-    shard = Shard(name="", wanted=wanted_of(paths | {"b": video("one-frame.mp4")}))
-    state = segment_shard.fn(shard, paths | {"b": video("one-frame.mp4")}, CONFIG, variant)
+    both = paths | {"b": video("one-frame.mp4")}
+    shard = Shard(name="", wanted=wanted_of(both))
+    state = segment_shard.fn(shard, sources_of(both), CONFIG, variant)
     assert (state.data.num_cached, state.data.num_made) == (1, 1)
 
 
@@ -198,6 +207,7 @@ def test_settings_decide_the_variant(tmp_path):
         SegmentConfig(long_side=224),
         SegmentConfig(crf=30),
         SegmentConfig(min_decoded_share=0.5),
+        SegmentConfig(cuts="annotated"),
     ]
     assert len({variant_of(store, config).variant_id for config in configs}) == len(configs)
 
@@ -209,6 +219,23 @@ def test_a_shorter_limit_makes_more_segments(tmp_path, video):
     run(variant, paths, config)
     rows = variant.read(SegmentRecord, wanted_of(paths))
     assert [row.duration_ms for row in rows] == [1_000] * 6
+
+
+def test_a_marked_video_is_cut_at_its_marks_and_changed_marks_cut_it_alone_again(tmp_path, video):
+    config = SegmentConfig(cuts="annotated")
+    variant = variant_of(Store(str(tmp_path)), config)
+    plain = sources_of({"a": video("no-sound.mp4"), "b": video("very-short.mp4")})
+    bounds = []
+    for marks_ms in ((), (1_000, 1_410), (1_000, 1_520)):
+        sources = plain | {"a": replace(plain["a"], marks_ms=marks_ms)}
+        wanted = {name: source.digest for name, source in sources.items()}
+        state = segment_shard.fn(Shard(name="", wanted=wanted), sources, config, variant)
+        rows = variant.read(SegmentRecord, wanted)
+        bounds.append([row.start_ms for row in rows if row.video_id == "a"])
+        assert state.data.num_made == (1 if marks_ms else 2)
+        facts = variant.read(MediaFacts, wanted)
+        assert [row.source_digest for row in facts] == [s.source_digest for s in plain.values()]
+    assert bounds == [[0, 3_000], [0, 1_000, 1_400], [0, 1_000, 1_520]]
 
 
 def test_videos_of_one_name_do_not_overwrite_each_other(variant, video):
@@ -232,19 +259,19 @@ _STAGE_TO_KILL = """
 import json, sys
 from pathlib import Path
 from storage.store import Store
-from tasks.segment import SegmentConfig, segment_videos, variant_of
+from tasks.segment import SegmentConfig, SourceVideo, segment_videos, variant_of
 from tasks.stage import Shard, make_missing
 url, paths, wanted = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
 config = SegmentConfig()
 variant = variant_of(Store(url), config)
-paths = {name: Path(path) for name, path in paths.items()}
+sources = {
+    name: SourceVideo(path=Path(path), source_digest=wanted[name]) for name, path in paths.items()
+}
 with variant.store.staging() as folder:
     make_missing(
         variant,
         Shard(name="", wanted=wanted),
-        lambda ids: segment_videos(
-            {name: wanted[name] for name in ids}, paths, config, variant, folder
-        ),
+        lambda ids: segment_videos(ids, sources, config, variant, folder),
         commit_seconds=0,
     )
 """
@@ -273,7 +300,7 @@ def test_a_killed_stage_makes_only_the_rest_and_ends_with_the_same_tables(
     assert there < len(paths)
     assert seen.store.sweep() >= 1
     shard = Shard(name="", wanted=wanted_of(paths))
-    state = segment_shard.fn(shard, paths, CONFIG, seen)
+    state = segment_shard.fn(shard, sources_of(paths), CONFIG, seen)
     assert (state.data.num_cached, state.data.num_made) == (there, len(paths) - there)
     assert tables(seen, paths) == tables(undisturbed, paths)
     for row in seen.read(SegmentRecord, wanted_of(paths)):
@@ -288,7 +315,7 @@ from storage.errors import WaverError
 from storage.fingerprint import digest_file
 from storage.records import RejectedRecord
 from storage.store import Store
-from tasks.segment import SegmentConfig, segment_shard, variant_of
+from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
 from tasks.stage import Shard
 disk, path = sys.argv[1:]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], check=True)
@@ -296,7 +323,8 @@ variant = variant_of(Store(disk), SegmentConfig())
 wanted = {"video": digest_file(Path(path))}
 def run():
     shard = Shard(name="", wanted=wanted)
-    return segment_shard.fn(shard, {"video": Path(path)}, SegmentConfig(), variant).name
+    source = SourceVideo(path=Path(path), source_digest=wanted["video"])
+    return segment_shard.fn(shard, {"video": source}, SegmentConfig(), variant).name
 try:
     run()
 except WaverError as error:

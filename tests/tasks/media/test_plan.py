@@ -13,7 +13,7 @@ lengths_ms = st.integers(500, 8_000)
 starts = st.floats(-2, 200)
 
 
-def regular(num_frames: int, rate: float, start: float = 0.0) -> tuple[list[float], float]:
+def regular(num_frames: int, rate: float = 25, start: float = 0.0) -> tuple[list[float], float]:
     return [start + n / rate for n in range(num_frames)], start + num_frames / rate
 
 
@@ -67,6 +67,37 @@ def test_regular_frames_are_split_evenly_into_as_few_segments_as_can_be(
 def test_uneven_frames_are_covered_without_gap_or_overlap(frames, max_ms):
     times, end = frames
     check(plan_segments(times, end, max_ms), times, end, max_ms)
+
+
+marks = st.lists(st.integers(-1_000, 40_000), max_size=8)
+
+
+@given(st.one_of(uneven(max_gap=0.499), st.builds(regular, st.integers(1, 900))), lengths_ms, marks)
+def test_marks_are_bounds_to_one_frame_and_nothing_is_lost_between_them(frames, max_ms, marks_ms):
+    times, end = frames
+    plan = plan_segments(times, end, max_ms, marks_ms)
+    check(plan, times, end, max_ms)
+    shown = [*(time - times[0] for time in times), end - times[0]]
+    longest_ms = max(after - before for before, after in pairwise(shown)) * 1000
+    bounds = [0, *(segment.end_ms for segment in plan)]
+    for mark in marks_ms:
+        within = min(max(mark, 0), bounds[-1])
+        assert min(abs(bound - within) for bound in bounds) <= longest_ms / 2 + 1
+
+
+@given(uneven(max_gap=0.499), lengths_ms, marks)
+def test_marks_in_another_order_or_twice_make_the_same_plan(frames, max_ms, marks_ms):
+    times, end = frames
+    plan = plan_segments(times, end, max_ms, marks_ms)
+    assert plan_segments(times, end, max_ms, [*reversed(marks_ms), *marks_ms]) == plan
+    assert plan_segments(times, end, max_ms, []) == plan_segments(times, end, max_ms)
+
+
+def test_a_short_mark_makes_a_short_segment_and_the_rest_is_split_evenly():
+    plan = plan_segments(*regular(500, 25), 5_000, (6_000, 6_400))
+    assert [segment.end_ms - segment.start_ms for segment in plan] == [
+        3_000, 3_000, 400, 4_520, 4_560, 4_520,
+    ]  # fmt: skip
 
 
 @given(uneven(max_gap=4.999))
