@@ -16,6 +16,7 @@ from storage.bah_splits import SPLIT_FOLDER, SPLITS, SplitRow, join_rows, read_s
 from storage.bah_yaml import parse_yaml
 from storage.dataset import Dataset
 from storage.errors import DataError
+from storage.issues import Issue, IssueKind
 from storage.paths import iter_video_names, resolve_inside
 from storage.records import ParticipantId, VideoId, VideoRecord
 
@@ -34,7 +35,7 @@ class Release:
     participants: Mapping[str, Any]
     split_rows: tuple[SplitRow, ...]
     video_names: tuple[str, ...]
-    issues: tuple[str, ...] = ()
+    issues: tuple[Issue, ...] = ()
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class _Known:
     record: Any = None
     is_annotated: bool = False
     split_row: SplitRow | None = None
-    issues: list[str] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
 
 
 def is_bah(root: Path) -> bool:
@@ -67,7 +68,7 @@ def read_bah(root: Path) -> Dataset:
 
 def parse_release(root: Path) -> Release:
     """Parse the files of a release; the large annotation takes most of the time."""
-    issues: list[str] = []
+    issues: list[Issue] = []
     annotation, participants = (
         _parse_if_there(root, name, issues) for name in (ANNOTATION_FILE, PARTICIPANTS_FILE)
     )
@@ -88,16 +89,17 @@ def interpret(root: Path, release: Release) -> Dataset:
     videos: list[VideoRecord] = []
     for video in known:
         if video.path is None:
-            issues.append(f"{video.name}: {_says_who(video)}, but there is no such file")
+            told = f"{video.name}: {_says_who(video)}, but there is no such file"
+            issues.append(Issue(IssueKind.VIDEO_MISSING, told))
             continue
         videos.append(_record(video, video.path, release))
     videos.sort(key=lambda video: video.video_id)
     return Dataset(root=root, videos=tuple(videos), issues=tuple(issues))
 
 
-def _parse_if_there(root: Path, name: str, issues: list[str]) -> dict[str, Any]:
+def _parse_if_there(root: Path, name: str, issues: list[Issue]) -> dict[str, Any]:
     if not (root / name).is_file():
-        issues.append(f"there is no {name}")
+        issues.append(Issue(IssueKind.FILE_MISSING, f"there is no {name}"))
         return {}
     return parse_yaml(root / name)
 
@@ -110,12 +112,13 @@ def _canonical(name: str) -> str:
     return "/".join(step.replace("Visite ", "Visite_") for step in steps)
 
 
-def _gather(root: Path, release: Release, issues: list[str]) -> list[_Known]:
+def _gather(root: Path, release: Release, issues: list[Issue]) -> list[_Known]:
     known: dict[str, _Known] = {}
     for name in _safe_names(root, release.annotation, issues):
         video = known.setdefault(_canonical(name), _Known(name))
         if video.is_annotated:
-            video.issues.append("annotated twice: the first annotation holds")
+            told = "annotated twice: the first annotation holds"
+            video.issues.append(Issue(IssueKind.ANNOTATED_TWICE, told))
             continue
         video.is_annotated, video.record = True, release.annotation[name]
     listed = set(_safe_names(root, (row.name for row in release.split_rows), issues))
@@ -130,13 +133,13 @@ def _gather(root: Path, release: Release, issues: list[str]) -> list[_Known]:
     return list(known.values())
 
 
-def _safe_names(root: Path, names: Iterable[str], issues: list[str]) -> Iterator[str]:
+def _safe_names(root: Path, names: Iterable[str], issues: list[Issue]) -> Iterator[str]:
     """Leave out, and tell of, names that lead out of the data folder; each name once."""
     for name in dict.fromkeys(names):
         try:
             resolve_inside(root, name)
         except DataError as error:
-            issues.append(f"left out: {error}")
+            issues.append(Issue(IssueKind.PATH_REFUSED, f"left out: {error}"))
         else:
             yield name
 
@@ -153,9 +156,9 @@ def _record(video: _Known, path: str, release: Release) -> VideoRecord:
     issues = list(video.issues)
     annotation = read_annotation(video.record) if video.is_annotated else None
     if annotation is None and release.annotation:
-        issues.append("there is a file, but no annotation")
+        issues.append(Issue(IssueKind.NOT_ANNOTATED, "there is a file, but no annotation"))
     if video.split_row is None and release.split_rows:
-        issues.append("in no split file")
+        issues.append(Issue(IssueKind.NOT_IN_SPLIT, "in no split file"))
     participant_id = _participant_of(path, issues)
     details = _details_of(participant_id, release, issues)
     return VideoRecord(
@@ -172,54 +175,59 @@ def _record(video: _Known, path: str, release: Release) -> VideoRecord:
     )
 
 
-def _label_of(video: _Known, annotation: Annotation | None, issues: list[str]) -> int | None:
+def _label_of(video: _Known, annotation: Annotation | None, issues: list[Issue]) -> int | None:
     listed = None if video.split_row is None else video.split_row.label
     if annotation is None or annotation.label is None:
         return listed
     if listed is not None and listed != annotation.label:
+        told = f"annotated with the label {annotation.label}, listed in its split with {listed}"
         issues.append(
-            f"annotated with the label {annotation.label}, listed in its split with {listed}: "
-            "the annotation holds"
+            Issue(IssueKind.SPLIT_CONTRADICTS_ANNOTATION, f"{told}: the annotation holds")
         )
     return annotation.label
 
 
-def _participant_of(path: str, issues: list[str]) -> ParticipantId | None:
+def _participant_of(path: str, issues: list[Issue]) -> ParticipantId | None:
     """The folder a participant's visits lie in, which the file's name repeats."""
     steps = PurePosixPath(_canonical(path)).parts
     named = steps[-1].partition("_Question_")
     if len(steps) < 2:
-        issues.append("no participant: the video lies in no participant's folder")
+        told = "no participant: the video lies in no participant's folder"
+        issues.append(Issue(IssueKind.NO_PARTICIPANT, told))
         return ParticipantId(named[0]) if named[1] else None
     if named[1] and named[0] != steps[0]:
-        issues.append(f"the file is named after {named[0]!r}, but lies in {steps[0]!r}")
+        told = f"the file is named after {named[0]!r}, but lies in {steps[0]!r}"
+        issues.append(Issue(IssueKind.PARTICIPANT_CONTRADICTED, told))
     return ParticipantId(steps[0])
 
 
-def _question_of(path: str, issues: list[str]) -> int | None:
+def _question_of(path: str, issues: list[Issue]) -> int | None:
     found = _QUESTION.search(PurePosixPath(path).name)
     if found and 1 <= int(found[1]) <= 7:
         return int(found[1])
-    issues.append("the file's name gives no question from 1 to 7")
+    told = "the file's name gives no question from 1 to 7"
+    issues.append(Issue(IssueKind.NO_QUESTION, told))
     return None
 
 
 def _details_of(
-    participant_id: ParticipantId | None, release: Release, issues: list[str]
+    participant_id: ParticipantId | None, release: Release, issues: list[Issue]
 ) -> Mapping[str, Any]:
     details = release.participants.get(str(participant_id))
     if isinstance(details, Mapping):
         return details
     if release.participants:
-        issues.append(f"{PARTICIPANTS_FILE} says nothing about the participant")
+        told = f"{PARTICIPANTS_FILE} says nothing about the participant"
+        issues.append(Issue(IssueKind.NOT_DETAILED, told))
     return {}
 
 
-def _consent(details: Mapping[str, Any], key: str, issues: list[str]) -> bool | None:
+def _consent(details: Mapping[str, Any], key: str, issues: list[Issue]) -> bool | None:
     """Read Yes or No; YAML itself turns them into true and false where they stand unquoted."""
     if key not in details:
         return None
     answer = _ANSWERS.get(str(details[key]).strip().lower())
     if answer is None:
-        issues.append(f"{key!r} is neither Yes nor No: taken as unknown")
+        told = f"{key!r} is neither Yes nor No: taken as unknown"
+        issues.append(Issue(IssueKind.CONSENT_UNREADABLE, told))
     return answer

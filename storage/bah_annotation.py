@@ -4,15 +4,18 @@ What is found here is ANNOTATION: an interval's length, its certainty, its cues 
 leak the label to a model that sees them.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from storage.intervals import parse_interval, tidy_intervals
+from storage.bah_frames import one_rate_fits
+from storage.bah_transcript import Phrase, read_phrases
+from storage.intervals import EmptyInterval, parse_interval, tidy_intervals
+from storage.issues import Issue, IssueKind
 from storage.records import Interval
 
-_RESTART_EVERY_MS = 30_000  # the transcriber's window
+_TIMES, _FRAMES = "time_detailed_ah", "fr_detailed_ah"
+_BESIDE_TIMES = ("certainty_ah", "all_cues", _FRAMES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,15 +25,6 @@ class AnnotatedInterval:
     interval: Interval
     certainty: int | None
     cues: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phrase:
-    """A piece of the released transcript; `end_ms` is `None` where nobody knows it."""
-
-    text: str
-    start_ms: int
-    end_ms: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +39,7 @@ class Annotation:
     intervals: tuple[Interval, ...]
     annotated: tuple[AnnotatedInterval, ...]
     phrases: tuple[Phrase, ...]
-    issues: tuple[str, ...]
+    issues: tuple[Issue, ...]
 
 
 def read_annotation(record: Any) -> Annotation:
@@ -53,16 +47,18 @@ def read_annotation(record: Any) -> Annotation:
     if not isinstance(record, Mapping):
         kind = type(record).__name__
         return _nothing_known(f"the annotation is a {kind}, not a mapping: not used")
-    issues: list[str] = []
+    issues: list[Issue] = []
     label = _read_label(record.get("global_ah"), issues)
     annotated = _read_intervals(record, issues)
     intervals, mended = tidy_intervals(entry.interval for entry in annotated)
     issues += mended
     if label == 1 and not intervals:
-        issues.append("labelled A/H, but no interval says when")
+        told = "labelled A/H, but no interval says when"
+        issues.append(Issue(IssueKind.POSITIVE_WITHOUT_INTERVALS, told))
     if label == 0 and intervals:
-        issues.append(f"labelled as without A/H, but has {len(intervals)} A/H intervals")
-    phrases = _read_phrases(record.get("transcript"), issues)
+        told = f"labelled as without A/H, but has {len(intervals)} A/H intervals"
+        issues.append(Issue(IssueKind.NEGATIVE_WITH_INTERVALS, told))
+    phrases = read_phrases(record.get("transcript"), issues)
     annotator = record.get("annotator_id")
     return Annotation(
         label=label,
@@ -74,85 +70,71 @@ def read_annotation(record: Any) -> Annotation:
     )
 
 
-def mend_phrases(
-    phrases: Sequence[Phrase], duration_ms: int | None = None
-) -> tuple[tuple[Phrase, ...], tuple[str, ...]]:
-    """Make phrases' times monotone and, where the duration is known, lie within the video.
-
-    Times that fall back are taken to count from the end of what came before (transcribers start
-    again about every 30 s); an open end is the next phrase's start, or the end of the video.
-    """
-    mended: list[Phrase] = []
-    offset_ms = 0
-    num_restarts = 0
-    raw_start_ms = 0
-    for phrase in phrases:
-        if phrase.start_ms < raw_start_ms:
-            num_restarts += 1
-            offset_ms = _end_so_far(mended, num_restarts)
-        raw_start_ms = phrase.start_ms
-        start_ms = max(phrase.start_ms + offset_ms, mended[-1].start_ms if mended else 0)
-        end_ms = None if phrase.end_ms is None else max(phrase.end_ms + offset_ms, start_ms)
-        mended.append(Phrase(text=phrase.text, start_ms=start_ms, end_ms=end_ms))
-    closed = [
-        _close(phrase, mended[i + 1] if i + 1 < len(mended) else None, duration_ms)
-        for i, phrase in enumerate(mended)
-    ]
-    issues = []
-    if num_restarts:
-        issues.append(f"transcript times restart {num_restarts} times: made monotone")
-    if num_open := sum(phrase.end_ms is None for phrase in phrases):
-        issues.append(f"transcript has {num_open} pieces without an end: closed where possible")
-    return tuple(closed), tuple(issues)
-
-
-def _nothing_known(issue: str) -> Annotation:
+def _nothing_known(told: str) -> Annotation:
+    issues = (Issue(IssueKind.ANNOTATION_UNREADABLE, told),)
     return Annotation(
-        label=None, annotator=None, intervals=(), annotated=(), phrases=(), issues=(issue,)
+        label=None, annotator=None, intervals=(), annotated=(), phrases=(), issues=issues
     )
 
 
-def _read_label(written: Any, issues: list[str]) -> int | None:
+def _read_label(written: Any, issues: list[Issue]) -> int | None:
     if written in (0, 1) and isinstance(written, int):
         return int(written)
-    issues.append(f"global_ah is {written!r}, expected 0 or 1: the video stays unlabelled")
+    told = f"global_ah is {written!r}, expected 0 or 1: the video stays unlabelled"
+    issues.append(Issue(IssueKind.LABEL_UNREADABLE, told))
     return None
 
 
-def _read_list(record: Mapping[str, Any], key: str, issues: list[str]) -> list[Any]:
+def _read_list(record: Mapping[str, Any], key: str, issues: list[Issue]) -> list[Any]:
     written = record.get(key)
     if written is None:
         return []
     if isinstance(written, list | tuple):
         return list(written)
-    issues.append(f"{key} is a {type(written).__name__}, expected a list: not used")
+    kind = IssueKind.INTERVAL_UNREADABLE if key == _TIMES else IssueKind.FIELD_UNREADABLE
+    told = f"{key} is a {type(written).__name__}, expected a list: not used"
+    issues.append(Issue(kind, told))
     return []
 
 
-def _read_intervals(record: Mapping[str, Any], issues: list[str]) -> list[AnnotatedInterval]:
-    times = _read_list(record, "time_detailed_ah", issues)
-    certainties = _read_list(record, "certainty_ah", issues)
-    cues = _read_list(record, "all_cues", issues)
-    lengths = {"certainty_ah": len(certainties), "all_cues": len(cues)}
-    for key, length in lengths.items():
-        if length != len(times):
-            issues.append(f"{key} has {length} entries for {len(times)} intervals")
+def _read_intervals(record: Mapping[str, Any], issues: list[Issue]) -> list[AnnotatedInterval]:
+    times = _read_list(record, _TIMES, issues)
+    beside = {key: _read_list(record, key, issues) for key in _BESIDE_TIMES}
+    for key, entries in beside.items():
+        if len(entries) != len(times) and (entries or key != _FRAMES):
+            told = f"{key} has {len(entries)} entries for {len(times)} intervals"
+            issues.append(Issue(IssueKind.LENGTHS_DIFFER, told))
     annotated: list[AnnotatedInterval] = []
+    framed: list[tuple[Interval, Any]] = []
     for index, pair in enumerate(times):
-        try:
-            interval = parse_interval(pair)
-        except ValueError as fault:
-            issues.append(f"interval {index + 1} of {len(times)} rejected: {fault}")
+        interval = _read_interval(pair, f"interval {index + 1} of {len(times)}", issues)
+        if interval is None:
             continue
-        certainty = certainties[index] if index < len(certainties) else None
+        certainty, cues, frames = (
+            entries[index] if index < len(entries) else None for entries in beside.values()
+        )
         annotated.append(
             AnnotatedInterval(
                 interval=interval,
                 certainty=certainty if type(certainty) is int else None,
-                cues=_read_cues(cues[index] if index < len(cues) else None),
+                cues=_read_cues(cues),
             )
         )
+        framed.append((interval, frames))
+    if not one_rate_fits(framed):
+        told = f"{_FRAMES} fits the times at no frame rate: the times hold"
+        issues.append(Issue(IssueKind.FRAMES_DISAGREE, told))
     return annotated
+
+
+def _read_interval(written: Any, name: str, issues: list[Issue]) -> Interval | None:
+    try:
+        return parse_interval(written)
+    except EmptyInterval as fault:
+        issues.append(Issue(IssueKind.INTERVAL_EMPTY, f"{name} rejected: {fault}"))
+    except ValueError as fault:
+        issues.append(Issue(IssueKind.INTERVAL_UNREADABLE, f"{name} rejected: {fault}"))
+    return None
 
 
 def _read_cues(written: Any) -> tuple[tuple[str, str], ...]:
@@ -170,57 +152,3 @@ def _as_text(cue: Any) -> str:
     if isinstance(cue, list | tuple):
         return "; ".join(_as_text(part) for part in cue)
     return str(cue)
-
-
-def _read_phrases(transcript: Any, issues: list[str]) -> tuple[Phrase, ...]:
-    pieces = transcript.get("chunks") if isinstance(transcript, Mapping) else None
-    if not isinstance(pieces, list | tuple):
-        return ()
-    phrases: list[Phrase] = []
-    num_unreadable = 0
-    for piece in pieces:
-        phrase = _read_phrase(piece)
-        if phrase is None:
-            num_unreadable += 1
-        else:
-            phrases.append(phrase)
-    if num_unreadable:
-        issues.append(f"transcript has {num_unreadable} pieces without text or start: left out")
-    mended, faults = mend_phrases(phrases)
-    issues += faults
-    return mended
-
-
-def _read_phrase(piece: Any) -> Phrase | None:
-    if not isinstance(piece, Mapping) or not isinstance(piece.get("text"), str):
-        return None
-    times = piece.get("timestamp")
-    if not isinstance(times, list | tuple) or len(times) != 2 or not _is_seconds(times[0]):
-        return None
-    start_ms = round(times[0] * 1000)
-    end_ms = round(times[1] * 1000) if _is_seconds(times[1]) else None
-    return Phrase(text=piece["text"].strip(), start_ms=start_ms, end_ms=end_ms)
-
-
-def _is_seconds(written: Any) -> bool:
-    if isinstance(written, bool) or not isinstance(written, int | float):
-        return False
-    return math.isfinite(written) and written >= 0
-
-
-def _end_so_far(phrases: Sequence[Phrase], num_restarts: int) -> int:
-    last = phrases[-1]
-    if last.end_ms is not None:
-        return last.end_ms
-    return max(last.start_ms, num_restarts * _RESTART_EVERY_MS)
-
-
-def _close(phrase: Phrase, following: Phrase | None, duration_ms: int | None) -> Phrase:
-    end_ms = phrase.end_ms
-    if end_ms is None:
-        end_ms = following.start_ms if following else duration_ms
-    start_ms = phrase.start_ms
-    if duration_ms is not None:
-        start_ms = min(start_ms, duration_ms)
-        end_ms = duration_ms if end_ms is None else min(end_ms, duration_ms)
-    return Phrase(text=phrase.text, start_ms=start_ms, end_ms=end_ms)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from storage.errors import DataError, LeakageError
+from storage.issues import Issue, IssueKind
 from storage.records import Split
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -21,14 +22,14 @@ class SplitRow:
     label: int | None
 
 
-def read_splits(root: Path) -> tuple[tuple[SplitRow, ...], tuple[str, ...]]:
+def read_splits(root: Path) -> tuple[tuple[SplitRow, ...], tuple[Issue, ...]]:
     """Read the split files that are there; also tells what in them could not be used.
 
     Raises:
         DataError: a split file cannot be read.
     """
     rows: list[SplitRow] = []
-    issues: list[str] = []
+    issues: list[Issue] = []
     for split in SPLITS:
         path = root / SPLIT_FOLDER / f"{split}.txt"
         if path.is_file():
@@ -36,7 +37,7 @@ def read_splits(root: Path) -> tuple[tuple[SplitRow, ...], tuple[str, ...]]:
     return tuple(rows), tuple(issues)
 
 
-def join_rows(known: SplitRow | None, row: SplitRow, issues: list[str]) -> SplitRow:
+def join_rows(known: SplitRow | None, row: SplitRow, issues: list[Issue]) -> SplitRow:
     """Bring together two lines about one video; of two labels the first holds, and that is told.
 
     Raises:
@@ -51,11 +52,12 @@ def join_rows(known: SplitRow | None, row: SplitRow, issues: list[str]) -> Split
             details=(f"video {row.name}: {known.split}, {row.split}",),
         )
     if known.label != row.label:
-        issues.append(f"split/{row.split}.txt gives the video two labels: the first holds")
+        told = f"split/{row.split}.txt gives the video two labels: the first holds"
+        issues.append(Issue(IssueKind.LISTED_WITH_TWO_LABELS, told))
     return known
 
 
-def _iter_rows(path: Path, split: Split, issues: list[str]) -> Iterator[SplitRow]:
+def _iter_rows(path: Path, split: Split, issues: list[Issue]) -> Iterator[SplitRow]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -66,14 +68,16 @@ def _iter_rows(path: Path, split: Split, issues: list[str]) -> Iterator[SplitRow
         name, _, rest = line.partition(",")
         written = rest.partition(",")[0].strip()  # the transcript after it holds commas of its own
         if written not in ("0", "1"):
-            issues.append(f"split/{path.name}, line {number}: no label 0 or 1 after the path")
+            told = f"split/{path.name}, line {number}: no label 0 or 1 after the path"
+            issues.append(Issue(IssueKind.LABEL_UNREADABLE, told))
         label = int(written) if written in ("0", "1") else None
         yield SplitRow(name=name.strip(), split=split, label=label)
 
 
-def _without_placeholders(rows: list[SplitRow], path: Path, issues: list[str]) -> list[SplitRow]:
+def _without_placeholders(rows: list[SplitRow], path: Path, issues: list[Issue]) -> list[SplitRow]:
     """An unlabelled split carries the label 0 on every line: those are no labels."""
     if len(rows) < 2 or any(row.label != 0 for row in rows):
         return rows
-    issues.append(f"split/{path.name} has the label 0 on all {len(rows)} lines: taken as none")
+    told = f"split/{path.name} has the label 0 on all {len(rows)} lines: taken as none"
+    issues.append(Issue(IssueKind.PLACEHOLDER_LABELS, told))
     return [SplitRow(name=row.name, split=row.split, label=None) for row in rows]

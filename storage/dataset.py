@@ -8,6 +8,7 @@ from pathlib import Path
 
 from storage.errors import DataError
 from storage.fingerprint import digest_file
+from storage.issues import Issue
 from storage.paths import iter_video_names
 from storage.records import VideoId, VideoRecord
 
@@ -20,7 +21,7 @@ class Dataset:
 
     root: Path
     videos: tuple[VideoRecord, ...]
-    issues: tuple[str, ...] = ()
+    issues: tuple[Issue, ...] = ()
 
     @property
     def has_labels(self) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from storage.dataset import Dataset
 from storage.errors import DataError
+from storage.issues import Issue, IssueKind
 from storage.paths import iter_video_names, resolve_inside
 from storage.records import VideoId, VideoRecord
 
@@ -11,12 +12,12 @@ from storage.records import VideoId, VideoRecord
 def read_folder(root: Path) -> Dataset:
     """Find the videos under `root`, however deep; a video's id is its path relative to `root`."""
     videos: list[VideoRecord] = []
-    issues: list[str] = []
+    issues: list[Issue] = []
     for name in sorted(iter_video_names(root)):
         try:
             resolve_inside(root, name)
         except DataError as error:
-            issues.append(f"Left out: {error}")
+            issues.append(Issue(IssueKind.PATH_REFUSED, f"left out: {error}"))
             continue
         videos.append(VideoRecord(video_id=VideoId(name), path=name))
     return Dataset(root=root, videos=tuple(videos), issues=tuple(issues))

@@ -7,9 +7,14 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
+from storage.issues import Issue, IssueKind
 from storage.records import Interval
 
 _TIME = re.compile(r"(\d{1,3}):([0-5]?\d):([0-5]?\d)(?:[.,](\d{1,9}))?")
+
+
+class EmptyInterval(ValueError):
+    """An interval that ends where it starts: nothing is lost with it."""
 
 
 def parse_time_ms(written: object) -> int:
@@ -38,18 +43,20 @@ def parse_interval(written: object) -> Interval:
     """Read a pair of times.
 
     Raises:
-        ValueError: not a pair, no times, or the end is not after the start.
+        EmptyInterval: the end is the start.
+        ValueError: not a pair, no times, or the end lies before the start.
     """
     if not isinstance(written, list | tuple) or len(written) != 2:
         raise ValueError("it is not a pair of times")
     start_ms, end_ms = (parse_time_ms(time) for time in written)
-    if end_ms <= start_ms:
-        fault = "empty" if end_ms == start_ms else "reversed"
-        raise ValueError(f"it is {fault} ({written[0]} to {written[1]})")
+    if end_ms == start_ms:
+        raise EmptyInterval(f"it is empty ({written[0]} to {written[1]})")
+    if end_ms < start_ms:
+        raise ValueError(f"it is reversed ({written[0]} to {written[1]})")
     return Interval(start_ms=start_ms, end_ms=end_ms)
 
 
-def tidy_intervals(intervals: Iterable[Interval]) -> tuple[tuple[Interval, ...], tuple[str, ...]]:
+def tidy_intervals(intervals: Iterable[Interval]) -> tuple[tuple[Interval, ...], tuple[Issue, ...]]:
     """Sort intervals and join those that overlap or touch; also tells which of that was needed."""
     given = list(intervals)
     ordered = sorted(given, key=lambda interval: (interval.start_ms, interval.end_ms))
@@ -62,25 +69,29 @@ def tidy_intervals(intervals: Iterable[Interval]) -> tuple[tuple[Interval, ...],
         joined.append(interval)
     issues = []
     if ordered != given:
-        issues.append("intervals were not in order of time: sorted")
+        told = "intervals were not in order of time: sorted"
+        issues.append(Issue(IssueKind.INTERVALS_UNSORTED, told))
     if len(joined) < len(given):
-        issues.append(f"intervals overlap or touch: {len(given)} joined to {len(joined)}")
+        told = f"intervals overlap or touch: {len(given)} joined to {len(joined)}"
+        issues.append(Issue(IssueKind.INTERVALS_OVERLAP, told))
     return tuple(joined), tuple(issues)
 
 
 def clip_intervals(
     intervals: Sequence[Interval], duration_ms: int
-) -> tuple[tuple[Interval, ...], tuple[str, ...]]:
+) -> tuple[tuple[Interval, ...], tuple[Issue, ...]]:
     """Cut intervals off at the end of the video; also tells which reached past it."""
     clipped: list[Interval] = []
-    issues: list[str] = []
+    issues: list[Issue] = []
     for interval in intervals:
         over_ms = interval.end_ms - duration_ms
         if interval.start_ms >= duration_ms:
-            issues.append(f"interval at {interval.start_ms} ms lies after the video's end: dropped")
+            told = f"interval at {interval.start_ms} ms lies after the video's end: dropped"
+            issues.append(Issue(IssueKind.INTERVAL_AFTER_END, told))
             continue
         if over_ms > 0:
-            issues.append(f"interval ends {over_ms} ms after the video: clipped")
+            told = f"interval ends {over_ms} ms after the video: clipped"
+            issues.append(Issue(IssueKind.INTERVAL_PAST_END, told))
         end_ms = min(interval.end_ms, duration_ms)
         clipped.append(Interval(start_ms=interval.start_ms, end_ms=end_ms))
     return tuple(clipped), tuple(issues)

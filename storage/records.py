@@ -8,6 +8,8 @@ not, ``None`` where nobody said.
 from dataclasses import dataclass
 from typing import Literal, NewType
 
+from storage.issues import Issue, IssueKind
+
 VideoId = NewType("VideoId", str)
 ParticipantId = NewType("ParticipantId", str)
 SegmentId = NewType("SegmentId", str)
@@ -39,7 +41,7 @@ class VideoRecord:
     intervals: tuple[Interval, ...] = ()
     consent_publications: bool | None = None
     consent_challenges: bool | None = None
-    issues: tuple[str, ...] = ()
+    issues: tuple[Issue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +170,7 @@ class IssueRecord:
 
     video_id: VideoId
     stage: str
+    kind: IssueKind
     issue: str
 
 

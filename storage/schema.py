@@ -4,6 +4,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
 
@@ -32,14 +33,20 @@ def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:
         return _arrow_type(inner)[0], True
     if origin is tuple:
         return pa.list_(pa.field("element", _arrow_type(arguments[0])[0], nullable=False)), False
+    if _is_names(annotation):
+        return pa.string(), False
     if is_dataclass(annotation):
         return pa.struct(list(schema_of(typing.cast(type, annotation)))), False
     if annotation not in _SCALARS:
         raise TypeError(
             f"A record field cannot be of type {annotation!r}: use int, float, str, bool, "
-            "an optional of these, or a tuple of these or of records."
+            "a StrEnum, an optional of these, or a tuple of these or of records."
         )
     return _SCALARS[annotation], False
+
+
+def _is_names(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, StrEnum)
 
 
 def schema_of(record_type: type) -> pa.Schema:
@@ -77,7 +84,17 @@ def _from_plain(annotation: Any, value: Any) -> Any:
         return tuple(_from_plain(arguments[0], element) for element in value)
     if is_dataclass(annotation):
         return _record_from(annotation, value)
-    return value
+    return _name_from(annotation, value) if _is_names(annotation) else value
+
+
+def _name_from(names: type[StrEnum], value: str) -> StrEnum:
+    try:
+        return names(value)
+    except ValueError as error:
+        raise StoreError(
+            f"A table holds {value!r}, which is no {names.__name__}: it was written by another "
+            "version; run the stage again with --force STAGE."
+        ) from error
 
 
 @cache

@@ -99,7 +99,7 @@ def sample_videos(
 def _sample_video(inputs: VideoInputs, config: ManifestConfig) -> ItemOutput:
     video_id = inputs.video.video_id
     issues = [
-        IssueRecord(video_id=video_id, stage=STAGE, issue=issue)
+        IssueRecord(video_id=video_id, stage=STAGE, kind=issue.kind, issue=issue.detail)
         for issue in _annotation_of(inputs).issues
     ]
     return ItemOutput(item_id=video_id, rows=(*samples_of(inputs, config), *issues))

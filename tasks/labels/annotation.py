@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from storage.intervals import clip_intervals, tidy_intervals
+from storage.issues import Issue, IssueKind
 from storage.records import Interval, VideoRecord
 
 _UNLABELLED = "its segments stay unlabelled"
@@ -19,7 +20,7 @@ class LocatedAnnotation:
     intervals: tuple[Interval, ...]
     says_where: bool
     says_that: bool
-    issues: tuple[str, ...]
+    issues: tuple[Issue, ...]
 
 
 def locate(video: VideoRecord, end_ms: int) -> LocatedAnnotation:
@@ -31,13 +32,17 @@ def locate(video: VideoRecord, end_ms: int) -> LocatedAnnotation:
         intervals=intervals,
         says_where=fault is None and (bool(intervals) or video.label == 0),
         says_that=video.label == 1 and not video.intervals,
-        issues=issues if fault is None else (*issues, f"{fault}: {_UNLABELLED}"),
+        issues=issues if fault is None else (*issues, fault),
     )
 
 
-def _fault(video: VideoRecord, has_intervals_within: bool) -> str | None:
+def _fault(video: VideoRecord, has_intervals_within: bool) -> Issue | None:
     if not video.intervals:
         return None
     if video.label == 0:
-        return "labelled as without A/H, but A/H intervals are annotated"
-    return None if has_intervals_within else "every A/H interval lies after the video's end"
+        told = "labelled as without A/H, but A/H intervals are annotated"
+        return Issue(IssueKind.NEGATIVE_WITH_INTERVALS, f"{told}: {_UNLABELLED}")
+    if has_intervals_within:
+        return None
+    told = "every A/H interval lies after the video's end"
+    return Issue(IssueKind.NO_INTERVAL_WITHIN, f"{told}: {_UNLABELLED}")

@@ -12,7 +12,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from storage.records import IssueRecord, MediaFacts, RejectedRecord, VideoRecord
+from storage.issues import Issue, IssueKind
+from storage.records import IssueRecord, MediaFacts, RejectedRecord, VideoId, VideoRecord
 from storage.results import VerdictRecord
 from tasks.verdicts import drawing, wording
 from tasks.verdicts.arrangement import (
@@ -39,14 +40,14 @@ class RunFacts:
     data_name: str
     model_name: str
     variants: Mapping[str, str]
-    issues: Sequence[str] = field(default=())
+    issues: Sequence[Issue] = field(default=())
     noticed: Sequence[IssueRecord] = field(default=())
 
 
 def noticed_in(media: Iterable[MediaFacts]) -> list[IssueRecord]:
     """List what decoding the videos showed that is not as it should be."""
     return [
-        IssueRecord(video_id=facts.video_id, stage="segment", issue=warning)
+        IssueRecord(video_id=facts.video_id, stage="segment", kind=IssueKind.MEDIA, issue=warning)
         for facts in media
         for warning in facts.warnings
     ]
@@ -63,6 +64,13 @@ def write_verdicts(path: Path, verdicts: Iterable[VerdictRecord]) -> None:
         for row in verdicts:
             if row.chosen:
                 writer.writerow([_cell(getattr(row, name)) for name in VERDICT_COLUMNS])
+
+
+def _by_kind(videos: Sequence[VideoRecord]) -> list[tuple[VideoId, Issue]]:
+    """List the videos' issues, those of a kind together and in the kinds' own order."""
+    kinds = list(IssueKind)
+    told = [(video.video_id, issue) for video in videos for issue in video.issues]
+    return sorted(told, key=lambda pair: kinds.index(pair[1].kind))
 
 
 def _cell(value: object) -> object:
@@ -100,6 +108,6 @@ def write_report(
         confusions=confusions(verdicts),
         groups=verdict_groups(evaluation, verdicts, videos, rejected),
         num_refused=sum(video.consent_publications is False for video in videos),
-        mended=[(video.video_id, issue) for video in videos for issue in video.issues],
+        mended=_by_kind(videos),
     )
     path.write_text(page, encoding="utf-8")

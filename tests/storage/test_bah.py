@@ -5,6 +5,7 @@ import yaml
 
 from storage.bah import interpret, is_bah, parse_release, read_bah
 from storage.errors import DataError, LeakageError
+from storage.issues import Issue, IssueKind
 from storage.records import Interval, VideoRecord
 
 NAME = "Videos/90001/Visite_1/90001_Question_4_2024-01-01_10-00-00_Video.mp4"
@@ -109,21 +110,23 @@ def test_an_annotated_video_without_a_file_is_told_and_no_record(tmp_path):
         _release(tmp_path, annotation={NAME: POSITIVE, SPACED: NEGATIVE}, files=(SPACED,))
     )
     assert [video.path for video in dataset.videos] == [SPACED]
-    assert f"{NAME}: annotated, but there is no such file" in dataset.issues
+    told = f"{NAME}: annotated, but there is no such file"
+    assert Issue(IssueKind.VIDEO_MISSING, told) in dataset.issues
 
 
 def test_a_file_without_an_annotation_is_an_unlabelled_record(tmp_path):
     dataset = read_bah(_release(tmp_path, annotation={NAME: POSITIVE}))
     unlabelled = dataset.videos[1]
     assert (unlabelled.path, unlabelled.label) == (SPACED, None)
-    assert "there is a file, but no annotation" in unlabelled.issues
+    assert [issue.kind for issue in unlabelled.issues] == [IssueKind.NOT_ANNOTATED]
 
 
 def test_a_split_line_without_a_video_is_told(tmp_path):
     root = _release(
         tmp_path, annotation={NAME: POSITIVE}, files=(NAME,), splits={"val": f"{SPACED},1,x\n"}
     )
-    assert f"{SPACED}: listed in split/val.txt, but there is no such file" in read_bah(root).issues
+    told = f"{SPACED}: listed in split/val.txt, but there is no such file"
+    assert Issue(IssueKind.VIDEO_MISSING, told) in read_bah(root).issues
 
 
 def test_placeholder_labels_of_an_unlabelled_test_set_are_no_labels(tmp_path):
@@ -144,7 +147,7 @@ def test_a_label_that_the_split_contradicts_is_told_and_the_annotation_holds(tmp
     )
     spaced = read_bah(root).videos[1]
     assert spaced.label == 0
-    assert any("the annotation holds" in issue for issue in spaced.issues)
+    assert [issue.kind for issue in spaced.issues] == [IssueKind.SPLIT_CONTRADICTS_ANNOTATION]
 
 
 def test_a_video_in_two_splits_is_refused_even_if_spelt_in_two_ways(tmp_path):
@@ -169,7 +172,8 @@ def test_names_that_leave_the_data_folder_are_left_out_and_told(tmp_path, name):
     (tmp_path / "x.mp4").touch()
     dataset = read_bah(root)
     assert [video.path for video in dataset.videos] == [NAME]
-    assert sum(issue.startswith("left out:") for issue in dataset.issues) == 2
+    refused = [issue for issue in dataset.issues if issue.kind is IssueKind.PATH_REFUSED]
+    assert len(refused) == 2
 
 
 def test_a_video_that_is_a_link_out_of_the_data_folder_is_left_out(tmp_path):
@@ -180,7 +184,7 @@ def test_a_video_that_is_a_link_out_of_the_data_folder_is_left_out(tmp_path):
     (root / SPACED).symlink_to(outside)
     dataset = read_bah(root)
     assert [video.path for video in dataset.videos] == [NAME]
-    assert any("through a link" in issue for issue in dataset.issues)
+    assert any("through a link" in issue.detail for issue in dataset.issues)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +210,7 @@ def test_a_participant_without_details_has_unknown_consent_and_that_is_told(tmp_
     root = _release(tmp_path, annotation={NAME: POSITIVE}, files=(NAME,), people={"1": YES})
     video = _only(root)
     assert video.consent_publications is None
-    assert any("meta_data.yml says nothing" in issue for issue in video.issues)
+    assert IssueKind.NOT_DETAILED in [issue.kind for issue in video.issues]
 
 
 @pytest.mark.parametrize("question", ["0", "8", "x"])
@@ -214,14 +218,16 @@ def test_a_question_outside_one_to_seven_is_unknown_and_told(tmp_path, question)
     name = NAME.replace("Question_4", f"Question_{question}")
     video = _only(_release(tmp_path, annotation={name: POSITIVE}, files=(name,)))
     assert video.question is None
-    assert any("question" in issue for issue in video.issues)
+    assert IssueKind.NO_QUESTION in [issue.kind for issue in video.issues]
 
 
 def test_a_file_in_another_participants_folder_is_told(tmp_path):
     name = NAME.replace("Videos/90001", "Videos/90009")
     video = _only(_release(tmp_path, annotation={name: POSITIVE}, files=(name,)))
     assert video.participant_id == "90009"
-    assert any("named after '90001'" in issue for issue in video.issues)
+    (issue,) = (i for i in video.issues if i.kind is IssueKind.PARTICIPANT_CONTRADICTED)
+    assert issue.kind.spoils
+    assert "named after '90001'" in issue.detail
 
 
 def test_frames_and_transcripts_beside_the_videos_are_no_videos(tmp_path):
@@ -251,6 +257,6 @@ def test_issues_never_hold_a_participants_details_or_words(tmp_path):
         splits={"train": f"{NAME},private,private\n{SPACED}\n"},
     )
     dataset = read_bah(root)
-    told = " ".join((*dataset.issues, *dataset.videos[0].issues))
+    told = " ".join(issue.detail for issue in (*dataset.issues, *dataset.videos[0].issues))
     assert len(dataset.videos[0].issues) >= 3
     assert "private" not in told

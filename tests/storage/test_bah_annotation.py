@@ -1,8 +1,8 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from storage.bah_annotation import Phrase, mend_phrases, read_annotation
+from storage.bah_annotation import read_annotation
+from storage.bah_transcript import Phrase
+from storage.issues import Issue, IssueKind
 from storage.records import Interval
 
 RECORD = {
@@ -27,27 +27,34 @@ def test_a_plain_record_is_read_without_issues():
     assert read.phrases == (Phrase(text="I guess.", start_ms=0, end_ms=3200),)
 
 
-def _issues(**changes) -> tuple[str, ...]:
+def _issues(**changes) -> tuple[Issue, ...]:
     return read_annotation(RECORD | changes).issues
+
+
+def _kinds(**changes) -> list[IssueKind]:
+    return [issue.kind for issue in _issues(**changes)]
 
 
 def test_a_video_level_label_without_times_is_surfaced():
     read = read_annotation({"global_ah": 1, "time_detailed_ah": []})
     assert (read.label, read.intervals) == (1, ())
-    assert read.issues == ("labelled A/H, but no interval says when",)
+    told = "labelled A/H, but no interval says when"
+    assert read.issues == (Issue(IssueKind.POSITIVE_WITHOUT_INTERVALS, told),)
 
 
 def test_a_negative_label_with_intervals_is_surfaced_and_neither_is_changed():
     read = read_annotation(RECORD | {"global_ah": 0})
     assert (read.label, read.intervals) == (0, (FIRST,))
-    assert read.issues == ("labelled as without A/H, but has 1 A/H intervals",)
+    told = "labelled as without A/H, but has 1 A/H intervals"
+    assert read.issues == (Issue(IssueKind.NEGATIVE_WITH_INTERVALS, told),)
 
 
 @pytest.mark.parametrize("label", [None, "1", 2, -1, 1.0, [1]])
 def test_a_label_that_is_not_0_or_1_leaves_the_video_unlabelled(label):
     read = read_annotation(RECORD | {"global_ah": label})
     assert read.label is None
-    assert any("global_ah" in issue for issue in read.issues)
+    assert read.issues[0].kind is IssueKind.LABEL_UNREADABLE
+    assert "global_ah" in read.issues[0].detail
 
 
 def test_lists_of_different_lengths_keep_every_interval():
@@ -55,15 +62,24 @@ def test_lists_of_different_lengths_keep_every_interval():
     read = read_annotation(RECORD | {"time_detailed_ah": [*RECORD["time_detailed_ah"], pair]})
     assert len(read.intervals) == 2
     assert [entry.certainty for entry in read.annotated] == [2, None]
-    assert len(read.issues) == 2
-    assert "certainty_ah has 1 entries for 2 intervals" in read.issues
+    assert [issue.kind for issue in read.issues] == [IssueKind.LENGTHS_DIFFER] * 2
+    assert read.issues[0].detail == "certainty_ah has 1 entries for 2 intervals"
 
 
 def test_an_unusable_interval_is_rejected_with_its_number_and_the_others_stay():
     pairs = [["00:00:03.000", "00:00:02.000"], *RECORD["time_detailed_ah"]]
     read = read_annotation(RECORD | {"time_detailed_ah": pairs})
     assert read.intervals == (FIRST,)
-    assert any("interval 1 of 2 rejected: it is reversed" in issue for issue in read.issues)
+    told = [i.detail for i in read.issues if i.kind is IssueKind.INTERVAL_UNREADABLE]
+    assert told == ["interval 1 of 2 rejected: it is reversed (00:00:03.000 to 00:00:02.000)"]
+
+
+def test_an_empty_interval_is_told_apart_from_one_that_lost_its_times():
+    empty = [["00:00:03.000", "00:00:03.000"]]
+    assert IssueKind.INTERVAL_EMPTY in _kinds(time_detailed_ah=empty)
+    assert IssueKind.INTERVAL_UNREADABLE in _kinds(time_detailed_ah=[["soon", "later"]])
+    assert not IssueKind.INTERVAL_EMPTY.spoils
+    assert IssueKind.INTERVAL_UNREADABLE.spoils
 
 
 def test_unsorted_and_overlapping_intervals_are_put_right_and_told():
@@ -75,7 +91,8 @@ def test_unsorted_and_overlapping_intervals_are_put_right_and_told():
     read = read_annotation(RECORD | {"time_detailed_ah": pairs})
     expected = (Interval(start_ms=1000, end_ms=4000), Interval(start_ms=8000, end_ms=9000))
     assert read.intervals == expected
-    assert sum("sorted" in issue or "joined" in issue for issue in read.issues) == 2
+    kinds = {issue.kind for issue in read.issues}
+    assert kinds >= {IssueKind.INTERVALS_UNSORTED, IssueKind.INTERVALS_OVERLAP}
 
 
 def test_a_time_that_yaml_took_for_a_number_is_read_as_seconds():
@@ -100,77 +117,41 @@ def test_cues_of_any_kind_are_kept_as_text(cues, expected):
 def test_a_record_that_is_no_mapping_is_told_and_gives_nothing(record):
     read = read_annotation(record)
     assert (read.label, read.intervals) == (None, ())
-    assert "not a mapping" in read.issues[0]
+    (issue,) = read.issues
+    assert issue.kind is IssueKind.ANNOTATION_UNREADABLE
+    assert "not a mapping" in issue.detail
 
 
-@pytest.mark.parametrize("key", ["time_detailed_ah", "certainty_ah", "all_cues"])
-def test_a_list_that_is_none_is_told(key):
-    assert any(f"{key} is a str" in issue for issue in _issues(**{key: "soon"}))
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("time_detailed_ah", IssueKind.INTERVAL_UNREADABLE),
+        ("certainty_ah", IssueKind.FIELD_UNREADABLE),
+        ("all_cues", IssueKind.FIELD_UNREADABLE),
+        ("fr_detailed_ah", IssueKind.FIELD_UNREADABLE),
+    ],
+)
+def test_a_list_that_is_none_is_told(key, kind):
+    told = [issue.detail for issue in _issues(**{key: "soon"}) if issue.kind is kind]
+    assert told == [f"{key} is a str, expected a list: not used"]
+
+
+def test_frames_that_fit_the_times_are_not_told():
+    assert _issues(fr_detailed_ah=[[51, 132]]) == ()
+
+
+def test_frames_that_disagree_are_told_and_the_times_hold():
+    read = read_annotation(RECORD | {"fr_detailed_ah": [[51, 95]]})
+    assert [issue.kind for issue in read.issues] == [IssueKind.FRAMES_DISAGREE]
+    assert read.intervals == (FIRST,)
+
+
+def test_frames_of_another_number_of_intervals_are_told():
+    assert _kinds(fr_detailed_ah=[[51, 132], [300, 310]]) == [IssueKind.LENGTHS_DIFFER]
 
 
 def test_issues_never_quote_what_was_said():
     said = {"chunks": [{"text": "private words", "timestamp": None}, {"text": 3}, "private words"]}
     issues = _issues(transcript=said)
     assert issues
-    assert "private" not in " ".join(issues)
-
-
-def _phrases(*times: tuple[int, int | None]) -> list[Phrase]:
-    return [Phrase(text="w", start_ms=a, end_ms=b) for a, b in times]
-
-
-def _times(phrases: tuple[Phrase, ...]) -> list[tuple[int, int | None]]:
-    return [(phrase.start_ms, phrase.end_ms) for phrase in phrases]
-
-
-def test_times_that_restart_count_on_from_what_came_before():
-    given_phrases = _phrases((0, 12_000), (12_000, 28_500), (0, 4000), (4000, 29_000), (0, 2000))
-    mended, issues = mend_phrases(given_phrases)
-    assert _times(mended) == [
-        (0, 12_000),
-        (12_000, 28_500),
-        (28_500, 32_500),
-        (32_500, 57_500),
-        (57_500, 59_500),
-    ]
-    assert issues == ("transcript times restart 2 times: made monotone",)
-
-
-def test_an_open_end_is_closed_by_the_next_start_or_the_end_of_the_video():
-    mended, issues = mend_phrases(_phrases((0, None), (5000, None)), duration_ms=9000)
-    assert _times(mended) == [(0, 5000), (5000, 9000)]
-    assert issues == ("transcript has 2 pieces without an end: closed where possible",)
-
-
-def test_an_open_end_before_a_restart_lies_at_the_transcribers_window():
-    mended, _ = mend_phrases(_phrases((0, 20_000), (20_000, None), (0, 1000)))
-    assert _times(mended) == [(0, 20_000), (20_000, 30_000), (30_000, 31_000)]
-
-
-def test_without_a_duration_the_last_open_end_stays_open():
-    mended, _ = mend_phrases(_phrases((0, None)))
-    assert _times(mended) == [(0, None)]
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 40_000), st.none() | st.integers(0, 45_000)), max_size=12),
-    st.integers(1, 90_000),
-)
-def test_mended_times_are_monotone_and_lie_in_the_video(times, duration_ms):
-    given_phrases = _phrases(*times)
-    mended, _ = mend_phrases(given_phrases, duration_ms)
-    assert len(mended) == len(given_phrases)
-    starts = [phrase.start_ms for phrase in mended]
-    assert starts == sorted(starts)
-    for phrase in mended:
-        assert phrase.end_ms is not None
-        assert 0 <= phrase.start_ms <= phrase.end_ms <= duration_ms
-
-
-@given(st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 900)), max_size=10))
-def test_times_in_order_are_left_as_they_are(steps):
-    at_ms, given_phrases = 0, []
-    for pause_ms, length_ms in steps:
-        given_phrases += _phrases((at_ms + pause_ms, at_ms + pause_ms + length_ms))
-        at_ms += pause_ms + length_ms
-    assert mend_phrases(given_phrases) == (tuple(given_phrases), ())
+    assert "private" not in " ".join(issue.detail for issue in issues)

@@ -4,6 +4,7 @@ import pytest
 
 from storage.bah_splits import SplitRow, join_rows, read_splits
 from storage.errors import DataError, LeakageError
+from storage.issues import Issue, IssueKind
 
 
 def _write(root: Path, split: str, text: str | bytes) -> None:
@@ -32,7 +33,8 @@ def test_a_split_of_nothing_but_zeros_holds_placeholders(tmp_path):
     _write(tmp_path, "test", "a.mp4,0,x\nb.mp4,0,y\n")
     rows, issues = read_splits(tmp_path)
     assert [row.label for row in rows] == [None, None]
-    assert "all 2 lines" in issues[0]
+    assert issues[0].kind is IssueKind.PLACEHOLDER_LABELS
+    assert "all 2 lines" in issues[0].detail
 
 
 @pytest.mark.parametrize("line", ["a.mp4", "a.mp4,", "a.mp4,yes,words", "a.mp4,2,x"])
@@ -40,8 +42,8 @@ def test_a_line_without_a_label_keeps_its_split_and_is_told_by_number(tmp_path, 
     _write(tmp_path, "train", f"b.mp4,1,x\n{line}\n")
     rows, issues = read_splits(tmp_path)
     assert rows[1] == SplitRow(name="a.mp4", split="train", label=None)
-    assert issues == ("split/train.txt, line 2: no label 0 or 1 after the path",)
-    assert "words" not in issues[0]
+    told = "split/train.txt, line 2: no label 0 or 1 after the path"
+    assert issues == (Issue(IssueKind.LABEL_UNREADABLE, told),)
 
 
 def test_a_release_without_split_files_has_no_rows(tmp_path):
@@ -68,7 +70,7 @@ def test_a_video_in_two_splits_is_refused():
 
 
 def test_two_labels_in_one_split_are_told_and_the_first_holds():
-    issues: list[str] = []
+    issues: list[Issue] = []
     first = SplitRow(name="a.mp4", split="train", label=1)
     assert join_rows(first, SplitRow(name="a.mp4", split="train", label=0), issues) == first
-    assert "two labels" in issues[0]
+    assert [issue.kind for issue in issues] == [IssueKind.LISTED_WITH_TWO_LABELS]

@@ -6,6 +6,7 @@ import pytest
 from storage.dataset import Dataset, open_dataset
 from storage.errors import DataError
 from storage.fingerprint import digest_file
+from storage.issues import IssueKind
 from storage.records import VideoId, VideoRecord
 
 
@@ -113,7 +114,9 @@ def test_a_video_whose_name_no_table_can_hold_is_left_out_and_told(folder):
         stream.write(b"x")
     dataset = open_dataset(str(folder))
     assert len(dataset.videos) == 3
-    assert any("not valid Unicode: rename" in issue for issue in dataset.issues)
+    (issue,) = dataset.issues
+    assert issue.kind is IssueKind.PATH_REFUSED
+    assert "not valid Unicode: rename" in issue.detail
 
 
 @pytest.mark.parametrize("call", ["is_dir", "iterdir"])

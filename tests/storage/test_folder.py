@@ -1,4 +1,5 @@
 from storage.folder import read_folder
+from storage.issues import IssueKind
 
 
 def test_every_video_at_any_depth_becomes_a_record_without_a_label(tmp_path):
@@ -21,7 +22,9 @@ def test_a_link_that_leaves_the_folder_is_left_out_and_told(tmp_path):
     (root / "linked.mp4").symlink_to(tmp_path / "secret.mp4")
     dataset = read_folder(root)
     assert [video.path for video in dataset.videos] == ["own.mp4"]
-    assert "linked.mp4" in dataset.issues[0]
+    (issue,) = dataset.issues
+    assert issue.kind is IssueKind.PATH_REFUSED
+    assert "linked.mp4" in issue.detail
 
 
 def test_a_folder_without_videos_has_none(tmp_path):

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.intervals import clip_intervals, parse_interval, parse_time_ms, tidy_intervals
+from storage.issues import Issue, IssueKind
 from storage.records import Interval
 
 times = st.integers(0, 200)
@@ -98,4 +99,5 @@ def test_clipping_keeps_exactly_what_lies_in_the_video(given_intervals, duration
 def test_clipping_tells_how_far_an_interval_reached_past_the_end():
     clipped, issues = clip_intervals([Interval(start_ms=0, end_ms=1007)], 1000)
     assert clipped == (Interval(start_ms=0, end_ms=1000),)
-    assert issues == ("interval ends 7 ms after the video: clipped",)
+    told = "interval ends 7 ms after the video: clipped"
+    assert issues == (Issue(IssueKind.INTERVAL_PAST_END, told),)

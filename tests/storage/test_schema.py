@@ -2,6 +2,7 @@ import io
 import types
 import typing
 from dataclasses import dataclass, fields, is_dataclass
+from enum import StrEnum
 
 import pyarrow as pa
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from storage import records
 from storage.errors import StoreError
+from storage.records import IssueRecord
 from storage.schema import (
     check_columns,
     from_table,
@@ -49,6 +51,8 @@ def values_of(annotation: typing.Any) -> st.SearchStrategy[typing.Any]:
         return st.lists(values_of(arguments[0]), max_size=3).map(tuple)
     if is_dataclass(annotation):
         return records_of(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return st.sampled_from(list(annotation))
     return {
         int: st.integers(-(2**63), 2**63 - 1),
         float: st.floats(allow_nan=False),
@@ -101,6 +105,13 @@ def test_a_table_of_another_version_is_refused_with_the_way_out(table):
         check_columns(Part, table)
     with pytest.raises(StoreError, match="Part has no column"):
         list(from_table(Part, table))
+
+
+def test_a_name_that_its_class_does_not_know_is_refused_with_the_way_out():
+    row = {"video_id": "a.mp4", "stage": "manifest", "kind": "renamed", "issue": "told"}
+    unknown = pa.Table.from_pylist([row], schema=schema_of(IssueRecord))
+    with pytest.raises(StoreError, match=r"'renamed', which is no IssueKind: .* --force STAGE"):
+        list(from_table(IssueRecord, unknown))
 
 
 def test_columns_that_the_class_does_not_name_are_left_aside():

@@ -164,12 +164,12 @@ def test_what_did_not_fit_is_a_row_of_its_own(variant):
     late = inputs_of("late", intervals=(Interval(start_ms=12_000, end_ms=12_400),))
     torn = inputs_of("torn", label=0)
     _, wanted = run(variant, {"late": late, "torn": torn, "fine": inputs_of("fine")})
-    told = [(row.video_id, row.stage, row.issue) for row in variant.read(IssueRecord, wanted)]
+    told = [(row.video_id, row.kind, row.issue) for row in variant.read(IssueRecord, wanted)]
     assert told == [
-        ("late", "manifest", "interval at 12000 ms lies after the video's end: dropped"),
-        ("late", "manifest",
+        ("late", "interval_after_end", "interval at 12000 ms lies after the video's end: dropped"),
+        ("late", "no_interval_within",
          "every A/H interval lies after the video's end: its segments stay unlabelled"),
-        ("torn", "manifest",
+        ("torn", "negative_with_intervals",
          "labelled as without A/H, but A/H intervals are annotated: its segments stay unlabelled"),
     ]  # fmt: skip
     labels = {row.video_id: row.video_label for row in variant.read(SampleRecord, wanted)}

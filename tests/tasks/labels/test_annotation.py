@@ -45,7 +45,7 @@ def test_what_does_not_fit_is_told_and_never_guessed(label, found, says_where, t
     located = locate(a_video(label, *found), END_MS)
     assert located.says_where is says_where
     assert len(located.issues) == len(told)
-    assert all(part in issue for part, issue in zip(told, located.issues, strict=True))
+    assert all(part in issue.detail for part, issue in zip(told, located.issues, strict=True))
 
 
 @pytest.mark.parametrize(

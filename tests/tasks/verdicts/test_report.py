@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.issues import Issue, IssueKind
 from storage.records import MediaFacts, RejectedRecord, VideoId
 from tasks.verdicts.evaluation import EvaluationPlan, evaluate
 from tasks.verdicts.report import RunFacts, noticed_in, write_report, write_verdicts
@@ -22,7 +23,7 @@ FACTS = RunFacts(
     data_name="toy <world>",
     model_name="toy-model",
     variants={"segment": "0123456789ab"},
-    issues=("a split line without a video",),
+    issues=(Issue(IssueKind.VIDEO_MISSING, "a split line without a video"),),
 )
 SETTINGS = {"top_k": 2, "interval_level": 0.95, "bootstrap_draws": 20, "pooling_rules": ["mean"]}
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -175,4 +176,20 @@ def test_what_stages_noticed_of_videos_is_counted_and_listed(split_world) -> Non
     assert "Noticed in videos" not in page_of(split_world)
     text = text_of(page_of(split_world, facts=replace(FACTS, noticed=noticed_in(media))))
     assert "Noticed in videos 3 remarks on 2 videos, all of them used" in text
-    assert "a.mp4 segment late <sound>" in text
+    assert "a.mp4 segment late <sound> media" in text
+
+
+def test_what_is_wrong_with_the_data_set_is_told_with_its_kind(split_world) -> None:
+    refused = Issue(IssueKind.PATH_REFUSED, "left out: '../x'")
+    listed_twice = Issue(IssueKind.LISTED_WITH_TWO_LABELS, "<two> labels")
+    first, second, *others = split_world.videos
+    split_world.videos = [
+        replace(first, issues=(listed_twice,)), replace(second, issues=(refused,)), *others,
+    ]  # fmt: skip
+    page = page_of(split_world)
+    text = text_of(page)
+    assert "a split line without a video video missing" in text
+    told = (f"{second.video_id} : left out: '../x' path refused",
+            f"{first.video_id} : <two> labels listed with two labels")  # fmt: skip
+    assert 0 < text.index(told[0]) < text.index(told[1])
+    assert page.count(f'title="{IssueKind.LISTED_WITH_TWO_LABELS.meaning}"') == 1

@@ -1,0 +1,88 @@
+"""The kinds of things that can be wrong with a data set, each with its stable name and meaning.
+
+A kind spoils results where figures could not be believed in spite of what the pipeline does about
+it: labels that contradict one another, lost annotation, one person on two sides of a split.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class IssueKind(StrEnum):
+    """A kind of issue: its value is the name that tables hold, ``meaning`` a line for people."""
+
+    meaning: str
+    spoils: bool
+
+    def __new__(cls, name: str, meaning: str, spoils: bool = False) -> "IssueKind":
+        """Keep meaning and weight beside the name, which alone is the value."""
+        kind = str.__new__(cls, name)
+        kind._value_ = name
+        kind.meaning, kind.spoils = meaning, spoils
+        return kind
+
+    # Files, paths and places
+    FILE_MISSING = "file_missing", "a file of the release is not there"
+    PATH_REFUSED = "path_refused", "a path leaves the data folder or cannot be stored: left out"
+    VIDEO_MISSING = "video_missing", "annotated or listed in a split, but there is no such file"
+    NOT_ANNOTATED = "not_annotated", "a video file without an annotation: stays unlabelled"
+    NOT_IN_SPLIT = "not_in_split", "a video that no split file lists"
+    NOT_DETAILED = "not_detailed", "nothing is said about the participant: consent is unknown"
+    CONSENT_UNREADABLE = "consent_unreadable", "consent is neither Yes nor No: taken as unknown"
+    NO_QUESTION = "no_question", "the file's name gives no question from 1 to 7"
+    NO_PARTICIPANT = "no_participant", "the video lies in no participant's folder"
+    PARTICIPANT_CONTRADICTED = (
+        "participant_contradicted", "folder and file name give different participants", True,
+    )  # fmt: skip
+
+    # Labels
+    LABEL_UNREADABLE = "label_unreadable", "no label 0 or 1 where one belongs: stays unlabelled"
+    PLACEHOLDER_LABELS = "placeholder_labels", "a split with the label 0 on every line: no labels"
+    ANNOTATED_TWICE = "annotated_twice", "two annotations of one video: the first holds", True
+    LISTED_WITH_TWO_LABELS = (
+        "listed_with_two_labels", "a split file gives one video two labels: the first holds", True,
+    )  # fmt: skip
+    SPLIT_CONTRADICTS_ANNOTATION = (
+        "split_contradicts_annotation", "split and annotation differ in the label", True,
+    )  # fmt: skip
+    NEGATIVE_WITH_INTERVALS = (
+        "negative_with_intervals", "labelled as without A/H, but A/H intervals are annotated", True,
+    )  # fmt: skip
+    POSITIVE_WITHOUT_INTERVALS = (
+        "positive_without_intervals", "labelled A/H, but no interval says when",
+    )  # fmt: skip
+
+    # Intervals
+    ANNOTATION_UNREADABLE = "annotation_unreadable", "an annotation that is no mapping: not used"
+    FIELD_UNREADABLE = "field_unreadable", "certainty, cues or frames are no list: not used"
+    INTERVAL_UNREADABLE = (
+        "interval_unreadable", "an interval without usable times, or reversed: rejected", True,
+    )  # fmt: skip
+    INTERVAL_EMPTY = "interval_empty", "an interval that ends where it starts: rejected"
+    INTERVALS_UNSORTED = "intervals_unsorted", "intervals not in order of time: sorted"
+    INTERVALS_OVERLAP = "intervals_overlap", "intervals that overlap or touch: joined"
+    INTERVAL_PAST_END = "interval_past_end", "an interval that ends after the video: clipped"
+    INTERVAL_AFTER_END = (
+        "interval_after_end", "an interval that starts after the video's end: dropped", True,
+    )  # fmt: skip
+    NO_INTERVAL_WITHIN = (
+        "no_interval_within", "every interval of the video lies after its end: unlabelled", True,
+    )  # fmt: skip
+    LENGTHS_DIFFER = "lengths_differ", "certainty, cues or frames do not match the intervals"
+    FRAMES_DISAGREE = "frames_disagree", "annotated frames and times differ: the times hold"
+
+    # The released transcript
+    TRANSCRIPT_UNREADABLE = "transcript_unreadable", "transcript pieces without text or start"
+    TRANSCRIPT_RESTARTS = "transcript_restarts", "transcript times that fall back: made monotone"
+    TRANSCRIPT_OPEN = "transcript_open", "transcript pieces without an end: closed where possible"
+
+    # What decoding showed
+    MEDIA = "media", "the video decodes, but not as its container says"
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One thing found wrong; ``detail`` never quotes a transcript or a participant's details."""
+
+    kind: IssueKind
+    detail: str
