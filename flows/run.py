@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +25,7 @@ from storage.store import Store
 from storage.variant import Variant
 from tasks import aggregate, finetune, infer, manifest, segment, transcribe
 from tasks.aggregate import ReportSources
+from tasks.labels.assignment import assign_sides
 from tasks.labels.marks import marks_of
 from tasks.manifest import VideoInputs
 from tasks.omni.checkpoint import check_model, fingerprint_of
@@ -44,6 +45,12 @@ class Run:
     store: Store
 
     @cached_property
+    def videos(self) -> tuple[VideoRecord, ...]:
+        """Every video, on the side of train, val and test that the settings give it."""
+        sides = assign_sides(self.dataset.videos, self.settings.manifest)
+        return tuple(replace(v, split=sides[v.video_id]) for v in self.dataset.videos)
+
+    @cached_property
     def sources(self) -> Mapping[str, SourceVideo]:
         """Every video's file with its content's digest, and where it must be cut."""
         paths, digests = self.dataset.paths(), self.dataset.source_digests()
@@ -51,15 +58,10 @@ class Run:
             video.video_id: SourceVideo(
                 path=paths[video.video_id],
                 source_digest=digests[video.video_id],
-                marks_ms=self._marks_of(video),
+                marks_ms=marks_of(video) if self.settings.segment.cuts == "annotated" else (),
             )
-            for video in self.dataset.videos
+            for video in self.videos
         }
-
-    def _marks_of(self, video: VideoRecord) -> tuple[int, ...]:
-        if self.settings.segment.cuts == "blind":
-            return ()
-        return marks_of(video, manifest.side_of(video, self.settings.manifest))
 
     @cached_property
     def segment(self) -> Variant:
@@ -112,8 +114,9 @@ class Run:
                 source_digest=self.sources[video.video_id].source_digest,
                 segments=self.segments[video.video_id],
                 transcript=transcripts[video.video_id],
+                cut_at_bounds=bool(self.sources[video.video_id].marks_ms),
             )
-            for video in self.dataset.videos
+            for video in self.videos
             if video.video_id in transcripts
         }
 
@@ -201,7 +204,7 @@ class Run:
             samples_wanted=self.inputs_wanted,
             infer=self.infer,
             predictions_wanted=self.segments_wanted,
-            videos=self.dataset.videos,
+            videos=self.videos,
             rejected=self.rejected(),
             facts=RunFacts(
                 data_name=Path(self.request.data).name,

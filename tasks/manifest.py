@@ -12,7 +12,6 @@ from functools import partial
 
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
-from pydantic import model_validator
 
 from storage.fingerprint import digest_of
 from storage.records import (
@@ -26,9 +25,9 @@ from storage.records import (
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks.labels.annotation import LocatedAnnotation, locate
+from tasks.labels.assignment import SplitRule
 from tasks.labels.overlap import overlap_ms
 from tasks.labels.rule import LabelRule, SegmentLabel, label_segment
-from tasks.labels.splits import split_of
 from tasks.speech.layout import words_of_segments
 from tasks.stage import Shard, as_state, make_missing, or_rejected
 
@@ -36,24 +35,13 @@ STAGE = "manifest"
 VERSION = 3
 
 
-class ManifestConfig(LabelRule):
+class ManifestConfig(SplitRule, LabelRule):
     """What decides labels and splits."""
-
-    split_shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    """Shares of train, val and test by participant, where the data set has no split of its own."""
-    split_seed: int = 0
-    """Seed of that draw."""
-
-    @model_validator(mode="after")
-    def _shares_sum_to_one(self) -> "ManifestConfig":
-        if abs(sum(self.split_shares) - 1) > 1e-6 or min(self.split_shares) < 0:
-            raise ValueError(f"split_shares {self.split_shares} must be >= 0 and sum to 1")
-        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInputs:
-    """All that is known of one video when its samples are written.
+    """All that is known of one video when its samples are written; its split is the one drawn.
 
     ``cut_at_bounds`` is true where its segments were cut at the bounds of annotated intervals.
     """
@@ -110,17 +98,10 @@ def _annotation_of(inputs: VideoInputs) -> LocatedAnnotation:
     return locate(inputs.video, end_ms)
 
 
-def side_of(video: VideoRecord, config: ManifestConfig) -> str | None:
-    """Keep the data set's own split; one is drawn for labelled videos alone."""
-    if video.split is None and video.label is None:
-        return None
-    return split_of(video, config.split_shares, config.split_seed)
-
-
 def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRecord]:
     """Lay words and labels onto a video's segments."""
     video, segments = inputs.video, sorted(inputs.segments, key=lambda s: s.index)
-    annotation, split = _annotation_of(inputs), side_of(video, config)
+    annotation = _annotation_of(inputs)
     words_by_segment = words_of_segments(inputs.transcript.words, segments)
     for segment, words in zip(segments, words_by_segment, strict=True):
         covered_ms = overlap_ms(segment.start_ms, segment.end_ms, annotation.intervals)
@@ -131,7 +112,7 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             segment_id=segment.segment_id,
             video_id=segment.video_id,
             participant_id=video.participant_id,
-            split=split,
+            split=video.split,
             question=video.question,
             index=segment.index,
             num_segments=len(segments),
@@ -144,7 +125,7 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             pause_ms=_pause_ms(segment, inputs.transcript.pauses),
             label=found.label,
             label_source=found.source,
-            in_training=split == "train" and _may_teach(found, inputs),
+            in_training=video.split == "train" and _may_teach(found, inputs),
             video_label=video.label,
             overlap_ms=covered_ms,
             overlap_share=share,

@@ -14,12 +14,12 @@ LENGTHS_LEAK = (
 )
 
 
-def marks_of(video: VideoRecord, split: str | None) -> tuple[int, ...]:
+def marks_of(video: VideoRecord) -> tuple[int, ...]:
     """Give the bounds of a training video's intervals, in milliseconds; none for any other video.
 
     An annotation that contradicts itself (intervals, but no A/H) labels no segment and marks none.
     """
-    if split != "train" or video.label == 0:
+    if video.split != "train" or video.label == 0:
         return ()
     intervals, _ = tidy_intervals(video.intervals)
     return tuple(bound for i in intervals for bound in (i.start_ms, i.end_ms))

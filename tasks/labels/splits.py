@@ -1,28 +1,10 @@
-"""Which side of train, val and test a video stands on, and the gate that keeps the sides apart."""
+"""The gate that keeps train, val and test apart."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from storage.errors import LeakageError
-from storage.records import SampleRecord, VideoRecord
-
-SPLITS = ("train", "val", "test")
-
-
-def split_of(video: VideoRecord, shares: tuple[float, float, float], seed: int) -> str:
-    """Give the data set's own split, else one drawn by hash of the participant.
-
-    The draw depends on the participant (on the video where none is known) and the seed alone, so
-    that an added video never moves another. ``shares`` are of train, val and test, and sum to 1.
-    """
-    if video.split is not None:
-        return video.split
-    group = video.participant_id or video.video_id
-    name = f"{seed}:{group}".encode(errors="surrogatepass")
-    digest = hashlib.blake2b(name, digest_size=8).digest()
-    point = int.from_bytes(digest, "big") / 2**64
-    return "train" if point < shares[0] else "val" if point < shares[0] + shares[1] else "test"
+from storage.records import SampleRecord
 
 
 def check_no_leakage(samples: Sequence[SampleRecord]) -> None:

@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from storage.records import Interval, ParticipantId, VideoId, VideoRecord
 from storage.results import ModelRecord
 from storage.store import Store
 from storage.variant import ItemOutput
-from tasks.manifest import side_of
 
 
 @pytest.fixture
@@ -70,11 +70,28 @@ def test_only_training_videos_are_marked_and_only_for_annotated_cuts(
     dataset = Dataset(root=tmp_path, videos=videos)
     run = Run(request, settings, dataset, Store(str(tmp_path)))
     marked = {name for name, source in run.sources.items() if source.marks_ms}
-    to_train = {v.video_id for v in videos if side_of(v, settings.manifest) == "train"}
+    to_train = {v.video_id for v in run.videos if v.split == "train"}
     assert len(to_train) < len(videos)
     assert marked == (to_train - {"b"} if cuts == "annotated" else set())
     digests = dataset.source_digests()
     assert {name for name, digest in run.videos_wanted.items() if digest != digests[name]} == marked
+
+
+def test_a_split_drawn_anew_is_the_one_that_every_stage_knows(tmp_path: Path) -> None:
+    videos = tuple(
+        VideoRecord(
+            video_id=VideoId(f"{n}"), path=f"{n}", participant_id=ParticipantId(f"{n // 2}"),
+            split="train", label=n % 2, intervals=(Interval(start_ms=1, end_ms=9),) * (n % 2),
+        )
+        for n in range(20)
+    )  # fmt: skip
+    overrides = ("manifest.split_by=folds", "manifest.fold=3", "segment.cuts=annotated")
+    settings = load_settings("default", overrides)
+    request = RunRequest(data=str(tmp_path), overrides=overrides)
+    run = Run(request, settings, Dataset(root=tmp_path, videos=videos), Store(str(tmp_path)))
+    assert Counter(video.split for video in run.videos) == {"train": 12, "val": 4, "test": 4}
+    marked = {name for name, source in run.sources.items() if source.marks_ms}
+    assert marked == {v.video_id for v in run.videos if v.split == "train" and v.label}
 
 
 def test_a_model_in_a_remote_store_is_opened_as_a_local_folder(

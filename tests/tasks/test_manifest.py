@@ -188,21 +188,6 @@ def test_an_unlabelled_participant_on_two_sides_is_seen_by_the_gate():
         check_no_leakage([row for each in sides for row in samples_of(each, CONFIG)])
 
 
-def test_no_side_is_drawn_for_an_unlabelled_video():
-    rows = samples_of(inputs_of(label=None, intervals=(), split=None), CONFIG)
-    assert {row.split for row in rows} == {None}
-
-
-def test_without_a_split_of_the_data_set_the_participant_decides():
-    drawn = {
-        row.split
-        for video_id in ("v1", "v2", "v3")
-        for row in samples_of(inputs_of(video_id, split=None), CONFIG)
-    }
-    assert len(drawn) == 1
-    assert drawn <= {"train", "val", "test"}
-
-
 def test_what_a_model_sees_decides_the_content_digest_and_nothing_else_does():
     def digests(inputs: VideoInputs) -> list[str]:
         return [row.content_digest for row in samples_of(inputs, CONFIG)]
@@ -244,7 +229,6 @@ def test_overlaps_of_all_rows_sum_to_the_annotated_time(pairs):
     "settings",
     [
         {"split_shares": (0.5, 0.5, 0.5)},
-        {"split_shares": (1.2, -0.2, 0.0)},
         {"positive_at": 1.01},
         {"min_overlap_share": 0.5},
     ],

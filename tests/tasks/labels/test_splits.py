@@ -1,4 +1,3 @@
-from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -6,20 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import LeakageError
-from storage.records import ParticipantId, SampleRecord, SegmentId, VideoId, VideoRecord
-from tasks.labels.splits import SPLITS, check_no_leakage, split_of
+from storage.records import ParticipantId, SampleRecord, SegmentId, VideoId
+from tasks.labels.assignment import SPLITS, side_by_hash
+from tasks.labels.splits import check_no_leakage
 
 SHARES = (0.7, 0.1, 0.2)
-names = st.text(min_size=1, max_size=8)
-
-
-def a_video(video_id: str, participant_id: str | None, split: str | None = None) -> VideoRecord:
-    return VideoRecord(
-        video_id=VideoId(video_id),
-        path=video_id,
-        participant_id=ParticipantId(participant_id) if participant_id else None,
-        split=split,
-    )
 
 
 def a_sample(video_id: str, participant_id: str | None, split: str | None, digest: str = ""):
@@ -49,49 +39,6 @@ def a_sample(video_id: str, participant_id: str | None, split: str | None, diges
         source_digest=digest or f"digest of {video_id}",
         content_digest="",
     )
-
-
-@given(names, st.lists(names, min_size=1, max_size=5), st.integers(0, 9))
-def test_all_videos_of_a_participant_stand_on_one_side(participant, videos, seed):
-    sides = {split_of(a_video(name, participant), SHARES, seed) for name in videos}
-    assert len(sides) == 1
-
-
-@given(names, names, st.sampled_from(SPLITS))
-def test_the_data_sets_own_split_is_kept(video, participant, split):
-    assert split_of(a_video(video, participant, split), SHARES, 0) == split
-
-
-def test_a_drawn_side_is_the_same_in_every_process_and_release():
-    drawn = [split_of(a_video("v", f"person {n}"), SHARES, 0) for n in range(12)]
-    assert drawn == [
-        "train", "val", "train", "train", "train", "train",
-        "train", "train", "train", "train", "train", "test",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("shares", [(0.7, 0.1, 0.2), (0.5, 0.25, 0.25), (0.34, 0.33, 0.33)])
-def test_the_shares_are_met_in_the_large(shares):
-    drawn = Counter(split_of(a_video("v", f"person {n}"), shares, 3) for n in range(4_000))
-    for split, share in zip(SPLITS, shares, strict=True):
-        assert drawn[split] / 4_000 == pytest.approx(share, abs=0.03)
-
-
-@pytest.mark.parametrize(
-    ("shares", "only"), [((1, 0, 0), "train"), ((0, 1, 0), "val"), ((0, 0, 1), "test")]
-)
-def test_a_share_of_one_takes_everybody(shares, only):
-    assert {split_of(a_video(f"v{n}", None), shares, 0) for n in range(300)} == {only}
-
-
-def test_another_seed_draws_another_split():
-    people = [a_video("v", f"person {n}") for n in range(50)]
-    assert [split_of(p, SHARES, 0) for p in people] != [split_of(p, SHARES, 1) for p in people]
-
-
-def test_without_a_participant_the_video_is_drawn_by_itself():
-    drawn = Counter(split_of(a_video(f"v{n}", None), SHARES, 0) for n in range(1_000))
-    assert min(drawn[split] for split in SPLITS) > 50
 
 
 CLEAN = [
@@ -152,7 +99,7 @@ def test_a_drawn_split_only_leaks_through_copies_of_a_file(rows, seed):
         a_sample(
             f"{person}/{video}",
             f"p{person}",
-            split_of(a_video(f"{person}/{video}", f"p{person}"), SHARES, seed),
+            side_by_hash(f"p{person}", SHARES, seed),
             digest=f"content {content}",
         )
         for person, video, content in rows
