@@ -1,7 +1,7 @@
 """Opening a run: a request's settings, data set and store, read and checked before any work.
 
-Opening a run makes nothing and changes nothing. Each stage's flow opens its own, so that it sees
-what the stages before it have written.
+Opening a run makes no results, and changes nothing but the store's cache. Each stage's flow opens
+its own, so that it sees what the stages before it have written.
 """
 
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 from flows.config import load_settings
 from flows.request import RunRequest
 from flows.run import Run
+from storage.annotation_cache import AnnotationCache
 from storage.dataset import open_dataset
 from storage.errors import ConfigError
 from storage.store import Store, local_root
@@ -24,7 +25,7 @@ def open_run(request: RunRequest) -> Run:
     """
     settings = load_settings(request.profile, request.overrides)
     _check_apart(request.data, request.store)
-    dataset = open_dataset(request.data)
+    dataset = open_dataset(request.data, AnnotationCache(request.store))
     return Run(request=request, settings=settings, dataset=dataset, store=Store(request.store))
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from storage.bah_annotation import Annotation, read_annotation
+from storage.annotation_cache import AnnotationCache, read_annotation_file
+from storage.bah_annotation import Annotation
 from storage.bah_splits import SPLIT_FOLDER, SPLITS, SplitRow, join_rows, read_splits
-from storage.bah_yaml import parse_yaml
+from storage.bah_yaml import parse_yaml, read_text
 from storage.dataset import Dataset
 from storage.errors import DataError
 from storage.issues import Issue, IssueKind
@@ -31,7 +32,7 @@ _ANSWERS = {"yes": True, "no": False, "true": True, "false": False}
 class Release:
     """A release's files, parsed and not yet interpreted; `video_names` are the files there are."""
 
-    annotation: Mapping[str, Any]
+    annotation: Mapping[str, Annotation]
     participants: Mapping[str, Any]
     split_rows: tuple[SplitRow, ...]
     video_names: tuple[str, ...]
@@ -44,8 +45,7 @@ class _Known:
 
     name: str
     path: str | None = None
-    record: Any = None
-    is_annotated: bool = False
+    annotation: Annotation | None = None
     split_row: SplitRow | None = None
     issues: list[Issue] = field(default_factory=list)
 
@@ -56,22 +56,25 @@ def is_bah(root: Path) -> bool:
     return (root / ANNOTATION_FILE).is_file() or any(path.is_file() for path in splits)
 
 
-def read_bah(root: Path) -> Dataset:
+def read_bah(root: Path, cache: AnnotationCache | None = None) -> Dataset:
     """Read the release at `root`; every video that has a file becomes a record.
 
     Raises:
         DataError: a file of the release cannot be read, or holds what it must not hold.
         LeakageError: a video stands in two splits.
     """
-    return interpret(root, parse_release(root))
+    return interpret(root, parse_release(root, cache))
 
 
-def parse_release(root: Path) -> Release:
+def parse_release(root: Path, cache: AnnotationCache | None = None) -> Release:
     """Parse the files of a release; the large annotation takes most of the time."""
     issues: list[Issue] = []
-    annotation, participants = (
-        _parse_if_there(root, name, issues) for name in (ANNOTATION_FILE, PARTICIPANTS_FILE)
-    )
+    annotation: Mapping[str, Annotation] = {}
+    if _is_there(root, ANNOTATION_FILE, issues):
+        annotation = read_annotation_file(root / ANNOTATION_FILE, cache)
+    participants: Mapping[str, Any] = {}
+    if _is_there(root, PARTICIPANTS_FILE, issues):
+        participants = parse_yaml(PARTICIPANTS_FILE, read_text(root / PARTICIPANTS_FILE))
     split_rows, faults = read_splits(root)
     return Release(
         annotation=annotation,
@@ -97,11 +100,11 @@ def interpret(root: Path, release: Release) -> Dataset:
     return Dataset(root=root, videos=tuple(videos), issues=tuple(issues))
 
 
-def _parse_if_there(root: Path, name: str, issues: list[Issue]) -> dict[str, Any]:
-    if not (root / name).is_file():
-        issues.append(Issue(IssueKind.FILE_MISSING, f"there is no {name}"))
-        return {}
-    return parse_yaml(root / name)
+def _is_there(root: Path, name: str, issues: list[Issue]) -> bool:
+    if (root / name).is_file():
+        return True
+    issues.append(Issue(IssueKind.FILE_MISSING, f"there is no {name}"))
+    return False
 
 
 def _canonical(name: str) -> str:
@@ -116,11 +119,11 @@ def _gather(root: Path, release: Release, issues: list[Issue]) -> list[_Known]:
     known: dict[str, _Known] = {}
     for name in _safe_names(root, release.annotation, issues):
         video = known.setdefault(_canonical(name), _Known(name))
-        if video.is_annotated:
+        if video.annotation is not None:
             told = "annotated twice: the first annotation holds"
             video.issues.append(Issue(IssueKind.ANNOTATED_TWICE, told))
             continue
-        video.is_annotated, video.record = True, release.annotation[name]
+        video.annotation = release.annotation[name]
     listed = set(_safe_names(root, (row.name for row in release.split_rows), issues))
     for row in release.split_rows:
         if row.name in listed:
@@ -145,7 +148,7 @@ def _safe_names(root: Path, names: Iterable[str], issues: list[Issue]) -> Iterat
 
 
 def _says_who(video: _Known) -> str:
-    return "annotated" if video.is_annotated else f"listed in split/{_split_of(video)}.txt"
+    return "annotated" if video.annotation else f"listed in split/{_split_of(video)}.txt"
 
 
 def _split_of(video: _Known) -> str | None:
@@ -154,7 +157,7 @@ def _split_of(video: _Known) -> str | None:
 
 def _record(video: _Known, path: str, release: Release) -> VideoRecord:
     issues = list(video.issues)
-    annotation = read_annotation(video.record) if video.is_annotated else None
+    annotation = video.annotation
     if annotation is None and release.annotation:
         issues.append(Issue(IssueKind.NOT_ANNOTATED, "there is a file, but no annotation"))
     if video.split_row is None and release.split_rows:

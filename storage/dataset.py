@@ -5,12 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from storage.errors import DataError
 from storage.fingerprint import digest_file
 from storage.issues import Issue
 from storage.paths import iter_video_names
 from storage.records import VideoId, VideoRecord
+
+if TYPE_CHECKING:
+    from storage.annotation_cache import AnnotationCache
 
 _UNREADABLE = "unreadable"
 
@@ -62,8 +66,10 @@ def _digest_unchanged(path: Path, *_state: int) -> str:
     return digest_file(path)
 
 
-def open_dataset(folder: str) -> Dataset:
+def open_dataset(folder: str, cache: "AnnotationCache | None" = None) -> Dataset:
     """Open a data folder: BAH layout where its annotation is there, else any folder of videos.
+
+    A cache spares parsing a large annotation that it knows, and changes nothing else.
 
     Raises:
         DataError: no such folder, nothing in it, or an annotation that cannot be read.
@@ -74,7 +80,7 @@ def open_dataset(folder: str) -> Dataset:
             f"There is no data folder {folder!r}: name a folder of videos or a BAH release "
             "with --data."
         )
-    dataset = _read(root, _stamp(root))
+    dataset = _read(root, _stamp(root), cache)
     if not dataset.videos:
         raise DataError(
             f"No video was found under {folder!r}: expected a BAH release or files such as "
@@ -97,12 +103,14 @@ def _is_folder(root: Path) -> bool:
 
 
 @lru_cache(maxsize=2)
-def _read(root: Path, _state: tuple[tuple[str, int, int], ...]) -> Dataset:
+def _read(
+    root: Path, _state: tuple[tuple[str, int, int], ...], cache: "AnnotationCache | None"
+) -> Dataset:
     """Read a data set once in a process, unless its files moved: the annotation is large."""
     from storage.bah import is_bah, read_bah
     from storage.folder import read_folder
 
-    return read_bah(root) if is_bah(root) else read_folder(root)
+    return read_bah(root, cache) if is_bah(root) else read_folder(root)
 
 
 def _stamp(root: Path) -> tuple[tuple[str, int, int], ...]:

@@ -18,6 +18,11 @@ def digest_of(*parts: Any) -> str:
     return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
 
+def digest_bytes(content: bytes) -> str:
+    """Digest bytes at hand; the same as of a file that holds them."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
 def digest_stream(stream: BinaryIO) -> str:
     """Digest what is left of a binary stream, a block at a time."""
     state = hashlib.blake2b(digest_size=16)

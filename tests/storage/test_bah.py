@@ -79,7 +79,7 @@ def test_a_whole_release_is_read_without_issues(tmp_path):
 def test_parsing_and_interpretation_are_apart(tmp_path):
     root = _release(tmp_path, annotation={NAME: POSITIVE}, files=(NAME,))
     release = parse_release(root)
-    assert release.annotation[NAME]["global_ah"] == 1
+    assert release.annotation[NAME].label == 1
     assert interpret(root, release) == read_bah(root)
 
 

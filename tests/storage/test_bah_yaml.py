@@ -1,20 +1,18 @@
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from storage.bah_yaml import parse_yaml
+from storage.bah_yaml import parse_yaml, read_text
 from storage.errors import DataError
 
 
-def _written(tmp_path: Path, text: str | bytes) -> Path:
-    path = tmp_path / "release.yaml"
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    return path
+def _parsed(text: str | bytes) -> dict[str, Any]:
+    return parse_yaml("release.yaml", text.encode() if isinstance(text, str) else text)
 
 
 def test_the_data_sets_own_tuple_tag_is_read(tmp_path):
-    path = _written(tmp_path, "a: {timestamp: !!python/tuple [0.0, 3.2]}\n")
-    assert parse_yaml(path) == {"a": {"timestamp": (0.0, 3.2)}}
+    text = "a: {timestamp: !!python/tuple [0.0, 3.2]}\n"
+    assert _parsed(text) == {"a": {"timestamp": (0.0, 3.2)}}
 
 
 @pytest.mark.parametrize(
@@ -33,17 +31,38 @@ def test_the_data_sets_own_tuple_tag_is_read(tmp_path):
 )
 def test_any_other_tag_is_refused_and_never_run(tmp_path, tag):
     ran = tmp_path / "ran"
-    path = _written(tmp_path, "a: 1\nb: " + tag.format(ran=ran) + "\n")
+    text = "a: 1\nb: " + tag.format(ran=ran) + "\n"
     with pytest.raises(DataError, match=r"'release\.yaml' holds .* at line 2"):
-        parse_yaml(path)
+        _parsed(text)
     assert not ran.exists()
 
 
-def test_a_tag_hidden_in_what_is_passed_over_is_not_run_either(tmp_path):
+@pytest.mark.parametrize(
+    "frames",
+    [
+        "\n  - !!python/object/apply:os.mkdir ['{ran}']",
+        " !!python/object/apply:os.mkdir ['{ran}']\n ",
+        "\n  - !<tag:yaml.org,2002:python/object/apply:os.mkdir> ['{ran}']",
+    ],
+)
+def test_a_tag_hidden_in_what_is_passed_over_is_refused_and_never_run(tmp_path, frames):
     ran = tmp_path / "ran"
-    text = f"a:\n  frame_annotation:\n  - !!python/object/apply:os.mkdir ['{ran}']\n  b: 1\n"
-    assert parse_yaml(_written(tmp_path, text)) == {"a": {"frame_annotation": None, "b": 1}}
+    text = f"a:\n  frame_annotation:{frames.format(ran=ran)}\n  b: 1\n"
+    with pytest.raises(DataError, match=r"'release\.yaml' holds .* at line [23]: a python tag"):
+        _parsed(text)
     assert not ran.exists()
+
+
+def test_the_known_tag_may_stand_in_what_is_passed_over():
+    text = "a:\n  frame_annotation:\n  - !!python/tuple [v/frame-0.jpg, 0]\n  b: 1\n"
+    assert _parsed(text) == {"a": {"frame_annotation": None, "b": 1}}
+
+
+def test_an_entry_that_stands_twice_is_refused_and_named_on_the_terminal_alone():
+    with pytest.raises(DataError, match="same entry at line 1 and at line 3") as caught:
+        _parsed("v1: {global_ah: 0}\nv2: {}\nv1: {global_ah: 1}\n")
+    assert "v1" not in str(caught.value)
+    assert caught.value.details == ("entry v1",)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +77,7 @@ def test_a_tag_hidden_in_what_is_passed_over_is_not_run_either(tmp_path):
 )
 def test_labels_of_single_frames_are_passed_over_however_they_are_laid_out(tmp_path, frames):
     text = f"v1:\n  certainty_ah: [1]\n{frames}  global_ah: 1\nv2:\n{frames}  global_ah: 0\n"
-    parsed = parse_yaml(_written(tmp_path, text))
+    parsed = _parsed(text)
     assert parsed["v1"] == {"certainty_ah": [1], "frame_annotation": None, "global_ah": 1}
     assert parsed["v2"] == {"frame_annotation": None, "global_ah": 0}
 
@@ -66,17 +85,17 @@ def test_labels_of_single_frames_are_passed_over_however_they_are_laid_out(tmp_p
 def test_lines_keep_their_numbers_in_errors(tmp_path):
     text = "v1:\n  frame_annotation:\n  - [a, 0]\n  - [b, 0]\n  global_ah: [1\nv2: {}\n"
     with pytest.raises(DataError, match="not valid YAML, at line 6"):
-        parse_yaml(_written(tmp_path, text))
+        _parsed(text)
 
 
 def test_times_without_quotes_are_numbers_of_seconds(tmp_path):
-    path = _written(tmp_path, "a: [00:00:01.721, 1:00:00]\n")
-    assert parse_yaml(path) == {"a": [pytest.approx(1.721), 3600]}
+    text = "a: [00:00:01.721, 1:00:00]\n"
+    assert _parsed(text) == {"a": [pytest.approx(1.721), 3600]}
 
 
 def test_keys_become_text_and_an_empty_file_an_empty_mapping(tmp_path):
-    assert parse_yaml(_written(tmp_path, "90001: {Age: 3}\n")) == {"90001": {"Age": 3}}
-    assert parse_yaml(_written(tmp_path, "")) == {}
+    assert _parsed("90001: {Age: 3}\n") == {"90001": {"Age": 3}}
+    assert _parsed("") == {}
 
 
 @pytest.mark.parametrize(
@@ -84,16 +103,16 @@ def test_keys_become_text_and_an_empty_file_an_empty_mapping(tmp_path):
 )
 def test_what_is_no_yaml_is_refused_without_quoting_it(tmp_path, text):
     with pytest.raises(DataError, match="not valid YAML") as caught:
-        parse_yaml(_written(tmp_path, text))
+        _parsed(text)
     assert "nowhere" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["- 1\n", "words\n", "3\n"])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
     with pytest.raises(DataError, match="expected a mapping"):
-        parse_yaml(_written(tmp_path, text))
+        _parsed(text)
 
 
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
-        parse_yaml(tmp_path / "none.yaml")
+        read_text(tmp_path / "none.yaml")
