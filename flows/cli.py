@@ -6,13 +6,15 @@ run finished, but some videos or segments were rejected.
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
-from flows.request import STAGES, RunRequest
+from flows.request import EXPORT_KINDS, STAGES, ExportKind, RunRequest
 from flows.server import prepare_environment
+from storage.consent import PURPOSES, Purpose
 from storage.errors import ConfigError, StageError, WaverError
 
 app = typer.Typer(
@@ -28,6 +30,10 @@ _MAX_DETAILS = 50
 HISTORY = Path(".waver/prefect")
 
 _Stages = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="|".join(STAGES))]
+_Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting (repeatable)."),
+]
 
 
 @app.command()
@@ -48,10 +54,7 @@ def run(
         list[str] | None,
         typer.Option(metavar="STAGE", help="Make this stage's results again (repeatable)."),
     ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting (repeatable)."),
-    ] = None,
+    overrides: _Overrides = None,
 ) -> None:
     """Run the pipeline on a data set; what the store already holds is not made again."""
     _check_stages(start_at, *(only or ()), *(force or ()))
@@ -66,6 +69,31 @@ def run(
     from flows.console import run_and_show
 
     raise typer.Exit(run_and_show(request))
+
+
+@app.command()
+def export(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="|".join(EXPORT_KINDS))],
+    purpose: Annotated[str, typer.Option(help="|".join(PURPOSES))],
+    data: Annotated[str, typer.Option(help="The data set of the run.")],
+    out: Annotated[Path, typer.Option(help="File to write: .csv or .parquet.")],
+    profile: Annotated[str, typer.Option(help="The profile of the run.")] = "default",
+    store: Annotated[str, typer.Option(help="The store of the run.")] = ".waver/store",
+    model: Annotated[str | None, typer.Option(help="The model of the run.")] = None,
+    overrides: _Overrides = None,
+) -> None:
+    """Write a finished run's rows for a purpose, without those that are not consented to."""
+    _check_one_of("kind of export", kind, EXPORT_KINDS)
+    _check_one_of("purpose", purpose, PURPOSES)
+    request = RunRequest(
+        data=data, profile=profile, store=store, model=model, overrides=tuple(overrides or ())
+    )
+    prepare_environment(HISTORY)
+    from flows.export import write_rows
+
+    report = write_rows(request, cast(ExportKind, kind), cast(Purpose, purpose), out)
+    for line in (*report.lines(), f"Export: {out}"):
+        typer.echo(line)
 
 
 @app.command()
@@ -90,8 +118,13 @@ def profiles() -> None:
 
 def _check_stages(*names: str | None) -> None:
     for name in names:
-        if name is not None and name not in STAGES:
-            raise ConfigError(f"There is no stage {name!r}: expected one of {', '.join(STAGES)}.")
+        if name is not None:
+            _check_one_of("stage", name, STAGES)
+
+
+def _check_one_of(what: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise ConfigError(f"There is no {what} {name!r}: expected one of {', '.join(known)}.")
 
 
 def _tell(error: WaverError) -> None:

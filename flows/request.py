@@ -1,6 +1,6 @@
 """What a run is asked to do: the one parameter of every flow."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -8,6 +8,8 @@ StageName = Literal["segment", "transcribe", "manifest", "finetune", "infer", "a
 STAGES: tuple[StageName, ...] = (
     "segment", "transcribe", "manifest", "finetune", "infer", "aggregate",
 )  # fmt: skip
+ExportKind = Literal["verdicts", "segments", "manifest"]
+EXPORT_KINDS: tuple[ExportKind, ...] = get_args(ExportKind)
 
 
 class RunRequest(BaseModel):

@@ -20,7 +20,7 @@ from storage.records import (
     TranscriptRecord,
     VideoRecord,
 )
-from storage.results import ModelRecord, PredictionRecord
+from storage.results import ModelRecord, PredictionRecord, ThresholdRecord, VerdictRecord
 from storage.store import Store
 from storage.variant import Variant
 from tasks import aggregate, finetune, infer, manifest, segment, transcribe
@@ -223,6 +223,21 @@ class Run:
     def report_wanted(self) -> Mapping[str, str]:
         """The one report, with the digest of everything that stands in it."""
         return aggregate.wanted_of(self.report_sources)
+
+    @cached_property
+    def predictions(self) -> tuple[PredictionRecord, ...]:
+        """Every segment's answer; of a rejected segment there is none."""
+        return tuple(self._rows("infer", self.infer, PredictionRecord, self.segments_wanted))
+
+    @cached_property
+    def verdicts(self) -> tuple[VerdictRecord, ...]:
+        """The report's verdicts, of every video under every pooling rule."""
+        return tuple(self._rows("aggregate", self.aggregate, VerdictRecord, self.report_wanted))
+
+    @cached_property
+    def thresholds(self) -> tuple[ThresholdRecord, ...]:
+        """The report's thresholds, of every method."""
+        return tuple(self._rows("aggregate", self.aggregate, ThresholdRecord, self.report_wanted))
 
     def rejected(self) -> list[RejectedRecord]:
         """What the stages before `aggregate` could not use."""

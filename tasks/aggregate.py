@@ -27,7 +27,7 @@ from tasks.verdicts.resampling import Resampling
 from tasks.verdicts.thresholds import ThresholdPolicy, ThresholdRule
 
 STAGE = "aggregate"
-VERSION = 4
+VERSION = 5
 REPORT_ITEM = "report"
 REPORT_NAME = "report.html"
 VERDICTS_NAME = "verdicts.csv"

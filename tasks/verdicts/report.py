@@ -3,7 +3,6 @@
 Neither holds a word that was said; participants appear as ids only.
 """
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from storage.issues import Issue, IssueKind
 from storage.records import IssueRecord, MediaFacts, RejectedRecord, VideoId, VideoRecord
 from storage.results import VerdictRecord
+from tasks.exports.files import write_csv
+from tasks.exports.tables import verdict_table
 from tasks.verdicts import drawing, wording
 from tasks.verdicts.arrangement import (
     confusions,
@@ -24,10 +25,6 @@ from tasks.verdicts.arrangement import (
 )
 from tasks.verdicts.baselines import BASELINES
 from tasks.verdicts.evaluation import Evaluation
-
-VERDICT_COLUMNS = (
-    "video_id", "split", "p_ah", "verdict", "label", "consent_publications", "consent_challenges",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +51,12 @@ def noticed_in(media: Iterable[MediaFacts]) -> list[IssueRecord]:
 
 
 def write_verdicts(path: Path, verdicts: Iterable[VerdictRecord]) -> None:
-    """Write the chosen rule's verdicts as CSV, each with the consent it may be passed on under.
+    """Write the chosen rule's verdicts as CSV, for use in the house: no video is left out.
 
-    What is not known is an empty cell: a verdict, a label, or an answer about consent.
+    Each row says so, and with which consent it may be passed on.
     """
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(VERDICT_COLUMNS)
-        for row in verdicts:
-            if row.chosen:
-                writer.writerow([_cell(getattr(row, name)) for name in VERDICT_COLUMNS])
+    table = verdict_table(verdicts, "internal")
+    write_csv(path, table.schema, [table])
 
 
 def _by_kind(videos: Sequence[VideoRecord]) -> list[tuple[VideoId, Issue]]:
@@ -71,10 +64,6 @@ def _by_kind(videos: Sequence[VideoRecord]) -> list[tuple[VideoId, Issue]]:
     kinds = list(IssueKind)
     told = [(video.video_id, issue) for video in videos for issue in video.issues]
     return sorted(told, key=lambda pair: kinds.index(pair[1].kind))
-
-
-def _cell(value: object) -> object:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
 
 
 def write_report(

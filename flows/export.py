@@ -1,0 +1,102 @@
+"""Exports: a finished run's rows written for a purpose, without those not consented to."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from flows.opening import open_run
+from flows.request import ExportKind, RunRequest
+from flows.run import Run
+from storage.consent import Permission, Purpose, permission_of
+from storage.errors import ConfigError
+from tasks.exports.files import check_out, write_export
+from tasks.exports.tables import manifest_table, segment_table, verdict_table
+from tasks.verdicts.evaluation import SEGMENT_METHOD
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What an export holds, and how many videos stay out of it for want of consent."""
+
+    purpose: Purpose
+    num_rows: int
+    num_videos: int
+    num_refused: int
+    num_unknown: int
+
+    def lines(self) -> list[str]:
+        """Say it, a line each."""
+        return [
+            f"{self.num_rows} rows of {self.num_videos} videos, for purpose {self.purpose!r}",
+            f"left out: {self.num_refused} videos whose participants refused, "
+            f"{self.num_unknown} of whom it is not known",
+        ]
+
+
+def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Path) -> ExportReport:
+    """Write one kind of rows for a purpose; starts no server and makes no result.
+
+    Raises:
+        ConfigError: the file's suffix says no format, or nothing may be exported.
+        StageError: a stage whose rows it needs is not finished.
+    """
+    check_out(out)
+    run = open_run(request)
+    permission = permission_of(run.verdicts if kind == "verdicts" else run.samples, purpose)
+    _check_some(permission)
+    schema, tables = _LAYOUTS[kind](run, permission)
+    facts = {
+        "kind": kind,
+        "purpose": purpose,
+        "videos_refused": str(len(permission.refused)),
+        "videos_unknown": str(len(permission.unknown)),
+    }
+    return ExportReport(
+        purpose=purpose,
+        num_rows=write_export(out, schema, tables, facts),
+        num_videos=len(permission.allowed),
+        num_refused=len(permission.refused),
+        num_unknown=len(permission.unknown),
+    )
+
+
+def _check_some(permission: Permission) -> None:
+    if not permission.allowed:
+        raise ConfigError(
+            f"Nothing may be exported for purpose {permission.purpose!r}: of "
+            f"{len(permission.refused)} videos the participants refused, of "
+            f"{len(permission.unknown)} it is not known."
+        )
+
+
+_Tables = tuple[pa.Schema, Iterable[pa.Table]]
+
+
+def _verdicts(run: Run, permission: Permission) -> _Tables:
+    return _whole(verdict_table(permission.keep(run.verdicts), permission.purpose))
+
+
+def _segments(run: Run, permission: Permission) -> _Tables:
+    samples, predictions = permission.keep(run.samples), permission.keep(run.predictions)
+    return _whole(segment_table(samples, predictions, _segment_threshold(run), permission.purpose))
+
+
+def _manifest(run: Run, permission: Permission) -> _Tables:
+    return _whole(manifest_table(permission.keep(run.samples), permission.purpose))
+
+
+def _segment_threshold(run: Run) -> float:
+    return next(row.threshold for row in run.thresholds if row.method == SEGMENT_METHOD)
+
+
+def _whole(table: pa.Table) -> _Tables:
+    return table.schema, [table]
+
+
+_LAYOUTS: Mapping[ExportKind, Callable[[Run, Permission], _Tables]] = {
+    "verdicts": _verdicts,
+    "segments": _segments,
+    "manifest": _manifest,
+}

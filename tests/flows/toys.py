@@ -1,0 +1,142 @@
+"""A finished store of toy rows: every stage's variant is the real one, no model was opened."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from flows.opening import open_run
+from flows.request import RunRequest
+from flows.run import Run
+from storage.records import (
+    FrameTimesRecord,
+    MediaFacts,
+    RejectedRecord,
+    SampleRecord,
+    SegmentId,
+    SegmentRecord,
+    TranscriptRecord,
+    VideoId,
+    Word,
+)
+from storage.results import PredictionRecord
+from storage.variant import ItemOutput
+from tasks.aggregate import aggregate_shard
+from tasks.manifest import sample_videos
+from tasks.stage import Shard
+
+MODEL = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
+WORDS = "unspeakable"
+QUICK = ("aggregate.bootstrap_draws=20", "manifest.split_seed=3")
+ANSWERS = {  # participant: split, publications, challenges
+    "90001": ("train", "Yes", "Yes"),
+    "90002": ("val", "No", "Yes"),
+    "90003": ("test", None, "No"),
+    "90004": ("test", "Yes", None),
+}
+
+
+def videos_of(participant: str) -> list[str]:
+    return [
+        f"Videos/{participant}/Visite_1/{participant}_Question_{q}_2024-01-01 10-00-0{q}_Video.mp4"
+        for q in (1, 4)
+    ]
+
+
+def write_release(root: Path) -> None:
+    """Two videos of each of four participants; the files hold no picture."""
+    lines: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    details = []
+    for participant, (split, publications, challenges) in ANSWERS.items():
+        for label, name in enumerate(videos_of(participant)):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(name.encode())
+            lines[split].append(f"{name},{label},words that are not read")
+        details.append(f"'{participant}':\n  Age: 33\n")
+        if publications:
+            details.append(f"  Use in publications: {publications}\n")
+        if challenges:
+            details.append(f"  Use in challenges: {challenges}\n")
+    (root / "split").mkdir()
+    for split, rows in lines.items():
+        (root / "split" / f"{split}.txt").write_text("\n".join(rows) + "\n")
+    (root / "meta_data.yml").write_text("".join(details))
+    positive = [videos_of(participant)[1] for participant in ANSWERS]
+    (root / "video_annotation_transcript.yaml").write_text(
+        "".join(
+            f"{name}:\n  global_ah: 1\n  time_detailed_ah: [['00:00:01.000', '00:00:03.500']]\n"
+            for name in positive
+        )
+    )
+
+
+def request_of(data: Path, store: Path) -> RunRequest:
+    return RunRequest(
+        data=str(data), store=str(store), profile="sandbox", model=str(MODEL), overrides=QUICK
+    )
+
+
+def finish(request: RunRequest, folder: Path) -> None:
+    """Commit every stage's rows, three items a part, as the stages would; the report is real."""
+    run = open_run(request)
+    _commit(run.segment, run.videos_wanted, (_cut(run, name, folder) for name in run.videos_wanted))
+    run = open_run(request)
+    _commit(run.transcribe, run.segmented_wanted, map(_heard, run.segmented_wanted))
+    run = open_run(request)
+    samples = sample_videos(list(run.inputs_wanted), run.video_inputs, run.settings.manifest)
+    _commit(run.manifest, run.inputs_wanted, samples)
+    run = open_run(request)
+    _commit(run.infer, run.segments_wanted, map(_answered, run.samples))
+    run = open_run(request)
+    shard = Shard(name="1 of 1", wanted=run.report_wanted)
+    aggregate_shard.fn(shard, run.report_sources, run.settings.aggregate, run.aggregate)
+
+
+def _commit(variant, wanted, outputs: Iterable[ItemOutput]) -> None:
+    waiting = list(outputs)
+    for start in range(0, len(waiting), 3):
+        variant.commit(waiting[start : start + 3], wanted)
+
+
+def _cut(run: Run, name: str, folder: Path) -> ItemOutput:
+    """Two segments of 2 s at 5 frames a second."""
+    stem = Path(name).stem.replace(" ", "_")
+    stored = [run.segment.file_path(f"{stem}/{index:04d}.mp4") for index in (0, 1)]
+    files = {path: folder / path.replace("/", "-") for path in stored}
+    for path in files.values():
+        path.write_bytes(b"picture")
+    video_id = VideoId(name)
+    facts = MediaFacts(
+        video_id=video_id, source_digest=run.videos_wanted[name], duration_ms=4_000, num_frames=20,
+        width=4, height=4, has_sound=False,
+    )  # fmt: skip
+    times = FrameTimesRecord(video_id=video_id, frame_ms=tuple(range(0, 4_000, 200)), end_ms=4_000)
+    segments = [
+        SegmentRecord(
+            segment_id=SegmentId(f"{name}#{index:04d}"), video_id=video_id, index=index,
+            start_ms=2_000 * index, end_ms=2_000 * (index + 1), num_frames=10, num_samples=0,
+            picture_path=path, sound_path=None, picture_digest=f"{name} {index}",
+            sound_digest=None,
+        )
+        for index, path in enumerate(stored)
+    ]  # fmt: skip
+    return ItemOutput(item_id=name, rows=(facts, times, *segments), files=files)
+
+
+def _heard(name: str) -> ItemOutput:
+    word = Word(text=WORDS, start_ms=100, end_ms=500, probability=0.9)
+    transcript = TranscriptRecord(
+        video_id=VideoId(name), language="en", words=(word,), pauses=()
+    )  # fmt: skip
+    return ItemOutput(item_id=name, rows=(transcript,))
+
+
+def _answered(sample: SampleRecord) -> ItemOutput:
+    """Answer by the label; the second segment of one video cannot be asked about."""
+    if sample.segment_id == f"{videos_of('90004')[0]}#0001":
+        row: object = RejectedRecord(item_id=sample.segment_id, stage="infer", reason="damaged")
+    else:
+        row = PredictionRecord(
+            segment_id=sample.segment_id, video_id=sample.video_id,
+            p_ah=0.2 + 0.6 * (sample.label or 0), logp_yes=0.0, logp_no=0.0, answer_mass=1.0,
+            num_text_tokens=1, num_picture_tokens=1, num_sound_tokens=1,
+        )  # fmt: skip
+    return ItemOutput(item_id=sample.segment_id, rows=(row,))
