@@ -1,6 +1,7 @@
 """Exports: a finished run's rows written for a purpose, without those not consented to."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pyarrow as pa
 from flows.opening import open_run
 from flows.request import ExportKind, RunRequest
 from flows.run import Run
-from storage.consent import Permission, Purpose, permission_of
+from storage.consent import Permission, Purpose, Row, permission_of
 from storage.errors import ConfigError
 from tasks.exports.files import check_out, write_export
+from tasks.exports.frames import FRAME_SCHEMA, FramedVideo, frame_table
 from tasks.exports.tables import manifest_table, segment_table, verdict_table
 from tasks.verdicts.evaluation import SEGMENT_METHOD
 
@@ -87,6 +89,32 @@ def _manifest(run: Run, permission: Permission) -> _Tables:
     return _whole(manifest_table(permission.keep(run.samples), permission.purpose))
 
 
+def _frames(run: Run, permission: Permission) -> _Tables:
+    return FRAME_SCHEMA, _iter_frames(run, permission)
+
+
+def _iter_frames(run: Run, permission: Permission) -> Iterator[pa.Table]:
+    """Lay videos out one by one: together, their frames are millions."""
+    samples, predictions = _by_video(run.samples), _by_video(run.predictions)
+    times = {row.video_id: row for row in run.frame_times}
+    threshold = _segment_threshold(run)
+    for video in permission.keep(run.dataset.videos):
+        framed = FramedVideo(
+            video=video,
+            times=times[video.video_id],
+            samples=samples[video.video_id],
+            predictions=predictions[video.video_id],
+        )
+        yield frame_table(framed, threshold, permission.purpose)
+
+
+def _by_video(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
+    grouped: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row.video_id].append(row)
+    return grouped
+
+
 def _segment_threshold(run: Run) -> float:
     return next(row.threshold for row in run.thresholds if row.method == SEGMENT_METHOD)
 
@@ -98,5 +126,6 @@ def _whole(table: pa.Table) -> _Tables:
 _LAYOUTS: Mapping[ExportKind, Callable[[Run, Permission], _Tables]] = {
     "verdicts": _verdicts,
     "segments": _segments,
+    "frames": _frames,
     "manifest": _manifest,
 }

@@ -8,7 +8,7 @@ StageName = Literal["segment", "transcribe", "manifest", "finetune", "infer", "a
 STAGES: tuple[StageName, ...] = (
     "segment", "transcribe", "manifest", "finetune", "infer", "aggregate",
 )  # fmt: skip
-ExportKind = Literal["verdicts", "segments", "manifest"]
+ExportKind = Literal["verdicts", "segments", "frames", "manifest"]
 EXPORT_KINDS: tuple[ExportKind, ...] = get_args(ExportKind)
 
 

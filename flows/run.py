@@ -12,6 +12,7 @@ from flows.request import RunRequest, StageName
 from storage.dataset import Dataset
 from storage.errors import StageError
 from storage.records import (
+    FrameTimesRecord,
     IssueRecord,
     MediaFacts,
     RejectedRecord,
@@ -223,6 +224,11 @@ class Run:
     def report_wanted(self) -> Mapping[str, str]:
         """The one report, with the digest of everything that stands in it."""
         return aggregate.wanted_of(self.report_sources)
+
+    @cached_property
+    def frame_times(self) -> tuple[FrameTimesRecord, ...]:
+        """When every frame of every usable video is shown."""
+        return tuple(self._rows("segment", self.segment, FrameTimesRecord, self.videos_wanted))
 
     @cached_property
     def predictions(self) -> tuple[PredictionRecord, ...]:

@@ -66,6 +66,21 @@ def test_segments_carry_probability_verdict_and_label(finished: RunRequest, tmp_
     assert (unasked["p_ah"], unasked["verdict"]) == ("", "")
 
 
+def test_frames_are_named_as_in_the_release_and_carry_label_and_probability(
+    finished: RunRequest, tmp_path: Path
+) -> None:
+    report = write_rows(finished, "frames", "internal", tmp_path / "export.csv")
+    rows = {row["frame"]: row for row in rows_of(tmp_path / "export.csv")}
+    assert report.num_rows == len(rows) == 8 * 20
+    name = videos_of("90001")[1]  # annotated from 1,000 to 3,500 ms, cut at 2,000 ms
+    of_video = [rows[f"{name}/frame-{number}.jpg"] for number in range(20)]
+    assert [row["label"] for row in of_video] == ["0"] * 5 + ["1"] * 13 + ["0"] * 2
+    assert {row["p_ah"] for row in of_video} == {"0.8"}
+    assert [row["frame_ms"] for row in of_video[:3]] == ["0", "200", "400"]
+    unasked = [rows[f"{videos_of('90004')[0]}/frame-{number}.jpg"]["p_ah"] for number in (9, 10)]
+    assert unasked == ["0.2", ""]
+
+
 def test_a_parquet_export_tells_its_purpose_and_what_is_left_out_in_its_metadata(
     finished: RunRequest, tmp_path: Path
 ) -> None:
