@@ -18,7 +18,7 @@ class RunRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     data: str
-    """Folder of the data set: BAH layout, or any folder of videos."""
+    """Folder of the data set: BAH layout, or videos with or without a table of labels."""
     profile: str = "default"
     """Name of a profile that comes with Waver, or a .toml file."""
     store: str = ".waver/store"

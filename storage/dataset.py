@@ -67,7 +67,7 @@ def _digest_unchanged(path: Path, *_state: int) -> str:
 
 
 def open_dataset(folder: str, cache: "AnnotationCache | None" = None) -> Dataset:
-    """Open a data folder: BAH layout where its annotation is there, else any folder of videos.
+    """Open a data folder: BAH layout or the plain one, by its files, else any folder of videos.
 
     A cache spares parsing a large annotation that it knows, and changes nothing else.
 
@@ -109,16 +109,27 @@ def _read(
     """Read a data set once in a process, unless its files moved: the annotation is large."""
     from storage.bah import is_bah, read_bah
     from storage.folder import read_folder
+    from storage.label_table import LABEL_FILES
+    from storage.table_layout import is_table, read_table
 
-    return read_bah(root, cache) if is_bah(root) else read_folder(root)
+    if is_bah(root) and is_table(root):
+        raise DataError(
+            f"{str(root)!r} holds both a BAH release's files and a table of labels "
+            f"({' or '.join(LABEL_FILES)}): keep one of them in the folder."
+        )
+    if is_bah(root):
+        return read_bah(root, cache)
+    return read_table(root) if is_table(root) else read_folder(root)
 
 
 def _stamp(root: Path) -> tuple[tuple[str, int, int], ...]:
     """Note size and time of change of the files that a reader opens or lists, and of no other."""
     from storage.bah import ANNOTATION_FILE, PARTICIPANTS_FILE
     from storage.bah_splits import SPLIT_FOLDER, SPLITS
+    from storage.label_table import LABEL_FILES
 
-    told = (ANNOTATION_FILE, PARTICIPANTS_FILE, *(f"{SPLIT_FOLDER}/{s}.txt" for s in SPLITS))
+    splits = (f"{SPLIT_FOLDER}/{split}.txt" for split in SPLITS)
+    told = (ANNOTATION_FILE, PARTICIPANTS_FILE, *splits, *LABEL_FILES)
     return tuple(_state_of(root, name) for name in (*told, *iter_video_names(root)))
 
 
