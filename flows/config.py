@@ -19,7 +19,7 @@ from tasks.finetune import FinetuneConfig, FinetuneResources
 from tasks.infer import InferConfig, InferResources
 from tasks.manifest import ManifestConfig
 from tasks.omni.inputs import InputConfig
-from tasks.segment import SegmentConfig
+from tasks.segment import SegmentConfig, SegmentResources
 from tasks.transcribe import TranscribeConfig
 
 PROFILES_PATH = Path(__file__).parent.parent / "infra" / "profiles"
@@ -33,6 +33,8 @@ class Resources(BaseModel):
 
     shard_videos: int = Field(default=16, ge=1, le=4096)
     """Videos in a shard of segment, transcribe and manifest."""
+    segment: SegmentResources = SegmentResources()
+    """How cutting uses the machine."""
     finetune: FinetuneResources = FinetuneResources()
     """How training uses the machine."""
     infer: InferResources = InferResources()

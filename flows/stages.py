@@ -128,6 +128,11 @@ def _show(report: StageReport, rejected: list[RejectedRecord]) -> None:
     )  # fmt: skip
 
 
+def _for_every_core(num_videos: int, shard_size: int) -> int:
+    """Make shards small enough that a small folder of videos, too, keeps every core busy."""
+    return max(1, min(shard_size, -(-num_videos // (os.cpu_count() or 1))))
+
+
 @flow(name="segment", flow_run_name="segment", task_runner=_THREADS)
 def segment_flow(request: RunRequest) -> State[StageReport]:
     """Cut every video into segments."""
@@ -137,8 +142,10 @@ def segment_flow(request: RunRequest) -> State[StageReport]:
         LOGGER.warning(LENGTHS_LEAK)
     return _run_stage(
         run, "segment", run.segment, run.videos_wanted,
-        lambda shard: segment_shard.submit(shard, run.sources, settings.segment, run.segment),
-        settings.resources.shard_videos,
+        lambda shard: segment_shard.submit(
+            shard, run.sources, settings.segment, run.segment, settings.resources.segment
+        ),
+        _for_every_core(len(run.videos_wanted), settings.resources.shard_videos),
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
-"""Child processes: no shell, closed stdin, a time limit, and the end of what they print."""
+"""Child processes: no shell, closed stdin, limits of time and memory, their last words."""
 
 import collections
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -16,17 +17,32 @@ from storage.errors import StageError, ToolError, WaverError
 
 _STDERR_LINES = 40
 _ERROR = "error: "
+_MIB = 1 << 20
+# How the C library, the loader and x264 say that there is no memory left.
+_NO_MEMORY = (b"Cannot allocate memory", b"failed to map segment", b"malloc of size", b"bad_alloc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildLimits:
+    """What one short-lived child may take: wall seconds, and MiB of address space."""
+
+    seconds: float
+    memory_mb: int = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildResult:
-    """How a child process ended: its status, its output and the last lines of its stderr."""
+    """How a child process ended: its status, its output and the last lines of its stderr.
+
+    ``out_of_memory`` is true if it complained, in any line, that it got no more memory.
+    """
 
     status: int
     output: bytes
     stderr_tail: tuple[str, ...]
     num_stderr_lines: int
     timed_out: bool
+    out_of_memory: bool
 
 
 def _start(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
@@ -46,10 +62,20 @@ def _kill_group(process: "subprocess.Popen[bytes]") -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def _limit_memory(process: "subprocess.Popen[bytes]", memory_mb: int) -> None:
+    """Bound a child's address space from outside: code of ours between fork and exec may deadlock.
+
+    Children of the child inherit the bound.
+    """
+    bound = memory_mb * _MIB
+    with contextlib.suppress(ProcessLookupError):
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (bound, bound))
+
+
 def run_tool(
-    command: Sequence[str], *, timeout_seconds: float, folder: Path | None = None
+    command: Sequence[str], *, limits: ChildLimits, folder: Path | None = None
 ) -> ChildResult:
-    """Run a short-lived program to its end; past the limit its whole process group is killed.
+    """Run a short-lived program to its end; past the time its whole process group is killed.
 
     ``folder`` is where the program runs, and where its relative paths lie.
 
@@ -65,7 +91,8 @@ def run_tool(
     )
     timed_out = False
     try:
-        output, stderr = process.communicate(timeout=timeout_seconds)
+        _limit_memory(process, limits.memory_mb)
+        output, stderr = process.communicate(timeout=limits.seconds)
     except subprocess.TimeoutExpired:
         timed_out = True
         _kill_group(process)
@@ -81,6 +108,7 @@ def run_tool(
         stderr_tail=tuple(lines[-_STDERR_LINES:]),
         num_stderr_lines=len(lines),
         timed_out=timed_out,
+        out_of_memory=any(mark in stderr for mark in _NO_MEMORY),
     )
 
 

@@ -27,7 +27,7 @@ from tasks.media.plan import PlannedSegment, frames_ms
 from tasks.stage import Shard, as_state, make_missing, or_rejected
 
 STAGE = "segment"
-VERSION = 2
+VERSION = 3
 
 
 class SegmentConfig(BaseModel):
@@ -64,6 +64,18 @@ class SourceVideo:
         return digest_of(self.source_digest, self.marks_ms)
 
 
+class SegmentResources(BaseModel):
+    """How cutting uses the machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    child_memory_mb: int = Field(default=4096, ge=512)
+    """Memory (address space, in MiB) that one ffmpeg may take; as many run as there are cores."""
+
+
+_USUAL = SegmentResources()
+
+
 def variant_of(store: Store, config: SegmentConfig) -> Variant:
     """Open the variant that these settings make."""
     return store.variant(STAGE, version=VERSION, settings=config.model_dump())
@@ -75,6 +87,7 @@ def segment_videos(
     config: SegmentConfig,
     variant: Variant,
     folder: Path,
+    resources: SegmentResources = _USUAL,
 ) -> Iterator[ItemOutput]:
     """Cut each video into ``folder``; one at fault yields its rejection.
 
@@ -83,7 +96,7 @@ def segment_videos(
     """
     for video_id in video_ids:
         source = sources[video_id]
-        make = partial(_segment_video, video_id, source, config, variant, folder)
+        make = partial(_segment_video, video_id, source, config, variant, folder, resources)
         output = or_rejected(STAGE, video_id, make)
         _check_unchanged(video_id, source)
         yield output
@@ -99,14 +112,19 @@ def _check_unchanged(video_id: str, source: SourceVideo) -> None:
 
 
 def _segment_video(
-    video_id: str, source: SourceVideo, config: SegmentConfig, variant: Variant, folder: Path
+    video_id: str,
+    source: SourceVideo,
+    config: SegmentConfig,
+    variant: Variant,
+    folder: Path,
+    resources: SegmentResources,
 ) -> ItemOutput:
     stem = source.path.stem[:60].replace(" ", "_")
     name = f"{stem}-{digest_of(video_id)[:8]}-{source.digest[:12]}"
     own_folder = folder / name
     own_folder.mkdir()
     rules = CutRules(**config.model_dump(exclude={"cuts"}), marks_ms=source.marks_ms)
-    done = cut_what_decodes(source.path, own_folder, rules)
+    done = cut_what_decodes(source.path, own_folder, rules, resources.child_memory_mb)
     has_sound = done.source.sound_stream is not None
     segments = [
         _record(video_id, planned, has_sound, own_folder, variant.file_path(name))
@@ -157,7 +175,11 @@ def _record(
 
 @task(name="segment", task_run_name="segment shard {shard.name}", cache_policy=NO_CACHE)
 def segment_shard(
-    shard: Shard, sources: Mapping[str, SourceVideo], config: SegmentConfig, variant: Variant
+    shard: Shard,
+    sources: Mapping[str, SourceVideo],
+    config: SegmentConfig,
+    variant: Variant,
+    resources: SegmentResources = _USUAL,
 ) -> State:
     """Segment a shard's missing videos."""
     with variant.store.staging() as folder:
@@ -165,6 +187,8 @@ def segment_shard(
             make_missing(
                 variant,
                 shard,
-                lambda video_ids: segment_videos(video_ids, sources, config, variant, folder),
+                lambda video_ids: segment_videos(
+                    video_ids, sources, config, variant, folder, resources
+                ),
             )
         )

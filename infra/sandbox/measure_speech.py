@@ -24,7 +24,7 @@ from infra.sandbox.render import Soundtrack, compose_sound
 from storage.errors import ToolError
 from storage.records import SegmentId, SegmentRecord, TranscriptRecord, VideoId, Word
 from storage.store import Store
-from tasks.child import run_tool
+from tasks.child import ChildLimits, run_tool
 from tasks.media.cut import write_sound
 from tasks.transcribe import TranscribeConfig, transcribe_videos
 
@@ -150,7 +150,7 @@ def _store_sound(sound: Soundtrack, store: Store, name: str) -> SegmentRecord:
 
 def _run(output: ffmpeg.Stream) -> None:
     command = output.global_args("-hide_banner", "-loglevel", "error")
-    result = run_tool(command.compile(overwrite_output=True), timeout_seconds=60)
+    result = run_tool(command.compile(overwrite_output=True), limits=ChildLimits(seconds=60))
     if result.status != 0:
         raise ToolError(f"ffmpeg could not code a soundtrack: {' '.join(result.stderr_tail)}")
 

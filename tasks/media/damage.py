@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import FramesFault, ItemFault
+from tasks.child import ChildLimits
 from tasks.media.cut import CutReport, cut
-from tasks.media.frames import Frames, decode_frames
+from tasks.media.frames import Frames, decode_frames, memory_reason
 from tasks.media.plan import PlannedSegment, plan_segments
 from tasks.media.probe import SourceMedia, probe
 
+_PROBE_SECONDS = 120
 _TOLD_SECONDS = 0.5
 _LINES_PER_FRAME = 2  # a decoder says of a spoilt frame where it broke, then what it concealed
 
@@ -33,39 +35,41 @@ class CutVideo:
     warnings: tuple[str, ...]
 
 
-def cut_what_decodes(path: Path, folder: Path, rules: CutRules) -> CutVideo:
+def cut_what_decodes(path: Path, folder: Path, rules: CutRules, memory_mb: int) -> CutVideo:
     """Cut a video into an empty ``folder``; where frames do not decode, cut the ones that do.
+
+    ``memory_mb`` is what one ffmpeg or ffprobe may take, in MiB.
 
     Raises:
         ItemFault: not a video, or less than ``min_decoded_share`` of it is left.
         ToolError: ffmpeg or ffprobe is not installed.
     """
-    source = probe(path)
+    source = probe(path, limits=ChildLimits(seconds=_PROBE_SECONDS, memory_mb=memory_mb))
     warnings = _check_length(source, rules.min_decoded_share)
-    seconds = 60 + 10 * source.duration_seconds
+    limits = ChildLimits(seconds=60 + 10 * source.duration_seconds, memory_mb=memory_mb)
     try:
-        plan, report = _cut(source, folder, rules, seconds)
+        plan, report = _cut(source, folder, rules, limits)
         if not report.num_errors:
             return CutVideo(source=source, plan=plan, warnings=(*warnings, *report.warnings))
         fault = None
     except FramesFault as error:
         fault = error
-    decoded = decode_frames(path, source.picture_stream, source.origin, timeout_seconds=seconds)
-    warnings += _check_decoding(len(source.frame_times), decoded, rules.min_decoded_share)
+    decoded = decode_frames(path, source.picture_stream, source.origin, limits=limits)
+    warnings += _check_decoding(len(source.frame_times), decoded, rules.min_decoded_share, limits)
     if fault:
         if decoded.times == source.frame_times:
             raise fault
         for left in folder.iterdir():
             left.unlink()
         source = source.with_frames(decoded)
-        plan, report = _cut(source, folder, rules, seconds)
+        plan, report = _cut(source, folder, rules, limits)
     if report.num_errors:
         warnings.append(f"ffmpeg reported {report.num_errors} errors, the last: {report.cause}")
     return CutVideo(source=source, plan=plan, warnings=(*warnings, *report.warnings))
 
 
 def _cut(
-    source: SourceMedia, folder: Path, rules: CutRules, seconds: float
+    source: SourceMedia, folder: Path, rules: CutRules, limits: ChildLimits
 ) -> tuple[tuple[PlannedSegment, ...], CutReport]:
     plan = plan_segments(source.frame_times, source.end_time, rules.max_segment_ms, rules.marks_ms)
     report = cut(
@@ -74,7 +78,7 @@ def _cut(
         folder,
         long_side=rules.long_side,
         crf=rules.crf,
-        timeout_seconds=seconds,
+        limits=limits,
     )
     return tuple(plan), report
 
@@ -88,7 +92,9 @@ def _check_length(source: SourceMedia, min_share: float) -> list[str]:
     return [told] if stated - found > _TOLD_SECONDS else []
 
 
-def _check_decoding(num_listed: int, decoded: Frames, min_share: float) -> list[str]:
+def _check_decoding(
+    num_listed: int, decoded: Frames, min_share: float, limits: ChildLimits
+) -> list[str]:
     """Compare the frames listed with those that decode, and weigh the decoder's complaints."""
     lost = max(0, num_listed - len(decoded.times))
     spoilt = decoded.num_errors / _LINES_PER_FRAME
@@ -96,5 +102,5 @@ def _check_decoding(num_listed: int, decoded: Frames, min_share: float) -> list[
     if decoded.num_errors:
         told += f", with {decoded.num_errors} errors (ffmpeg: {decoded.cause})"
     if lost + spoilt > (1 - min_share) * num_listed:
-        raise ItemFault(f"damaged: {told}")
+        raise ItemFault(memory_reason(limits) if decoded.out_of_memory else f"damaged: {told}")
     return [told] if lost or decoded.num_errors else []

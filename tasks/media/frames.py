@@ -7,10 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from storage.errors import ItemFault, StageError
-from tasks.child import ChildResult, run_tool
+from tasks.child import ChildLimits, ChildResult, run_tool
 
 _USUAL_GAP = 0.04
 _UNKNOWN = "N/A"
+_SHOWN = "pts_time,duration_time,flags"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,12 +19,14 @@ class Frames:
     """Frames' times in seconds, sorted, and when the last one ends.
 
     ``num_errors`` counts the lines in which the decoder complained; ``cause`` is the last of them.
+    ``out_of_memory`` is true if one of them says that it got no more memory.
     """
 
     times: tuple[float, ...]
     end_time: float
     num_errors: int = 0
     cause: str = ""
+    out_of_memory: bool = False
 
 
 def input_url(path: Path) -> str:
@@ -31,18 +34,20 @@ def input_url(path: Path) -> str:
     return f"file:{path.resolve()}"
 
 
-def run_ffprobe(path: Path, *arguments: str, timeout_seconds: float) -> ChildResult:
+def run_ffprobe(path: Path, *arguments: str, limits: ChildLimits) -> ChildResult:
     """Run ffprobe on a file.
 
     Raises:
-        ItemFault: it did not end in time.
+        ItemFault: it did not end in time, or asked for too much memory.
         StageError: it was killed.
         ToolError: ffprobe is not installed.
     """
-    command = ["ffprobe", "-v", "error", *arguments, input_url(path)]
-    result = run_tool(command, timeout_seconds=timeout_seconds)
+    command = ["ffprobe", "-v", "error", "-threads", "1", *arguments, input_url(path)]
+    result = run_tool(command, limits=limits)
     if result.timed_out:
-        raise ItemFault(f"probing did not end within {timeout_seconds:.0f} s and was stopped")
+        raise ItemFault(f"probing did not end within {limits.seconds:.0f} s and was stopped")
+    if result.status and result.out_of_memory:
+        raise ItemFault(memory_reason(limits))
     check_not_killed("ffprobe", result)
     return result
 
@@ -66,34 +71,45 @@ def check_not_killed(program: str, result: ChildResult) -> None:
         )
 
 
+def memory_reason(limits: ChildLimits) -> str:
+    """Say that a video asks for more memory than it is given, and how to give it more."""
+    return (
+        f"it needs more memory than the {limits.memory_mb} MiB that one ffmpeg may take: if it is "
+        "what it should be, set resources.segment.child_memory_mb higher and run again with "
+        "--force segment"
+    )
+
+
 def last_cause(result: ChildResult) -> str:
     """Give what ffmpeg complained of last, without the address of the part that complained."""
     return result.stderr_tail[-1].split("] ")[-1] if result.stderr_tail else ""
 
 
-def list_frames(path: Path, stream: int, origin: float, *, timeout_seconds: float) -> Frames:
+def list_frames(path: Path, stream: int, origin: float, *, limits: ChildLimits) -> Frames:
     """List the shown frames as the container has them; times count from ``origin``.
 
     Where the container leaves times out (AVI with B-frames), the frames are decoded.
 
     Raises:
-        ItemFault: the stream has no frame.
+        ItemFault: the stream has no frame, or its frames are encrypted.
     """
     result = run_ffprobe(
         path,
         *("-select_streams", f"v:{stream}"),
-        *("-show_entries", "packet=pts_time,duration_time,flags", "-of", "compact"),
-        timeout_seconds=timeout_seconds,
+        *("-show_entries", f"packet={_SHOWN}:packet_side_data=side_data_type", "-of", "compact"),
+        limits=limits,
     )
     packets = [row for row in _rows(result, "packet") if "D" not in row.get("flags", "")]
+    if any(packet.get("side_data_type") == "Encryption info" for packet in packets):
+        raise ItemFault("its picture is encrypted: hand it in decrypted")
     times = [packet.get("pts_time", _UNKNOWN) for packet in packets]
     if _UNKNOWN in times:
-        return decode_frames(path, stream, origin, timeout_seconds=timeout_seconds)
+        return decode_frames(path, stream, origin, limits=limits)
     gaps = [packet.get("duration_time", _UNKNOWN) for packet in packets]
     return _in_order(((float(time), gap) for time, gap in zip(times, gaps, strict=True)), origin)
 
 
-def decode_frames(path: Path, stream: int, origin: float, *, timeout_seconds: float) -> Frames:
+def decode_frames(path: Path, stream: int, origin: float, *, limits: ChildLimits) -> Frames:
     """List the frames that really decode; times count from ``origin``.
 
     Raises:
@@ -104,15 +120,22 @@ def decode_frames(path: Path, stream: int, origin: float, *, timeout_seconds: fl
         path,
         *("-err_detect", "ignore_err", "-select_streams", f"v:{stream}"),
         *("-show_entries", shown, "-of", "compact"),
-        timeout_seconds=timeout_seconds,
+        limits=limits,
     )
     timed: list[tuple[float, str]] = []
     for row in _rows(result, "frame"):
         gap = row.get("duration_time", row.get("pkt_duration_time", _UNKNOWN))
         time = row.get("best_effort_timestamp_time", _UNKNOWN)
         timed.append((_after(timed) if time == _UNKNOWN else float(time), gap))
+    if not timed and result.out_of_memory:
+        raise ItemFault(memory_reason(limits))
     frames = _in_order(timed, origin)
-    return replace(frames, num_errors=result.num_stderr_lines, cause=last_cause(result))
+    return replace(
+        frames,
+        num_errors=result.num_stderr_lines,
+        cause=last_cause(result),
+        out_of_memory=result.out_of_memory,
+    )
 
 
 def _rows(result: ChildResult, kind: str) -> Iterable[dict[str, str]]:

@@ -2,12 +2,13 @@
 
 import errno
 import json
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from storage.errors import ItemFault
-from tasks.child import ChildResult
+from tasks.child import ChildLimits, ChildResult
 from tasks.media.frames import Frames, input_url, list_frames, run_ffprobe
 
 _MACHINE_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
@@ -50,7 +51,7 @@ class SourceMedia:
         return replace(self, frame_times=frames.times, end_time=frames.end_time)
 
 
-def probe(path: Path, *, timeout_seconds: float = 120) -> SourceMedia:
+def probe(path: Path, *, limits: ChildLimits) -> SourceMedia:
     """Open a video file and list its frames' times.
 
     The picture stream with most pixels is chosen (cover art left aside), and the container's
@@ -60,13 +61,14 @@ def probe(path: Path, *, timeout_seconds: float = 120) -> SourceMedia:
         ItemFault: not a video that ffmpeg can open, or one without picture.
         ToolError: ffprobe is not installed.
     """
-    facts = _read_container(path, timeout_seconds)
+    _check_file(path)
+    facts, cause = _read_container(path, limits)
     pictures = [s for s in facts["streams"] if s["codec_type"] == "video"]
     sounds = [s for s in facts["streams"] if s["codec_type"] == "audio"]
-    picture = _choose_picture(pictures)
+    picture = _choose_picture(pictures, cause)
     container = facts["format"]
     origin = float(container.get("start_time") or 0.0)
-    frames = list_frames(path, picture, origin, timeout_seconds=timeout_seconds)
+    frames = list_frames(path, picture, origin, limits=limits)
     width, height = _shown_size(pictures[picture])
     return SourceMedia(
         path=path,
@@ -81,9 +83,12 @@ def probe(path: Path, *, timeout_seconds: float = 120) -> SourceMedia:
     )
 
 
-def _read_container(path: Path, timeout_seconds: float) -> dict[str, Any]:
-    """Read what the container says of itself and its streams."""
+def _check_file(path: Path) -> None:
+    """Refuse what is empty, cannot be read, or never ends; no other file is opened."""
     try:
+        mode = path.stat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise ItemFault("not a file but a pipe or a device, which may never end")
         with path.open("rb") as stream:
             if not stream.read(1):
                 raise ItemFault("the file is empty (0 bytes)")
@@ -91,14 +96,18 @@ def _read_container(path: Path, timeout_seconds: float) -> dict[str, Any]:
         if error.errno in _MACHINE_TROUBLE:
             raise
         raise ItemFault(f"the file cannot be read ({error.strerror})") from error
+
+
+def _read_container(path: Path, limits: ChildLimits) -> tuple[dict[str, Any], str]:
+    """Read what the container says of itself and its streams, and what ffprobe complained of."""
     shown = ("-show_format", "-show_streams", "-of", "json")
-    result = run_ffprobe(path, *shown, timeout_seconds=timeout_seconds)
+    result = run_ffprobe(path, *shown, limits=limits)
     facts: dict[str, Any] = json.loads(result.output or b"{}")
     if result.status != 0 or not facts.get("streams"):
         raise ItemFault(f"not a video that ffmpeg can open: {_last_causes(result, path)}")
     if set(facts["format"]["format_name"].split(",")) & set(_LISTS):
         raise ItemFault("not a video but a list that names other files")
-    return facts
+    return facts, _last_causes(result, path)
 
 
 def _shown_size(picture: dict[str, Any]) -> tuple[int, int]:
@@ -131,14 +140,16 @@ def _last_causes(result: ChildResult, path: Path) -> str:
     return "; ".join(dict.fromkeys(named[-2:]))
 
 
-def _choose_picture(pictures: list[dict[str, Any]]) -> int:
+def _choose_picture(pictures: list[dict[str, Any]], cause: str) -> int:
     candidates = [
         (int(stream.get("width") or 0) * int(stream.get("height") or 0), -index)
         for index, stream in enumerate(pictures)
         if not stream.get("disposition", {}).get("attached_pic")
     ]
-    if not candidates or max(candidates)[0] == 0:
+    if not candidates:
         raise ItemFault("the file has no picture stream, only sound")
+    if max(candidates)[0] == 0:
+        raise ItemFault(f"the size of its picture cannot be read ({cause})")
     return -max(candidates)[1]
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from storage.errors import ModelError, StageError, StoreError, ToolError
-from tasks.child import run_tool, run_worker
+from tasks.child import ChildLimits, run_tool, run_worker
 
 PYTHON = sys.executable
+LIMITS = ChildLimits(seconds=60)
 
 
 def is_alive(process_id: int) -> bool:
@@ -36,32 +37,32 @@ def number_in(path: Path) -> int:
 
 def test_a_tools_output_status_and_complaints_come_back():
     script = "import sys; print('out'); sys.stderr.write('one\\ntwo\\n'); sys.exit(3)"
-    result = run_tool([PYTHON, "-c", script], timeout_seconds=60)
+    result = run_tool([PYTHON, "-c", script], limits=LIMITS)
     assert (result.status, result.output, result.stderr_tail) == (3, b"out\n", ("one", "two"))
     assert (result.num_stderr_lines, result.timed_out) == (2, False)
 
 
 def test_a_tool_that_complains_for_ever_neither_hangs_nor_fills_memory():
     script = "import sys\nfor n in range(100_000): sys.stderr.write(f'line {n}\\n')"
-    result = run_tool([PYTHON, "-c", script], timeout_seconds=60)
+    result = run_tool([PYTHON, "-c", script], limits=LIMITS)
     assert result.num_stderr_lines == 100_000
     assert len(result.stderr_tail) == 40
     assert result.stderr_tail[-1] == "line 99999"
 
 
 def test_a_tool_cannot_read_what_the_user_types():
-    result = run_tool([PYTHON, "-c", "print(input())"], timeout_seconds=60)
+    result = run_tool([PYTHON, "-c", "print(input())"], limits=LIMITS)
     assert result.status != 0
     assert "EOFError" in result.stderr_tail[-1]
 
 
 def test_a_tool_runs_in_the_folder_it_is_given(tmp_path):
-    run_tool(["touch", "--", "-a name"], timeout_seconds=60, folder=tmp_path)
+    run_tool(["touch", "--", "-a name"], limits=LIMITS, folder=tmp_path)
     assert (tmp_path / "-a name").exists()
 
 
 def test_nothing_is_read_by_a_shell(tmp_path):
-    result = run_tool(["echo", f"$HOME; touch {tmp_path}/x"], timeout_seconds=60)
+    result = run_tool(["echo", f"$HOME; touch {tmp_path}/x"], limits=LIMITS)
     assert result.output.decode() == f"$HOME; touch {tmp_path}/x\n"
     assert not (tmp_path / "x").exists()
 
@@ -69,7 +70,7 @@ def test_nothing_is_read_by_a_shell(tmp_path):
 def test_a_hanging_tool_is_killed_with_everything_it_started(tmp_path):
     script = f"sleep 300 & echo $! > {tmp_path}/child; sleep 300"
     begun = time.monotonic()
-    result = run_tool(["sh", "-c", script], timeout_seconds=2)
+    result = run_tool(["sh", "-c", script], limits=ChildLimits(seconds=2))
     assert result.timed_out
     assert time.monotonic() - begun < 60
     child = number_in(tmp_path / "child")
@@ -78,19 +79,19 @@ def test_a_hanging_tool_is_killed_with_everything_it_started(tmp_path):
 
 def test_a_missing_program_is_named_with_the_way_out():
     with pytest.raises(ToolError, match=r"'no-such-tool' is not installed .*install it"):
-        run_tool(["no-such-tool"], timeout_seconds=1)
+        run_tool(["no-such-tool"], limits=LIMITS)
 
 
 def test_a_file_that_is_no_program_is_named_too(tmp_path):
     path = tmp_path / "tool"
     path.write_text("#!/bin/sh\n")
     with pytest.raises(ToolError, match="is not installed"):
-        run_tool([str(path)], timeout_seconds=1)
+        run_tool([str(path)], limits=LIMITS)
 
 
 def test_a_missing_folder_is_not_told_as_a_missing_program(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone"):
-        run_tool(["true"], timeout_seconds=1, folder=tmp_path / "gone")
+        run_tool(["true"], limits=LIMITS, folder=tmp_path / "gone")
 
 
 def test_a_workers_lines_arrive_while_it_works(tmp_path):

@@ -51,6 +51,6 @@ def cut_video(
     def cut(name: str) -> Cut:
         path, folder = video(name), tmp_path_factory.mktemp("cut")
         before = path.read_bytes()
-        return Cut(cut_what_decodes(path, folder, RULES), folder, before)
+        return Cut(cut_what_decodes(path, folder, RULES, 4096), folder, before)
 
     return cut

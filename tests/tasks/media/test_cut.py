@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from storage.errors import ItemFault, StageError, ToolError
+from tasks.child import ChildLimits
 from tasks.media.cut import count_frames, cut, cut_command, read_sound, sound_name, write_sound
 from tasks.media.plan import SAMPLE_RATE, plan_segments
 from tasks.media.probe import probe
 
+LIMITS = ChildLimits(seconds=60)
 WITH_SOUND = {  # when, on the picture's clock, a beep is heard
     "cfr25.mp4": [1, 6.5, 11],
     "ntsc.mp4": [2],
@@ -147,9 +149,9 @@ def test_pictures_are_upright_even_and_of_square_pixels(cut_video, name, size):
 def test_a_large_picture_is_made_smaller_and_a_small_one_is_left(video, tmp_path, long_side, size):
     import av
 
-    source = probe(video("one-frame.mp4"))
+    source = probe(video("one-frame.mp4"), limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
-    cut(source, plan, tmp_path, long_side=long_side, crf=23, timeout_seconds=60)
+    cut(source, plan, tmp_path, long_side=long_side, crf=23, limits=LIMITS)
     with av.open(str(tmp_path / "0000.mp4")) as container:
         stream = container.streams.video[0]
         assert (stream.width, stream.height) == size
@@ -167,15 +169,15 @@ def test_no_name_of_a_file_means_anything_to_ffmpeg(video, tmp_path, name):
     folder.mkdir()
     path = tmp_path / name
     path.write_bytes(video("very-short.mp4").read_bytes())
-    source = probe(path)
+    source = probe(path, limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
-    cut(source, plan, folder, long_side=448, crf=23, timeout_seconds=60)
+    cut(source, plan, folder, long_side=448, crf=23, limits=LIMITS)
     assert count_frames(folder / "0000.mp4") == 5
     assert len(read_sound(folder / "0000.wav")) == 3_200
 
 
 def test_one_call_writes_all_pictures_and_the_whole_sound(video):
-    source = probe(video("cfr25.mp4"))
+    source = probe(video("cfr25.mp4"), limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
     command = cut_command(source, plan, long_side=448, crf=30)
     assert command[0] == "ffmpeg"
@@ -194,9 +196,9 @@ def _fake_ffmpeg(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def _cut_short(video, folder: Path, seconds: float = 60) -> None:
-    source = probe(video("very-short.mp4"))
+    source = probe(video("very-short.mp4"), limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
-    cut(source, plan, folder, long_side=448, crf=23, timeout_seconds=seconds)
+    cut(source, plan, folder, long_side=448, crf=23, limits=ChildLimits(seconds=seconds))
 
 
 def test_a_hanging_ffmpeg_is_killed_with_its_group(video, monkeypatch, tmp_path):
@@ -247,11 +249,11 @@ def test_a_full_disk_is_no_videos_fault(video, monkeypatch, tmp_path):
 
 
 def test_a_missing_ffmpeg_is_no_videos_fault(video, monkeypatch, tmp_path):
-    source = probe(video("very-short.mp4"))
+    source = probe(video("very-short.mp4"), limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match="'ffmpeg' is not installed"):
-        cut(source, plan, tmp_path, long_side=448, crf=23, timeout_seconds=60)
+        cut(source, plan, tmp_path, long_side=448, crf=23, limits=LIMITS)
 
 
 def test_a_file_that_is_no_segment_has_no_frames(tmp_path):

@@ -39,7 +39,7 @@ def test_a_video_of_which_too_little_is_left_is_refused_with_the_cause(
     video, tmp_path, name, reason
 ):
     with pytest.raises(ItemFault, match=reason):
-        cut_what_decodes(video(name), tmp_path, RULES)
+        cut_what_decodes(video(name), tmp_path, RULES, 4096)
 
 
 def test_a_video_that_lost_its_end_is_cut_as_far_as_it_decodes(cut_video):
@@ -60,7 +60,7 @@ def test_a_few_rotten_bytes_are_told_and_survived(cut_video):
 
 def test_how_much_may_be_missing_is_a_setting(video, tmp_path):
     lenient = replace(RULES, min_decoded_share=0.4)
-    done = cut_what_decodes(video("truncated-moov-first.mp4"), tmp_path, lenient)
+    done = cut_what_decodes(video("truncated-moov-first.mp4"), tmp_path, lenient, 4096)
     assert done.plan[-1].end_ms < 4_500
     assert any("the file states 8.00 s" in warning for warning in done.warnings)
 
@@ -72,7 +72,7 @@ def test_a_stream_that_begins_within_a_group_of_pictures_is_cut_from_where_it_de
     path = tmp_path / "joined late.ts"
     path.write_bytes(whole[: 188 * 3] + whole[188 * (len(whole) // 188 // 30) :])
     (tmp_path / "out").mkdir()
-    done = cut_what_decodes(path, tmp_path / "out", replace(RULES, min_decoded_share=0.3))
+    done = cut_what_decodes(path, tmp_path / "out", replace(RULES, min_decoded_share=0.3), 4096)
     counted = subprocess.run(
         ["ffprobe", "-v", "quiet", "-count_frames", "-select_streams", "v:0",
          "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", str(path)],
@@ -90,4 +90,4 @@ def test_a_video_that_decodes_but_cannot_be_cut_keeps_the_first_cause(video, tmp
     monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
     (tmp_path / "out").mkdir()
     with pytest.raises(FramesFault, match=r"0 of 5 frames .*\(ffmpeg: no such decoder\)"):
-        cut_what_decodes(path, tmp_path / "out", RULES)
+        cut_what_decodes(path, tmp_path / "out", RULES, 4096)

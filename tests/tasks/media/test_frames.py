@@ -4,7 +4,10 @@ from itertools import pairwise
 import pytest
 
 from storage.errors import ItemFault, StageError
+from tasks.child import ChildLimits
 from tasks.media.frames import decode_frames, list_frames
+
+LIMITS = ChildLimits(seconds=60)
 
 
 @pytest.mark.parametrize(
@@ -19,21 +22,21 @@ from tasks.media.frames import decode_frames, list_frames
     ],
 )
 def test_of_an_intact_video_the_listed_frames_are_the_decoded_ones(video, name):
-    listed = list_frames(video(name), 0, 0.0, timeout_seconds=60)
-    decoded = decode_frames(video(name), 0, 0.0, timeout_seconds=60)
+    listed = list_frames(video(name), 0, 0.0, limits=LIMITS)
+    decoded = decode_frames(video(name), 0, 0.0, limits=LIMITS)
     assert listed.times == pytest.approx(decoded.times, abs=1e-6)
     assert listed.end_time == pytest.approx(decoded.end_time, abs=1e-6)
     assert (decoded.num_errors, decoded.cause) == (0, "")
 
 
 def test_times_count_from_the_origin(video):
-    plain = list_frames(video("one-frame.mp4"), 0, 0.0, timeout_seconds=60)
-    moved = list_frames(video("one-frame.mp4"), 0, 1.5, timeout_seconds=60)
+    plain = list_frames(video("one-frame.mp4"), 0, 0.0, limits=LIMITS)
+    moved = list_frames(video("one-frame.mp4"), 0, 1.5, limits=LIMITS)
     assert (moved.times[0], moved.end_time) == (plain.times[0] - 1.5, plain.end_time - 1.5)
 
 
 def test_frames_without_times_in_the_container_are_decoded(video):
-    frames = list_frames(video("b-frames.avi"), 0, 0.0, timeout_seconds=60)
+    frames = list_frames(video("b-frames.avi"), 0, 0.0, limits=LIMITS)
     assert len(frames.times) == 150
     gaps = [b - a for a, b in pairwise(frames.times)]
     assert gaps == pytest.approx([0.04] * 149, abs=1e-4)
@@ -41,12 +44,12 @@ def test_frames_without_times_in_the_container_are_decoded(video):
 
 def test_another_stream_has_its_own_frames(video):
     path = video("many-streams.mp4")
-    assert len(list_frames(path, 0, 0.0, timeout_seconds=60).times) == 150
-    assert len(list_frames(path, 1, 0.0, timeout_seconds=60).times) == 180
+    assert len(list_frames(path, 0, 0.0, limits=LIMITS).times) == 150
+    assert len(list_frames(path, 1, 0.0, limits=LIMITS).times) == 180
 
 
 def test_decoding_counts_what_the_decoder_complains_of(video):
-    frames = decode_frames(video("rotten.mp4"), 0, 0.0, timeout_seconds=60)
+    frames = decode_frames(video("rotten.mp4"), 0, 0.0, limits=LIMITS)
     assert frames.num_errors > 50
     assert frames.cause
     assert len(frames.times) <= 200
@@ -54,7 +57,7 @@ def test_decoding_counts_what_the_decoder_complains_of(video):
 
 def test_a_stream_without_frames_is_the_videos_fault(video):
     with pytest.raises(ItemFault, match="holds no frame"):
-        list_frames(video("only-sound.m4a"), 0, 0.0, timeout_seconds=60)
+        list_frames(video("only-sound.m4a"), 0, 0.0, limits=LIMITS)
 
 
 def test_an_ffprobe_that_was_killed_says_nothing_about_the_video(video, monkeypatch, tmp_path):
@@ -63,4 +66,4 @@ def test_an_ffprobe_that_was_killed_says_nothing_about_the_video(video, monkeypa
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(StageError, match=r"ffprobe was killed by signal 9 .*run again"):
-        list_frames(video("one-frame.mp4"), 0, 0.0, timeout_seconds=60)
+        list_frames(video("one-frame.mp4"), 0, 0.0, limits=LIMITS)

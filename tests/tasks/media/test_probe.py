@@ -5,7 +5,10 @@ from itertools import pairwise
 import pytest
 
 from storage.errors import ItemFault, ToolError
+from tasks.child import ChildLimits
 from tasks.media.probe import probe
+
+LIMITS = ChildLimits(seconds=60)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +24,7 @@ from tasks.media.probe import probe
     ],
 )
 def test_every_frame_is_listed_with_its_time(video, name, num_frames, seconds):
-    source = probe(video(name))
+    source = probe(video(name), limits=LIMITS)
     assert len(source.frame_times) == num_frames
     assert source.duration_seconds == pytest.approx(seconds, abs=0.002)
     assert source.stated_seconds == pytest.approx(seconds, abs=0.05)
@@ -29,38 +32,38 @@ def test_every_frame_is_listed_with_its_time(video, name, num_frames, seconds):
 
 
 def test_uneven_times_are_kept_as_they_are(video):
-    gaps = [b - a for a, b in pairwise(probe(video("two-rates.webm")).frame_times)]
+    gaps = [b - a for a, b in pairwise(probe(video("two-rates.webm"), limits=LIMITS).frame_times)]
     assert gaps[:59] == pytest.approx([1 / 7] * 59, abs=0.007)
     assert gaps[60:] == pytest.approx([1 / 60] * len(gaps[60:]), abs=0.007)
 
 
 @pytest.mark.parametrize("name", ["picture-late.mkv", "picture-late.mp4"])
 def test_a_picture_that_begins_late_is_as_long_as_it_is_shown(video, name):
-    source = probe(video(name))
+    source = probe(video(name), limits=LIMITS)
     assert source.start_time == pytest.approx(1.2, abs=0.03)
     assert source.duration_seconds == pytest.approx(6.0, abs=0.002)
     assert source.stated_seconds == pytest.approx(6.0, abs=0.05)
 
 
 def test_a_file_that_states_no_length_is_taken_as_it_is_found(video):
-    source = probe(video("recorded-live.webm"))
+    source = probe(video("recorded-live.webm"), limits=LIMITS)
     assert source.start_time == pytest.approx(0.8, abs=0.03)
     assert source.stated_seconds == source.duration_seconds == pytest.approx(4.0, abs=0.03)
 
 
 def test_the_largest_picture_and_the_default_sound_are_chosen(video):
-    source = probe(video("many-streams.mp4"))
+    source = probe(video("many-streams.mp4"), limits=LIMITS)
     assert (source.picture_stream, source.sound_stream) == (1, 1)
     assert (source.width, source.height) == (160, 120)
 
 
 def test_a_turned_picture_has_the_size_in_which_it_is_shown(video):
-    source = probe(video("rotated.mp4"))
+    source = probe(video("rotated.mp4"), limits=LIMITS)
     assert (source.width, source.height) == (120, 160)
 
 
 def test_a_video_without_sound_has_no_sound_stream(video):
-    assert probe(video("no-sound.mp4")).sound_stream is None
+    assert probe(video("no-sound.mp4"), limits=LIMITS).sound_stream is None
 
 
 @pytest.mark.parametrize(
@@ -81,21 +84,21 @@ def test_what_is_no_video_is_refused_with_the_cause(video, tmp_path, name, reaso
         path.write_text(f"ffconcat version 1.0\nfile '{video('cfr25.mp4').name}'\n")
         (tmp_path / "cfr25.mp4").symlink_to(video("cfr25.mp4"))
     with pytest.raises(ItemFault, match=reason):
-        probe(path)
+        probe(path, limits=LIMITS)
 
 
 def test_a_reason_never_names_the_folder_of_the_video(video):
     for name in ("text.mp4", "noise.mp4", "truncated-moov-last.mp4", "empty.mp4"):
         path = video(name)
         with pytest.raises(ItemFault) as caught:
-            probe(path)
+            probe(path, limits=LIMITS)
         assert str(path.parent) not in str(caught.value)
 
 
 def test_a_folder_called_mp4_is_no_video(tmp_path):
     (tmp_path / "a.mp4").mkdir()
     with pytest.raises(ItemFault, match=r"cannot be read \(Is a directory\)"):
-        probe(tmp_path / "a.mp4")
+        probe(tmp_path / "a.mp4", limits=LIMITS)
 
 
 def test_cover_art_is_not_the_picture(video, tmp_path):
@@ -105,14 +108,14 @@ def test_cover_art_is_not_the_picture(video, tmp_path):
     art = ("-c:a", "copy", "-c:v", "mjpeg", "-disposition:v:0", "attached_pic", str(path))
     subprocess.run([*command, *art], check=True, timeout=60)
     with pytest.raises(ItemFault, match="no picture stream, only sound"):
-        probe(path)
+        probe(path, limits=LIMITS)
 
 
 def test_a_missing_ffprobe_is_named_and_is_not_the_videos_fault(video, monkeypatch, tmp_path):
     path = video("one-frame.mp4")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match=r"'ffprobe' is not installed .*apt-get install ffmpeg"):
-        probe(path)
+        probe(path, limits=LIMITS)
 
 
 def test_a_hanging_ffprobe_is_stopped(video, monkeypatch, tmp_path):
@@ -122,4 +125,4 @@ def test_a_hanging_ffprobe_is_stopped(video, monkeypatch, tmp_path):
     path = video("one-frame.mp4")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(ItemFault, match="probing did not end within 1 s"):
-        probe(path, timeout_seconds=1)
+        probe(path, limits=ChildLimits(seconds=1))
