@@ -1,7 +1,9 @@
 """Fingerprints: the digests by which a row, a file or a variant is known to be the same."""
 
+import errno
 import hashlib
 import json
+import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,6 +34,13 @@ def digest_stream(stream: BinaryIO) -> str:
 
 
 def digest_file(path: Path) -> str:
-    """Digest a local file's content."""
+    """Digest a local file's content.
+
+    Raises:
+        OSError: it cannot be read, or is a pipe or a device, which may never end.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.ESPIPE, "not a file but a pipe or a device", str(path))
     with path.open("rb") as stream:
         return digest_stream(stream)

@@ -1,6 +1,8 @@
 import io
 import json
+import os
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,3 +48,11 @@ def test_a_file_has_the_digest_of_its_content(tmp_path):
     assert digest_file(path) == digest_stream(io.BytesIO(content))
     path.write_bytes(content[:-1] + b"\x00")
     assert digest_file(path) != digest_stream(io.BytesIO(content))
+
+
+def test_what_may_never_end_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "zeros.mp4").symlink_to("/dev/zero")
+    for name in ("pipe.mp4", "zeros.mp4"):
+        with pytest.raises(OSError, match="a pipe or a device"):
+            digest_file(tmp_path / name)

@@ -1,4 +1,5 @@
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -205,3 +206,33 @@ def test_workers_leave_no_thread_behind():
     for _ in range(5):
         run_worker(["true"], on_line=lambda line: None)
     assert wait_until(lambda: threading.active_count() <= before)
+
+
+_TAKE_600_MIB = """
+import os
+try:
+    x = bytearray(600 << 20)
+except MemoryError:
+    raise SystemExit(os.strerror(12))
+"""
+
+
+@pytest.mark.parametrize(("memory_mb", "status"), [(2000, 0), (400, 1)])
+def test_a_tool_gets_no_more_memory_than_its_limit(memory_mb, status):
+    limits = ChildLimits(seconds=60, memory_mb=memory_mb)
+    result = run_tool([PYTHON, "-c", _TAKE_600_MIB], limits=limits)
+    assert (result.status, result.out_of_memory) == (status, status == 1)
+
+
+def test_a_limit_of_memory_holds_for_what_a_tool_starts_too(tmp_path):
+    script = tmp_path / "take.py"
+    script.write_text(_TAKE_600_MIB)
+    command = ["sh", "-c", f"sleep 0.2; '{PYTHON}' '{script}'; exit 7"]
+    result = run_tool(command, limits=ChildLimits(seconds=60, memory_mb=400))
+    assert (result.status, result.out_of_memory) == (7, True)
+
+
+def test_a_limit_of_memory_leaves_this_process_as_it_was():
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    run_tool(["true"], limits=ChildLimits(seconds=60, memory_mb=64))
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
