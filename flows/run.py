@@ -12,6 +12,7 @@ from flows.request import RunRequest, StageName
 from storage.dataset import Dataset
 from storage.errors import StageError
 from storage.records import (
+    ClassPlanRecord,
     FrameTimesRecord,
     IssueRecord,
     MediaFacts,
@@ -132,6 +133,17 @@ class Run:
         rows = self._rows("manifest", self.manifest, SampleRecord, self.inputs_wanted)
         return tuple(sorted(rows, key=lambda sample: (sample.video_id, sample.index)))
 
+    @cached_property
+    def class_plan_wanted(self) -> Mapping[str, str]:
+        """The plan of what each class counts, with the digest of the samples in training."""
+        return manifest.plan_wanted_of(self.samples, self.settings.manifest)
+
+    @cached_property
+    def class_plan(self) -> tuple[ClassPlanRecord, ...]:
+        """What each class counts in training."""
+        wanted = self.class_plan_wanted
+        return tuple(self._rows("manifest", self.manifest, ClassPlanRecord, wanted))
+
     @property
     def trains(self) -> bool:
         """True if this run fine-tunes a model of its own."""
@@ -156,7 +168,7 @@ class Run:
     @cached_property
     def model_wanted(self) -> Mapping[str, str]:
         """The one model, with the digest of the rows it is trained and chosen on."""
-        return finetune.wanted_of(self.samples, self.settings.finetune)
+        return finetune.wanted_of(self.samples, self.class_plan, self.settings.finetune)
 
     @cached_property
     def model_path(self) -> Path:

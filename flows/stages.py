@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from prefect import State, flow
@@ -25,7 +25,7 @@ from tasks.infer import infer_shard
 from tasks.labels.marks import LENGTHS_LEAK
 from tasks.labels.splits import check_no_leakage
 from tasks.log import LOGGER
-from tasks.manifest import manifest_shard
+from tasks.manifest import PLAN_ITEM, class_plan, manifest_shard
 from tasks.segment import segment_shard
 from tasks.stage import Shard, ShardResult, split_into_shards
 from tasks.transcribe import transcribe_shard
@@ -176,7 +176,26 @@ def manifest_flow(request: RunRequest) -> State[StageReport]:
         settings.resources.shard_videos,
     )  # fmt: skip
     check_no_leakage(run.samples)
+    _plan_classes(run)
     return state
+
+
+def _plan_classes(run: Run) -> None:
+    """Decide what each class counts in training, and put it into the Prefect UI."""
+    wanted = run.class_plan_wanted
+    if not wanted:
+        return
+    if "manifest" in run.request.force:
+        run.manifest.forget(wanted)
+    shard = Shard(name=PLAN_ITEM, wanted=wanted)
+    future = class_plan.submit(shard, run.samples, run.settings.manifest, run.manifest)
+    wait([future])
+    _result_of("manifest", future.state)
+    create_table_artifact(
+        key="manifest-classes",
+        table=[asdict(row) for row in run.class_plan],
+        description="What each class counts in training.",
+    )
 
 
 @flow(name="finetune", flow_run_name="finetune", task_runner=_ONE_AT_A_TIME)
@@ -188,7 +207,7 @@ def finetune_flow(request: RunRequest) -> State[StageReport]:
     return _run_stage(
         run, "finetune", run.finetune, run.model_wanted,
         lambda shard: finetune_model.submit(
-            shard, run.samples, settings.finetune, settings.input,
+            shard, run.samples, run.class_plan, settings.finetune, settings.input,
             settings.resources.finetune, run.finetune,
         ),
         1,

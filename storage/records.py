@@ -165,6 +165,21 @@ class SampleRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClassPlanRecord:
+    """How much the training samples of one label count: a factor of their loss, a share of draws.
+
+    ``sampling`` is ``natural`` (each pass shows every sample once, in a random order) or
+    ``balanced`` (both labels by turns). ``num_samples`` are in training.
+    """
+
+    label: int
+    num_samples: int
+    weight: float
+    draw_share: float
+    sampling: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IssueRecord:
     """Something a stage noticed about a video that it could use all the same."""
 

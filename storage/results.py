@@ -12,8 +12,9 @@ from storage.records import SegmentId, VideoId
 class TrainingStepRecord:
     """One optimizer step; the validation figures are ``None`` where nothing was measured.
 
-    ``loss`` is the mean cross-entropy of the answer token before the step, ``grad_norm`` the norm
-    of the gradients before they were scaled down. ``seconds`` leaves validation out.
+    ``loss`` is the mean cross-entropy of the answer token before the step, weighted by the class
+    plan, ``grad_norm`` the norm of the gradients before they were scaled down. ``seconds`` leaves
+    validation out.
     """
 
     step: int

@@ -1,9 +1,10 @@
 """Stage 4, finetune: labelled train and val samples in, a fine-tuned Qwen3-Omni out.
 
-In: samples and a base model. Out: one item, `model`: its `ModelRecord`, the training log as
-`TrainingStepRecord` rows, and in the store's files the adapter (peft format, LoRA only) and the
-whole model (Hugging Face format, for transformers and vLLM). One child process trains, under
-accelerate's launcher; what it has reached when it is killed is where the next run begins.
+In: samples, the plan of what each class counts, and a base model. Out: one item, `model`: its
+`ModelRecord`, the training log as `TrainingStepRecord` rows, and in the store's files the adapter
+(peft format, LoRA only) and the whole model (Hugging Face format, for transformers and vLLM). One
+child process trains, under accelerate's launcher; what it has reached when it is killed is where
+the next run begins.
 """
 
 import os
@@ -23,6 +24,7 @@ from storage.results import ModelRecord, TrainingStepRecord
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks.child import run_worker
+from tasks.labels.plan import Plan
 from tasks.log import LOGGER
 from tasks.omni.checkpoint import check_model, fingerprint_of
 from tasks.omni.inputs import InputConfig
@@ -77,13 +79,16 @@ def variant_of(
     return store.variant(STAGE, version=VERSION, settings=settings)
 
 
-def wanted_of(samples: Sequence[SampleRecord], config: FinetuneConfig) -> dict[str, str]:
+def wanted_of(
+    samples: Sequence[SampleRecord], plan: Plan, config: FinetuneConfig
+) -> dict[str, str]:
     """Name the model with the digest of all rows that it learns from or is chosen on."""
-    return {ITEM: digest_samples(samples, config)}
+    return {ITEM: digest_samples(samples, config, plan)}
 
 
 def train_model(
     samples: Sequence[SampleRecord],
+    plan: Plan,
     config: FinetuneConfig,
     input_config: InputConfig,
     resources: FinetuneResources,
@@ -98,18 +103,20 @@ def train_model(
     """
     check_samples(samples, config)
     used = [sample for rows in select_samples(samples, config) for sample in rows]
+    digest = digest_samples(samples, config, plan)
     job = TrainingJob(
-        identity=digest_of(variant.variant_id, digest_samples(samples, config)),
+        identity=digest_of(variant.variant_id, digest),
         store_url=variant.store.url,
         model_path=check_model(config.model),
         input=input_config,
         training=config.training,
+        plan=tuple(plan),
         resources=resources,
-        work_path=work_path_of(variant, digest_samples(samples, config), resources),
+        work_path=work_path_of(variant, digest, resources),
     )
     _run_child(write_job(job, used, folder), resources, variant)
     result, log = read_result(folder)
-    stored_folder = variant.file_path(digest_samples(samples, config)[:12])
+    stored_folder = variant.file_path(digest[:12])
     yield ItemOutput(
         item_id=ITEM,
         rows=(_model_record(job, used, result, log, stored_folder), *log),
@@ -131,8 +138,8 @@ def _model_record(
         adapter_path=f"{stored_folder}/{ADAPTER_FOLDER}" if has_adapter else None,
         method=job.training.method,
         base_fingerprint=fingerprint_of(job.model_path),
-        num_train_samples=sum(sample.split == "train" for sample in used),
-        num_val_samples=sum(sample.split == "val" for sample in used),
+        num_train_samples=sum(sample.in_training for sample in used),
+        num_val_samples=sum(not sample.in_training for sample in used),
         num_parameters=result.num_parameters,
         num_trained=sum(result.trained.values()),
         num_steps=result.num_steps,
@@ -182,6 +189,7 @@ def _files_to_store(folder: Path, stored_folder: str) -> dict[str, Path]:
 def finetune_model(
     shard: Shard,
     samples: Sequence[SampleRecord],
+    plan: Plan,
     config: FinetuneConfig,
     input_config: InputConfig,
     resources: FinetuneResources,
@@ -192,8 +200,8 @@ def finetune_model(
         result = make_missing(
             variant,
             shard,
-            lambda _: train_model(samples, config, input_config, resources, variant, folder),
+            lambda _: train_model(samples, plan, config, input_config, resources, variant, folder),
         )
-    used = digest_samples(samples, config)
+    used = digest_samples(samples, config, plan)
     shutil.rmtree(work_path_of(variant, used, resources), ignore_errors=True)
     return as_state(result)

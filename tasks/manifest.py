@@ -3,7 +3,8 @@
 In: segments, transcripts, and what the data set says of each video. Out: `SampleRecord` rows with
 paths, times, words, label by overlap, participant, split, question, consent and digests; and the
 gate that refuses a participant, a video or a duplicate file on two sides of the split. What did not
-fit in a video's annotation is told in `IssueRecord` rows.
+fit in a video's annotation is told in `IssueRecord` rows. When all videos are done, one more item,
+`class plan`, says what each class counts in training (`ClassPlanRecord`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,16 +28,18 @@ from storage.variant import ItemOutput, Variant
 from tasks.labels.annotation import LocatedAnnotation, locate
 from tasks.labels.assignment import SplitRule
 from tasks.labels.overlap import overlap_ms
+from tasks.labels.plan import ClassRule, plan_classes
 from tasks.labels.rule import LabelRule, SegmentLabel, label_segment
 from tasks.speech.layout import words_of_segments
 from tasks.stage import Shard, as_state, make_missing, or_rejected
 
 STAGE = "manifest"
 VERSION = 3
+PLAN_ITEM = "class plan"
 
 
-class ManifestConfig(SplitRule, LabelRule):
-    """What decides labels and splits."""
+class ManifestConfig(ClassRule, SplitRule, LabelRule):
+    """What decides labels, splits, and what each class counts in training."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +70,14 @@ class VideoInputs:
 def variant_of(
     store: Store, config: ManifestConfig, *, segment: Variant, transcribe: Variant
 ) -> Variant:
-    """Open the variant that these settings make on top of these segments and transcripts."""
+    """Open the variant that these settings make on top of these segments and transcripts.
+
+    What classes count in training changes no sample: it decides the class plan's digest alone.
+    """
     return store.variant(
         STAGE,
         version=VERSION,
-        settings=config.model_dump(),
+        settings=config.model_dump(exclude=set(ClassRule.model_fields)),
         upstream=(segment.variant_id, transcribe.variant_id),
     )
 
@@ -158,3 +164,22 @@ def manifest_shard(
     return as_state(
         make_missing(variant, shard, lambda video_ids: sample_videos(video_ids, inputs, config))
     )
+
+
+def plan_wanted_of(samples: Sequence[SampleRecord], config: ManifestConfig) -> dict[str, str]:
+    """Name the class plan with the digest of the samples in training; none, no plan."""
+    trained = [(sample.segment_id, sample.label) for sample in samples if sample.in_training]
+    rule = config.model_dump(include=set(ClassRule.model_fields))
+    return {PLAN_ITEM: digest_of(rule, trained)} if trained else {}
+
+
+@task(name="class plan", task_run_name="manifest class plan", cache_policy=NO_CACHE)
+def class_plan(
+    shard: Shard, samples: Sequence[SampleRecord], config: ManifestConfig, variant: Variant
+) -> State:
+    """Write what each class counts in training, if it is missing."""
+
+    def make(_: Sequence[str]) -> Iterator[ItemOutput]:
+        yield ItemOutput(item_id=PLAN_ITEM, rows=plan_classes(samples, config))
+
+    return as_state(make_missing(variant, shard, make))

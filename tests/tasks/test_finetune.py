@@ -24,6 +24,7 @@ from tasks.finetune import (
     wanted_of,
     work_path_of,
 )
+from tasks.labels.plan import ClassRule, plan_classes
 from tasks.omni.checkpoint import check_model, fingerprint_of
 from tasks.omni.inputs import InputConfig
 from tasks.omni.training.selection import digest_samples
@@ -53,7 +54,7 @@ def labelled(rows):
         replace(
             row,
             split="val" if index % 3 == 2 else "train",
-            label=index % 2,
+            label=int(index % 4 == 0),
             label_source="intervals",
             in_training=index % 3 != 2,
         )
@@ -73,13 +74,22 @@ def variant_for(store, config):
     return variant_of(store, config, INPUT, base_fingerprint=fingerprint)
 
 
+def plan_of(samples):
+    """Both labels by turns, and their losses weighted too."""
+    return tuple(
+        replace(row, weight=(0.5, 2.5)[row.label]) for row in plan_classes(samples, ClassRule())
+    )
+
+
 def arguments(store, samples, config):
-    shard = Shard(name="1 of 1", wanted=wanted_of(samples, config))
-    return shard, samples, config, INPUT, RESOURCES, variant_for(store, config)
+    plan = plan_of(samples)
+    shard = Shard(name="1 of 1", wanted=wanted_of(samples, plan, config))
+    return shard, samples, plan, config, INPUT, RESOURCES, variant_for(store, config)
 
 
 def losses(store, samples, config) -> list[float]:
-    rows = variant_for(store, config).read(TrainingStepRecord, wanted_of(samples, config))
+    wanted = wanted_of(samples, plan_of(samples), config)
+    rows = variant_for(store, config).read(TrainingStepRecord, wanted)
     return [row.loss for row in sorted(rows, key=lambda row: row.step)]
 
 
@@ -128,10 +138,10 @@ def test_what_cannot_be_trained_is_refused_before_a_child_is_started(
         if missing == "split"
         else samples
     )
-    shard = Shard(name="1 of 1", wanted=wanted_of(rows, config))
+    shard = Shard(name="1 of 1", wanted=wanted_of(rows, (), config))
     error = StageError if missing == "split" else ModelError
     with pytest.raises(error, match=r"split 'train'|no model folder"):
-        finetune_model.fn(shard, rows, config, INPUT, RESOURCES, variant)
+        finetune_model.fn(shard, rows, (), config, INPUT, RESOURCES, variant)
     assert variant.pending(shard.wanted) == ["model"]
 
 
@@ -150,7 +160,7 @@ def test_a_training_killed_midway_goes_on_with_the_same_losses_and_then_is_cache
     shutil.rmtree(store.full_path("finetune"))
 
     begun = arguments(store, samples, undisturbed)
-    work = work_path_of(begun[-1], digest_samples(samples, undisturbed), RESOURCES)
+    work = work_path_of(begun[-1], digest_samples(samples, undisturbed, begun[2]), RESOURCES)
     num_done = kill_after_checkpoint(begun, work, tmp_path)
     assert 0 < num_done < len(expected)
     messages = []
@@ -184,9 +194,9 @@ def kill_after_checkpoint(begun, work: Path, tmp_path: Path) -> int:
 def check_cached(begun, messages) -> None:
     """The second run starts no child: it says nothing and needs no base."""
     messages.clear()
-    shard, samples, config, *others = begun
+    shard, samples, plan, config, *others = begun
     gone = config.model_copy(update={"model": "/gone"})
-    assert finetune_model.fn(shard, samples, gone, *others).name == "Cached"
+    assert finetune_model.fn(shard, samples, plan, gone, *others).name == "Cached"
     assert messages == []
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from storage.errors import LeakageError
 from storage.records import (
+    ClassPlanRecord,
     Interval,
     IssueRecord,
     ParticipantId,
@@ -20,8 +21,17 @@ from storage.records import (
 )
 from storage.store import Store
 from storage.variant import Variant
+from tasks.labels.plan import plan_classes
 from tasks.labels.splits import check_no_leakage
-from tasks.manifest import ManifestConfig, VideoInputs, manifest_shard, samples_of, variant_of
+from tasks.manifest import (
+    ManifestConfig,
+    VideoInputs,
+    class_plan,
+    manifest_shard,
+    plan_wanted_of,
+    samples_of,
+    variant_of,
+)
 from tasks.stage import Shard
 
 CONFIG = ManifestConfig()
@@ -289,10 +299,34 @@ def test_whatever_is_said_anew_of_a_video_makes_just_that_video_again(variant, c
     assert len(rows) == 6 + len(changed.segments)
 
 
+@pytest.mark.parametrize("rule", [{"sampling": "natural"}, {"sampling": "balanced"}])
+def test_what_each_class_counts_is_written_down_once_and_anew_for_other_samples(variant, rule):
+    config = ManifestConfig(**rule)
+    samples = [row for each in VIDEOS.values() for row in samples_of(each, config)]
+
+    def plan(rows, config=config):
+        shard = Shard(name="class plan", wanted=plan_wanted_of(rows, config))
+        return class_plan.fn(shard, rows, config, variant).name, shard.wanted
+
+    state, wanted = plan(samples)
+    assert state == "Completed"
+    assert tuple(variant.read(ClassPlanRecord, wanted)) == plan_classes(samples, config)
+    assert plan(samples)[0] == "Cached"
+    assert plan([replace(row, words="other", overlap_ms=1) for row in samples])[0] == "Cached"
+    fewer, other = (
+        [replace(samples[0], in_training=False), *samples[1:]],
+        ManifestConfig(sampling="natural", class_weights="balanced"),
+    )
+    assert plan(fewer)[0] == plan(samples, other)[0] == "Completed"
+    assert plan_wanted_of([replace(row, in_training=False) for row in samples], config) == {}
+
+
 def test_settings_and_upstream_decide_the_variant(tmp_path):
     store = Store(str(tmp_path))
     one, other = (store.variant("segment", version=v, settings={}) for v in (1, 2))
+    unbalanced = ManifestConfig(sampling="natural")  # no sample depends on it
     names = {
+        variant_of(store, unbalanced, segment=one, transcribe=one).variant_id,
         variant_of(store, CONFIG, segment=one, transcribe=one).variant_id,
         variant_of(store, CONFIG, segment=other, transcribe=one).variant_id,
         variant_of(store, CONFIG, segment=one, transcribe=other).variant_id,

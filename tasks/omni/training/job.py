@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from storage.records import SampleRecord
+from storage.records import ClassPlanRecord, SampleRecord
 from storage.results import TrainingStepRecord
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from tasks.omni.inputs import InputConfig
@@ -37,6 +37,7 @@ class TrainingJob(BaseModel):
     model_path: Path
     input: InputConfig
     training: TrainingSettings
+    plan: tuple[ClassPlanRecord, ...]
     resources: FinetuneResources
     work_path: Path
 

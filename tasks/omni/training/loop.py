@@ -1,11 +1,12 @@
 """The training loop: steps, measurements, checkpoints, from wherever the last run stopped.
 
-The loss of a step is the mean cross-entropy of the answer token over the whole vocabulary.
+The loss of a step is the mean cross-entropy of the answer token over the whole vocabulary, weighted
+by what the class plan says that a sample of either label counts.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 from storage.errors import StageError
 from storage.records import SampleRecord
 from storage.results import TrainingStepRecord
+from tasks.labels.plan import Plan, draws_equally, weights_of
 from tasks.omni.training.checkpoints import Checkpoints, Progress, trained_weights
 from tasks.omni.training.data import RowReader, SampleOrder, collate, pieces
 from tasks.omni.training.evaluate import Figures, evaluate
@@ -32,6 +34,7 @@ class Training:
     """All that a training works with; ``say`` gets its progress, a line at a time."""
 
     settings: TrainingSettings
+    plan: Plan
     resources: FinetuneResources
     opened: OpenModel
     reader: RowReader
@@ -51,6 +54,16 @@ class Training:
     def answer_of(self, sample: SampleRecord) -> int:
         """Give the token that answers a sample right."""
         return self.opened.token_yes if sample.label == 1 else self.opened.token_no
+
+    @property
+    def token_weights(self) -> dict[int, float]:
+        """The factor of a sample's loss, by the token that answers it."""
+        tokens = (self.opened.token_no, self.opened.token_yes)
+        return dict(zip(tokens, weights_of(self.plan), strict=True))
+
+    def weight_of(self, sample: SampleRecord) -> float:
+        """Give the factor of a sample's loss."""
+        return weights_of(self.plan)[int(sample.label == 1)]
 
     def collate(self, rows: Any, samples: Sequence[SampleRecord], device: Any) -> Batch | None:
         """Lay samples' rows into a batch on the device; ``None`` if none could be read."""
@@ -119,7 +132,7 @@ class _Loop:
             [int(sample.label == 1) for sample in samples],
             batch_size=self._settings.batch_size,
             seed=self._settings.seed,
-            balanced=self._settings.balance_classes,
+            balanced=draws_equally(self._training.plan),
         )
         batches = [[samples[i] for i in order.batch(step)] for step in range(first, last + 1)]
         return zip(batches, self._training.reader.iter_batches(batches), strict=True)
@@ -129,10 +142,14 @@ class _Loop:
         rate = learning_rate_at(self._progress.step + 1, self._training.num_steps, self._settings)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        num_rows = sum(row is not None for row in rows)
+        whole = sum(
+            self._training.weight_of(sample)
+            for sample, row in zip(samples, rows, strict=True)
+            if row is not None
+        )
         loss = 0.0
         for piece in pieces(list(zip(rows, samples, strict=True)), self._micro_batch_size):
-            loss += self._add_gradients(*zip(*piece, strict=True), num_rows=num_rows)
+            loss += self._add_gradients(*zip(*piece, strict=True), whole=whole)
         grad_norm = float(
             self._accelerator.clip_grad_norm_(self._trained, self._settings.max_grad_norm)
         )
@@ -142,14 +159,17 @@ class _Loop:
         self._optimizer.zero_grad()
         return loss, grad_norm
 
-    def _add_gradients(self, rows: Any, samples: Any, *, num_rows: int) -> float:
-        """Add a micro-batch's share of the step's gradients; gives its share of the loss."""
+    def _add_gradients(self, rows: Any, samples: Any, *, whole: float) -> float:
+        """Add a micro-batch's share of the step's gradients; gives its share of the loss.
+
+        ``whole`` is the weight of all samples of the step.
+        """
         made = self._training.collate(rows, samples, self._accelerator.device)
         if made is None:
             return 0.0
         batch, answers = made
         logits = self._model(**batch, use_cache=False).logits[:, -1].float()  # [batch, vocabulary]
-        loss = torch.nn.functional.cross_entropy(logits, answers, reduction="sum") / num_rows
+        loss = weighted_loss(logits, answers, self._training.token_weights) / whole
         self._accelerator.backward(loss)
         return float(loss.detach())
 
@@ -222,6 +242,19 @@ class _Loop:
         wanted = self._training.resources.checkpoint_seconds
         bearable = (time.monotonic() - begun) / _MAX_CHECKPOINT_SHARE
         self._checkpoint_due = time.monotonic() + (max(wanted, bearable) if wanted else 0.0)
+
+
+def weighted_loss(
+    logits: torch.Tensor, answers: torch.Tensor, token_weights: Mapping[int, float]
+) -> torch.Tensor:
+    """Sum the cross-entropy of answers [batch] under logits [batch, vocabulary], each weighted.
+
+    Weights of 1 give the bits of the sum without weights.
+    """
+    weights = torch.ones_like(logits[0])
+    for token, weight in token_weights.items():
+        weights[token] = weight
+    return torch.nn.functional.cross_entropy(logits, answers, weight=weights, reduction="sum")
 
 
 def note_figures(progress: Progress, figures: Figures, settings: TrainingSettings) -> bool:

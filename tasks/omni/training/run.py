@@ -38,6 +38,7 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     progress = train(
         Training(
             settings=job.training,
+            plan=job.plan,
             resources=job.resources,
             opened=opened,
             reader=reader,
@@ -51,7 +52,7 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     folder = job_path.parent / MODEL_FOLDER
     folder.mkdir()
     save_model(opened, job.training, folder)
-    facts = {"training": job.training.model_dump(), "input": job.input.model_dump()}
+    facts = job.model_dump(mode="json", include={"training", "plan", "input"})
     save_facts(counts, facts, folder)
     result = TrainingResult(
         num_steps=progress.step,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from storage.errors import StageError
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord
+from tasks.labels.plan import Plan, what_changes
 from tasks.omni.training.settings import TrainingSettings
 
 Samples = list[SampleRecord]
@@ -66,7 +67,11 @@ def _is_one_class(samples: Samples) -> bool:
     return len({sample.label for sample in samples}) < 2
 
 
-def digest_samples(samples: Sequence[SampleRecord], settings: TrainingSettings) -> str:
-    """Digest what the model learns from: content, label and split of every row used, in order."""
+def digest_samples(samples: Sequence[SampleRecord], settings: TrainingSettings, plan: Plan) -> str:
+    """Digest what the model learns from: content, label and split of every row used, in order.
+
+    A class plan that changes nothing is as good as none.
+    """
     train, val = select_samples(samples, settings)
-    return digest_of([(s.content_digest, s.label, s.split) for s in [*train, *val]])
+    rows = [(s.content_digest, s.label, s.split) for s in [*train, *val]]
+    return digest_of(rows, *what_changes(plan))

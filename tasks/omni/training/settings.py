@@ -52,8 +52,6 @@ class TrainingSettings(BaseModel):
     """Passes over the training samples; not used where `steps` is given."""
     steps: int | None = Field(default=None, ge=1)
     """Number of steps; overrides `epochs`."""
-    balance_classes: bool = True
-    """Draw both labels equally often, repeating samples of the rarer one."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """Number type of products and of frozen and saved weights; trained weights are float32."""
     seed: int = 0

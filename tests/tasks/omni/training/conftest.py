@@ -8,6 +8,7 @@ import pytest
 
 from storage.records import SampleRecord
 from storage.store import Store
+from tasks.labels.plan import ClassRule, Plan, plan_classes
 from tasks.omni.inputs import InputConfig
 from tasks.omni.training.job import TrainingJob, write_job
 from tasks.omni.training.settings import FinetuneResources, TrainingSettings
@@ -46,7 +47,12 @@ def make_job(
 ) -> MakeJob:
     """Lay a job into a folder of its own; ``settings`` over few, fast steps."""
 
-    def make(name: str, resources: dict[str, object] | None = None, **settings: object) -> Path:
+    def make(
+        name: str,
+        resources: dict[str, object] | None = None,
+        plan: Plan | None = None,
+        **settings: object,
+    ) -> Path:
         fast = {"precision": "float32", "steps": 5, "batch_size": 4, "eval_steps": 2}
         job = TrainingJob(
             identity="toy",
@@ -56,6 +62,7 @@ def make_job(
             training=TrainingSettings.model_validate(
                 {**fast, "learning_rate": 3e-3, "warmup_steps": 1, **settings}
             ),
+            plan=tuple(plan or plan_classes(labelled, ClassRule())),
             resources=FinetuneResources.model_validate({"device": "cpu", **(resources or {})}),
             work_path=tmp_path / f"work {name}",
         )

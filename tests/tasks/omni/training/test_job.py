@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from storage.results import TrainingStepRecord
+from tasks.labels.plan import ClassRule, plan_classes
 from tasks.omni.training.job import TrainingResult, read_job, read_result, write_result
 
 
@@ -9,6 +10,7 @@ def test_a_job_comes_back_as_it_was_laid_down(make_job, labelled):
     job, samples = read_job(path)
     assert (job.training.method, job.training.seed) == ("full", 7)
     assert samples == labelled
+    assert job.plan == plan_classes(labelled, ClassRule())
     assert path.parent.name == "one"
 
 

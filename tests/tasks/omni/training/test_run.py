@@ -2,11 +2,14 @@
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
 from storage.errors import ModelError, StageError
+from tasks.labels.plan import ClassRule, plan_classes
 from tasks.omni.inputs import build_input, to_model_batch
+from tasks.omni.training.data import SampleOrder
 from tasks.omni.training.job import MODEL_FOLDER, read_job, read_result
 
 pytestmark = pytest.mark.slow
@@ -124,14 +127,37 @@ def test_full_training_saves_the_weights_it_measured(make_job, toy_store, labell
     assert log[result.best_step - 1].val_loss == pytest.approx(loss, rel=1e-5)
 
 
-def test_small_pieces_teach_what_a_whole_batch_does_and_another_seed_does_not(make_job):
-    settings = {"steps": 3, "batch_size": 6}
+def test_small_pieces_teach_what_a_whole_batch_does_and_another_seed_does_not(
+    make_job, labelled, toy_store, tiny_omni
+):
+    plan = [
+        replace(row, weight=(0.5, 2.5)[row.label]) for row in plan_classes(labelled, ClassRule())
+    ]
+    settings = {"steps": 3, "batch_size": 6, "plan": plan}
     whole = run(make_job("whole", **settings))[1]
     pieces = run(make_job("pieces", resources={"micro_batch_size": 4}, **settings))[1]
     other = run(make_job("other", seed=1, **settings))[1]
     assert [row.loss for row in pieces] == pytest.approx([row.loss for row in whole], rel=1e-4)
     assert pieces[-1].val_loss == pytest.approx(whole[-1].val_loss, rel=1e-4)
     assert other[1].loss != pytest.approx(whole[1].loss, rel=1e-4)
+    check_first_loss(whole[0].loss, labelled, toy_store, tiny_omni)
+
+
+def check_first_loss(loss, labelled, store, base):
+    """The mean of the base's losses on the first batch, weighted by hand."""
+    import torch
+
+    train = [sample for sample in labelled if sample.in_training]
+    order = SampleOrder([s.label for s in train], batch_size=6, seed=0, balanced=True)
+    samples = [train[index] for index in order.batch(1)]
+    thinker, processor = open_model(base)
+    yes, no = (processor.tokenizer.convert_tokens_to_ids(word) for word in ("Yes", "No"))
+    answers = torch.tensor([yes if sample.label else no for sample in samples])
+    found = logits(thinker, processor, store, samples)
+    losses = torch.nn.functional.cross_entropy(found, answers, reduction="none").tolist()
+    weights = [2.5 if sample.label else 0.5 for sample in samples]
+    weighed = sum(w * each for w, each in zip(weights, losses, strict=True))
+    assert loss == pytest.approx(weighed / sum(weights), rel=1e-4)
 
 
 def test_training_stops_early_when_nothing_gets_better(make_job):

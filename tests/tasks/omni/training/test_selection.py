@@ -4,6 +4,8 @@ import pytest
 
 from storage.errors import StageError
 from storage.records import SampleRecord, SegmentId, VideoId
+from tasks.labels.plan import ClassRule, plan_classes
+from tasks.omni.training import selection
 from tasks.omni.training.selection import check_samples, digest_samples, select_samples
 from tasks.omni.training.settings import TrainingSettings
 
@@ -83,6 +85,10 @@ def test_the_ways_out_lead_out():
 
 def test_the_digest_covers_what_is_used_and_nothing_else():
     samples = [*TRAIN, *VAL]
+
+    def digest_samples(samples, settings):
+        return selection.digest_samples(samples, settings, ())
+
     digest = digest_samples(samples, SETTINGS)
     assert digest_samples([*UNUSED, *samples], SETTINGS) == digest
     assert digest_samples([replace(TRAIN[0], label=1), *samples[1:]], SETTINGS) != digest
@@ -92,3 +98,13 @@ def test_the_digest_covers_what_is_used_and_nothing_else():
         != digest
     )
     assert digest_samples(samples, UNVALIDATED) == digest_samples(TRAIN, UNVALIDATED) != digest
+
+
+def test_a_class_plan_counts_as_far_as_it_changes_training():
+    weighted = ClassRule(class_weights="balanced", sampling="natural")
+    more = [*TRAIN, replace(TRAIN[0], content_digest="z"), *VAL]
+    for samples, expected in (([*TRAIN, *VAL], 2), (more, 3)):
+        digests = {digest_samples(samples, SETTINGS, ())}
+        for rule in (ClassRule(sampling="natural"), weighted, ClassRule(sampling="balanced")):
+            digests.add(digest_samples(samples, SETTINGS, plan_classes(samples, rule)))
+        assert len(digests) == expected
