@@ -13,6 +13,7 @@ from storage.records import Interval, ParticipantId, VideoId, VideoRecord
 from storage.results import ModelRecord
 from storage.store import Store
 from storage.variant import ItemOutput
+from tests.flows.toys import finish, request_of, videos_of, write_release
 
 
 @pytest.fixture
@@ -92,6 +93,23 @@ def test_a_split_drawn_anew_is_the_one_that_every_stage_knows(tmp_path: Path) ->
     assert Counter(video.split for video in run.videos) == {"train": 12, "val": 4, "test": 4}
     marked = {name for name, source in run.sources.items() if source.marks_ms}
     assert marked == {v.video_id for v in run.videos if v.split == "train" and v.label}
+
+
+def test_what_an_annotated_cut_leaves_calm_in_a_positive_video_does_not_train(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "made").mkdir()
+    write_release(tmp_path / "data")
+    request = request_of(tmp_path / "data", tmp_path / "store")
+    overrides = (*request.overrides, "segment.cuts=annotated", "manifest.positive_at=0.6")
+    finish(request.model_copy(update={"overrides": overrides}), tmp_path / "made")
+    run = open_run(request.model_copy(update={"overrides": overrides}))
+    trained = {s.segment_id: s.label for s in run.samples if s.in_training}
+    calm, positive = videos_of("90001")
+    assert trained == {f"{calm}#0000": 0, f"{calm}#0001": 0, f"{positive}#0001": 1}
+    left_out = next(s for s in run.samples if s.segment_id == f"{positive}#0000")
+    assert (left_out.label, left_out.split, left_out.in_training) == (0, "train", False)
 
 
 def test_a_model_in_a_remote_store_is_opened_as_a_local_folder(
