@@ -1,7 +1,8 @@
 """The command `waver`.
 
-Exit status: 0 all went well; 1 a stage failed; 2 a mistake that one clear sentence explains; 3 the
-run finished, but some videos or segments were rejected.
+Exit status: 0 all went well; 1 a stage failed, or a check found what makes results untrustworthy;
+2 a mistake that one clear sentence explains; 3 the run finished, but some videos or segments were
+rejected.
 """
 
 import os
@@ -69,6 +70,20 @@ def run(
     from flows.console import run_and_show
 
     raise typer.Exit(run_and_show(request))
+
+
+@app.command()
+def check(
+    data: Annotated[str, typer.Option(help="Folder of a BAH release, or of videos.")],
+    store: Annotated[
+        str, typer.Option(help="Store that may know the videos, and keeps the parsed annotation.")
+    ] = ".waver/store",
+    out: Annotated[Path | None, typer.Option(help="Parquet file to write the audit to.")] = None,
+) -> None:
+    """Audit a data set before any work: what it holds, and what makes results untrustworthy."""
+    from flows.check import check_and_show
+
+    raise typer.Exit(check_and_show(data, store, out))
 
 
 @app.command()

@@ -61,7 +61,6 @@ def read_bah(root: Path, cache: AnnotationCache | None = None) -> Dataset:
 
     Raises:
         DataError: a file of the release cannot be read, or holds what it must not hold.
-        LeakageError: a video stands in two splits.
     """
     return interpret(root, parse_release(root, cache))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from storage.errors import DataError, LeakageError
+from storage.errors import DataError
 from storage.issues import Issue, IssueKind
 from storage.records import Split
 
@@ -38,20 +38,13 @@ def read_splits(root: Path) -> tuple[tuple[SplitRow, ...], tuple[Issue, ...]]:
 
 
 def join_rows(known: SplitRow | None, row: SplitRow, issues: list[Issue]) -> SplitRow:
-    """Bring together two lines about one video; of two labels the first holds, and that is told.
-
-    Raises:
-        LeakageError: the lines stand in different splits.
-    """
+    """Bring together two lines about one video; the first holds, and what differs is told."""
     if known is None:
         return row
     if known.split != row.split:
-        raise LeakageError(
-            f"A video stands in split/{known.split}.txt and in split/{row.split}.txt: remove it "
-            "from one of them.",
-            details=(f"video {row.name}: {known.split}, {row.split}",),
-        )
-    if known.label != row.label:
+        told = f"listed in split/{known.split}.txt and in split/{row.split}.txt"
+        issues.append(Issue(IssueKind.VIDEO_IN_TWO_SPLITS, told))
+    elif known.label != row.label:
         told = f"split/{row.split}.txt gives the video two labels: the first holds"
         issues.append(Issue(IssueKind.LISTED_WITH_TWO_LABELS, told))
     return known

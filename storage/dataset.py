@@ -7,9 +7,9 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storage.errors import DataError
+from storage.errors import DataError, LeakageError
 from storage.fingerprint import digest_file
-from storage.issues import Issue
+from storage.issues import Issue, IssueKind
 from storage.paths import iter_video_names
 from storage.records import VideoId, VideoRecord
 
@@ -67,7 +67,19 @@ def _digest_unchanged(path: Path, *_state: int) -> str:
 
 
 def open_dataset(folder: str, cache: "AnnotationCache | None" = None) -> Dataset:
-    """Open a data folder: BAH layout or the plain one, by its files, else any folder of videos.
+    """Read a data folder to work on it.
+
+    Raises:
+        DataError: as `read_dataset`.
+        LeakageError: a video is listed in two splits.
+    """
+    dataset = read_dataset(folder, cache)
+    _refuse_two_splits(dataset)
+    return dataset
+
+
+def read_dataset(folder: str, cache: "AnnotationCache | None" = None) -> Dataset:
+    """Read a data folder: BAH layout or the plain one, by its files, else any folder of videos.
 
     A cache spares parsing a large annotation that it knows, and changes nothing else.
 
@@ -87,6 +99,21 @@ def open_dataset(folder: str, cache: "AnnotationCache | None" = None) -> Dataset
             ".mp4, .mov, .mkv, .webm or .avi."
         )
     return dataset
+
+
+def _refuse_two_splits(dataset: Dataset) -> None:
+    told = tuple(
+        f"video {video.video_id}: {issue.detail}"
+        for video in dataset.videos
+        for issue in video.issues
+        if issue.kind is IssueKind.VIDEO_IN_TWO_SPLITS
+    )
+    if told:
+        raise LeakageError(
+            f"Videos are listed in two of the split files ({len(told)} of them): leave each in "
+            "one.",
+            details=told,
+        )
 
 
 def _is_folder(root: Path) -> bool:

@@ -30,10 +30,30 @@ class IssueKind(StrEnum):
     NOT_DETAILED = "not_detailed", "nothing is said about the participant: consent is unknown"
     CONSENT_UNREADABLE = "consent_unreadable", "consent is neither Yes nor No: taken as unknown"
     NO_QUESTION = "no_question", "the file's name gives no question from 1 to 7"
-    NO_PARTICIPANT = "no_participant", "the video lies in no participant's folder"
+    NO_PARTICIPANT = (
+        "no_participant",
+        "participant unknown: one person may stand on two sides unseen",
+    )
     PARTICIPANT_CONTRADICTED = (
         "participant_contradicted", "folder and file name give different participants", True,
     )  # fmt: skip
+
+    # Leakage
+    VIDEO_IN_TWO_SPLITS = "video_in_two_splits", "one video is listed in two splits", True
+    PARTICIPANT_IN_TWO_SPLITS = (
+        "participant_in_two_splits", "one participant's videos stand in two splits", True,
+    )  # fmt: skip
+    SAME_FILE_IN_TWO_SPLITS = (
+        "same_file_in_two_splits", "files of the same content stand in two splits", True,
+    )  # fmt: skip
+    SAME_FILE_TWICE = "same_file_twice", "files of the same content, not in two splits"
+    SAME_FILE_WITH_TWO_LABELS = (
+        "same_file_with_two_labels", "files of the same content have different labels", True,
+    )  # fmt: skip
+    REENCODED_IN_TWO_SPLITS = (
+        "reencoded_in_two_splits", "videos that look and sound the same stand in two splits", True,
+    )  # fmt: skip
+    REENCODED_TWICE = "reencoded_twice", "videos that look and sound the same, not in two splits"
 
     # Labels
     LABEL_UNREADABLE = "label_unreadable", "no label 0 or 1 where one belongs: stays unlabelled"
@@ -50,6 +70,14 @@ class IssueKind(StrEnum):
     )  # fmt: skip
     POSITIVE_WITHOUT_INTERVALS = (
         "positive_without_intervals", "labelled A/H, but no interval says when",
+    )  # fmt: skip
+
+    SPLIT_WITHOUT_LABELS = (
+        "split_without_labels", "no label in train or val: nothing is learnt or chosen there", True,
+    )  # fmt: skip
+    TEST_WITHOUT_LABELS = "test_without_labels", "no label in test: nothing is measured there"
+    SPLIT_OF_ONE_LABEL = (
+        "split_of_one_label", "all labels of a split are the same: figures mean nothing", True,
     )  # fmt: skip
 
     # Intervals
@@ -76,7 +104,8 @@ class IssueKind(StrEnum):
     TRANSCRIPT_RESTARTS = "transcript_restarts", "transcript times that fall back: made monotone"
     TRANSCRIPT_OPEN = "transcript_open", "transcript pieces without an end: closed where possible"
 
-    # What decoding showed
+    # What the files showed
+    CANNOT_BE_OPENED = "cannot_be_opened", "not a video that can be opened: a run rejects it"
     MEDIA = "media", "the video decodes, but not as its container says"
 
 

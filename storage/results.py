@@ -9,6 +9,24 @@ from storage.records import SegmentId, VideoId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """One line of a data set's audit.
+
+    ``subject`` is "count" (``name`` is a measure), "finding" (``name`` is an issue's kind) or
+    "not looked at". ``split`` is ``None`` for the whole data set, "unsplit" for what is in none.
+    ``examples`` name videos, splits or files of the data set, never what was said in them.
+    """
+
+    subject: str
+    split: str | None
+    name: str
+    value: float | None
+    spoils: bool
+    meaning: str
+    examples: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingStepRecord:
     """One optimizer step; the validation figures are ``None`` where nothing was measured.
 

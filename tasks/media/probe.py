@@ -83,6 +83,22 @@ def probe(path: Path, *, limits: ChildLimits) -> SourceMedia:
     )
 
 
+def probe_seconds(path: Path, *, limits: ChildLimits) -> float:
+    """Read how long a video lasts by its container's word, or by its frames where that is silent.
+
+    Where the container says it, this costs half of what `probe` does.
+
+    Raises:
+        ItemFault: not a video that ffmpeg can open, or one without picture.
+        ToolError: ffprobe is not installed.
+    """
+    _check_file(path)
+    facts, cause = _read_container(path, limits)
+    pictures = [s for s in facts["streams"] if s["codec_type"] == "video"]
+    stated = _own_seconds(pictures[_choose_picture(pictures, cause)])
+    return probe(path, limits=limits).duration_seconds if stated is None else stated
+
+
 def _check_file(path: Path) -> None:
     """Refuse what is empty, cannot be read, or never ends; no other file is opened."""
     try:
@@ -121,15 +137,22 @@ def _stated_seconds(
     picture: dict[str, Any], container: dict[str, Any], num_streams: int, frames: Frames
 ) -> float:
     """Take the picture stream's own length; the container's may be another stream's."""
+    own = _own_seconds(picture)
+    if own is not None:
+        return own
+    found = frames.end_time - frames.times[0]
+    return float(container.get("duration") or found) if num_streams == 1 else found
+
+
+def _own_seconds(picture: dict[str, Any]) -> float | None:
     if "duration" in picture:
         return float(picture["duration"])
     tagged = picture.get("tags", {}).get("DURATION")  # Matroska writes 00:00:12.345000000
-    if tagged:
-        hours, minutes, seconds = tagged.split(":")
-        stated_end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-        return stated_end - float(picture.get("start_time", 0))
-    found = frames.end_time - frames.times[0]
-    return float(container.get("duration") or found) if num_streams == 1 else found
+    if not tagged:
+        return None
+    hours, minutes, seconds = tagged.split(":")
+    stated_end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return stated_end - float(picture.get("start_time", 0))
 
 
 def _last_causes(result: ChildResult, path: Path) -> str:

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from storage.bah import interpret, is_bah, parse_release, read_bah
+from storage.dataset import open_dataset
 from storage.errors import DataError, LeakageError
 from storage.issues import Issue, IssueKind
 from storage.records import Interval, VideoRecord
@@ -157,8 +158,12 @@ def test_a_video_in_two_splits_is_refused_even_if_spelt_in_two_ways(tmp_path):
         annotation={NAME: POSITIVE},
         splits={"train": f"{NAME},1,x\n", "test": f"{other},1,x\n"},
     )
-    with pytest.raises(LeakageError, match=r"split/train\.txt and in split/test\.txt"):
-        read_bah(root)
+    (video,) = (v for v in read_bah(root).videos if v.path == NAME)
+    (issue,) = (i for i in video.issues if i.kind is IssueKind.VIDEO_IN_TWO_SPLITS)
+    assert issue.detail == "listed in split/train.txt and in split/test.txt"
+    with pytest.raises(LeakageError, match=r"two of the split files \(1 of them\)") as caught:
+        open_dataset(str(root))
+    assert caught.value.details == (f"video {NAME}: {issue.detail}",)
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd.mp4", "../x.mp4", "Videos/../../x.mp4"])

@@ -6,7 +6,7 @@ import pytest
 
 from storage.errors import ItemFault, ToolError
 from tasks.child import ChildLimits
-from tasks.media.probe import probe
+from tasks.media.probe import probe, probe_seconds
 
 LIMITS = ChildLimits(seconds=60)
 
@@ -29,6 +29,22 @@ def test_every_frame_is_listed_with_its_time(video, name, num_frames, seconds):
     assert source.duration_seconds == pytest.approx(seconds, abs=0.002)
     assert source.stated_seconds == pytest.approx(seconds, abs=0.05)
     assert all(a < b for a, b in pairwise(source.frame_times))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cfr25.mp4", "ntsc.mp4", "b-frames.mkv", "b-frames.avi", "clock-not-at-zero.ts",
+     "picture-late.mp4", "recorded-live.webm"],
+)  # fmt: skip
+def test_the_length_alone_is_that_of_the_frames(video, name):
+    listed = probe(video(name), limits=LIMITS).duration_seconds
+    assert probe_seconds(video(name), limits=LIMITS) == pytest.approx(listed, abs=0.05)
+
+
+def test_the_length_of_what_is_no_video_is_refused_like_its_frames(tmp_path):
+    (tmp_path / "no.mp4").write_text("no video")
+    with pytest.raises(ItemFault, match="not a video that ffmpeg can open"):
+        probe_seconds(tmp_path / "no.mp4", limits=LIMITS)
 
 
 def test_uneven_times_are_kept_as_they_are(video):

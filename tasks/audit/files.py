@@ -1,0 +1,85 @@
+"""Look at the video files themselves: which open, how long they are, which hold the same bytes."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from storage.errors import ItemFault
+from storage.fingerprint import digest_file
+from storage.records import VideoId
+from tasks.child import ChildLimits
+from tasks.media.probe import probe_seconds
+
+_LIMITS = ChildLimits(seconds=120)
+Seen = Callable[[], None]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenFiles:
+    """Lengths in milliseconds of videos that open, reasons of those that do not.
+
+    ``digests`` holds the content's digest of files that have the same size as another, no more.
+    """
+
+    durations: Mapping[VideoId, int] = field(default_factory=dict)
+    faults: Mapping[VideoId, str] = field(default_factory=dict)
+    digests: Mapping[VideoId, str] = field(default_factory=dict)
+
+
+def look_at(paths: Mapping[VideoId, Path], seen: Seen = lambda: None) -> SeenFiles:
+    """Open every video's container, decoding nothing; `seen` is called after each.
+
+    Raises:
+        ToolError: ffprobe is not installed.
+    """
+    durations: dict[VideoId, int] = {}
+    faults: dict[VideoId, str] = {}
+    for video_id, found in _on_all_cores(_duration_or_fault, paths):
+        seen()
+        if isinstance(found, int):
+            durations[video_id] = found
+        else:
+            faults[video_id] = found
+    digested = _on_all_cores(_digest_or_none, _of_same_size(paths))
+    digests = {video_id: digest for video_id, digest in digested if digest is not None}
+    return SeenFiles(durations=durations, faults=faults, digests=digests)
+
+
+def _duration_or_fault(path: Path) -> int | str:
+    try:
+        return round(probe_seconds(path, limits=_LIMITS) * 1000)
+    except ItemFault as fault:
+        return str(fault)
+
+
+def _digest_or_none(path: Path) -> str | None:
+    try:
+        return digest_file(path)
+    except OSError:
+        return None
+
+
+def _of_same_size(paths: Mapping[VideoId, Path]) -> dict[VideoId, Path]:
+    """Choose the files that may be the same as another: nothing else need be read."""
+    by_size: dict[int, list[VideoId]] = defaultdict(list)
+    for video_id, path in paths.items():
+        if path.is_file() and (size := path.stat().st_size):
+            by_size[size].append(video_id)
+    return {name: paths[name] for names in by_size.values() if len(names) > 1 for name in names}
+
+
+def _on_all_cores(
+    work: Callable[[Path], Result], paths: Mapping[VideoId, Path]
+) -> Iterator[tuple[VideoId, Result]]:
+    """Do the work on every file; what is not begun is dropped when somebody stops waiting."""
+    pool = ThreadPoolExecutor(max_workers=os.cpu_count())
+    try:
+        results: Iterable[Result] = pool.map(work, paths.values())
+        yield from zip(paths, results, strict=True)
+    finally:
+        pool.shutdown(cancel_futures=True)

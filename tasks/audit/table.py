@@ -1,0 +1,105 @@
+"""An audit as it is shown in the terminal: what the data set holds, and what is wrong with it."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from storage.results import AuditRecord
+from tasks.audit.counts import QUESTIONS
+from tasks.audit.findings import BESIDE
+
+_UNKNOWN = "—"
+_SPOILS, _NOTED = "✗", "·"
+_ROWS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
+    "": (
+        ("videos", ("videos",)),
+        ("participants", ("participants",)),
+        ("of unknown participants", ("participant_unknown",)),
+        ("hours", ("hours",)),
+        ("A/H hours", ("ah_hours",)),
+        ("A/H share of labelled hours", ("ah_share",)),
+        ("labelled videos", ("labelled",)),
+        ("labelled A/H", ("positive",)),
+        ("A/H share of labelled videos", ("positive_share",)),
+    ),
+    "videos by question": (
+        *((f"question {question}", (f"question_{question}",)) for question in QUESTIONS),
+        ("other or unknown", ("question_other",)),
+    ),
+    "consent: yes / no / unknown": tuple(
+        (f"use in {use}", tuple(f"{use}_{answer}" for answer in ("yes", "no", "unknown")))
+        for use in ("publications", "challenges")
+    ),
+}
+_WHERE_ANY = ("participant_unknown", "question_other")
+
+
+def audit_table(name: str, records: Sequence[AuditRecord]) -> RenderableType:
+    """Show a data set's audit: counts by split, findings by kind, what was not looked at."""
+    parts: list[RenderableType] = [_counts(name, [r for r in records if r.subject == "count"])]
+    findings = [record for record in records if record.subject == "finding"]
+    if findings:
+        parts.append(_findings(findings))
+    for record in records:
+        if record.subject == "not looked at":
+            parts.append(Text(f"Not looked at: {record.meaning}", style="dim"))
+    return Group(*parts, _outcome(findings))
+
+
+def _counts(name: str, records: Sequence[AuditRecord]) -> Table:
+    values = {(record.split, record.name): record.value for record in records}
+    splits = list(dict.fromkeys(record.split for record in records))
+    table = _table(Text(f"The data set {name}"))
+    table.add_column("", no_wrap=True)
+    for split in splits:
+        table.add_column("all" if split is None else split, justify="right", no_wrap=True)
+    for title, rows in _ROWS.items():
+        table.add_section()
+        if title:
+            table.add_row(Text(title, style="bold"))
+        for row_name, measures in rows:
+            if measures[0] in _WHERE_ANY and not values[None, measures[0]]:
+                continue
+            cells = ("/".join(_figure(m, values[split, m]) for m in measures) for split in splits)
+            table.add_row(row_name, *cells)
+    return table
+
+
+def _figure(measure: str, value: float | None) -> str:
+    if value is None:
+        return _UNKNOWN
+    if measure.endswith("hours"):
+        return f"{value:.3f}" if value < 1 else f"{value:.2f}"
+    return f"{100 * value:.1f} %" if measure.endswith("share") else f"{value:.0f}"
+
+
+def _findings(findings: Sequence[AuditRecord]) -> Table:
+    table = _table(Text("Found in it"))
+    table.padding = 0  # the names of videos are long
+    table.add_column("")
+    table.add_column("times", justify="right")
+    table.add_column("what, with examples", overflow="fold")
+    for row in findings:
+        mark = Text(_SPOILS, style="bold red") if row.spoils else Text(_NOTED)
+        told = Text.assemble((row.name, "bold"), f": {row.meaning}")
+        for example in row.examples:
+            told.append("\n" + example.replace(BESIDE, " +\n"), style="dim")
+        table.add_row(mark, _figure(row.name, row.value), told)
+    return table
+
+
+def _table(title: Text) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
+    )
+
+
+def _outcome(findings: Sequence[AuditRecord]) -> Text:
+    num_spoiling = sum(record.spoils for record in findings)
+    if not num_spoiling:
+        return Text("Nothing found that makes results untrustworthy.", style="green")
+    kinds = "kind of fault makes" if num_spoiling == 1 else "kinds of faults make"
+    return Text(f"{num_spoiling} {kinds} results untrustworthy: see {_SPOILS} above.", style="red")

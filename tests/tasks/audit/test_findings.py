@@ -1,0 +1,129 @@
+from pathlib import Path
+
+import pytest
+
+from storage.dataset import Dataset
+from storage.issues import Issue, IssueKind
+from storage.records import Interval, VideoId, VideoRecord
+from tasks.audit.findings import (
+    Finding,
+    beyond_the_end,
+    divided_participants,
+    empty_splits,
+    same_files,
+    summarise,
+    told_by_reader,
+    unopened,
+)
+
+
+def a_video(name: str, split: str | None = None, **facts) -> VideoRecord:
+    return VideoRecord(video_id=VideoId(name), path=name, split=split, **facts)
+
+
+def kinds_and_examples(findings) -> list[tuple[IssueKind, str]]:
+    return [(finding.kind, finding.example) for finding in findings]
+
+
+def test_what_the_reader_told_is_given_by_video_and_never_in_its_words():
+    issues = (Issue(IssueKind.LENGTHS_DIFFER, "private"), Issue(IssueKind.NO_QUESTION, "private"))
+    told = Issue(IssueKind.VIDEO_MISSING, "x.mp4: annotated, but there is no such file")
+    dataset = Dataset(root=Path("x"), videos=(a_video("a", issues=issues),), issues=(told,))
+    assert kinds_and_examples(told_by_reader(dataset)) == [
+        (IssueKind.VIDEO_MISSING, told.detail),
+        (IssueKind.LENGTHS_DIFFER, "a"),
+        (IssueKind.NO_QUESTION, "a"),
+    ]
+
+
+def test_a_labelled_video_of_nobody_known_is_told_once():
+    told = (Issue(IssueKind.NO_PARTICIPANT, "told"),)
+    videos = (a_video("a", label=0), a_video("b"), a_video("c", label=1, issues=told),
+              a_video("d", label=1, participant_id="p"))  # fmt: skip
+    found = told_by_reader(Dataset(root=Path("x"), videos=videos))
+    assert kinds_and_examples(found) == [
+        (IssueKind.NO_PARTICIPANT, "a"), (IssueKind.NO_PARTICIPANT, "c"),
+    ]  # fmt: skip
+
+
+def test_a_participant_in_two_splits_is_found_with_a_video_of_each():
+    videos = [
+        a_video("a", "train", participant_id="p"), a_video("b", "train", participant_id="p"),
+        a_video("c", "test", participant_id="p"), a_video("d", participant_id="p"),
+        a_video("e", "val", participant_id="q"), a_video("f", participant_id="q"),
+        a_video("g", "val"), a_video("h", "test"),
+    ]  # fmt: skip
+    assert kinds_and_examples(divided_participants(videos)) == [
+        (IssueKind.PARTICIPANT_IN_TWO_SPLITS, "a (train) + c (test) + d"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "found"),
+    [
+        (("train", 1), ("test", 1), [(IssueKind.SAME_FILE_IN_TWO_SPLITS, "a (train) + b (test)")]),
+        (("train", 1), ("train", 1), [(IssueKind.SAME_FILE_TWICE, "a (train) + b (train)")]),
+        ((None, None), ("test", 1), [(IssueKind.SAME_FILE_TWICE, "a + b (test)")]),
+        (
+            (None, 0), (None, 1),
+            [(IssueKind.SAME_FILE_TWICE, "a + b"), (IssueKind.SAME_FILE_WITH_TWO_LABELS, "a + b")],
+        ),
+    ],
+)  # fmt: skip
+def test_files_of_the_same_content_are_found(first, second, found):
+    videos = [
+        a_video(name, split, label=label)
+        for name, (split, label) in (("a", first), ("b", second), ("c", ("val", 0)))
+    ]
+    digests = {VideoId("a"): "same", VideoId("b"): "same", VideoId("c"): "other"}
+    assert kinds_and_examples(same_files(videos, digests)) == found
+    assert list(same_files(videos, {})) == []
+
+
+@pytest.mark.parametrize(
+    ("split", "labels", "kinds"),
+    [
+        ("train", (0, 1, None), []),
+        ("train", (None, None), [IssueKind.SPLIT_WITHOUT_LABELS]),
+        ("val", (None,), [IssueKind.SPLIT_WITHOUT_LABELS]),
+        ("test", (None, None), [IssueKind.TEST_WITHOUT_LABELS]),
+        ("test", (1, None, 1), [IssueKind.SPLIT_OF_ONE_LABEL]),
+        (None, (None, None), []),
+    ],
+)
+def test_a_split_that_teaches_or_measures_nothing_is_found(split, labels, kinds):
+    videos = [a_video(str(n), split, label=label) for n, label in enumerate(labels)]
+    assert [finding.kind for finding in empty_splits(videos)] == kinds
+    assert {finding.example for finding in empty_splits(videos)} <= {split}
+
+
+def test_intervals_are_laid_on_the_videos_that_could_be_opened():
+    across = (Interval(start_ms=0, end_ms=1100),)
+    after = (Interval(start_ms=1000, end_ms=1100),)
+    videos = [
+        a_video("a", label=1, intervals=across), a_video("b", label=1, intervals=after),
+        a_video("c", label=0, intervals=across), a_video("unopened", label=1, intervals=after),
+    ]  # fmt: skip
+    durations = {VideoId(name): 1000 for name in "abc"}
+    assert kinds_and_examples(beyond_the_end(videos, durations)) == [
+        (IssueKind.INTERVAL_PAST_END, "a"),
+        (IssueKind.INTERVAL_AFTER_END, "b"),
+        (IssueKind.NO_INTERVAL_WITHIN, "b"),
+        (IssueKind.INTERVAL_PAST_END, "c"),
+    ]
+
+
+def test_what_cannot_be_opened_is_found():
+    found = unopened({VideoId("a"): "the file is empty (0 bytes)"})
+    assert kinds_and_examples(found) == [(IssueKind.CANNOT_BE_OPENED, "a")]
+
+
+def test_findings_are_counted_by_what_they_are_about_and_those_that_spoil_come_first():
+    mild, grave = IssueKind.LENGTHS_DIFFER, IssueKind.NEGATIVE_WITH_INTERVALS
+    found = [Finding(kind=mild, example=name) for name in "abcdea"]
+    first, second = summarise([*found, Finding(kind=grave, example="z")])
+    assert (first.name, first.value, first.spoils) == ("negative_with_intervals", 1, True)
+    assert (second.name, second.value, second.spoils) == ("lengths_differ", 5, False)
+    assert (second.examples, second.meaning) == (("a", "b", "c"), mild.meaning)
+    assert {first.subject, second.subject} == {"finding"}
+    assert summarise([]) == []
