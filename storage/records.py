@@ -72,6 +72,18 @@ class FrameTimesRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MediaPrintRecord:
+    """What a video looks and sounds like, in words of bits that survive encoding it again.
+
+    ``sound`` is empty for a video without sound.
+    """
+
+    video_id: VideoId
+    picture: tuple[int, ...]
+    sound: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentRecord:
     """One segment's picture and sound as files in the store.
 

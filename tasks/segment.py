@@ -1,8 +1,9 @@
 """Stage 1, segment: videos in, segments of at most five seconds out.
 
 In: source videos. Out: for each video its segments (H.264 picture and sample-exact 16 kHz mono
-sound as files in the store, one `SegmentRecord` each), its `MediaFacts` and the times of its frames
-(`FrameTimesRecord`); or a `RejectedRecord`. The source is only read.
+sound as files in the store, one `SegmentRecord` each), its `MediaFacts`, the times of its frames
+(`FrameTimesRecord`) and what it looks and sounds like (`MediaPrintRecord`); or a `RejectedRecord`.
+The source is only read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from storage.dataset import digest_or_unreadable
 from storage.errors import StageError
 from storage.fingerprint import digest_file, digest_of
-from storage.records import FrameTimesRecord, MediaFacts, SegmentId, SegmentRecord, VideoId
+from storage.records import (
+    FrameTimesRecord,
+    MediaFacts,
+    MediaPrintRecord,
+    SegmentId,
+    SegmentRecord,
+    VideoId,
+)
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks.media.cut import picture_name, sound_name
@@ -145,10 +153,13 @@ def _segment_video(
         frame_ms=frames_ms(done.source.frame_times),
         end_ms=facts.duration_ms,
     )
+    prints = MediaPrintRecord(
+        video_id=VideoId(video_id), picture=done.prints.picture, sound=done.prints.sound
+    )
     stored = [path for s in segments for path in (s.picture_path, s.sound_path) if path]
     return ItemOutput(
         item_id=video_id,
-        rows=(facts, frame_times, *segments),
+        rows=(facts, frame_times, prints, *segments),
         files={path: own_folder / Path(path).name for path in stored},
     )
 

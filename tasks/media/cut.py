@@ -10,6 +10,7 @@ import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import ffmpeg
@@ -20,10 +21,12 @@ from storage.errors import FramesFault, ItemFault, ToolError
 from tasks.child import ChildLimits, ChildResult, run_tool
 from tasks.media.frames import check_not_killed, input_url, last_cause, memory_reason
 from tasks.media.plan import SAMPLE_RATE, PlannedSegment
+from tasks.media.prints import PICTURE_RATE, PICTURE_SIZE, Prints, prints_of
 from tasks.media.probe import SourceMedia
 
 _PICTURE_NAME = "%04d.mp4"
 _SOUND_NAME = "sound.wav"
+_GREY_NAME = "grey.raw"
 # Fine enough for any source: by default ffmpeg rounds frames to its guess of the source's rate.
 _PICTURE_TICK = "1/90000"
 _SOUND_TOLERANCE_SECONDS = 0.5
@@ -37,11 +40,15 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutReport:
-    """What ffmpeg complained of (lines, and the last of them), and how the sound's length fits."""
+    """What ffmpeg complained of (lines, and the last of them), and how the sound's length fits.
+
+    ``prints`` tell what the whole video looks and sounds like.
+    """
 
     num_errors: int
     cause: str
     warnings: tuple[str, ...]
+    prints: Prints
 
 
 def picture_name(index: int) -> str:
@@ -57,7 +64,7 @@ def sound_name(index: int) -> str:
 def cut_command(
     source: SourceMedia, plan: Sequence[PlannedSegment], *, long_side: int, crf: int
 ) -> list[str]:
-    """Build the one ffmpeg call that writes every segment's picture and the whole sound.
+    """Build the one ffmpeg call that writes segments' pictures, the whole sound and small frames.
 
     Output names are relative: run it in the folder the files shall lie in.
     """
@@ -68,23 +75,9 @@ def cut_command(
         .filter("setpts", "PTS-STARTPTS")
         .filter("scale", w=f"2*round(iw*sar*{scale}/2)", h=f"2*round(ih*{scale}/2)", flags="area")
         .filter("setsar", 1)
+        .split()
     )
-    starts = [segment.first_frame for segment in plan[1:]]
-    bounds = (
-        {
-            "segment_frames": ",".join(map(str, starts)),
-            "force_key_frames": "expr:" + "+".join(f"eq(n,{n})" for n in starts),
-        }
-        if starts
-        else {"segment_time": 1_000_000}
-    )
-    outputs = [
-        ffmpeg.output(
-            picture, _PICTURE_NAME, f="segment", reset_timestamps=1, vcodec="libx264",
-            preset="veryfast", crf=crf, bf=0, pix_fmt="yuv420p", fps_mode="passthrough",
-            threads=1, enc_time_base=_PICTURE_TICK, **bounds,
-        )
-    ]  # fmt: skip
+    outputs = [_segments_output(picture[0], plan, crf), _grey_output(picture[1])]
     if source.sound_stream is not None:
         sound = media[f"a:{source.sound_stream}"].filter(
             "aresample", **{"async": 1, "first_pts": 0}
@@ -97,6 +90,33 @@ def cut_command(
         )
     merged = ffmpeg.merge_outputs(*outputs).global_args(*_QUIET, *_ONE_THREAD)
     return list(merged.compile(overwrite_output=True))
+
+
+def _segments_output(picture: Any, plan: Sequence[PlannedSegment], crf: int) -> Any:
+    """Write every segment's picture, cut before the planned frames."""
+    starts = [segment.first_frame for segment in plan[1:]]
+    bounds = (
+        {
+            "segment_frames": ",".join(map(str, starts)),
+            "force_key_frames": "expr:" + "+".join(f"eq(n,{n})" for n in starts),
+        }
+        if starts
+        else {"segment_time": 1_000_000}
+    )
+    return ffmpeg.output(
+        picture, _PICTURE_NAME, f="segment", reset_timestamps=1, vcodec="libx264",
+        preset="veryfast", crf=crf, bf=0, pix_fmt="yuv420p", fps_mode="passthrough",
+        threads=1, enc_time_base=_PICTURE_TICK, **bounds,
+    )  # fmt: skip
+
+
+def _grey_output(picture: Any) -> Any:
+    """Write the few small frames that a print is made of, at a steady rate from the first frame."""
+    width, height = PICTURE_SIZE
+    small = picture.filter("fps", PICTURE_RATE, start_time=0).filter(
+        "scale", width, height, flags="area"
+    )
+    return ffmpeg.output(small, _GREY_NAME, f="rawvideo", pix_fmt="gray", fps_mode="passthrough")
 
 
 def cut(
@@ -124,10 +144,15 @@ def cut(
     _check_machine(result, folder)
     cause = memory_reason(limits) if result.out_of_memory else last_cause(result)
     _check_pictures(plan, folder, cause)
+    grey = _read_grey(folder / _GREY_NAME)
+    sound = _read_whole_sound(source, folder)
     return CutReport(
         num_errors=result.num_stderr_lines,
         cause=cause,
-        warnings=_slice_sound(source, plan, folder) if source.sound_stream is not None else (),
+        warnings=(
+            _slice_sound(source, plan, sound, folder) if source.sound_stream is not None else ()
+        ),
+        prints=prints_of(grey, sound[: plan[-1].end_sample]),
     )
 
 
@@ -167,17 +192,31 @@ def count_frames(path: Path) -> int:
         return 0
 
 
-def _slice_sound(
-    source: SourceMedia, plan: Sequence[PlannedSegment], folder: Path
-) -> tuple[str, ...]:
-    """Slice the whole sound at the segments' boundaries, on the video's clock."""
+def _read_grey(path: Path) -> npt.NDArray[np.uint8]:
+    """Take in the small frames [frames, height, width]; nothing of them stays in the folder."""
+    width, height = PICTURE_SIZE
+    dots = np.fromfile(path, np.uint8)
+    path.unlink()
+    return dots[: len(dots) // (width * height) * width * height].reshape(-1, height, width)
+
+
+def _read_whole_sound(source: SourceMedia, folder: Path) -> npt.NDArray[np.int16]:
+    """Take in the whole sound, laid onto the video's clock; nothing of it stays in the folder."""
     whole = read_sound(folder / _SOUND_NAME)
     (folder / _SOUND_NAME).unlink(missing_ok=True)
-    offset = round(source.start_time * SAMPLE_RATE)
-    whole = whole[offset:] if offset >= 0 else np.pad(whole, (-offset, 0))
-    wanted = plan[-1].end_sample
+    offset = round(source.start_time * SAMPLE_RATE) if source.sound_stream is not None else 0
+    return whole[offset:] if offset >= 0 else np.pad(whole, (-offset, 0))
+
+
+def _slice_sound(
+    source: SourceMedia,
+    plan: Sequence[PlannedSegment],
+    whole: npt.NDArray[np.int16],
+    folder: Path,
+) -> tuple[str, ...]:
+    """Slice the whole sound at the segments' boundaries."""
     difference = len(whole) / SAMPLE_RATE - source.duration_seconds
-    whole = np.pad(whole, (0, max(0, wanted - len(whole))))
+    whole = np.pad(whole, (0, max(0, plan[-1].end_sample - len(whole))))
     for segment in plan:
         samples = whole[segment.first_sample : segment.end_sample]
         write_sound(folder / sound_name(segment.index), samples)

@@ -8,6 +8,7 @@ from tasks.child import ChildLimits
 from tasks.media.cut import CutReport, cut
 from tasks.media.frames import Frames, decode_frames, memory_reason
 from tasks.media.plan import PlannedSegment, plan_segments
+from tasks.media.prints import Prints
 from tasks.media.probe import SourceMedia, probe
 
 _PROBE_SECONDS = 120
@@ -28,11 +29,12 @@ class CutRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutVideo:
-    """A video whose segments lie in a folder, and what was noticed about it."""
+    """A video whose segments lie in a folder, its prints, and what was noticed about it."""
 
     source: SourceMedia
     plan: tuple[PlannedSegment, ...]
     warnings: tuple[str, ...]
+    prints: Prints
 
 
 def cut_what_decodes(path: Path, folder: Path, rules: CutRules, memory_mb: int) -> CutVideo:
@@ -50,7 +52,7 @@ def cut_what_decodes(path: Path, folder: Path, rules: CutRules, memory_mb: int) 
     try:
         plan, report = _cut(source, folder, rules, limits)
         if not report.num_errors:
-            return CutVideo(source=source, plan=plan, warnings=(*warnings, *report.warnings))
+            return _cut_video(source, plan, warnings, report)
         fault = None
     except FramesFault as error:
         fault = error
@@ -65,7 +67,17 @@ def cut_what_decodes(path: Path, folder: Path, rules: CutRules, memory_mb: int) 
         plan, report = _cut(source, folder, rules, limits)
     if report.num_errors:
         warnings.append(f"ffmpeg reported {report.num_errors} errors, the last: {report.cause}")
-    return CutVideo(source=source, plan=plan, warnings=(*warnings, *report.warnings))
+    return _cut_video(source, plan, warnings, report)
+
+
+def _cut_video(
+    source: SourceMedia,
+    plan: tuple[PlannedSegment, ...],
+    warnings: list[str],
+    report: CutReport,
+) -> CutVideo:
+    told = (*warnings, *report.warnings)
+    return CutVideo(source=source, plan=plan, warnings=told, prints=report.prints)
 
 
 def _cut(
