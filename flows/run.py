@@ -16,6 +16,7 @@ from storage.records import (
     FrameTimesRecord,
     IssueRecord,
     MediaFacts,
+    MediaPrintRecord,
     RejectedRecord,
     SampleRecord,
     SegmentRecord,
@@ -99,6 +100,11 @@ class Run:
             for video_id in self.videos_wanted
             if video_id in grouped
         }
+
+    @cached_property
+    def prints(self) -> tuple[MediaPrintRecord, ...]:
+        """What every usable video looks and sounds like."""
+        return tuple(self._rows("segment", self.segment, MediaPrintRecord, self.videos_wanted))
 
     @cached_property
     def segmented_wanted(self) -> Mapping[str, str]:

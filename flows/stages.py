@@ -175,7 +175,7 @@ def manifest_flow(request: RunRequest) -> State[StageReport]:
         ),
         settings.resources.shard_videos,
     )  # fmt: skip
-    check_no_leakage(run.samples)
+    check_no_leakage(run.samples, run.prints)
     _plan_classes(run)
     return state
 
@@ -202,7 +202,7 @@ def _plan_classes(run: Run) -> None:
 def finetune_flow(request: RunRequest) -> State[StageReport]:
     """Fine-tune the model on the training rows, unless the splits leak."""
     run = open_run(request)
-    check_no_leakage(run.samples)
+    check_no_leakage(run.samples, run.prints)
     settings = run.settings
     return _run_stage(
         run, "finetune", run.finetune, run.model_wanted,
@@ -234,7 +234,7 @@ def infer_flow(request: RunRequest) -> State[StageReport]:
 def aggregate_flow(request: RunRequest) -> State[StageReport]:
     """Pool the answers to verdicts, measure them, write the report, unless the splits leak."""
     run = open_run(request)
-    check_no_leakage(run.samples)
+    check_no_leakage(run.samples, run.prints)
     settings = run.settings
     state = _run_stage(
         run, "aggregate", run.aggregate, run.report_wanted,

@@ -46,7 +46,8 @@ def find_duplicates(prints: Sequence[MediaPrintRecord]) -> list[tuple[VideoId, .
 
     Ids are sorted within a group, and groups by their first id.
     """
-    ordered = sorted(prints, key=lambda row: (len(row.picture), row.video_id))
+    printed = [row for row in prints if row.picture]
+    ordered = sorted(printed, key=lambda row: (len(row.picture), row.video_id))
     group_of = {row.video_id: row.video_id for row in ordered}
     for one, other in _iter_twins(ordered):
         kept, joined = sorted((group_of[one.video_id], group_of[other.video_id]))
@@ -64,7 +65,7 @@ def _iter_twins(
     pictures = _Sheet.of([row.picture for row in ordered])
     sounds = _Sheet.of([row.sound for row in ordered], absent=SILENT)
     lengths = np.array([len(row.picture) for row in ordered])
-    scenes = _scenes(ordered)
+    scenes = np.array([_bits(row.picture).mean(axis=0) for row in ordered])  # [videos, 64]
     for place, row in enumerate(ordered):
         end = int(np.searchsorted(lengths, lengths[place] + _LENGTHS_APART, side="right"))
         near = np.arange(place + 1, end)
@@ -78,14 +79,6 @@ def _iter_twins(
         for other, sounds_alike, comparable in zip(near, same, is_heard, strict=True):
             if sounds_alike or (not comparable and _moves_alike(row, ordered[other])):
                 yield row, ordered[other]
-
-
-def _scenes(ordered: Sequence[MediaPrintRecord]) -> npt.NDArray[np.float32]:
-    """Give every video's share of set bits, by bit [videos, 64]."""
-    shares = [_bits(row.picture).mean(axis=0) for row in ordered if row.picture]
-    empty = np.full(64, np.inf, np.float32)
-    found = iter(shares)
-    return np.array([next(found) if row.picture else empty for row in ordered]).reshape(-1, 64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

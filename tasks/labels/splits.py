@@ -4,11 +4,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from storage.errors import LeakageError
-from storage.records import SampleRecord
+from storage.records import MediaPrintRecord, SampleRecord
+from tasks.labels.duplicates import find_duplicates
 
 
-def check_no_leakage(samples: Sequence[SampleRecord]) -> None:
-    """Refuse a manifest in which a participant, a video or a duplicate file is on two sides.
+def check_no_leakage(samples: Sequence[SampleRecord], prints: Sequence[MediaPrintRecord]) -> None:
+    """Refuse a manifest in which a participant, a video or a duplicate is on two sides.
+
+    Duplicates are files of the same content, and by the ``prints`` of the samples' videos also
+    recordings that were encoded, scaled or trimmed again.
 
     Raises:
         LeakageError: counts the offenders and says the way out; its details name them.
@@ -23,6 +27,7 @@ def check_no_leakage(samples: Sequence[SampleRecord]) -> None:
             " = ".join(sorted(video_ids[digest])): sides
             for digest, sides in _on_two_sides(samples, lambda s: s.source_digest).items()
         },
+        "recording": _recordings_on_two_sides(samples, prints),
     }
     if any(found.values()):
         counts = ", ".join(f"{kind} ({len(which)})" for kind, which in found.items() if which)
@@ -47,3 +52,19 @@ def _on_two_sides(
         if value is not None and sample.split is not None:
             sides[value].add(sample.split)
     return {value: splits for value, splits in sides.items() if len(splits) > 1}
+
+
+def _recordings_on_two_sides(
+    samples: Sequence[SampleRecord], prints: Sequence[MediaPrintRecord]
+) -> dict[str, set[str]]:
+    """Find duplicates on two sides that are not byte for byte the same."""
+    contents = {sample.video_id: sample.source_digest for sample in samples}
+    side_of = {sample.video_id: sample.split for sample in samples if sample.split is not None}
+    if len(set(side_of.values())) < 2:
+        return {}
+    found = {}
+    for group in find_duplicates([row for row in prints if row.video_id in side_of]):
+        sides = {side_of[video_id] for video_id in group}
+        if len(sides) > 1 and len({contents[video_id] for video_id in group}) > 1:
+            found[" = ".join(group)] = sides
+    return found

@@ -195,7 +195,7 @@ def test_an_unlabelled_participant_on_two_sides_is_seen_by_the_gate():
     facts = {"label": None, "intervals": ()}
     sides = (inputs_of("a", split="train", **facts), inputs_of("b", split="test", **facts))
     with pytest.raises(LeakageError):
-        check_no_leakage([row for each in sides for row in samples_of(each, CONFIG)])
+        check_no_leakage([row for each in sides for row in samples_of(each, CONFIG)], [])
 
 
 def test_what_a_model_sees_decides_the_content_digest_and_nothing_else_does():

@@ -1,0 +1,284 @@
+"""Toy prints from every side; then videos that ffmpeg really encoded again, up to the gate."""
+
+import subprocess
+import wave
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from storage.errors import LeakageError
+from storage.fingerprint import digest_file
+from storage.records import MediaPrintRecord, ParticipantId, SampleRecord, VideoId
+from storage.store import Store
+from tasks.labels.duplicates import find_duplicates
+from tasks.labels.splits import check_no_leakage
+from tasks.media.prints import SILENT
+from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
+from tasks.stage import Shard
+
+Bits = npt.NDArray[np.bool_]
+LENGTH = 80  # words of picture, 20 s
+
+
+def a_picture(scene: int, take: int, length: int = LENGTH) -> Bits:
+    """A fixed scene of 64 bits, eight of which come and go as somebody moves [words, 64]."""
+    bits = np.tile(np.random.default_rng(scene).random(64) < 0.5, (length, 1))
+    random = np.random.default_rng(1_000 + take)
+    for place in random.choice(64, 8, replace=False):
+        bits[:, place] ^= np.repeat(random.random(length // 3 + 1) < 0.5, 3)[:length]
+    return bits
+
+
+def a_sound(take: int, length: int = LENGTH) -> Bits:
+    return np.random.default_rng(2_000 + take).random((4 * length, 32)) < 0.5
+
+
+def blurred(bits: Bits, share: float, seed: int = 0) -> Bits:
+    """Turn over a share of the bits, as another encoding does."""
+    return bits ^ (np.random.default_rng(seed).random(bits.shape) < share)
+
+
+def a_print(name: str, picture: Bits, sound: Bits | None = None) -> MediaPrintRecord:
+    packed = np.packbits(picture, axis=1).view(">i8").reshape(-1)
+    heard = () if sound is None else (sound @ (1 << np.arange(32))).tolist()
+    return MediaPrintRecord(
+        video_id=VideoId(name), picture=tuple(packed.tolist()), sound=tuple(heard)
+    )
+
+
+ORIGINAL = a_print("original", a_picture(1, 1), a_sound(1))
+COPY = a_print("copy", blurred(a_picture(1, 1), 0.03)[2:-1], blurred(a_sound(1), 0.15)[8:-4])
+OTHER_QUESTION = a_print("other question", a_picture(1, 2), a_sound(2))
+OTHER_SCENE = a_print("other scene", a_picture(2, 1), a_sound(1))
+
+
+def silent(row: MediaPrintRecord) -> MediaPrintRecord:
+    return replace(row, video_id=VideoId(f"{row.video_id}, silent"), sound=())
+
+
+def test_a_blurred_and_trimmed_copy_is_found_and_nothing_else():
+    rows = [OTHER_QUESTION, COPY, OTHER_SCENE, ORIGINAL]
+    assert find_duplicates(rows) == [("copy", "original")]
+    assert find_duplicates(rows[::-1]) == [("copy", "original")]
+
+
+def test_without_sound_the_picture_must_move_alike():
+    rows = [silent(row) for row in (ORIGINAL, COPY, OTHER_QUESTION, OTHER_SCENE)]
+    assert find_duplicates(rows) == [("copy, silent", "original, silent")]
+
+
+def test_a_copy_that_lost_its_sound_is_found_by_its_picture():
+    muted = replace(COPY, sound=(SILENT,) * len(COPY.sound))
+    for copy in (silent(COPY), muted):
+        rows = [ORIGINAL, OTHER_QUESTION, copy]
+        assert find_duplicates(rows) == [tuple(sorted((copy.video_id, "original")))]
+
+
+@pytest.mark.parametrize("picture", [np.zeros((LENGTH, 64), bool), a_picture(3, 0)[:1]])
+def test_black_and_still_pictures_match_by_their_sound_alone(picture):
+    still = np.repeat(picture, LENGTH // len(picture), axis=0)
+    rows = [a_print(f"silent {n}", blurred(still, 0.002, n)) for n in range(3)]
+    assert find_duplicates(rows) == []
+    rows += [a_print(f"take {n}", still, a_sound(n)) for n in range(3)]
+    assert find_duplicates(rows) == []
+    rows += [a_print("take 1 again", still, blurred(a_sound(1), 0.1))]
+    assert find_duplicates(rows) == [("take 1", "take 1 again")]
+
+
+def test_an_opening_that_all_recordings_share_is_no_match():
+    rows = []
+    for take in range(6):
+        picture = a_picture(1, take)
+        picture[:5] = False  # the camera finds its exposure
+        rows.append(a_print(f"take {take}", picture))
+    assert find_duplicates(rows) == []
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 4, 8])
+def test_a_picture_of_a_few_seconds_is_too_little_without_sound(seconds):
+    picture = a_picture(1, 1, length=4 * seconds)
+    rows = [a_print("a", picture), a_print("b", picture)]
+    assert find_duplicates(rows) == []
+
+
+@pytest.mark.parametrize(("words", "expected"), [(31, []), (32, [("a", "b")])])
+def test_two_seconds_of_sound_are_enough_to_compare(words, expected):
+    still = np.zeros((LENGTH, 64), bool)
+    rows = [a_print(name, still, a_sound(1)[:words]) for name in "ab"]
+    assert find_duplicates(rows) == expected
+
+
+@pytest.mark.parametrize(("cut", "is_found"), [(2, True), (3, True), (12, False)])
+def test_only_slight_trims_are_looked_for(cut, is_found):
+    trimmed = a_print("trimmed", a_picture(1, 1)[cut:], a_sound(1)[4 * cut :])
+    assert bool(find_duplicates([ORIGINAL, trimmed])) is is_found
+
+
+def test_copies_of_copies_are_one_group():
+    copies = [
+        a_print(f"copy {n}", blurred(a_picture(1, 1), 0.03, n), blurred(a_sound(1), 0.1, n))
+        for n in range(3)
+    ]
+    pair = [replace(OTHER_SCENE, video_id=VideoId(name)) for name in ("z", "a")]
+    assert find_duplicates([ORIGINAL, pair[0], *copies, pair[1]]) == [
+        ("a", "z"),
+        ("copy 0", "copy 1", "copy 2", "original"),
+    ]
+
+
+def test_a_copy_is_found_among_hundreds_of_takes_before_one_background():
+    takes = [a_print(f"{n:03}", a_picture(1, n), a_sound(n)) for n in range(2, 300)]
+    assert find_duplicates([*takes, ORIGINAL, COPY]) == [("copy", "original")]
+
+
+def test_no_videos_have_no_duplicates():
+    assert find_duplicates([]) == []
+    assert find_duplicates([ORIGINAL]) == []
+
+
+SECONDS = 12
+FPS = 12
+
+
+def write_recording(path: Path, person: int, take: int) -> None:
+    """Record somebody who sways and mumbles before the background that is always theirs."""
+    room, random = np.random.default_rng(person), np.random.default_rng(100 * person + take)
+    background = np.kron(room.integers(40, 200, (12, 16)), np.ones((10, 10)))
+    sway = np.cumsum(random.normal(0, 3, (SECONDS * FPS, 2)), axis=0)
+    sway -= np.linspace(0, 1, len(sway))[:, None] * sway[-1]
+    rows, columns = np.mgrid[:120, :160]
+    frames = bytearray()
+    for left, down in sway:
+        head = ((columns - 80 - left) / 28) ** 2 + ((rows - 60 - down / 2) / 36) ** 2 < 1
+        noise = random.normal(0, 3, background.shape)
+        picture = np.where(head, 230, background) + noise
+        frames += np.clip(picture, 0, 255).astype(np.uint8).tobytes()
+    sound = path.with_suffix(".wav")
+    write_mumble(sound, random)
+    inputs = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", "160x120", "-r", str(FPS), "-i", "pipe:"]
+    encoded = [
+        "-c:a",
+        "aac",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-pix_fmt",
+        "yuv420p",
+        "-shortest",
+    ]
+    ffmpeg([*inputs, "-i", str(sound), *encoded, str(path)], bytes(frames))
+
+
+def write_mumble(path: Path, random: np.random.Generator) -> None:
+    time = np.arange(4_000) / 16_000
+    syllables = []
+    for _ in range(SECONDS * 4):
+        tones = np.sin(2 * np.pi * random.uniform(90, 220) * np.outer(np.arange(1, 20), time))
+        syllables.append(np.hanning(4_000) * (random.exponential(1, 19) @ tones))
+    samples = (600 * np.concatenate(syllables)).clip(-32_768, 32_767).astype(np.int16)
+    with wave.open(str(path), "wb") as stream:
+        stream.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
+        stream.writeframes(samples.tobytes())
+
+
+def ffmpeg(arguments: Sequence[str], given: bytes | None = None) -> None:
+    command = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-y", *arguments]
+    subprocess.run(command, check=True, input=given, timeout=100)
+
+
+ENCODED_AGAIN = {
+    "again.mkv": (
+        "-ss", "0.4", "-t", "11", "-r", "15", "-vf", "scale=96:72", "-c:v", "mpeg4", "-q:v", "9",
+        "-ar", "8000", "-c:a", "libmp3lame", "-b:a", "24k",
+    ),
+    "again.webm": (
+        "-vf", "scale=128:96", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "80k",
+        "-af", "volume=0.2", "-ac", "2", "-c:a", "libopus", "-b:a", "24k",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two questions of one person and one of another; the first encoded again, twice."""
+    folder = tmp_path_factory.mktemp("recordings")
+    takes = {"ann 1.mp4": (1, 1), "ann 2.mp4": (1, 2), "bea 1.mp4": (2, 1)}
+    for name, (person, take) in takes.items():
+        write_recording(folder / name, person, take)
+    for name, options in ENCODED_AGAIN.items():
+        start = options[:2] if options[0] == "-ss" else ()
+        source = [*start, "-i", str(folder / "ann 1.mp4")]
+        ffmpeg([*source, *options[len(start) :], str(folder / name)])
+    names = [*takes, *ENCODED_AGAIN]
+    return {name: folder / name for name in names}
+
+
+@pytest.fixture(scope="module")
+def prints(
+    recordings: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, MediaPrintRecord]:
+    """What the segment stage says of them, each read from the store."""
+    config = SegmentConfig(long_side=96)
+    variant = variant_of(Store(str(tmp_path_factory.mktemp("store"))), config)
+    sources = {
+        name: SourceVideo(path=path, source_digest=digest_file(path))
+        for name, path in recordings.items()
+    }
+    wanted = {name: source.digest for name, source in sources.items()}
+    segment_shard.fn(Shard(name="", wanted=wanted), sources, config, variant)
+    return {str(row.video_id): row for row in variant.read(MediaPrintRecord, wanted)}
+
+
+def some(prints: dict[str, MediaPrintRecord], *names: str) -> list[MediaPrintRecord]:
+    return [prints[name] for name in names]
+
+
+def test_encoded_again_scaled_and_trimmed_is_still_the_same(prints):
+    assert find_duplicates(some(prints, "ann 1.mp4", "ann 2.mp4", "bea 1.mp4", *ENCODED_AGAIN)) == [
+        ("again.mkv", "again.webm", "ann 1.mp4")
+    ]
+
+
+def test_so_it_is_without_sound_by_the_way_it_moves(prints):
+    rows = [silent(row) for row in some(prints, "ann 1.mp4", "ann 2.mp4", "again.mkv")]
+    assert find_duplicates(rows) == [("again.mkv, silent", "ann 1.mp4, silent")]
+
+
+def on_side(sample: SampleRecord, name: str, split: str) -> SampleRecord:
+    return replace(
+        sample,
+        video_id=VideoId(name),
+        participant_id=ParticipantId(f"who sent {name}"),
+        split=split,
+        source_digest=f"content of {name}",
+    )
+
+
+def test_the_gate_refuses_a_recording_encoded_again_under_another_name(
+    prints, toy_samples, tmp_path
+):
+    (sample,) = toy_samples(Store(str(tmp_path)), 1)
+    rows = [on_side(sample, "ann 1.mp4", "train"), on_side(sample, "ann 2.mp4", "test")]
+    check_no_leakage(rows, list(prints.values()))
+    copied = [*rows, on_side(sample, "again.mkv", "test")]
+    with pytest.raises(LeakageError, match=r"^The same recording \(1\) .* one side") as caught:
+        check_no_leakage(copied, list(prints.values()))
+    assert caught.value.details == ("recording again.mkv = ann 1.mp4: test, train",)
+    assert "again.mkv" not in str(caught.value)
+    check_no_leakage([replace(row, split="train") for row in copied], list(prints.values()))
+
+
+def test_files_of_one_content_are_told_as_such_and_not_twice(prints, toy_samples, tmp_path):
+    (sample,) = toy_samples(Store(str(tmp_path)), 1)
+    rows = [
+        replace(on_side(sample, name, split), source_digest="one content")
+        for name, split in [("ann 1.mp4", "train"), ("copied.mp4", "val")]
+    ]
+    told = [*prints.values(), replace(prints["ann 1.mp4"], video_id=VideoId("copied.mp4"))]
+    with pytest.raises(LeakageError, match=r"^The same file content \(1\) stands"):
+        check_no_leakage(rows, told)
