@@ -154,7 +154,8 @@ def _first_fault(error: ValidationError, profile: str) -> str:
         return (
             f"Unknown setting {name!r} in profile {profile!r}: expected one of {', '.join(known)}."
         )
-    reason = fault["msg"][0].lower() + fault["msg"][1:]
+    told = fault["msg"].removeprefix("Value error, ")
+    reason = told[0].lower() + told[1:]
     return f"Setting {name!r} in profile {profile!r} is {fault['input']!r}: {reason}."
 
 

@@ -47,7 +47,8 @@ class LabelRule(BaseModel):
             )
         if self.overlap_unit == "ms" and not bound.is_integer():
             raise ValueError(
-                f"{name} {bound} is no whole number of milliseconds, as overlap_unit asks for"
+                f"{name} {bound} is no whole number of milliseconds: overlap_unit ms asks for one, "
+                f"as in {name} = 500"
             )
 
 

@@ -42,6 +42,7 @@ def test_an_override_is_laid_over_the_profile() -> None:
         (("segment.crf=99",), ("'segment.crf'", "99", "less than or equal to 51")),
         (("segment.crf",), ("'segment.crf'", "SECTION.KEY=VALUE")),
         (("crf=3",), ("'crf=3'", "SECTION.KEY=VALUE")),
+        (("manifest.fold=7",), ("'manifest'", "{'fold': 7}: fold 7 must be one of 0 to 4")),
         (("manifest.split_shares=[0.5, 0.5, 0.5]",), ("split_shares", "sum to 1")),
         (("segment=3",), ("'segment=3'", "SECTION.KEY=VALUE")),
         (("resources.infer.nonsense=3",), ("'resources.infer.nonsense'", "num_decoders")),

@@ -54,7 +54,8 @@ def _check_validation(val: Samples, settings: TrainingSettings) -> None:
     if not val:
         raise StageError(
             "No labelled sample is in split 'val', so that no best checkpoint can be chosen: add "
-            "validation videos, or set finetune.validation = false to keep the last checkpoint."
+            "validation videos, draw some with manifest.split_by = stratified, or set "
+            "finetune.validation = false to keep the last checkpoint."
         )
     if settings.metric != "loss" and _is_one_class(val):
         raise StageError(
