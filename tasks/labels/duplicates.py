@@ -20,6 +20,7 @@ Only drawn faces that sway by one formula move alike more (up to 0.69).
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,7 @@ _MIN_STRETCHES = 3
 _MOVING_BITS = 0.1  # variance, summed over the 64 bits: less is a still picture's noise
 
 Places = npt.NDArray[np.intp]
+Bits = npt.NDArray[np.floating[Any]]
 
 
 def find_duplicates(prints: Sequence[MediaPrintRecord]) -> list[tuple[VideoId, ...]]:
@@ -129,7 +131,7 @@ def _laid_over(length: int, shift: int) -> tuple[slice, slice]:
     return (later, earlier) if shift >= 0 else (earlier, later)
 
 
-def _bits(words: Sequence[int]) -> npt.NDArray[np.float32]:
+def _bits(words: Sequence[int]) -> Bits:
     """Unpack picture words to bits [words, 64]."""
     octets = np.array(words, ">i8").view(np.uint8).reshape(-1, 8)
     return np.unpackbits(octets, axis=1).astype(np.float32)
@@ -146,12 +148,11 @@ def _moves_alike(one: MediaPrintRecord, other: MediaPrintRecord) -> bool:
     return False
 
 
-def _smooth(bits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    smoothed: npt.NDArray[np.float32] = (bits[2:] + bits[1:-1] + bits[:-2]) / 3
-    return smoothed
+def _smooth(bits: Bits) -> Bits:
+    return (bits[2:] + bits[1:-1] + bits[:-2]) / 3
 
 
-def _motion(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
+def _motion(one: Bits, other: Bits) -> float:
     """Correlate two moving pictures: the median over their stretches in which both move.
 
     One event that many recordings share, such as the camera's opening, is one stretch of several.
@@ -165,9 +166,8 @@ def _motion(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> flo
     return float(np.median(alike))
 
 
-def _stretches(bits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def _stretches(bits: Bits) -> Bits:
     """Cut into stretches of 3 s, each about its own mean [stretches, words, 64]."""
     count = len(bits) // _STRETCH
     rows = bits[: count * _STRETCH].reshape(count, _STRETCH, 64)
-    centred: npt.NDArray[np.float32] = rows - rows.mean(axis=1, keepdims=True)
-    return centred
+    return rows - rows.mean(axis=1, keepdims=True)

@@ -197,8 +197,8 @@ ENCODED_AGAIN = {
         "-ar", "8000", "-c:a", "libmp3lame", "-b:a", "24k",
     ),
     "again.webm": (
-        "-vf", "scale=128:96", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "80k",
-        "-af", "volume=0.2", "-ac", "2", "-c:a", "libopus", "-b:a", "24k",
+        "-vf", "scale=128:96", "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8",
+        "-b:v", "80k", "-af", "volume=0.2", "-ac", "2", "-c:a", "libopus", "-b:a", "24k",
     ),
 }  # fmt: skip
 
