@@ -112,6 +112,40 @@ def export(
 
 
 @app.command()
+def forget(
+    participant: Annotated[str, typer.Argument(metavar="PARTICIPANT", help="The id.")],
+    store: Annotated[str, typer.Option(help="The store to remove them from.")],
+    data: Annotated[
+        str | None, typer.Option(help="The data set, to know all their videos; only read.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let the next run use their videos again.")
+    ] = False,
+) -> None:
+    """Remove a participant from every result in a store, and leave them out of every run to come.
+
+    The exit status is 1 if a search of the whole store finds something left.
+    """
+    prepare_environment(HISTORY)
+    from flows import forget as forgetting
+
+    if undo:
+        forgetting.undo(store, participant)
+        typer.echo("Their videos are used again from the next run on.")
+        return
+    found = forgetting.find_participant(store, participant, data)
+    typer.echo(f"{len(found.traces.videos)} names of their videos are known to {store!r}.")
+    if not yes and sys.stdin.isatty():
+        typer.confirm("Remove all results of these videos?", abort=True)
+    report = forgetting.forget(found)
+    for line in report.lines():
+        typer.echo(line)
+    if not report.scan.is_clean:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
 def ui(
     port: Annotated[int, typer.Option(help="Port of the UI on this machine.")] = 4200,
 ) -> None:

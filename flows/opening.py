@@ -4,15 +4,20 @@ Opening a run makes no results, and changes nothing but the store's cache. Each 
 its own, so that it sees what the stages before it have written.
 """
 
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from flows.config import load_settings
 from flows.request import RunRequest
 from flows.run import Run
 from storage.annotation_cache import AnnotationCache
-from storage.dataset import open_dataset
-from storage.errors import ConfigError
+from storage.dataset import Dataset, open_dataset
+from storage.errors import ConfigError, DataError
+from storage.forgotten import leave_out_forgotten, read_forgotten
+from storage.issues import Issue, IssueKind
 from storage.store import Store, local_root
+from tasks.log import LOGGER
 
 
 def open_run(request: RunRequest) -> Run:
@@ -20,13 +25,34 @@ def open_run(request: RunRequest) -> Run:
 
     Raises:
         ConfigError: a setting or profile cannot be used, or the store lies among the videos.
-        DataError: the data folder is missing or cannot be read.
+        DataError: the data folder is missing or cannot be read, or none of its videos may be used.
         StoreError: the store cannot be written.
     """
     settings = load_settings(request.profile, request.overrides)
     _check_apart(request.data, request.store)
     dataset = open_dataset(request.data, AnnotationCache(request.store))
-    return Run(request=request, settings=settings, dataset=dataset, store=Store(request.store))
+    store = Store(request.store)
+    dataset = _without_forgotten(dataset, store, request)
+    return Run(request=request, settings=settings, dataset=dataset, store=store)
+
+
+def _without_forgotten(dataset: Dataset, store: Store, request: RunRequest) -> Dataset:
+    """Leave forgotten participants' videos out, and say how many, naming nobody."""
+    dataset, num_left_out = leave_out_forgotten(dataset, read_forgotten(store))
+    if not num_left_out:
+        return dataset
+    told = f"{num_left_out} videos are of participants whom the store has forgotten: left out"
+    if not dataset.videos:
+        raise DataError(f"Of the data set {request.data!r} nothing is left: all {told}.")
+    _say_once(told, request)
+    issues = (*dataset.issues, Issue(IssueKind.FORGOTTEN, told))
+    return replace(dataset, issues=issues)
+
+
+@cache
+def _say_once(told: str, _request: RunRequest) -> None:
+    """Log a line once in a process: every stage opens its own run."""
+    LOGGER.info("%s", told)
 
 
 def _check_apart(data: str, store: str) -> None:

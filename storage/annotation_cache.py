@@ -9,7 +9,7 @@ participant removes the whole folder (`remove_cache`). A damaged file is as good
 import contextlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from storage.bah_annotation import Annotation, read_annotation
 from storage.bah_yaml import parse_yaml, read_text
 from storage.errors import StoreError
 from storage.fingerprint import digest_bytes, digest_of
+from storage.forgotten import read_forgotten
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from storage.store import Store, local_root
 
@@ -36,9 +37,9 @@ class AnnotatedVideo:
 
 @dataclass(frozen=True)
 class AnnotationCache:
-    """The annotations kept in one store; every cache is equal, for all give the same rows."""
+    """The annotations kept in one store; participants whom it has forgotten may be missing."""
 
-    store_url: str = field(compare=False)
+    store_url: str
 
     def read(self, digest: str) -> dict[str, Annotation] | None:
         """Give what a file of this content was parsed to, or None if that is not known."""
@@ -52,11 +53,20 @@ class AnnotationCache:
         return None
 
     def write(self, digest: str, annotations: Mapping[str, Annotation]) -> None:
-        """Keep a file's annotations; older files go, but for the last few."""
-        rows = (AnnotatedVideo(name=name, annotation=a) for name, a in annotations.items())
+        """Keep a file's annotations; older files go, but for the last few.
+
+        Of participants whom the store has forgotten nothing is kept: no run uses their videos.
+        """
+        store = Store(self.store_url)
+        forgotten = read_forgotten(store)
+        rows = (
+            AnnotatedVideo(name=name, annotation=annotation)
+            for name, annotation in annotations.items()
+            if not forgotten.in_path(name)
+        )
         sink = io.BytesIO()
         write_parquet(to_table(AnnotatedVideo, rows), sink)
-        store, content = Store(self.store_url), sink.getvalue()
+        content = sink.getvalue()
         damaged = _kept(store, digest)
         path = f"{annotation_folder()}/{_key(digest)}-{_own(content)}.parquet"
         store.write_bytes(path, content)

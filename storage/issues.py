@@ -104,6 +104,9 @@ class IssueKind(StrEnum):
     TRANSCRIPT_RESTARTS = "transcript_restarts", "transcript times that fall back: made monotone"
     TRANSCRIPT_OPEN = "transcript_open", "transcript pieces without an end: closed where possible"
 
+    # Whose videos are not used
+    FORGOTTEN = "forgotten", "videos of participants whom this store has forgotten: left out"
+
     # What the files showed
     CANNOT_BE_OPENED = "cannot_be_opened", "not a video that can be opened: a run rejects it"
     MEDIA = "media", "the video decodes, but not as its container says"

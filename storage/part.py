@@ -11,14 +11,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
 from storage.errors import StoreError
 from storage.fingerprint import digest_of
-from storage.schema import write_parquet
+from storage.schema import from_table, read_parquet, write_parquet
 from storage.store import Store
 
+Record = TypeVar("Record")
 State = tuple[int, str]
 Notes = set[tuple[str, str]]
 
@@ -71,6 +73,20 @@ def write_table(
     path = table_path(variant_path, part_id, table_name)
     store.write_bytes(path, buffer.getvalue())
     return state_of_written(store, path)
+
+
+def read_rows(
+    store: Store, variant_path: str, part: Part, record_type: type[Record]
+) -> list[Record]:
+    """Read all rows of one kind in a part, whole or not; none where the table cannot be read."""
+    path = table_path(variant_path, part.part_id, record_type.__name__)
+    if record_type.__name__ not in part.tables or not store.exists(path):
+        return []
+    try:
+        with store.open(path) as stream:
+            return list(from_table(record_type, read_parquet(pa.BufferReader(stream.read()))))
+    except (pa.ArrowException, OSError):
+        return []
 
 
 def state_of_written(store: Store, path: str) -> State:

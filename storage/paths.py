@@ -5,11 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from storage.errors import DataError
+from storage.fingerprint import digest_of
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
     | {".mts", ".ogv", ".ts", ".webm", ".wmv"}
 )
+
+
+def mark_of(video_id: str) -> str:
+    """Give the mark by which stored files are known to be of a video: 8 hexadecimal digits."""
+    return digest_of(video_id)[:8]
 
 
 def resolve_inside(root: Path, name: str) -> Path:

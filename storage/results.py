@@ -71,6 +71,19 @@ class ModelRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedOnRecord:
+    """A participant whose samples a model learnt from (`train`) or was chosen on (`val`).
+
+    ``participant_digest`` is `fingerprint.digest_of` the id: it finds a participant's models for
+    whoever knows the id, and names nobody.
+    """
+
+    participant_digest: str
+    split: str
+    num_samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionRecord:
     """The model's answer about one segment.
 

@@ -1,15 +1,16 @@
 """Stage 4, finetune: labelled train and val samples in, a fine-tuned Qwen3-Omni out.
 
 In: samples, the plan of what each class counts, and a base model. Out: one item, `model`: its
-`ModelRecord`, the training log as `TrainingStepRecord` rows, and in the store's files the adapter
-(peft format, LoRA only) and the whole model (Hugging Face format, for transformers and vLLM). One
-child process trains, under accelerate's launcher; what it has reached when it is killed is where
-the next run begins.
+`ModelRecord`, the training log as `TrainingStepRecord` rows, whom it was trained on as
+`TrainedOnRecord` rows, and in the store's files the adapter (peft format, LoRA only) and the whole
+model (Hugging Face format, for transformers and vLLM). One child process trains, under accelerate's
+launcher; what it has reached when it is killed is where the next run begins.
 """
 
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from pydantic import Field
 from storage.errors import WaverError
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord
-from storage.results import ModelRecord, TrainingStepRecord
+from storage.results import ModelRecord, TrainedOnRecord, TrainingStepRecord
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks.child import run_worker
@@ -46,7 +47,7 @@ from tasks.omni.training.settings import TrainingSettings
 from tasks.stage import Shard, as_state, make_missing
 
 STAGE = "finetune"
-VERSION = 1
+VERSION = 2
 ITEM = "model"
 _ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",  # no folder of the user's is taken for a package
@@ -119,7 +120,7 @@ def train_model(
     stored_folder = variant.file_path(digest[:12])
     yield ItemOutput(
         item_id=ITEM,
-        rows=(_model_record(job, used, result, log, stored_folder), *log),
+        rows=(_model_record(job, used, result, log, stored_folder), *trained_on(used), *log),
         files=_files_to_store(folder / MODEL_FOLDER, stored_folder),
     )
 
@@ -148,6 +149,19 @@ def _model_record(
         val_macro_f1=best.val_macro_f1,
         val_average_precision=best.val_average_precision,
     )
+
+
+def trained_on(used: Sequence[SampleRecord]) -> list[TrainedOnRecord]:
+    """List whose samples a model saw, so that it is found when one of them is forgotten."""
+    counts = Counter(
+        (sample.participant_id, sample.split or "")
+        for sample in used
+        if sample.participant_id is not None
+    )
+    return [
+        TrainedOnRecord(participant_digest=digest_of(who), split=split, num_samples=count)
+        for (who, split), count in sorted(counts.items())
+    ]
 
 
 def work_path_of(variant: Variant, used: str, resources: FinetuneResources) -> Path:

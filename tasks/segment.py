@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from storage.dataset import digest_or_unreadable
 from storage.errors import StageError
 from storage.fingerprint import digest_file, digest_of
+from storage.paths import mark_of
 from storage.records import (
     FrameTimesRecord,
     MediaFacts,
@@ -128,7 +129,7 @@ def _segment_video(
     resources: SegmentResources,
 ) -> ItemOutput:
     stem = source.path.stem[:60].replace(" ", "_")
-    name = f"{stem}-{digest_of(video_id)[:8]}-{source.digest[:12]}"
+    name = f"{stem}-{mark_of(video_id)}-{source.digest[:12]}"
     own_folder = folder / name
     own_folder.mkdir()
     rules = CutRules(**config.model_dump(exclude={"cuts"}), marks_ms=source.marks_ms)

@@ -14,12 +14,14 @@ import pytest
 from pydantic import ValidationError
 
 from storage.errors import ModelError, StageError
+from storage.fingerprint import digest_of
 from storage.results import ModelRecord, TrainingStepRecord
 from storage.store import Store
 from tasks.finetune import (
     FinetuneConfig,
     FinetuneResources,
     finetune_model,
+    trained_on,
     variant_of,
     wanted_of,
     work_path_of,
@@ -107,6 +109,13 @@ def test_where_the_base_lies_does_not_matter_and_every_other_setting_does(store)
         variant_of(store, config_of(Path("a")), INPUT, base_fingerprint="g").variant_id,
     }
     assert len(others - {variant_id()}) == 5
+
+
+def test_whom_a_model_saw_is_listed_by_digests_that_name_nobody(store, samples):
+    owners = ["ann", "ann", None, "bob"]
+    rows = [replace(row, participant_id=owner) for row, owner in zip(samples, owners, strict=False)]
+    listed = {(row.participant_digest, row.split): row.num_samples for row in trained_on(rows)}
+    assert listed == {(digest_of("ann"), "train"): 2, (digest_of("bob"), "train"): 1}
 
 
 def test_an_unknown_setting_is_refused():

@@ -1,0 +1,164 @@
+"""Forget a participant: what a store holds of them is found, removed, and searched for again."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.request import STAGES
+from storage.annotation_cache import remove_cache
+from storage.dataset import open_dataset
+from storage.errors import ConfigError, DataError
+from storage.fingerprint import digest_of
+from storage.forget import find_traces, forget_participant, variant_paths
+from storage.forgotten import read_forgotten, take_up_again
+from storage.part import read_parts, read_rows
+from storage.results import ModelRecord, TrainedOnRecord
+from storage.scan import Scan, scan_store
+from storage.store import Store, local_root
+from storage.traces import Traces
+
+_MODELS = "finetune/"
+_OUT_OF_REACH = (
+    "the data folder, which is never changed: remove the videos and their annotation there",
+    "exports, reports and copies made before, other stores, and backups",
+    "copies of models in the user's cache (~/.cache/waver) on machines that work on a remote store",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """A model in the store; ``sides`` are those on which the participant's samples stood.
+
+    Without ``sides`` nobody noted whom the model was trained on.
+    """
+
+    folder: str
+    sides: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a store holds of a participant, before anything is removed."""
+
+    store: Store
+    traces: Traces
+    models: tuple[TrainedModel, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetReport:
+    """What was removed, by stage, and what a search of the whole store found after."""
+
+    removed: Mapping[str, int]
+    scan: Scan
+    models: tuple[TrainedModel, ...]
+
+    def lines(self) -> list[str]:
+        """Say it, a line each."""
+        counts = ", ".join(f"{s} {self.removed[s]}" for s in STAGES if s in self.removed)
+        return [f"removed: {counts or 'nothing was left'}", *_scan_lines(self.scan),
+                *_model_lines(self.models), "out of reach:",
+                *(f"  {line}" for line in _OUT_OF_REACH)]  # fmt: skip
+
+
+def find_participant(store_url: str, participant_id: str, data: str | None) -> Found:
+    """Look for a participant in a store, and in a data set where one is named; changes nothing.
+
+    Raises:
+        ConfigError: no participant is named.
+        DataError: there is no such store, or it and the data set know no such participant.
+    """
+    if not participant_id.strip():
+        raise ConfigError("No participant is named: give the id that the data set knows.")
+    store = _open(store_url)
+    own: set[str] = set()
+    others: set[str] = set()
+    for video in open_dataset(data).videos if data is not None else ():
+        if video.participant_id is not None:
+            names = own if video.participant_id == participant_id else others
+            names |= {video.video_id, video.path}
+    traces = find_traces(store, participant_id, own, others)
+    models = _models_trained_on(store, participant_id)
+    known = traces.videos or any(model.sides for model in models)
+    if not known and participant_id not in read_forgotten(store):
+        where = f"The store {store_url!r}" + (f" and the data set {data!r}" if data else "")
+        raise DataError(
+            f"{where} know of no such participant, so nothing was changed: check the id, and name "
+            "the data set with --data where no manifest was made yet.",
+            details=(participant_id,),
+        )
+    return Found(store=store, traces=traces, models=models)
+
+
+def forget(found: Found) -> ForgetReport:
+    """Remove what was found, leave the participant out from now on, and search what is left.
+
+    Raises:
+        StoreError: another process is writing to the store.
+    """
+    removed = forget_participant(found.store, found.traces)
+    return ForgetReport(
+        removed=removed, scan=scan_store(found.store, found.traces), models=found.models
+    )
+
+
+def undo(store_url: str, participant_id: str) -> None:
+    """Let the next run use a forgotten participant's videos again.
+
+    Raises:
+        DataError: the store has not forgotten this participant.
+    """
+    store = _open(store_url)
+    if not take_up_again(store, participant_id):
+        raise DataError(
+            f"The store {store_url!r} leaves no such participant out: nothing was changed.",
+            details=(participant_id,),
+        )
+    remove_cache(store)  # it was kept without their annotation
+
+
+def _open(store_url: str) -> Store:
+    """Open a store that is there: a typing error shall not make one."""
+    root = local_root(store_url)
+    if root is not None and not root.is_dir():
+        raise DataError(f"There is no store {store_url!r}: name one with --store.")
+    return Store(store_url)
+
+
+def _models_trained_on(store: Store, participant_id: str) -> tuple[TrainedModel, ...]:
+    wanted = digest_of(participant_id)
+    models = []
+    for variant_path in variant_paths(store):
+        for part in read_parts(store, variant_path) if variant_path.startswith(_MODELS) else ():
+            seen = read_rows(store, variant_path, part, TrainedOnRecord)
+            sides = tuple(row.split for row in seen if row.participant_digest == wanted)
+            for record in read_rows(store, variant_path, part, ModelRecord):
+                if sides or not seen:
+                    folder = store.full_path(str(Path(record.model_path).parent))
+                    models.append(TrainedModel(folder=folder, sides=sides))
+    return tuple(models)
+
+
+def _scan_lines(scan: Scan) -> list[str]:
+    searched = f"{scan.num_names} names, {scan.num_tables} tables and {scan.num_texts} texts"
+    if scan.is_clean:
+        return [f"searched {searched} of the store: nothing is left"]
+    return [
+        f"searched {searched} of the store: remove by hand what is left",
+        *(f"  still names them: {path}" for path in scan.found),
+        *(f"  cannot be read: {path}" for path in scan.unread),
+    ]
+
+
+def _model_lines(models: tuple[TrainedModel, ...]) -> list[str]:
+    if not models:
+        return ["no model in the store was trained on them"]
+    told = [
+        f"  {model.folder} ({' and '.join(model.sides) or 'nobody noted on whom'})"
+        for model in models
+    ]
+    return [
+        "models trained on them, kept until you remove their folders (the next run trains anew, "
+        "without them):",
+        *told,
+    ]

@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from storage.scan import scan_store, stored_paths
+from storage.store import Store
+from storage.traces import Traces
+
+VIDEO = "Videos/12/Visite_1/12_Question_4_Video.mp4"
+TRACES = Traces("12", frozenset({VIDEO}))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path))
+
+
+def test_an_empty_store_is_clean(store):
+    scan = scan_store(store, TRACES)
+    assert (scan.is_clean, scan.num_tables, scan.num_texts) == (True, 0, 0)
+
+
+@pytest.mark.parametrize("place", ["folder", "memory"])
+def test_paths_are_relative_and_tell_files_from_folders(tmp_path, place):
+    store = Store(str(tmp_path) if place == "folder" else f"memory://{tmp_path}")
+    store.write_bytes("a/b/c.txt", b"")
+    assert stored_paths(store)["a/b/c.txt"] is True
+    assert stored_paths(store)["a/b"] is False
+    assert stored_paths(store, "a/b") == {"a/b/c.txt": True}
+    assert stored_paths(store, "nowhere") == {}
+
+
+@pytest.mark.parametrize("suffix", ["json", "csv", "html", "log", "TXT"])
+def test_every_kind_of_text_is_searched(store, suffix):
+    store.write_bytes(f"x.{suffix}", f'{{"{VIDEO}": 1}}'.encode())
+    store.write_bytes(f"y.{suffix}", b"nobody \xff")
+    scan = scan_store(store, TRACES)
+    assert (scan.found, scan.num_texts) == ((f"x.{suffix}",), 2)
+
+
+def test_names_of_files_and_of_empty_folders_are_searched(store, tmp_path):
+    store.write_bytes("a/12_Question_1.bin", b"")
+    (tmp_path / "b" / "12_Question_2").mkdir(parents=True)
+    assert scan_store(store, TRACES).found == ("a/12_Question_1.bin", "b/12_Question_2")
+
+
+def test_the_numbers_of_a_models_vocabulary_name_nobody(store):
+    store.write_bytes("finetune/v/files/m/vocab.json", b'{"12": 1, "12/": 2, "/12_": 3}')
+    assert scan_store(store, TRACES).is_clean
+    store.write_bytes("finetune/v/files/m/notes.json", f'"{VIDEO}"'.encode())
+    assert scan_store(store, TRACES).found == ("finetune/v/files/m/notes.json",)
