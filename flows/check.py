@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from storage.annotation_cache import AnnotationCache
-from storage.dataset import Dataset, read_dataset
+from storage.dataset import Dataset, check_apart, read_dataset
 from storage.errors import ConfigError
 from storage.results import AuditRecord
 from storage.schema import schema_of, to_table
@@ -37,11 +37,12 @@ def check_and_show(data: str, store: str, out: Path | None) -> int:
     Returns the exit status: 0, or 1 where something makes results untrustworthy.
 
     Raises:
-        ConfigError: `out` is no file that ends in .parquet.
+        ConfigError: `out` is no file that ends in .parquet, or the store lies among the videos.
         DataError: the data folder is missing or cannot be read.
         ToolError: ffprobe is not installed.
     """
     _check_out(out)
+    check_apart(data, store)
     console = Console()
     dataset = read_dataset(data, AnnotationCache(store))
     records = list(audit(dataset, _look_at(dataset, console)))

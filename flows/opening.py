@@ -6,17 +6,16 @@ its own, so that it sees what the stages before it have written.
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 from flows.config import load_settings
 from flows.request import RunRequest
 from flows.run import Run
 from storage.annotation_cache import AnnotationCache
-from storage.dataset import Dataset, open_dataset
-from storage.errors import ConfigError, DataError
+from storage.dataset import Dataset, check_apart, open_dataset
+from storage.errors import DataError
 from storage.forgotten import leave_out_forgotten, read_forgotten
 from storage.issues import Issue, IssueKind
-from storage.store import Store, local_root
+from storage.store import Store
 from tasks.log import LOGGER
 
 
@@ -29,7 +28,7 @@ def open_run(request: RunRequest) -> Run:
         StoreError: the store cannot be written.
     """
     settings = load_settings(request.profile, request.overrides)
-    _check_apart(request.data, request.store)
+    check_apart(request.data, request.store)
     dataset = open_dataset(request.data, AnnotationCache(request.store))
     store = Store(request.store)
     dataset = _without_forgotten(dataset, store, request)
@@ -53,16 +52,3 @@ def _without_forgotten(dataset: Dataset, store: Store, request: RunRequest) -> D
 def _say_once(told: str, _request: RunRequest) -> None:
     """Log a line once in a process: every stage opens its own run."""
     LOGGER.info("%s", told)
-
-
-def _check_apart(data: str, store: str) -> None:
-    """Refuse a store whose segments would be read as source videos; hidden folders never are."""
-    root, videos = local_root(store), Path(data).resolve()
-    if root is None or not root.resolve().is_relative_to(videos):
-        return
-    below = root.resolve().relative_to(videos).parts
-    if not any(step.startswith(".") for step in below):
-        raise ConfigError(
-            f"The store {store!r} lies inside the data folder {data!r}, where its segments would "
-            "be taken for videos: name a place outside with --store."
-        )

@@ -7,11 +7,12 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storage.errors import DataError, LeakageError
+from storage.errors import ConfigError, DataError, LeakageError
 from storage.fingerprint import digest_file
 from storage.issues import Issue, IssueKind
 from storage.paths import iter_video_names
 from storage.records import VideoId, VideoRecord
+from storage.store import local_root
 
 if TYPE_CHECKING:
     from storage.annotation_cache import AnnotationCache
@@ -99,6 +100,23 @@ def read_dataset(folder: str, cache: "AnnotationCache | None" = None) -> Dataset
             ".mp4, .mov, .mkv, .webm or .avi."
         )
     return dataset
+
+
+def check_apart(folder: str, store: str) -> None:
+    """Refuse a store whose segments would be read as source videos; hidden folders never are.
+
+    Raises:
+        ConfigError: the store lies within the data folder.
+    """
+    root, videos = local_root(store), Path(folder).resolve()
+    if root is None or not root.resolve().is_relative_to(videos):
+        return
+    below = root.resolve().relative_to(videos).parts
+    if not any(step.startswith(".") for step in below):
+        raise ConfigError(
+            f"The store {store!r} lies inside the data folder {folder!r}, where its segments would "
+            "be taken for videos: name a place outside with --store."
+        )
 
 
 def _refuse_two_splits(dataset: Dataset) -> None:

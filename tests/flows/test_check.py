@@ -137,6 +137,7 @@ def test_a_plain_folder_is_audited_too(video, tmp_path, monkeypatch):
         (("--out", "audit.csv"), ConfigError, "'audit.csv' is no Parquet file: name one"),
         (("--out", "audit"), ConfigError, "ends in .parquet with --out"),
         (("--out", "folder.parquet"), ConfigError, "is a folder"),
+        (("--store", "data/store"), ConfigError, "lies inside the data folder 'data'"),
         (("--store", "nothing://x"), ConfigError, "The store 'nothing://x' cannot be opened"),
     ],
 )

@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,8 @@ import yaml
 from fsspec.implementations.memory import MemoryFileSystem
 
 from storage.annotation_cache import (
+    READER_VERSION,
+    AnnotatedVideo,
     AnnotationCache,
     annotation_folder,
     cache_folder,
@@ -12,6 +15,7 @@ from storage.annotation_cache import (
     remove_cache,
 )
 from storage.errors import DataError
+from storage.fingerprint import digest_of
 from storage.issues import IssueKind
 from storage.store import Store
 
@@ -71,6 +75,19 @@ def test_another_version_of_the_reader_parses_anew(tmp_path, store, monkeypatch)
     _make_parsing_impossible(monkeypatch)
     with pytest.raises(AssertionError, match="YAML was parsed"):
         read_annotation_file(path, cache)
+
+
+def test_whoever_changes_what_is_read_moves_the_readers_version(tmp_path):
+    odd = {
+        "all_cues": "none", "certainty_ah": [1, 2], "global_ah": 0, "fr_detailed_ah": [[1, 900]],
+        "time_detailed_ah": [["0:0:2", "0:0:2"], [3.5, 2], ["00:00:01.000", "00:00:04.5"]],
+        "transcript": {"chunks": [{"text": "a", "timestamp": [5, 9]},
+                                  {"text": "b", "timestamp": [0, 1]}, 3]},
+    }  # fmt: skip
+    read = read_annotation_file(_file(tmp_path, first=RECORD, second=odd, third={}, fourth=[]))
+    rows = [AnnotatedVideo(name=name, annotation=annotation) for name, annotation in read.items()]
+    digest = digest_of([asdict(row) for row in rows])[:12]
+    assert (READER_VERSION, digest) == (1, "23b7b00d095e"), "a cached annotation would be stale"
 
 
 @pytest.mark.parametrize("place", [0, 3, 40, 500, -500, -40, -9, -1])

@@ -235,6 +235,14 @@ def test_a_file_in_another_participants_folder_is_told(tmp_path):
     assert "named after '90001'" in issue.detail
 
 
+def test_certainty_cues_annotator_and_transcript_never_reach_a_record(tmp_path):
+    seen = {"certainty_ah": [3], "all_cues": [{"facial": "frown"}], "annotator_id": "XY"}
+    seen |= {"transcript": {"chunks": [{"text": "so", "timestamp": [0.0, 1.0]}]}}
+    plain = _only(_release(tmp_path / "a", annotation={NAME: POSITIVE}, files=(NAME,)))
+    cued = _only(_release(tmp_path / "b", annotation={NAME: POSITIVE | seen}, files=(NAME,)))
+    assert cued == plain
+
+
 def test_frames_and_transcripts_beside_the_videos_are_no_videos(tmp_path):
     other = ("transcription/Videos/90001/x.mp4/x.mp4", "cropped-aligned-faces/y.mp4")
     dataset = read_bah(_release(tmp_path, annotation={NAME: POSITIVE}, files=(NAME, *other)))

@@ -101,3 +101,8 @@ def test_clipping_tells_how_far_an_interval_reached_past_the_end():
     assert clipped == (Interval(start_ms=0, end_ms=1000),)
     told = "interval ends 7 ms after the video: clipped"
     assert issues == (Issue(IssueKind.INTERVAL_PAST_END, told),)
+
+
+def test_an_interval_that_ends_with_the_video_is_left_as_it_is():
+    touching = (Interval(start_ms=400, end_ms=1000),)
+    assert clip_intervals(touching, 1000) == (touching, ())
