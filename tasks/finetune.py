@@ -18,6 +18,7 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
+from storage.annotation_cache import cache_folder
 from storage.errors import WaverError
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord
@@ -114,6 +115,7 @@ def train_model(
         plan=tuple(plan),
         resources=resources,
         work_path=work_path_of(variant, digest, resources),
+        features_path=features_path_of(variant, config, resources),
     )
     _run_child(write_job(job, used, folder), resources, variant)
     result, log = read_result(folder)
@@ -170,8 +172,28 @@ def work_path_of(variant: Variant, used: str, resources: FinetuneResources) -> P
         return Path(resources.checkpoint_folder) / variant.variant_id / used[:12]
     if variant.store.is_local:
         return Path(variant.store.full_path(f"{variant.path}/work/{used[:12]}"))
-    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(caches) / "waver" / STAGE / variant.variant_id / used[:12]
+    return _user_cache() / STAGE / variant.variant_id / used[:12]
+
+
+def features_path_of(
+    variant: Variant, config: FinetuneConfig, resources: FinetuneResources
+) -> Path | None:
+    """Say where features of a base's frozen towers are kept, for all trainings that start from it.
+
+    ``None`` where none shall be kept.
+    """
+    if not resources.store_features:
+        return None
+    name = f"{fingerprint_of(check_model(config.model))[:16]}-{config.precision}"
+    if resources.feature_folder is not None:
+        return Path(resources.feature_folder) / name
+    if variant.store.is_local:
+        return Path(variant.store.full_path(f"{cache_folder()}/features/{name}"))
+    return _user_cache() / "features" / name
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "waver"
 
 
 def _run_child(job_path: Path, resources: FinetuneResources, variant: Variant) -> None:

@@ -148,6 +148,13 @@ def to_model_row(processor: Any, inputs: OmniInput) -> "dict[str, torch.Tensor]"
     return row
 
 
+def token_ids(processor: Any, text: str, *, num_picture: int, num_sound: int) -> "torch.Tensor":
+    """The tokens [tokens] that the processor makes of a text whose media are that long."""
+    for mark, length in ((processor.video_token, num_picture), (processor.audio_token, num_sound)):
+        text = text.replace(mark, mark * length)
+    return processor.tokenizer(text, return_tensors="pt")["input_ids"][0]
+
+
 def processor_options(inputs: OmniInput) -> dict[str, Any]:
     """What both sides pass to the processor in every call."""
     return {

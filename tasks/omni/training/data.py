@@ -13,7 +13,9 @@ from storage.errors import ItemFault, StageError
 from storage.records import SampleRecord
 from storage.store import Store
 from tasks.omni.ahead import made_ahead
-from tasks.omni.inputs import InputConfig, build_input, collate_rows, to_model_row
+from tasks.omni.inputs import InputConfig, build_input, to_model_row
+from tasks.omni.training.features import FeatureFolder, feature_key
+from tasks.omni.training.towers import collate_features, row_of_features
 
 T = TypeVar("T")
 Row = dict[str, torch.Tensor]
@@ -61,7 +63,8 @@ class SampleOrder:
 class RowReader:
     """Reads samples' media and turns them into the model's rows, in threads ahead of their use.
 
-    Rows are kept up to ``keep_bytes`` in all. A sample whose media cannot be read is left out and
+    With ``features``, what the towers made of a sample is read in the place of its media. Rows are
+    kept up to ``keep_bytes`` in all. A sample whose media cannot be read is left out and
     counted.
 
     Raises:
@@ -77,8 +80,10 @@ class RowReader:
         num_samples: int,
         num_threads: int,
         keep_bytes: int,
+        features: FeatureFolder | None = None,
     ) -> None:
         self._store = store
+        self._features = features
         self._processor = processor
         self._config = config
         self._num_samples = num_samples
@@ -119,6 +124,14 @@ class RowReader:
                 self._kept[sample.segment_id] = row
 
     def _read(self, sample: SampleRecord) -> Row:
+        if self._features is None:
+            return self._open(sample)
+        stored = self._features.read(feature_key(sample, self._config))
+        if stored is None:
+            raise ItemFault("its features could not be made, or are gone")
+        return row_of_features(self._processor, self._config, stored, sample.words)
+
+    def _open(self, sample: SampleRecord) -> Row:
         with ExitStack() as files:
             picture = files.enter_context(self._store.open(sample.picture_path))
             sound = sample.sound_path and files.enter_context(self._store.open(sample.sound_path))
@@ -142,7 +155,7 @@ def collate(
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Lay readable rows into a batch for the thinker, with their answers' token ids [batch]."""
     there = [(row, answer) for row, answer in zip(rows, answers, strict=True) if row is not None]
-    batch = collate_rows([row for row, _ in there], pad_token_id)
+    batch = collate_features([row for row, _ in there], pad_token_id)
     return batch, torch.tensor([answer for _, answer in there])
 
 

@@ -28,7 +28,10 @@ _RESULT_NAME = "result.json"
 
 
 class TrainingJob(BaseModel):
-    """One training; ``identity`` is a digest of all that decides its weights."""
+    """One training; ``identity`` is a digest of all that decides its weights.
+
+    ``features_path`` is where features of frozen towers are kept, or ``None`` to keep none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,6 +43,7 @@ class TrainingJob(BaseModel):
     plan: tuple[ClassPlanRecord, ...]
     resources: FinetuneResources
     work_path: Path
+    features_path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,16 +1,28 @@
 """One training job from its folder to its result: open, train, save."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import torch
+
+from storage.records import SampleRecord
 from storage.store import Store
 from tasks.omni.training.checkpoints import Checkpoints
 from tasks.omni.training.data import RowReader
-from tasks.omni.training.job import MODEL_FOLDER, TrainingResult, read_job, write_result
+from tasks.omni.training.encoding import Encoder, encode_missing
+from tasks.omni.training.features import FeatureFolder
+from tasks.omni.training.job import (
+    MODEL_FOLDER,
+    TrainingJob,
+    TrainingResult,
+    read_job,
+    write_result,
+)
 from tasks.omni.training.loop import Training, train
-from tasks.omni.training.model import census, num_parameters, open_for_training
+from tasks.omni.training.model import OpenModel, census, num_parameters, open_for_training
 from tasks.omni.training.save import save_facts, save_model
 from tasks.omni.training.selection import select_samples
+from tasks.omni.training.towers import are_frozen, take_features
 
 
 def run_job(job_path: Path, say: Callable[[str], None]) -> None:
@@ -27,14 +39,7 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     say(_tell_census(counts, total, job.training.method))
     train_samples, val_samples = select_samples(samples, job.training)
     say(f"{len(train_samples)} training and {len(val_samples)} validation samples")
-    reader = RowReader(
-        Store(job.store_url),
-        opened.processor,
-        job.input,
-        num_samples=len(samples),
-        num_threads=job.resources.decode_threads,
-        keep_bytes=job.resources.keep_mib << 20,
-    )
+    reader = _reader(job, opened, [*train_samples, *val_samples], say)
     progress = train(
         Training(
             settings=job.training,
@@ -61,6 +66,48 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
         num_parameters=total,
     )
     write_result(result, progress.log, job_path.parent)
+
+
+def _reader(
+    job: TrainingJob,
+    opened: OpenModel,
+    samples: Sequence[SampleRecord],
+    say: Callable[[str], None],
+) -> RowReader:
+    """Choose between reading features, where towers are frozen and the disk has room, and media."""
+
+    def reader(keep_bytes: int, features: FeatureFolder | None) -> RowReader:
+        return RowReader(
+            Store(job.store_url),
+            opened.processor,
+            job.input,
+            num_samples=len(samples),
+            num_threads=job.resources.decode_threads,
+            keep_bytes=keep_bytes,
+            features=features,
+        )
+
+    keep_bytes, features_path = job.resources.keep_mib << 20, job.features_path
+    if features_path is None or not are_frozen(opened.top.thinker):
+        return reader(keep_bytes, None)
+    from accelerate import PartialState
+
+    features = FeatureFolder(features_path)
+    encoder = Encoder(
+        thinker=opened.top.thinker,
+        pad_token_id=opened.processor.tokenizer.pad_token_id,
+        config=job.input,
+        folder=features_path,
+        features=features,
+        dtype=getattr(torch, job.training.precision),
+        device=PartialState(cpu=job.resources.device == "cpu").device,
+        batch_size=job.resources.micro_batch_size,
+        say=say,
+    )
+    if not encode_missing(encoder, reader(0, None), samples):
+        return reader(keep_bytes, None)
+    take_features(opened.top.thinker)
+    return reader(keep_bytes, features)
 
 
 def _tell_census(counts: Mapping[str, int], num_all: int, method: str) -> str:

@@ -101,3 +101,7 @@ class FinetuneResources(BaseModel):
     checkpoint_folder: str | None = None
     """Local folder for checkpoints; by default beside the results of a local store, else in the
     user's cache folder."""
+    store_features: bool = True
+    """Run frozen towers once over each segment, and keep what they make for all epochs and runs."""
+    feature_folder: str | None = None
+    """Local folder for that; by default the cache of a local store, else the user's."""

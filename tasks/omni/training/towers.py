@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from tasks.omni.inputs import collate_rows
+from tasks.omni.inputs import InputConfig, collate_rows, token_ids
+from tasks.omni.prompt import render_chat
 
 Row = dict[str, torch.Tensor]
 
@@ -22,10 +23,18 @@ _PIXELS, _MELS = "pixel_values_videos", "input_features"
 def are_frozen(thinker: Any) -> bool:
     """Say whether no number of the vision or audio tower, projectors included, is trained."""
     return not any(
-        parameter.requires_grad
-        for tower in (thinker.visual, thinker.audio_tower)
-        for parameter in tower.parameters()
+        parameter.requires_grad for tower in _towers(thinker) for parameter in tower.parameters()
     )
+
+
+def towers_to(thinker: Any, device: torch.device) -> None:
+    """Bring the towers to a device, ahead of the language model."""
+    for tower in _towers(thinker):
+        tower.to(device)
+
+
+def _towers(thinker: Any) -> tuple[Any, Any]:
+    return thinker.visual, thinker.audio_tower
 
 
 def bytes_per_token(thinker: Any, dtype: torch.dtype) -> tuple[int, int]:
@@ -37,7 +46,7 @@ def bytes_per_token(thinker: Any, dtype: torch.dtype) -> tuple[int, int]:
 @torch.no_grad()
 def encode_rows(thinker: Any, rows: Sequence[Row], pad_token_id: int) -> list[Row]:
     """Run the towers over a batch of rows; gives rows that hold features, on the processor."""
-    device = next(thinker.parameters()).device
+    device = next(thinker.visual.parameters()).device
     batch = {name: value.to(device) for name, value in collate_rows(rows, pad_token_id).items()}
     pictures = _encode_pictures(thinker, batch) if _PIXELS in batch else iter(())
     sounds = _encode_sounds(thinker, batch) if _MELS in batch else iter(())
@@ -64,6 +73,19 @@ def _encode_sounds(thinker: Any, batch: Mapping[str, torch.Tensor]) -> Any:
     ids = batch["input_ids"]
     counts = (ids == thinker.config.audio_token_id).sum(dim=-1)
     return iter(torch.split(found, counts[counts > 0].tolist()))
+
+
+def row_of_features(processor: Any, config: InputConfig, stored: Row, words: str) -> Row:
+    """A segment's row from its stored features and the question that the settings ask."""
+    text = render_chat(
+        config.prompt,
+        picture=PICTURE in stored,
+        sound=SOUND in stored,
+        words=words if config.words else None,
+    )
+    lengths = {name: len(stored[name]) if name in stored else 0 for name in (PICTURE, SOUND)}
+    ids = token_ids(processor, text, num_picture=lengths[PICTURE], num_sound=lengths[SOUND])
+    return {**stored, "input_ids": ids}
 
 
 def take_features(thinker: Any) -> None:

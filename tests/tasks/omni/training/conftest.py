@@ -51,6 +51,7 @@ def make_job(
         name: str,
         resources: dict[str, object] | None = None,
         plan: Plan | None = None,
+        prompt: str = "definition-words",
         **settings: object,
     ) -> Path:
         fast = {"precision": "float32", "steps": 5, "batch_size": 4, "eval_steps": 2}
@@ -58,7 +59,7 @@ def make_job(
             identity="toy",
             store_url=toy_store.url,
             model_path=tiny_omni,
-            input=InputConfig(max_pixels=64 * 64),
+            input=InputConfig(max_pixels=64 * 64, prompt=prompt),
             training=TrainingSettings.model_validate(
                 {**fast, "learning_rate": 3e-3, "warmup_steps": 1, **settings}
             ),

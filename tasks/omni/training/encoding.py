@@ -1,0 +1,99 @@
+"""Before the first step: run the frozen towers over every segment that has no features yet."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from storage.records import SampleRecord
+from tasks.omni.inputs import InputConfig
+from tasks.omni.training.data import RowReader, pieces
+from tasks.omni.training.features import FeatureFolder, feature_key
+from tasks.omni.training.towers import encode_rows, towers_to
+
+Row = dict[str, torch.Tensor]
+
+_SHARD_ROWS = 64
+_FREE_SHARE = 0.9  # of the disk's free space that features may take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoder:
+    """What makes features: a thinker's towers, the question's settings, the folder they go to.
+
+    Features are kept in ``dtype``; ``say`` gets a line of progress.
+    """
+
+    thinker: Any
+    pad_token_id: int
+    config: InputConfig
+    folder: Path
+    features: FeatureFolder
+    dtype: torch.dtype
+    device: torch.device
+    batch_size: int
+    say: Callable[[str], None]
+
+
+def encode_missing(encoder: Encoder, reader: RowReader, samples: Sequence[SampleRecord]) -> bool:
+    """Store the features of every sample that can be read; gives False where the disk is short.
+
+    What is stored when the process is killed is found by the next one.
+    """
+    by_key = {feature_key(sample, encoder.config): sample for sample in samples}
+    missing = encoder.features.missing(by_key)
+    if missing:
+        towers_to(encoder.thinker, encoder.device)
+    shard: dict[str, Row] = {}
+    num_encoded, num_bytes = 0, 0
+    for encoded in _encode(encoder, reader, {key: by_key[key] for key in missing}):
+        num_bytes += sum(tensor.nbytes for row in encoded.values() for tensor in row.values())
+        if not num_encoded and not _fits(encoder, len(missing) * num_bytes // len(encoded)):
+            return False
+        num_encoded += len(encoded)
+        shard |= encoded
+        if len(shard) >= _SHARD_ROWS:
+            encoder.features.write(shard)
+            shard = {}
+    if shard:
+        encoder.features.write(shard)
+    if num_encoded:
+        told = f"towers ran over {num_encoded} segments, once for all epochs and runs"
+        encoder.say(f"{told}: {num_bytes / 2**20:.1f} MiB")
+    return True
+
+
+def _encode(
+    encoder: Encoder, reader: RowReader, samples: Mapping[str, SampleRecord]
+) -> Iterator[dict[str, Row]]:
+    """Give the features of each batch of readable samples, by key."""
+    groups = list(pieces(list(samples.items()), encoder.batch_size))
+    batches = reader.iter_batches([[sample for _, sample in group] for group in groups])
+    for group, rows in zip(groups, batches, strict=True):
+        there = {key: row for (key, _), row in zip(group, rows, strict=True) if row is not None}
+        if there:
+            encoded = encode_rows(encoder.thinker, list(there.values()), encoder.pad_token_id)
+            yield dict(zip(there, (_stored(row, encoder.dtype) for row in encoded), strict=True))
+
+
+def _stored(row: Row, dtype: torch.dtype) -> Row:
+    """Keep no question, whose tokens are made anew, and features in their own number type."""
+    return {
+        name: tensor.to(dtype) if name.endswith("_features") else tensor
+        for name, tensor in row.items()
+        if name != "input_ids"
+    }
+
+
+def _fits(encoder: Encoder, needed: int) -> bool:
+    free = shutil.disk_usage(encoder.folder).free
+    if needed <= _FREE_SHARE * free:
+        return True
+    encoder.say(
+        f"the towers' features would take {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are "
+        "free: the towers run in every step (resources.finetune.feature_folder names another disk)"
+    )
+    return False

@@ -1,0 +1,83 @@
+"""Trainings from features of frozen towers, beside the same trainings from media."""
+
+import shutil
+
+import pytest
+
+from tasks.omni.training.job import TrainingJob, read_result
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Sums over several threads may differ in their last digit."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def losses_and_lines(job_path, features_path=None, **training):
+    from accelerate.state import AcceleratorState
+
+    from tasks.omni.training.run import run_job
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # one training is one process otherwise
+    job = TrainingJob.model_validate_json(job_path.read_bytes())
+    job = job.model_copy(update={"features_path": features_path})
+    job_path.write_text(job.model_dump_json())
+    lines: list[str] = []
+    run_job(job_path, lines.append)
+    _, log = read_result(job_path.parent)
+    told = [(row.loss, row.grad_norm, row.val_loss) for row in log if row.val_loss is not None]
+    return told, [line for line in lines if "towers" in line]
+
+
+@pytest.fixture(scope="module")
+def features_path(tmp_path_factory):
+    return tmp_path_factory.mktemp("features")
+
+
+@pytest.fixture
+def from_media(make_job):
+    return losses_and_lines(make_job("media"))[0]
+
+
+def test_training_from_features_has_the_losses_of_training_from_media(
+    make_job, from_media, features_path, labelled
+):
+    found, (line,) = losses_and_lines(make_job("features"), features_path)
+    assert found == [pytest.approx(step, rel=1e-4) for step in from_media]
+    assert f"ran over {len(labelled)} segments" in line
+    again, lines = losses_and_lines(make_job("again", prompt="paper"), features_path)
+    assert lines == []  # another question about the same segments
+    assert again != found
+
+
+def test_features_in_bfloat16_keep_the_loss_to_its_rounding(make_job, tmp_path):
+    settings = {"precision": "bfloat16", "steps": 2}
+    media, _ = losses_and_lines(make_job("media", **settings))
+    features, _ = losses_and_lines(make_job("features", **settings), tmp_path / "f")
+    assert [step[2] for step in features] == pytest.approx([step[2] for step in media], rel=0.02)
+
+
+def test_trained_towers_run_in_every_step(make_job, tmp_path):
+    job_path = make_job("towers", method="full", parts=("projector",), steps=2)
+    _, lines = losses_and_lines(job_path, tmp_path / "f")
+    assert lines == []
+    assert not (tmp_path / "f").exists()
+
+
+def test_a_disk_too_small_for_features_is_told_and_media_serve(
+    make_job, from_media, tmp_path, monkeypatch
+):
+    usage, folder = shutil.disk_usage, tmp_path / "f"
+    small = usage(tmp_path)._replace(free=10_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: small if path == folder else usage(path))
+    found, (line,) = losses_and_lines(make_job("small"), folder)
+    assert found == from_media
+    assert "GiB are free" in line
+    assert list(folder.iterdir()) == []
