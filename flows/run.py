@@ -13,6 +13,7 @@ from storage.variant import Variant
 from tasks import aggregate, finetune, infer
 from tasks.aggregate import ReportSources
 from tasks.omni.checkpoint import check_model, fingerprint_of
+from tasks.verdicts.notices import notices_of
 from tasks.verdicts.report import RunFacts, noticed_in
 
 
@@ -99,6 +100,7 @@ class Run(Preparation):
                     *noticed_in(self.segment.read(MediaFacts, self.videos_wanted)),
                     *self.manifest.read(IssueRecord, self.inputs_wanted),
                 ],
+                notices=notices_of(self.settings.segment.cuts, self.samples),
             ),
         )
 

@@ -12,8 +12,10 @@ from collections.abc import Callable, Hashable, Sequence
 
 import numpy as np
 
+from storage.records import SampleRecord
 from tasks.verdicts.metrics import Floats
 from tasks.verdicts.rows import EvaluatedRow
+from tasks.verdicts.thresholds import score_steps
 
 BASELINES = ("constant", "question", "duration")
 _PRIOR_ROWS = 1.0
@@ -35,6 +37,31 @@ def baselines(rows: Sequence[EvaluatedRow]) -> dict[str, Floats]:
     if any(row.question is not None for row in seen):
         found["question"] = _shares(rows, seen, lambda row: row.question)
     return {name: found[name] for name in BASELINES if name in found}
+
+
+def told_by_length(samples: Sequence[SampleRecord]) -> float | None:
+    """Measure at what macro F1 the lengths of training segments tell their labels.
+
+    It is measured on the rows it is learnt from, at the threshold that serves it best: what a
+    model could learn of lengths by heart. ``None`` where training rows lack one class.
+    """
+    rows = [
+        EvaluatedRow(
+            row_id=sample.segment_id,
+            video_id=sample.video_id,
+            participant_id=sample.participant_id,
+            split="train",
+            question=None,
+            duration_ms=sample.end_ms - sample.start_ms,
+            label=sample.label,
+        )
+        for sample in samples
+        if sample.in_training
+    ]
+    labels = np.array([row.label for row in rows], dtype=float)
+    if len(np.unique(labels)) < 2:
+        return None
+    return float(score_steps(labels, baselines(rows)["duration"], "macro_f1").scores.max())
 
 
 def _shares(

@@ -31,7 +31,8 @@ from tasks.verdicts.evaluation import Evaluation
 class RunFacts:
     """What was run: names for people, the variant of each stage, the data set's own issues.
 
-    ``noticed`` is what the stages found odd about videos that they used all the same.
+    ``noticed`` is what the stages found odd about videos that they used all the same; ``notices``
+    are what a reader has to know before the figures.
     """
 
     data_name: str
@@ -39,6 +40,7 @@ class RunFacts:
     variants: Mapping[str, str]
     issues: Sequence[Issue] = field(default=())
     noticed: Sequence[IssueRecord] = field(default=())
+    notices: Sequence[str] = field(default=())
 
 
 def noticed_in(media: Iterable[MediaFacts]) -> list[IssueRecord]:

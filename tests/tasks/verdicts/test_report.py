@@ -75,6 +75,12 @@ def text_of(page: str) -> str:
     return re.sub(r"\s+", " ", " ".join(read(page).text))
 
 
+def test_notices_stand_before_the_figures(split_world) -> None:
+    notice = "Lengths leak the <label>."
+    page = text_of(page_of(split_world, facts=replace(FACTS, notices=(notice,))))
+    assert page.index(notice) < page.index("How good the verdicts are")
+
+
 def test_the_page_is_whole_and_asks_nothing_of_the_network(split_world) -> None:
     page = page_of(split_world)
     assert read(page).loads == []
