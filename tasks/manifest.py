@@ -2,7 +2,7 @@
 
 In: segments, transcripts, and what the data set says of each video. Out: `SampleRecord` rows with
 paths, times, words, label by overlap, participant, split, question, consent and digests; and the
-gate that refuses a participant, a video or a duplicate file on two sides of the split. What did not
+gate that refuses a participant, a video or a duplicate on two sides of the split. What did not
 fit in a video's annotation is told in `IssueRecord` rows. When all videos are done, one more item,
 `class plan`, says what each class counts in training (`ClassPlanRecord`).
 """
