@@ -1,6 +1,8 @@
 """The audit of a data set before any work on it: what it holds, and what is wrong with it."""
 
+import shlex
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,8 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from storage.annotation_cache import AnnotationCache
 from storage.dataset import Dataset, check_apart, read_dataset
 from storage.errors import ConfigError
+from storage.forgotten import leave_out_forgotten, read_forgotten
+from storage.issues import Issue, IssueKind
 from storage.results import AuditRecord
 from storage.schema import schema_of, to_table
+from storage.store import Store, local_root
 from tasks.audit.counts import count_videos
 from tasks.audit.files import SeenFiles, look_at
 from tasks.audit.findings import (
@@ -19,16 +24,27 @@ from tasks.audit.findings import (
     beyond_the_end,
     divided_participants,
     empty_splits,
+    reencoded,
     same_files,
     summarise,
     told_by_reader,
     unopened,
 )
+from tasks.audit.prints import SeenPrints, compare_prints
 from tasks.audit.table import audit_table
 from tasks.exports.files import check_out, write_export
 
 EXIT_FINE = 0
 EXIT_UNTRUSTWORTHY = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What looking at a data set's files showed; ``print_command`` makes missing prints."""
+
+    files: SeenFiles
+    prints: SeenPrints
+    print_command: str
 
 
 def check_and_show(data: str, store: str, out: Path | None) -> int:
@@ -45,7 +61,17 @@ def check_and_show(data: str, store: str, out: Path | None) -> int:
     check_apart(data, store)
     console = Console()
     dataset = read_dataset(data, AnnotationCache(store))
-    records = list(audit(dataset, _look_at(dataset, console)))
+    known = _store_if_there(store)
+    if known is not None:
+        dataset = _without_forgotten(dataset, known)
+    seen = Seen(
+        files=_look_at(dataset, console),
+        prints=compare_prints(known, dataset.paths()),
+        print_command=shlex.join(
+            ("waver", "run", "--data", data, "--store", store, "--only", "segment")
+        ),
+    )
+    records = list(audit(dataset, seen))
     console.print(audit_table(dataset.root.resolve().name, records))
     if out is not None:
         write_export(out, schema_of(AuditRecord), [_table_of(records)], {"kind": "audit"})
@@ -53,19 +79,47 @@ def check_and_show(data: str, store: str, out: Path | None) -> int:
     return EXIT_UNTRUSTWORTHY if any(record.spoils for record in records) else EXIT_FINE
 
 
-def audit(dataset: Dataset, files: SeenFiles) -> Iterator[AuditRecord]:
+def audit(dataset: Dataset, seen: Seen) -> Iterator[AuditRecord]:
     """Give everything that there is to say of a data set whose files were looked at."""
-    yield from count_videos(dataset.videos, files.durations)
-    yield from summarise(_find(dataset, files))
+    yield from count_videos(dataset.videos, seen.files.durations)
+    yield from summarise(_find(dataset, seen))
+    num_unprinted = len(seen.prints.unprinted - seen.files.faults.keys())
+    if num_unprinted:
+        yield AuditRecord(
+            subject="not looked at",
+            split=None,
+            name="reencoded",
+            value=num_unprinted,
+            spoils=False,
+            meaning=f"whether {num_unprinted} of {len(dataset.videos)} videos are others encoded "
+            f"again; the store has no prints of them: `{seen.print_command}` makes them",
+            examples=(),
+        )
 
 
-def _find(dataset: Dataset, files: SeenFiles) -> Iterator[Finding]:
+def _find(dataset: Dataset, seen: Seen) -> Iterator[Finding]:
     yield from told_by_reader(dataset)
     yield from divided_participants(dataset.videos)
     yield from empty_splits(dataset.videos)
-    yield from unopened(files.faults)
-    yield from beyond_the_end(dataset.videos, files.durations)
-    yield from same_files(dataset.videos, files.digests)
+    yield from unopened(seen.files.faults)
+    yield from beyond_the_end(dataset.videos, seen.files.durations)
+    yield from same_files(dataset.videos, seen.files.digests)
+    yield from reencoded(dataset.videos, seen.prints.groups)
+
+
+def _store_if_there(url: str) -> Store | None:
+    """Open the store; a check makes none."""
+    root = local_root(url)
+    return None if root is not None and not root.is_dir() else Store(url)
+
+
+def _without_forgotten(dataset: Dataset, store: Store) -> Dataset:
+    """Leave out whom a run leaves out, and say how many videos that are, naming nobody."""
+    left, num_left_out = leave_out_forgotten(dataset, read_forgotten(store))
+    if not num_left_out:
+        return dataset
+    told = f"{num_left_out} videos are of participants whom the store has forgotten: left out"
+    return replace(left, issues=(*left.issues, Issue(IssueKind.FORGOTTEN, told)))
 
 
 def _check_out(out: Path | None) -> None:

@@ -45,9 +45,14 @@ def look_at(paths: Mapping[VideoId, Path], seen: Seen = lambda: None) -> SeenFil
             durations[video_id] = found
         else:
             faults[video_id] = found
-    digested = _on_all_cores(_digest_or_none, _of_same_size(paths))
-    digests = {video_id: digest for video_id, digest in digested if digest is not None}
+    digests = digest_files(_of_same_size(paths))
     return SeenFiles(durations=durations, faults=faults, digests=digests)
+
+
+def digest_files(paths: Mapping[VideoId, Path]) -> dict[VideoId, str]:
+    """Digest files' content; those that cannot be read are left out."""
+    digested = _on_all_cores(_digest_or_none, paths)
+    return {video_id: digest for video_id, digest in digested if digest is not None}
 
 
 def _duration_or_fault(path: Path) -> int | str:

@@ -92,6 +92,17 @@ def same_files(videos: Iterable[VideoRecord], digests: Mapping[VideoId, str]) ->
             yield Finding(kind=kind, example=_name_sides(group))
 
 
+def reencoded(
+    videos: Iterable[VideoRecord], groups: Iterable[Sequence[VideoId]]
+) -> Iterator[Finding]:
+    """Tell of groups of videos that are one recording, encoded again."""
+    by_id = {video.video_id: video for video in videos}
+    for group in ([by_id[video_id] for video_id in group] for group in groups):
+        divided = _is_divided(group)
+        kind = IssueKind.REENCODED_IN_TWO_SPLITS if divided else IssueKind.REENCODED_TWICE
+        yield Finding(kind=kind, example=_name_sides(group))
+
+
 def empty_splits(videos: Sequence[VideoRecord]) -> Iterator[Finding]:
     """Find splits without labels, or with labels of one kind alone."""
     for group in _groups(videos, lambda video: video.split, at_least=1):

@@ -8,9 +8,12 @@ import typer
 import yaml
 
 from flows import cli
+from storage.annotation_cache import remove_cache
 from storage.errors import ConfigError, DataError, WaverError
+from storage.forgotten import remember_to_leave_out
 from storage.results import AuditRecord
 from storage.schema import from_table, read_parquet
+from storage.store import Store
 
 NAME = "Videos/{0}/Visite_1/{0}_Question_{1}_2024-01-01_10-00-00_Video.mp4"
 SPLITS = {"train": ("90001", "90002"), "test": ("90003", "90004")}
@@ -117,6 +120,26 @@ def test_neither_screen_nor_table_holds_words_or_details(release, tmp_path, caps
     assert WORDS.split()[0] not in printed.out + printed.err
     table = read_parquet("audit.parquet").to_pylist()
     assert WORDS.split()[0] not in str(table)
+
+
+def test_what_was_not_looked_at_is_said_with_the_command_that_changes_it(release, capsys):
+    assert check("--store", "my store", "--out", "audit.parquet") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Not looked at: whether 4 of 4 videos are others encoded again" in printed
+    assert "`waver run --data data --store 'my store' --only segment` makes them" in printed
+    assert audited()[None, "reencoded"].value == 4
+
+
+def test_whom_the_store_has_forgotten_is_left_out_as_a_run_does(release):
+    store = Store(".waver/store")
+    assert check("--out", "audit.parquet") == 0
+    remember_to_leave_out(store, "90004")
+    remove_cache(store)
+    for _ in range(2):  # the second time the annotation is in the cache, without them
+        assert check("--out", "audit.parquet") == 1
+        assert audited()[None, "videos"].value == 3
+        assert set(found()) == {"forgotten", "transcript_open", "split_of_one_label"}
+        assert "90004" not in str(found())
 
 
 def test_a_plain_folder_is_audited_too(video, tmp_path, monkeypatch):

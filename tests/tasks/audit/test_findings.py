@@ -10,6 +10,7 @@ from tasks.audit.findings import (
     beyond_the_end,
     divided_participants,
     empty_splits,
+    reencoded,
     same_files,
     summarise,
     told_by_reader,
@@ -78,6 +79,14 @@ def test_files_of_the_same_content_are_found(first, second, found):
     digests = {VideoId("a"): "same", VideoId("b"): "same", VideoId("c"): "other"}
     assert kinds_and_examples(same_files(videos, digests)) == found
     assert list(same_files(videos, {})) == []
+
+
+def test_recordings_encoded_again_are_told_by_whether_they_stand_in_two_splits():
+    videos = [a_video("a", "train"), a_video("b", "test"), a_video("c", "val"), a_video("d")]
+    assert kinds_and_examples(reencoded(videos, [("a", "b"), ("c", "d")])) == [
+        (IssueKind.REENCODED_IN_TWO_SPLITS, "a (train) + b (test)"),
+        (IssueKind.REENCODED_TWICE, "c (val) + d"),
+    ]
 
 
 @pytest.mark.parametrize(
