@@ -135,10 +135,10 @@ def forget(
         typer.echo("Their videos are used again from the next run on.")
         return
     found = forgetting.find_participant(store, participant, data)
-    typer.echo(f"{len(found.traces.videos)} names of their videos are known to {store!r}.")
     if not yes and sys.stdin.isatty():
-        typer.confirm("Remove all results of these videos?", abort=True)
-    report = forgetting.forget(found)
+        num_videos = len(found.traces.videos)
+        typer.confirm(f"Remove all results of {num_videos} videos from {store!r}?", abort=True)
+    report = forgetting.forget(found, Path(os.environ["PREFECT_HOME"]))
     for line in report.lines():
         typer.echo(line)
     if not report.scan.is_clean:

@@ -32,8 +32,8 @@ class ExportReport:
         """Say it, a line each."""
         return [
             f"{self.num_rows} rows of {self.num_videos} videos, for purpose {self.purpose!r}",
-            f"left out: {self.num_refused} videos whose participants refused, "
-            f"{self.num_unknown} of whom it is not known",
+            f"left out: {self.num_refused} videos without consent to it, {self.num_unknown} of "
+            "which nobody knows",
         ]
 
 

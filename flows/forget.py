@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.history_search import count_traces
 from flows.request import STAGES
 from storage.annotation_cache import remove_cache
 from storage.dataset import open_dataset
@@ -52,13 +53,25 @@ class ForgetReport:
     removed: Mapping[str, int]
     scan: Scan
     models: tuple[TrainedModel, ...]
+    history: Path
+    num_in_history: int | None
 
     def lines(self) -> list[str]:
         """Say it, a line each."""
         counts = ", ".join(f"{s} {self.removed[s]}" for s in STAGES if s in self.removed)
         return [f"removed: {counts or 'nothing was left'}", *_scan_lines(self.scan),
-                *_model_lines(self.models), "out of reach:",
+                *_model_lines(self.models), "out of reach:", f"  {self._history_line()}",
                 *(f"  {line}" for line in _OUT_OF_REACH)]  # fmt: skip
+
+    def _history_line(self) -> str:
+        if self.num_in_history is None:
+            return "Prefect's history, where a server elsewhere keeps it: its artifacts name videos"
+        if not self.num_in_history:
+            return f"Prefect's history in {str(self.history)!r} names them nowhere"
+        return (
+            f"Prefect's history in {str(self.history)!r}, of which {self.num_in_history} rows name "
+            "them: remove that folder when no run is going on"
+        )
 
 
 def find_participant(store_url: str, participant_id: str, data: str | None) -> Found:
@@ -81,16 +94,16 @@ def find_participant(store_url: str, participant_id: str, data: str | None) -> F
     models = _models_trained_on(store, participant_id)
     known = traces.videos or any(model.sides for model in models)
     if not known and participant_id not in read_forgotten(store):
-        where = f"The store {store_url!r}" + (f" and the data set {data!r}" if data else "")
+        where = f"the store {store_url!r}" + (f" or the data set {data!r}" if data else "")
         raise DataError(
-            f"{where} know of no such participant, so nothing was changed: check the id, and name "
-            "the data set with --data where no manifest was made yet.",
+            f"No such participant is known to {where}, and nothing was changed: check the id, and "
+            "name the data set with --data where no manifest was made yet.",
             details=(participant_id,),
         )
     return Found(store=store, traces=traces, models=models)
 
 
-def forget(found: Found) -> ForgetReport:
+def forget(found: Found, history: Path) -> ForgetReport:
     """Remove what was found, leave the participant out from now on, and search what is left.
 
     Raises:
@@ -98,7 +111,11 @@ def forget(found: Found) -> ForgetReport:
     """
     removed = forget_participant(found.store, found.traces)
     return ForgetReport(
-        removed=removed, scan=scan_store(found.store, found.traces), models=found.models
+        removed=removed,
+        scan=scan_store(found.store, found.traces),
+        models=found.models,
+        history=history,
+        num_in_history=count_traces(history, found.traces),
     )
 
 

@@ -1,5 +1,10 @@
 """Search a whole store for one participant: every file's name, every table, every text."""
 
+import contextlib
+import csv
+import html
+import io
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -79,14 +84,24 @@ def is_table(path: str) -> bool:
 
 
 def text_names(store: Store, path: str, traces: Traces) -> bool:
-    """Say whether a text file names the participant.
+    """Say whether a text file names the participant, also where its format spells names otherwise.
 
     In models' files, whose vocabularies hold all kinds of numbers, only videos' names count.
     """
     with store.open(path) as stream:
         text = stream.read().decode(errors="replace")
-    of_model = "/files/" in path and PurePosixPath(path).suffix.lower() in (".json", ".txt")
-    return traces.in_speech(text) if of_model else traces.in_text(text)
+    suffix = PurePosixPath(path).suffix.lower()
+    if "/files/" in path and suffix in (".json", ".txt"):
+        return traces.in_speech(text)
+    if traces.in_text(html.unescape(text)):
+        return True
+    if suffix == ".json":
+        with contextlib.suppress(ValueError):
+            return traces.in_row(json.loads(text))
+    if suffix == ".csv":
+        with contextlib.suppress(csv.Error):
+            return any(traces.in_row(row) for row in csv.DictReader(io.StringIO(text), restval=""))
+    return False
 
 
 def read_strings(store: Store, path: str) -> pa.Table | None:

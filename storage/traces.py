@@ -49,9 +49,12 @@ class Traces:
         return self.in_speech(value) if column in _SPOKEN else self.in_text(value)
 
     def in_row(self, row: Any, column: str = "") -> bool:
-        """Say whether any value of a row, however deep, names them."""
+        """Say whether any value or name in a row, however deep, names them."""
         if isinstance(row, dict):
-            return any(self.in_row(value, name) for name, value in row.items())
+            return any(
+                (isinstance(name, str) and self.in_text(name)) or self.in_row(value, name or "")
+                for name, value in row.items()
+            )
         if isinstance(row, list):
             return any(self.in_row(value, column) for value in row)
         return isinstance(row, str) and self.in_cell(column, row)

@@ -11,6 +11,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from storage.consent import permission_of
 from storage.issues import Issue, IssueKind
 from storage.records import IssueRecord, MediaFacts, RejectedRecord, VideoId, VideoRecord
 from storage.results import VerdictRecord
@@ -98,7 +99,7 @@ def write_report(
         curve=validation_curve(evaluation, verdicts),
         confusions=confusions(verdicts),
         groups=verdict_groups(evaluation, verdicts, videos, rejected),
-        num_refused=sum(video.consent_publications is False for video in videos),
+        publication=permission_of(videos, "publication"),
         mended=_by_kind(videos),
     )
     path.write_text(page, encoding="utf-8")

@@ -151,5 +151,5 @@ def test_the_command_writes_the_file_and_says_what_it_left_out(
     )  # fmt: skip
     told = capsys.readouterr().out
     assert "4 rows of 4 videos, for purpose 'challenge'" in told
-    assert "left out: 2 videos whose participants refused, 2 of whom it is not known" in told
+    assert "left out: 2 videos without consent to it, 2 of which nobody knows" in told
     assert len(rows_of(out)) == 4

@@ -5,7 +5,7 @@ import pytest
 import typer
 
 from flows import cli
-from flows.forget import find_participant, forget, undo
+from flows.forget import ForgetReport, find_participant, forget, undo
 from flows.opening import open_run
 from flows.request import RunRequest
 from storage.errors import ConfigError, DataError
@@ -16,6 +16,11 @@ from storage.variant import ItemOutput
 from tests.flows.toys import ANSWERS, finish, request_of, videos_of, write_release
 
 WHO = "90002"
+NO_HISTORY = Path("/nonexistent")
+
+
+def forget_now(store: str, who: str, data: str | None) -> ForgetReport:
+    return forget(find_participant(store, who, data), NO_HISTORY)
 
 
 def everything(store: str) -> dict[str, bytes]:
@@ -45,7 +50,7 @@ def commit_model(store: str, folder: Path, *trained_on: str) -> str:
 def test_every_stage_forgets_and_the_next_run_makes_only_the_report(
     finished: RunRequest, tmp_path: Path
 ) -> None:
-    report = forget(find_participant(finished.store, WHO, None))
+    report = forget_now(finished.store, WHO, None)
     assert report.removed == {
         "segment": 2, "transcribe": 2, "manifest": 2, "infer": 4, "aggregate": 1,
     }  # fmt: skip
@@ -64,11 +69,11 @@ def test_every_stage_forgets_and_the_next_run_makes_only_the_report(
     assert {row.video_id for row in open_run(finished).verdicts} == {
         name for who in ANSWERS if who != WHO for name in videos_of(who)
     }
-    assert forget(find_participant(finished.store, WHO, finished.data)).scan.is_clean
+    assert forget_now(finished.store, WHO, finished.data).scan.is_clean
 
 
 def test_what_a_run_leaves_out_is_counted_and_names_nobody(finished: RunRequest, caplog) -> None:
-    forget(find_participant(finished.store, WHO, None))
+    forget_now(finished.store, WHO, None)
     with caplog.at_level("INFO", logger="waver"):
         (issue,) = [
             issue for issue in open_run(finished).dataset.issues if "left out" in str(issue)
@@ -85,9 +90,9 @@ def test_a_participant_with_data_alone_is_left_out_before_anything_is_made(tmp_p
     write_release(tmp_path / "data")
     request = request_of(tmp_path / "data", tmp_path / "store")
     assert len(open_run(request).dataset.videos) == 8
-    with pytest.raises(DataError, match="know of no such participant"):
+    with pytest.raises(DataError, match="No such participant is known to the store"):
         find_participant(request.store, WHO, None)
-    report = forget(find_participant(request.store, WHO, request.data))
+    report = forget_now(request.store, WHO, request.data)
     assert (report.removed, report.scan.is_clean) == ({}, True)
     assert len(open_run(request).dataset.videos) == 6
     assert find_participant(request.store, WHO, None).traces.videos == frozenset()
@@ -96,18 +101,18 @@ def test_a_participant_with_data_alone_is_left_out_before_anything_is_made(tmp_p
 def test_the_cache_that_the_next_run_keeps_does_not_hold_them(finished: RunRequest) -> None:
     open_run(finished)
     found = find_participant(finished.store, WHO, None)
-    forget(found)
+    forget(found, NO_HISTORY)
     from storage import dataset
 
     dataset._read.cache_clear()
     open_run(finished)
     assert Store(finished.store).list_files(".cache/annotation")
-    report = forget(find_participant(finished.store, WHO, finished.data))
+    report = forget_now(finished.store, WHO, finished.data)
     assert report.scan.is_clean
 
 
 def test_undoing_lets_the_next_run_use_the_videos_again(finished: RunRequest) -> None:
-    forget(find_participant(finished.store, WHO, None))
+    forget_now(finished.store, WHO, None)
     undo(finished.store, WHO)
     run = open_run(finished)
     assert len(run.dataset.videos) == 8
@@ -118,7 +123,7 @@ def test_undoing_lets_the_next_run_use_the_videos_again(finished: RunRequest) ->
 
 def test_all_forgotten_is_one_sentence(finished: RunRequest) -> None:
     for who in ANSWERS:
-        forget(find_participant(finished.store, who, None))
+        forget_now(finished.store, who, None)
     with pytest.raises(DataError, match=r"nothing is left: all 8 videos"):
         open_run(finished)
 
@@ -129,7 +134,7 @@ def test_models_that_saw_the_participant_are_listed_and_kept(
     saw = commit_model(finished.store, tmp_path, WHO, "90001")
     never = commit_model(finished.store, tmp_path, "90001")
     untold = commit_model(finished.store, tmp_path)
-    report = forget(find_participant(finished.store, WHO, None))
+    report = forget_now(finished.store, WHO, None)
     assert {model.folder: model.sides for model in report.models} == {saw: ("val",), untold: ()}
     told = "\n".join(report.lines())
     assert f"{saw} (val)" in told
@@ -144,7 +149,7 @@ def test_an_unknown_participant_is_a_mistake_and_nothing_is_touched(
     finished: RunRequest, who: str
 ) -> None:
     before = everything(finished.store)
-    with pytest.raises(DataError, match="nothing was changed") as caught:
+    with pytest.raises(DataError, match=r"or the data set .* nothing was changed") as caught:
         find_participant(finished.store, who, finished.data)
     assert caught.value.details == (who,)
     assert everything(finished.store) == before

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,20 @@ def test_the_numbers_of_a_models_vocabulary_name_nobody(store):
     assert scan_store(store, TRACES).is_clean
     store.write_bytes("finetune/v/files/m/notes.json", f'"{VIDEO}"'.encode())
     assert scan_store(store, TRACES).found == ("finetune/v/files/m/notes.json",)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", json.dumps({"seen": ["Videos/é/a b.mp4"]})),
+        ("b.json", json.dumps({"Videos/é/a b.mp4": 1})),
+        ("c.json", json.dumps([{"participant_id": "é"}])),
+        ("d.csv", "video,participant\nx,é\n"),
+        ("e.html", "<td>Videos/&#233;/a b.mp4</td>"),
+    ],
+)
+def test_names_are_found_however_a_format_spells_them(store, name, content):
+    traces = Traces("é", frozenset({"Videos/é/a b.mp4"}))
+    store.write_bytes(name, content.encode())
+    store.write_bytes(f"other.{name[-4:]}", content.replace("a b", "c").replace("é", "e").encode())
+    assert scan_store(store, traces).found[:1] == (name,)

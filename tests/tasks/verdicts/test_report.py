@@ -123,7 +123,9 @@ def test_videos_that_may_not_be_published_are_pointed_out(split_world) -> None:
     assert "refused use in publications" not in page_of(split_world)
     first, *others = split_world.videos
     split_world.videos = [replace(first, consent_publications=False), *others]
-    assert "1 of these videos are of participants who refused" in text_of(page_of(split_world))
+    text = text_of(page_of(split_world))
+    assert "1 of these videos are of participants who refused" in text
+    assert "purpose: internal) and leaves no video out. Whether 35 of its videos may be" in text
 
 
 def test_without_labels_the_page_says_so_and_shows_no_figure(world) -> None:
