@@ -174,6 +174,29 @@ def test_one_added_video_costs_one_video(server, world, tmp_path: Path) -> None:
     assert {sample.video_id for sample in opened.samples} == {p.name for p in videos[:3]}
 
 
+def test_a_video_encoded_again_under_another_name_stops_the_run(
+    server, world, tmp_path: Path
+) -> None:
+    data, (first, second) = tmp_path / "copied", sorted(world.rglob("*.mp4"))[:2]
+    data.mkdir()
+    shutil.copy(first, data / "first.mp4")
+    shutil.copy(second, data / "second.mp4")
+    again = ("-vf", "scale=-2:240", "-r", "15", "-c:v", "mpeg4", "-q:v", "8", "-c:a", "libmp3lame")
+    source = ("-ss", "0.3", "-i", str(first))
+    ffmpeg = ("ffmpeg", "-loglevel", "error", *source, *again, str(data / "copy.mkv"))
+    subprocess.run(ffmpeg, check=True, timeout=100, stdin=subprocess.DEVNULL)
+    rows = ("first.mp4,1,ann,train", "second.mp4,0,bea,val", "copy.mkv,1,cem,test")
+    (data / "labels.csv").write_text("\n".join(["video,label,participant,split", *rows]) + "\n")
+    cheap = ("--only", "segment", "--only", "transcribe", "--only", "manifest")
+    stopped = subprocess.run(
+        command(data, tmp_path / "store", *cheap),
+        env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert stopped.returncode == 2, stopped.stdout + stopped.stderr
+    assert "The same recording (1) stands in more than one of train, val" in stopped.stderr
+    assert "recording copy.mkv = first.mp4: test, train" in stopped.stderr
+
+
 def test_bad_videos_are_rejected_with_a_reason_and_good_ones_get_a_verdict(
     server, world, tmp_path: Path
 ) -> None:
