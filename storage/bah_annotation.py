@@ -15,6 +15,7 @@ from storage.issues import Issue, IssueKind
 from storage.records import Interval
 
 _TIMES, _FRAMES = "time_detailed_ah", "fr_detailed_ah"
+_LARGEST_CERTAINTY, _DEEPEST_CUE = 1 << 31, 6
 _BESIDE_TIMES = ("certainty_ah", "all_cues", _FRAMES)
 
 
@@ -116,7 +117,7 @@ def _read_intervals(record: Mapping[str, Any], issues: list[Issue]) -> list[Anno
         annotated.append(
             AnnotatedInterval(
                 interval=interval,
-                certainty=certainty if type(certainty) is int else None,
+                certainty=_read_certainty(certainty),
                 cues=_read_cues(cues),
             )
         )
@@ -137,6 +138,12 @@ def _read_interval(written: Any, name: str, issues: list[Issue]) -> Interval | N
     return None
 
 
+def _read_certainty(written: Any) -> int | None:
+    """Take a whole number of any scale, but none that no table can hold."""
+    is_plain = type(written) is int and abs(written) < _LARGEST_CERTAINTY
+    return written if is_plain else None
+
+
 def _read_cues(written: Any) -> tuple[tuple[str, str], ...]:
     """Keep whatever an annotator wrote as text: strings, lists and mappings all occur."""
     if written is None:
@@ -146,9 +153,11 @@ def _read_cues(written: Any) -> tuple[tuple[str, str], ...]:
     return tuple((str(kind), _as_text(cue)) for kind, cue in written.items() if cue is not None)
 
 
-def _as_text(cue: Any) -> str:
+def _as_text(cue: Any, depth: int = 0) -> str:
+    if depth > _DEEPEST_CUE:  # an alias may lead back to where it stands
+        return "..."
     if isinstance(cue, Mapping):
-        return "; ".join(f"{key}: {_as_text(part)}" for key, part in cue.items())
+        return "; ".join(f"{key}: {_as_text(part, depth + 1)}" for key, part in cue.items())
     if isinstance(cue, list | tuple):
-        return "; ".join(_as_text(part) for part in cue)
+        return "; ".join(_as_text(part, depth + 1) for part in cue)
     return str(cue)

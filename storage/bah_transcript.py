@@ -1,10 +1,10 @@
 """Interpret the transcript that a release brings of one video; what is mended is told."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from storage.intervals import is_seconds
 from storage.issues import Issue, IssueKind
 
 _RESTART_EVERY_MS = 30_000  # the transcriber's window
@@ -86,9 +86,8 @@ def _read_phrase(piece: Any) -> Phrase | None:
 
 
 def _is_seconds(written: Any) -> bool:
-    if isinstance(written, bool) or not isinstance(written, int | float):
-        return False
-    return math.isfinite(written) and written >= 0
+    is_number = isinstance(written, int | float) and not isinstance(written, bool)
+    return is_number and is_seconds(written)
 
 
 def _end_so_far(phrases: Sequence[Phrase], num_restarts: int) -> int:

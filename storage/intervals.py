@@ -3,13 +3,13 @@
 Nothing is changed silently: every function also tells what it had to mend or refuse.
 """
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 
 from storage.issues import Issue, IssueKind
 from storage.records import Interval
 
+_MAX_SECONDS = 1000 * 3600
 _TIME = re.compile(r"(\d{1,3}):([0-5]?\d):([0-5]?\d)(?:[.,](\d{1,9}))?")
 
 
@@ -28,7 +28,7 @@ def parse_time_ms(written: object) -> int:
     if isinstance(written, bool) or not isinstance(written, str | int | float):
         raise ValueError(f"the time {written!r} is not HH:MM:SS.mmm")
     if isinstance(written, int | float):
-        if not math.isfinite(written) or written < 0:
+        if not is_seconds(written):
             raise ValueError(f"the time {written!r} is not a number of seconds")
         return round(written * 1000)
     found = _TIME.fullmatch(written.strip())
@@ -37,6 +37,11 @@ def parse_time_ms(written: object) -> int:
     hours, minutes, seconds, fraction = found.groups(default="0")
     whole = (int(hours) * 60 + int(minutes)) * 60 + int(seconds)
     return whole * 1000 + round(int(fraction) * 1000 / 10 ** len(fraction))
+
+
+def is_seconds(written: float) -> bool:
+    """Say whether a number may be a time in a video: finite, from 0 on, under a thousand hours."""
+    return 0 <= written < _MAX_SECONDS
 
 
 def parse_interval(written: object) -> Interval:

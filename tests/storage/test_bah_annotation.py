@@ -1,9 +1,13 @@
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from storage.annotation_cache import AnnotatedVideo
 from storage.bah_annotation import read_annotation
 from storage.bah_transcript import Phrase
 from storage.issues import Issue, IssueKind
 from storage.records import Interval
+from storage.schema import from_table, to_table
 
 RECORD = {
     "all_cues": [{"audio": None, "body": None, "facial": "frown", "language": None}],
@@ -16,6 +20,8 @@ RECORD = {
         "chunks": [{"language": "english", "text": " I guess.", "timestamp": (0.0, 3.2)}],
     },
 }
+WITHIN_ITSELF: list[object] = ["cue"]  # as an alias in the file makes it
+WITHIN_ITSELF.append(WITHIN_ITSELF)
 FIRST = Interval(start_ms=1721, end_ms=4410)
 
 
@@ -155,3 +161,39 @@ def test_issues_never_quote_what_was_said():
     issues = _issues(transcript=said)
     assert issues
     assert "private" not in " ".join(issue.detail for issue in issues)
+
+
+def _values() -> st.SearchStrategy[object]:
+    """Anything that a YAML file may hold."""
+    leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+    return st.recursive(
+        leaves | st.just("00:00:01.000") | st.dates(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.tuples(inner, inner)
+            | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
+        ),
+        max_leaves=6,
+    )
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={key: _values() for key in (*RECORD, "fr_detailed_ah")}
+        | {"time_detailed_ah": st.lists(st.tuples(_values(), _values()) | _values(), max_size=3)}
+        | {"transcript": st.fixed_dictionaries({"chunks": st.lists(
+            st.fixed_dictionaries({"text": _values(), "timestamp": st.tuples(_values(), _values())})
+            | _values(), max_size=3)})},
+    )
+    | _values()
+)  # fmt: skip
+@example({"certainty_ah": [2**70], "time_detailed_ah": [["00:00:01.000", "00:00:02.000"]]})
+@example({"time_detailed_ah": [[0, 1e300]]})
+@example({"time_detailed_ah": [[0, 10**30]]})
+@example({"transcript": {"chunks": [{"text": "so", "timestamp": [1e300, 1e301]}]}})
+@example({"time_detailed_ah": [[0, 1]], "all_cues": [WITHIN_ITSELF]})
+def test_no_record_whatever_stops_the_reader_or_cannot_be_kept(record):
+    annotation = read_annotation(record)
+    kept = to_table(AnnotatedVideo, [AnnotatedVideo(name="v", annotation=annotation)])
+    assert next(from_table(AnnotatedVideo, kept)).annotation == annotation
