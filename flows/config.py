@@ -7,7 +7,7 @@ changes only speed stands in `[resources]` and is not.
 import os
 import tomllib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -69,25 +69,64 @@ def profile_names() -> list[str]:
     return sorted(path.stem for path in PROFILES_PATH.glob("*.toml"))
 
 
-def read_profile(profile: str) -> tuple[dict[str, Any], Path]:
-    """Read a profile by name or file path; returns its settings as written and its folder."""
-    path = Path(profile)
+def read_profile(profile: str) -> dict[str, Any]:
+    """Read a profile by name or file path, laid over the one that it extends, if it names one.
+
+    A model that is a folder beside the file that names it is found from there.
+
+    Raises:
+        ConfigError: there is no such profile, it is not valid TOML, or profiles extend in a circle.
+    """
+    values: dict[str, Any] = {}
+    seen: list[Path] = []
+    wanted: object = profile
+    while wanted is not None:
+        try:
+            path = _profile_path(wanted, seen[-1] if seen else None)
+            written = _parse_profile(path)
+        except OSError as error:
+            raise ConfigError(
+                f"The profile {wanted!r} cannot be read ({error.strerror}): name another, or make "
+                "it readable."
+            ) from error
+        if path in seen:
+            raise ConfigError(f"The profile {profile!r} extends itself by way of {str(path)!r}.")
+        seen.append(path)
+        wanted = written.pop("extends", None)
+        _change_model_names(written, partial(_beside, path.parent))
+        values = _laid_over(written, values)
+    return values
+
+
+def _profile_path(profile: object, extended_by: Path | None) -> Path:
+    """Find a profile by name, or by file path from the working folder or the file that extends."""
+    path = Path(str(profile))
     if path.suffix != ".toml":
         path = PROFILES_PATH / f"{profile}.toml"
+    elif extended_by is not None:
+        path = extended_by.parent / path
+    if not path.is_file():
+        raise ConfigError(
+            f"There is no profile {profile!r}: name one of {', '.join(profile_names())}, "
+            "or a .toml file."
+        )
+    return path.resolve()
+
+
+def _parse_profile(path: Path) -> dict[str, Any]:
     try:
-        if not path.is_file():
-            raise ConfigError(
-                f"There is no profile {profile!r}: name one of {', '.join(profile_names())}, "
-                "or a .toml file."
-            )
-        return tomllib.loads(path.read_text(encoding="utf-8")), path.parent
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"The profile {str(path)!r} is not valid TOML: {error}.") from error
-    except OSError as error:
-        raise ConfigError(
-            f"The profile {str(path)!r} cannot be read ({error.strerror}): name another, or make "
-            "it readable."
-        ) from error
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Lay one profile's values over another's, section by section."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _laid_over(merged[key], value) if both else value
+    return merged
 
 
 @cache
@@ -95,15 +134,12 @@ def load_settings(profile: str, overrides: tuple[str, ...] = ()) -> Settings:
     """Read a profile, lay `section.key=value` overrides over it, and check every value.
 
     Read once in a process, so that a profile edited while a run lasts cannot split the run in two.
-
-    A model that is a folder beside the profile file is found from there; any other name is left
-    as it is (a path of the user's, in which `~` is the home folder, or a hub name).
+    In a model's name `~` is the home folder.
 
     Raises:
         ConfigError: names the setting, its value and what was expected.
     """
-    values, folder = read_profile(profile)
-    _change_model_names(values, lambda name: _beside(folder, name))
+    values = read_profile(profile)
     for override in overrides:
         _lay_over(values, override)
     _change_model_names(values, os.path.expanduser)

@@ -96,6 +96,30 @@ def test_a_profile_that_may_not_be_read_is_named(
         read_profile(str(profile))
 
 
+def test_a_profile_is_laid_over_the_one_it_extends_each_with_the_models_beside_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "lower" / "model").mkdir(parents=True)
+    lower, upper = tmp_path / "lower" / "lower.toml", tmp_path / "upper.toml"
+    lower.write_text('extends = "default"\n[finetune]\nmodel = "model"\nrank = 4\n')
+    upper.write_text('extends = "lower/lower.toml"\n[finetune]\nrank = 16\n[segment]\ncrf = 30\n')
+    settings = load_settings(str(upper))
+    assert Path(settings.finetune.model) == (tmp_path / "lower" / "model").resolve()
+    assert (settings.finetune.rank, settings.segment.crf) == (16, 30)
+    assert settings.transcribe == load_settings("default").transcribe
+
+
+def test_a_profile_that_extends_itself_or_nothing_known_is_refused(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text('extends = "second.toml"\n')
+    second.write_text('extends = "first.toml"\n')
+    with pytest.raises(ConfigError, match=r"extends itself by way of .*first\.toml"):
+        load_settings(str(first))
+    first.write_text('extends = "nowhere"\n')
+    with pytest.raises(ConfigError, match="There is no profile 'nowhere'"):
+        load_settings(str(second))
+
+
 @pytest.mark.parametrize("setting", ["transcribe.model", "finetune.model"])
 def test_the_home_folder_may_be_written_as_a_tilde(
     monkeypatch: pytest.MonkeyPatch, setting: str
