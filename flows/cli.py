@@ -194,9 +194,8 @@ def main() -> None:
     except WaverError as error:
         _tell(error)
         status = EXIT_FAILED if isinstance(error, StageError) else EXIT_MISTAKE
-    except KeyboardInterrupt:
+    if status == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this status
         typer.secho("waver: stopped; what was finished is kept.", fg="red", err=True)
-        status = EXIT_INTERRUPTED
     sys.stdout.flush()
     sys.stderr.flush()
     # Prefect's background threads outlive the interpreter, and DuckDB's bindings then print a

@@ -92,6 +92,24 @@ def test_details_of_a_mistake_are_shown_on_the_terminal_alone(
     assert lines[-2:] == ["  participant p49", "  and 3 more"]
 
 
+def test_a_run_that_is_stopped_says_what_is_kept(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def leave(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr("flows.config.profile_names", stop)
+    monkeypatch.setattr(sys, "argv", ["waver", "profiles"])
+    monkeypatch.setattr(os, "_exit", leave)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.strip() == "waver: stopped; what was finished is kept."
+
+
 def test_data_without_labels_and_without_model_says_how_to_go_on(folder: Path) -> None:
     assert "--model" in str(fault())
 
