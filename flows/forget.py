@@ -22,7 +22,8 @@ _MODELS = "finetune/"
 _OUT_OF_REACH = (
     "the data folder, which is never changed: remove the videos and their annotation there",
     "exports, reports and copies made before, other stores, and backups",
-    "copies of models in the user's cache (~/.cache/waver) on machines that work on a remote store",
+    "what training and inference keep outside a store: resources.finetune.checkpoint_folder, and "
+    "for a remote store ~/.cache/waver on each machine that works on it",
 )
 
 

@@ -5,6 +5,7 @@
     <store>/<stage>/<variant>/forgotten/        which parts do not count any more for which items
     <store>/<stage>/<variant>/<Table>/<part>.parquet
     <store>/<stage>/<variant>/files/...         media and weights
+    <store>/forgotten.json                      digests of participants who are left out
     <store>/.cache/                             what can be made again from the data set
     <store>/.tmp/                               what is being written; nothing reads it
 
