@@ -20,7 +20,6 @@ formula have up to 0.72 of their motion in common.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -42,6 +41,8 @@ _MOVING_BITS = 0.1  # variance, summed over the 64 bits: less is a still picture
 
 Places = npt.NDArray[np.intp]
 Bits = npt.NDArray[np.floating[Any]]
+Floats = npt.NDArray[np.float64]
+Marks = npt.NDArray[np.bool_]
 
 
 def find_duplicates(prints: Sequence[MediaPrintRecord]) -> list[tuple[VideoId, ...]]:
@@ -65,8 +66,8 @@ def _iter_twins(
     ordered: Sequence[MediaPrintRecord],
 ) -> Iterator[tuple[MediaPrintRecord, MediaPrintRecord]]:
     """Compare each video with those of like length, the cheapest comparison first."""
-    pictures = _Sheet.of([row.picture for row in ordered])
-    sounds = _Sheet.of([row.sound for row in ordered], absent=SILENT)
+    pictures = [np.array(row.picture) for row in ordered]
+    sounds = [np.array(row.sound, np.int64) for row in ordered]
     lengths = np.array([len(row.picture) for row in ordered])
     scenes = np.array([_bits(row.picture).mean(axis=0) for row in ordered])  # [videos, 64]
     for place, row in enumerate(ordered):
@@ -75,50 +76,54 @@ def _iter_twins(
         # The mean of differences is never below the difference of means: only trims add to it.
         apart = np.abs(scenes[near] - scenes[place]).sum(axis=1)
         near = near[apart <= 2 * _MAX_PICTURE_BITS]
-        bits, _ = pictures.differing_bits(place, near, PICTURE_RATE, 1)
-        near = near[bits <= _MAX_PICTURE_BITS]
-        bits, is_heard = sounds.differing_bits(place, near, SOUND_RATE, _MIN_HEARD)
+        near = near[_differing_pictures(pictures, place, near) <= _MAX_PICTURE_BITS]
+        bits, is_heard = _differing_sounds(sounds, place, near)
         same = is_heard & (bits <= _MAX_SOUND_SHARE * NUM_SOUND_BITS)
         for other, sounds_alike, comparable in zip(near, same, is_heard, strict=True):
             if sounds_alike or (not comparable and _moves_alike(row, ordered[other])):
                 yield row, ordered[other]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Sheet:
-    """Many videos' words side by side [videos, words], and where there are words to compare."""
+def _differing_pictures(pictures: Sequence[Words], place: int, near: Places) -> Floats:
+    """Give the mean number of bits in which each near picture differs, at the best shift."""
+    words, there = _side_by_side([pictures[place], *(pictures[other] for other in near)])
+    return _differing_bits(words, there, PICTURE_RATE, min_words=1)
 
-    words: Words
-    there: npt.NDArray[np.bool_]
 
-    @classmethod
-    def of(cls, rows: Sequence[tuple[int, ...]], absent: int | None = None) -> "_Sheet":
-        longest = max((len(row) for row in rows), default=0)
-        words = np.zeros((len(rows), longest), np.int64)
-        there = np.zeros(words.shape, np.bool_)
-        for place, row in enumerate(rows):
-            words[place, : len(row)] = row
-            there[place, : len(row)] = True if absent is None else np.array(row) != absent
-        return cls(words=words, there=there)
+def _differing_sounds(sounds: Sequence[Words], place: int, near: Places) -> tuple[Floats, Marks]:
+    """Give the same of sounds, over what is heard of both, and where that is enough."""
+    words, there = _side_by_side([sounds[place], *(sounds[other] for other in near)])
+    there &= words != SILENT
+    counts = there.sum(axis=1)
+    enough = np.minimum(counts[0], counts[1:]) >= _MIN_HEARD
+    return _differing_bits(words, there, SOUND_RATE, _MIN_HEARD), enough
 
-    def differing_bits(
-        self, place: int, others: Places, rate: int, min_words: int
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-        """Give the mean number of bits that differ from each other video, at the best shift.
 
-        Second comes where that rests on ``min_words`` words and on half of those there are.
-        """
-        counts = self.there.sum(axis=1)
-        needed = np.maximum(min_words, np.minimum(counts[place], counts[others]) // 2)
-        best = np.full(len(others), np.inf)
-        for shift in _shifts(rate):
-            mine, theirs = _laid_over(self.words.shape[1], shift)
-            both = self.there[place, mine] & self.there[others][:, theirs]
-            apart = np.bitwise_count(self.words[place, mine] ^ self.words[others][:, theirs])
-            shared = both.sum(axis=1)
-            bits = np.where(both, apart, 0).sum(axis=1) / np.maximum(shared, 1)
-            best = np.where(shared >= needed, np.minimum(best, bits), best)
-        return best, np.minimum(counts[place], counts[others]) >= min_words
+def _side_by_side(rows: Sequence[Words]) -> tuple[Words, Marks]:
+    """Lay rows of words out as one table [rows, words], and mark where there are any."""
+    longest = max(len(row) for row in rows)
+    words, there = np.zeros((len(rows), longest), np.int64), np.zeros((len(rows), longest), bool)
+    for place, row in enumerate(rows):
+        words[place, : len(row)], there[place, : len(row)] = row, True
+    return words, there
+
+
+def _differing_bits(words: Words, there: Marks, rate: int, min_words: int) -> Floats:
+    """Compare the first row with each other one, at the shift at which they differ least.
+
+    A shift counts if it leaves ``min_words`` words to compare, and half of those there are.
+    """
+    counts = there.sum(axis=1)
+    needed = np.maximum(min_words, np.minimum(counts[0], counts[1:]) // 2)
+    best = np.full(len(words) - 1, np.inf)
+    for shift in _shifts(rate):
+        mine, theirs = _laid_over(words.shape[1], shift)
+        both = there[0, mine] & there[1:, theirs]
+        apart = np.bitwise_count(words[0, mine] ^ words[1:, theirs])
+        shared = both.sum(axis=1)
+        bits = np.where(both, apart, 0).sum(axis=1) / np.maximum(shared, 1)
+        best = np.where(shared >= needed, np.minimum(best, bits), best)
+    return best
 
 
 def _shifts(rate: int) -> range:
