@@ -201,7 +201,28 @@ def test_consent_is_read_as_text_or_as_what_yaml_makes_of_it(tmp_path, written, 
     root = _release(tmp_path, annotation={NAME: POSITIVE}, files=(NAME,), people=people)
     video = _only(root)
     assert (video.consent_publications, video.consent_challenges) == (expected, True)
-    assert bool(video.issues) == (expected is None)
+    kinds = [issue.kind for issue in video.issues]
+    assert kinds == ([IssueKind.CONSENT_UNREADABLE] if expected is None else [])
+
+
+def test_a_video_annotated_under_two_spellings_keeps_its_first_and_is_told(tmp_path):
+    old = NAME.removeprefix("Videos/").replace("Visite_1", "Visite 1")
+    root = _release(tmp_path, annotation=None, files=(NAME,))
+    (root / "video_annotation_transcript.yaml").write_text(
+        yaml.safe_dump({NAME: POSITIVE, old: NEGATIVE}, sort_keys=False)
+    )
+    video = _only(root)
+    assert video.label == 1
+    assert [issue.kind for issue in video.issues] == [IssueKind.ANNOTATED_TWICE]
+
+
+def test_files_that_are_missing_and_videos_that_no_split_lists_are_told(tmp_path):
+    splits = {"val": f"{NAME},0,x\n"}
+    dataset = read_bah(_release(tmp_path, annotation=None, files=(NAME, SPACED), splits=splits))
+    missing = [issue.detail for issue in dataset.issues if issue.kind is IssueKind.FILE_MISSING]
+    assert missing == ["there is no video_annotation_transcript.yaml", "there is no meta_data.yml"]
+    kinds = [[issue.kind for issue in video.issues] for video in dataset.videos]
+    assert kinds == [[], [IssueKind.NOT_IN_SPLIT]]
 
 
 def test_unquoted_participant_ids_and_answers_are_understood(tmp_path):
