@@ -18,8 +18,13 @@ from storage.errors import StageError, ToolError, WaverError
 _STDERR_LINES = 40
 _ERROR = "error: "
 _MIB = 1 << 20
-# How the C library, the loader and x264 say that there is no memory left.
-_NO_MEMORY = (b"Cannot allocate memory", b"failed to map segment", b"malloc of size", b"bad_alloc")
+# How the C library, the loader, x264 and ffmpeg's decoders say that there is no memory left.
+_NO_MEMORY = (
+    b"Cannot allocate memory",
+    b"failed to map segment",
+    b"malloc of size",
+    b"get_buffer() failed",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ from storage.records import (
 )
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
-from tasks.media.cut import picture_name, sound_name
+from tasks.media.command import picture_name, sound_name
 from tasks.media.damage import CutRules, cut_what_decodes
 from tasks.media.plan import PlannedSegment, frames_ms
 from tasks.stage import Shard, as_state, make_missing, or_rejected

@@ -112,7 +112,8 @@ def _first_frames(times: Sequence[float], end: float, max_segment_ms: int) -> li
     if not _fits(shown, hidden, max_segment_ms):
         raise ItemFault(
             f"its picture stands still for {_to_ms(hidden - shown)} ms at {_to_ms(shown)} ms, "
-            f"longer than a segment of {max_segment_ms} ms: there is no frame to cut at"
+            f"longer than a segment of {max_segment_ms} ms, and no frame may be shown twice: set "
+            "segment.max_segment_ms higher, or hand it in with a steady frame rate"
         )
     fewest = max(1, math.ceil((end - times[0]) * 1000 / max_segment_ms - 1e-3))
     for count in range(fewest, 2 * fewest + 2):

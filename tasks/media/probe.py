@@ -4,6 +4,7 @@ import errno
 import json
 import stat
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +124,8 @@ def _read_container(path: Path, limits: ChildLimits) -> tuple[dict[str, Any], st
         raise ItemFault(f"not a video that ffmpeg can open: {_last_causes(result, path)}")
     if set(facts["format"]["format_name"].split(",")) & set(_LISTS):
         raise ItemFault("not a video but a list that names other files")
+    if facts["format"]["format_name"].endswith(("_pipe", "image2")):
+        raise ItemFault("not a video but a single picture")
     return facts, _last_causes(result, path)
 
 
@@ -137,6 +140,9 @@ def _stated_seconds(
     picture: dict[str, Any], container: dict[str, Any], num_streams: int, frames: Frames
 ) -> float:
     """Take the picture stream's own length; the container's may be another stream's."""
+    if container["format_name"] == "avi" and int(picture.get("nb_frames", 0)):
+        # ffmpeg measures a cut AVI's duration by what is left; the count in its header stays.
+        return float(int(picture["nb_frames"]) / Fraction(picture["r_frame_rate"]))
     own = _own_seconds(picture)
     if own is not None:
         return own

@@ -5,52 +5,57 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import av
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from tasks.media.cut import picture_name, read_sound, sound_name
+from infra.zoo.truth import WrittenSegment
+from tasks.media.command import picture_name, sound_name
+from tasks.media.cut import read_sound
 from tasks.media.damage import CutRules, CutVideo, cut_what_decodes
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_share=0.9)
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutOnce:
     """A cut video, and what can be read back of its segments."""
 
+    path: Path
     done: CutVideo
     folder: Path
-    source_before: bytes
+    source_before: tuple[bytes, int]
 
-    def pictures(self) -> list[list[tuple[float, npt.NDArray[np.uint8]]]]:
-        """Decode every segment: times in seconds, and grey frames of 40 by 30."""
-        return [decode(self.folder / picture_name(s.index)) for s in self.done.plan]
+    def segments(self) -> list[WrittenSegment]:
+        """Say where every segment lies, and what was planned for it."""
+        has_sound = self.done.source.sound_stream is not None
+        return [
+            WrittenSegment(
+                start_ms=planned.start_ms,
+                end_ms=planned.end_ms,
+                num_frames=planned.num_frames,
+                num_samples=planned.num_samples,
+                picture_path=self.folder / picture_name(planned.index),
+                sound_path=self.folder / sound_name(planned.index) if has_sound else None,
+            )
+            for planned in self.done.plan
+        ]
 
     def sounds(self) -> list[npt.NDArray[np.int16]]:
         """Read every segment's samples."""
         return [read_sound(self.folder / sound_name(s.index)) for s in self.done.plan]
 
 
-def decode(path: Path, stream: int = 0) -> list[tuple[float, npt.NDArray[np.uint8]]]:
-    with av.open(str(path)) as container:
-        return [
-            (float(frame.time or 0), frame.reformat(40, 30, "gray").to_ndarray())
-            for frame in container.decode(video=stream)
-        ]
-
-
 @pytest.fixture(scope="session")
 def cut_video(
     video: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Cut]:
+) -> Callable[[str], CutOnce]:
     """Cut a video of the shelf into segments of at most 5 s."""
 
     @cache
-    def cut(name: str) -> Cut:
+    def cut(name: str) -> CutOnce:
         path, folder = video(name), tmp_path_factory.mktemp("cut")
-        before = path.read_bytes()
-        return Cut(cut_what_decodes(path, folder, RULES, 4096), folder, before)
+        before = path.read_bytes(), path.stat().st_mtime_ns
+        return CutOnce(path, cut_what_decodes(path, folder, RULES, 4096), folder, before)
 
     return cut

@@ -1,10 +1,16 @@
+import re
 import subprocess
+import time
 from dataclasses import replace
 
 import pytest
 
+from infra.zoo.inputs import DAMAGED, Rejected
+from infra.zoo.truth import numbered_frames
 from storage.errors import FramesFault, ItemFault
+from tasks.child import ChildLimits
 from tasks.media.damage import CutRules, cut_what_decodes
+from tasks.media.probe import probe
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_share=0.9)
 
@@ -19,32 +25,33 @@ def test_an_intact_video_is_cut_without_a_warning(cut_video, name):
     [
         ("sound-shorter.mp4", "the sound is 2.99 s shorter than the picture"),
         ("sound-longer.mp4", "the sound is 3.00 s longer than the picture"),
+        ("sound-hours-late.mkv", "the sound is 6.00 s shorter than the picture"),
     ],
 )
 def test_a_sound_of_another_length_is_told(cut_video, name, told):
     assert cut_video(name).done.warnings == (told,)
 
 
-@pytest.mark.parametrize(
-    ("name", "reason"),
-    [
-        ("truncated-moov-first.mp4", r"truncated: the file states 8\.00 s .* end after [34]\."),
-        ("truncated-moov-last.mp4", "not a video that ffmpeg can open: moov atom not found"),
-        ("truncated.mkv", r"truncated: the file states 6\.00 s of picture"),
-        ("rotten.mp4", r"damaged: \d+ of 200 frames decode, with \d+ errors \(ffmpeg: "),
-        ("still-for-seconds.mkv", "stands still for 12040 ms at 1960 ms"),
-    ],
-)
-def test_a_video_of_which_too_little_is_left_is_refused_with_the_cause(
-    video, tmp_path, name, reason
-):
+@pytest.mark.parametrize("name", [name for name, it in DAMAGED.items() if isinstance(it, Rejected)])
+def test_a_file_of_which_too_little_is_left_is_refused_with_the_cause(video, tmp_path, name):
+    reason = re.escape(DAMAGED[name].reason)
     with pytest.raises(ItemFault, match=reason):
-        cut_what_decodes(video(name), tmp_path, RULES, 4096)
+        cut_what_decodes(video(name), tmp_path, RULES, 512)
+
+
+def test_a_video_that_asks_for_too_much_memory_is_refused_with_the_limit_and_the_setting(
+    video, tmp_path
+):
+    told = (
+        r"the 512 MiB that one ffmpeg may take: .* set resources\.segment\.child_memory_mb higher"
+    )
+    with pytest.raises(ItemFault, match=told):
+        cut_what_decodes(video("of-great-size.mov"), tmp_path, RULES, 512)
 
 
 def test_a_video_that_lost_its_end_is_cut_as_far_as_it_decodes(cut_video):
     made = cut_video("truncated-little.mp4")
-    counts = [len(frames) for frames in made.pictures()]
+    counts = [len(numbered_frames(segment.picture_path)) for segment in made.segments()]
     assert counts == [segment.num_frames for segment in made.done.plan]
     assert 0.9 * 200 <= sum(counts) < 200
     assert sum(len(sound) for sound in made.sounds()) == made.done.plan[-1].end_sample
@@ -54,8 +61,16 @@ def test_a_video_that_lost_its_end_is_cut_as_far_as_it_decodes(cut_video):
 
 def test_a_few_rotten_bytes_are_told_and_survived(cut_video):
     made = cut_video("a-little-rotten.mp4")
-    assert sum(len(frames) for frames in made.pictures()) == 200
+    counts = [len(numbered_frames(segment.picture_path)) for segment in made.segments()]
+    assert sum(counts) == 200
     assert "200 of 200 frames decode, with " in made.done.warnings[0]
+
+
+def test_a_file_that_goes_on_for_ever_is_given_up_in_time(video):
+    begun = time.monotonic()
+    with pytest.raises(ItemFault, match="probing did not end within 1 s and was stopped"):
+        probe(video("endless.mpg"), limits=ChildLimits(seconds=1))
+    assert time.monotonic() - begun < 30
 
 
 def test_how_much_may_be_missing_is_a_setting(video, tmp_path):

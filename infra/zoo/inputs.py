@@ -1,0 +1,112 @@
+"""The zoo's inputs, and what must come of each: cut, cut with a warning, or rejected."""
+
+from dataclasses import dataclass
+
+ODD_NAMES = (
+    "with space.mp4", "it's 'quoted' \"twice\".mp4", "100% %04d %s.mp4", "-leading -i dash.mp4",
+    "é ü 日本 🙂.mp4", "a:b,c;d[1].mp4", "back\\slash.mp4", "line\nbreak.mp4", "http:x.mp4",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """A video that must be cut: when its beeps are heard on the picture's clock, in seconds.
+
+    ``beeps`` is None where there is no sound; ``warning`` is a part of the one warning that must be
+    given. ``turns`` quarter turns to the left take the kept picture back to the stored one.
+    ``exact_seconds`` is how far a beep may be off.
+    """
+
+    beeps: tuple[float, ...] | None
+    warning: str | None = None
+    picture_stream: int = 0
+    sound_stream: int = 0
+    turns: int = 0
+    exact_seconds: float = 0.012
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spoilt:
+    """A damaged video that must be cut, as far as it decodes, with this warning."""
+
+    warning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A file that must be rejected, with this part of a reason."""
+
+    reason: str
+
+
+GOOD: dict[str, Cut] = {
+    "cinema.mp4": Cut(beeps=(4,)),
+    "cfr25.mp4": Cut(beeps=(1, 6.5, 11)),
+    "ntsc.mp4": Cut(beeps=(2,)),
+    "thirty.mp4": Cut(beeps=(4.5,)),
+    "fifty.mp4": Cut(beeps=(3,)),
+    "sixty.mp4": Cut(beeps=(4,)),
+    "vfr.mp4": Cut(beeps=(4, 8)),
+    "two-rates.webm": Cut(beeps=(3, 9)),
+    "jitter.mkv": Cut(beeps=(1, 6)),
+    "rotated.mp4": Cut(beeps=(1,), turns=3),
+    "odd.mp4": Cut(beeps=(1,)),
+    "wide-pixels.mp4": Cut(beeps=None),
+    "ten-bit.mp4": Cut(beeps=(2,)),
+    "hevc.mp4": Cut(beeps=(3,)),
+    "vp9.webm": Cut(beeps=(3,)),
+    "studio.mov": Cut(beeps=(3,)),
+    "camcorder.mpg": Cut(beeps=(3,)),
+    "windows.wmv": Cut(beeps=(1,)),
+    "flash.flv": Cut(beeps=(1,)),
+    "b-frames.mkv": Cut(beeps=(5,)),
+    # AVI has no times of its own, so that its reordered frames come one frame late.
+    "b-frames.avi": Cut(beeps=(5,), exact_seconds=0.045),
+    "matroska-inside.mp4": Cut(beeps=(5,)),
+    # Without an edit list the encoder's priming is heard: 21 ms of AAC at 48 kHz.
+    "fragmented.mp4": Cut(beeps=(2.021,)),
+    "many-streams.mp4": Cut(beeps=(4,), picture_stream=1, sound_stream=1),
+    "cover-art.mp4": Cut(beeps=(3,)),
+    "no-sound.mp4": Cut(beeps=None),
+    "sound-longer.mp4": Cut(beeps=(1, 5), warning="3.00 s longer than the picture"),
+    "sound-shorter.mp4": Cut(beeps=(1,), warning="2.99 s shorter than the picture"),
+    "sound-late.mp4": Cut(beeps=(2.5,)),
+    "sound-hours-late.mkv": Cut(beeps=(), warning="6.00 s shorter than the picture"),
+    "sound-with-a-hole.mkv": Cut(beeps=(1, 6)),
+    "picture-late.mkv": Cut(beeps=(1.8, 4.8)),
+    "picture-late.mp4": Cut(beeps=(1.8, 4.8)),
+    "recorded-live.webm": Cut(beeps=(1.2, 3.2)),
+    "clock-not-at-zero.ts": Cut(beeps=(2, 5.5)),
+    "trimmed.mp4": Cut(beeps=(5.2, 9.7)),
+    "sound-8-khz.mp4": Cut(beeps=(4,)),
+    "sound-44-khz-stereo.mov": Cut(beeps=(4,)),
+    "surround.mkv": Cut(beeps=(4,)),
+    "one-frame.mp4": Cut(beeps=None),
+    "very-short.mp4": Cut(beeps=(0,)),
+    "third-of-a-second.mp4": Cut(beeps=(0.1,)),
+    "one-frame-over.mp4": Cut(beeps=(9,)),
+    "ten-minutes.mp4": Cut(beeps=(1, 299.99, 599)),
+    **{name: Cut(beeps=(0,)) for name in ODD_NAMES},
+}
+
+DAMAGED: dict[str, Spoilt | Rejected] = {
+    "truncated-little.mp4": Spoilt(warning="192 of 193 frames decode"),
+    "a-little-rotten.mp4": Spoilt(warning="200 of 200 frames decode, with "),
+    "truncated-moov-first.mp4": Rejected(reason="truncated: the file states 8.00 s of picture"),
+    "truncated.mkv": Rejected(reason="truncated: the file states 6.00 s of picture"),
+    "truncated.webm": Rejected(reason="truncated: the file states 5.20 s of picture"),
+    "truncated.avi": Rejected(reason="truncated: the file states 6.00 s of picture"),
+    "truncated-moov-last.mp4": Rejected(reason="moov atom not found"),
+    "rotten.mp4": Rejected(reason="of 200 frames decode, with "),
+    "empty.mp4": Rejected(reason="the file is empty (0 bytes)"),
+    "text.mp4": Rejected(reason="not a video that ffmpeg can open"),
+    "noise.mp4": Rejected(reason="not a video that ffmpeg can open"),
+    "still-picture.mp4": Rejected(reason="not a video but a single picture"),
+    "only-sound.m4a": Rejected(reason="no picture stream, only sound"),
+    "encrypted.mp4": Rejected(reason="its picture is encrypted"),
+    "still-for-seconds.mkv": Rejected(reason="its picture stands still for 12040 ms at 1960 ms"),
+    "of-absurd-size.mov": Rejected(reason="Picture size 30000x30000 is invalid"),
+    "of-great-size.mov": Rejected(reason="needs more memory than the 512 MiB"),
+    "pipe.mp4": Rejected(reason="not a file but a pipe or a device"),
+    "device.mp4": Rejected(reason="not a file but a pipe or a device"),
+}

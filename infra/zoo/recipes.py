@@ -1,0 +1,131 @@
+"""How ffmpeg makes each video of the zoo: its arguments, by the name of the file.
+
+Tiny pictures and the fastest encoders: all of them are made in seconds.
+"""
+
+from infra.zoo.sources import picture, sound
+
+_H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "30")
+_H265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none")
+_VP8 = ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8")
+_VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8")
+_AAC = ("-c:a", "aac", "-b:a", "64k")
+_SLOWER_IN_PARTS = "select='not(between(t,2,5)*mod(n,3))*not(gt(t,5)*mod(floor(n*7919/3),2))'"
+_SLOW_THEN_FAST = "settb=1/1000,setpts='if(lt(N,60),N/7,60/7+(N-60)/60)*1000+5*random(1)'"
+_TIMES_AS_GIVEN = ("-fps_mode", "passthrough", "-enc_time_base", "1/1000")
+_KEY = (
+    "-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "0123456789abcdef0123456789abcdef",
+    "-encryption_kid", "fedcba9876543210fedcba9876543210",
+)  # fmt: skip
+
+_RATES = {
+    "cinema.mp4": (*picture(6.1, fps="24000/1001"), *sound(6.1, 4), *_H264, *_AAC),
+    "cfr25.mp4": (*picture(12), *sound(12, 1, 6.5, 11), *_H264, *_AAC),
+    "ntsc.mp4": (*picture(7.3, fps="30000/1001"), *sound(7.3, 2), *_H264, *_AAC),
+    "thirty.mp4": (*picture(5.1, fps="30"), *sound(5.1, 4.5), *_H264, *_AAC),
+    "fifty.mp4": (*picture(5.3, fps="50"), *sound(5.3, 3), *_H264, *_AAC),
+    "sixty.mp4": (*picture(5.02, fps="60"), *sound(5.02, 4), *_H264, *_AAC),
+    "vfr.mp4": (
+        *picture(9, fps="30"), *sound(9, 4, 8),
+        "-vf", _SLOWER_IN_PARTS, "-fps_mode", "vfr", *_H264, *_AAC,
+    ),
+    "two-rates.webm": (
+        *picture(8, fps="30"), *sound(11.5, 3, 9),
+        "-vf", _SLOW_THEN_FAST, *_TIMES_AS_GIVEN, *_VP8, "-c:a", "libopus",
+    ),
+    "jitter.mkv": (
+        *picture(7, fps="30"), *sound(7, 1, 6),
+        "-vf", "settb=1/1000,setpts='N*33+random(1)*30'", *_TIMES_AS_GIVEN, *_H264, "-bf", "0",
+        *_AAC,
+    ),
+    "still-for-seconds.mkv": (
+        *picture(4), *sound(20, 1),
+        "-vf", "settb=1/1000,setpts='if(lt(N,50),N*40,N*40+12000)'", *_TIMES_AS_GIVEN, *_H264,
+        "-bf", "0", *_AAC,
+    ),
+}  # fmt: skip
+
+_PICTURES = {
+    "odd.mp4": (
+        *picture(3, size="161x121"), *sound(3, 1),
+        "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p", *_AAC,
+    ),
+    "wide-pixels.mp4": (*picture(3), "-vf", "setsar=2", *_H264),
+    "ten-bit.mp4": (*picture(3), *sound(3, 2), *_H265, "-pix_fmt", "yuv420p10le", *_AAC),
+    "hevc.mp4": (*picture(5.2), *sound(5.2, 3), *_H265, "-tag:v", "hvc1", *_AAC),
+    "vp9.webm": (*picture(5.2), *sound(5.2, 3), *_VP9, "-c:a", "libopus"),
+    "studio.mov": (
+        *picture(5.2), *sound(5.2, 3), "-c:v", "prores_ks", "-profile:v", "0", "-c:a", "pcm_s24le",
+    ),
+    "camcorder.mpg": (
+        *picture(5.2), *sound(5.2, 3), "-c:v", "mpeg2video", "-flags", "+ildct+ilme",
+        "-b:v", "1M", "-c:a", "mp2",
+    ),
+    "windows.wmv": (*picture(3), *sound(3, 1), "-c:v", "wmv2", "-b:v", "1M", "-c:a", "wmav2"),
+    "flash.flv": (*picture(3), *sound(3, 1), *_H264, *_AAC),
+    "one-frame-over.mp4": (*picture(10.04), *sound(10.04, 9), *_H264, *_AAC),
+    "b-frames.mkv": (*picture(6), *sound(6, 5), "-c:v", "libx264", "-bf", "3", "-g", "50", *_AAC),
+    "b-frames.avi": (
+        *picture(6), *sound(6, 5), "-c:v", "mpeg4", "-bf", "2", "-b:v", "1M", "-c:a", "pcm_s16le",
+    ),
+    "one-frame.mp4": (*picture(0.04), *_H264),
+    "very-short.mp4": (*picture(0.2), *sound(0.2, 0), *_H264, *_AAC),
+    "third-of-a-second.mp4": (*picture(0.3, fps="30"), *sound(0.3, 0.1), *_H264, *_AAC),
+    "ten-minutes.mp4": (
+        *picture(600, fps="5", size="64x48"), *sound(600, 1, 299.99, 599, rate=8_000),
+        *_H264, "-c:a", "aac", "-b:a", "16k",
+    ),
+    "moov-first.mp4": (*picture(8), *sound(8, 1), *_H264, *_AAC, "-movflags", "+faststart"),
+    "fragmented.mp4": (
+        *picture(6), *sound(6, 2), *_H264, *_AAC, "-movflags", "+frag_keyframe+empty_moov",
+    ),
+}  # fmt: skip
+
+_SOUNDS = {
+    "no-sound.mp4": (*picture(6), *_H264),
+    "only-sound.m4a": (*sound(3, 1), *_AAC),
+    "sound-8-khz.mp4": (*picture(5.2), *sound(5.2, 4, rate=8_000), *_H264, *_AAC),
+    "sound-44-khz-stereo.mov": (
+        *picture(5.2), *sound(5.2, 4, rate=44_100), "-ac", "2", *_H264, *_AAC,
+    ),
+    "surround.mkv": (*picture(5.2), *sound(5.2, 4), "-ac", "6", *_H264, "-c:a", "ac3"),
+    "sample-for-sample.mkv": (
+        *picture(12), "-f", "lavfi", "-t", "12", "-i", "anoisesrc=r=16000:seed=1:a=0.5",
+        *_H264, "-c:a", "pcm_s16le",
+    ),
+    "sound-shorter.mp4": (*picture(7), *sound(4, 1), *_H264, *_AAC),
+    "sound-longer.mp4": (*picture(6), *sound(9, 1, 5), *_H264, *_AAC),
+    "sound-late.mp4": (*picture(6), "-itsoffset", "1.5", *sound(4, 1), *_H264, *_AAC),
+    "sound-with-a-hole.mkv": (
+        *picture(8), *sound(8, 1, 6), "-af", "aselect='not(between(t,2,4))'", *_H264, *_AAC,
+    ),
+    "sound-hours-late.mkv": (*picture(6), "-itsoffset", "20000", *sound(2, 1), *_H264, *_AAC),
+    "picture-late.mkv": (
+        "-itsoffset", "1.2", *picture(6), *sound(7.2, 3, 6), "-fps_mode", "passthrough",
+        *_H264, *_AAC,
+    ),
+    "picture-late.mp4": (
+        "-itsoffset", "1.2", *picture(6), *sound(7.2, 3, 6), "-fps_mode", "passthrough",
+        *_H264, *_AAC,
+    ),
+    "recorded-live.webm": (
+        "-itsoffset", "0.8", *picture(4, fps="15"), *sound(5, 2, 4), "-fps_mode", "passthrough",
+        *_VP8, "-c:a", "libopus", "-live", "1",
+    ),
+    "clock-not-at-zero.ts": (
+        *picture(6), *sound(6, 2, 5.5), *_H264, *_AAC, "-output_ts_offset", "100",
+    ),
+    "many-streams.mp4": (
+        *picture(6, size="64x48"), *picture(6, fps="30000/1001"), *sound(6, 1), *sound(6, 4),
+        "-map", "0:v", "-map", "1:v", "-map", "2:a", "-map", "3:a", *_H264, *_AAC,
+        "-disposition:a:0", "0", "-disposition:a:1", "default",
+    ),
+    "cover-art.mp4": (
+        *picture(5.2), *sound(5.2, 3), "-f", "lavfi", "-t", "0.04", "-i", "color=red:s=640x640",
+        "-map", "2:v", "-map", "0:v", "-map", "1:a", *_H264, *_AAC, "-c:v:0", "png",
+        "-disposition:v:0", "attached_pic",
+    ),
+    "encrypted.mp4": (*picture(6), *sound(6, 1), *_H264, *_AAC, *_KEY),
+}  # fmt: skip
+
+RECIPES: dict[str, tuple[str, ...]] = {**_RATES, **_PICTURES, **_SOUNDS}

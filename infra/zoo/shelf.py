@@ -1,0 +1,136 @@
+"""The zoo's videos by name, each made once: by its recipe, or from another one, hurt or renamed."""
+
+import os
+import random
+import re
+import struct
+import subprocess
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from infra.zoo.inputs import ODD_NAMES
+from infra.zoo.recipes import RECIPES
+
+_SMALL_SIZE = (64, 48)
+_SPARSE_BYTES = 1 << 40
+_PNG_SIZE = re.compile(rb"IHDR.{8}(.{5}).{4}", re.DOTALL)
+_UNITS_PER_INCH = b"\0\x48\0\0"  # follows width and height in a QuickTime sample description
+
+
+class Shelf:
+    """Videos of the zoo in a folder; call it with a name to have that one made."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, name: str) -> Path:
+        """Give the path of a video, which is made if it is not there."""
+        path = self._folder / name
+        if not os.path.lexists(path):
+            self._make(path)
+        return path
+
+    def _make(self, path: Path) -> None:
+        if path.name in RECIPES:
+            _ffmpeg(*RECIPES[path.name], f"file:{path}")
+        elif path.name in _MADE_ALONE:
+            _MADE_ALONE[path.name](path)
+        elif path.name in _MADE_OF_OTHERS:
+            _MADE_OF_OTHERS[path.name](self, path)
+        elif path.name in ODD_NAMES:
+            path.write_bytes(self("very-short.mp4").read_bytes())
+        else:
+            raise KeyError(f"The zoo has no {path.name!r}.")
+
+
+def _ffmpeg(*arguments: str) -> None:
+    command = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-y", *arguments]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=200)
+
+
+def _turned(shelf: Shelf, path: Path) -> None:
+    copy = ("-c", "copy", "-metadata:s:v:0", "rotate=90")
+    _ffmpeg("-i", str(shelf("cfr25.mp4")), "-t", "3", *copy, str(path))
+
+
+def _trimmed(shelf: Shelf, path: Path) -> None:
+    _ffmpeg("-ss", "1.3", "-i", str(shelf("cfr25.mp4")), "-c", "copy", str(path))
+
+
+def _first_part(name: str, share: float) -> Callable[[Shelf, Path], None]:
+    def make(shelf: Shelf, path: Path) -> None:
+        content = shelf(name).read_bytes()
+        path.write_bytes(content[: int(len(content) * share)])
+
+    return make
+
+
+def _rotten(count: int) -> Callable[[Shelf, Path], None]:
+    def make(shelf: Shelf, path: Path) -> None:
+        content = bytearray(shelf("moov-first.mp4").read_bytes())
+        dice = random.Random(1)
+        for _ in range(count):
+            content[dice.randrange(len(content) // 3, len(content))] ^= 0xFF
+        path.write_bytes(content)
+
+    return make
+
+
+def _claiming(side: int) -> Callable[[Path], None]:
+    """Make a tiny file that claims a square picture of ``side`` pixels."""
+
+    def make(path: Path) -> None:
+        size = "x".join(map(str, _SMALL_SIZE))
+        _ffmpeg("-f", "lavfi", "-i", f"testsrc2=s={size}:d=0.2", "-c:v", "png", str(path))
+        in_container = struct.pack(">HH", *_SMALL_SIZE) + _UNITS_PER_INCH
+        content = path.read_bytes().replace(
+            in_container, struct.pack(">HH", side, side) + _UNITS_PER_INCH
+        )
+        path.write_bytes(_PNG_SIZE.sub(lambda found: _png_size(side, found[1]), content))
+
+    return make
+
+
+def _png_size(side: int, rest: bytes) -> bytes:
+    """Write a PNG's size, the ``rest`` of its first chunk, and the check sum of both."""
+    chunk = b"IHDR" + struct.pack(">II", side, side) + rest
+    return chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+def _still(path: Path) -> None:
+    still = path.with_suffix(".png")
+    _ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48", "-frames:v", "1", str(still))
+    still.rename(path)
+
+
+def _sparse(shelf: Shelf, path: Path) -> None:
+    path.write_bytes(shelf("camcorder.mpg").read_bytes())
+    os.truncate(path, _SPARSE_BYTES)
+
+
+_MADE_ALONE: dict[str, Callable[[Path], object]] = {
+    "empty.mp4": Path.touch,
+    "text.mp4": lambda path: path.write_text("This is a text, whatever its name says.\n" * 20),
+    "noise.mp4": lambda path: path.write_bytes(random.Random(0).randbytes(40_000)),
+    "still-picture.mp4": _still,
+    "of-absurd-size.mov": _claiming(30_000),
+    "of-great-size.mov": _claiming(16_000),
+    "pipe.mp4": os.mkfifo,
+    "device.mp4": lambda path: path.symlink_to("/dev/zero"),
+}
+
+_MADE_OF_OTHERS: dict[str, Callable[[Shelf, Path], None]] = {
+    "rotated.mp4": _turned,
+    "trimmed.mp4": _trimmed,
+    "matroska-inside.mp4": _first_part("b-frames.mkv", 1),
+    "truncated-moov-last.mp4": _first_part("cfr25.mp4", 0.5),
+    "truncated-moov-first.mp4": _first_part("moov-first.mp4", 0.5),
+    "truncated-little.mp4": _first_part("moov-first.mp4", 0.97),
+    "truncated.mkv": _first_part("b-frames.mkv", 0.5),
+    "truncated.webm": _first_part("vp9.webm", 0.5),
+    "truncated.avi": _first_part("b-frames.avi", 0.5),
+    "rotten.mp4": _rotten(400),
+    "a-little-rotten.mp4": _rotten(8),
+    "endless.mpg": _sparse,
+}

@@ -1,0 +1,167 @@
+"""Whether a cut video is all of its source, seen from the media alone: no plan of ours is believed.
+
+The source is decoded a second time, by PyAV. A frame is known by the number drawn into it, a sound
+by its samples and by when its beeps are heard.
+"""
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import VideoReformatter
+
+from infra.zoo.inputs import Cut
+from infra.zoo.sources import BITS_IN_A_ROW, NUM_BITS
+from tasks.media.cut import read_sound
+from tasks.media.frames import input_url
+from tasks.media.plan import SAMPLE_RATE
+
+MAX_SEGMENT_MS = 5_000
+_LOUD = 6_000  # of 32,767; a beep reaches 26,000, half of it when a channel is silent
+_TIME_SLACK = 0.0015  # Matroska counts in milliseconds
+_EVEN_SLACK = 0.002
+_GRID = 64
+_ROW = _GRID // 4
+_COLUMN = _GRID // BITS_IN_A_ROW
+_GREY = 127
+
+Samples = npt.NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenSegment:
+    """A segment as it lies in files, and what is said of it."""
+
+    start_ms: int
+    end_ms: int
+    num_frames: int
+    num_samples: int
+    picture_path: Path
+    sound_path: Path | None
+
+
+def numbered_frames(path: Path, stream: int = 0, turns: int = 0) -> list[tuple[float, int]]:
+    """Decode a picture stream: when each frame is shown, and the number drawn into it."""
+    reduce = VideoReformatter().reformat  # one for all frames: making one is most of the work
+    with av.open(str(path)) as container:
+        return sorted(
+            (float(frame.time or 0), _number_in(reduce(frame, _GRID, _GRID, "gray"), turns))
+            for frame in container.decode(video=stream)
+        )
+
+
+def _number_in(frame: av.VideoFrame, turns: int) -> int:
+    stored = np.rot90(frame.to_ndarray(), turns)
+    boxes = stored.reshape(4, _ROW, BITS_IN_A_ROW, _COLUMN)[:2, 4:-4, :, 2:-2]
+    bits = boxes.mean(axis=(1, 3)).ravel() > _GREY
+    return int(bits @ (1 << np.arange(NUM_BITS)))
+
+
+def beeps_in(samples: Samples) -> list[float]:
+    """Say when each stretch of loud sound begins, in seconds."""
+    loud = np.flatnonzero(np.abs(samples.astype(int)) > _LOUD)
+    begins = [n for k, n in enumerate(loud) if k == 0 or n - loud[k - 1] > SAMPLE_RATE // 4]
+    return [float(n / SAMPLE_RATE) for n in begins]
+
+
+def faults_of(path: Path, segments: Sequence[WrittenSegment], wanted: Cut) -> Iterator[str]:
+    """Say everything that is not as it must be; nothing, if the cut is exact."""
+    source = numbered_frames(path, wanted.picture_stream)
+    written = [numbered_frames(segment.picture_path, 0, wanted.turns) for segment in segments]
+    yield from _faults_of_frames(source, written)
+    yield from _faults_of_lengths(source, segments, written)
+    if wanted.beeps is None:
+        if any(segment.sound_path for segment in segments):
+            yield "there is sound where the source has none"
+        return
+    yield from _faults_of_sound(path, segments, wanted, source[0][0])
+
+
+def _faults_of_frames(
+    source: list[tuple[float, int]], written: list[list[tuple[float, int]]]
+) -> Iterator[str]:
+    wanted = [number for _, number in source]
+    found = [number for frames in written for _, number in frames]
+    if any(a >= b for a, b in pairwise(wanted)):
+        yield f"the source's own frames are not in order: {wanted[:20]}"
+    if found != wanted:
+        lost, doubled = set(wanted) - set(found), len(found) - len(set(found))
+        yield f"{len(found)} frames of {len(wanted)}: {len(lost)} lost, {doubled} doubled"
+        return
+    first = 0
+    for index, frames in enumerate(written):
+        begun = source[first][0]
+        times = [time - begun for time, _ in source[first : first + len(frames)]]
+        off = max(abs(a - b) for a, (b, _) in zip(times, frames, strict=True))
+        if off > _TIME_SLACK:
+            yield f"segment {index}: a frame is shown {off * 1000:.1f} ms off its time"
+        first += len(frames)
+
+
+def _faults_of_lengths(
+    source: list[tuple[float, int]],
+    segments: Sequence[WrittenSegment],
+    written: list[list[tuple[float, int]]],
+) -> Iterator[str]:
+    counts = [len(frames) for frames in written]
+    if counts != [segment.num_frames for segment in segments]:
+        yield f"frames are said to be {[s.num_frames for s in segments]}, but are {counts}"
+    if max(segment.end_ms - segment.start_ms for segment in segments) > MAX_SEGMENT_MS:
+        yield "a segment is too long"
+    ends = [0, *(segment.end_ms for segment in segments)]
+    if [segment.start_ms for segment in segments] != ends[:-1]:
+        yield "segments are not neighbours in time"
+    gaps = np.diff([time for time, _ in source])
+    if len(gaps) and np.ptp(gaps) < _EVEN_SLACK and max(counts) - min(counts) > 1:
+        yield f"a stub: segments of {counts} frames"
+
+
+def _faults_of_sound(
+    path: Path, segments: Sequence[WrittenSegment], wanted: Cut, first_time: float
+) -> Iterator[str]:
+    sounds = [read_sound(s.sound_path) for s in segments if s.sound_path]
+    whole = np.concatenate(sounds) if sounds else np.zeros(0, np.int16)
+    if [len(samples) for samples in sounds] != [s.num_samples for s in segments]:
+        yield "samples are not as many as is said"
+    if abs(len(whole) - segments[-1].end_ms * SAMPLE_RATE // 1000) > SAMPLE_RATE // 1000:
+        yield f"{len(whole)} samples for {segments[-1].end_ms} ms of picture"
+    if max(map(len, sounds), default=0) > MAX_SEGMENT_MS * SAMPLE_RATE // 1000:
+        yield "a sound is too long"
+    if not np.array_equal(whole, _track(path, wanted.sound_stream, first_time, len(whole))):
+        yield "the samples are not those of the track"
+    heard, beeps = beeps_in(whole), wanted.beeps or ()
+    off = [abs(a - b) > wanted.exact_seconds for a, b in zip(heard, beeps, strict=False)]
+    if len(heard) != len(beeps) or any(off):
+        yield f"beeps are heard at {heard}, not at {list(beeps)}"
+
+
+def _track(path: Path, stream: int, first_time: float, num_samples: int) -> Samples:
+    """Decode a whole sound track: its samples from when the first frame is shown, then silence."""
+    origin = _origin(path)
+    last = first_time - origin + num_samples / SAMPLE_RATE + 1
+    command = [
+        "ffmpeg", "-v", "error", "-i", input_url(path), "-map", f"0:a:{stream}",
+        "-af", f"atrim=end={last},aresample=async=1:first_pts=0",
+        "-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "s16le", "-",
+    ]  # fmt: skip
+    samples = np.frombuffer(_output_of(command), np.int16)[
+        round((first_time - origin) * SAMPLE_RATE) :
+    ]
+    return np.pad(samples, (0, max(0, num_samples - len(samples))))[:num_samples]
+
+
+def _origin(path: Path) -> float:
+    """Read when a container's clock starts, by the same libraries that decode its sound."""
+    command = ["ffprobe", "-v", "error", "-show_entries", "format=start_time", "-of", "csv=p=0"]
+    return float(_output_of([*command, input_url(path)]))
+
+
+def _output_of(command: Sequence[str]) -> bytes:
+    return subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True, timeout=200
+    ).stdout

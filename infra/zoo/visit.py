@@ -1,0 +1,95 @@
+"""One visit to the zoo: every input through the segment stage, what came of it told and judged."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from infra.zoo.inputs import DAMAGED, GOOD, Cut, Rejected, Spoilt
+from infra.zoo.shelf import Shelf
+from infra.zoo.truth import WrittenSegment, faults_of
+from storage.dataset import digest_or_unreadable
+from storage.records import MediaFacts, RejectedRecord, SegmentRecord
+from storage.store import Store
+from storage.variant import ItemOutput
+from tasks.segment import (
+    SegmentConfig,
+    SegmentResources,
+    SourceVideo,
+    segment_videos,
+    variant_of,
+)
+
+INPUTS: Mapping[str, Cut | Spoilt | Rejected] = {**GOOD, **DAMAGED}
+Row = TypeVar("Row")
+_CONFIG = SegmentConfig()
+_RESOURCES = SegmentResources(child_memory_mb=512)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What came of one input, and everything about it that is not as it must be."""
+
+    name: str
+    outcome: str
+    faults: tuple[str, ...]
+
+
+def visit(names: Sequence[str], folder: Path) -> Iterator[Seen]:
+    """Make inputs in an empty ``folder``, cut each by the stage's own function, and check it."""
+    made, cut = folder / "inputs", folder / "segments"
+    for place in (made, cut):
+        place.mkdir(parents=True, exist_ok=True)
+    shelf = Shelf(made)
+    variant = variant_of(Store(str(folder / "store")), _CONFIG)
+    for name in names:
+        path = shelf(name)
+        source = SourceVideo(path=path, source_digest=digest_or_unreadable(path))
+        (output,) = segment_videos([name], {name: source}, _CONFIG, variant, cut, _RESOURCES)
+        yield Seen(name=name, outcome=_told(output), faults=tuple(_faults(path, output)))
+
+
+def _rows(output: ItemOutput, row_type: type[Row]) -> list[Row]:
+    return [row for row in output.rows if isinstance(row, row_type)]
+
+
+def _told(output: ItemOutput) -> str:
+    """Put an outcome in words: how much was cut, the warnings, or the reason."""
+    rejected = _rows(output, RejectedRecord)
+    if rejected:
+        return f"rejected: {rejected[0].reason}"
+    facts = _rows(output, MediaFacts)[0]
+    segments = _rows(output, SegmentRecord)
+    samples = sum(segment.num_samples for segment in segments)
+    told = f"segments {len(segments)}, frames {facts.num_frames}, samples {samples}"
+    return "; ".join([told, *(f"warning: {warning}" for warning in facts.warnings)])
+
+
+def _faults(path: Path, output: ItemOutput) -> Iterator[str]:
+    wanted, outcome = INPUTS[path.name], _told(output)
+    if isinstance(wanted, Rejected):
+        if not outcome.startswith("rejected: ") or wanted.reason not in outcome:
+            yield f"it must be rejected with {wanted.reason!r}"
+        return
+    if outcome.startswith("rejected: "):
+        yield "it must not be rejected"
+        return
+    warnings = _rows(output, MediaFacts)[0].warnings
+    if (wanted.warning or "") not in "; ".join(warnings) or bool(warnings) != bool(wanted.warning):
+        yield f"it must be told {wanted.warning!r}"
+    if isinstance(wanted, Cut):
+        yield from faults_of(path, _written(output), wanted)
+
+
+def _written(output: ItemOutput) -> list[WrittenSegment]:
+    return [
+        WrittenSegment(
+            start_ms=row.start_ms,
+            end_ms=row.end_ms,
+            num_frames=row.num_frames,
+            num_samples=row.num_samples,
+            picture_path=output.files[row.picture_path],
+            sound_path=output.files[row.sound_path] if row.sound_path else None,
+        )
+        for row in _rows(output, SegmentRecord)
+    ]

@@ -1,0 +1,110 @@
+"""The one ffmpeg call that cuts a video: what is read, scaled, and written under which names.
+
+Boundaries are given as frame NUMBERS: time-based cutting rounds to the encoder's time base and
+silently skips boundaries.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import ffmpeg
+
+from tasks.media.frames import input_url
+from tasks.media.plan import SAMPLE_RATE, PlannedSegment
+from tasks.media.prints import PICTURE_RATE, PICTURE_SIZE
+from tasks.media.probe import SourceMedia
+
+SOUND_NAME = "sound.wav"
+GREY_NAME = "grey.raw"
+# A sound may claim to begin or to go on days later: silence up to there would fill the disk.
+SOUND_BEYOND_SECONDS = 60.0
+
+_PICTURE_NAME = "%04d.mp4"
+# Fine enough for any source: by default ffmpeg rounds frames to its guess of the source's rate.
+_PICTURE_TICK = "1/90000"
+_TERMS = 16
+_QUIET = ("-hide_banner", "-loglevel", "error")
+# Videos are cut side by side, one on each core: threads within one cost a tenth more in all.
+_ONE_THREAD = ("-filter_complex_threads", "1")
+
+
+def picture_name(index: int) -> str:
+    """Name the picture file of a segment."""
+    return _PICTURE_NAME % index
+
+
+def sound_name(index: int) -> str:
+    """Name the sound file of a segment."""
+    return f"{index:04d}.wav"
+
+
+def cut_command(
+    source: SourceMedia, plan: Sequence[PlannedSegment], *, long_side: int, crf: int
+) -> list[str]:
+    """Build the call that writes segments' pictures, the whole sound and small grey frames.
+
+    Output names are relative: run it in the folder the files shall lie in.
+    """
+    media = ffmpeg.input(input_url(source.path), err_detect="ignore_err", threads=1)
+    picture = _small_picture(media[f"v:{source.picture_stream}"], long_side).split()
+    outputs = [_segments_output(picture[0], plan, crf), _grey_output(picture[1])]
+    if source.sound_stream is not None:
+        outputs.append(_sound_output(media[f"a:{source.sound_stream}"], source.end_time))
+    merged = ffmpeg.merge_outputs(*outputs).global_args(*_QUIET, *_ONE_THREAD)
+    return list(merged.compile(overwrite_output=True))
+
+
+def _small_picture(picture: Any, long_side: int) -> Any:
+    """Make the picture upright, small, of even size and of square pixels."""
+    scale = f"min(1,{long_side}/max(iw*sar,ih))"
+    return (
+        picture.filter("setpts", "PTS-STARTPTS")
+        .filter("scale", w=f"2*round(iw*sar*{scale}/2)", h=f"2*round(ih*{scale}/2)", flags="area")
+        .filter("setsar", 1)
+    )
+
+
+def _segments_output(picture: Any, plan: Sequence[PlannedSegment], crf: int) -> Any:
+    """Write every segment's picture, cut before the planned frames."""
+    return ffmpeg.output(
+        picture, _PICTURE_NAME, f="segment", reset_timestamps=1, vcodec="libx264",
+        preset="veryfast", crf=crf, bf=0, pix_fmt="yuv420p", fps_mode="passthrough",
+        threads=1, enc_time_base=_PICTURE_TICK, **_bounds(plan),
+    )  # fmt: skip
+
+
+def _bounds(plan: Sequence[PlannedSegment]) -> dict[str, str | int]:
+    """Have a key frame made, and a file begun, at every segment's first frame."""
+    starts = [segment.first_frame for segment in plan[1:]]
+    if not starts:
+        return {"segment_time": 1_000_000}
+    return {
+        "segment_frames": ",".join(map(str, starts)),
+        "force_key_frames": f"expr:{_is_one_of(starts)}",
+    }
+
+
+def _is_one_of(starts: Sequence[int]) -> str:
+    """Ask by halves whether frame ``n`` begins a segment: ffmpeg refuses a sum of 100 terms."""
+    if len(starts) <= _TERMS:
+        return "+".join(f"eq(n,{start})" for start in starts)
+    half = len(starts) // 2
+    before, after = _is_one_of(starts[:half]), _is_one_of(starts[half:])
+    return f"if(lt(n,{starts[half]}),{before},{after})"
+
+
+def _grey_output(picture: Any) -> Any:
+    """Write the few small frames that a print is made of, at a steady rate from the first frame."""
+    width, height = PICTURE_SIZE
+    small = picture.filter("fps", PICTURE_RATE, start_time=0).filter(
+        "scale", width, height, flags="area"
+    )
+    return ffmpeg.output(small, GREY_NAME, f="rawvideo", pix_fmt="gray", fps_mode="passthrough")
+
+
+def _sound_output(track: Any, end_time: float) -> Any:
+    """Write the whole sound as one stream of samples on the container's clock."""
+    sound = track.filter("atrim", end=f"{end_time + SOUND_BEYOND_SECONDS:.3f}").filter(
+        "aresample", **{"async": 1, "first_pts": 0}
+    )
+    return ffmpeg.output(sound, SOUND_NAME, ac=1, ar=SAMPLE_RATE, acodec="pcm_s16le")

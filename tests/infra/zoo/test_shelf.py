@@ -1,0 +1,28 @@
+import os
+
+import pytest
+
+from infra.zoo.inputs import DAMAGED, GOOD
+from infra.zoo.recipes import RECIPES
+from infra.zoo.shelf import Shelf
+
+
+def test_a_video_is_made_once(tmp_path):
+    shelf = Shelf(tmp_path)
+    path = shelf("one-frame.mp4")
+    made = path.stat().st_mtime_ns
+    assert shelf("one-frame.mp4") == path
+    assert path.stat().st_mtime_ns == made
+
+
+def test_every_input_can_be_made_and_every_recipe_is_looked_at(tmp_path):
+    shelf = Shelf(tmp_path)
+    looked_at_elsewhere = {"moov-first.mp4", "sample-for-sample.mkv"}
+    assert set(RECIPES) - set(GOOD) - set(DAMAGED) == looked_at_elsewhere
+    for name in ("empty.mp4", "pipe.mp4", "device.mp4", "http:x.mp4"):
+        assert os.path.lexists(shelf(name))
+
+
+def test_a_name_the_zoo_does_not_know_is_refused(tmp_path):
+    with pytest.raises(KeyError, match=r"no 'giraffe\.mp4'"):
+        Shelf(tmp_path)("giraffe.mp4")

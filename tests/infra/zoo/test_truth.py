@@ -1,0 +1,115 @@
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.zoo.inputs import Cut
+from infra.zoo.truth import WrittenSegment, beeps_in, faults_of, numbered_frames
+from tasks.media.command import picture_name, sound_name
+from tasks.media.cut import read_sound, write_sound
+from tasks.media.damage import CutRules, cut_what_decodes
+
+RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_share=0.9)
+WANTED = Cut(beeps=(2,))
+
+
+@pytest.fixture(scope="module")
+def whole(video, tmp_path_factory) -> list[WrittenSegment]:
+    folder = tmp_path_factory.mktemp("whole")
+    done = cut_what_decodes(video("ntsc.mp4"), folder, RULES, 4096)
+    return [
+        WrittenSegment(
+            start_ms=planned.start_ms,
+            end_ms=planned.end_ms,
+            num_frames=planned.num_frames,
+            num_samples=planned.num_samples,
+            picture_path=folder / picture_name(planned.index),
+            sound_path=folder / sound_name(planned.index),
+        )
+        for planned in done.plan
+    ]
+
+
+@pytest.fixture
+def segments(whole, tmp_path) -> list[WrittenSegment]:
+    """Segments without a fault, to be spoilt."""
+    return [
+        replace(
+            segment,
+            picture_path=Path(shutil.copy(segment.picture_path, tmp_path)),
+            sound_path=Path(shutil.copy(segment.sound_path, tmp_path)),
+        )
+        for segment in whole
+    ]
+
+
+def faults(video, segments: list[WrittenSegment], wanted: Cut = WANTED) -> str:
+    return "; ".join(faults_of(video("ntsc.mp4"), segments, wanted))
+
+
+def spoil_picture(path: Path, *arguments: str) -> None:
+    spoilt = path.with_name("spoilt.mp4")
+    command = ["ffmpeg", "-v", "error", "-i", str(path), *arguments, str(spoilt)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
+    spoilt.rename(path)
+
+
+def test_the_number_drawn_into_a_frame_is_read_back_whatever_it_is(video):
+    numbers = [number for _, number in numbered_frames(video("cfr25.mp4"))]
+    assert numbers == list(range(300))
+
+
+def test_an_exact_cut_has_no_fault(video, segments):
+    assert faults(video, segments) == ""
+
+
+@pytest.mark.parametrize(
+    ("spoiling", "told"),
+    [
+        (("-vf", "select='not(eq(n,40))'", "-fps_mode", "passthrough"), "1 lost, 0 doubled"),
+        (("-vf", "loop=1:1:40,setpts=N*1001/30000/TB"), "0 lost, 1 doubled"),
+        (("-vf", "shuffleframes=1 0 2 3 4 5 6"), "frames of 219"),
+        (("-vf", "setpts=PTS*1.01", "-fps_mode", "passthrough"), "ms off its time"),
+    ],
+)
+def test_a_frame_that_is_lost_doubled_swapped_or_late_is_told(video, segments, spoiling, told):
+    spoil_picture(segments[1].picture_path, *spoiling)
+    assert told in faults(video, segments)
+
+
+def test_one_sample_that_is_lost_or_doubled_is_told(video, segments):
+    samples = read_sound(segments[0].sound_path)
+    for spoilt in (np.delete(samples, 20_000), np.insert(samples, 20_000, samples[20_000])):
+        write_sound(segments[0].sound_path, spoilt)
+        told = faults(video, segments)
+        assert "samples are not as many as is said" in told
+        assert "the samples are not those of the track" in told
+
+
+def test_sounds_in_the_wrong_order_are_told(video, segments):
+    first, second = (read_sound(segment.sound_path) for segment in segments)
+    write_sound(segments[0].sound_path, second)
+    write_sound(segments[1].sound_path, first)
+    assert "beeps are heard at [5.6" in faults(video, segments)
+
+
+def test_a_stub_a_gap_and_a_wrong_count_are_told(video, segments):
+    assert "a stub" not in faults(video, segments)
+    moved = [replace(segments[0], end_ms=segments[0].end_ms + 40), segments[1]]
+    assert "not neighbours in time" in faults(video, moved)
+    assert "too long" in faults(video, [replace(segments[0], start_ms=-2_000), segments[1]])
+    assert "but are [110, 109]" in faults(video, [replace(segments[0], num_frames=9), segments[1]])
+
+
+def test_sound_where_none_may_be_is_told(video, segments):
+    assert "there is sound" in faults(video, segments, Cut(beeps=None))
+
+
+def test_beeps_are_heard_when_they_begin():
+    samples = np.zeros(32_000, np.int16)
+    for start in (1_600, 24_000):
+        samples[start : start + 800] = 20_000
+    assert beeps_in(samples) == [0.1, 1.5]

@@ -1,0 +1,54 @@
+import pytest
+
+from infra.zoo import visit as visited
+from infra.zoo.__main__ import main
+from infra.zoo.inputs import Cut, Rejected, Spoilt
+from infra.zoo.visit import visit
+
+NAMES = ["line\nbreak.mp4", "one-frame.mp4", "pipe.mp4", "a-little-rotten.mp4"]
+
+
+def test_the_table_tells_of_every_input_what_came_of_it(tmp_path, capsys):
+    assert main(["--out", str(tmp_path), "--only", *NAMES]) == 0
+    table = capsys.readouterr().out
+    assert "| line\\nbreak.mp4 | segments 1, frames 5, samples 3200 |" in table
+    assert "| one-frame.mp4 | segments 1, frames 1, samples 0 |" in table
+    assert (
+        "| pipe.mp4 | rejected: not a file but a pipe or a device, which may never end |" in table
+    )
+    assert "frames 200, samples 128000; warning: 200 of 200 frames decode, with " in table
+    assert "4 inputs, 0 not as they must be" in table
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "fault"),
+    [
+        ("one-frame.mp4", Rejected(reason="too short"), "it must be rejected with 'too short'"),
+        ("one-frame.mp4", Cut(beeps=None, warning="dark"), "it must be told 'dark'"),
+        ("one-frame.mp4", Spoilt(warning="dark"), "it must be told 'dark'"),
+        ("empty.mp4", Cut(beeps=None), "it must not be rejected"),
+        ("empty.mp4", Rejected(reason="too short"), "it must be rejected with 'too short'"),
+        ("very-short.mp4", Cut(beeps=(0.1,)), "beeps are heard at"),
+    ],
+)
+def test_what_is_not_as_it_must_be_is_a_fault(tmp_path, monkeypatch, name, wanted, fault):
+    monkeypatch.setattr(visited, "INPUTS", {name: wanted})
+    (seen,) = visit([name], tmp_path)
+    assert fault in "; ".join(seen.faults)
+
+
+def test_a_fault_is_shown_and_is_the_exit_status(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(visited.INPUTS, "empty.mp4", Cut(beeps=None))
+    assert main(["--out", str(tmp_path), "--only", "empty.mp4"]) == 1
+    assert "**WRONG: it must not be rejected** |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["--only", "giraffe.mp4"], "the zoo has no 'giraffe.mp4'"), ([], "is not empty")],
+)
+def test_a_mistake_is_told_before_anything_is_made(tmp_path, capsys, arguments, told):
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(SystemExit):
+        main(["--out", str(tmp_path), *arguments])
+    assert told in capsys.readouterr().err

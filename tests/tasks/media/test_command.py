@@ -1,0 +1,70 @@
+import re
+
+import pytest
+
+from tasks.child import ChildLimits
+from tasks.media.command import cut_command, picture_name, sound_name
+from tasks.media.plan import PlannedSegment, plan_segments
+from tasks.media.probe import probe
+
+LIMITS = ChildLimits(seconds=60)
+
+
+def plan_of(starts: list[int]) -> list[PlannedSegment]:
+    """Plan segments that begin at these frames; of their times nothing is asked here."""
+    return [
+        PlannedSegment(
+            index=k, first_frame=start, end_frame=start + 1, start_ms=0, end_ms=0,
+            first_sample=0, end_sample=0,
+        )
+        for k, start in enumerate(starts)
+    ]  # fmt: skip
+
+
+def value(command: list[str], option: str) -> str:
+    return command[command.index(option) + 1]
+
+
+def test_one_call_writes_all_pictures_and_the_whole_sound(video):
+    source = probe(video("cfr25.mp4"), limits=LIMITS)
+    plan = plan_segments(source.frame_times, source.end_time, 5_000)
+    command = cut_command(source, plan, long_side=448, crf=30)
+    assert command[0] == "ffmpeg"
+    assert value(command, "-segment_frames") == "100,200"
+    assert value(command, "-force_key_frames") == "expr:eq(n,100)+eq(n,200)"
+    assert value(command, "-crf") == "30"
+    assert "sound.wav" in command
+
+
+def test_files_are_named_by_their_place():
+    assert (picture_name(7), sound_name(12_345)) == ("0007.mp4", "12345.wav")
+
+
+@pytest.mark.parametrize("count", [2, 17, 18, 500])
+def test_key_frames_are_asked_for_at_the_first_frames_and_nowhere_else(video, count):
+    starts = [0, *sorted({7 * k + k % 3 for k in range(1, count)})]
+    source = probe(video("one-frame.mp4"), limits=LIMITS)
+    command = cut_command(source, plan_of(starts), long_side=448, crf=23)
+    asked = value(command, "-force_key_frames").removeprefix("expr:")
+    # ffmpeg's functions, in Python: the expression itself is evaluated.
+    told = eval(
+        "lambda n: " + re.sub(r"\bif\(", "when(", asked),
+        {
+            "eq": lambda a, b: a == b,
+            "lt": lambda a, b: a < b,
+            "when": lambda c, a, b: a if c else b,
+        },
+    )
+    near = {start + by for start in starts for by in (-1, 0, 1)}
+    assert [n for n in sorted(near) if told(n)] == starts[1:]
+
+
+def test_no_expression_is_deeper_than_ffmpeg_reads(video):
+    source = probe(video("one-frame.mp4"), limits=LIMITS)
+    command = cut_command(source, plan_of(list(range(0, 30_000, 10))), long_side=448, crf=23)
+    depth = deepest = 0
+    for letter in value(command, "-force_key_frames"):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        deepest = max(deepest, depth)
+    assert deepest < 20
+    assert max(map(len, command)) < 128 * 1024
