@@ -1,6 +1,6 @@
 # Waver's commands. Every target works from a fresh clone, in a path with spaces too.
 .POSIX:
-.PHONY: help setup run test check ui prove lock clean
+.PHONY: help setup run test check ui prove zoo lock clean
 
 WORLD = .waver/sandbox
 
@@ -25,11 +25,15 @@ prove: setup    ## the sandbox's label is learnt, and only with picture and soun
 	@.venv/bin/python -m infra.sandbox.measure_speech
 	@.venv/bin/python -m infra.sandbox.prove --data $(WORLD)
 
+zoo: setup      ## every awkward video through the segment stage: a table of inputs and outcomes
+	@rm -rf .waver/zoo
+	@.venv/bin/python -m infra.zoo --out .waver/zoo
+
 ui: setup       ## the Prefect UI on the runs made here
 	@.venv/bin/waver ui
 
 lock: setup     ## resolve the dependencies anew
 	@infra/lock.sh
 
-clean:          ## remove the sandbox world and its store; .venv stays
-	@rm -rf .waver/sandbox .waver/store .waver/prefect
+clean:          ## remove the sandbox world, the zoo and the store; .venv stays
+	@rm -rf .waver/sandbox .waver/zoo .waver/store .waver/prefect
