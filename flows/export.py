@@ -32,8 +32,8 @@ class ExportReport:
         """Say it, a line each."""
         return [
             f"{self.num_rows} rows of {self.num_videos} videos, for purpose {self.purpose!r}",
-            f"left out: {self.num_refused} videos without consent to it, {self.num_unknown} of "
-            "which nobody knows",
+            f"left out for want of consent: {self.num_refused} videos refused, "
+            f"{self.num_unknown} unknown",
         ]
 
 

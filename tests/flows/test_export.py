@@ -151,5 +151,5 @@ def test_the_command_writes_the_file_and_says_what_it_left_out(
     )  # fmt: skip
     told = capsys.readouterr().out
     assert "4 rows of 4 videos, for purpose 'challenge'" in told
-    assert "left out: 2 videos without consent to it, 2 of which nobody knows" in told
+    assert "left out for want of consent: 2 videos refused, 2 unknown" in told
     assert len(rows_of(out)) == 4
