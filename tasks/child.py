@@ -140,24 +140,31 @@ def run_worker(
         env={**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"},
     )
     tail: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
+    told: list[str] = []
     threading.Thread(target=_end_group_after, args=(process,), daemon=True).start()
     with process:
         try:
             for raw_line in process.stdout or ():
                 line = raw_line.decode(errors="replace").rstrip()
                 tail.append(line)
+                told += [line] if line.startswith(_ERROR) else []
                 on_line(line)
             status = process.wait()
         finally:
             _kill_group(process)
     if status != 0:
-        raise _error_of(command, status, tail)
+        raise _error_of(command, status, tail, told)
 
 
 def _end_group_after(process: "subprocess.Popen[bytes]") -> None:
-    """End what a child left behind: as long as it lives, the child's output never ends."""
+    """End what a child left behind: as long as it lives, the child's output never ends.
+
+    Closing its stdin ends those in process groups of their own (`end_with_parent`).
+    """
     process.wait()
     _kill_group(process)
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 def error_line(error: WaverError) -> str:
@@ -168,11 +175,15 @@ def error_line(error: WaverError) -> str:
     return f"{_ERROR}{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _error_of(command: Sequence[str], status: int, tail: Sequence[str]) -> WaverError:
-    """Prefer the child's own clear sentence (a line that begins with `error: `) over its tail."""
-    for line in reversed(tail):
-        if line.startswith(_ERROR):
-            return _told_error(line.removeprefix(_ERROR))
+def _error_of(
+    command: Sequence[str], status: int, tail: Sequence[str], told: Sequence[str]
+) -> WaverError:
+    """Prefer the child's own clear sentence (a line that begins with `error: `) over its tail.
+
+    Of several the first: a launcher's other children fail because one did.
+    """
+    if told:
+        return _told_error(told[0].removeprefix(_ERROR))
     name = next((part for part in reversed(command) if part.startswith("tasks.")), command[0])
     ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return StageError(f"The child process {name!r} {ended}; it last printed:\n" + "\n".join(tail))

@@ -57,15 +57,19 @@ class Progress:
 class Checkpoints:
     """The checkpoints of one training, in a folder of its own.
 
-    The process that opens the folder holds it to its end, however it ends.
+    The process that opens the folder holds it to its end, however it ends; others that train with
+    it open it only ``to_read``, after it.
 
     Raises:
         StageError: another process holds the folder.
     """
 
-    def __init__(self, folder: Path, identity: str) -> None:
+    def __init__(self, folder: Path, identity: str, *, to_read: bool = False) -> None:
         self._folder = folder
         self._identity = identity
+        self._to_read = to_read
+        if to_read:
+            return
         with writing_to(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
             _hold(folder.resolve())
@@ -96,7 +100,8 @@ class Checkpoints:
             try:
                 stored = _Stored.read(folder)
             except _DAMAGE:  # as if it were absent: what it holds is made again
-                shutil.rmtree(folder, ignore_errors=True)
+                if not self._to_read:
+                    shutil.rmtree(folder, ignore_errors=True)
                 continue
             if stored.identity != self._identity:
                 raise StageError(

@@ -49,7 +49,7 @@ def _is_lack_of_memory(error: Exception) -> bool:
 def _quiet(log_path: Path) -> Callable[[str], None]:
     """Send what any library prints to a log; gives what prints a line for the parent."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
-    with log_path.open("wb") as log:
+    with log_path.open("ab") as log:  # of all processes that train together
         os.dup2(log.fileno(), sys.stdout.fileno())
         os.dup2(log.fileno(), sys.stderr.fileno())
 

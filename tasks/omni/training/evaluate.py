@@ -1,5 +1,6 @@
 """How good the model is on the validation samples, from the answer's probabilities alone."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.settings import Metric
 from tasks.verdicts.metrics import measure
 
@@ -37,21 +39,27 @@ def evaluate(
     *,
     token_yes: int,
     token_no: int,
+    ranks: Ranks,
 ) -> Figures:
-    """Measure on batches of model inputs and their answers' token ids [batch]."""
-    losses, p_ah, labels = [], [], []
+    """Measure on batches of model inputs and their answers' token ids [batch].
+
+    Each process brings its own batches; all get the figures over everybody's.
+    """
+    found: list[torch.Tensor] = []
     model.eval()
     for batch, answers in batches:
         logits = model(**batch, use_cache=False).logits[:, -1].float()  # [batch, vocabulary]
-        losses.append(torch.nn.functional.cross_entropy(logits, answers, reduction="none"))
-        p_ah.append(logits[:, [token_no, token_yes]].softmax(-1)[:, 1])
-        labels.append(answers == token_yes)
+        losses = torch.nn.functional.cross_entropy(logits, answers, reduction="none")
+        p_ah = logits[:, [token_no, token_yes]].softmax(-1)[:, 1]
+        found.append(torch.stack([losses, p_ah, answers == token_yes]).double().cpu())
     model.train()
-    return _figures(*(torch.cat(parts).double().cpu().numpy() for parts in (losses, p_ah, labels)))
+    everybodys = ranks.gather([each.numpy() for each in found])
+    return _figures(np.concatenate(list(itertools.chain(*everybodys)), axis=1))
 
 
-def _figures(losses: Any, p_ah: Any, labels: Any) -> Figures:
-    measured = measure(labels, p_ah, _THRESHOLD)
+def _figures(found: Any) -> Figures:
+    losses, p_ah, labels = found  # each [samples]
+    measured = measure(labels > _THRESHOLD, p_ah, _THRESHOLD)
     return Figures(
         loss=float(np.mean(losses)),
         macro_f1=measured["macro_f1"],

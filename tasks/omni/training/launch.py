@@ -1,4 +1,4 @@
-"""The command that starts a training process under accelerate's launcher."""
+"""The command that starts the processes of a training under accelerate's launcher."""
 
 import os
 import sys
@@ -12,9 +12,12 @@ CHILD_MODULE = "tasks.omni.training.child"
 # (https://huggingface.co/docs/accelerate/package_reference/cli).
 _LAUNCH_SETTINGS = """\
 compute_environment: LOCAL_MACHINE
-distributed_type: 'NO'
+distributed_type: '{kind}'
 num_machines: 1
-num_processes: 1
+num_processes: {num_processes}
+machine_rank: 0
+gpu_ids: all
+main_process_port: 0  # any free one: trainings may run side by side
 mixed_precision: 'no'
 use_cpu: {use_cpu}
 debug: false
@@ -22,10 +25,16 @@ debug: false
 
 
 def launch_command(job_path: Path, resources: FinetuneResources) -> list[str]:
-    """Write the launcher's settings beside the job; gives the command for one process."""
+    """Write the launcher's settings beside the job; gives the command for all its processes."""
     settings_path = job_path.parent / "accelerate.yaml"
-    use_cpu = "true" if resources.device == "cpu" else "false"
-    settings_path.write_text(_LAUNCH_SETTINGS.format(use_cpu=use_cpu), encoding="utf-8")
+    count = num_processes(resources)
+    settings = _LAUNCH_SETTINGS.format(
+        # On processors too: the launcher knows no other kind that needs no MPI.
+        kind="MULTI_GPU" if count > 1 else "NO",
+        num_processes=count,
+        use_cpu="true" if resources.device == "cpu" else "false",
+    )
+    settings_path.write_text(settings, encoding="utf-8")
     return [
         sys.executable, "-m", "accelerate.commands.launch",
         "--quiet",  # a failed child speaks for itself
@@ -36,9 +45,22 @@ def launch_command(job_path: Path, resources: FinetuneResources) -> list[str]:
     ]  # fmt: skip
 
 
+def num_processes(resources: FinetuneResources) -> int:
+    """Give the number of processes to train with: as stated, else one a device."""
+    if resources.num_processes is not None:
+        return resources.num_processes
+    if resources.device == "cpu":
+        return 1
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
 def num_threads(resources: FinetuneResources) -> int:
-    """Give the number of processor threads that training may use."""
+    """Give the number of processor threads that each training process may use."""
     if resources.num_threads is not None:
         return resources.num_threads
     stated = os.environ.get("OMP_NUM_THREADS", "")
-    return int(stated) if stated.isdigit() and int(stated) else os.cpu_count() or 1
+    if stated.isdigit() and int(stated):
+        return int(stated)
+    return max(1, (os.cpu_count() or 1) // num_processes(resources))

@@ -20,6 +20,7 @@ from tasks.omni.training.checkpoints import Checkpoints, Progress, trained_weigh
 from tasks.omni.training.data import RowReader, SampleOrder, collate, pieces
 from tasks.omni.training.evaluate import Figures, evaluate
 from tasks.omni.training.model import OpenModel
+from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.schedule import learning_rate_at
 from tasks.omni.training.settings import FinetuneResources, TrainingSettings
 
@@ -31,7 +32,7 @@ Batch = tuple[dict[str, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """All that a training works with; ``say`` gets its progress, a line at a time."""
+    """All that a training works with, on each of its processes; ``say`` gets lines of progress."""
 
     settings: TrainingSettings
     plan: Plan
@@ -41,6 +42,7 @@ class Training:
     train_samples: Sequence[SampleRecord]
     val_samples: Sequence[SampleRecord]
     checkpoints: Checkpoints
+    ranks: Ranks
     say: Callable[[str], None]
 
     @property
@@ -92,6 +94,7 @@ class _Loop:
         settings = training.settings
         self._training = training
         self._settings = settings
+        self._ranks = training.ranks
         self._accelerator = Accelerator(
             mixed_precision="bf16" if settings.precision == "bfloat16" else "no",
             cpu=training.resources.device == "cpu",
@@ -104,9 +107,13 @@ class _Loop:
             betas=settings.adam_betas,
             weight_decay=settings.weight_decay,
         )
-        self._model, self._optimizer = self._accelerator.prepare(model, optimizer)
-        restored = training.checkpoints.load_last(self._model, self._optimizer)
+        # The ranks sum gradients themselves: accelerate shall add nothing that does.
+        self._model = self._accelerator.prepare_model(model, evaluation_mode=True)
+        self._optimizer = self._accelerator.prepare_optimizer(optimizer)
+        with self._accelerator.main_process_first():  # it clears away what is damaged
+            restored = training.checkpoints.load_last(self._model, self._optimizer)
         self._progress = restored or Progress()
+        self._ranks.agree_on(self._progress.step, "the last checkpoint")
         self._checkpoint_due = time.monotonic() + training.resources.checkpoint_seconds
         self._line_due = 0.0
 
@@ -121,12 +128,13 @@ class _Loop:
             begun = time.perf_counter()
             loss, grad_norm = self._take_step(samples, rows)
             seconds = time.perf_counter() - begun
-            self._note_step(loss, grad_norm, len(samples), seconds)
-        self._training.checkpoints.load_best(progress, self._model)
+            self._note_step(loss, grad_norm, seconds)
+        if self._ranks.is_first:
+            self._training.checkpoints.load_best(progress, self._model)
         return progress
 
     def _batches(self, first: int, last: int) -> Iterator[tuple[list[SampleRecord], list[Any]]]:
-        """Give each step's samples with their rows, which are read ahead."""
+        """Give this process's samples of each step with their rows, which are read ahead."""
         samples = self._training.train_samples
         order = SampleOrder(
             [int(sample.label == 1) for sample in samples],
@@ -134,22 +142,29 @@ class _Loop:
             seed=self._settings.seed,
             balanced=draws_equally(self._training.plan),
         )
-        batches = [[samples[i] for i in order.batch(step)] for step in range(first, last + 1)]
+        batches = [
+            self._ranks.share([samples[i] for i in order.batch(step)])
+            for step in range(first, last + 1)
+        ]
         return zip(batches, self._training.reader.iter_batches(batches), strict=True)
 
     def _take_step(self, samples: list[SampleRecord], rows: list[Any]) -> tuple[float, float]:
-        """Update the weights by one batch; gives its loss and the norm of its gradients."""
+        """Update the weights by one batch; gives the loss and the gradients' norm of all ranks."""
         rate = learning_rate_at(self._progress.step + 1, self._training.num_steps, self._settings)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        whole = sum(
-            self._training.weight_of(sample)
-            for sample, row in zip(samples, rows, strict=True)
-            if row is not None
+        whole = self._ranks.sum(
+            sum(
+                self._training.weight_of(sample)
+                for sample, row in zip(samples, rows, strict=True)
+                if row is not None
+            )
         )
         loss = 0.0
         for piece in pieces(list(zip(rows, samples, strict=True)), self._micro_batch_size):
             loss += self._add_gradients(*zip(*piece, strict=True), whole=whole)
+        loss = self._ranks.sum(loss)
+        self._ranks.sum_gradients(self._trained)
         grad_norm = float(
             self._accelerator.clip_grad_norm_(self._trained, self._settings.max_grad_norm)
         )
@@ -162,7 +177,7 @@ class _Loop:
     def _add_gradients(self, rows: Any, samples: Any, *, whole: float) -> float:
         """Add a micro-batch's share of the step's gradients; gives its share of the loss.
 
-        ``whole`` is the weight of all samples of the step.
+        ``whole`` is the weight of all samples of the step, on all ranks.
         """
         made = self._training.collate(rows, samples, self._accelerator.device)
         if made is None:
@@ -184,7 +199,7 @@ class _Loop:
             "finetune.learning_rate, raise finetune.warmup_steps, or use precision float32."
         )
 
-    def _note_step(self, loss: float, grad_norm: float, num_samples: int, seconds: float) -> None:
+    def _note_step(self, loss: float, grad_norm: float, seconds: float) -> None:
         progress = self._progress
         progress.step += 1
         figures = self._measure() if self._is_measured(progress.step) else None
@@ -194,7 +209,7 @@ class _Loop:
                 loss=loss,
                 grad_norm=grad_norm,
                 learning_rate=float(self._optimizer.param_groups[0]["lr"]),
-                num_samples=num_samples,
+                num_samples=self._settings.batch_size,
                 seconds=seconds,
                 val_loss=figures.loss if figures else None,
                 val_macro_f1=figures.macro_f1 if figures else None,
@@ -211,9 +226,10 @@ class _Loop:
         progress = self._progress
         if not self._settings.validation:
             progress.best_step = progress.step
-        elif figures and note_figures(progress, figures, self._settings):
+        elif figures and note_figures(progress, figures, self._settings) and self._ranks.is_first:
             self._training.checkpoints.save_best(progress.step, trained_weights(self._model))
-        if time.monotonic() >= self._checkpoint_due or progress.stopped_early:
+        is_due = time.monotonic() >= self._checkpoint_due or progress.stopped_early
+        if is_due and self._ranks.is_first:
             self._save_last()
 
     def _is_measured(self, step: int) -> bool:
@@ -221,7 +237,7 @@ class _Loop:
         return self._settings.validation and due
 
     def _measure(self) -> Figures:
-        opened, samples = self._training.opened, self._training.val_samples
+        opened, samples = self._training.opened, self._ranks.share(self._training.val_samples)
         groups = list(pieces(samples, self._micro_batch_size))
         batches = (
             self._training.collate(rows, group, self._accelerator.device)
@@ -232,6 +248,7 @@ class _Loop:
             (batch for batch in batches if batch is not None),
             token_yes=opened.token_yes,
             token_no=opened.token_no,
+            ranks=self._ranks,
         )
 
     def _save_last(self) -> None:

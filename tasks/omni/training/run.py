@@ -20,13 +20,14 @@ from tasks.omni.training.job import (
 )
 from tasks.omni.training.loop import Training, train
 from tasks.omni.training.model import OpenModel, census, num_parameters, open_for_training
+from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.save import save_facts, save_model
 from tasks.omni.training.selection import select_samples
 from tasks.omni.training.towers import are_frozen, take_features
 
 
 def run_job(job_path: Path, say: Callable[[str], None]) -> None:
-    """Train the job's model and write its result beside the job.
+    """Train the job's model, alone or with other processes; the first writes the result.
 
     Raises:
         ModelError: the base model cannot be opened.
@@ -34,12 +35,14 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
         StoreError: no space is left.
     """
     job, samples = read_job(job_path)
+    ranks = Ranks(cpu=job.resources.device == "cpu")
+    say = say if ranks.is_first else _silent
     opened = open_for_training(job.model_path, job.training)
     counts, total = census(opened.trained), num_parameters(opened.trained)
     say(_tell_census(counts, total, job.training.method))
     train_samples, val_samples = select_samples(samples, job.training)
     say(f"{len(train_samples)} training and {len(val_samples)} validation samples")
-    reader = _reader(job, opened, [*train_samples, *val_samples], say)
+    reader = _reader(job, opened, ranks, [*train_samples, *val_samples], say)
     progress = train(
         Training(
             settings=job.training,
@@ -49,10 +52,13 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
             reader=reader,
             train_samples=train_samples,
             val_samples=val_samples,
-            checkpoints=Checkpoints(job.work_path, job.identity),
+            checkpoints=Checkpoints(job.work_path, job.identity, to_read=not ranks.is_first),
+            ranks=ranks,
             say=say,
         )
     )
+    if not ranks.is_first:
+        return
     say(f"keeps the weights of step {progress.best_step} and writes the model")
     folder = job_path.parent / MODEL_FOLDER
     folder.mkdir()
@@ -68,9 +74,14 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     write_result(result, progress.log, job_path.parent)
 
 
+def _silent(_line: str) -> None:
+    """What all processes do alike is told by one."""
+
+
 def _reader(
     job: TrainingJob,
     opened: OpenModel,
+    ranks: Ranks,
     samples: Sequence[SampleRecord],
     say: Callable[[str], None],
 ) -> RowReader:
@@ -90,8 +101,6 @@ def _reader(
     keep_bytes, features_path = job.resources.keep_mib << 20, job.features_path
     if features_path is None or not are_frozen(opened.top.thinker):
         return reader(keep_bytes, None)
-    from accelerate import PartialState
-
     features = FeatureFolder(features_path)
     encoder = Encoder(
         thinker=opened.top.thinker,
@@ -100,14 +109,15 @@ def _reader(
         folder=features_path,
         features=features,
         dtype=getattr(torch, job.training.precision),
-        device=PartialState(cpu=job.resources.device == "cpu").device,
+        device=ranks.device,
         batch_size=job.resources.micro_batch_size,
         say=say,
     )
-    if not encode_missing(encoder, reader(0, None), samples):
+    has_room = encode_missing(encoder, reader(0, None), ranks.share(samples))
+    if not all(ranks.gather(has_room)):
         return reader(keep_bytes, None)
     take_features(opened.top.thinker)
-    return reader(keep_bytes, features)
+    return reader(keep_bytes, FeatureFolder(features_path))  # with what the other ranks made
 
 
 def _tell_census(counts: Mapping[str, int], num_all: int, method: str) -> str:

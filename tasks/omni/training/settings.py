@@ -87,10 +87,12 @@ class FinetuneResources(BaseModel):
 
     device: Literal["auto", "cpu"] = "auto"
     """Train on the accelerator if there is one, or on the processor."""
+    num_processes: int | None = Field(default=None, ge=1)
+    """Processes that train together, each with its part of every batch; by default one a device."""
     num_threads: int | None = Field(default=None, ge=1)
-    """Processor threads; by default OMP_NUM_THREADS, else one a core."""
+    """Processor threads of each; by default OMP_NUM_THREADS, else its share of the cores."""
     micro_batch_size: int = Field(default=32, ge=1)
-    """Samples held in memory at once; a larger batch is summed up from several."""
+    """Samples in memory at once, in each process; a larger batch is summed up from several."""
     decode_threads: int = Field(default=1, ge=1)
     """Threads that decode media ahead of the step."""
     keep_mib: int = Field(default=2048, ge=0)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tasks.omni.training.evaluate import Figures, evaluate
+from tasks.omni.training.ranks import Ranks
 
 YES, NO, VOCABULARY = 2, 3, 5
 
@@ -24,9 +25,8 @@ def batch(margins: list[float], labels: list[int]) -> tuple[dict[str, torch.Tens
 
 def test_figures_come_from_all_batches_together():
     model = Answers()
-    found = evaluate(
-        model, [batch([2, -1], [1, 0]), batch([1, -3], [0, 0])], token_yes=YES, token_no=NO
-    )
+    batches = [batch([2, -1], [1, 0]), batch([1, -3], [0, 0])]
+    found = evaluate(model, batches, token_yes=YES, token_no=NO, ranks=Ranks(cpu=True))
     # Present: one found, one too many (F1 2/3); absent: two of three found (F1 4/5).
     assert found.macro_f1 == pytest.approx((2 / 3 + 4 / 5) / 2)
     assert found.average_precision == 1.0
@@ -37,7 +37,8 @@ def test_figures_come_from_all_batches_together():
 
 
 def test_one_label_alone_leaves_figures_undefined():
-    found = evaluate(Answers(), [batch([2, -1], [1, 1])], token_yes=YES, token_no=NO)
+    batches = [batch([2, -1], [1, 1])]
+    found = evaluate(Answers(), batches, token_yes=YES, token_no=NO, ranks=Ranks(cpu=True))
     assert (found.macro_f1, found.average_precision) == (None, None)
 
 

@@ -1,6 +1,6 @@
 import yaml
 
-from tasks.omni.training.launch import CHILD_MODULE, launch_command, num_threads
+from tasks.omni.training.launch import CHILD_MODULE, launch_command, num_processes, num_threads
 from tasks.omni.training.settings import FinetuneResources
 
 
@@ -13,6 +13,19 @@ def test_the_launcher_reads_its_settings_from_the_job_and_starts_the_child(tmp_p
     assert command[command.index("--config_file") + 1] == str(tmp_path / "accelerate.yaml")
     assert settings["use_cpu"] is True
     assert (settings["distributed_type"], settings["num_processes"]) == ("NO", 1)
+
+
+def test_several_processes_are_launched_on_processors_too(tmp_path):
+    launch_command(tmp_path / "job.json", FinetuneResources(device="cpu", num_processes=2))
+    settings = yaml.safe_load((tmp_path / "accelerate.yaml").read_text())
+    assert (settings["distributed_type"], settings["num_processes"]) == ("MULTI_GPU", 2)
+    assert settings["use_cpu"] is True
+    assert settings["main_process_port"] == 0
+
+
+def test_one_process_trains_on_the_processor_unless_told_otherwise():
+    assert num_processes(FinetuneResources(device="cpu")) == 1
+    assert num_processes(FinetuneResources(device="cpu", num_processes=3)) == 3
 
 
 def test_threads_are_as_stated_or_as_the_environment_says(monkeypatch):
