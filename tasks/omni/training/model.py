@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from storage.errors import ConfigError, ModelError
 from tasks.omni.prompt import answer_token_ids
-from tasks.omni.training.settings import Part, TrainingSettings
+from tasks.omni.training.opening import open_base, plan_opening, spare_memory
+from tasks.omni.training.settings import FinetuneResources, Part, TrainingSettings
 
 # Where each part's parameters lie in the thinker (transformers, modeling_qwen3_omni_moe.py); the
 # first pattern that is found counts.
@@ -30,6 +30,7 @@ _PLACES: Mapping[Part, str] = {
     "head": r"^lm_head\.",
 }
 _PEFT_PREFIX = "base_model.model."
+_PLAIN, _CPU = FinetuneResources(), torch.device("cpu")
 # Not linear layers but parameters, which peft adapts by name.
 _BARE_PARAMETERS: Mapping[Part, tuple[str, ...]] = {
     "experts": ("mlp.experts.gate_up_proj", "mlp.experts.down_proj"),
@@ -52,14 +53,22 @@ class OpenModel:
     token_no: int
 
 
-def open_for_training(folder: Path, settings: TrainingSettings) -> OpenModel:
+def open_for_training(
+    folder: Path,
+    settings: TrainingSettings,
+    resources: FinetuneResources = _PLAIN,
+    device: Any = _CPU,
+) -> OpenModel:
     """Open a checked model folder and make the chosen parts trainable.
 
     Raises:
         ModelError: the folder's content does not fit the model's class.
-        ConfigError: the model has no such part.
+        ConfigError: the model has no such part, or the device cannot do what is asked for.
+        ToolError: a library is missing.
     """
-    top, processor = _open(folder, _opening_dtype(settings))
+    top, processor = open_base(folder, plan_opening(settings, resources, device))
+    if resources.gradient_checkpointing:
+        spare_memory(top.thinker)
     torch.manual_seed(settings.seed)
     trained = _with_adapters(top.thinker, settings) if settings.method == "lora" else top.thinker
     if settings.method == "full":
@@ -69,38 +78,6 @@ def open_for_training(folder: Path, settings: TrainingSettings) -> OpenModel:
     compute_last_position_only(trained)
     yes, no = answer_token_ids(processor.tokenizer)
     return OpenModel(top=top, trained=trained, processor=processor, token_yes=yes, token_no=no)
-
-
-def _opening_dtype(settings: TrainingSettings) -> torch.dtype:
-    """Trained weights are kept in float32: bfloat16 would round small updates away."""
-    return torch.float32 if settings.method == "full" else getattr(torch, settings.precision)
-
-
-def _open(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
-    from transformers import (
-        AutoProcessor,
-        Qwen3OmniMoeConfig,
-        Qwen3OmniMoeForConditionalGeneration,
-    )
-
-    try:
-        config = Qwen3OmniMoeConfig.from_pretrained(folder)
-        config.enable_audio_output = False  # the talker is neither opened nor saved
-        top, loaded = Qwen3OmniMoeForConditionalGeneration.from_pretrained(
-            folder, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True
-        )
-        processor = AutoProcessor.from_pretrained(folder)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise ModelError(
-            f"The model {str(folder)!r} cannot be opened ({type(error).__name__}: {error}): "
-            "expected a Hugging Face folder of the Qwen3-Omni family, as save_pretrained writes it."
-        ) from error
-    if absent := sorted(loaded["missing_keys"]):
-        raise ModelError(
-            f"The model {str(folder)!r} lacks {len(absent)} of its weights, among them "
-            f"{absent[0]!r}: copy its weight files again."
-        )
-    return top, processor
 
 
 def _with_adapters(thinker: Any, settings: TrainingSettings) -> Any:
@@ -153,8 +130,12 @@ def census(trained: Any) -> dict[str, int]:
 
 
 def num_parameters(thinker: Any) -> int:
-    """Count all of the thinker's own numbers, without adapters."""
-    return sum(p.numel() for name, p in thinker.named_parameters() if "lora_" not in name)
+    """Count all of the thinker's own numbers, without adapters; 4-bit ones lie two to a byte."""
+    return sum(
+        p.numel() * (2 if type(p).__name__ == "Params4bit" else 1)
+        for name, p in thinker.named_parameters()
+        if "lora_" not in name
+    )
 
 
 def _check_census(counts: Mapping[str, int], settings: TrainingSettings) -> None:

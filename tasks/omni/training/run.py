@@ -37,7 +37,7 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     job, samples = read_job(job_path)
     ranks = Ranks(cpu=job.resources.device == "cpu")
     say = say if ranks.is_first else _silent
-    opened = open_for_training(job.model_path, job.training)
+    opened = open_for_training(job.model_path, job.training, job.resources, ranks.device)
     counts, total = census(opened.trained), num_parameters(opened.trained)
     say(_tell_census(counts, total, job.training.method))
     train_samples, val_samples = select_samples(samples, job.training)
