@@ -43,17 +43,23 @@ class Run(Preparation):
         )
 
     @cached_property
-    def model_wanted(self) -> Mapping[str, str]:
-        """The one model, with the digest of the rows it is trained and chosen on."""
+    def models_wanted(self) -> Mapping[str, str]:
+        """One model a seed, with the digest of the rows it is trained and chosen on."""
         return finetune.wanted_of(self.samples, self.class_plan, self.settings.finetune)
 
     @cached_property
+    def models(self) -> Mapping[int, ModelRecord]:
+        """The models that this run trained, by seed."""
+        rows = self.rows("finetune", self.finetune, ModelRecord, self.models_wanted)
+        return dict(zip(self.settings.finetune.all_seeds, rows, strict=True))
+
+    @cached_property
     def model_path(self) -> Path:
-        """The folder of the model to infer with: the given one, or the one this run trained."""
+        """The folder of the model to infer with: the given one, or the best this run trained."""
         if not self.trains:
             return check_model(self.request.model or "")
-        (model,) = self.rows("finetune", self.finetune, ModelRecord, self.model_wanted)
-        return self.store.local_folder(model.model_path)
+        seed = finetune.best_seed(self.models, self.settings.finetune)
+        return self.store.local_folder(self.models[seed].model_path)
 
     @cached_property
     def infer(self) -> Variant:

@@ -20,7 +20,7 @@ from storage.records import RejectedRecord, SampleRecord
 from storage.results import MetricRecord, VerdictRecord
 from storage.variant import Variant
 from tasks.aggregate import aggregate_shard
-from tasks.finetune import finetune_model
+from tasks.finetune import finetune_models
 from tasks.infer import infer_shard
 from tasks.labels.marks import LENGTHS_LEAK
 from tasks.labels.splits import check_no_leakage
@@ -200,15 +200,15 @@ def _plan_classes(run: Run) -> None:
 
 @flow(name="finetune", flow_run_name="finetune", task_runner=_ONE_AT_A_TIME)
 def finetune_flow(request: RunRequest) -> State[StageReport]:
-    """Fine-tune the model on the training rows, unless the splits leak."""
+    """Fine-tune one model a seed on the training rows, unless the splits leak; a shard is one."""
     run = open_run(request)
     check_no_leakage(run.samples, run.prints)
     settings = run.settings
     return _run_stage(
-        run, "finetune", run.finetune, run.model_wanted,
-        lambda shard: finetune_model.submit(
+        run, "finetune", run.finetune, run.models_wanted,
+        lambda shard: finetune_models.submit(
             shard, run.samples, run.class_plan, settings.finetune, settings.input,
-            settings.resources.finetune, run.finetune,
+            settings.resources.finetune, run.finetune, run.manifest.path,
         ),
         1,
     )  # fmt: skip

@@ -1,24 +1,22 @@
 """Stage 4, finetune: labelled train and val samples in, a fine-tuned Qwen3-Omni out.
 
-In: samples, the plan of what each class counts, and a base model. Out: one item, `model`: its
+In: samples, the plan of what each class counts, and a base model. Out: one item a seed: its
 `ModelRecord`, the training log as `TrainingStepRecord` rows, whom it was trained on as
 `TrainedOnRecord` rows, and in the store's files the adapter (peft format, LoRA only) and the whole
 model (Hugging Face format, for transformers and vLLM). One child process trains, under accelerate's
 launcher; what it has reached when it is killed is where the next run begins.
 """
 
-import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from storage.annotation_cache import cache_folder
 from storage.errors import WaverError
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord
@@ -31,6 +29,7 @@ from tasks.log import LOGGER
 from tasks.omni.checkpoint import check_model, fingerprint_of
 from tasks.omni.inputs import InputConfig
 from tasks.omni.prompt import prompt_digest
+from tasks.omni.training.card import write_card
 from tasks.omni.training.job import (
     ADAPTER_FOLDER,
     LOG_NAME,
@@ -38,18 +37,20 @@ from tasks.omni.training.job import (
     MODEL_FOLDER,
     TrainingJob,
     TrainingResult,
+    read_answers,
     read_result,
     write_job,
 )
 from tasks.omni.training.launch import launch_command
+from tasks.omni.training.places import features_path_of, work_path_of
 from tasks.omni.training.selection import check_samples, digest_samples, select_samples
 from tasks.omni.training.settings import FinetuneResources as FinetuneResources
 from tasks.omni.training.settings import TrainingSettings
 from tasks.stage import Shard, as_state, make_missing
 
 STAGE = "finetune"
-VERSION = 2
-ITEM = "model"
+VERSION = 3
+_GIB = 1 << 30
 _ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",  # no folder of the user's is taken for a package
     "TOKENIZERS_PARALLELISM": "false",
@@ -61,11 +62,35 @@ class FinetuneConfig(TrainingSettings):
 
     model: str = Field(default="Qwen/Qwen3-Omni-30B-A3B-Instruct", min_length=1)
     """The base model: a Hugging Face folder, or a name on the hub."""
+    seeds: tuple[int, ...] | None = Field(default=None, min_length=1)
+    """Train one model with each of these seeds; by default a single one, with `seed`."""
+    ensemble: bool = False
+    """Infer with the models of all seeds and average their probabilities; otherwise with the best
+    on validation by `metric`, or without validation with that of the first seed."""
+    max_shard_gib: float = Field(default=5.0, gt=0)
+    """Size at which a model's saved weights are split into files."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if seeds is not None and len(set(seeds)) < len(seeds):
+            raise ValueError("each seed may be listed once")
+        return seeds
 
     @property
-    def training(self) -> TrainingSettings:
-        """The settings without the base model's place, which decides nothing."""
-        return TrainingSettings(**self.model_dump(exclude={"model"}))
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds of the models to train, one each."""
+        return self.seeds or (self.seed,)
+
+    def training_of(self, seed: int) -> TrainingSettings:
+        """Give what decides one model's weights: not where its base lies, nor how it is kept."""
+        named = {name: getattr(self, name) for name in TrainingSettings.model_fields}
+        return TrainingSettings(**{**named, "seed": seed})
+
+
+def item_of(seed: int) -> str:
+    """Name the model that a seed makes."""
+    return f"seed {seed}"
 
 
 def variant_of(
@@ -73,7 +98,7 @@ def variant_of(
 ) -> Variant:
     """Open the variant that these settings make of a base (`checkpoint.fingerprint_of`)."""
     settings = {
-        "training": config.training.model_dump(),
+        "training": config.training_of(config.seed).model_dump(exclude={"seed"}),
         "input": input_config.model_dump(),
         "prompt": prompt_digest(input_config.prompt),
         "base": base_fingerprint,
@@ -84,11 +109,27 @@ def variant_of(
 def wanted_of(
     samples: Sequence[SampleRecord], plan: Plan, config: FinetuneConfig
 ) -> dict[str, str]:
-    """Name the model with the digest of all rows that it learns from or is chosen on."""
-    return {ITEM: digest_samples(samples, config, plan)}
+    """Name each seed's model with the digest of all rows that it learns from or is chosen on."""
+    digest = digest_samples(samples, config, plan)
+    return {item_of(seed): digest for seed in config.all_seeds}
+
+
+def best_seed(models: Mapping[int, ModelRecord], config: FinetuneConfig) -> int:
+    """Choose the seed whose model is best on validation by the metric; of equals, by its loss.
+
+    Without validation none is better than another: the first one is taken.
+    """
+
+    def score(seed: int) -> tuple[float, float]:
+        loss = -(models[seed].val_loss or 0.0)
+        named = getattr(models[seed], f"val_{config.metric}")
+        return loss if config.metric == "loss" else named, loss
+
+    return max(config.all_seeds, key=score) if config.validation else config.all_seeds[0]
 
 
 def train_model(
+    seed: int,
     samples: Sequence[SampleRecord],
     plan: Plan,
     config: FinetuneConfig,
@@ -96,8 +137,11 @@ def train_model(
     resources: FinetuneResources,
     variant: Variant,
     folder: Path,
-) -> Iterator[ItemOutput]:
+    source_path: str = "",
+) -> ItemOutput:
     """Train in one child process, in the empty ``folder``, and give the model with its log.
+
+    ``source_path`` names the samples' variant on the model's card.
 
     Raises:
         StageError: nothing can be learnt from these samples, or training failed.
@@ -106,22 +150,28 @@ def train_model(
     check_samples(samples, config)
     used = [sample for rows in select_samples(samples, config) for sample in rows]
     digest = digest_samples(samples, config, plan)
+    model_path, training = check_model(config.model), config.training_of(seed)
     job = TrainingJob(
-        identity=digest_of(variant.variant_id, digest),
+        identity=digest_of(variant.variant_id, digest, seed),
         store_url=variant.store.url,
-        model_path=check_model(config.model),
+        model_path=model_path,
+        base_name=config.model,
+        base_fingerprint=fingerprint_of(model_path),
+        source_path=source_path,
         input=input_config,
-        training=config.training,
+        training=training,
+        max_shard_bytes=round(config.max_shard_gib * _GIB),
         plan=tuple(plan),
         resources=resources,
-        work_path=work_path_of(variant, digest, resources),
-        features_path=features_path_of(variant, config, resources),
+        work_path=work_path_of(variant, digest, seed, resources),
+        features_path=features_path_of(variant, model_path, training, resources),
     )
     _run_child(write_job(job, used, folder), resources, variant)
     result, log = read_result(folder)
-    stored_folder = variant.file_path(digest[:12])
-    yield ItemOutput(
-        item_id=ITEM,
+    write_card(folder / MODEL_FOLDER, job, result, used, read_answers(folder))
+    stored_folder = variant.file_path(f"{digest[:12]}-seed-{seed}")
+    return ItemOutput(
+        item_id=item_of(seed),
         rows=(_model_record(job, used, result, log, stored_folder), *trained_on(used), *log),
         files=_files_to_store(folder / MODEL_FOLDER, stored_folder),
     )
@@ -140,7 +190,7 @@ def _model_record(
         model_path=f"{stored_folder}/{MERGED_FOLDER}",
         adapter_path=f"{stored_folder}/{ADAPTER_FOLDER}" if has_adapter else None,
         method=job.training.method,
-        base_fingerprint=fingerprint_of(job.model_path),
+        base_fingerprint=job.base_fingerprint,
         num_train_samples=sum(sample.in_training for sample in used),
         num_val_samples=sum(not sample.in_training for sample in used),
         num_parameters=result.num_parameters,
@@ -164,36 +214,6 @@ def trained_on(used: Sequence[SampleRecord]) -> list[TrainedOnRecord]:
         TrainedOnRecord(participant_digest=digest_of(who), split=split, num_samples=count)
         for (who, split), count in sorted(counts.items())
     ]
-
-
-def work_path_of(variant: Variant, used: str, resources: FinetuneResources) -> Path:
-    """Say where checkpoints of a training lie until its model is in the store."""
-    if resources.checkpoint_folder is not None:
-        return Path(resources.checkpoint_folder) / variant.variant_id / used[:12]
-    if variant.store.is_local:
-        return Path(variant.store.full_path(f"{variant.path}/work/{used[:12]}"))
-    return _user_cache() / STAGE / variant.variant_id / used[:12]
-
-
-def features_path_of(
-    variant: Variant, config: FinetuneConfig, resources: FinetuneResources
-) -> Path | None:
-    """Say where features of a base's frozen towers are kept, for all trainings that start from it.
-
-    ``None`` where none shall be kept.
-    """
-    if not resources.store_features:
-        return None
-    name = f"{fingerprint_of(check_model(config.model))[:16]}-{config.precision}"
-    if resources.feature_folder is not None:
-        return Path(resources.feature_folder) / name
-    if variant.store.is_local:
-        return Path(variant.store.full_path(f"{cache_folder()}/features/{name}"))
-    return _user_cache() / "features" / name
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "waver"
 
 
 def _run_child(job_path: Path, resources: FinetuneResources, variant: Variant) -> None:
@@ -221,8 +241,8 @@ def _files_to_store(folder: Path, stored_folder: str) -> dict[str, Path]:
     return {f"{stored_folder}/{path.relative_to(folder).as_posix()}": path for path in paths}
 
 
-@task(name="finetune", task_run_name="finetune model", cache_policy=NO_CACHE)
-def finetune_model(
+@task(name="finetune", task_run_name="finetune model {shard.name}", cache_policy=NO_CACHE)
+def finetune_models(
     shard: Shard,
     samples: Sequence[SampleRecord],
     plan: Plan,
@@ -230,14 +250,24 @@ def finetune_model(
     input_config: InputConfig,
     resources: FinetuneResources,
     variant: Variant,
+    source_path: str = "",
 ) -> State:
-    """Train the model if it is missing; its checkpoints go when it is in the store."""
+    """Train a shard's missing models; a model's checkpoints go when it is in the store."""
+    seeds = {item_of(seed): seed for seed in config.all_seeds}
+    digest = digest_samples(samples, config, plan)
     with variant.store.staging() as folder:
-        result = make_missing(
-            variant,
-            shard,
-            lambda _: train_model(samples, plan, config, input_config, resources, variant, folder),
-        )
-    used = digest_samples(samples, config, plan)
-    shutil.rmtree(work_path_of(variant, used, resources), ignore_errors=True)
+
+        def make(items: Sequence[str]) -> Iterator[ItemOutput]:
+            for seed in (seeds[item] for item in items):
+                place = folder / str(seed)
+                place.mkdir()
+                yield train_model(
+                    seed, samples, plan, config, input_config, resources, variant, place,
+                    source_path,
+                )  # fmt: skip
+
+        result = make_missing(variant, shard, make, commit_seconds=0)
+    for item in shard.wanted:
+        work_path = work_path_of(variant, digest, seeds[item], resources)
+        shutil.rmtree(work_path, ignore_errors=True)
     return as_state(result)

@@ -62,5 +62,5 @@ def test_a_model_in_a_remote_store_is_opened_as_a_local_folder(
     weights.write_bytes(b"weights")
     files = {f"{record.model_path}/deeper/weights": weights}
     variant.commit([ItemOutput(item_id="model", rows=(record,), files=files)], {"model": "1"})
-    vars(run).update(finetune=variant, model_wanted={"model": "1"})
+    vars(run).update(finetune=variant, models_wanted={"model": "1"})
     assert (run.model_path / "deeper" / "weights").read_bytes() == b"weights"

@@ -20,15 +20,16 @@ from storage.store import Store
 from tasks.finetune import (
     FinetuneConfig,
     FinetuneResources,
-    finetune_model,
+    best_seed,
+    finetune_models,
     trained_on,
     variant_of,
     wanted_of,
-    work_path_of,
 )
 from tasks.labels.plan import ClassRule, plan_classes
 from tasks.omni.checkpoint import check_model, fingerprint_of
 from tasks.omni.inputs import InputConfig
+from tasks.omni.training.places import work_path_of
 from tasks.omni.training.selection import digest_samples
 from tasks.stage import Shard
 
@@ -36,8 +37,8 @@ RESOURCES = FinetuneResources(device="cpu", num_threads=1, checkpoint_seconds=0)
 INPUT = InputConfig(max_pixels=64 * 64)
 RUN_AND_SAY = """
 import pickle, sys
-from tasks.finetune import finetune_model
-finetune_model.fn(*pickle.loads(open(sys.argv[1], "rb").read()))
+from tasks.finetune import finetune_models
+finetune_models.fn(*pickle.loads(open(sys.argv[1], "rb").read()))
 """
 
 
@@ -103,12 +104,44 @@ def test_where_the_base_lies_does_not_matter_and_every_other_setting_does(store)
     assert variant_id(model="elsewhere") == variant_id()
     others = {
         variant_id(rank=4),
-        variant_id(seed=1),
+        variant_id(alpha=1),
         variant_id(method="full"),
         variant_of(store, config_of(Path("a")), InputConfig(), base_fingerprint="f").variant_id,
         variant_of(store, config_of(Path("a")), INPUT, base_fingerprint="g").variant_id,
     }
     assert len(others - {variant_id()}) == 5
+
+
+def test_a_seed_is_a_model_of_its_own_beside_the_others_and_how_they_are_kept_decides_none(store):
+    one, two = config_of(Path("a"), seed=1), config_of(Path("a"), seeds=[0, 1], ensemble=True)
+    kept = config_of(Path("a"), seed=1, max_shard_gib=1)
+    variants = {variant_of(store, c, INPUT, base_fingerprint="f").variant_id for c in (one, two)}
+    assert variants == {variant_of(store, kept, INPUT, base_fingerprint="f").variant_id}
+    assert (list(wanted_of([], (), two)), list(wanted_of([], (), one))) == (
+        ["seed 0", "seed 1"], ["seed 1"],
+    )  # fmt: skip
+    assert wanted_of([], (), one)["seed 1"] == wanted_of([], (), two)["seed 1"]
+    with pytest.raises(ValidationError, match="each seed may be listed once"):
+        config_of(Path("a"), seeds=[1, 1])
+
+
+def test_the_best_seed_is_best_on_validation_by_the_metric_and_of_equals_by_its_loss():
+    def chosen(figures, **settings):
+        models = {
+            seed: ModelRecord(
+                model_path="m", adapter_path=None, method="full", base_fingerprint="b",
+                num_train_samples=1, num_val_samples=1, num_parameters=1, num_trained=1,
+                num_steps=1, best_step=1, val_loss=loss, val_macro_f1=f1, val_average_precision=ap,
+            )
+            for seed, (loss, f1, ap) in figures.items()
+        }  # fmt: skip
+        return best_seed(models, config_of(Path("a"), seeds=list(figures), **settings))
+
+    figures = {7: (0.5, 0.8, 0.7), 8: (0.4, 0.8, 0.6), 9: (0.3, 0.6, 0.9)}
+    assert chosen(figures) == 8
+    assert chosen(figures, metric="average_precision") == 9
+    assert chosen(figures, metric="loss") == 9
+    assert chosen(dict.fromkeys((3, 4), (None, None, None)), validation=False) == 3
 
 
 def test_whom_a_model_saw_is_listed_by_digests_that_name_nobody(store, samples):
@@ -121,19 +154,6 @@ def test_whom_a_model_saw_is_listed_by_digests_that_name_nobody(store, samples):
 def test_an_unknown_setting_is_refused():
     with pytest.raises(ValidationError, match="learning_rat"):
         FinetuneConfig.model_validate({"learning_rat": 1e-3})
-
-
-def test_checkpoints_lie_beside_a_local_store_and_in_the_cache_of_a_remote_one(
-    store, tmp_path, monkeypatch
-):
-    variant = store.variant("finetune", version=1, settings={})
-    beside = work_path_of(variant, "d" * 32, RESOURCES)
-    assert beside.is_relative_to(store.root)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    remote = Store("memory://toys").variant("finetune", version=1, settings={})
-    assert work_path_of(remote, "d" * 32, RESOURCES).is_relative_to(tmp_path / "caches")
-    named = FinetuneResources(checkpoint_folder=str(tmp_path / "named"))
-    assert work_path_of(variant, "d" * 32, named).is_relative_to(tmp_path / "named")
 
 
 @pytest.mark.parametrize("missing", ["split", "model"])
@@ -150,12 +170,12 @@ def test_what_cannot_be_trained_is_refused_before_a_child_is_started(
     shard = Shard(name="1 of 1", wanted=wanted_of(rows, (), config))
     error = StageError if missing == "split" else ModelError
     with pytest.raises(error, match=r"split 'train'|no model folder"):
-        finetune_model.fn(shard, rows, (), config, INPUT, RESOURCES, variant)
-    assert variant.pending(shard.wanted) == ["model"]
+        finetune_models.fn(shard, rows, (), config, INPUT, RESOURCES, variant)
+    assert variant.pending(shard.wanted) == ["seed 0"]
 
 
 @pytest.mark.slow
-def test_a_training_killed_midway_goes_on_with_the_same_losses_and_then_is_cached(
+def test_a_training_killed_in_its_second_seed_goes_on_there_with_the_same_losses(
     store, samples, tiny_omni, tmp_path, monkeypatch
 ):
     hostile = tmp_path / "home" / "accelerate" / "default_config.yaml"
@@ -164,17 +184,19 @@ def test_a_training_killed_midway_goes_on_with_the_same_losses_and_then_is_cache
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
 
     undisturbed = config_of(tiny_omni, seed=5)
-    assert finetune_model.fn(*arguments(store, samples, undisturbed)).name == "Completed"
+    assert finetune_models.fn(*arguments(store, samples, undisturbed)).name == "Completed"
     expected = losses(store, samples, undisturbed)
     shutil.rmtree(store.full_path("finetune"))
 
-    begun = arguments(store, samples, undisturbed)
-    work = work_path_of(begun[-1], digest_samples(samples, undisturbed, begun[2]), RESOURCES)
-    num_done = kill_after_checkpoint(begun, work, tmp_path)
+    begun = arguments(store, samples, config_of(tiny_omni, seeds=[3, 5]))
+    work = work_path_of(begun[-1], digest_samples(samples, undisturbed, begun[2]), 5, RESOURCES)
+    num_done = kill_after_checkpoint(begun, work / "checkpoints", tmp_path)
     assert 0 < num_done < len(expected)
+    assert begun[-1].pending(begun[0].wanted) == ["seed 5"]
     messages = []
     monkeypatch.setattr("tasks.finetune.LOGGER.info", lambda *told: messages.append(told))
-    assert finetune_model.fn(*begun).name == "Completed"
+    assert finetune_models.fn(*begun).name == "Completed"
+    assert sum("trains" in str(told) for told in messages) == 1  # the first seed is not told again
     assert any(f"continues after step {num_done} of 12" in str(told) for told in messages)
     assert losses(store, samples, undisturbed) == expected
     assert not work.exists()
@@ -205,21 +227,25 @@ def check_cached(begun, messages) -> None:
     messages.clear()
     shard, samples, plan, config, *others = begun
     gone = config.model_copy(update={"model": "/gone"})
-    assert finetune_model.fn(shard, samples, plan, gone, *others).name == "Cached"
+    assert finetune_models.fn(shard, samples, plan, gone, *others).name == "Cached"
     assert messages == []
 
 
 def check_model_of(store, begun) -> None:
     shard, *_, variant = begun
-    (record,) = variant.read(ModelRecord, shard.wanted)
+    other, record = variant.read(ModelRecord, shard.wanted)
+    assert other.model_path != record.model_path
     fingerprint_of(check_model(store.full_path(record.model_path)))
+    folder = record.model_path.removesuffix("/merged")
+    assert "seed 5" in store.open(f"{folder}/README.md").read().decode()
+    assert store.exists(f"{folder}/settings.json")
     assert store.exists(f"{record.adapter_path}/adapter_model.safetensors")
     assert (record.num_train_samples, record.num_val_samples, record.num_steps) == (8, 4, 12)
     assert record.best_step in (4, 8, 12)
     assert 0 < record.num_trained < record.num_parameters
     assert record.val_macro_f1 is not None
     store.remove(f"{record.model_path}/config.json")
-    assert variant.pending(shard.wanted) == ["model"]
+    assert variant.pending(shard.wanted) == ["seed 5"]
 
 
 @pytest.mark.slow
@@ -230,6 +256,6 @@ def test_a_fault_in_the_child_is_one_clear_sentence(toy_samples, tiny_omni, tmp_
         store.remove(row.picture_path)
     said = r"of 12 samples have no readable picture .* log: "
     with pytest.raises(StageError, match=said) as told:
-        finetune_model.fn(*arguments(store, samples, config_of(tiny_omni)))
+        finetune_models.fn(*arguments(store, samples, config_of(tiny_omni)))
     assert len(str(told.value).splitlines()) == 1
     assert not any(row.video_id in str(told.value) for row in samples)

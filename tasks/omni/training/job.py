@@ -1,7 +1,7 @@
 """What the parent process asks of a training process, and what that one hands back.
 
 A job lies in one folder: ``job.json`` and ``samples.parquet`` go in; ``result.json``,
-``log.parquet`` and the folder ``model/`` come out.
+``log.parquet``, ``validation.parquet`` and the folder ``model/`` come out.
 """
 
 import json
@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from storage.records import ClassPlanRecord, SampleRecord
+from storage.records import ClassPlanRecord, SampleRecord, SegmentId
 from storage.results import TrainingStepRecord
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from tasks.omni.inputs import InputConfig
@@ -21,16 +21,19 @@ LOG_NAME = "training.log"
 MODEL_FOLDER = "model"
 ADAPTER_FOLDER = "adapter"
 MERGED_FOLDER = "merged"
+EVENTS_FOLDER = "events"
 _JOB_NAME = "job.json"
 _SAMPLES_NAME = "samples.parquet"
 _LOG_NAME = "log.parquet"
+_ANSWERS_NAME = "validation.parquet"
 _RESULT_NAME = "result.json"
 
 
 class TrainingJob(BaseModel):
     """One training; ``identity`` is a digest of all that decides its weights.
 
-    ``features_path`` is where features of frozen towers are kept, or ``None`` to keep none.
+    ``work_path`` is where it keeps what it has reached, ``features_path`` where features of frozen
+    towers are kept, or ``None`` to keep none. ``source_path`` is the manifest's variant.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,12 +41,26 @@ class TrainingJob(BaseModel):
     identity: str
     store_url: str
     model_path: Path
+    base_name: str = ""
+    base_fingerprint: str = ""
+    source_path: str = ""
     input: InputConfig
     training: TrainingSettings
     plan: tuple[ClassPlanRecord, ...]
     resources: FinetuneResources
     work_path: Path
     features_path: Path | None = None
+    max_shard_bytes: int = Field(default=5 << 30, gt=0)
+
+    @property
+    def checkpoints_path(self) -> Path:
+        """Where the training's checkpoints lie."""
+        return self.work_path / "checkpoints"
+
+    @property
+    def events_path(self) -> Path:
+        """Where TensorBoard's event files are written while the training runs."""
+        return self.work_path / EVENTS_FOLDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +74,14 @@ class TrainingResult:
     best_step: int
     trained: dict[str, int]
     num_parameters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationAnswer:
+    """The probability of A/H that the kept weights give one validation segment."""
+
+    segment_id: SegmentId
+    p_ah: float
 
 
 def write_job(job: TrainingJob, samples: Sequence[SampleRecord], folder: Path) -> Path:
@@ -74,9 +99,15 @@ def read_job(path: Path) -> tuple[TrainingJob, list[SampleRecord]]:
     return job, samples
 
 
-def write_result(result: TrainingResult, log: Sequence[TrainingStepRecord], folder: Path) -> None:
+def write_result(
+    result: TrainingResult,
+    log: Sequence[TrainingStepRecord],
+    answers: Sequence[ValidationAnswer],
+    folder: Path,
+) -> None:
     """Write the result last: a job with one is finished."""
     write_parquet(to_table(TrainingStepRecord, log), folder / _LOG_NAME)
+    write_parquet(to_table(ValidationAnswer, answers), folder / _ANSWERS_NAME)
     (folder / _RESULT_NAME).write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
 
 
@@ -84,3 +115,8 @@ def read_result(folder: Path) -> tuple[TrainingResult, list[TrainingStepRecord]]
     """Read what a finished job handed back."""
     result = TrainingResult(**json.loads((folder / _RESULT_NAME).read_bytes()))
     return result, list(from_table(TrainingStepRecord, read_parquet(folder / _LOG_NAME)))
+
+
+def read_answers(folder: Path) -> list[ValidationAnswer]:
+    """Read what a finished job's model says of the validation segments."""
+    return list(from_table(ValidationAnswer, read_parquet(folder / _ANSWERS_NAME)))

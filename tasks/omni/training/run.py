@@ -7,6 +7,7 @@ import torch
 
 from storage.records import SampleRecord
 from storage.store import Store
+from tasks.omni.training.answers import answer_validation
 from tasks.omni.training.checkpoints import Checkpoints
 from tasks.omni.training.data import RowReader
 from tasks.omni.training.encoding import Encoder, encode_missing
@@ -21,7 +22,7 @@ from tasks.omni.training.job import (
 from tasks.omni.training.loop import Training, train
 from tasks.omni.training.model import OpenModel, census, num_parameters, open_for_training
 from tasks.omni.training.ranks import Ranks
-from tasks.omni.training.save import save_facts, save_model
+from tasks.omni.training.save import save_facts, save_model, settings_of
 from tasks.omni.training.selection import select_samples
 from tasks.omni.training.towers import are_frozen, take_features
 
@@ -43,35 +44,34 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     train_samples, val_samples = select_samples(samples, job.training)
     say(f"{len(train_samples)} training and {len(val_samples)} validation samples")
     reader = _reader(job, opened, ranks, [*train_samples, *val_samples], say)
-    progress = train(
-        Training(
-            settings=job.training,
-            plan=job.plan,
-            resources=job.resources,
-            opened=opened,
-            reader=reader,
-            train_samples=train_samples,
-            val_samples=val_samples,
-            checkpoints=Checkpoints(job.work_path, job.identity, to_read=not ranks.is_first),
-            ranks=ranks,
-            say=say,
-        )
+    training = Training(
+        settings=job.training,
+        plan=job.plan,
+        resources=job.resources,
+        opened=opened,
+        reader=reader,
+        train_samples=train_samples,
+        val_samples=val_samples,
+        checkpoints=Checkpoints(job.checkpoints_path, job.identity, to_read=not ranks.is_first),
+        ranks=ranks,
+        say=say,
     )
+    progress = train(training)
+    answers = answer_validation(training)
     if not ranks.is_first:
         return
     say(f"keeps the weights of step {progress.best_step} and writes the model")
     folder = job_path.parent / MODEL_FOLDER
     folder.mkdir()
-    save_model(opened, job.training, folder)
-    facts = job.model_dump(mode="json", include={"training", "plan", "input"})
-    save_facts(counts, facts, folder)
+    save_model(opened, job.training, folder, max_shard_bytes=job.max_shard_bytes)
+    save_facts(counts, settings_of(job), folder)
     result = TrainingResult(
         num_steps=progress.step,
         best_step=progress.best_step,
         trained=counts,
         num_parameters=total,
     )
-    write_result(result, progress.log, job_path.parent)
+    write_result(result, progress.log, answers, job_path.parent)
 
 
 def _silent(_line: str) -> None:

@@ -13,12 +13,15 @@ from typing import Any
 import torch
 
 from storage.store import writing_to
-from tasks.omni.training.job import ADAPTER_FOLDER, MERGED_FOLDER
+from tasks.omni.prompt import prompt_text
+from tasks.omni.training.job import ADAPTER_FOLDER, MERGED_FOLDER, TrainingJob
 from tasks.omni.training.model import OpenModel
 from tasks.omni.training.settings import TrainingSettings
 
 
-def save_model(opened: OpenModel, settings: TrainingSettings, folder: Path) -> None:
+def save_model(
+    opened: OpenModel, settings: TrainingSettings, folder: Path, *, max_shard_bytes: int
+) -> None:
     """Write the adapter, if there is one, and the whole model with its processor.
 
     Adapters are merged into the open model, which cannot be trained on afterwards.
@@ -28,9 +31,21 @@ def save_model(opened: OpenModel, settings: TrainingSettings, folder: Path) -> N
             _save_adapter(opened.trained, folder / ADAPTER_FOLDER)
             opened.trained.merge_and_unload()  # changes the thinker inside the top model
         opened.top.to(getattr(torch, settings.precision))
-        opened.top.save_pretrained(folder / MERGED_FOLDER)
+        opened.top.save_pretrained(folder / MERGED_FOLDER, max_shard_size=max_shard_bytes)
         opened.processor.save_pretrained(folder / MERGED_FOLDER)
         _share(folder)
+
+
+def settings_of(job: TrainingJob) -> dict[str, Any]:
+    """Give the settings that made a model, without where anything lies on this machine."""
+    parts = {"training", "plan", "input", "source_path", "base_fingerprint", "max_shard_bytes"}
+    speed = job.resources.model_dump(mode="json")
+    places = {name for name in speed if name.endswith("_folder")}
+    return {
+        **job.model_dump(mode="json", include=parts),
+        "prompt": prompt_text(job.input.prompt),
+        "resources": {name: value for name, value in speed.items() if name not in places},
+    }
 
 
 def save_facts(counts: Mapping[str, int], facts: Mapping[str, Any], folder: Path) -> None:

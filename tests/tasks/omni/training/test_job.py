@@ -1,8 +1,16 @@
 from pathlib import Path
 
+from storage.records import SegmentId
 from storage.results import TrainingStepRecord
 from tasks.labels.plan import ClassRule, plan_classes
-from tasks.omni.training.job import TrainingResult, read_job, read_result, write_result
+from tasks.omni.training.job import (
+    TrainingResult,
+    ValidationAnswer,
+    read_answers,
+    read_job,
+    read_result,
+    write_result,
+)
 
 
 def test_a_job_comes_back_as_it_was_laid_down(make_job, labelled):
@@ -19,5 +27,7 @@ def test_a_result_comes_back_with_its_log(tmp_path: Path):
     row = TrainingStepRecord(
         step=1, loss=0.5, grad_norm=1.0, learning_rate=0.1, num_samples=4, seconds=0.5, val_loss=0.4
     )
-    write_result(result, [row], tmp_path)
+    answer = ValidationAnswer(segment_id=SegmentId("a#0000"), p_ah=0.25)
+    write_result(result, [row], [answer], tmp_path)
     assert read_result(tmp_path) == (result, [row])
+    assert read_answers(tmp_path) == [answer]

@@ -10,7 +10,7 @@ from storage.errors import ModelError, StageError
 from tasks.labels.plan import ClassRule, plan_classes
 from tasks.omni.inputs import build_input, to_model_batch
 from tasks.omni.training.data import SampleOrder
-from tasks.omni.training.job import MODEL_FOLDER, read_job, read_result
+from tasks.omni.training.job import MODEL_FOLDER, read_answers, read_job, read_result
 
 pytestmark = pytest.mark.slow
 
@@ -125,6 +125,11 @@ def test_full_training_saves_the_weights_it_measured(make_job, toy_store, labell
     found = logits(thinker, processor, toy_store, val)
     loss = float(torch.nn.functional.cross_entropy(found, answers))
     assert log[result.best_step - 1].val_loss == pytest.approx(loss, rel=1e-5)
+    answered = {answer.segment_id: answer.p_ah for answer in read_answers(job_path.parent)}
+    p_ah = found[:, [no, yes]].softmax(-1)[:, 1].tolist()
+    assert answered == pytest.approx(
+        dict(zip([sample.segment_id for sample in val], p_ah, strict=True)), abs=1e-5
+    )
 
 
 def test_small_pieces_teach_what_a_whole_batch_does_and_another_seed_does_not(
@@ -170,7 +175,9 @@ def test_training_stops_early_when_nothing_gets_better(make_job):
 
 
 def test_without_validation_the_last_weights_are_kept(make_job):
-    result, log, _ = run(make_job("unvalidated", steps=2, validation=False))
+    job_path = make_job("unvalidated", steps=2, validation=False)
+    result, log, _ = run(job_path)
+    assert read_answers(job_path.parent) == []
     assert result.best_step == 2
     assert all(row.val_loss is None for row in log)
 
