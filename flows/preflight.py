@@ -6,6 +6,7 @@ import shutil
 from flows.run import Run
 from storage.errors import ConfigError, ToolError
 from tasks.omni.checkpoint import check_model
+from tasks.omni.training.tracking import check_trackers
 from tasks.speech.model import check_speech_model
 
 
@@ -14,7 +15,7 @@ def check_before_start(run: Run) -> None:
 
     Raises:
         ConfigError: the data has no labels and no model was named, or the stages named do not fit.
-        ToolError: ffmpeg or the inference engine is not installed.
+        ToolError: ffmpeg, the inference engine or a tracker is not installed.
         ModelError: a named model cannot be used.
     """
     stages = run.stages
@@ -33,6 +34,7 @@ def check_before_start(run: Run) -> None:
     if run.request.model is not None:
         check_model(run.request.model)
     elif "finetune" in stages:
+        check_trackers(run.settings.resources.finetune.report_to)
         check_model(run.settings.finetune.model)
 
 

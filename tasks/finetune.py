@@ -37,6 +37,7 @@ from tasks.omni.training.job import (
     MODEL_FOLDER,
     TrainingJob,
     TrainingResult,
+    curve_path_of,
     read_answers,
     read_result,
     write_job,
@@ -46,7 +47,9 @@ from tasks.omni.training.places import features_path_of, work_path_of
 from tasks.omni.training.selection import check_samples, digest_samples, select_samples
 from tasks.omni.training.settings import FinetuneResources as FinetuneResources
 from tasks.omni.training.settings import TrainingSettings
+from tasks.omni.training.tracking import check_trackers
 from tasks.stage import Shard, as_state, make_missing
+from tasks.watching import CurveInUI
 
 STAGE = "finetune"
 VERSION = 3
@@ -145,9 +148,11 @@ def train_model(
 
     Raises:
         StageError: nothing can be learnt from these samples, or training failed.
+        ToolError: a tracker that was asked for is not installed.
         ModelError: the base model is none, or cannot be had.
     """
     check_samples(samples, config)
+    check_trackers(resources.report_to)
     used = [sample for rows in select_samples(samples, config) for sample in rows]
     digest = digest_samples(samples, config, plan)
     model_path, training = check_model(config.model), config.training_of(seed)
@@ -166,7 +171,7 @@ def train_model(
         work_path=work_path_of(variant, digest, seed, resources),
         features_path=features_path_of(variant, model_path, training, resources),
     )
-    _run_child(write_job(job, used, folder), resources, variant)
+    _run_child(write_job(job, used, folder), resources, variant, CurveInUI(item_of(seed)))
     result, log = read_result(folder)
     write_card(folder / MODEL_FOLDER, job, result, used, read_answers(folder))
     stored_folder = variant.file_path(f"{digest[:12]}-seed-{seed}")
@@ -216,12 +221,20 @@ def trained_on(used: Sequence[SampleRecord]) -> list[TrainedOnRecord]:
     ]
 
 
-def _run_child(job_path: Path, resources: FinetuneResources, variant: Variant) -> None:
+def _run_child(
+    job_path: Path, resources: FinetuneResources, variant: Variant, curve: CurveInUI
+) -> None:
     """Run the child to its end; the libraries' log is kept only of one that failed."""
     command = launch_command(job_path, resources)
-    log_path = job_path.parent / LOG_NAME
+    log_path, curve_path = job_path.with_name(LOG_NAME), curve_path_of(job_path)
+
+    def on_line(line: str) -> None:
+        _show(line)
+        curve.show(curve_path)
+
     try:
-        run_worker(command, on_line=_show, environment=_ENVIRONMENT)
+        run_worker(command, on_line=on_line, environment=_ENVIRONMENT)
+        curve.show(curve_path, is_last=True)
     except WaverError as error:
         if not log_path.is_file():
             raise

@@ -1,7 +1,5 @@
 """What the kept weights answer about every validation segment, for the figures of the card."""
 
-import itertools
-
 import torch
 
 from tasks.omni.training.data import pieces
@@ -13,15 +11,14 @@ from tasks.omni.training.loop import Training
 def answer_validation(training: Training) -> list[ValidationAnswer]:
     """Ask the model about the validation samples that can be read; none without validation.
 
-    Each process asks about its part; all get everybody's answers.
+    For the first process alone, which holds the kept weights.
     """
-    opened, ranks = training.opened, training.ranks
-    samples = ranks.share(training.val_samples)
-    groups = list(pieces(samples, training.resources.micro_batch_size))
+    opened = training.opened
+    groups = list(pieces(training.val_samples, training.resources.micro_batch_size))
     opened.trained.eval()
     answers: list[ValidationAnswer] = []
     for group, rows in zip(groups, training.reader.iter_batches(groups), strict=True):
-        made = training.collate(rows, group, ranks.device)
+        made = training.collate(rows, group, training.ranks.device)
         if made is None:
             continue
         logits = opened.trained(**made[0], use_cache=False).logits[:, -1].float()
@@ -31,4 +28,4 @@ def answer_validation(training: Training) -> list[ValidationAnswer]:
             ValidationAnswer(segment_id=sample.segment_id, p_ah=value)
             for sample, value in zip(read, p_ah, strict=True)
         ]
-    return list(itertools.chain(*ranks.gather(answers)))
+    return answers

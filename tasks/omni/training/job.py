@@ -57,11 +57,6 @@ class TrainingJob(BaseModel):
         """Where the training's checkpoints lie."""
         return self.work_path / "checkpoints"
 
-    @property
-    def events_path(self) -> Path:
-        """Where TensorBoard's event files are written while the training runs."""
-        return self.work_path / EVENTS_FOLDER
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult:
@@ -74,6 +69,11 @@ class TrainingResult:
     best_step: int
     trained: dict[str, int]
     num_parameters: int
+
+
+def curve_path_of(job_path: Path) -> Path:
+    """Say where a job's child tells, while it runs, how far it is."""
+    return job_path.with_name("curve.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

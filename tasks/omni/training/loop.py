@@ -17,12 +17,14 @@ from storage.records import SampleRecord
 from storage.results import TrainingStepRecord
 from tasks.labels.plan import Plan, draws_equally, weights_of
 from tasks.omni.training.checkpoints import Checkpoints, Progress, trained_weights
+from tasks.omni.training.curve import line_of
 from tasks.omni.training.data import RowReader, SampleOrder, collate, pieces
 from tasks.omni.training.evaluate import Figures, evaluate
 from tasks.omni.training.model import OpenModel
 from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.schedule import learning_rate_at
 from tasks.omni.training.settings import FinetuneResources, TrainingSettings
+from tasks.omni.training.tracking import Watch
 
 _MAX_CHECKPOINT_SHARE = 0.05
 _LINE_SECONDS = 5.0  # between progress lines; measured steps are always told
@@ -32,7 +34,10 @@ Batch = tuple[dict[str, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """All that a training works with, on each of its processes; ``say`` gets lines of progress."""
+    """All that a training works with, on each of its processes.
+
+    ``say`` gets lines of progress, ``watch`` every step.
+    """
 
     settings: TrainingSettings
     plan: Plan
@@ -44,6 +49,7 @@ class Training:
     checkpoints: Checkpoints
     ranks: Ranks
     say: Callable[[str], None]
+    watch: Watch
 
     @property
     def num_steps(self) -> int:
@@ -121,6 +127,7 @@ class _Loop:
         progress, last = self._progress, self._training.num_steps
         if progress.step:
             self._training.say(f"continues after step {progress.step} of {last}")
+        self._training.watch.begin(progress.log, last)
         self._model.train()
         for samples, rows in self._batches(progress.step + 1, last):
             if progress.stopped_early:
@@ -129,6 +136,7 @@ class _Loop:
             loss, grad_norm = self._take_step(samples, rows)
             seconds = time.perf_counter() - begun
             self._note_step(loss, grad_norm, seconds)
+        self._training.watch.end()
         if self._ranks.is_first:
             self._training.checkpoints.load_best(progress, self._model)
         return progress
@@ -216,6 +224,7 @@ class _Loop:
                 val_average_precision=figures.average_precision if figures else None,
             )
         )
+        self._training.watch.note(progress.log[-1])
         if figures or time.monotonic() >= self._line_due:
             self._training.say(line_of(progress.log[-1], self._training.num_steps))
             self._line_due = time.monotonic() + _LINE_SECONDS
@@ -284,14 +293,3 @@ def note_figures(progress: Progress, figures: Figures, settings: TrainingSetting
     if settings.patience is not None:
         progress.stopped_early = progress.num_worse >= settings.patience
     return False
-
-
-def line_of(row: TrainingStepRecord, num_steps: int) -> str:
-    """Tell a step in one line."""
-    line = f"step {row.step}/{num_steps} loss {row.loss:.4f} lr {row.learning_rate:.2e}"
-    line += f" {row.num_samples / row.seconds:.1f} samples/s"
-    figures = {
-        "loss": row.val_loss, "macro F1": row.val_macro_f1, "AP": row.val_average_precision
-    }  # fmt: skip
-    shown = [f"{name} {value:.4f}" for name, value in figures.items() if value is not None]
-    return f"{line}; validation {' '.join(shown)}" if shown else line

@@ -16,6 +16,7 @@ from tasks.omni.training.job import (
     MODEL_FOLDER,
     TrainingJob,
     TrainingResult,
+    curve_path_of,
     read_job,
     write_result,
 )
@@ -25,6 +26,7 @@ from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.save import save_facts, save_model, settings_of
 from tasks.omni.training.selection import select_samples
 from tasks.omni.training.towers import are_frozen, take_features
+from tasks.omni.training.tracking import CurveFile, Trackers, Watches
 
 
 def run_job(job_path: Path, say: Callable[[str], None]) -> None:
@@ -44,6 +46,8 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     train_samples, val_samples = select_samples(samples, job.training)
     say(f"{len(train_samples)} training and {len(val_samples)} validation samples")
     reader = _reader(job, opened, ranks, [*train_samples, *val_samples], say)
+    trackers = Trackers(job.work_path, job.resources.report_to, job.training.model_dump())
+    watches = (trackers, CurveFile(curve_path_of(job_path)))
     training = Training(
         settings=job.training,
         plan=job.plan,
@@ -55,16 +59,18 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
         checkpoints=Checkpoints(job.checkpoints_path, job.identity, to_read=not ranks.is_first),
         ranks=ranks,
         say=say,
+        watch=Watches(*watches if ranks.is_first else ()),
     )
     progress = train(training)
-    answers = answer_validation(training)
     if not ranks.is_first:
         return
+    answers = answer_validation(training)
     say(f"keeps the weights of step {progress.best_step} and writes the model")
     folder = job_path.parent / MODEL_FOLDER
     folder.mkdir()
     save_model(opened, job.training, folder, max_shard_bytes=job.max_shard_bytes)
     save_facts(counts, settings_of(job), folder)
+    trackers.keep_events(folder)
     result = TrainingResult(
         num_steps=progress.step,
         best_step=progress.best_step,

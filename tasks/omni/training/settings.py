@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Method = Literal["lora", "full"]
 Experts = Literal["auto", "grouped_mm", "batched_mm", "eager"]
 Metric = Literal["macro_f1", "average_precision", "loss"]
+TrackerName = Literal["clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"]
 Part = Literal[
     "attention", "experts", "mlp", "router", "embedding", "norms", "head", "projector", "vision",
     "audio",
@@ -118,6 +119,9 @@ class FinetuneResources(BaseModel):
     checkpoint_folder: str | None = None
     """Local folder for checkpoints; by default beside the results of a local store, else in the
     user's cache folder."""
+    report_to: tuple[TrackerName, ...] = ()
+    """Trackers that are told of each step beside TensorBoard, by transformers' names for them; they
+    get figures and settings, and send them where their own configuration says."""
     store_features: bool = True
     """Run frozen towers once over each segment, and keep what they make for all epochs and runs."""
     feature_folder: str | None = None
