@@ -66,10 +66,8 @@ class FinetuneConfig(TrainingSettings):
     model: str = Field(default="Qwen/Qwen3-Omni-30B-A3B-Instruct", min_length=1)
     """The base model: a Hugging Face folder, or a name on the hub."""
     seeds: tuple[int, ...] | None = Field(default=None, min_length=1)
-    """Train one model with each of these seeds; by default a single one, with `seed`."""
-    ensemble: bool = False
-    """Infer with the models of all seeds and average their probabilities; otherwise with the best
-    on validation by `metric`, or without validation with that of the first seed."""
+    """Train one model with each of these seeds; by default a single one, with `seed`. Inference
+    takes the best on validation by `metric`, without validation that of the first seed."""
     max_shard_gib: float = Field(default=5.0, gt=0)
     """Size at which a model's saved weights are split into files."""
 

@@ -113,7 +113,7 @@ def test_where_the_base_lies_does_not_matter_and_every_other_setting_does(store)
 
 
 def test_a_seed_is_a_model_of_its_own_beside_the_others_and_how_they_are_kept_decides_none(store):
-    one, two = config_of(Path("a"), seed=1), config_of(Path("a"), seeds=[0, 1], ensemble=True)
+    one, two = config_of(Path("a"), seed=1), config_of(Path("a"), seeds=[0, 1])
     kept = config_of(Path("a"), seed=1, max_shard_gib=1)
     variants = {variant_of(store, c, INPUT, base_fingerprint="f").variant_id for c in (one, two)}
     assert variants == {variant_of(store, kept, INPUT, base_fingerprint="f").variant_id}
