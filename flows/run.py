@@ -13,6 +13,7 @@ from storage.variant import Variant
 from tasks import aggregate, finetune, infer
 from tasks.aggregate import ReportSources
 from tasks.omni.checkpoint import check_model, fingerprint_of
+from tasks.omni.training.merged import merged_folder
 from tasks.verdicts.notices import notices_of
 from tasks.verdicts.report import RunFacts, noticed_in
 
@@ -58,8 +59,15 @@ class Run(Preparation):
         """The folder of the model to infer with: the given one, or the best this run trained."""
         if not self.trains:
             return check_model(self.request.model or "")
-        seed = finetune.best_seed(self.models, self.settings.finetune)
-        return self.store.local_folder(self.models[seed].model_path)
+        settings = self.settings.finetune
+        seed = finetune.best_seed(self.models, settings)
+        return merged_folder(
+            self.store,
+            self.models[seed],
+            base=settings.model,
+            precision=settings.precision,
+            max_shard_bytes=settings.max_shard_bytes,
+        )
 
     @cached_property
     def infer(self) -> Variant:

@@ -68,6 +68,9 @@ class FinetuneConfig(TrainingSettings):
     seeds: tuple[int, ...] | None = Field(default=None, min_length=1)
     """Train one model with each of these seeds; by default a single one, with `seed`. Inference
     takes the best on validation by `metric`, without validation that of the first seed."""
+    merge: bool = True
+    """Keep, beside a LoRA adapter, the whole model that it makes of its base; otherwise it is made
+    when inference first needs it."""
     max_shard_gib: float = Field(default=5.0, gt=0)
     """Size at which a model's saved weights are split into files."""
 
@@ -82,6 +85,11 @@ class FinetuneConfig(TrainingSettings):
     def all_seeds(self) -> tuple[int, ...]:
         """The seeds of the models to train, one each."""
         return self.seeds or (self.seed,)
+
+    @property
+    def max_shard_bytes(self) -> int:
+        """The size of a file of weights."""
+        return round(self.max_shard_gib * _GIB)
 
     def training_of(self, seed: int) -> TrainingSettings:
         """Give what decides one model's weights: not where its base lies, nor how it is kept."""
@@ -163,7 +171,8 @@ def train_model(
         source_path=source_path,
         input=input_config,
         training=training,
-        max_shard_bytes=round(config.max_shard_gib * _GIB),
+        merge=config.merge or training.method == "full",
+        max_shard_bytes=config.max_shard_bytes,
         plan=tuple(plan),
         resources=resources,
         work_path=work_path_of(variant, digest, seed, resources),

@@ -12,8 +12,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from flows.history import post
 from flows.opening import open_run
 from flows.request import STAGES, RunRequest
 from flows.server import prefect_server, prepare_environment
@@ -127,6 +129,19 @@ def test_a_run_killed_in_every_stage_ends_like_an_undisturbed_one(
     verdicts, metrics = outcome(world, killed_store)
     assert len(verdicts) == 12 * 4
     assert (verdicts, metrics) == undisturbed[1]
+
+
+def test_a_training_shows_its_progress_and_its_curve_while_it_runs(server, undisturbed) -> None:
+    wanted = {"artifacts": {"key": {"any_": ["finetune-progress", "finetune-curve"]}}}
+    with httpx.Client(base_url=server["PREFECT_API_URL"], timeout=60) as client:
+        rows = post(client, "/artifacts/filter", wanted)
+    shown = {row["key"]: row for row in rows if row["task_run_id"]}
+    assert shown["finetune-progress"]["type"] == "progress"
+    assert shown["finetune-progress"]["data"] == 100
+    assert shown["finetune-curve"]["type"] == "markdown"
+    assert shown["finetune-curve"]["data"].startswith("Step 4 of 4, loss ")
+    assert "(data:image/svg+xml;base64," in shown["finetune-curve"]["data"]
+    assert "| 2 |" in shown["finetune-curve"]["data"]
 
 
 def test_a_second_run_does_no_stage_work_and_says_so(server, world, undisturbed) -> None:

@@ -50,6 +50,7 @@ class TrainingJob(BaseModel):
     resources: FinetuneResources
     work_path: Path
     features_path: Path | None = None
+    merge: bool = True
     max_shard_bytes: int = Field(default=5 << 30, gt=0)
 
     @property

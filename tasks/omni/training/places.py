@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from storage.annotation_cache import cache_folder
+from storage.store import Store
 from storage.variant import Variant
 from tasks.omni.checkpoint import fingerprint_of
 from tasks.omni.training.settings import FinetuneResources, TrainingSettings
@@ -34,9 +35,12 @@ def features_path_of(
     name = f"{fingerprint_of(model_path)[:16]}-{settings.precision}"
     if resources.feature_folder is not None:
         return Path(resources.feature_folder) / name
-    if variant.store.is_local:
-        return Path(variant.store.full_path(f"{cache_folder()}/features/{name}"))
-    return _user_cache() / "features" / name
+    return cache_path_of(variant.store) / "features" / name
+
+
+def cache_path_of(store: Store) -> Path:
+    """Say where local files are kept that can be made again: in a local store, or the user's."""
+    return Path(store.full_path(cache_folder())) if store.is_local else _user_cache()
 
 
 def _user_cache() -> Path:

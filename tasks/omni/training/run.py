@@ -68,7 +68,7 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     say(f"keeps the weights of step {progress.best_step} and writes the model")
     folder = job_path.parent / MODEL_FOLDER
     folder.mkdir()
-    save_model(opened, job.training, folder, max_shard_bytes=job.max_shard_bytes)
+    save_model(opened, job, folder)
     save_facts(counts, settings_of(job), folder)
     trackers.keep_events(folder)
     result = TrainingResult(

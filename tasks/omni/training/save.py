@@ -1,7 +1,8 @@
 """What training leaves behind: adapters in peft's format, whole weights in Hugging Face's.
 
 adapter/   adapter_config.json, adapter_model.safetensors (LoRA only)
-merged/    config, safetensors, tokenizer and processor: opens in transformers and in vLLM
+merged/    config, safetensors, tokenizer and processor: opens in transformers and in vLLM; of an
+           adapter only where it shall be merged at once
 settings.json, trained.json   the resolved settings; trained numbers by part
 """
 
@@ -15,30 +16,35 @@ import torch
 from storage.store import writing_to
 from tasks.omni.prompt import prompt_text
 from tasks.omni.training.job import ADAPTER_FOLDER, MERGED_FOLDER, TrainingJob
+from tasks.omni.training.merging import merge_adapter, write_weights
 from tasks.omni.training.model import OpenModel
-from tasks.omni.training.settings import TrainingSettings
 
 
-def save_model(
-    opened: OpenModel, settings: TrainingSettings, folder: Path, *, max_shard_bytes: int
-) -> None:
-    """Write the adapter, if there is one, and the whole model with its processor.
+def save_model(opened: OpenModel, job: TrainingJob, folder: Path) -> None:
+    """Write the adapter, if there is one, and the whole model with its processor, unless put off.
 
-    Adapters are merged into the open model, which cannot be trained on afterwards.
+    Adapters are merged into the open model, which cannot be trained on afterwards; those of a model
+    open in 4 bits into its base as it is, since the rounding shall not be kept.
     """
-    with writing_to(str(folder)):
-        if settings.method == "lora":
-            _save_adapter(opened.trained, folder / ADAPTER_FOLDER)
+    settings, adapter_path = job.training, folder / ADAPTER_FOLDER
+    dtype = getattr(torch, settings.precision)
+    top, processor = opened.top, opened.processor
+    if settings.method == "lora":
+        with writing_to(str(folder)):
+            _save_adapter(opened.trained, adapter_path)
+        if not job.merge:
+            return
+        if settings.quantize == "none":
             opened.trained.merge_and_unload()  # changes the thinker inside the top model
-        opened.top.to(getattr(torch, settings.precision))
-        opened.top.save_pretrained(folder / MERGED_FOLDER, max_shard_size=max_shard_bytes)
-        opened.processor.save_pretrained(folder / MERGED_FOLDER)
-        _share(folder)
+        else:
+            top, processor = merge_adapter(job.model_path, adapter_path, dtype)
+    merged_path = folder / MERGED_FOLDER
+    write_weights(top, processor, merged_path, dtype=dtype, max_shard_bytes=job.max_shard_bytes)
 
 
 def settings_of(job: TrainingJob) -> dict[str, Any]:
     """Give the settings that made a model, without where anything lies on this machine."""
-    parts = {"training", "plan", "input", "source_path", "base_fingerprint", "max_shard_bytes"}
+    parts = {"training", "plan", "input", "source_path", "base_fingerprint", "merge"}
     speed = job.resources.model_dump(mode="json")
     places = {name for name in speed if name.endswith("_folder")}
     return {
@@ -55,17 +61,12 @@ def save_facts(counts: Mapping[str, int], facts: Mapping[str, Any], folder: Path
         (folder / name).write_text(text, encoding="utf-8")
 
 
-def _share(folder: Path) -> None:
-    """Let whoever may read the configuration read the weights, which are written for one user."""
-    mode = (folder / MERGED_FOLDER / "config.json").stat().st_mode
-    for path in folder.rglob("*.safetensors"):
-        path.chmod(mode)
-
-
 def _save_adapter(trained: Any, folder: Path) -> None:
     for config in trained.peft_config.values():
         config.base_model_name_or_path = None  # a path of this machine would mean nothing elsewhere
         config.target_modules = sorted(config.target_modules)  # a set: else no two files are equal
         config.target_parameters = sorted(config.target_parameters or ())
     trained.save_pretrained(folder, save_embedding_layers=False)
+    mode = (folder / "adapter_config.json").stat().st_mode
+    (folder / "adapter_model.safetensors").chmod(mode)  # it is written for one user
     (folder / "README.md").unlink()  # a form with nothing filled in

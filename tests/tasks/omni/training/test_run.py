@@ -9,8 +9,15 @@ import pytest
 from storage.errors import ModelError, StageError
 from tasks.labels.plan import ClassRule, plan_classes
 from tasks.omni.inputs import build_input, to_model_batch
+from tasks.omni.training.curve import read_curve
 from tasks.omni.training.data import SampleOrder
-from tasks.omni.training.job import MODEL_FOLDER, read_answers, read_job, read_result
+from tasks.omni.training.job import (
+    MODEL_FOLDER,
+    curve_path_of,
+    read_answers,
+    read_job,
+    read_result,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -102,6 +109,8 @@ def test_lora_learns_and_adapter_and_merged_model_answer_alike(
     assert len({path.stat().st_mode for path in folder.rglob("*.*")}) == 1  # weights too
     names = sorted(path.name for path in (folder / "adapter").iterdir())
     assert names == ["adapter_config.json", "adapter_model.safetensors"]
+    assert list((folder / "events").glob("events.out.tfevents.*"))
+    assert read_curve(curve_path_of(job_path)).percent == 100
     assert lines[0].startswith("lora trains ")
     assert "experts" in lines[0]
     assert any("step 12/12 loss" in line and "macro F1" in line for line in lines)

@@ -1,0 +1,91 @@
+"""The whole weights of a trained model: as they were stored, or merged when they are first used.
+
+What is merged then lies in the cache of a local store, or in the user's, and is made once.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from storage.disk import is_abandoned, temporary_name, writing_to
+from storage.errors import StoreError
+from storage.fingerprint import digest_of
+from storage.results import ModelRecord
+from storage.store import Store
+from tasks.child import run_worker
+from tasks.log import LOGGER
+from tasks.omni.checkpoint import check_model
+from tasks.omni.training.places import cache_path_of
+
+_ADAPTER = "adapter_model.safetensors"
+
+
+class MergeJob(BaseModel):
+    """All that the merging process has to know; ``out_path`` holds nothing but this job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_path: Path
+    adapter_path: Path
+    out_path: Path
+    precision: str
+    max_shard_bytes: int
+
+
+def merged_folder(
+    store: Store, model: ModelRecord, *, base: str, precision: str, max_shard_bytes: int
+) -> Path:
+    """Give the folder of a model's whole weights; of an adapter alone they are made, once.
+
+    Raises:
+        ModelError: the base model cannot be had or opened.
+        StoreError: the adapter is gone, or no space is left.
+    """
+    if model.adapter_path is None or store.exists(f"{model.model_path}/config.json"):
+        return store.local_folder(model.model_path)
+    adapter = store.file_state(f"{model.adapter_path}/{_ADAPTER}")
+    if adapter is None:
+        raise StoreError(
+            f"The adapter {model.adapter_path!r} is gone from {store.url!r}: run again with "
+            "--from finetune."
+        )
+    name = digest_of(model.base_fingerprint, adapter, precision, max_shard_bytes)
+    folder = cache_path_of(store) / "merged" / name
+    if not folder.is_dir():
+        job = MergeJob(
+            base_path=check_model(base),
+            adapter_path=store.local_folder(model.adapter_path),
+            out_path=_unfinished(folder.parent) / temporary_name(),
+            precision=precision,
+            max_shard_bytes=max_shard_bytes,
+        )
+        _merge(job, folder)
+    return folder
+
+
+def _unfinished(parent: Path) -> Path:
+    """Give the folder for what is being merged, without what killed processes left in it."""
+    folder = parent / ".merging"
+    with writing_to(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in filter(is_abandoned, list(folder.iterdir())):
+            shutil.rmtree(left, ignore_errors=True)
+    return folder
+
+
+def _merge(job: MergeJob, folder: Path) -> None:
+    """Merge in a process of its own, beside the place, then rename: whole or not at all."""
+    LOGGER.info("finetune: merges the adapter into its base, for inference")
+    job_path = job.out_path / "job.json"
+    with writing_to(str(folder)):
+        job.out_path.mkdir()
+        job_path.write_text(job.model_dump_json(), encoding="utf-8")
+    try:
+        command = [sys.executable, "-m", "tasks.omni.training.merging", str(job_path)]
+        run_worker(command, on_line=lambda _: None, environment={"PYTHONSAFEPATH": "1"})
+        job_path.unlink()
+        job.out_path.rename(folder)
+    finally:
+        shutil.rmtree(job.out_path, ignore_errors=True)
