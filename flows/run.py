@@ -55,15 +55,31 @@ class Run(Preparation):
         return dict(zip(self.settings.finetune.all_seeds, rows, strict=True))
 
     @cached_property
+    def seed(self) -> int:
+        """The seed whose model is inferred with: the best on validation."""
+        return finetune.best_seed(self.models, self.settings.finetune)
+
+    @property
+    def model_name(self) -> str:
+        """What the report calls the model: as it was given, or its base and how it was chosen."""
+        if self.request.model is not None:
+            return self.request.model
+        config = self.settings.finetune
+        name, count = f"{Path(config.model).name}, fine-tuned", len(config.all_seeds)
+        if count == 1:
+            return name
+        how = "the best on validation" if config.validation else "the first"
+        return f"{name}, seed {self.seed}: {how} of {count}"
+
+    @cached_property
     def model_path(self) -> Path:
         """The folder of the model to infer with: the given one, or the best this run trained."""
         if not self.trains:
             return check_model(self.request.model or "")
         settings = self.settings.finetune
-        seed = finetune.best_seed(self.models, settings)
         return merged_folder(
             self.store,
-            self.models[seed],
+            self.models[self.seed],
             base=settings.model,
             precision=settings.precision,
             max_shard_bytes=settings.max_shard_bytes,
@@ -106,8 +122,7 @@ class Run(Preparation):
             rejected=self.rejected(),
             facts=RunFacts(
                 data_name=Path(self.request.data).name,
-                model_name=self.request.model
-                or Path(self.settings.finetune.model).name + ", fine-tuned",
+                model_name=self.model_name,
                 variants={variant.stage: variant.variant_id for variant in variants},
                 issues=self.dataset.issues,
                 noticed=[

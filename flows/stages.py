@@ -220,6 +220,7 @@ def infer_flow(request: RunRequest) -> State[StageReport]:
     run = open_run(request)
     settings = run.settings
     samples: dict[str, SampleRecord] = {sample.segment_id: sample for sample in run.samples}
+    LOGGER.info("infer: with %s", run.model_name)
     return _run_stage(
         run, "infer", run.infer, run.segments_wanted,
         lambda shard: infer_shard.submit(

@@ -52,15 +52,43 @@ def test_a_model_in_a_remote_store_is_opened_as_a_local_folder(
     (data / "split" / "train.txt").write_text("a.mp4,1\n")
     run = open_run(RunRequest(data=str(data), store=f"memory://{tmp_path}"))
     variant = run.store.variant("finetune", version=1, settings={})
-    record = ModelRecord(
-        model_path=variant.file_path("abc/model"), adapter_path=None, method="full",
-        base_fingerprint="base", num_train_samples=1, num_val_samples=1, num_parameters=1,
-        num_trained=1, num_steps=1, best_step=1, val_loss=0.5, val_macro_f1=0.5,
-        val_average_precision=0.5,
-    )  # fmt: skip
+    record = trained(variant.file_path("abc/model"), macro_f1=0.5)
     weights = tmp_path / "weights"
     weights.write_bytes(b"weights")
     files = {f"{record.model_path}/deeper/weights": weights}
     variant.commit([ItemOutput(item_id="model", rows=(record,), files=files)], {"model": "1"})
     vars(run).update(finetune=variant, models_wanted={"model": "1"})
     assert (run.model_path / "deeper" / "weights").read_bytes() == b"weights"
+
+
+def trained(path: str, macro_f1: float) -> ModelRecord:
+    return ModelRecord(
+        model_path=path, adapter_path=None, method="full", base_fingerprint="base",
+        num_train_samples=1, num_val_samples=1, num_parameters=1, num_trained=1, num_steps=1,
+        best_step=1, val_loss=0.5, val_macro_f1=macro_f1, val_average_precision=0.5,
+    )  # fmt: skip
+
+
+def test_of_several_seeds_the_best_on_validation_is_used_and_named(
+    data: Path, tmp_path: Path
+) -> None:
+    (data / "split").mkdir()
+    (data / "split" / "train.txt").write_text("a.mp4,1\n")
+    overrides = ("finetune.seeds=[4, 7, 1]",)
+    run = open_run(RunRequest(data=str(data), store=str(tmp_path / "s"), overrides=overrides))
+    variant = run.store.variant("finetune", version=1, settings={})
+    for seed, macro_f1 in ((7, 0.8), (4, 0.6), (1, 0.7)):
+        record = trained(variant.file_path(f"{seed}/merged"), macro_f1)
+        weights = tmp_path / "weights"
+        weights.write_bytes(b"weights")
+        files = {f"{record.model_path}/weights": weights}
+        item = ItemOutput(item_id=f"seed {seed}", rows=(record,), files=files)
+        variant.commit([item], {item.item_id: "1"})
+    in_order = {f"seed {seed}": "1" for seed in (4, 7, 1)}
+    vars(run).update(finetune=variant, models_wanted=in_order)
+    assert {seed: model.val_macro_f1 for seed, model in run.models.items()} == {
+        4: 0.6, 7: 0.8, 1: 0.7,
+    }  # fmt: skip
+    assert run.seed == 7
+    assert run.model_path == Path(run.store.full_path(variant.file_path("7/merged")))
+    assert run.model_name.endswith("fine-tuned, seed 7: the best on validation of 3")

@@ -93,6 +93,11 @@ class RowReader:
         self._lock = threading.Lock()
         self._num_threads = num_threads
 
+    @property
+    def num_unreadable(self) -> int:
+        """How many samples have been left out so far."""
+        return len(self._unreadable)
+
     def iter_batches(self, batches: Sequence[Sequence[SampleRecord]]) -> Iterator[list[Row | None]]:
         """Each batch's rows in order, ``None`` for what cannot be read, while the next are read."""
         largest = max((len(batch) for batch in batches), default=0)

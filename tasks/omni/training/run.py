@@ -65,6 +65,8 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     if not ranks.is_first:
         return
     answers = answer_validation(training)
+    if reader.num_unreadable:
+        say(f"{reader.num_unreadable} samples could not be read and were left out")
     say(f"keeps the weights of step {progress.best_step} and writes the model")
     folder = job_path.parent / MODEL_FOLDER
     folder.mkdir()

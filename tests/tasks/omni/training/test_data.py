@@ -131,5 +131,6 @@ def test_one_damaged_sample_in_a_hundred_is_left_out_and_two_are_an_error(
     store.remove(samples[1].picture_path)
     rows = reader(store, processor, 100, 1 << 30)
     assert next(rows.iter_batches([[samples[0], samples[0], samples[2]]]))[:2] == [None, None]
+    assert rows.num_unreadable == 1
     with pytest.raises(StageError, match="2 of 100 samples have no readable picture"):
         next(rows.iter_batches([[replace(samples[1])]]))
