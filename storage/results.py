@@ -31,8 +31,9 @@ class TrainingStepRecord:
     """One optimizer step; the validation figures are ``None`` where nothing was measured.
 
     ``loss`` is the mean cross-entropy of the answer token before the step, weighted by the class
-    plan, ``grad_norm`` the norm of the gradients before they were scaled down. ``seconds`` leaves
-    validation out.
+    plan, ``grad_norm`` the norm of the gradients before they were scaled down. Before its
+    ``seconds``, which leave validation out, a step waited ``wait_seconds`` for its rows, which hold
+    ``num_tokens``; ``padding_share`` of the positions that the model computed were padding.
     """
 
     step: int
@@ -41,6 +42,9 @@ class TrainingStepRecord:
     learning_rate: float
     num_samples: int
     seconds: float
+    num_tokens: int = 0
+    padding_share: float = 0.0
+    wait_seconds: float = 0.0
     val_loss: float | None = None
     val_macro_f1: float | None = None
     val_average_precision: float | None = None

@@ -57,17 +57,6 @@ def _thinned(rows: Sequence[TrainingStepRecord]) -> list[TrainingStepRecord]:
     ]
 
 
-def line_of(row: TrainingStepRecord, num_steps: int) -> str:
-    """Tell a step in one line."""
-    line = f"step {row.step}/{num_steps} loss {row.loss:.4f} lr {row.learning_rate:.2e}"
-    line += f" {row.num_samples / row.seconds:.1f} samples/s"
-    figures = {
-        "loss": row.val_loss, "macro F1": row.val_macro_f1, "AP": row.val_average_precision
-    }  # fmt: skip
-    shown = [f"{name} {value:.4f}" for name, value in figures.items() if value is not None]
-    return f"{line}; validation {' '.join(shown)}" if shown else line
-
-
 def as_markdown(curve: Curve) -> str:
     """Show a curve: where it stands, the loss drawn, the last measurements in a table."""
     if not curve.rows:

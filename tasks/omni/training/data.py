@@ -1,9 +1,9 @@
 """Samples on their way to a training step: which ones, in what order, decoded ahead of it."""
 
 import itertools
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,11 +11,8 @@ import torch
 
 from storage.errors import ItemFault, StageError
 from storage.records import SampleRecord
-from storage.store import Store
-from tasks.omni.ahead import made_ahead
-from tasks.omni.inputs import InputConfig, build_input, to_model_row
-from tasks.omni.training.features import FeatureFolder, feature_key
-from tasks.omni.training.towers import collate_features, row_of_features
+from tasks.omni.ahead import begun_ahead
+from tasks.omni.training.towers import collate_features
 
 T = TypeVar("T")
 Row = dict[str, torch.Tensor]
@@ -61,37 +58,29 @@ class SampleOrder:
 
 
 class RowReader:
-    """Reads samples' media and turns them into the model's rows, in threads ahead of their use.
+    """Gives samples as the model's rows, made by an executor ahead of their use.
 
-    With ``features``, what the towers made of a sample is read in the place of its media. Rows are
-    kept up to ``keep_bytes`` in all. A sample whose media cannot be read is left out and
-    counted.
+    ``make`` runs wherever the executor's work runs. Rows are kept up to ``keep_bytes`` in all. A
+    sample of which no row can be made is left out and counted.
 
     Raises:
-        StageError: more than 1% of the samples cannot be read.
+        StageError: more than 1% of the samples cannot be read, or a decoding process died.
     """
 
     def __init__(
         self,
-        store: Store,
-        processor: Any,
-        config: InputConfig,
+        make: Callable[[SampleRecord], Mapping[str, Any] | ItemFault],
+        executor: Executor,
         *,
         num_samples: int,
-        num_threads: int,
         keep_bytes: int,
-        features: FeatureFolder | None = None,
     ) -> None:
-        self._store = store
-        self._features = features
-        self._processor = processor
-        self._config = config
+        self._make = make
+        self._executor = executor
         self._num_samples = num_samples
         self._free_bytes = keep_bytes
         self._kept: dict[str, Row | None] = {}
         self._unreadable: set[str] = set()
-        self._lock = threading.Lock()
-        self._num_threads = num_threads
 
     @property
     def num_unreadable(self) -> int:
@@ -101,51 +90,38 @@ class RowReader:
     def iter_batches(self, batches: Sequence[Sequence[SampleRecord]]) -> Iterator[list[Row | None]]:
         """Each batch's rows in order, ``None`` for what cannot be read, while the next are read."""
         largest = max((len(batch) for batch in batches), default=0)
-        rows = made_ahead(
-            (sample for batch in batches for sample in batch),
-            self._row,
-            num_threads=self._num_threads,
-            num_ahead=_BATCHES_AHEAD * largest,
-        )
-        for batch in batches:
-            yield [row for _, row in itertools.islice(rows, len(batch))]
+        samples = itertools.chain.from_iterable(batches)
+        made = begun_ahead(samples, self._begin, _BATCHES_AHEAD * largest)
+        try:
+            for batch in batches:
+                yield [self._row(*each) for each in itertools.islice(made, len(batch))]
+        except BrokenProcessPool as error:
+            raise StageError(
+                "A decoding process died, most likely for lack of memory: lower "
+                "resources.finetune.num_decoders or keep_mib; with num_decoders = 0 there is none."
+            ) from error
 
-    def _row(self, sample: SampleRecord) -> Row | None:
+    def _begin(self, sample: SampleRecord) -> Future[Any]:
+        if sample.segment_id not in self._kept:
+            return self._executor.submit(self._make, sample)
+        kept: Future[Any] = Future()
+        kept.set_result(None)
+        return kept
+
+    def _row(self, sample: SampleRecord, made: Mapping[str, Any] | ItemFault | None) -> Row | None:
         if sample.segment_id in self._kept:
             return self._kept[sample.segment_id]
-        try:
-            row = self._read(sample)
-        except (ItemFault, FileNotFoundError) as fault:
-            self._note_unreadable(sample, fault)
+        if made is None or isinstance(made, ItemFault):
+            self._note_unreadable(sample, made)
             return None
-        self._keep(sample, row)
+        row = {name: torch.as_tensor(values) for name, values in made.items()}
+        size = sum(tensor.nbytes for tensor in row.values())
+        if size <= self._free_bytes:
+            self._free_bytes -= size
+            self._kept[sample.segment_id] = row
         return row
 
-    def _keep(self, sample: SampleRecord, row: Row) -> None:
-        size = sum(tensor.nbytes for tensor in row.values())
-        with self._lock:
-            if sample.segment_id not in self._kept and size <= self._free_bytes:
-                self._free_bytes -= size
-                self._kept[sample.segment_id] = row
-
-    def _read(self, sample: SampleRecord) -> Row:
-        if self._features is None:
-            return self._open(sample)
-        stored = self._features.read(feature_key(sample, self._config))
-        if stored is None:
-            raise ItemFault("its features could not be made, or are gone")
-        return row_of_features(self._processor, self._config, stored, sample.words)
-
-    def _open(self, sample: SampleRecord) -> Row:
-        with ExitStack() as files:
-            picture = files.enter_context(self._store.open(sample.picture_path))
-            sound = sample.sound_path and files.enter_context(self._store.open(sample.sound_path))
-            inputs = build_input(
-                self._config, picture=picture, sound=sound or None, words=sample.words
-            )
-        return to_model_row(self._processor, inputs)
-
-    def _note_unreadable(self, sample: SampleRecord, fault: Exception) -> None:
+    def _note_unreadable(self, sample: SampleRecord, fault: ItemFault | None) -> None:
         self._kept[sample.segment_id] = None
         self._unreadable.add(sample.segment_id)
         if len(self._unreadable) > _MAX_UNREADABLE_SHARE * self._num_samples:
@@ -168,3 +144,27 @@ def pieces(batch: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """Split a batch, in order, into micro-batches of at most ``size``."""
     for start in range(0, len(batch), size):
         yield batch[start : start + size]
+
+
+def by_length(
+    rows: Sequence[Row | None], samples: Sequence[SampleRecord]
+) -> list[tuple[Row | None, SampleRecord]]:
+    """Pair rows with their samples, those of like length together; unreadable ones come first."""
+    pairs = zip(rows, samples, strict=True)
+    return sorted(pairs, key=lambda pair: num_tokens(pair[0]))
+
+
+def likely_length(sample: SampleRecord) -> tuple[int, int]:
+    """Give a key by which samples of like length stand together before their rows are made."""
+    return sample.end_ms - sample.start_ms, len(sample.words)
+
+
+def num_tokens(row: Row | None) -> int:
+    """Count a row's tokens; 0 for one that could not be read."""
+    return 0 if row is None else len(row["input_ids"])
+
+
+def num_positions(lengths: Sequence[int], size: int) -> int:
+    """Count what the model computes for rows of these lengths in micro-batches of ``size``."""
+    there = [length for length in lengths if length]
+    return sum(max(piece) * len(piece) for piece in pieces(there, size))

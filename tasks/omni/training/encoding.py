@@ -15,6 +15,7 @@ from tasks.omni.training.features import FeatureFolder, feature_key
 from tasks.omni.training.towers import encode_rows, towers_to
 
 Row = dict[str, torch.Tensor]
+Missing = Mapping[str, SampleRecord]
 
 _SHARD_ROWS = 64
 _FREE_SHARE = 0.9  # of the disk's free space that features may take
@@ -38,18 +39,21 @@ class Encoder:
     say: Callable[[str], None]
 
 
-def encode_missing(encoder: Encoder, reader: RowReader, samples: Sequence[SampleRecord]) -> bool:
+def missing_samples(encoder: Encoder, samples: Sequence[SampleRecord]) -> Missing:
+    """Find the samples without features, one for each content, by the key of their features."""
+    by_key = {feature_key(sample, encoder.config): sample for sample in samples}
+    return {key: by_key[key] for key in encoder.features.missing(by_key)}
+
+
+def encode_missing(encoder: Encoder, reader: RowReader, missing: Missing) -> bool:
     """Store the features of every sample that can be read; gives False where the disk is short.
 
     What is stored when the process is killed is found by the next one.
     """
-    by_key = {feature_key(sample, encoder.config): sample for sample in samples}
-    missing = encoder.features.missing(by_key)
-    if missing:
-        towers_to(encoder.thinker, encoder.device)
+    towers_to(encoder.thinker, encoder.device)
     shard: dict[str, Row] = {}
     num_encoded, num_bytes = 0, 0
-    for encoded in _encode(encoder, reader, {key: by_key[key] for key in missing}):
+    for encoded in _encode(encoder, reader, missing):
         num_bytes += sum(tensor.nbytes for row in encoded.values() for tensor in row.values())
         if not num_encoded and not _fits(encoder, len(missing) * num_bytes // len(encoded)):
             return False
@@ -66,9 +70,7 @@ def encode_missing(encoder: Encoder, reader: RowReader, samples: Sequence[Sample
     return True
 
 
-def _encode(
-    encoder: Encoder, reader: RowReader, samples: Mapping[str, SampleRecord]
-) -> Iterator[dict[str, Row]]:
+def _encode(encoder: Encoder, reader: RowReader, samples: Missing) -> Iterator[dict[str, Row]]:
     """Give the features of each batch of readable samples, by key."""
     groups = list(pieces(list(samples.items()), encoder.batch_size))
     batches = reader.iter_batches([[sample for _, sample in group] for group in groups])

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from tasks.omni.training.checkpoints import Progress
 from tasks.omni.training.ranks import Ranks
-from tasks.omni.training.settings import Metric
+from tasks.omni.training.settings import Metric, TrainingSettings
 from tasks.verdicts.metrics import measure
 
 _THRESHOLD = 0.5
@@ -65,3 +66,15 @@ def _figures(found: Any) -> Figures:
         macro_f1=measured["macro_f1"],
         average_precision=measured["average_precision"],
     )
+
+
+def note_figures(progress: Progress, figures: Figures, settings: TrainingSettings) -> bool:
+    """Compare a measurement with the best before it; says whether it is better."""
+    score = figures.score(settings.metric)
+    if progress.best_score is None or score > progress.best_score:
+        progress.best_step, progress.best_score, progress.num_worse = progress.step, score, 0
+        return True
+    progress.num_worse += 1
+    if settings.patience is not None:
+        progress.stopped_early = progress.num_worse >= settings.patience
+    return False

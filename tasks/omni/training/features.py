@@ -3,7 +3,8 @@
     <folder>/<shard>.safetensors    the tensors of some rows, each named "<key>.<name>"
 
 A shard is written under a temporary name and renamed: it is whole or absent. One that cannot be
-read is removed, and its rows are made again. Many processes may write to one folder.
+read is removed, and its rows are made again, and so is what a killed process had begun to write.
+Many processes may write to one folder.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from storage.disk import writing_to
+from storage.disk import is_abandoned, temporary_name, writing_to
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord
 from tasks.omni.inputs import InputConfig
@@ -46,6 +47,7 @@ class FeatureFolder:
         self._shards: dict[str, Path] = {}
         with writing_to(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(folder)
             for path in sorted(folder.glob(f"*{_ENDING}")):
                 self._shards |= dict.fromkeys(_keys_of(path), path)
 
@@ -61,7 +63,7 @@ class FeatureFolder:
             for name, tensor in row.items()
         }
         path = self._folder / f"{uuid.uuid4().hex}{_ENDING}"
-        unfinished = path.with_suffix(_UNFINISHED)
+        unfinished = self._folder / f"{temporary_name()}{_UNFINISHED}"
         with writing_to(str(self._folder)):
             try:
                 save_file(tensors, unfinished)
@@ -82,6 +84,13 @@ class FeatureFolder:
         except (SafetensorError, OSError):
             self._shards = {known: place for known, place in self._shards.items() if place != path}
             return None
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for path in folder.glob(f"*{_UNFINISHED}"):
+        with contextlib.suppress(FileNotFoundError):  # another process removed it
+            if is_abandoned(path):
+                path.unlink()
 
 
 def _keys_of(path: Path) -> set[str]:

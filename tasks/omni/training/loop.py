@@ -17,10 +17,17 @@ from storage.records import SampleRecord
 from storage.results import TrainingStepRecord
 from tasks.labels.plan import Plan, draws_equally, weights_of
 from tasks.omni.training.checkpoints import Checkpoints, Progress, trained_weights
-from tasks.omni.training.curve import line_of
-from tasks.omni.training.data import RowReader, SampleOrder, collate, pieces
-from tasks.omni.training.evaluate import Figures, evaluate
+from tasks.omni.training.data import (
+    RowReader,
+    SampleOrder,
+    by_length,
+    collate,
+    likely_length,
+    pieces,
+)
+from tasks.omni.training.evaluate import Figures, evaluate, note_figures
 from tasks.omni.training.model import OpenModel
+from tasks.omni.training.pace import line_of, pace_of
 from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.schedule import learning_rate_at
 from tasks.omni.training.settings import FinetuneResources, TrainingSettings
@@ -129,13 +136,15 @@ class _Loop:
             self._training.say(f"continues after step {progress.step} of {last}")
         self._training.watch.begin(progress.log, last)
         self._model.train()
+        waited_from = time.perf_counter()
         for samples, rows in self._batches(progress.step + 1, last):
             if progress.stopped_early:
                 break
             begun = time.perf_counter()
             loss, grad_norm = self._take_step(samples, rows)
             seconds = time.perf_counter() - begun
-            self._note_step(loss, grad_norm, seconds)
+            self._note_step(loss, grad_norm, rows, seconds, begun - waited_from)
+            waited_from = time.perf_counter()
         self._training.watch.end()
         if self._ranks.is_first:
             self._training.checkpoints.load_best(progress, self._model)
@@ -169,7 +178,7 @@ class _Loop:
             )
         )
         loss = 0.0
-        for piece in pieces(list(zip(rows, samples, strict=True)), self._micro_batch_size):
+        for piece in pieces(by_length(rows, samples), self._micro_batch_size):
             loss += self._add_gradients(*zip(*piece, strict=True), whole=whole)
         loss = self._ranks.sum(loss)
         self._ranks.sum_gradients(self._trained)
@@ -207,7 +216,9 @@ class _Loop:
             "finetune.learning_rate, raise finetune.warmup_steps, or use precision float32."
         )
 
-    def _note_step(self, loss: float, grad_norm: float, seconds: float) -> None:
+    def _note_step(
+        self, loss: float, grad_norm: float, rows: list[Any], seconds: float, wait_seconds: float
+    ) -> None:
         progress = self._progress
         progress.step += 1
         figures = self._measure() if self._is_measured(progress.step) else None
@@ -219,6 +230,7 @@ class _Loop:
                 learning_rate=float(self._optimizer.param_groups[0]["lr"]),
                 num_samples=self._settings.batch_size,
                 seconds=seconds,
+                **pace_of(rows, self._micro_batch_size, wait_seconds, self._ranks),
                 val_loss=figures.loss if figures else None,
                 val_macro_f1=figures.macro_f1 if figures else None,
                 val_average_precision=figures.average_precision if figures else None,
@@ -226,7 +238,7 @@ class _Loop:
         )
         self._training.watch.note(progress.log[-1])
         if figures or time.monotonic() >= self._line_due:
-            self._training.say(line_of(progress.log[-1], self._training.num_steps))
+            self._training.say(line_of(progress.log, self._training.num_steps))
             self._line_due = time.monotonic() + _LINE_SECONDS
         self._keep(figures)
 
@@ -246,7 +258,8 @@ class _Loop:
         return self._settings.validation and due
 
     def _measure(self) -> Figures:
-        opened, samples = self._training.opened, self._ranks.share(self._training.val_samples)
+        opened = self._training.opened
+        samples = sorted(self._ranks.share(self._training.val_samples), key=likely_length)
         groups = list(pieces(samples, self._micro_batch_size))
         batches = (
             self._training.collate(rows, group, self._accelerator.device)
@@ -281,15 +294,3 @@ def weighted_loss(
     for token, weight in token_weights.items():
         weights[token] = weight
     return torch.nn.functional.cross_entropy(logits, answers, weight=weights, reduction="sum")
-
-
-def note_figures(progress: Progress, figures: Figures, settings: TrainingSettings) -> bool:
-    """Compare a measurement with the best before it; says whether it is better."""
-    score = figures.score(settings.metric)
-    if progress.best_score is None or score > progress.best_score:
-        progress.best_step, progress.best_score, progress.num_worse = progress.step, score, 0
-        return True
-    progress.num_worse += 1
-    if settings.patience is not None:
-        progress.stopped_early = progress.num_worse >= settings.patience
-    return False

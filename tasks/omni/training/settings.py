@@ -109,8 +109,9 @@ class FinetuneResources(BaseModel):
     about a third, and far less memory."""
     experts: Experts = "auto"
     """How experts are multiplied; by default all in one grouped product, where the device can."""
-    decode_threads: int = Field(default=1, ge=1)
-    """Threads that decode media ahead of the step."""
+    num_decoders: int | None = Field(default=None, ge=0, le=256)
+    """Processes that decode media ahead of the step, for each training process; 0 decodes in a
+    thread of its own. By default one a core but one, and none for few samples."""
     keep_mib: int = Field(default=2048, ge=0)
     """Decoded samples are kept in memory up to this size, the others decoded again."""
     checkpoint_seconds: float = Field(default=10.0, ge=0)

@@ -107,7 +107,7 @@ def figures_of_step(row: TrainingStepRecord) -> dict[str, float]:
         for name, value in dataclasses.asdict(row).items()
         if value is not None and name not in ("step", "num_samples")
     }
-    figures["samples_per_second"] = row.num_samples / row.seconds
+    figures["samples_per_second"] = row.num_samples / (row.seconds + row.wait_seconds)
     return {
         f"validation/{name[4:]}" if name.startswith("val_") else f"training/{name}": value
         for name, value in figures.items()

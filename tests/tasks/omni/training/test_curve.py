@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from storage.results import TrainingStepRecord
-from tasks.omni.training.curve import Curve, as_markdown, draw, line_of, read_curve, write_curve
+from tasks.omni.training.curve import Curve, as_markdown, draw, read_curve, write_curve
 
 
 def row(step: int, loss: float = 1.0, **measured: float) -> TrainingStepRecord:
@@ -62,9 +62,3 @@ def test_the_drawing_places_losses_by_step_and_height():
     assert ys[0] == pytest.approx(24)  # the highest loss touches the top
     (dot,) = [part for part in root if part.tag.endswith("circle")]  # one measurement is no line
     assert float(dot.attrib["cx"]) == pytest.approx(xs[1])
-
-
-def test_a_step_is_told_in_one_line():
-    assert line_of(row(3), 9) == "step 3/9 loss 1.0000 lr 1.00e-03 8.0 samples/s"
-    told = line_of(row(3, val_loss=0.5, val_macro_f1=0.25), 9)
-    assert told.endswith("; validation loss 0.5000 macro F1 0.2500")

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from storage.errors import StageError
 from storage.store import Store
 from tasks.omni.inputs import InputConfig
-from tasks.omni.training.data import RowReader, SampleOrder, collate, pieces
+from tasks.omni.training.data import (
+    RowReader,
+    SampleOrder,
+    by_length,
+    collate,
+    num_positions,
+    num_tokens,
+    pieces,
+)
+from tasks.omni.training.decoding import MediaRows, reading_threads
 
 labels_of_both = st.lists(st.integers(0, 1), min_size=2, max_size=40).filter(
     lambda labels: len(set(labels)) == 2
@@ -68,6 +77,26 @@ def test_pieces_are_a_batch_cut_up_in_order(batch, size):
     assert all(0 < len(piece) <= size for piece in cut_up)
 
 
+row_lengths = st.lists(st.integers(0, 30), max_size=20)
+
+
+@given(lengths=row_lengths, size=st.integers(1, 7))
+def test_rows_of_like_length_stand_together_and_none_is_lost(lengths, size):
+    rows = [{"input_ids": torch.zeros(length)} if length else None for length in lengths]
+    paired = by_length(rows, range(len(rows)))
+    assert sorted(place for _, place in paired) == list(range(len(rows)))
+    assert all(row is rows[place] for row, place in paired)
+    found = [num_tokens(row) for row, _ in paired]
+    assert found == sorted(lengths)
+    assert num_positions(found, size) <= num_positions(lengths, size)
+
+
+def test_padding_counts_among_what_is_computed_and_unreadable_rows_do_not():
+    assert num_positions([4, 2, 0, 3], size=2) == 4 + 4 + 3
+    assert num_positions([2, 3, 4], size=9) == 12
+    assert num_positions([0, 0], size=2) == num_positions([], size=2) == 0
+
+
 def test_rows_that_cannot_be_read_are_left_out_of_a_batch_with_their_answers():
     row = {"input_ids": torch.tensor([5, 6])}
     batch, answers = collate([None, row, None], [1, 2, 3], pad_token_id=0)
@@ -87,23 +116,24 @@ def store(tmp_path):
     return Store(str(tmp_path / "store"))
 
 
-def reader(store: Store, processor: object, num_samples: int, keep_bytes: int) -> RowReader:
-    return RowReader(
-        store,
-        processor,
-        InputConfig(max_pixels=64 * 64),
-        num_samples=num_samples,
-        num_threads=2,
-        keep_bytes=keep_bytes,
-    )
+@pytest.fixture
+def reader(store, processor):
+    with reading_threads() as executor:
+
+        def make(num_samples: int, keep_bytes: int) -> RowReader:
+            config = InputConfig(max_pixels=64 * 64)
+            rows = MediaRows(store_url=store.url, processor=processor, config=config)
+            return RowReader(rows, executor, num_samples=num_samples, keep_bytes=keep_bytes)
+
+        yield make
 
 
 @pytest.mark.slow
-def test_rows_come_in_order_and_the_same_kept_or_read_again(store, processor, toy_samples):
+def test_rows_come_in_order_and_the_same_kept_or_read_again(store, reader, toy_samples):
     samples = toy_samples(store, 5)
     batches = [samples[:2], samples[1:4], samples]
-    kept = list(reader(store, processor, 5, 1 << 30).iter_batches(batches))
-    again = list(reader(store, processor, 5, 0).iter_batches(batches))
+    kept = list(reader(5, 1 << 30).iter_batches(batches))
+    again = list(reader(5, 0).iter_batches(batches))
     assert [len(rows) for rows in kept] == [2, 3, 5]
     for first, second in zip(chain(*kept), chain(*again), strict=True):
         assert first.keys() == second.keys()
@@ -114,9 +144,9 @@ def test_rows_come_in_order_and_the_same_kept_or_read_again(store, processor, to
 
 
 @pytest.mark.slow
-def test_kept_rows_need_their_files_no_more(store, processor, toy_samples):
+def test_kept_rows_need_their_files_no_more(store, reader, toy_samples):
     samples = toy_samples(store, 2)
-    rows = reader(store, processor, 2, 1 << 30)
+    rows = reader(2, 1 << 30)
     list(rows.iter_batches([samples]))
     store.remove("segment")
     assert all(row is not None for row in next(rows.iter_batches([samples])))
@@ -124,12 +154,12 @@ def test_kept_rows_need_their_files_no_more(store, processor, toy_samples):
 
 @pytest.mark.slow
 def test_one_damaged_sample_in_a_hundred_is_left_out_and_two_are_an_error(
-    store, processor, toy_samples
+    store, reader, toy_samples
 ):
     samples = toy_samples(store, 3)
     store.write_bytes(samples[0].picture_path, b"no picture")
     store.remove(samples[1].picture_path)
-    rows = reader(store, processor, 100, 1 << 30)
+    rows = reader(100, 1 << 30)
     assert next(rows.iter_batches([[samples[0], samples[0], samples[2]]]))[:2] == [None, None]
     assert rows.num_unreadable == 1
     with pytest.raises(StageError, match="2 of 100 samples have no readable picture"):

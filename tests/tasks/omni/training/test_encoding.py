@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from tasks.omni.training import encoding
+from tasks.omni.training.features import FeatureFolder
 from tasks.omni.training.job import TrainingJob, read_result
 
 pytestmark = pytest.mark.slow
@@ -81,3 +83,27 @@ def test_a_disk_too_small_for_features_is_told_and_media_serve(
     assert found == from_media
     assert "GiB are free" in line
     assert list(folder.iterdir()) == []
+
+
+def test_what_was_encoded_before_a_stop_is_found_again(
+    make_job, from_media, tmp_path, monkeypatch, labelled
+):
+    """The stop comes while the third shard of four rows is begun."""
+    write, num_written = FeatureFolder.write, 0
+
+    def write_two(folder, rows):
+        nonlocal num_written
+        num_written += 1
+        if num_written > 2:
+            raise KeyboardInterrupt
+        write(folder, rows)
+
+    monkeypatch.setattr(encoding, "_SHARD_ROWS", 4)
+    resources = {"micro_batch_size": 4}
+    with monkeypatch.context() as stopping:
+        stopping.setattr(FeatureFolder, "write", write_two)
+        with pytest.raises(KeyboardInterrupt):
+            losses_and_lines(make_job("stopped", resources), tmp_path / "f")
+    found, (line,) = losses_and_lines(make_job("again", resources), tmp_path / "f")
+    assert f"ran over {len(labelled) - 8} segments" in line
+    assert found == [pytest.approx(step, rel=1e-4) for step in from_media]

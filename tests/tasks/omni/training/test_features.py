@@ -1,8 +1,11 @@
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
 import torch
 
+from storage.disk import temporary_name
 from storage.errors import StoreError
 from tasks.omni.inputs import InputConfig
 from tasks.omni.training.features import FeatureFolder, feature_key
@@ -46,11 +49,17 @@ def test_a_shard_that_goes_while_it_is_used_makes_its_rows_missing(tmp_path):
     assert folder.missing(ROWS) == list(ROWS)
 
 
-def test_an_unfinished_shard_of_a_killed_process_is_not_read(tmp_path):
+def test_an_unfinished_shard_is_not_read_and_goes_once_its_process_is_dead(tmp_path):
     FeatureFolder(tmp_path).write(ROWS)
     (whole,) = tmp_path.glob("*.safetensors")
-    whole.rename(tmp_path / "killed.tmp")
+    mine = temporary_name()
+    machine, _, unique = mine.split("-")
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    shutil.copy(whole, tmp_path / f"{machine}-{ended.pid}-{unique}.tmp")
+    whole.rename(tmp_path / f"{mine}.tmp")
     assert FeatureFolder(tmp_path).missing(ROWS) == list(ROWS)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{mine}.tmp"]
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path):

@@ -109,6 +109,7 @@ def test_only_figures_are_tracked():
     figures = figures_of_step(row(3, val_average_precision=0.5))
     assert set(figures) == {
         "training/loss", "training/grad_norm", "training/learning_rate", "training/seconds",
+        "training/wait_seconds", "training/num_tokens", "training/padding_share",
         "training/samples_per_second", "validation/average_precision",
     }  # fmt: skip
 
