@@ -81,6 +81,7 @@ def write_card(
     text = environment.get_template("card.md.j2").render(
         job=job,
         result=result,
+        settings=job.training.resolved(),
         base=public_name(job.base_name),
         adapter=ADAPTER_FOLDER if job.training.method == "lora" else None,
         merged=MERGED_FOLDER,

@@ -37,7 +37,7 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     say(_tell_census(counts, total, job.training.method))
     train_samples, val_samples = select_samples(samples, job.training)
     say(f"{len(train_samples)} training and {len(val_samples)} validation samples")
-    trackers = Trackers(job.work_path, job.resources.report_to, job.training.model_dump())
+    trackers = Trackers(job.work_path, job.resources.report_to, job.training.resolved())
     watches = (trackers, CurveFile(curve_path_of(job_path)))
     with open_reader(job, opened, ranks, [*train_samples, *val_samples], say) as reader:
         training = Training(

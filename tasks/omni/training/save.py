@@ -44,11 +44,12 @@ def save_model(opened: OpenModel, job: TrainingJob, folder: Path) -> None:
 
 def settings_of(job: TrainingJob) -> dict[str, Any]:
     """Give the settings that made a model, without where anything lies on this machine."""
-    parts = {"training", "plan", "input", "source_path", "base_fingerprint", "merge"}
+    parts = {"plan", "input", "source_path", "base_fingerprint", "merge"}
     speed = job.resources.model_dump(mode="json")
     places = {name for name in speed if name.endswith("_folder")}
     return {
         **job.model_dump(mode="json", include=parts),
+        "training": job.training.resolved(),
         "prompt": prompt_text(job.input.prompt),
         "resources": {name: value for name, value in speed.items() if name not in places},
     }

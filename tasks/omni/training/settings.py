@@ -1,6 +1,6 @@
 """Settings of training, split into what decides the weights and what changes only speed."""
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -84,6 +84,10 @@ class TrainingSettings(BaseModel):
         if self.quantize != "none" and (self.method, self.precision) != ("lora", "bfloat16"):
             raise ValueError("quantize = 4bit needs method lora and precision bfloat16")
         return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Give every setting as JSON, with the parts that are trained where none are named."""
+        return {**self.model_dump(mode="json"), "parts": list(self.trained_parts)}
 
     @property
     def trained_parts(self) -> tuple[Part, ...]:

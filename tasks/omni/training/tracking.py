@@ -96,8 +96,11 @@ class Trackers:
             tracker.finish()
 
     def keep_events(self, model_folder: Path) -> None:
-        """Lay the event files beside the model."""
-        shutil.copytree(self._folder / EVENTS_FOLDER, model_folder / EVENTS_FOLDER)
+        """Lay the event files beside the model, without the machine's name in theirs."""
+        kept = model_folder / EVENTS_FOLDER
+        kept.mkdir()
+        for index, path in enumerate(sorted((self._folder / EVENTS_FOLDER).iterdir())):
+            shutil.copy(path, kept / f"events.out.tfevents.{index:04d}")
 
 
 def figures_of_step(row: TrainingStepRecord) -> dict[str, float]:

@@ -68,8 +68,11 @@ def test_the_card_tells_data_settings_figures_consent_and_loading(
     assert f"| accuracy | 0.833 | {low:.3f} to {high:.3f} |" in body
     assert low < 5 / 6 <= high
     assert "| publications | 2 | 2 | 2 |" in body
-    assert "do not publish this model" in body
+    assert "\n**Not everybody agreed to a use in publications: do not publish this model** " in body
+    assert "\nA participant may ask to be forgotten" in body
     assert "| rank | 4 |" in body
+    assert "| parts | attention, experts |" in body
+    assert "| method | lora |" in body
     assert "{media}" in body
     assert 'PeftModel.from_pretrained(base.thinker, "adapter")' in body
     assert "1,234 of 99,000 parameters" in body

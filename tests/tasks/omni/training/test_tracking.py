@@ -48,6 +48,7 @@ def test_a_killed_training_leaves_event_files_that_read_like_an_undisturbed_ones
     model = tmp_path / "model"
     model.mkdir()
     resumed.keep_events(model)
+    assert sorted(path.name[-4:] for path in (model / "events").iterdir()) == ["0000", "0001"]
     found = scalars(model / "events")
     assert found["training/loss"] == {1: 10, 2: 20, 3: 0.5, 4: 0.25}
     assert found["training/samples_per_second"] == dict.fromkeys((1, 2, 3, 4), 8)
