@@ -1,4 +1,4 @@
-"""Checkpoints of a running training: whole or absent, the last and the best kept.
+"""Checkpoints of a running training: whole or absent, the last ones and the best kept.
 
     step-000040/   weights.safetensors (trained weights), optimizer.pt, random.pt, progress.json
     best-000020/   weights.safetensors
@@ -8,6 +8,7 @@ that one's folder is there before the checkpoint that names it, and goes only af
 not.
 """
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -64,9 +65,12 @@ class Checkpoints:
         StageError: another process holds the folder.
     """
 
-    def __init__(self, folder: Path, identity: str, *, to_read: bool = False) -> None:
+    def __init__(
+        self, folder: Path, identity: str, *, num_kept: int = 1, to_read: bool = False
+    ) -> None:
         self._folder = folder
         self._identity = identity
+        self._num_kept = num_kept
         self._to_read = to_read
         if to_read:
             return
@@ -85,10 +89,19 @@ class Checkpoints:
         name = f"step-{progress.step:06d}"
         state = {_OPTIMIZER: optimizer.state_dict(), _RANDOM: _random_state()}
         self._write(name, weights, state, progress)
-        keep = {name, f"best-{progress.best_step:06d}"}
+        keep = self._names_to_keep()
         for folder in self._folder.iterdir():
             if folder.name not in keep:
                 shutil.rmtree(folder)
+
+    def _names_to_keep(self) -> set[str]:
+        """Name the last checkpoints, and of each the best weights that it goes on with."""
+        keep: set[str] = set()
+        for folder in sorted(self._folder.glob("step-*"))[-self._num_kept :]:
+            with contextlib.suppress(*_DAMAGE):
+                best_step = int(json.loads((folder / _PROGRESS).read_bytes())["best_step"])
+                keep |= {folder.name, f"best-{best_step:06d}"}
+        return keep
 
     def load_last(self, model: Any, optimizer: Any) -> Progress | None:
         """Bring model, optimizer and random numbers to the last whole checkpoint, if there is one.

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from storage.errors import StageError
 from storage.records import SampleRecord
 from storage.results import TrainingStepRecord
 from tasks.labels.plan import Plan, draws_equally, weights_of
@@ -25,6 +24,7 @@ from tasks.omni.training.data import (
     likely_length,
     pieces,
 )
+from tasks.omni.training.divergence import check_finite, check_trend
 from tasks.omni.training.evaluate import Figures, evaluate, note_figures
 from tasks.omni.training.model import OpenModel
 from tasks.omni.training.pace import line_of, pace_of
@@ -93,7 +93,7 @@ def train(training: Training) -> Progress:
     """Train to the last step or an early stop, and leave the best weights in the model.
 
     Raises:
-        StageError: the loss is no number any more.
+        StageError: training diverged.
     """
     return _Loop(training).run()
 
@@ -185,8 +185,7 @@ class _Loop:
         grad_norm = float(
             self._accelerator.clip_grad_norm_(self._trained, self._settings.max_grad_norm)
         )
-        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
-            raise StageError(self._explain_divergence(loss, grad_norm, rate))
+        check_finite(self._progress.step + 1, loss=loss, grad_norm=grad_norm, rate=rate)
         self._optimizer.step()
         self._optimizer.zero_grad()
         return loss, grad_norm
@@ -209,13 +208,6 @@ class _Loop:
     def _micro_batch_size(self) -> int:
         return self._training.resources.micro_batch_size
 
-    def _explain_divergence(self, loss: float, grad_norm: float, rate: float) -> str:
-        return (
-            f"Training diverged at step {self._progress.step + 1}: the loss is {loss} and the "
-            f"gradients' norm {grad_norm} at a learning rate of {rate:.2g}. Lower "
-            "finetune.learning_rate, raise finetune.warmup_steps, or use precision float32."
-        )
-
     def _note_step(
         self, loss: float, grad_norm: float, rows: list[Any], seconds: float, wait_seconds: float
     ) -> None:
@@ -237,6 +229,7 @@ class _Loop:
             )
         )
         self._training.watch.note(progress.log[-1])
+        check_trend(progress.log)
         if figures or time.monotonic() >= self._line_due:
             self._training.say(line_of(progress.log, self._training.num_steps))
             self._line_due = time.monotonic() + _LINE_SECONDS

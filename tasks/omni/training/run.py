@@ -1,19 +1,23 @@
 """One training job from its folder to its result: open, train, save."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from storage.records import SampleRecord
+from tasks.omni.lengths import longest_request
 from tasks.omni.training.answers import answer_validation
-from tasks.omni.training.checkpoints import Checkpoints
+from tasks.omni.training.checkpoints import Checkpoints, Progress
 from tasks.omni.training.job import (
     MODEL_FOLDER,
+    TrainingJob,
     TrainingResult,
     curve_path_of,
     read_job,
     write_result,
 )
 from tasks.omni.training.loop import Training, train
-from tasks.omni.training.model import census, num_parameters, open_for_training
+from tasks.omni.training.memory import check_memory, free_bytes, read_shapes
+from tasks.omni.training.model import OpenModel, census, num_parameters, open_for_training
 from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.reading import open_reader
 from tasks.omni.training.save import save_facts, save_model, settings_of
@@ -26,15 +30,13 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
 
     Raises:
         ModelError: the base model cannot be opened.
-        StageError: media are gone, or training diverged.
+        StageError: memory does not suffice, media are gone, or training diverged.
         StoreError: no space is left.
     """
     job, samples = read_job(job_path)
     ranks = Ranks(cpu=job.resources.device == "cpu")
     say = say if ranks.is_first else _silent
-    opened = open_for_training(job.model_path, job.training, job.resources, ranks.device)
-    counts, total = census(opened.trained), num_parameters(opened.trained)
-    say(_tell_census(counts, total, job.training.method))
+    opened = _open(job, samples, ranks, say)
     train_samples, val_samples = select_samples(samples, job.training)
     say(f"{len(train_samples)} training and {len(val_samples)} validation samples")
     trackers = Trackers(job.work_path, job.resources.report_to, job.training.resolved())
@@ -48,7 +50,7 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
             reader=reader,
             train_samples=train_samples,
             val_samples=val_samples,
-            checkpoints=Checkpoints(job.checkpoints_path, job.identity, to_read=not ranks.is_first),
+            checkpoints=_checkpoints(job, ranks),
             ranks=ranks,
             say=say,
             watch=Watches(*watches if ranks.is_first else ()),
@@ -60,22 +62,56 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     if reader.num_unreadable:
         say(f"{reader.num_unreadable} samples could not be read and were left out")
     say(f"keeps the weights of step {progress.best_step} and writes the model")
-    folder = job_path.parent / MODEL_FOLDER
+    result = _write(job_path.parent / MODEL_FOLDER, job, opened, progress, trackers)
+    write_result(result, progress.log, answers, job_path.parent)
+
+
+def _write(
+    folder: Path, job: TrainingJob, opened: OpenModel, progress: Progress, trackers: Trackers
+) -> TrainingResult:
+    """Write the model with what tells of it; adapters are counted before they are merged."""
+    counts, total = census(opened.trained), num_parameters(opened.trained)
     folder.mkdir()
     save_model(opened, job, folder)
     save_facts(counts, settings_of(job), folder)
     trackers.keep_events(folder)
-    result = TrainingResult(
+    return TrainingResult(
         num_steps=progress.step,
         best_step=progress.best_step,
         trained=counts,
         num_parameters=total,
     )
-    write_result(result, progress.log, answers, job_path.parent)
 
 
 def _silent(_line: str) -> None:
     """What all processes do alike is told by one."""
+
+
+def _open(
+    job: TrainingJob, samples: Sequence[SampleRecord], ranks: Ranks, say: Callable[[str], None]
+) -> OpenModel:
+    """Open the base if memory suffices, and say what of it is trained."""
+    need = check_memory(
+        read_shapes(job.model_path),
+        job.training,
+        job.resources,
+        longest=longest_request(samples, job.input, job.model_path),
+        free=free_bytes(ranks.device, ranks.count),
+    )
+    opened = open_for_training(job.model_path, job.training, job.resources, ranks.device)
+    trained = opened.trained
+    say(_tell_census(census(trained), num_parameters(trained), job.training.method))
+    say(f"needs about {need} in each of {ranks.count} processes")
+    return opened
+
+
+def _checkpoints(job: TrainingJob, ranks: Ranks) -> Checkpoints:
+    return Checkpoints(
+        job.checkpoints_path,
+        job.identity,
+        num_kept=job.resources.keep_checkpoints,
+        to_read=not ranks.is_first,
+    )
 
 
 def _tell_census(counts: Mapping[str, int], num_all: int, method: str) -> str:

@@ -121,6 +121,8 @@ class FinetuneResources(BaseModel):
     checkpoint_seconds: float = Field(default=10.0, ge=0)
     """A kill loses about this much training; more where checkpoints would take over 5% of the time.
     With 0, one is written after every step."""
+    keep_checkpoints: int = Field(default=1, ge=1)
+    """The last so many checkpoints are kept, beside the best weights, until the model is stored."""
     checkpoint_folder: str | None = None
     """Local folder for checkpoints; by default beside the results of a local store, else in the
     user's cache folder."""

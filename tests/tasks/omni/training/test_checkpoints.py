@@ -82,6 +82,21 @@ def test_only_the_last_and_the_best_are_kept(tmp_path):
     assert names(tmp_path) == ["best-000004", "step-000004"]
 
 
+def test_as_many_are_kept_as_asked_for_each_with_its_best_and_a_damaged_last_is_passed_over(
+    tmp_path,
+):
+    toy, checkpoints = Toy(), Checkpoints(tmp_path, "a", num_kept=2)
+    for _ in range(3):
+        toy.step()
+        toy.save_best(checkpoints)
+        toy.save(checkpoints)
+    assert names(tmp_path) == ["best-000002", "best-000003", "step-000002", "step-000003"]
+    (tmp_path / "step-000003" / "optimizer.pt").write_bytes(b"damaged")
+    found = Toy()
+    assert found.load(Checkpoints(tmp_path, "a", num_kept=2))
+    assert (found.progress.step, found.progress.best_step) == (2, 2)
+
+
 def test_the_best_weights_come_back(tmp_path):
     toy, checkpoints = Toy(), Checkpoints(tmp_path, "a")
     toy.step()

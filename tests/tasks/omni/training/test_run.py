@@ -1,6 +1,8 @@
 """Whole trainings on the small base, in this process."""
 
 import json
+import os
+import signal
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -34,14 +36,18 @@ def _one_thread():
 
 
 def run(job_path):
+    lines = []
+    run_quietly(job_path, lines.append)
+    return (*read_result(job_path.parent), lines)
+
+
+def run_quietly(job_path, say):
     from accelerate.state import AcceleratorState
 
     from tasks.omni.training.run import run_job
 
     AcceleratorState._reset_state(reset_partial_state=True)  # one training is one process otherwise
-    lines = []
-    run_job(job_path, lines.append)
-    return (*read_result(job_path.parent), lines)
+    run_job(job_path, say)
 
 
 def logits(thinker, processor, store, samples):
@@ -172,6 +178,47 @@ def check_first_loss(loss, labelled, store, base):
     weights = [2.5 if sample.label else 0.5 for sample in samples]
     weighed = sum(w * each for w, each in zip(weights, losses, strict=True))
     assert loss == pytest.approx(weighed / sum(weights), rel=1e-4)
+
+
+def test_a_training_killed_twice_has_the_curve_of_one_that_was_not(make_job):
+    settings = {"steps": 6, "eval_steps": 1, "parts": ("attention", "experts", "router")}
+    expected, curve, _ = run(make_job("undisturbed", **settings))
+    job_path = make_job("killed", resources={"checkpoint_seconds": 0}, **settings)
+    kill(job_path, at_line="step 3/6")  # before its checkpoint
+    kill(job_path, in_checkpoint="step-000005.tmp")  # written and not yet renamed
+    result, log, lines = run(job_path)
+    assert any("continues after step 4 of 6" in line for line in lines)
+    assert without_times(log) == without_times(curve)
+    assert result == expected
+
+
+def without_times(log):
+    return [replace(row, seconds=1.0, wait_seconds=0.0) for row in log]
+
+
+def kill(job_path, at_line="nowhere", in_checkpoint="none"):
+    """Run a job in a process of its own that ends itself at that place as kill -9 would."""
+    child = os.fork()
+    if child == 0:
+        from tasks.omni.training import checkpoints
+
+        flush = checkpoints._flush
+
+        def die(here):
+            if here:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def flush_or_die(folder):
+            flush(folder)
+            die(folder.name == in_checkpoint)
+
+        checkpoints._flush = flush_or_die
+        try:
+            run_quietly(job_path, lambda line: die(line.startswith(at_line)))
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), "it was not killed where it should have been"
 
 
 def test_training_stops_early_when_nothing_gets_better(make_job):
