@@ -15,7 +15,7 @@ from pathlib import Path
 
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
-from pydantic import Field, field_validator
+from pydantic import Field, NonNegativeInt, field_validator
 
 from storage.errors import WaverError
 from storage.fingerprint import digest_of
@@ -65,7 +65,7 @@ class FinetuneConfig(TrainingSettings):
 
     model: str = Field(default="Qwen/Qwen3-Omni-30B-A3B-Instruct", min_length=1)
     """The base model: a Hugging Face folder, or a name on the hub."""
-    seeds: tuple[int, ...] | None = Field(default=None, min_length=1)
+    seeds: tuple[NonNegativeInt, ...] | None = Field(default=None, min_length=1)
     """Train one model with each of these seeds; by default a single one, with `seed`. Inference
     takes the best on validation by `metric`, without validation that of the first seed."""
     merge: bool = True

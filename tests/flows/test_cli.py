@@ -1,5 +1,6 @@
 """A user's mistakes end in one clear sentence and exit status 2, before anything is written."""
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -132,6 +133,22 @@ def test_missing_ffmpeg_says_what_to_install(folder: Path, monkeypatch: pytest.M
     error = fault("--model", str(MODEL))
     assert isinstance(error, ToolError)
     assert "ffmpeg" in str(error)
+
+
+def test_a_tracker_that_is_not_installed_is_told_before_any_video_is_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "data" / "labels.csv").write_text("video,label\none.mp4,1\n")
+    there = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *more: (name != "wandb" and there(name, *more)) or None,
+    )
+    error = fault("--set", "resources.finetune.report_to=['wandb']")
+    assert isinstance(error, ToolError)
+    assert "wandb cannot track a training" in str(error)
+    assert "resources.finetune.report_to" in str(error)
 
 
 def test_the_command_ends_with_status_2_and_no_traceback(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class TrainingSettings(BaseModel):
     quantize: Literal["none", "4bit"] = "none"
     """LoRA on a GPU: keep frozen linear layers of the language model in 4 bits (bitsandbytes NF4).
     Fused experts, which are most of these models, stay in 16."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of the adapters' first weights and of the samples' order."""
     validation: bool = True
     """Measure on the validation samples and keep the best checkpoint; otherwise keep the last."""
