@@ -74,6 +74,18 @@ def open_model(folder):
     return top.thinker, AutoProcessor.from_pretrained(folder)
 
 
+def experts_outputs(text):
+    """What each layer's experts make of the same states, all of them chosen by turns."""
+    import torch
+
+    states = torch.randn(32, text.config.hidden_size, generator=torch.Generator().manual_seed(0))
+    chosen = torch.stack([torch.arange(32) % 8, (torch.arange(32) + 3) % 8], dim=1)
+    assert text.config.num_experts == 8
+    with torch.no_grad():
+        shares = torch.full((32, 2), 0.5)
+        return [layer.mlp.experts(states, chosen, shares) for layer in text.layers]
+
+
 def largest_changes(before, after):
     """The largest change of a number in each part of the model."""
     from tasks.omni.training.model import part_of
@@ -97,7 +109,12 @@ def test_lora_learns_and_adapter_and_merged_model_answer_alike(
     base, processor = open_model(tiny_omni)
     merged, saved_processor = open_model(folder / "merged")
     changes = largest_changes(base, merged)
+    untrained, inside_merged = experts_outputs(base.model), experts_outputs(merged.model)
     adapted = PeftModel.from_pretrained(base, folder / "adapter")
+    inside_adapted = experts_outputs(adapted.base_model.model.model)
+    for before, after, also in zip(untrained, inside_adapted, inside_merged, strict=True):
+        assert (after - before).abs().max() > 1e-4
+        assert (after - also).abs().max() < 1e-6
 
     samples = labelled[:6]
     found = logits(adapted, processor, toy_store, samples)
