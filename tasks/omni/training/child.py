@@ -15,8 +15,9 @@ from tasks.child import end_with_parent, error_line
 from tasks.omni.training.job import LOG_NAME
 
 _OUT_OF_MEMORY = (
-    "Training ran out of memory: lower resources.finetune.micro_batch_size or keep_mib or "
-    "input.max_pixels, or use method lora with precision bfloat16."
+    "Training ran out of memory: set resources.finetune.gradient_checkpointing = true, lower "
+    "resources.finetune.micro_batch_size or keep_mib or input.max_pixels, or use method lora with "
+    "precision bfloat16."
 )
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.errors import StageError
 from storage.records import SegmentId
 from tasks.child import run_worker
 from tasks.labels.plan import ClassRule, plan_classes
@@ -101,3 +102,18 @@ def test_two_processes_learn_what_one_does_from_the_same_batches(make_job, label
         assert found.val_average_precision == pytest.approx(wanted.val_average_precision)
     assert result == alone
     assert sum("parameters" in line for line in lines) == 1  # one process tells for both
+
+
+@pytest.mark.slow
+def test_a_fault_in_one_of_two_processes_ends_both_with_one_clear_sentence(make_job, labelled):
+    path = make_job("gone", resources={"num_processes": 2}, steps=3, batch_size=2)
+    train = [sample for sample in labelled if sample.in_training]
+    order = SampleOrder([s.label for s in train], batch_size=2, seed=0, balanced=True)
+    (alone,) = deal([train[index] for index in order.batch(1)], 2)[1]  # the second process's
+    samples = [
+        replace(s, picture_path="gone.mp4") if s.segment_id == alone.segment_id else s
+        for s in labelled
+    ]
+    write_job(read_job(path)[0], samples, path.parent)
+    with pytest.raises(StageError, match="of 18 samples have no readable picture"):
+        run_together(path)
