@@ -23,7 +23,9 @@ class IssueKind(StrEnum):
 
     # Files, paths and places
     FILE_MISSING = "file_missing", "a file of the release is not there"
-    PATH_REFUSED = "path_refused", "a path leaves the data folder or cannot be stored: left out"
+    PATH_REFUSED = (
+        "path_refused", "a path leaves the data folder or cannot be stored: left out", True,
+    )  # fmt: skip
     VIDEO_MISSING = "video_missing", "annotated or listed in a split, but there is no such file"
     NOT_ANNOTATED = "not_annotated", "a video file without an annotation: stays unlabelled"
     NOT_IN_SPLIT = "not_in_split", "a video that no split file lists"
