@@ -128,7 +128,7 @@ def _show(report: StageReport, rejected: list[RejectedRecord]) -> None:
     )  # fmt: skip
 
 
-def _for_every_core(num_videos: int, shard_size: int) -> int:
+def for_every_core(num_videos: int, shard_size: int) -> int:
     """Make shards small enough that a small folder of videos, too, keeps every core busy."""
     return max(1, min(shard_size, -(-num_videos // (os.cpu_count() or 1))))
 
@@ -145,7 +145,7 @@ def segment_flow(request: RunRequest) -> State[StageReport]:
         lambda shard: segment_shard.submit(
             shard, run.sources, settings.segment, run.segment, settings.resources.segment
         ),
-        _for_every_core(len(run.videos_wanted), settings.resources.shard_videos),
+        for_every_core(len(run.videos_wanted), settings.resources.shard_videos),
     )  # fmt: skip
 
 
