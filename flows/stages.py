@@ -32,6 +32,7 @@ from tasks.transcribe import transcribe_shard
 from tasks.verdicts.table import metric_rows, verdict_rows
 
 _THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count())
+_SHARDS_PER_CORE = 4
 _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
 
 
@@ -129,8 +130,9 @@ def _show(report: StageReport, rejected: list[RejectedRecord]) -> None:
 
 
 def for_every_core(num_videos: int, shard_size: int) -> int:
-    """Make shards small enough that a small folder of videos, too, keeps every core busy."""
-    return max(1, min(shard_size, -(-num_videos // (os.cpu_count() or 1))))
+    """Make shards small enough that a small folder, of long and short videos, keeps cores busy."""
+    num_shards = _SHARDS_PER_CORE * (os.cpu_count() or 1)
+    return max(1, min(shard_size, -(-num_videos // num_shards)))
 
 
 @flow(name="segment", flow_run_name="segment", task_runner=_THREADS)

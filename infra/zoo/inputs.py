@@ -69,6 +69,7 @@ GOOD: dict[str, Cut] = {
     "cover-art.mp4": Cut(beeps=(3,)),
     "no-sound.mp4": Cut(beeps=None),
     "sound-longer.mp4": Cut(beeps=(1, 5), warning="3.00 s longer than the picture"),
+    "sound-much-longer.mp4": Cut(beeps=(0.5,), warning="a minute or more longer"),
     "sound-shorter.mp4": Cut(beeps=(1,), warning="2.99 s shorter than the picture"),
     "sound-late.mp4": Cut(beeps=(2.5,)),
     "sound-hours-late.mkv": Cut(beeps=(), warning="6.00 s shorter than the picture"),

@@ -95,6 +95,7 @@ _SOUNDS = {
     ),
     "sound-shorter.mp4": (*picture(7), *sound(4, 1), *_H264, *_AAC),
     "sound-longer.mp4": (*picture(6), *sound(9, 1, 5), *_H264, *_AAC),
+    "sound-much-longer.mp4": (*picture(1), *sound(70, 0.5, rate=8_000), *_H264, *_AAC),
     "sound-late.mp4": (*picture(6), "-itsoffset", "1.5", *sound(4, 1), *_H264, *_AAC),
     "sound-with-a-hole.mkv": (
         *picture(8), *sound(8, 1, 6), "-af", "aselect='not(between(t,2,4))'", *_H264, *_AAC,
