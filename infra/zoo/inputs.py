@@ -73,6 +73,7 @@ GOOD: dict[str, Cut] = {
     "sound-shorter.mp4": Cut(beeps=(1,), warning="2.99 s shorter than the picture"),
     "sound-late.mp4": Cut(beeps=(2.5,)),
     "sound-hours-late.mkv": Cut(beeps=(), warning="6.00 s shorter than the picture"),
+    "sound-away-for-minutes.mkv": Cut(beeps=(0.5, 797)),
     "sound-with-a-hole.mkv": Cut(beeps=(1, 6)),
     "picture-late.mkv": Cut(beeps=(1.8, 4.8)),
     "picture-late.mp4": Cut(beeps=(1.8, 4.8)),
