@@ -183,6 +183,12 @@ def test_by_hash_the_shares_are_met_in_the_large(shares):
         assert drawn[split] / 4_000 == pytest.approx(share, abs=0.03)
 
 
+@given(videos=data_sets(), seed=st.integers(0, 9))
+def test_a_stratified_draw_leaves_no_side_empty_where_there_are_people_enough(videos, seed):
+    rule = SplitRule(split_by="stratified", split_shares=SHARES, split_seed=seed)
+    assert set(assign_sides(videos, rule).values()) == set(SPLITS)
+
+
 @pytest.mark.parametrize("draw", ["hash", "stratified"])
 @pytest.mark.parametrize(
     ("shares", "only"), [((1, 0, 0), "train"), ((0, 1, 0), "val"), ((0, 0, 1), "test")]
