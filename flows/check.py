@@ -1,9 +1,11 @@
 """The audit of a data set before any work on it: what it holds, and what is wrong with it."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 from rich.console import Console
@@ -14,6 +16,7 @@ from storage.dataset import Dataset, check_apart, read_dataset
 from storage.errors import ConfigError
 from storage.forgotten import leave_out_forgotten, read_forgotten
 from storage.issues import Issue, IssueKind
+from storage.records import VideoId
 from storage.results import AuditRecord
 from storage.schema import schema_of, to_table
 from storage.store import Store, local_root
@@ -34,6 +37,7 @@ from tasks.audit.prints import SeenPrints, compare_prints
 from tasks.audit.table import audit_table
 from tasks.exports.files import check_out, write_export
 
+Looked = TypeVar("Looked")
 EXIT_FINE = 0
 EXIT_UNTRUSTWORTHY = 1
 
@@ -65,8 +69,8 @@ def check_and_show(data: str, store: str, out: Path | None) -> int:
     if known is not None:
         dataset = _without_forgotten(dataset, known)
     seen = Seen(
-        files=_look_at(dataset, console),
-        prints=compare_prints(known, dataset.paths()),
+        files=_shown(look_at, "opening videos", dataset, console),
+        prints=_shown(partial(compare_prints, known), "comparing videos", dataset, console),
         print_command=shlex.join(
             ("waver", "run", "--data", data, "--store", store, "--only", "segment")
         ),
@@ -136,10 +140,16 @@ def _table_of(records: list[AuditRecord]) -> pa.Table:
     return to_table(AuditRecord, records)
 
 
-def _look_at(dataset: Dataset, console: Console) -> SeenFiles:
-    columns = (TextColumn("opening videos"), BarColumn(), MofNCompleteColumn())
+def _shown(
+    look: Callable[[Mapping[VideoId, Path], Callable[[], None]], Looked],
+    told: str,
+    dataset: Dataset,
+    console: Console,
+) -> Looked:
+    """Look at every video while a bar shows how many are done."""
+    columns = (TextColumn(told), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as progress:
         task = progress.add_task("", total=len(dataset.videos))
-        return look_at(dataset.paths(), lambda: progress.advance(task))
+        return look(dataset.paths(), lambda: progress.advance(task))
