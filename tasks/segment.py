@@ -115,8 +115,9 @@ def _check_unchanged(video_id: str, source: SourceVideo) -> None:
     """Keep what was made of another content from being written down under this digest."""
     if digest_or_unreadable(source.path) != source.source_digest:
         raise StageError(
-            f"The file of video {video_id!r} changed, or went away, while it was being cut: run "
-            "again when nothing writes to the data folder any more."
+            "The file of a video changed, or went away, while it was being cut: run again when "
+            "nothing writes to the data folder any more.",
+            details=(f"video {video_id}",),
         )
 
 
