@@ -114,7 +114,7 @@ def export(
 @app.command()
 def forget(
     participant: Annotated[str, typer.Argument(metavar="PARTICIPANT", help="The id.")],
-    store: Annotated[str, typer.Option(help="The store to remove them from.")],
+    store: Annotated[str, typer.Option(help="The store to remove them from.")] = ".waver/store",
     data: Annotated[
         str | None, typer.Option(help="The data set, to know all their videos; only read.")
     ] = None,

@@ -82,7 +82,8 @@ def find_participant(store_url: str, participant_id: str, data: str | None) -> F
         ConfigError: no participant is named.
         DataError: there is no such store, or it and the data set know no such participant.
     """
-    if not participant_id.strip():
+    participant_id = participant_id.strip()
+    if not participant_id:
         raise ConfigError("No participant is named: give the id that the data set knows.")
     store = _open(store_url)
     own: set[str] = set()
@@ -127,7 +128,7 @@ def undo(store_url: str, participant_id: str) -> None:
         DataError: the store has not forgotten this participant.
     """
     store = _open(store_url)
-    if not take_up_again(store, participant_id):
+    if not take_up_again(store, participant_id.strip()):
         raise DataError(
             f"The store {store_url!r} leaves no such participant out: nothing was changed.",
             details=(participant_id,),

@@ -190,6 +190,18 @@ def test_the_command_says_what_went_what_was_searched_and_what_it_cannot_reach(
     assert "used again" in capsys.readouterr().out
 
 
+def test_without_a_name_the_store_is_the_one_that_runs_write_to(
+    finished: RunRequest, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    (tmp_path / ".waver").mkdir()
+    Path(finished.store).rename(tmp_path / ".waver" / "store")
+    monkeypatch.chdir(tmp_path)
+    assert run_command("forget", f" {WHO} ", "--yes") == 0
+    assert "of the store: nothing is left" in capsys.readouterr().out
+    assert run_command("forget", f"{WHO}\t", "--undo") == 0
+
+
 def test_on_a_terminal_it_asks_first_and_a_no_changes_nothing(
     finished: RunRequest, tmp_path: Path, monkeypatch
 ) -> None:
