@@ -52,7 +52,7 @@ class Seen:
 
 
 def check_and_show(data: str, store: str, out: Path | None) -> int:
-    """Audit a data set, show the outcome and write it; makes nothing else but the store's cache.
+    """Audit a data set, show the outcome and write it; a store that is there keeps the annotation.
 
     Returns the exit status: 0, or 1 where something makes results untrustworthy.
 
@@ -64,8 +64,8 @@ def check_and_show(data: str, store: str, out: Path | None) -> int:
     _check_out(out)
     check_apart(data, store)
     console = Console()
-    dataset = read_dataset(data, AnnotationCache(store))
     known = _store_if_there(store)
+    dataset = read_dataset(data, None if known is None else AnnotationCache(store))
     if known is not None:
         dataset = _without_forgotten(dataset, known)
     seen = Seen(

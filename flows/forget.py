@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.history_search import count_traces
+from flows.opening import open_store_there
 from flows.request import STAGES
 from storage.annotation_cache import remove_cache
 from storage.dataset import open_dataset
@@ -15,7 +16,7 @@ from storage.forgotten import read_forgotten, take_up_again
 from storage.part import read_parts, read_rows
 from storage.results import ModelRecord, TrainedOnRecord
 from storage.scan import Scan, scan_store
-from storage.store import Store, local_root
+from storage.store import Store
 from storage.traces import Traces
 
 _MODELS = "finetune/"
@@ -85,7 +86,7 @@ def find_participant(store_url: str, participant_id: str, data: str | None) -> F
     participant_id = participant_id.strip()
     if not participant_id:
         raise ConfigError("No participant is named: give the id that the data set knows.")
-    store = _open(store_url)
+    store = open_store_there(store_url)
     own: set[str] = set()
     others: set[str] = set()
     for video in open_dataset(data).videos if data is not None else ():
@@ -127,21 +128,13 @@ def undo(store_url: str, participant_id: str) -> None:
     Raises:
         DataError: the store has not forgotten this participant.
     """
-    store = _open(store_url)
+    store = open_store_there(store_url)
     if not take_up_again(store, participant_id.strip()):
         raise DataError(
             f"The store {store_url!r} leaves no such participant out: nothing was changed.",
             details=(participant_id,),
         )
     remove_cache(store)  # it was kept without their annotation
-
-
-def _open(store_url: str) -> Store:
-    """Open a store that is there: a typing error shall not make one."""
-    root = local_root(store_url)
-    if root is not None and not root.is_dir():
-        raise DataError(f"There is no store {store_url!r}: name one with --store.")
-    return Store(store_url)
 
 
 def _models_trained_on(store: Store, participant_id: str) -> tuple[TrainedModel, ...]:

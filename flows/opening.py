@@ -15,7 +15,7 @@ from storage.dataset import Dataset, check_apart, open_dataset
 from storage.errors import DataError
 from storage.forgotten import leave_out_forgotten, read_forgotten
 from storage.issues import Issue, IssueKind
-from storage.store import Store
+from storage.store import Store, local_root
 from tasks.log import LOGGER
 
 
@@ -33,6 +33,18 @@ def open_run(request: RunRequest) -> Run:
     store = Store(request.store)
     dataset = _without_forgotten(dataset, store, request)
     return Run(request=request, settings=settings, dataset=dataset, store=store)
+
+
+def open_store_there(url: str) -> Store:
+    """Open a store that is there: a typing error shall not make one.
+
+    Raises:
+        DataError: there is none.
+    """
+    root = local_root(url)
+    if root is not None and not root.is_dir():
+        raise DataError(f"There is no store {url!r}: name one with --store.")
+    return Store(url)
 
 
 def _without_forgotten(dataset: Dataset, store: Store, request: RunRequest) -> Dataset:
