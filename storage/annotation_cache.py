@@ -22,7 +22,7 @@ from storage.forgotten import read_forgotten
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from storage.store import Store, local_root
 
-READER_VERSION = 2  # moves whenever the same file would be read as something else
+READER_VERSION = 3  # moves whenever the same file would be read as something else
 _NUM_KEPT = 4
 _DIGITS = 16
 
