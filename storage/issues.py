@@ -74,6 +74,10 @@ class IssueKind(StrEnum):
         "positive_without_intervals", "labelled A/H, but no interval says when",
     )  # fmt: skip
 
+    SPLIT_WITHOUT_VIDEOS = (
+        "split_without_videos", "no video in train or val: nothing is learnt or chosen there", True,
+    )  # fmt: skip
+    TEST_WITHOUT_VIDEOS = "test_without_videos", "no video in test: nothing is measured there"
     SPLIT_WITHOUT_LABELS = (
         "split_without_labels", "no label in train or val: nothing is learnt or chosen there", True,
     )  # fmt: skip

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from storage.bah_splits import SPLITS
 from storage.dataset import Dataset
 from storage.issues import IssueKind
 from storage.records import VideoId, VideoRecord
@@ -104,7 +105,13 @@ def reencoded(
 
 
 def empty_splits(videos: Sequence[VideoRecord]) -> Iterator[Finding]:
-    """Find splits without labels, or with labels of one kind alone."""
+    """Find splits without videos, without labels, or with labels of one kind alone."""
+    stood_in = {video.split for video in videos} - {None}
+    for side in SPLITS if stood_in else ():
+        if side not in stood_in:
+            is_test = side == "test"
+            kind = IssueKind.TEST_WITHOUT_VIDEOS if is_test else IssueKind.SPLIT_WITHOUT_VIDEOS
+            yield Finding(kind=kind, example=side)
     for group in _groups(videos, lambda video: video.split, at_least=1):
         split = str(group[0].split)
         labels = {video.label for video in group} - {None}

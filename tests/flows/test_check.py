@@ -16,13 +16,15 @@ from storage.schema import from_table, read_parquet
 from storage.store import Store
 
 NAME = "Videos/{0}/Visite_1/{0}_Question_{1}_2024-01-01_10-00-00_Video.mp4"
-SPLITS = {"train": ("90001", "90002"), "test": ("90003", "90004")}
+SPLITS = {
+    "train": ("90001", "90002"), "test": ("90003", "90004"), "val": ("90005", "90006"),
+}  # fmt: skip
 WORDS = "private words"
 
 
 @pytest.fixture
 def release(video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A faultless release of four videos, in a working folder of its own."""
+    """A faultless release of six videos, in a working folder of its own."""
     monkeypatch.chdir(tmp_path)
     root, annotation, people = tmp_path / "data", {}, {}
     for split, participants in SPLITS.items():
@@ -86,11 +88,11 @@ def test_a_store_that_is_there_keeps_the_parsed_annotation(release):
 def test_the_table_holds_every_count_and_finding(release):
     assert check("--out", "audit.parquet") == 0
     rows = audited()
-    assert rows[None, "videos"].value == 4
+    assert rows[None, "videos"].value == 6
     assert rows["test", "positive_share"].value == 0.5
-    assert rows[None, "hours"].value == pytest.approx(4 * 12 / 3600)
+    assert rows[None, "hours"].value == pytest.approx(6 * 12 / 3600)
     assert rows["train", "ah_share"].value == pytest.approx(3 / 24)
-    assert rows[None, "challenges_yes"].value == 4
+    assert rows[None, "challenges_yes"].value == 6
     assert set(found()) == {"transcript_open"}
 
 
@@ -129,9 +131,9 @@ def test_neither_screen_nor_table_holds_words_or_details(release, tmp_path, caps
 def test_what_was_not_looked_at_is_said_with_the_command_that_changes_it(release, capsys):
     assert check("--store", "my store", "--out", "audit.parquet") == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "Not looked at: whether 4 of 4 videos are others encoded again" in printed
+    assert "Not looked at: whether 6 of 6 videos are others encoded again" in printed
     assert "`waver run --data data --store 'my store' --only segment` makes them" in printed
-    assert audited()[None, "reencoded"].value == 4
+    assert audited()[None, "reencoded"].value == 6
 
 
 def test_whom_the_store_has_forgotten_is_left_out_as_a_run_does(release):
@@ -141,7 +143,7 @@ def test_whom_the_store_has_forgotten_is_left_out_as_a_run_does(release):
     remove_cache(store)
     for _ in range(2):  # the second time the annotation is in the cache, without them
         assert check("--out", "audit.parquet") == 1
-        assert audited()[None, "videos"].value == 3
+        assert audited()[None, "videos"].value == 5
         assert set(found()) == {"forgotten", "transcript_open", "split_of_one_label"}
         assert "90004" not in str(found())
 
@@ -154,7 +156,9 @@ def test_a_plain_folder_is_audited_too(video, tmp_path, monkeypatch):
     assert not (tmp_path / ".waver").exists()
     (tmp_path / "data" / "labels.csv").write_text("video,label,split\na.mp4,1,train\n")
     assert check("--out", "audit.parquet") == 1
-    assert set(found()) == {"split_of_one_label", "no_participant"}
+    assert set(found()) == {
+        "split_of_one_label", "split_without_videos", "test_without_videos", "no_participant",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,27 @@ def test_recordings_encoded_again_are_told_by_whether_they_stand_in_two_splits()
 )
 def test_a_split_that_teaches_or_measures_nothing_is_found(split, labels, kinds):
     videos = [a_video(str(n), split, label=label) for n, label in enumerate(labels)]
+    others = {"train", "val", "test"} - {split} if split else ()
+    videos += [a_video(f"{n}{other}", other, label=n) for other in others for n in (0, 1)]
     assert [finding.kind for finding in empty_splits(videos)] == kinds
     assert {finding.example for finding in empty_splits(videos)} <= {split}
+
+
+@pytest.mark.parametrize(
+    ("splits", "found"),
+    [
+        (("train", "val", "test"), []),
+        (("train", "test"), [(IssueKind.SPLIT_WITHOUT_VIDEOS, "val")]),
+        (("val", "test", None), [(IssueKind.SPLIT_WITHOUT_VIDEOS, "train")]),
+        (("train", "val"), [(IssueKind.TEST_WITHOUT_VIDEOS, "test")]),
+        ((None,), []),
+    ],
+)
+def test_where_any_video_has_a_split_one_without_videos_is_found(splits, found):
+    videos = [a_video(f"{n}{split}", split, label=n) for split in splits for n in (0, 1)]
+    assert kinds_and_examples(empty_splits(videos)) == found
+    assert not IssueKind.TEST_WITHOUT_VIDEOS.spoils
+    assert IssueKind.SPLIT_WITHOUT_VIDEOS.spoils
 
 
 def test_intervals_are_laid_on_the_videos_that_could_be_opened():
