@@ -60,9 +60,9 @@ def told_by_reader(dataset: Dataset) -> Iterator[Finding]:
 
 
 def unopened(faults: Mapping[VideoId, str]) -> Iterator[Finding]:
-    """Give the videos that cannot be opened."""
-    for video_id in faults:
-        yield Finding(kind=IssueKind.CANNOT_BE_OPENED, example=video_id)
+    """Give the videos that cannot be opened, each with the reason."""
+    for video_id, reason in faults.items():
+        yield Finding(kind=IssueKind.CANNOT_BE_OPENED, example=f"{video_id}: {reason}")
 
 
 def beyond_the_end(videos: Iterable[VideoRecord], durations: Durations) -> Iterator[Finding]:

@@ -113,7 +113,9 @@ def test_leakage_ends_with_status_1_and_names_the_videos(release, capsys):
 def test_a_contradiction_ends_with_status_1_and_a_damaged_file_alone_does_not(release):
     (release / NAME.format("90003", 1)).write_bytes(b"")
     assert check("--out", "audit.parquet") == 0
-    assert found()["cannot_be_opened"] == (NAME.format("90003", 1),)
+    (told,) = found()["cannot_be_opened"]
+    assert told.startswith(f"{NAME.format('90003', 1)}: ")
+    assert "empty" in told
     with (release / "split" / "train.txt").open("a") as stream:
         stream.write(f"{NAME.format('90001', 1)},1,words\n")
     assert check("--out", "audit.parquet") == 1

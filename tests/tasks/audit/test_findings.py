@@ -141,9 +141,11 @@ def test_intervals_are_laid_on_the_videos_that_could_be_opened():
     ]
 
 
-def test_what_cannot_be_opened_is_found():
+def test_what_cannot_be_opened_is_found_with_its_reason():
     found = unopened({VideoId("a"): "the file is empty (0 bytes)"})
-    assert kinds_and_examples(found) == [(IssueKind.CANNOT_BE_OPENED, "a")]
+    assert kinds_and_examples(found) == [
+        (IssueKind.CANNOT_BE_OPENED, "a: the file is empty (0 bytes)"),
+    ]  # fmt: skip
 
 
 def test_findings_are_counted_by_what_they_are_about_and_those_that_spoil_come_first():
