@@ -128,8 +128,7 @@ def _refuse_two_splits(dataset: Dataset) -> None:
     )
     if told:
         raise LeakageError(
-            f"Videos are listed in two of the split files ({len(told)} of them): leave each in "
-            "one.",
+            f"Videos are listed in two splits ({len(told)} of them): leave each in one.",
             details=told,
         )
 

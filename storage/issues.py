@@ -62,7 +62,7 @@ class IssueKind(StrEnum):
     PLACEHOLDER_LABELS = "placeholder_labels", "a split with the label 0 on every line: no labels"
     ANNOTATED_TWICE = "annotated_twice", "two annotations of one video: the first holds", True
     LISTED_WITH_TWO_LABELS = (
-        "listed_with_two_labels", "a split file gives one video two labels: the first holds", True,
+        "listed_with_two_labels", "one video is given two labels: the first holds", True,
     )  # fmt: skip
     SPLIT_CONTRADICTS_ANNOTATION = (
         "split_contradicts_annotation", "split and annotation differ in the label", True,

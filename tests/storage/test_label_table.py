@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.errors import DataError
-from storage.label_table import find_label_file, iter_rows
+from storage.label_table import TableRow, find_label_file, iter_rows
+from storage.table_faults import TableFaults
 
 
 def _csv(tmp_path: Path, text: str | bytes) -> Path:
@@ -21,12 +22,19 @@ def _parquet(tmp_path: Path, **columns: list) -> Path:
 
 
 def _read(path: Path) -> list[tuple[str, dict[str, str]]]:
-    return [(row.place, dict(row.cells)) for row in iter_rows(path)]
+    return [(row.place, dict(row.cells)) for row in _rows(path)]
+
+
+def _rows(path: Path) -> list[TableRow]:
+    faults = TableFaults()
+    rows = list(iter_rows(path, faults))
+    faults.refuse()
+    return rows
 
 
 def _fault(path: Path) -> str:
     with pytest.raises(DataError) as caught:
-        list(iter_rows(path))
+        _rows(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
