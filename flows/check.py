@@ -24,6 +24,7 @@ from tasks.audit.counts import count_videos
 from tasks.audit.files import SeenFiles, look_at
 from tasks.audit.findings import (
     Finding,
+    alike_participants,
     beyond_the_end,
     divided_participants,
     empty_splits,
@@ -104,6 +105,7 @@ def audit(dataset: Dataset, seen: Seen) -> Iterator[AuditRecord]:
 def _find(dataset: Dataset, seen: Seen) -> Iterator[Finding]:
     yield from told_by_reader(dataset)
     yield from divided_participants(dataset.videos)
+    yield from alike_participants(dataset.videos)
     yield from empty_splits(dataset.videos)
     yield from unopened(seen.files.faults)
     yield from beyond_the_end(dataset.videos, seen.files.durations)

@@ -45,6 +45,10 @@ class IssueKind(StrEnum):
     PARTICIPANT_IN_TWO_SPLITS = (
         "participant_in_two_splits", "one participant's videos stand in two splits", True,
     )  # fmt: skip
+    PARTICIPANTS_ALIKE_IN_TWO_SPLITS = (
+        "participants_alike_in_two_splits",
+        "ids that differ in case or leading zeros alone, in two splits",
+    )
     SAME_FILE_IN_TWO_SPLITS = (
         "same_file_in_two_splits", "files of the same content stand in two splits", True,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Find what is wrong with a data set: contradictions, leakage, and splits that teach nothing."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from tasks.labels.annotation import locate
 
 BESIDE = " + "  # between the videos of one example
 _NUM_EXAMPLES = 3
+_LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _SEEN_IN_TIME = (
     IssueKind.INTERVAL_PAST_END, IssueKind.INTERVAL_AFTER_END, IssueKind.NO_INTERVAL_WITHIN,
 )  # fmt: skip
@@ -82,6 +84,15 @@ def divided_participants(videos: Iterable[VideoRecord]) -> Iterator[Finding]:
             yield Finding(kind=kind, example=_name_sides(group))
 
 
+def alike_participants(videos: Iterable[VideoRecord]) -> Iterator[Finding]:
+    """Find ids that may be two spellings of one participant, with videos in two splits."""
+    for group in _groups(videos, _spelled_alike):
+        by_id = {video.participant_id: video for video in group if video.split is not None}
+        if len(by_id) > 1 and _is_divided(group):
+            kind = IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS
+            yield Finding(kind=kind, example=_name_sides(group))
+
+
 def same_files(videos: Iterable[VideoRecord], digests: Mapping[VideoId, str]) -> Iterator[Finding]:
     """Find videos whose files have the same content."""
     for group in _groups(videos, lambda video: digests.get(video.video_id)):
@@ -121,6 +132,13 @@ def empty_splits(videos: Sequence[VideoRecord]) -> Iterator[Finding]:
             yield Finding(kind=kind, example=split)
         elif len(labels) == 1:
             yield Finding(kind=IssueKind.SPLIT_OF_ONE_LABEL, example=split)
+
+
+def _spelled_alike(video: VideoRecord) -> str | None:
+    """Leave out of an id what people write in one way here and in another there."""
+    if video.participant_id is None:
+        return None
+    return _LEADING_ZEROS.sub("", video.participant_id.casefold())
 
 
 def _lacks_participant(video: VideoRecord) -> bool:

@@ -7,6 +7,7 @@ from storage.issues import Issue, IssueKind
 from storage.records import Interval, VideoId, VideoRecord
 from tasks.audit.findings import (
     Finding,
+    alike_participants,
     beyond_the_end,
     divided_participants,
     empty_splits,
@@ -57,6 +58,23 @@ def test_a_participant_in_two_splits_is_found_with_a_video_of_each():
     assert kinds_and_examples(divided_participants(videos)) == [
         (IssueKind.PARTICIPANT_IN_TWO_SPLITS, "a (train) + c (test) + d"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("P1", "p1", True), ("007", "7", True), ("P07", "P7", True), ("0", "00", True),
+        ("P70", "P7", False), ("P1", "P1", False), ("P10", "P1", False), ("P1", None, False),
+    ],
+)  # fmt: skip
+def test_ids_that_may_be_two_spellings_of_one_are_told_in_two_splits(one, other, alike):
+    for split, found in (("test", alike), ("train", False), (None, False)):
+        videos = [
+            a_video("a", "train", participant_id=one), a_video("b", split, participant_id=other),
+        ]  # fmt: skip
+        expected = [(IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS, "a (train) + b (test)")]
+        assert kinds_and_examples(alike_participants(videos)) == (expected if found else [])
+    assert not IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS.spoils
 
 
 @pytest.mark.parametrize(
