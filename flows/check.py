@@ -77,7 +77,7 @@ def check_and_show(data: str, store: str, out: Path | None) -> int:
         ),
     )
     records = list(audit(dataset, seen))
-    console.print(audit_table(dataset.root.resolve().name, records))
+    console.print(audit_table(dataset.root.resolve().name, records), crop=False)
     if out is not None:
         write_export(out, schema_of(AuditRecord), [_table_of(records)], {"kind": "audit"})
         console.print(f"Audit: {out}", soft_wrap=True, highlight=False)
