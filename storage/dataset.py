@@ -88,6 +88,11 @@ def read_dataset(folder: str, cache: "AnnotationCache | None" = None) -> Dataset
         DataError: no such folder, nothing in it, or an annotation that cannot be read.
     """
     root = Path(folder)
+    if root.is_file():
+        raise DataError(
+            f"The data folder {folder!r} is a file: name the folder that the videos lie in with "
+            "--data."
+        )
     if not _is_folder(root):
         raise DataError(
             f"There is no data folder {folder!r}: name a folder of videos or a BAH release "
@@ -170,10 +175,10 @@ def _stamp(root: Path) -> tuple[tuple[str, int, int], ...]:
     """Note size and time of change of the files that a reader opens or lists, and of no other."""
     from storage.bah import ANNOTATION_FILE, PARTICIPANTS_FILE
     from storage.bah_splits import SPLIT_FOLDER, SPLITS
-    from storage.label_table import LABEL_FILES
+    from storage.label_table import label_file_names
 
     splits = (f"{SPLIT_FOLDER}/{split}.txt" for split in SPLITS)
-    told = (ANNOTATION_FILE, PARTICIPANTS_FILE, *splits, *LABEL_FILES)
+    told = (ANNOTATION_FILE, PARTICIPANTS_FILE, *splits, *label_file_names(root))
     return tuple(_state_of(root, name) for name in (*told, *iter_video_names(root)))
 
 

@@ -43,9 +43,16 @@ def find_label_file(root: Path) -> Path | None:
     """Find a data folder's table of labels.
 
     Raises:
-        DataError: there are two.
+        DataError: there are two, or one in another spelling or that is no file.
     """
-    found = [root / name for name in LABEL_FILES if (root / name).is_file()]
+    found = [root / name for name in label_file_names(root)]
+    for path in found:
+        if path.name not in LABEL_FILES or not path.is_file():
+            what = "is no file" if path.name in LABEL_FILES else "is spelled otherwise"
+            raise DataError(
+                f"{path.name!r} in the data folder {what}: a table of labels is a file named "
+                f"{' or '.join(LABEL_FILES)}. Name it so, or move it elsewhere."
+            )
     if len(found) > 1:
         raise DataError(
             f"The data folder holds both {' and '.join(LABEL_FILES)}: remove one, for they may "
@@ -54,13 +61,31 @@ def find_label_file(root: Path) -> Path | None:
     return found[0] if found else None
 
 
+def label_file_names(root: Path) -> tuple[str, ...]:
+    """List the names in a folder that are those of a table of labels, in whatever case."""
+    try:
+        names = (path.name for path in root.iterdir())
+        return tuple(sorted(name for name in names if name.lower() in LABEL_FILES))
+    except OSError:
+        return ()
+
+
 def iter_rows(path: Path, faults: TableFaults) -> Iterator[TableRow]:
     """Read a table's rows in order; blank lines are passed over, and faulty ones gathered.
 
     Raises:
-        DataError: the file cannot be read, or has other columns than it may have.
+        DataError: the file cannot be read, has other columns than it may have, or no row.
     """
-    return _iter_csv(path, faults) if path.suffix == ".csv" else _iter_parquet(path, faults)
+    rows = _iter_csv(path, faults) if path.suffix == ".csv" else _iter_parquet(path, faults)
+    is_empty = True
+    for row in rows:
+        is_empty = False
+        yield row
+    if is_empty and not faults:
+        raise DataError(
+            f"{path.name!r} holds no row: expected one for each video of which something is known. "
+            "Remove the file if nothing is."
+        )
 
 
 def _iter_csv(path: Path, faults: TableFaults) -> Iterator[TableRow]:
@@ -82,7 +107,10 @@ def _iter_csv(path: Path, faults: TableFaults) -> Iterator[TableRow]:
                     yield TableRow(place=place, cells=cells_by_column)
             place = f"{path.name}, line {reader.line_num + 1}"
     except csv.Error as error:
-        raise DataError(f"{place}: this is not CSV ({error}).") from error
+        raise DataError(
+            f"{place}: this is not CSV ({error}): close every quotation mark that opens a cell, "
+            "and write one within a quoted cell twice."
+        ) from error
     if header is None:
         _check_columns(path.name, ())
 
@@ -109,6 +137,10 @@ def _check_separator(place: str, header: Sequence[str]) -> None:
 
 def _check_columns(place: str, header: Sequence[str]) -> None:
     known = f"expected {', '.join(REQUIRED)} and, where known, any of {', '.join(OPTIONAL)}"
+    if header and not set(header) & {*REQUIRED, *OPTIONAL}:
+        raise DataError(
+            f"{place}: this is no header: the first line must name the columns; {known}."
+        )
     faults = TableFaults()
     for column in dict.fromkeys(header):
         with faults.gathered():

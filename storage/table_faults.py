@@ -12,6 +12,10 @@ class TableFaults:
     def __init__(self) -> None:
         self._told: list[DataError] = []
 
+    def __bool__(self) -> bool:
+        """Say whether anything was wrong."""
+        return bool(self._told)
+
     @contextlib.contextmanager
     def gathered(self) -> Iterator[None]:
         """Keep a fault that is raised within, and go on after it."""

@@ -52,7 +52,7 @@ def is_table(root: Path) -> bool:
     """Say whether a folder has a table of labels.
 
     Raises:
-        DataError: it has two.
+        DataError: it has two, or one in another spelling.
     """
     return find_label_file(root) is not None
 
@@ -83,6 +83,10 @@ def read_table(root: Path) -> Dataset:
 
 def _video_of(row: TableRow, root: Path, videos: Mapping[str, VideoRecord]) -> str:
     written = row.cell("video")
+    if not written:
+        raise DataError(
+            f"{row.place}: video is empty: expected a video file's path from the data folder."
+        )
     try:
         resolve_inside(root, written)
     except DataError as error:

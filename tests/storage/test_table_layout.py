@@ -111,12 +111,16 @@ def test_a_video_that_is_not_there_is_named_with_an_example(folder, name):
     assert "such as 'a.mp4'" in told
 
 
-@pytest.mark.parametrize("name", ["../a.mp4", "/etc/a.mp4", "day 1/../../a.mp4", "", "linked.mp4"])
+@pytest.mark.parametrize("name", ["../a.mp4", "/etc/a.mp4", "day 1/../../a.mp4", "linked.mp4"])
 def test_a_path_that_leaves_the_folder_is_an_error_with_its_line(folder, name):
     (folder.parent / "a.mp4").touch()
     (folder / "linked.mp4").symlink_to(folder.parent / "a.mp4")
     told = str(_fault(folder, f"video,label\n{name},1\n"))
     assert told.startswith(f"labels.csv, line 2: The path {name!r}")
+
+
+def test_an_empty_name_of_a_video_is_told_with_its_line(folder):
+    assert str(_fault(folder, "video,label\n,1\n")).startswith("labels.csv, line 2: video is empty")
 
 
 @pytest.mark.parametrize(
@@ -206,6 +210,13 @@ def test_a_folder_is_of_the_plain_layout_by_its_table_and_is_read_again_when_it_
     assert [video.label for video in open_dataset(str(folder)).videos] == [1, None, None]
     _write(folder, "video,label\na.mp4,0\nday 1/d.mkv,1\n")
     assert [video.label for video in open_dataset(str(folder)).videos] == [0, None, 1]
+
+
+def test_a_table_in_another_spelling_that_turns_up_later_is_no_longer_overlooked(folder):
+    assert not open_dataset(str(folder)).has_labels
+    (folder / "Labels.CSV").write_text("video,label\na.mp4,1\n")
+    with pytest.raises(DataError, match=r"'Labels\.CSV' in the data folder is spelled otherwise"):
+        open_dataset(str(folder))
 
 
 def test_a_release_with_a_table_of_labels_beside_it_is_refused(folder):
