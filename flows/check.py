@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,6 @@ from storage.annotation_cache import AnnotationCache
 from storage.dataset import Dataset, check_apart, read_dataset
 from storage.errors import ConfigError
 from storage.forgotten import leave_out_forgotten, read_forgotten
-from storage.issues import Issue, IssueKind
 from storage.records import VideoId
 from storage.results import AuditRecord
 from storage.schema import schema_of, to_table
@@ -68,7 +67,7 @@ def check_and_show(data: str, store: str, out: Path | None) -> int:
     known = _store_if_there(store)
     dataset = read_dataset(data, None if known is None else AnnotationCache(store))
     if known is not None:
-        dataset = _without_forgotten(dataset, known)
+        dataset, _ = leave_out_forgotten(dataset, read_forgotten(known))
     seen = Seen(
         files=_shown(look_at, "opening videos", dataset, console),
         prints=_shown(partial(compare_prints, known), "comparing videos", dataset, console),
@@ -117,15 +116,6 @@ def _store_if_there(url: str) -> Store | None:
     """Open the store; a check makes none."""
     root = local_root(url)
     return None if root is not None and not root.is_dir() else Store(url)
-
-
-def _without_forgotten(dataset: Dataset, store: Store) -> Dataset:
-    """Leave out whom a run leaves out, and say how many videos that are, naming nobody."""
-    left, num_left_out = leave_out_forgotten(dataset, read_forgotten(store))
-    if not num_left_out:
-        return dataset
-    told = f"{num_left_out} videos are of participants whom the store has forgotten: left out"
-    return replace(left, issues=(*left.issues, Issue(IssueKind.FORGOTTEN, told)))
 
 
 def _check_out(out: Path | None) -> None:

@@ -4,7 +4,6 @@ Opening a run makes no results, and changes nothing but the store's cache. Each 
 its own, so that it sees what the stages before it have written.
 """
 
-from dataclasses import replace
 from functools import cache
 
 from flows.config import load_settings
@@ -14,7 +13,6 @@ from storage.annotation_cache import AnnotationCache
 from storage.dataset import Dataset, check_apart, open_dataset
 from storage.errors import DataError
 from storage.forgotten import leave_out_forgotten, read_forgotten
-from storage.issues import Issue, IssueKind
 from storage.store import Store, local_root
 from tasks.log import LOGGER
 
@@ -48,16 +46,13 @@ def open_store_there(url: str) -> Store:
 
 
 def _without_forgotten(dataset: Dataset, store: Store, request: RunRequest) -> Dataset:
-    """Leave forgotten participants' videos out, and say how many, naming nobody."""
-    dataset, num_left_out = leave_out_forgotten(dataset, read_forgotten(store))
-    if not num_left_out:
-        return dataset
-    told = f"{num_left_out} videos are of participants whom the store has forgotten: left out"
+    """Leave forgotten participants' videos out, and say so, unless nothing is left."""
+    dataset, told = leave_out_forgotten(dataset, read_forgotten(store))
     if not dataset.videos:
         raise DataError(f"Of the data set {request.data!r} nothing is left: all {told}.")
-    _say_once(told, request)
-    issues = (*dataset.issues, Issue(IssueKind.FORGOTTEN, told))
-    return replace(dataset, issues=issues)
+    if told:
+        _say_once(told, request)
+    return dataset
 
 
 @cache

@@ -11,7 +11,7 @@ from storage.errors import ConfigError, DataError, LeakageError
 from storage.fingerprint import digest_file
 from storage.issues import Issue, IssueKind
 from storage.paths import iter_video_names
-from storage.records import VideoId, VideoRecord
+from storage.records import SPLITS, VideoId, VideoRecord
 from storage.store import local_root
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def _read(
 def _stamp(root: Path) -> tuple[tuple[str, int, int], ...]:
     """Note size and time of change of the files that a reader opens or lists, and of no other."""
     from storage.bah import ANNOTATION_FILE, PARTICIPANTS_FILE
-    from storage.bah_splits import SPLIT_FOLDER, SPLITS
+    from storage.bah_splits import SPLIT_FOLDER
     from storage.label_table import label_file_names
 
     splits = (f"{SPLIT_FOLDER}/{split}.txt" for split in SPLITS)

@@ -3,14 +3,13 @@
 import re
 import unicodedata
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import Any
 
+from storage.consent import read_answer
 from storage.errors import DataError
 from storage.label_table import TableRow
-from storage.records import Interval, ParticipantId, Split
+from storage.records import SPLITS, Interval, ParticipantId
 
-_SPLITS = get_args(Split)
-_ANSWERS = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 _WHOLE = re.compile(r"(\d{1,15})(?:\.0*)?")  # data frames write a whole number with gaps as 1.0
 _LAST_QUESTION = 7
 _LONGEST_MS = 24 * 3600 * 1000
@@ -57,8 +56,8 @@ def _question(row: TableRow, column: str) -> int:
 
 
 def _split(row: TableRow, column: str) -> str:
-    if row.cell(column) not in _SPLITS:
-        raise _fault(row, column, f"{', '.join(_SPLITS)} or nothing")
+    if row.cell(column) not in SPLITS:
+        raise _fault(row, column, f"{', '.join(SPLITS)} or nothing")
     return row.cell(column)
 
 
@@ -73,7 +72,7 @@ def _participant(row: TableRow, column: str) -> ParticipantId:
 
 
 def _consent(row: TableRow, column: str) -> bool:
-    answer = _ANSWERS.get(row.cell(column).lower())
+    answer = read_answer(row.cell(column))
     if answer is None:
         raise _fault(row, column, "yes, no or nothing")
     return answer

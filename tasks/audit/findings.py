@@ -5,10 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from storage.bah_splits import SPLITS
 from storage.dataset import Dataset
 from storage.issues import IssueKind
-from storage.records import VideoId, VideoRecord
+from storage.records import SPLITS, VideoId, VideoRecord
 from storage.results import AuditRecord
 from tasks.audit.counts import Durations
 from tasks.labels.annotation import locate

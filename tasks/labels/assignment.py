@@ -21,9 +21,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from storage.errors import ConfigError
-from storage.records import VideoId, VideoRecord
-
-SPLITS = ("train", "val", "test")
+from storage.records import SPLITS, VideoId, VideoRecord
 
 
 class SplitRule(BaseModel):

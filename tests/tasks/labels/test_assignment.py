@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.errors import ConfigError
-from storage.records import Interval, ParticipantId, VideoId, VideoRecord
-from tasks.labels.assignment import SPLITS, SplitRule, assign_sides, side_by_hash
+from storage.records import SPLITS, Interval, ParticipantId, VideoId, VideoRecord
+from tasks.labels.assignment import SplitRule, assign_sides, side_by_hash
 
 DRAWS = ("hash", "stratified", "folds")
 SHARES = (0.7, 0.1, 0.2)

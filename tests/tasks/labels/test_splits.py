@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import LeakageError
-from storage.records import ParticipantId, SampleRecord, SegmentId, VideoId
-from tasks.labels.assignment import SPLITS, side_by_hash
+from storage.records import SPLITS, ParticipantId, SampleRecord, SegmentId, VideoId
+from tasks.labels.assignment import side_by_hash
 from tasks.labels.splits import check_no_leakage
 
 SHARES = (0.7, 0.1, 0.2)
