@@ -70,9 +70,11 @@ def read_table(root: Path) -> Dataset:
     faults = TableFaults()
     with faults.gathered():
         for row in () if path is None else iter_rows(path, faults):
+            of_video = _Told(row.place)  # where the name is no video's, its cells are read too
             with faults.gathered():
-                name = _video_of(row, root, videos)
-                _add(told.setdefault(name, _Told(row.place)), row, faults)
+                of_video = told.setdefault(_video_of(row, root, videos), of_video)
+            with faults.gathered():
+                _add(of_video, row, faults)
     labelled = []
     for video in dataset.videos:
         with faults.gathered():

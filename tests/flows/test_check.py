@@ -163,6 +163,21 @@ def test_a_plain_folder_is_audited_too(video, tmp_path, monkeypatch):
     }  # fmt: skip
 
 
+def test_all_contradictions_of_a_table_of_labels_are_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (tmp_path / "data" / name).write_bytes(b"")
+    (tmp_path / "data" / "labels.csv").write_text(
+        "video,label,split,start_ms,end_ms\na.mp4,1,train,,\na.mp4,,test,,\n"
+        "b.mp4,1,train,,\nb.mp4,0,,,\nc.mp4,0,train,10,20\n"
+    )
+    assert check("--out", "audit.parquet") == 1
+    assert found()["video_in_two_splits"] == ("a.mp4",)
+    assert found()["listed_with_two_labels"] == ("b.mp4",)
+    assert found()["negative_with_intervals"] == ("c.mp4",)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "told"),
     [

@@ -187,13 +187,13 @@ def test_times_of_a_video_without_a_label_are_refused_with_their_line(folder):
 def test_all_faults_of_a_table_are_told_at_once_the_first_as_the_sentence(folder):
     error = _fault(
         folder,
-        "video,label,split,question,start_ms,end_ms\na.mp4,2,valid,9,5,\n../x.mp4,1,,,,\n"
+        "video,label,split,question,start_ms,end_ms\na.mp4,2,valid,9,5,\n../x.mp4,3,,,,\n"
         "a.mp4\nday 1/d.mkv,,,,5,9\n",
     )
     assert str(error).startswith("labels.csv, line 2: label is '2', expected 1")
-    assert str(error).endswith("This is the first of 7 faults of the table: mend all of them.")
+    assert str(error).endswith("This is the first of 8 faults of the table: mend all of them.")
     places = [line.split(":")[0].removeprefix("labels.csv, ") for line in error.details]
-    assert places == ["line 2"] * 4 + ["line 3", "line 4", "line 5"]
+    assert places == ["line 2"] * 4 + ["line 3"] * 2 + ["line 4", "line 5"]
     assert str(error).startswith(error.details[0])
 
 
