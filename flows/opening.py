@@ -4,13 +4,16 @@ Opening a run makes no results, and changes nothing but the store's cache. Each 
 its own, so that it sees what the stages before it have written.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 
 from flows.config import load_settings
 from flows.request import RunRequest
 from flows.run import Run
 from storage.annotation_cache import AnnotationCache
-from storage.dataset import Dataset, check_apart, open_dataset
+from storage.dataset import check_apart, open_dataset
 from storage.errors import DataError
 from storage.forgotten import leave_out_forgotten, read_forgotten
 from storage.store import Store, local_root
@@ -25,12 +28,26 @@ def open_run(request: RunRequest) -> Run:
         DataError: the data folder is missing or cannot be read, or none of its videos may be used.
         StoreError: the store cannot be written.
     """
+    return _without_forgotten(_open(request))
+
+
+@contextmanager
+def open_to_work(request: RunRequest) -> Iterator[Run]:
+    """Open a request whose results will be made; nobody is forgotten in its store meanwhile.
+
+    Raises:
+        WaverError: as `open_run`.
+    """
+    run = _open(request)
+    with run.store.at_work():
+        yield _without_forgotten(run)
+
+
+def _open(request: RunRequest) -> Run:
     settings = load_settings(request.profile, request.overrides)
     check_apart(request.data, request.store)
     dataset = open_dataset(request.data, AnnotationCache(request.store))
-    store = Store(request.store)
-    dataset = _without_forgotten(dataset, store, request)
-    return Run(request=request, settings=settings, dataset=dataset, store=store)
+    return Run(request=request, settings=settings, dataset=dataset, store=Store(request.store))
 
 
 def open_store_there(url: str) -> Store:
@@ -45,14 +62,14 @@ def open_store_there(url: str) -> Store:
     return Store(url)
 
 
-def _without_forgotten(dataset: Dataset, store: Store, request: RunRequest) -> Dataset:
+def _without_forgotten(run: Run) -> Run:
     """Leave forgotten participants' videos out, and say so, unless nothing is left."""
-    dataset, told = leave_out_forgotten(dataset, read_forgotten(store))
+    dataset, told = leave_out_forgotten(run.dataset, read_forgotten(run.store))
     if not dataset.videos:
-        raise DataError(f"Of the data set {request.data!r} nothing is left: all {told}.")
+        raise DataError(f"Of the data set {run.request.data!r} nothing is left: all {told}.")
     if told:
-        _say_once(told, request)
-    return dataset
+        _say_once(told, run.request)
+    return replace(run, dataset=dataset)
 
 
 @cache

@@ -117,8 +117,9 @@ def _check_nobody_writes(store: Store) -> None:
     alive = [p for p in Path(store.full_path(_TEMPORARY)).iterdir() if not is_abandoned(p)]
     if alive:
         raise StoreError(
-            f"Another process is writing to the store {store.url!r}, and may bring back what is "
-            f"being forgotten: wait for its end, or remove {str(alive[0])!r} if there is none."
+            f"Another process is writing to the store {store.url!r}, a run perhaps, and may bring "
+            f"back what is being forgotten: wait for its end, or remove {str(alive[0])!r} if there "
+            "is none."
         )
 
 

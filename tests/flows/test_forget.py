@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows import cli
+from flows import cli, pipeline, stages
 from flows.forget import ForgetReport, find_participant, forget, undo
 from flows.opening import open_run
 from flows.request import RunRequest
-from storage.errors import ConfigError, DataError
+from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
 from storage.results import ModelRecord, TrainedOnRecord
 from storage.store import Store
@@ -161,6 +161,23 @@ def test_no_name_and_no_store_are_mistakes(finished: RunRequest, tmp_path: Path)
     with pytest.raises(DataError, match=r"There is no store .*--store"):
         find_participant(str(tmp_path / "nowhere"), WHO, None)
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_between_the_stages_of_a_run_nobody_is_forgotten(finished: RunRequest, monkeypatch) -> None:
+    def forget_instead(*_: object) -> None:
+        forget_now(finished.store, WHO, None)
+
+    monkeypatch.setitem(pipeline._FLOWS, "transcribe", forget_instead)
+    monkeypatch.setattr(stages, "_run_stage", forget_instead)
+    request = finished.model_copy(update={"only": ("transcribe",)})
+    flows = (stages.segment_flow, stages.transcribe_flow, stages.manifest_flow,
+             stages.infer_flow, stages.aggregate_flow, pipeline.pipeline)  # fmt: skip
+    before = everything(finished.store)
+    for flow in flows:
+        with pytest.raises(StoreError, match="Another process is writing"):
+            flow.fn(request)
+        assert everything(finished.store) == before, flow.name
+    assert forget_now(finished.store, WHO, None).scan.is_clean
 
 
 def run_command(*arguments: str) -> int:
