@@ -9,9 +9,9 @@ from flows.opening import open_store_there
 from flows.request import STAGES
 from storage.annotation_cache import remove_cache
 from storage.dataset import open_dataset
-from storage.errors import ConfigError, DataError
+from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
-from storage.forget import find_traces, forget_participant, variant_paths
+from storage.forget import find_traces, forget_participant, is_unfinished, variant_paths
 from storage.forgotten import read_forgotten, take_up_again
 from storage.part import read_parts, read_rows
 from storage.results import ModelRecord, TrainedOnRecord
@@ -127,8 +127,15 @@ def undo(store_url: str, participant_id: str) -> None:
 
     Raises:
         DataError: the store has not forgotten this participant.
+        StoreError: it was stopped while it forgot them.
     """
     store = open_store_there(store_url)
+    if is_unfinished(store, participant_id.strip()):
+        raise StoreError(
+            f"Forgetting this participant in the store {store_url!r} was begun and did not end: "
+            "run `waver forget` again to its end, and undo it after.",
+            details=(participant_id,),
+        )
     if not take_up_again(store, participant_id.strip()):
         raise DataError(
             f"The store {store_url!r} leaves no such participant out: nothing was changed.",

@@ -15,9 +15,15 @@ from flows.run import Run
 from storage.annotation_cache import AnnotationCache
 from storage.dataset import check_apart, open_dataset
 from storage.errors import DataError
+from storage.forget import is_unfinished
 from storage.forgotten import leave_out_forgotten, read_forgotten
 from storage.store import Store, local_root
 from tasks.log import LOGGER
+
+_UNFINISHED = (
+    "forgetting a participant was begun in this store and did not end, so that some of it may be "
+    "left: run `waver forget` again for them"
+)
 
 
 def open_run(request: RunRequest) -> Run:
@@ -69,6 +75,8 @@ def _without_forgotten(run: Run) -> Run:
         raise DataError(f"Of the data set {run.request.data!r} nothing is left: all {told}.")
     if told:
         _say_once(told, run.request)
+    if is_unfinished(run.store):
+        LOGGER.warning(_UNFINISHED)
     return replace(run, dataset=dataset)
 
 

@@ -121,6 +121,31 @@ def test_undoing_lets_the_next_run_use_the_videos_again(finished: RunRequest) ->
         undo(finished.store, WHO)
 
 
+def test_a_forgetting_that_was_stopped_is_told_and_must_end_before_it_is_undone(
+    finished: RunRequest, monkeypatch, caplog
+) -> None:
+    found = find_participant(finished.store, WHO, None)
+
+    def stop(_: Store) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("storage.forget.remove_cache", stop)
+        with pytest.raises(KeyboardInterrupt):
+            forget(found, NO_HISTORY)
+    with pytest.raises(StoreError, match="did not end: run `waver forget` again") as told:
+        undo(finished.store, WHO)
+    assert (WHO in str(told.value), told.value.details) == (False, (WHO,))
+    open_run(finished)
+    assert "did not end" in caplog.text
+    assert WHO not in caplog.text
+    assert forget_now(finished.store, WHO, None).scan.is_clean
+    undo(finished.store, WHO)
+    caplog.clear()
+    open_run(finished)
+    assert caplog.text == ""
+
+
 def test_all_forgotten_is_one_sentence(finished: RunRequest) -> None:
     for who in ANSWERS:
         forget_now(finished.store, who, None)
