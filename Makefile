@@ -1,6 +1,6 @@
 # Waver's commands. Every target works from a fresh clone, in a path with spaces too.
 .POSIX:
-.PHONY: help setup run test check ui prove zoo lock clean
+.PHONY: help setup run test check ui prove zoo benchmark lock clean
 
 WORLD = .waver/sandbox
 
@@ -28,6 +28,9 @@ prove: setup    ## the sandbox's label is learnt, and only with picture and soun
 zoo: setup      ## every awkward video through the segment stage: a table of inputs and outcomes
 	@rm -rf .waver/zoo
 	@.venv/bin/python -m infra.zoo --out .waver/zoo
+
+benchmark: setup ## CPU seconds per minute of video: ours, pure decoding, the paper's way (about 5 minutes)
+	@.venv/bin/python -m infra.benchmarks.segment
 
 ui: setup       ## the Prefect UI on the runs made here
 	@.venv/bin/waver ui

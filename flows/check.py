@@ -1,9 +1,11 @@
 """The audit of a data set before any work on it: what it holds, and what is wrong with it."""
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 from rich.console import Console
@@ -13,7 +15,7 @@ from storage.annotation_cache import AnnotationCache
 from storage.dataset import Dataset, check_apart, read_dataset
 from storage.errors import ConfigError
 from storage.forgotten import leave_out_forgotten, read_forgotten
-from storage.issues import Issue, IssueKind
+from storage.records import VideoId
 from storage.results import AuditRecord
 from storage.schema import schema_of, to_table
 from storage.store import Store, local_root
@@ -21,6 +23,7 @@ from tasks.audit.counts import count_videos
 from tasks.audit.files import SeenFiles, look_at
 from tasks.audit.findings import (
     Finding,
+    alike_participants,
     beyond_the_end,
     divided_participants,
     empty_splits,
@@ -34,6 +37,7 @@ from tasks.audit.prints import SeenPrints, compare_prints
 from tasks.audit.table import audit_table
 from tasks.exports.files import check_out, write_export
 
+Looked = TypeVar("Looked")
 EXIT_FINE = 0
 EXIT_UNTRUSTWORTHY = 1
 
@@ -48,7 +52,7 @@ class Seen:
 
 
 def check_and_show(data: str, store: str, out: Path | None) -> int:
-    """Audit a data set, show the outcome and write it; makes nothing else but the store's cache.
+    """Audit a data set, show the outcome and write it; a store that is there keeps the annotation.
 
     Returns the exit status: 0, or 1 where something makes results untrustworthy.
 
@@ -60,19 +64,19 @@ def check_and_show(data: str, store: str, out: Path | None) -> int:
     _check_out(out)
     check_apart(data, store)
     console = Console()
-    dataset = read_dataset(data, AnnotationCache(store))
     known = _store_if_there(store)
+    dataset = read_dataset(data, None if known is None else AnnotationCache(store))
     if known is not None:
-        dataset = _without_forgotten(dataset, known)
+        dataset, _ = leave_out_forgotten(dataset, read_forgotten(known))
     seen = Seen(
-        files=_look_at(dataset, console),
-        prints=compare_prints(known, dataset.paths()),
+        files=_shown(look_at, "opening videos", dataset, console),
+        prints=_shown(partial(compare_prints, known), "comparing videos", dataset, console),
         print_command=shlex.join(
             ("waver", "run", "--data", data, "--store", store, "--only", "segment")
         ),
     )
     records = list(audit(dataset, seen))
-    console.print(audit_table(dataset.root.resolve().name, records))
+    console.print(audit_table(dataset.root.resolve().name, records), crop=False)
     if out is not None:
         write_export(out, schema_of(AuditRecord), [_table_of(records)], {"kind": "audit"})
         console.print(f"Audit: {out}", soft_wrap=True, highlight=False)
@@ -100,6 +104,7 @@ def audit(dataset: Dataset, seen: Seen) -> Iterator[AuditRecord]:
 def _find(dataset: Dataset, seen: Seen) -> Iterator[Finding]:
     yield from told_by_reader(dataset)
     yield from divided_participants(dataset.videos)
+    yield from alike_participants(dataset.videos)
     yield from empty_splits(dataset.videos)
     yield from unopened(seen.files.faults)
     yield from beyond_the_end(dataset.videos, seen.files.durations)
@@ -111,15 +116,6 @@ def _store_if_there(url: str) -> Store | None:
     """Open the store; a check makes none."""
     root = local_root(url)
     return None if root is not None and not root.is_dir() else Store(url)
-
-
-def _without_forgotten(dataset: Dataset, store: Store) -> Dataset:
-    """Leave out whom a run leaves out, and say how many videos that are, naming nobody."""
-    left, num_left_out = leave_out_forgotten(dataset, read_forgotten(store))
-    if not num_left_out:
-        return dataset
-    told = f"{num_left_out} videos are of participants whom the store has forgotten: left out"
-    return replace(left, issues=(*left.issues, Issue(IssueKind.FORGOTTEN, told)))
 
 
 def _check_out(out: Path | None) -> None:
@@ -136,10 +132,16 @@ def _table_of(records: list[AuditRecord]) -> pa.Table:
     return to_table(AuditRecord, records)
 
 
-def _look_at(dataset: Dataset, console: Console) -> SeenFiles:
-    columns = (TextColumn("opening videos"), BarColumn(), MofNCompleteColumn())
+def _shown(
+    look: Callable[[Mapping[VideoId, Path], Callable[[], None]], Looked],
+    told: str,
+    dataset: Dataset,
+    console: Console,
+) -> Looked:
+    """Look at every video while a bar shows how many are done."""
+    columns = (TextColumn(told), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as progress:
         task = progress.add_task("", total=len(dataset.videos))
-        return look_at(dataset.paths(), lambda: progress.advance(task))
+        return look(dataset.paths(), lambda: progress.advance(task))

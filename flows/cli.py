@@ -76,7 +76,7 @@ def run(
 def check(
     data: Annotated[str, typer.Option(help="Folder of a BAH release, or of videos.")],
     store: Annotated[
-        str, typer.Option(help="Store that may know the videos, and keeps the parsed annotation.")
+        str, typer.Option(help="Store that may know the videos; none is made.")
     ] = ".waver/store",
     out: Annotated[Path | None, typer.Option(help="Parquet file to write the audit to.")] = None,
 ) -> None:
@@ -114,7 +114,7 @@ def export(
 @app.command()
 def forget(
     participant: Annotated[str, typer.Argument(metavar="PARTICIPANT", help="The id.")],
-    store: Annotated[str, typer.Option(help="The store to remove them from.")],
+    store: Annotated[str, typer.Option(help="The store to remove them from.")] = ".waver/store",
     data: Annotated[
         str | None, typer.Option(help="The data set, to know all their videos; only read.")
     ] = None,

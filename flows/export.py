@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from flows.opening import open_run
+from flows.opening import open_run, open_store_there
 from flows.request import ExportKind, RunRequest
 from flows.run import Run
 from storage.consent import Permission, Purpose, Row, permission_of
@@ -42,9 +42,11 @@ def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Pat
 
     Raises:
         ConfigError: the file's suffix says no format, or nothing may be exported.
+        DataError: there is no such store.
         StageError: a stage whose rows it needs is not finished.
     """
     check_out(out)
+    open_store_there(request.store)
     run = open_run(request)
     permission = permission_of(run.verdicts if kind == "verdicts" else run.samples, purpose)
     _check_some(permission)

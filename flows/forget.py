@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.history_search import count_traces
+from flows.opening import open_store_there
 from flows.request import STAGES
 from storage.annotation_cache import remove_cache
 from storage.dataset import open_dataset
-from storage.errors import ConfigError, DataError
+from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
-from storage.forget import find_traces, forget_participant, variant_paths
+from storage.forget import find_traces, forget_participant, is_unfinished, variant_paths
 from storage.forgotten import read_forgotten, take_up_again
 from storage.part import read_parts, read_rows
 from storage.results import ModelRecord, TrainedOnRecord
 from storage.scan import Scan, scan_store
-from storage.store import Store, local_root
+from storage.store import Store
 from storage.traces import Traces
 
 _MODELS = "finetune/"
@@ -82,9 +83,10 @@ def find_participant(store_url: str, participant_id: str, data: str | None) -> F
         ConfigError: no participant is named.
         DataError: there is no such store, or it and the data set know no such participant.
     """
-    if not participant_id.strip():
+    participant_id = participant_id.strip()
+    if not participant_id:
         raise ConfigError("No participant is named: give the id that the data set knows.")
-    store = _open(store_url)
+    store = open_store_there(store_url)
     own: set[str] = set()
     others: set[str] = set()
     for video in open_dataset(data).videos if data is not None else ():
@@ -125,22 +127,21 @@ def undo(store_url: str, participant_id: str) -> None:
 
     Raises:
         DataError: the store has not forgotten this participant.
+        StoreError: it was stopped while it forgot them.
     """
-    store = _open(store_url)
-    if not take_up_again(store, participant_id):
+    store = open_store_there(store_url)
+    if is_unfinished(store, participant_id.strip()):
+        raise StoreError(
+            f"Forgetting this participant in the store {store_url!r} was begun and did not end: "
+            "run `waver forget` again to its end, and undo it after.",
+            details=(participant_id,),
+        )
+    if not take_up_again(store, participant_id.strip()):
         raise DataError(
             f"The store {store_url!r} leaves no such participant out: nothing was changed.",
             details=(participant_id,),
         )
     remove_cache(store)  # it was kept without their annotation
-
-
-def _open(store_url: str) -> Store:
-    """Open a store that is there: a typing error shall not make one."""
-    root = local_root(store_url)
-    if root is not None and not root.is_dir():
-        raise DataError(f"There is no store {store_url!r}: name one with --store.")
-    return Store(store_url)
 
 
 def _models_trained_on(store: Store, participant_id: str) -> tuple[TrainedModel, ...]:

@@ -4,6 +4,8 @@ Opening a run makes no results, and changes nothing but the store's cache. Each 
 its own, so that it sees what the stages before it have written.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 
@@ -11,12 +13,17 @@ from flows.config import load_settings
 from flows.request import RunRequest
 from flows.run import Run
 from storage.annotation_cache import AnnotationCache
-from storage.dataset import Dataset, check_apart, open_dataset
+from storage.dataset import check_apart, open_dataset
 from storage.errors import DataError
+from storage.forget import is_unfinished
 from storage.forgotten import leave_out_forgotten, read_forgotten
-from storage.issues import Issue, IssueKind
-from storage.store import Store
+from storage.store import Store, local_root
 from tasks.log import LOGGER
+
+_UNFINISHED = (
+    "forgetting a participant was begun in this store and did not end, so that some of it may be "
+    "left: run `waver forget` again for them"
+)
 
 
 def open_run(request: RunRequest) -> Run:
@@ -27,25 +34,50 @@ def open_run(request: RunRequest) -> Run:
         DataError: the data folder is missing or cannot be read, or none of its videos may be used.
         StoreError: the store cannot be written.
     """
+    return _without_forgotten(_open(request))
+
+
+@contextmanager
+def open_to_work(request: RunRequest) -> Iterator[Run]:
+    """Open a request whose results will be made; nobody is forgotten in its store meanwhile.
+
+    Raises:
+        WaverError: as `open_run`.
+    """
+    run = _open(request)
+    with run.store.at_work():
+        yield _without_forgotten(run)
+
+
+def _open(request: RunRequest) -> Run:
     settings = load_settings(request.profile, request.overrides)
     check_apart(request.data, request.store)
     dataset = open_dataset(request.data, AnnotationCache(request.store))
-    store = Store(request.store)
-    dataset = _without_forgotten(dataset, store, request)
-    return Run(request=request, settings=settings, dataset=dataset, store=store)
+    return Run(request=request, settings=settings, dataset=dataset, store=Store(request.store))
 
 
-def _without_forgotten(dataset: Dataset, store: Store, request: RunRequest) -> Dataset:
-    """Leave forgotten participants' videos out, and say how many, naming nobody."""
-    dataset, num_left_out = leave_out_forgotten(dataset, read_forgotten(store))
-    if not num_left_out:
-        return dataset
-    told = f"{num_left_out} videos are of participants whom the store has forgotten: left out"
+def open_store_there(url: str) -> Store:
+    """Open a store that is there: a typing error shall not make one.
+
+    Raises:
+        DataError: there is none.
+    """
+    root = local_root(url)
+    if root is not None and not root.is_dir():
+        raise DataError(f"There is no store {url!r}: name one with --store.")
+    return Store(url)
+
+
+def _without_forgotten(run: Run) -> Run:
+    """Leave forgotten participants' videos out, and say so, unless nothing is left."""
+    dataset, told = leave_out_forgotten(run.dataset, read_forgotten(run.store))
     if not dataset.videos:
-        raise DataError(f"Of the data set {request.data!r} nothing is left: all {told}.")
-    _say_once(told, request)
-    issues = (*dataset.issues, Issue(IssueKind.FORGOTTEN, told))
-    return replace(dataset, issues=issues)
+        raise DataError(f"Of the data set {run.request.data!r} nothing is left: all {told}.")
+    if told:
+        _say_once(told, run.request)
+    if is_unfinished(run.store):
+        LOGGER.warning(_UNFINISHED)
+    return replace(run, dataset=dataset)
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import cast
 
 from prefect import flow
 
-from flows.opening import open_run
+from flows.opening import open_to_work
 from flows.preflight import check_before_start
 from flows.request import RunRequest
 from flows.stages import (
@@ -34,8 +34,8 @@ _FLOWS = {
 @flow(name="waver", flow_run_name="waver {request.profile}")
 def pipeline(request: RunRequest) -> list[StageReport]:
     """Run the requested stages on a data set, from videos to verdicts."""
-    run = open_run(request)
-    run.store.sweep()
-    check_before_start(run)
-    # A flow that returns a state gives its caller the state's data.
-    return [cast(StageReport, _FLOWS[stage](request)) for stage in run.stages]
+    with open_to_work(request) as run:
+        run.store.sweep()
+        check_before_start(run)
+        # A flow that returns a state gives its caller the state's data.
+        return [cast(StageReport, _FLOWS[stage](request)) for stage in run.stages]

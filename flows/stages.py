@@ -12,7 +12,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.opening import open_run
+from flows.opening import open_to_work
 from flows.request import RunRequest, StageName
 from flows.run import Run
 from storage.errors import StageError, WaverError
@@ -32,6 +32,7 @@ from tasks.transcribe import transcribe_shard
 from tasks.verdicts.table import metric_rows, verdict_rows
 
 _THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count())
+_SHARDS_PER_CORE = 4
 _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
 
 
@@ -128,56 +129,57 @@ def _show(report: StageReport, rejected: list[RejectedRecord]) -> None:
     )  # fmt: skip
 
 
-def _for_every_core(num_videos: int, shard_size: int) -> int:
-    """Make shards small enough that a small folder of videos, too, keeps every core busy."""
-    return max(1, min(shard_size, -(-num_videos // (os.cpu_count() or 1))))
+def for_every_core(num_videos: int, shard_size: int) -> int:
+    """Make shards small enough that a small folder, of long and short videos, keeps cores busy."""
+    num_shards = _SHARDS_PER_CORE * (os.cpu_count() or 1)
+    return max(1, min(shard_size, -(-num_videos // num_shards)))
 
 
 @flow(name="segment", flow_run_name="segment", task_runner=_THREADS)
 def segment_flow(request: RunRequest) -> State[StageReport]:
     """Cut every video into segments."""
-    run = open_run(request)
-    settings = run.settings
-    if settings.segment.cuts == "annotated":
-        LOGGER.warning(LENGTHS_LEAK)
-    return _run_stage(
-        run, "segment", run.segment, run.videos_wanted,
-        lambda shard: segment_shard.submit(
-            shard, run.sources, settings.segment, run.segment, settings.resources.segment
-        ),
-        _for_every_core(len(run.videos_wanted), settings.resources.shard_videos),
-    )  # fmt: skip
+    with open_to_work(request) as run:
+        settings = run.settings
+        if settings.segment.cuts == "annotated":
+            LOGGER.warning(LENGTHS_LEAK)
+        return _run_stage(
+            run, "segment", run.segment, run.videos_wanted,
+            lambda shard: segment_shard.submit(
+                shard, run.sources, settings.segment, run.segment, settings.resources.segment
+            ),
+            for_every_core(len(run.videos_wanted), settings.resources.shard_videos),
+        )  # fmt: skip
 
 
 @flow(name="transcribe", flow_run_name="transcribe", task_runner=_THREADS)
 def transcribe_flow(request: RunRequest) -> State[StageReport]:
     """Transcribe every segmented video whole."""
-    run = open_run(request)
-    settings = run.settings
-    return _run_stage(
-        run, "transcribe", run.transcribe, run.segmented_wanted,
-        lambda shard: transcribe_shard.submit(
-            shard, run.segments, settings.transcribe, run.transcribe
-        ),
-        settings.resources.shard_videos,
-    )  # fmt: skip
+    with open_to_work(request) as run:
+        settings = run.settings
+        return _run_stage(
+            run, "transcribe", run.transcribe, run.segmented_wanted,
+            lambda shard: transcribe_shard.submit(
+                shard, run.segments, settings.transcribe, run.transcribe
+            ),
+            settings.resources.shard_videos,
+        )  # fmt: skip
 
 
 @flow(name="manifest", flow_run_name="manifest", task_runner=_THREADS)
 def manifest_flow(request: RunRequest) -> State[StageReport]:
     """Write the sample manifest, and refuse one whose splits leak."""
-    run = open_run(request)
-    settings = run.settings
-    state = _run_stage(
-        run, "manifest", run.manifest, run.inputs_wanted,
-        lambda shard: manifest_shard.submit(
-            shard, run.video_inputs, settings.manifest, run.manifest
-        ),
-        settings.resources.shard_videos,
-    )  # fmt: skip
-    check_no_leakage(run.samples, run.prints)
-    _plan_classes(run)
-    return state
+    with open_to_work(request) as run:
+        settings = run.settings
+        state = _run_stage(
+            run, "manifest", run.manifest, run.inputs_wanted,
+            lambda shard: manifest_shard.submit(
+                shard, run.video_inputs, settings.manifest, run.manifest
+            ),
+            settings.resources.shard_videos,
+        )  # fmt: skip
+        check_no_leakage(run.samples, run.prints)
+        _plan_classes(run)
+        return state
 
 
 def _plan_classes(run: Run) -> None:
@@ -201,51 +203,51 @@ def _plan_classes(run: Run) -> None:
 @flow(name="finetune", flow_run_name="finetune", task_runner=_ONE_AT_A_TIME)
 def finetune_flow(request: RunRequest) -> State[StageReport]:
     """Fine-tune one model a seed on the training rows, unless the splits leak; a shard is one."""
-    run = open_run(request)
-    check_no_leakage(run.samples, run.prints)
-    settings = run.settings
-    return _run_stage(
-        run, "finetune", run.finetune, run.models_wanted,
-        lambda shard: finetune_models.submit(
-            shard, run.samples, run.class_plan, settings.finetune, settings.input,
-            settings.resources.finetune, run.finetune, run.manifest.path,
-        ),
-        1,
-    )  # fmt: skip
+    with open_to_work(request) as run:
+        check_no_leakage(run.samples, run.prints)
+        settings = run.settings
+        return _run_stage(
+            run, "finetune", run.finetune, run.models_wanted,
+            lambda shard: finetune_models.submit(
+                shard, run.samples, run.class_plan, settings.finetune, settings.input,
+                settings.resources.finetune, run.finetune, run.manifest.path,
+            ),
+            1,
+        )  # fmt: skip
 
 
 @flow(name="infer", flow_run_name="infer", task_runner=_ONE_AT_A_TIME)
 def infer_flow(request: RunRequest) -> State[StageReport]:
     """Ask the model about every segment; one shard, since the engine is opened once."""
-    run = open_run(request)
-    settings = run.settings
-    samples: dict[str, SampleRecord] = {sample.segment_id: sample for sample in run.samples}
-    LOGGER.info("infer: with %s", run.model_name)
-    return _run_stage(
-        run, "infer", run.infer, run.segments_wanted,
-        lambda shard: infer_shard.submit(
-            shard, samples, run.model_path, settings.infer, settings.input,
-            settings.resources.infer, run.infer,
-        ),
-        max(1, len(samples)),
-    )  # fmt: skip
+    with open_to_work(request) as run:
+        settings = run.settings
+        samples: dict[str, SampleRecord] = {sample.segment_id: sample for sample in run.samples}
+        LOGGER.info("infer: with %s", run.model_name)
+        return _run_stage(
+            run, "infer", run.infer, run.segments_wanted,
+            lambda shard: infer_shard.submit(
+                shard, samples, run.model_path, settings.infer, settings.input,
+                settings.resources.infer, run.infer,
+            ),
+            max(1, len(samples)),
+        )  # fmt: skip
 
 
 @flow(name="aggregate", flow_run_name="aggregate", task_runner=_ONE_AT_A_TIME)
 def aggregate_flow(request: RunRequest) -> State[StageReport]:
     """Pool the answers to verdicts, measure them, write the report, unless the splits leak."""
-    run = open_run(request)
-    check_no_leakage(run.samples, run.prints)
-    settings = run.settings
-    state = _run_stage(
-        run, "aggregate", run.aggregate, run.report_wanted,
-        lambda shard: aggregate_shard.submit(
-            shard, run.report_sources, settings.aggregate, run.aggregate
-        ),
-        1,
-    )  # fmt: skip
-    _show_figures(run)
-    return state
+    with open_to_work(request) as run:
+        check_no_leakage(run.samples, run.prints)
+        settings = run.settings
+        state = _run_stage(
+            run, "aggregate", run.aggregate, run.report_wanted,
+            lambda shard: aggregate_shard.submit(
+                shard, run.report_sources, settings.aggregate, run.aggregate
+            ),
+            1,
+        )  # fmt: skip
+        _show_figures(run)
+        return state
 
 
 def _show_figures(run: Run) -> None:

@@ -2,8 +2,8 @@
 
     <store>/.cache/annotation/<file's content and reader>-<own content>.parquet
 
-What lies in the cache can always be made again, and it holds transcripts: whoever forgets a
-participant removes the whole folder (`remove_cache`). A damaged file is as good as none.
+What lies in the cache can always be made again, and it names videos and quotes annotators: whoever
+forgets a participant removes the whole folder (`remove_cache`). A damaged file is as good as none.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from storage.forgotten import read_forgotten
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from storage.store import Store, local_root
 
-READER_VERSION = 1  # moves whenever the same file would be read as something else
+READER_VERSION = 3  # moves whenever the same file would be read as something else
 _NUM_KEPT = 4
 _DIGITS = 16
 
@@ -86,7 +86,7 @@ def annotation_folder() -> str:
 
 
 def remove_cache(store: Store) -> None:
-    """Remove all that is kept for speed alone, transcripts included."""
+    """Remove all that is kept for speed alone."""
     store.remove(cache_folder())
 
 

@@ -13,19 +13,19 @@ from typing import Any
 
 from storage.annotation_cache import AnnotationCache, read_annotation_file
 from storage.bah_annotation import Annotation
-from storage.bah_splits import SPLIT_FOLDER, SPLITS, SplitRow, join_rows, read_splits
+from storage.bah_splits import SPLIT_FOLDER, SplitRow, join_rows, read_splits
 from storage.bah_yaml import parse_yaml, read_text
+from storage.consent import read_answer
 from storage.dataset import Dataset
 from storage.errors import DataError
 from storage.issues import Issue, IssueKind
 from storage.paths import iter_video_names, resolve_inside
-from storage.records import ParticipantId, VideoId, VideoRecord
+from storage.records import SPLITS, ParticipantId, VideoId, VideoRecord
 
 ANNOTATION_FILE = "video_annotation_transcript.yaml"
 PARTICIPANTS_FILE = "meta_data.yml"
 _NO_SOURCE_VIDEOS = frozenset({"cropped-aligned-faces", "transcription", SPLIT_FOLDER})
 _QUESTION = re.compile(r"_Question_(\d+)(?:_|\b)")
-_ANSWERS = {"yes": True, "no": False, "true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +228,7 @@ def _consent(details: Mapping[str, Any], key: str, issues: list[Issue]) -> bool 
     """Read Yes or No; YAML itself turns them into true and false where they stand unquoted."""
     if key not in details:
         return None
-    answer = _ANSWERS.get(str(details[key]).strip().lower())
+    answer = read_answer(str(details[key]))
     if answer is None:
         told = f"{key!r} is neither Yes nor No: taken as unknown"
         issues.append(Issue(IssueKind.CONSENT_UNREADABLE, told))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage.bah_frames import one_rate_fits
-from storage.bah_transcript import Phrase, read_phrases
+from storage.bah_transcript import read_phrases
 from storage.intervals import EmptyInterval, parse_interval, tidy_intervals
 from storage.issues import Issue, IssueKind
 from storage.records import Interval
@@ -32,14 +32,14 @@ class AnnotatedInterval:
 class Annotation:
     """What a release says about one video.
 
-    `intervals` are in order of time and disjoint; `annotated` keeps each as it was given.
+    `intervals` are in order of time and disjoint; `annotated` keeps each as it was given. Of the
+    transcript only its faults are kept, among `issues`: Waver hears for itself.
     """
 
     label: int | None
     annotator: str | None
     intervals: tuple[Interval, ...]
     annotated: tuple[AnnotatedInterval, ...]
-    phrases: tuple[Phrase, ...]
     issues: tuple[Issue, ...]
 
 
@@ -59,23 +59,20 @@ def read_annotation(record: Any) -> Annotation:
     if label == 0 and intervals:
         told = f"labelled as without A/H, but has {len(intervals)} A/H intervals"
         issues.append(Issue(IssueKind.NEGATIVE_WITH_INTERVALS, told))
-    phrases = read_phrases(record.get("transcript"), issues)
+    read_phrases(record.get("transcript"), issues)
     annotator = record.get("annotator_id")
     return Annotation(
         label=label,
         annotator=None if annotator is None else str(annotator),
         intervals=intervals,
         annotated=tuple(annotated),
-        phrases=phrases,
         issues=tuple(issues),
     )
 
 
 def _nothing_known(told: str) -> Annotation:
     issues = (Issue(IssueKind.ANNOTATION_UNREADABLE, told),)
-    return Annotation(
-        label=None, annotator=None, intervals=(), annotated=(), phrases=(), issues=issues
-    )
+    return Annotation(label=None, annotator=None, intervals=(), annotated=(), issues=issues)
 
 
 def _read_label(written: Any, issues: list[Issue]) -> int | None:

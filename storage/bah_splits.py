@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 from storage.errors import DataError
 from storage.issues import Issue, IssueKind
-from storage.records import Split
+from storage.records import SPLITS, Split
 
-SPLITS: tuple[Split, ...] = get_args(Split)
 SPLIT_FOLDER = "split"
 
 

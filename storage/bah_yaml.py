@@ -19,6 +19,10 @@ _FRAMES = b"frame_annotation:"
 _PYTHON_TAGS = (b"!!python", b"yaml.org,2002:python")
 _READ = "Only plain YAML and !!python/tuple are read; nothing was run."
 _TUPLE_TAG = "tag:yaml.org,2002:python/tuple"
+_TEXT_TAG = "tag:yaml.org,2002:str"
+_GUESSED_TAGS = frozenset(
+    f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "bool", "null", "timestamp")
+)
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -56,6 +60,7 @@ def parse_yaml(name: str, text: bytes) -> dict[str, Any]:
         loader = _ReleaseLoader(b"".join(lines))
         try:
             root = loader.get_single_node()
+            _take_keys_as_written(root)
             _refuse_key_twice(name, root)
             content = None if root is None else loader.construct_document(root)
         finally:
@@ -89,6 +94,14 @@ def _iter_lines_without_frames(name: str, lines: Iterable[bytes]) -> Iterator[by
         if indent >= 0:
             _refuse_tag(name, text, number)
         yield line[:depth] + _FRAMES + b" null\n" if indent >= 0 else line
+
+
+def _take_keys_as_written(root: yaml.Node | None) -> None:
+    """Keep ids what they are: YAML 1.1 would read 0123 as 83, and 1_0 as 10."""
+    if isinstance(root, yaml.MappingNode):
+        for key, _ in root.value:
+            if key.tag in _GUESSED_TAGS:
+                key.tag = _TEXT_TAG
 
 
 def _refuse_key_twice(name: str, root: yaml.Node | None) -> None:

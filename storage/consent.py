@@ -41,11 +41,17 @@ class OfVideo(Protocol):
 
 Row = TypeVar("Row", bound=OfVideo)
 
+_WRITTEN = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 _ANSWERS: Mapping[Purpose, Callable[[Consented], bool | None]] = {
     "internal": lambda row: True,  # noqa: ARG005 - what stays in the house is nobody's publication
     "publication": lambda row: row.consent_publications,
     "challenge": lambda row: row.consent_challenges,
 }
+
+
+def read_answer(written: str) -> bool | None:
+    """Read an answer as data sets write it; ``None`` is neither yes nor no."""
+    return _WRITTEN.get(written.strip().lower())
 
 
 def allowed(row: Consented, purpose: Purpose) -> bool:

@@ -11,7 +11,7 @@ from storage.errors import ConfigError, DataError, LeakageError
 from storage.fingerprint import digest_file
 from storage.issues import Issue, IssueKind
 from storage.paths import iter_video_names
-from storage.records import VideoId, VideoRecord
+from storage.records import SPLITS, VideoId, VideoRecord
 from storage.store import local_root
 
 if TYPE_CHECKING:
@@ -88,6 +88,11 @@ def read_dataset(folder: str, cache: "AnnotationCache | None" = None) -> Dataset
         DataError: no such folder, nothing in it, or an annotation that cannot be read.
     """
     root = Path(folder)
+    if root.is_file():
+        raise DataError(
+            f"The data folder {folder!r} is a file: name the folder that the videos lie in with "
+            "--data."
+        )
     if not _is_folder(root):
         raise DataError(
             f"There is no data folder {folder!r}: name a folder of videos or a BAH release "
@@ -128,8 +133,7 @@ def _refuse_two_splits(dataset: Dataset) -> None:
     )
     if told:
         raise LeakageError(
-            f"Videos are listed in two of the split files ({len(told)} of them): leave each in "
-            "one.",
+            f"Videos are listed in two splits ({len(told)} of them): leave each in one.",
             details=told,
         )
 
@@ -170,11 +174,11 @@ def _read(
 def _stamp(root: Path) -> tuple[tuple[str, int, int], ...]:
     """Note size and time of change of the files that a reader opens or lists, and of no other."""
     from storage.bah import ANNOTATION_FILE, PARTICIPANTS_FILE
-    from storage.bah_splits import SPLIT_FOLDER, SPLITS
-    from storage.label_table import LABEL_FILES
+    from storage.bah_splits import SPLIT_FOLDER
+    from storage.label_table import label_file_names
 
     splits = (f"{SPLIT_FOLDER}/{split}.txt" for split in SPLITS)
-    told = (ANNOTATION_FILE, PARTICIPANTS_FILE, *splits, *LABEL_FILES)
+    told = (ANNOTATION_FILE, PARTICIPANTS_FILE, *splits, *label_file_names(root))
     return tuple(_state_of(root, name) for name in (*told, *iter_video_names(root)))
 
 

@@ -89,6 +89,13 @@ def forget_participant(store: Store, traces: Traces) -> Mapping[str, int]:
     return {stage: count for stage, count in removed.items() if count}
 
 
+def is_unfinished(store: Store, participant_id: str | None = None) -> bool:
+    """Say whether a participant, or anybody, has been forgotten in part: a call was stopped."""
+    if participant_id is None:
+        return bool(store.list_files(_UNFINISHED))
+    return store.exists(_note_path(store, participant_id))
+
+
 def variant_paths(store: Store) -> list[str]:
     """List the variants of all stages, relative to the store's root."""
     paths = stored_paths(store)
@@ -117,8 +124,9 @@ def _check_nobody_writes(store: Store) -> None:
     alive = [p for p in Path(store.full_path(_TEMPORARY)).iterdir() if not is_abandoned(p)]
     if alive:
         raise StoreError(
-            f"Another process is writing to the store {store.url!r}, and may bring back what is "
-            f"being forgotten: wait for its end, or remove {str(alive[0])!r} if there is none."
+            f"Another process is writing to the store {store.url!r}, a run perhaps, and may bring "
+            f"back what is being forgotten: wait for its end, or remove {str(alive[0])!r} if there "
+            "is none."
         )
 
 

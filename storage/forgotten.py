@@ -15,6 +15,7 @@ from functools import cache
 
 from storage.dataset import Dataset
 from storage.errors import StoreError
+from storage.issues import Issue, IssueKind
 from storage.store import Store
 
 PATH = "forgotten.json"
@@ -90,12 +91,17 @@ def _write(store: Store, known: Forgotten, digests: frozenset[str]) -> None:
     store.write_bytes(PATH, json.dumps(content, indent=2).encode())
 
 
-def leave_out_forgotten(dataset: Dataset, forgotten: Forgotten) -> tuple[Dataset, int]:
+def leave_out_forgotten(dataset: Dataset, forgotten: Forgotten) -> tuple[Dataset, str]:
     """Take forgotten participants' videos, and what is told of them, out of a data set.
 
-    Returns the data set, and how many videos were left out.
+    Returns the data set, which tells how many videos that were, naming nobody, and those words;
+    none if no video was left out.
     """
     videos = tuple(video for video in dataset.videos if video.participant_id not in forgotten)
     issues = tuple(issue for issue in dataset.issues if not forgotten.in_path(issue.detail))
     num_left_out = len(dataset.videos) - len(videos)
-    return replace(dataset, videos=videos, issues=issues), num_left_out
+    told = ""
+    if num_left_out:
+        told = f"{num_left_out} videos are of participants whom the store has forgotten: left out"
+        issues = (*issues, Issue(IssueKind.FORGOTTEN, told))
+    return replace(dataset, videos=videos, issues=issues), told

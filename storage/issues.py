@@ -23,7 +23,9 @@ class IssueKind(StrEnum):
 
     # Files, paths and places
     FILE_MISSING = "file_missing", "a file of the release is not there"
-    PATH_REFUSED = "path_refused", "a path leaves the data folder or cannot be stored: left out"
+    PATH_REFUSED = (
+        "path_refused", "a path leaves the data folder or cannot be stored: left out", True,
+    )  # fmt: skip
     VIDEO_MISSING = "video_missing", "annotated or listed in a split, but there is no such file"
     NOT_ANNOTATED = "not_annotated", "a video file without an annotation: stays unlabelled"
     NOT_IN_SPLIT = "not_in_split", "a video that no split file lists"
@@ -43,6 +45,10 @@ class IssueKind(StrEnum):
     PARTICIPANT_IN_TWO_SPLITS = (
         "participant_in_two_splits", "one participant's videos stand in two splits", True,
     )  # fmt: skip
+    PARTICIPANTS_ALIKE_IN_TWO_SPLITS = (
+        "participants_alike_in_two_splits",
+        "ids that differ in case or leading zeros alone, in two splits",
+    )
     SAME_FILE_IN_TWO_SPLITS = (
         "same_file_in_two_splits", "files of the same content stand in two splits", True,
     )  # fmt: skip
@@ -60,7 +66,7 @@ class IssueKind(StrEnum):
     PLACEHOLDER_LABELS = "placeholder_labels", "a split with the label 0 on every line: no labels"
     ANNOTATED_TWICE = "annotated_twice", "two annotations of one video: the first holds", True
     LISTED_WITH_TWO_LABELS = (
-        "listed_with_two_labels", "a split file gives one video two labels: the first holds", True,
+        "listed_with_two_labels", "one video is given two labels: the first holds", True,
     )  # fmt: skip
     SPLIT_CONTRADICTS_ANNOTATION = (
         "split_contradicts_annotation", "split and annotation differ in the label", True,
@@ -72,6 +78,10 @@ class IssueKind(StrEnum):
         "positive_without_intervals", "labelled A/H, but no interval says when",
     )  # fmt: skip
 
+    SPLIT_WITHOUT_VIDEOS = (
+        "split_without_videos", "no video in train or val: nothing is learnt or chosen there", True,
+    )  # fmt: skip
+    TEST_WITHOUT_VIDEOS = "test_without_videos", "no video in test: nothing is measured there"
     SPLIT_WITHOUT_LABELS = (
         "split_without_labels", "no label in train or val: nothing is learnt or chosen there", True,
     )  # fmt: skip

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from storage.errors import DataError
 from storage.schema import read_parquet
+from storage.table_faults import TableFaults
 
 LABEL_FILES = ("labels.csv", "labels.parquet")
 REQUIRED = ("video", "label")
@@ -42,9 +43,16 @@ def find_label_file(root: Path) -> Path | None:
     """Find a data folder's table of labels.
 
     Raises:
-        DataError: there are two.
+        DataError: there are two, or one in another spelling or that is no file.
     """
-    found = [root / name for name in LABEL_FILES if (root / name).is_file()]
+    found = [root / name for name in label_file_names(root)]
+    for path in found:
+        if path.name not in LABEL_FILES or not path.is_file():
+            what = "is no file" if path.name in LABEL_FILES else "is spelled otherwise"
+            raise DataError(
+                f"{path.name!r} in the data folder {what}: a table of labels is a file named "
+                f"{' or '.join(LABEL_FILES)}. Name it so, or move it elsewhere."
+            )
     if len(found) > 1:
         raise DataError(
             f"The data folder holds both {' and '.join(LABEL_FILES)}: remove one, for they may "
@@ -53,16 +61,34 @@ def find_label_file(root: Path) -> Path | None:
     return found[0] if found else None
 
 
-def iter_rows(path: Path) -> Iterator[TableRow]:
-    """Read a table's rows in order; blank lines are passed over.
+def label_file_names(root: Path) -> tuple[str, ...]:
+    """List the names in a folder that are those of a table of labels, in whatever case."""
+    try:
+        names = (path.name for path in root.iterdir())
+        return tuple(sorted(name for name in names if name.lower() in LABEL_FILES))
+    except OSError:
+        return ()
+
+
+def iter_rows(path: Path, faults: TableFaults) -> Iterator[TableRow]:
+    """Read a table's rows in order; blank lines are passed over, and faulty ones gathered.
 
     Raises:
-        DataError: the file cannot be read, or has other columns than it may have.
+        DataError: the file cannot be read, has other columns than it may have, or no row.
     """
-    return _iter_csv(path) if path.suffix == ".csv" else _iter_parquet(path)
+    rows = _iter_csv(path, faults) if path.suffix == ".csv" else _iter_parquet(path, faults)
+    is_empty = True
+    for row in rows:
+        is_empty = False
+        yield row
+    if is_empty and not faults:
+        raise DataError(
+            f"{path.name!r} holds no row: expected one for each video of which something is known. "
+            "Remove the file if nothing is."
+        )
 
 
-def _iter_csv(path: Path) -> Iterator[TableRow]:
+def _iter_csv(path: Path, faults: TableFaults) -> Iterator[TableRow]:
     reader = csv.reader(io.StringIO(_read_utf8(path), newline=""), strict=True)
     header: list[str] | None = None
     place = f"{path.name}, line 1"
@@ -76,10 +102,15 @@ def _iter_csv(path: Path) -> Iterator[TableRow]:
                 _check_separator(place, header)
                 _check_columns(place, header)
             else:
-                yield TableRow(place=place, cells=_by_column(place, header, stripped))
+                with faults.gathered():
+                    cells_by_column = _by_column(place, header, stripped)
+                    yield TableRow(place=place, cells=cells_by_column)
             place = f"{path.name}, line {reader.line_num + 1}"
     except csv.Error as error:
-        raise DataError(f"{place}: this is not CSV ({error}).") from error
+        raise DataError(
+            f"{place}: this is not CSV ({error}): close every quotation mark that opens a cell, "
+            "and write one within a quoted cell twice."
+        ) from error
     if header is None:
         _check_columns(path.name, ())
 
@@ -106,14 +137,22 @@ def _check_separator(place: str, header: Sequence[str]) -> None:
 
 def _check_columns(place: str, header: Sequence[str]) -> None:
     known = f"expected {', '.join(REQUIRED)} and, where known, any of {', '.join(OPTIONAL)}"
-    for column in header:
-        if column not in (*REQUIRED, *OPTIONAL):
-            raise DataError(f"{place}: there is a column {column!r}; {known}.")
-        if list(header).count(column) > 1:
-            raise DataError(f"{place}: the column {column!r} stands there twice: remove one.")
+    if header and not set(header) & {*REQUIRED, *OPTIONAL}:
+        raise DataError(
+            f"{place}: this is no header: the first line must name the columns; {known}."
+        )
+    faults = TableFaults()
+    for column in dict.fromkeys(header):
+        with faults.gathered():
+            if column not in (*REQUIRED, *OPTIONAL):
+                raise DataError(f"{place}: there is a column {column!r}; {known}.")
+            if list(header).count(column) > 1:
+                raise DataError(f"{place}: the column {column!r} stands there twice: remove one.")
     for column in REQUIRED:
-        if column not in header:
-            raise DataError(f"{place}: there is no column {column!r}; {known}.")
+        with faults.gathered():
+            if column not in header:
+                raise DataError(f"{place}: there is no column {column!r}; {known}.")
+    faults.refuse()
 
 
 def _by_column(place: str, header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
@@ -125,7 +164,7 @@ def _by_column(place: str, header: Sequence[str], cells: Sequence[str]) -> dict[
     return dict(zip(header, cells, strict=True))
 
 
-def _iter_parquet(path: Path) -> Iterator[TableRow]:
+def _iter_parquet(path: Path, faults: TableFaults) -> Iterator[TableRow]:
     try:
         table = read_parquet(path)
     except (OSError, pa.ArrowException) as error:
@@ -133,9 +172,9 @@ def _iter_parquet(path: Path) -> Iterator[TableRow]:
     _check_columns(path.name, table.column_names)
     for number, row in enumerate(table.to_pylist(), start=1):
         place = f"{path.name}, row {number}"
-        yield TableRow(
-            place=place, cells={column: _as_text(place, cell) for column, cell in row.items()}
-        )
+        with faults.gathered():
+            cells = {column: _as_text(place, cell) for column, cell in row.items()}
+            yield TableRow(place=place, cells=cells)
 
 
 def _as_text(place: str, cell: Any) -> str:

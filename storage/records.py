@@ -6,7 +6,7 @@ not, ``None`` where nobody said.
 """
 
 from dataclasses import dataclass
-from typing import Literal, NewType
+from typing import Literal, NewType, get_args
 
 from storage.issues import Issue, IssueKind
 
@@ -14,6 +14,7 @@ VideoId = NewType("VideoId", str)
 ParticipantId = NewType("ParticipantId", str)
 SegmentId = NewType("SegmentId", str)
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -148,6 +148,20 @@ class Store:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    @contextlib.contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Show other processes that results are being made; of a remote store nobody can tell."""
+        if not self.is_local:
+            yield
+            return
+        sign = Path(self.full_path(_TEMPORARY)) / temporary_name()
+        with writing_to(self.url):
+            sign.touch()
+        try:
+            yield
+        finally:
+            sign.unlink(missing_ok=True)
+
     def sweep(self) -> int:
         """Remove what killed processes left behind; returns how many files and folders.
 

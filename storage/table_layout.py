@@ -3,34 +3,46 @@
 A row says something of one video: its label and, where known, participant, split, question and
 consent; a row with `start_ms` and `end_ms` also gives one stretch of A/H. Several rows of one video
 give several stretches. A video without a row is a video without a label.
+
+What two rows say against one another is told in the video's issues, as the reader of a release
+tells it, and the first holds. What no cell can hold makes the table unreadable; all such faults
+are told at once.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, get_args
+from typing import Any
 
 from storage.dataset import Dataset
-from storage.errors import DataError, LeakageError
+from storage.errors import DataError
 from storage.folder import read_folder
 from storage.intervals import tidy_intervals
+from storage.issues import Issue, IssueKind
+from storage.label_cells import READERS, read_interval
 from storage.label_table import TableRow, find_label_file, iter_rows
 from storage.paths import resolve_inside
-from storage.records import Interval, ParticipantId, Split, VideoRecord
+from storage.records import Interval, VideoRecord
+from storage.table_faults import TableFaults
 
-_SPLITS = get_args(Split)
-_ANSWERS = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
-_WHOLE = re.compile(r"(\d{1,15})(?:\.0*)?")  # data frames write a whole number with gaps as 1.0
+_TOLD_OF = {
+    "split": IssueKind.VIDEO_IN_TWO_SPLITS,
+    "label": IssueKind.LISTED_WITH_TWO_LABELS,
+}  # fmt: skip
 
 
 @dataclass(slots=True)
 class _Told:
-    """What the rows read so far say of one video; each fact with the place that said it."""
+    """What the rows read so far say of one video; each fact with the place that said it.
+
+    ``given`` are the columns with a cell, be it one that cannot be read.
+    """
 
     place: str
     facts: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    given: set[str] = field(default_factory=set)
     intervals: list[Interval] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
 
     def fact(self, column: str) -> Any:
         return self.facts.get(column, (None, ""))[0]
@@ -40,7 +52,7 @@ def is_table(root: Path) -> bool:
     """Say whether a folder has a table of labels.
 
     Raises:
-        DataError: it has two.
+        DataError: it has two, or one in another spelling.
     """
     return find_label_file(root) is not None
 
@@ -49,27 +61,34 @@ def read_table(root: Path) -> Dataset:
     """Read the videos under `root` and what the table of labels says of them.
 
     Raises:
-        DataError: the table cannot be read, or a row says what cannot be; names line and value.
-        LeakageError: a video stands in two splits.
+        DataError: the table cannot be read, or rows say what cannot be; names lines and values.
     """
     path = find_label_file(root)
     dataset = read_folder(root)
     videos = {video.path: video for video in dataset.videos}
     told: dict[str, _Told] = {}
-    for row in () if path is None else iter_rows(path):
-        name = _video_of(row, root, videos)
-        _add(told.setdefault(name, _Told(row.place)), row)
-    return replace(
-        dataset,
-        videos=tuple(
-            _labelled(video, told[video.path]) if video.path in told else video
-            for video in dataset.videos
-        ),
-    )
+    faults = TableFaults()
+    with faults.gathered():
+        for row in () if path is None else iter_rows(path, faults):
+            of_video = _Told(row.place)  # where the name is no video's, its cells are read too
+            with faults.gathered():
+                of_video = told.setdefault(_video_of(row, root, videos), of_video)
+            with faults.gathered():
+                _add(of_video, row, faults)
+    labelled = []
+    for video in dataset.videos:
+        with faults.gathered():
+            labelled.append(_labelled(video, told[video.path]) if video.path in told else video)
+    faults.refuse()
+    return replace(dataset, videos=tuple(labelled))
 
 
 def _video_of(row: TableRow, root: Path, videos: Mapping[str, VideoRecord]) -> str:
     written = row.cell("video")
+    if not written:
+        raise DataError(
+            f"{row.place}: video is empty: expected a video file's path from the data folder."
+        )
     try:
         resolve_inside(root, written)
     except DataError as error:
@@ -84,104 +103,53 @@ def _video_of(row: TableRow, root: Path, videos: Mapping[str, VideoRecord]) -> s
     return name
 
 
-def _add(told: _Told, row: TableRow) -> None:
-    for column, read in _READERS.items():
-        if not row.cell(column):
-            continue
-        value = read(row, column)
-        known, place = told.facts.setdefault(column, (value, row.place))
-        if known != value:
-            _refuse_contradiction(row, column, known, place)
-    interval = _interval_of(row)
+def _add(told: _Told, row: TableRow, faults: TableFaults) -> None:
+    for column, read in READERS.items():
+        if row.cell(column):
+            told.given.add(column)
+            with faults.gathered():
+                _add_fact(told, column, read(row, column), row.place)
+    interval = read_interval(row)
     if interval is not None:
         told.place = told.place if told.intervals else row.place
         told.intervals.append(interval)
 
 
-def _refuse_contradiction(row: TableRow, column: str, known: Any, place: str) -> None:
-    message = (
-        f"{row.place}: the {column} is {row.cell(column)!r}, but {known!r} for the same video at "
-        f"{place}: a video has one {column}."
+def _add_fact(told: _Told, column: str, value: Any, place: str) -> None:
+    known, first_place = told.facts.setdefault(column, (value, place))
+    if known == value:
+        return
+    if column in _TOLD_OF:
+        text = f"{place}: the {column} is {value!r}, but {known!r} at {first_place}"
+        told.issues.append(Issue(_TOLD_OF[column], f"{text}: the first holds"))
+        return
+    raise DataError(
+        f"{place}: the {column} is another than for the same video at {first_place}: a video has "
+        f"one {column}.",
+        details=(f"{column} {known!r} and {value!r}",),
     )
-    if column == "split":
-        raise LeakageError(message, details=(f"video {row.cell('video')}",))
-    if column == "label":
-        message += " All rows of a video with A/H have the label 1; only A/H has times."
-    raise DataError(message)
-
-
-def _interval_of(row: TableRow) -> Interval | None:
-    if not row.cell("start_ms") and not row.cell("end_ms"):
-        return None
-    for given, missing in (("start_ms", "end_ms"), ("end_ms", "start_ms")):
-        if not row.cell(missing):
-            raise DataError(f"{row.place}: there is {given}, but no {missing}: give both or none.")
-    start_ms, end_ms = (_whole(row, column) for column in ("start_ms", "end_ms"))
-    if end_ms <= start_ms:
-        raise DataError(f"{row.place}: end_ms is {end_ms}, expected more than start_ms {start_ms}.")
-    return Interval(start_ms=start_ms, end_ms=end_ms)
-
-
-def _whole(row: TableRow, column: str) -> int:
-    found = _WHOLE.fullmatch(row.cell(column))
-    if found is None:
-        raise _fault(row, column, "a whole number from 0 on")
-    return int(found[1])
-
-
-def _label(row: TableRow, column: str) -> int:
-    found = _WHOLE.fullmatch(row.cell(column))
-    if found is None or int(found[1]) > 1:
-        raise _fault(row, column, "1 (A/H is present), 0 (it is not) or nothing (unknown)")
-    return int(found[1])
-
-
-def _split(row: TableRow, column: str) -> str:
-    if row.cell(column) not in _SPLITS:
-        raise _fault(row, column, f"{', '.join(_SPLITS)} or nothing")
-    return row.cell(column)
-
-
-def _participant(row: TableRow, column: str) -> ParticipantId:
-    return ParticipantId(row.cell(column))
-
-
-def _consent(row: TableRow, column: str) -> bool:
-    answer = _ANSWERS.get(row.cell(column).lower())
-    if answer is None:
-        raise _fault(row, column, "yes, no or nothing")
-    return answer
-
-
-def _fault(row: TableRow, column: str, expected: str) -> DataError:
-    return DataError(f"{row.place}: {column} is {row.cell(column)!r}, expected {expected}.")
-
-
-_READERS: dict[str, Callable[[TableRow, str], Any]] = {
-    "label": _label,
-    "participant": _participant,
-    "split": _split,
-    "question": _whole,
-    "consent_publications": _consent,
-    "consent_challenges": _consent,
-}
 
 
 def _labelled(video: VideoRecord, told: _Told) -> VideoRecord:
-    intervals, issues = tidy_intervals(told.intervals)
-    if intervals and told.fact("label") != 1:
+    label = told.fact("label")
+    intervals, mended = tidy_intervals(told.intervals)
+    issues = [*told.issues, *mended]
+    if intervals and "label" not in told.given:
         raise DataError(
-            f"{told.place}: a start and an end are where A/H is, but the video's label is "
-            f"{told.fact('label')!r}: give it the label 1, or leave the times out."
+            f"{told.place}: a start and an end are where A/H is, but the video has no label: give "
+            "it the label 1, or leave the times out."
         )
+    if intervals and label == 0:
+        text = f"{told.place}: labelled as without A/H, but there are a start and an end of it"
+        issues.append(Issue(IssueKind.NEGATIVE_WITH_INTERVALS, text))
     return replace(
         video,
         participant_id=told.fact("participant"),
         split=told.fact("split"),
         question=told.fact("question"),
-        label=told.fact("label"),
+        label=label,
         intervals=intervals,
         consent_publications=told.fact("consent_publications"),
         consent_challenges=told.fact("consent_challenges"),
-        issues=issues,
+        issues=tuple(issues),
     )

@@ -31,7 +31,7 @@ from storage.records import (
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks.media.command import picture_name, sound_name
-from tasks.media.damage import CutRules, cut_what_decodes
+from tasks.media.damage import CutRules, CutVideo, cut_what_decodes
 from tasks.media.plan import PlannedSegment, frames_ms
 from tasks.stage import Shard, as_state, make_missing, or_rejected
 
@@ -115,8 +115,9 @@ def _check_unchanged(video_id: str, source: SourceVideo) -> None:
     """Keep what was made of another content from being written down under this digest."""
     if digest_or_unreadable(source.path) != source.source_digest:
         raise StageError(
-            f"The file of video {video_id!r} changed, or went away, while it was being cut: run "
-            "again when nothing writes to the data folder any more."
+            "The file of a video changed, or went away, while it was being cut: run again when "
+            "nothing writes to the data folder any more.",
+            details=(f"video {video_id}",),
         )
 
 
@@ -139,30 +140,34 @@ def _segment_video(
         _record(video_id, planned, has_sound, own_folder, variant.file_path(name))
         for planned in done.plan
     ]
+    stored = [path for s in segments for path in (s.picture_path, s.sound_path) if path]
+    return ItemOutput(
+        item_id=video_id,
+        rows=(*_rows_of_video(VideoId(video_id), source, done, has_sound), *segments),
+        files={path: own_folder / Path(path).name for path in stored},
+    )
+
+
+def _rows_of_video(
+    video_id: VideoId, source: SourceVideo, done: CutVideo, has_sound: bool
+) -> tuple[MediaFacts, FrameTimesRecord, MediaPrintRecord]:
+    """Describe a video as it was decoded: its facts, its frames' times, its prints."""
+    end_ms = done.plan[-1].end_ms
     facts = MediaFacts(
-        video_id=VideoId(video_id),
+        video_id=video_id,
         source_digest=source.source_digest,
-        duration_ms=done.plan[-1].end_ms,
+        duration_ms=end_ms,
         num_frames=len(done.source.frame_times),
         width=done.source.width,
         height=done.source.height,
         has_sound=has_sound,
         warnings=done.warnings,
     )
-    frame_times = FrameTimesRecord(
-        video_id=VideoId(video_id),
-        frame_ms=frames_ms(done.source.frame_times),
-        end_ms=facts.duration_ms,
+    times = FrameTimesRecord(
+        video_id=video_id, frame_ms=frames_ms(done.source.frame_times), end_ms=end_ms
     )
-    prints = MediaPrintRecord(
-        video_id=VideoId(video_id), picture=done.prints.picture, sound=done.prints.sound
-    )
-    stored = [path for s in segments for path in (s.picture_path, s.sound_path) if path]
-    return ItemOutput(
-        item_id=video_id,
-        rows=(facts, frame_times, prints, *segments),
-        files={path: own_folder / Path(path).name for path in stored},
-    )
+    seen, heard = done.prints.picture, done.prints.sound
+    return facts, times, MediaPrintRecord(video_id=video_id, picture=seen, sound=heard)
 
 
 def _record(

@@ -2,15 +2,17 @@
 
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from prefect import State
 from prefect.states import Completed
 
-from storage.errors import ItemFault, WaverError
+from storage.errors import ItemFault, StageError, WaverError
+from storage.forgotten import read_forgotten
 from storage.records import RejectedRecord
+from storage.store import Store
 from storage.variant import ItemOutput, Variant
 
 _COMMIT_SECONDS = 10.0
@@ -58,11 +60,25 @@ def make_missing(
     ``make`` gets the missing ids and yields each one's output; it is not called when nothing is
     missing. A kill loses the item in work and what was finished in the ``commit_seconds`` before
     it; when ``make`` fails, what it had finished is kept.
+
+    Raises:
+        StageError: a participant was forgotten meanwhile, of whom nothing may come back.
     """
-    pending = variant.pending(shard.wanted)
-    for part in _parts_by_time(make(pending), commit_seconds) if pending else ():
-        variant.commit(part, shard.wanted)
+    with variant.store.at_work():
+        left_out = read_forgotten(variant.store).digests
+        pending = variant.pending(shard.wanted)
+        for part in _parts_by_time(make(pending), commit_seconds) if pending else ():
+            _check_nobody_forgotten(variant.store, left_out)
+            variant.commit(part, shard.wanted)
     return ShardResult(num_cached=len(shard.wanted) - len(pending), num_made=len(pending))
+
+
+def _check_nobody_forgotten(store: Store, left_out: Set[str]) -> None:
+    if not read_forgotten(store).digests <= left_out:
+        raise StageError(
+            "A participant was forgotten while this run was going on, so that it must not write "
+            "what it makes: run again; what was finished before is kept."
+        )
 
 
 def _parts_by_time(outputs: Iterator[ItemOutput], seconds: float) -> Iterator[list[ItemOutput]]:

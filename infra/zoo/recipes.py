@@ -12,7 +12,7 @@ _VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8")
 _AAC = ("-c:a", "aac", "-b:a", "64k")
 _SLOWER_IN_PARTS = "select='not(between(t,2,5)*mod(n,3))*not(gt(t,5)*mod(floor(n*7919/3),2))'"
 _SLOW_THEN_FAST = "settb=1/1000,setpts='if(lt(N,60),N/7,60/7+(N-60)/60)*1000+5*random(1)'"
-_TIMES_AS_GIVEN = ("-fps_mode", "passthrough", "-enc_time_base", "1/1000")
+_TIMES_AS_GIVEN = ("-fps_mode", "passthrough", "-enc_time_base:v", "1/1000")
 _KEY = (
     "-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "0123456789abcdef0123456789abcdef",
     "-encryption_kid", "fedcba9876543210fedcba9876543210",
@@ -95,9 +95,14 @@ _SOUNDS = {
     ),
     "sound-shorter.mp4": (*picture(7), *sound(4, 1), *_H264, *_AAC),
     "sound-longer.mp4": (*picture(6), *sound(9, 1, 5), *_H264, *_AAC),
+    "sound-much-longer.mp4": (*picture(1), *sound(70, 0.5, rate=8_000), *_H264, *_AAC),
     "sound-late.mp4": (*picture(6), "-itsoffset", "1.5", *sound(4, 1), *_H264, *_AAC),
     "sound-with-a-hole.mkv": (
         *picture(8), *sound(8, 1, 6), "-af", "aselect='not(between(t,2,4))'", *_H264, *_AAC,
+    ),
+    "sound-away-for-minutes.mkv": (
+        *picture(800, fps="1", size="64x48"), *sound(5, 0.5, 2), "-ac", "2",
+        "-af", "asetpts='PTS+if(gt(T,1),795/TB)'", *_H264, "-c:a", "pcm_s16le",
     ),
     "sound-hours-late.mkv": (*picture(6), "-itsoffset", "20000", *sound(2, 1), *_H264, *_AAC),
     "picture-late.mkv": (

@@ -146,8 +146,8 @@ def _track(path: Path, stream: int, first_time: float, num_samples: int) -> Samp
     last = first_time - origin + num_samples / SAMPLE_RATE + 1
     command = [
         "ffmpeg", "-v", "error", "-i", input_url(path), "-map", f"0:a:{stream}",
-        "-af", f"atrim=end={last},aresample=async=1:first_pts=0",
-        "-ac", "1", "-ar", str(SAMPLE_RATE), "-f", "s16le", "-",
+        "-af", f"atrim=end={last},aformat=s16:{SAMPLE_RATE}:mono,aresample=async=1:first_pts=0",
+        "-f", "s16le", "-",
     ]  # fmt: skip
     samples = np.frombuffer(_output_of(command), np.int16)[
         round((first_time - origin) * SAMPLE_RATE) :

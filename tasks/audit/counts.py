@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from storage.bah_splits import SPLITS
-from storage.records import VideoId, VideoRecord
+from storage.records import SPLITS, VideoId, VideoRecord
 from storage.results import AuditRecord
 from tasks.labels.annotation import locate
 

@@ -49,10 +49,14 @@ def look_at(paths: Mapping[VideoId, Path], seen: Seen = lambda: None) -> SeenFil
     return SeenFiles(durations=durations, faults=faults, digests=digests)
 
 
-def digest_files(paths: Mapping[VideoId, Path]) -> dict[VideoId, str]:
-    """Digest files' content; those that cannot be read are left out."""
-    digested = _on_all_cores(_digest_or_none, paths)
-    return {video_id: digest for video_id, digest in digested if digest is not None}
+def digest_files(paths: Mapping[VideoId, Path], seen: Seen = lambda: None) -> dict[VideoId, str]:
+    """Digest files' content; those that cannot be read are left out. `seen` follows each."""
+    digests: dict[VideoId, str] = {}
+    for video_id, digest in _on_all_cores(_digest_or_none, paths):
+        seen()
+        if digest is not None:
+            digests[video_id] = digest
+    return digests
 
 
 def _duration_or_fault(path: Path) -> int | str:

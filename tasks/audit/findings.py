@@ -1,18 +1,20 @@
 """Find what is wrong with a data set: contradictions, leakage, and splits that teach nothing."""
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.dataset import Dataset
 from storage.issues import IssueKind
-from storage.records import VideoId, VideoRecord
+from storage.records import SPLITS, VideoId, VideoRecord
 from storage.results import AuditRecord
 from tasks.audit.counts import Durations
 from tasks.labels.annotation import locate
 
 BESIDE = " + "  # between the videos of one example
 _NUM_EXAMPLES = 3
+_LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 _SEEN_IN_TIME = (
     IssueKind.INTERVAL_PAST_END, IssueKind.INTERVAL_AFTER_END, IssueKind.NO_INTERVAL_WITHIN,
 )  # fmt: skip
@@ -59,9 +61,9 @@ def told_by_reader(dataset: Dataset) -> Iterator[Finding]:
 
 
 def unopened(faults: Mapping[VideoId, str]) -> Iterator[Finding]:
-    """Give the videos that cannot be opened."""
-    for video_id in faults:
-        yield Finding(kind=IssueKind.CANNOT_BE_OPENED, example=video_id)
+    """Give the videos that cannot be opened, each with the reason."""
+    for video_id, reason in faults.items():
+        yield Finding(kind=IssueKind.CANNOT_BE_OPENED, example=f"{video_id}: {reason}")
 
 
 def beyond_the_end(videos: Iterable[VideoRecord], durations: Durations) -> Iterator[Finding]:
@@ -78,6 +80,15 @@ def divided_participants(videos: Iterable[VideoRecord]) -> Iterator[Finding]:
     for group in _groups(videos, lambda video: video.participant_id):
         if _is_divided(group):
             kind = IssueKind.PARTICIPANT_IN_TWO_SPLITS
+            yield Finding(kind=kind, example=_name_sides(group))
+
+
+def alike_participants(videos: Iterable[VideoRecord]) -> Iterator[Finding]:
+    """Find ids that may be two spellings of one participant, with videos in two splits."""
+    for group in _groups(videos, _spelled_alike):
+        by_id = {video.participant_id: video for video in group if video.split is not None}
+        if len(by_id) > 1 and _is_divided(group):
+            kind = IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS
             yield Finding(kind=kind, example=_name_sides(group))
 
 
@@ -104,7 +115,13 @@ def reencoded(
 
 
 def empty_splits(videos: Sequence[VideoRecord]) -> Iterator[Finding]:
-    """Find splits without labels, or with labels of one kind alone."""
+    """Find splits without videos, without labels, or with labels of one kind alone."""
+    stood_in = {video.split for video in videos} - {None}
+    for side in SPLITS if stood_in else ():
+        if side not in stood_in:
+            is_test = side == "test"
+            kind = IssueKind.TEST_WITHOUT_VIDEOS if is_test else IssueKind.SPLIT_WITHOUT_VIDEOS
+            yield Finding(kind=kind, example=side)
     for group in _groups(videos, lambda video: video.split, at_least=1):
         split = str(group[0].split)
         labels = {video.label for video in group} - {None}
@@ -114,6 +131,13 @@ def empty_splits(videos: Sequence[VideoRecord]) -> Iterator[Finding]:
             yield Finding(kind=kind, example=split)
         elif len(labels) == 1:
             yield Finding(kind=IssueKind.SPLIT_OF_ONE_LABEL, example=split)
+
+
+def _spelled_alike(video: VideoRecord) -> str | None:
+    """Leave out of an id what people write in one way here and in another there."""
+    if video.participant_id is None:
+        return None
+    return _LEADING_ZEROS.sub("", video.participant_id.casefold())
 
 
 def _lacks_participant(video: VideoRecord) -> bool:

@@ -10,7 +10,7 @@ from storage.forget import variant_paths
 from storage.part import Part, read_notes, read_parts, read_rows
 from storage.records import MediaFacts, MediaPrintRecord, VideoId
 from storage.store import Store
-from tasks.audit.files import digest_files
+from tasks.audit.files import Seen, digest_files
 from tasks.labels.duplicates import find_duplicates
 
 _PRINTED_BY = "segment/"
@@ -24,27 +24,35 @@ class SeenPrints:
     unprinted: frozenset[VideoId]
 
 
-def compare_prints(store: Store | None, paths: Mapping[VideoId, Path]) -> SeenPrints:
-    """Find recordings that were encoded again; a print counts only for the file it was made of."""
-    prints = {} if store is None else _stored_prints(store, paths)
-    groups = find_duplicates([print_ for print_, _ in prints.values()])
-    suspects = {video_id: paths[video_id] for group in groups for video_id in group}
-    digests = digest_files(suspects)
-    current = [
-        tuple(video_id for video_id in group if digests.get(video_id) == prints[video_id][1])
-        for group in groups
-    ]
+def compare_prints(
+    store: Store | None, paths: Mapping[VideoId, Path], seen: Seen = lambda: None
+) -> SeenPrints:
+    """Find recordings that were encoded again; a print counts only for the file it was made of.
+
+    Every video with a print is read once, to know whether it still is that file; `seen` is called
+    for each video.
+    """
+    stored = {} if store is None else _stored_prints(store, paths)
+    printed = {video_id: paths[video_id] for video_id, _ in stored}
+    for _ in paths.keys() - printed.keys():
+        seen()
+    digests = digest_files(printed, seen)
+    prints = [stored[made_of] for made_of in digests.items() if made_of in stored]
     return SeenPrints(
-        groups=tuple(g for g in current if len({digests[video_id] for video_id in g}) > 1),
-        unprinted=frozenset(paths.keys() - prints.keys()),
+        groups=tuple(
+            group
+            for group in find_duplicates(prints)
+            if len({digests[video_id] for video_id in group}) > 1
+        ),
+        unprinted=frozenset(paths.keys() - {print_.video_id for print_ in prints}),
     )
 
 
 def _stored_prints(
     store: Store, paths: Mapping[VideoId, Path]
-) -> dict[VideoId, tuple[MediaPrintRecord, str]]:
-    """Read the newest print of each video, with the digest of the file it was made of."""
-    found: dict[VideoId, tuple[MediaPrintRecord, str]] = {}
+) -> dict[tuple[VideoId, str], MediaPrintRecord]:
+    """Read the newest print of each video and of each file, by its digest, that it has been."""
+    found: dict[tuple[VideoId, str], MediaPrintRecord] = {}
     for variant_path, part in _parts_in_time(store):
         gone = read_notes(store, variant_path)
         with contextlib.suppress(StoreError):  # written by another version
@@ -56,7 +64,7 @@ def _stored_prints(
                 video_id = print_.video_id
                 counts = (part.part_id, video_id) not in gone and video_id in made_of
                 if counts and video_id in paths:
-                    found[video_id] = print_, made_of[video_id]
+                    found[video_id, made_of[video_id]] = print_
     return found
 
 

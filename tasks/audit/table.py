@@ -13,6 +13,8 @@ from tasks.audit.findings import BESIDE
 
 _UNKNOWN = "—"
 _SPOILS, _NOTED = "✗", "·"
+_TIMES_WIDTH = 5
+_INDENT = " " * 4
 _ROWS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
     "": (
         ("videos", ("videos",)),
@@ -38,7 +40,10 @@ _WHERE_ANY = ("participant_unknown", "question_other")
 
 
 def audit_table(name: str, records: Sequence[AuditRecord]) -> RenderableType:
-    """Show a data set's audit: counts by split, findings by kind, what was not looked at."""
+    """Show a data set's audit: counts by split, findings by kind, what was not looked at.
+
+    Names of videos stand in one piece, so that they can be copied: print it with ``crop=False``.
+    """
     parts: list[RenderableType] = [_counts(name, [r for r in records if r.subject == "count"])]
     findings = [record for record in records if record.subject == "finding"]
     if findings:
@@ -76,19 +81,22 @@ def _figure(measure: str, value: float | None) -> str:
     return f"{100 * value:.1f} %" if measure.endswith("share") else f"{value:.0f}"
 
 
-def _findings(findings: Sequence[AuditRecord]) -> Table:
-    table = _table(Text("Found in it"))
-    table.padding = 0  # the names of videos are long
-    table.add_column("")
-    table.add_column("times", justify="right")
-    table.add_column("what, with examples", overflow="fold")
+def _findings(findings: Sequence[AuditRecord]) -> RenderableType:
+    """List findings with examples in lines of their own, which may be wider than the screen."""
+    parts: list[RenderableType] = [Text("Found in it, and how many times\n", style="bold")]
     for row in findings:
+        head = Table.grid(padding=(0, 1))
+        head.add_column(width=1)
+        head.add_column(width=_TIMES_WIDTH, justify="right")
+        head.add_column()
         mark = Text(_SPOILS, style="bold red") if row.spoils else Text(_NOTED)
         told = Text.assemble((row.name, "bold"), f": {row.meaning}")
+        head.add_row(mark, _figure(row.name, row.value), told)
+        parts.append(head)
         for example in row.examples:
-            told.append("\n" + example.replace(BESIDE, " +\n"), style="dim")
-        table.add_row(mark, _figure(row.name, row.value), told)
-    return table
+            shown = f"{_INDENT}{example}".replace(BESIDE, f" +\n{_INDENT}")
+            parts.append(Text(shown, style="dim", no_wrap=True, overflow="ignore"))
+    return Group(*parts, "")
 
 
 def _table(title: Text) -> Table:

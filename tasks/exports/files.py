@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -16,10 +17,11 @@ _WORDS = {True: "yes", False: "no"}
 
 
 def check_out(path: Path) -> None:
-    """Refuse a file name that says no format, before any work.
+    """Refuse a file name that says no format, or a place that takes no file, before any work.
 
     Raises:
         ConfigError: the suffix is neither .csv nor .parquet, or a folder has that name.
+        StoreError: the place cannot be written; nothing is left there.
     """
     if path.suffix.lower() not in _WRITERS:
         raise ConfigError(
@@ -28,6 +30,8 @@ def check_out(path: Path) -> None:
         )
     if path.is_dir():
         raise ConfigError(f"The export {str(path)!r} is a folder: name a file with --out.")
+    with _writing(path), tempfile.TemporaryFile(dir=_nearest_there(path.parent)):
+        pass
 
 
 def write_export(
@@ -46,20 +50,30 @@ def write_export(
         return write(unfinished, schema.with_metadata(metadata), tables)
 
 
+def _nearest_there(folder: Path) -> Path:
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write {str(path)!r} ({error.strerror}): name another place with --out."
+        ) from error
+
+
 @contextlib.contextmanager
 def _whole_or_absent(path: Path) -> Iterator[Path]:
     unfinished = path.with_name(f".{temporary_name()}")
-    try:
+    with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield unfinished
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"Cannot write {str(path)!r} ({error.strerror}): name another place with --out."
-        ) from error
 
 
 def _write_parquet(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:

@@ -21,9 +21,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from storage.errors import ConfigError
-from storage.records import VideoId, VideoRecord
-
-SPLITS = ("train", "val", "test")
+from storage.records import SPLITS, VideoId, VideoRecord
 
 
 class SplitRule(BaseModel):
@@ -118,10 +116,12 @@ def deal_evenly(
     one by one, those with most videos first and equals in an order drawn by the seed, each to the
     part that then lies least far from its share, in the sense of chi-squared: the greedy rule of
     Sechidis et al. 2011 ("On the stratification of multi-label data") and of scikit-learn's
-    StratifiedGroupKFold, for parts of unequal size.
+    StratifiedGroupKFold, for parts of unequal size. The last ones go to the parts that nobody was
+    dealt to, so that none with a share stays empty while there are participants enough.
     """
     totals = [sum(count[label] for count in counts.values()) for label in (0, 1)]
     held = [[0, 0] for _ in shares]
+    wanted = {part for part, share in enumerate(shares) if share}
     parts: dict[str, int] = {}
     for group in sorted(counts, key=lambda g: (-sum(counts[g]), _point(g, seed), g)):
 
@@ -132,7 +132,9 @@ def deal_evenly(
                 if added
             )
 
-        parts[group] = min((part for part, share in enumerate(shares) if share), key=excess)
+        empty = wanted - set(parts.values())
+        is_needed = len(counts) - len(parts) <= len(empty)
+        parts[group] = min(sorted(empty if is_needed else wanted), key=excess)
         for label, added in enumerate(counts[group]):
             held[parts[group]][label] += added
     return parts

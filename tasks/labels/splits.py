@@ -33,8 +33,9 @@ def check_no_leakage(samples: Sequence[SampleRecord], prints: Sequence[MediaPrin
         counts = ", ".join(f"{kind} ({len(which)})" for kind, which in found.items() if which)
         raise LeakageError(
             f"The same {counts} stands in more than one of train, val and test. "
-            "Figures from such a split are worthless: put each on one side in the data set's "
-            "split files (or leave the duplicates out) and run again.",
+            "Figures from such a split are worthless. Put each on one side in the data set's split "
+            "files or table, or leave one of them out; where sides are drawn by manifest.split_by, "
+            "give duplicates one participant.",
             details=tuple(
                 f"{kind} {name}: {', '.join(sorted(sides))}"
                 for kind, which in found.items()

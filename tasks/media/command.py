@@ -103,8 +103,13 @@ def _grey_output(picture: Any) -> Any:
 
 
 def _sound_output(track: Any, end_time: float) -> Any:
-    """Write the whole sound as one stream of samples on the container's clock."""
-    sound = track.filter("atrim", end=f"{end_time + SOUND_BEYOND_SECONDS:.3f}").filter(
-        "aresample", **{"async": 1, "first_pts": 0}
+    """Write the whole sound as one stream of samples on the container's clock.
+
+    Holes are filled last: ffmpeg keeps the silence of a whole hole in memory, 32 kB a second.
+    """
+    sound = (
+        track.filter("atrim", end=f"{end_time + SOUND_BEYOND_SECONDS:.3f}")
+        .filter("aformat", "s16", SAMPLE_RATE, "mono")
+        .filter("aresample", **{"async": 1, "first_pts": 0})
     )
-    return ffmpeg.output(sound, SOUND_NAME, ac=1, ar=SAMPLE_RATE, acodec="pcm_s16le")
+    return ffmpeg.output(sound, SOUND_NAME, acodec="pcm_s16le")

@@ -3,7 +3,7 @@
 Picture: four words a second, each the difference hash of a frame shrunk to 9 by 8 grey dots. A bit
 is set where a dot is clearly brighter than its right neighbour.
 
-Sound: eight words a second of 32 bits each, after Haitsma and Kalker, "A Highly Robust Audio
+Sound: sixteen words a second of 32 bits each, after Haitsma and Kalker, "A Highly Robust Audio
 Fingerprinting System" (ISMIR 2002): a bit says whether the step in energy between two neighbouring
 bands of 300 to 3,000 Hz grew since the word before. Where nothing is to be heard the word is
 `SILENT`; a sound that never changes, such as hum or hiss, is silent throughout.
@@ -60,7 +60,7 @@ def picture_print(grey: npt.NDArray[np.uint8]) -> Words:
 
 
 def sound_print(samples: npt.NDArray[np.int16]) -> Words:
-    """Hash 16 kHz mono sound to one word for each eighth of a second."""
+    """Hash 16 kHz mono sound to one word for each sixteenth of a second."""
     energies = _band_energies(samples)
     if len(energies) <= _STEP:
         return np.zeros(0, np.int64)

@@ -1,4 +1,4 @@
-"""A data set is audited before any work: nothing is made but the outcome and the store's cache."""
+"""A data set is audited before any work: nothing is made but the outcome, and a store's cache."""
 
 import shutil
 from pathlib import Path
@@ -16,13 +16,15 @@ from storage.schema import from_table, read_parquet
 from storage.store import Store
 
 NAME = "Videos/{0}/Visite_1/{0}_Question_{1}_2024-01-01_10-00-00_Video.mp4"
-SPLITS = {"train": ("90001", "90002"), "test": ("90003", "90004")}
+SPLITS = {
+    "train": ("90001", "90002"), "test": ("90003", "90004"), "val": ("90005", "90006"),
+}  # fmt: skip
 WORDS = "private words"
 
 
 @pytest.fixture
 def release(video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A faultless release of four videos, in a working folder of its own."""
+    """A faultless release of six videos, in a working folder of its own."""
     monkeypatch.chdir(tmp_path)
     root, annotation, people = tmp_path / "data", {}, {}
     for split, participants in SPLITS.items():
@@ -64,7 +66,7 @@ def found() -> dict[str, tuple[str, ...]]:
     return {row.name: row.examples for row in rows if row.subject == "finding"}
 
 
-def test_a_sound_data_set_ends_with_status_0_and_makes_nothing_but_outcome_and_cache(
+def test_a_sound_data_set_ends_with_status_0_and_makes_nothing_but_the_outcome(
     release, tmp_path, capsys
 ):
     before = sorted(tmp_path.rglob("*"))
@@ -73,20 +75,24 @@ def test_a_sound_data_set_ends_with_status_0_and_makes_nothing_but_outcome_and_c
     assert "Nothing found that makes results untrustworthy." in printed
     assert "Audit: audit.parquet" in printed
     made = {str(p.relative_to(tmp_path)) for p in set(tmp_path.rglob("*")) - set(before)}
-    cache = {name for name in made if name.startswith(".waver/store/.cache/annotation/")}
-    assert len(cache) == 1
-    folders = {".waver", ".waver/store", ".waver/store/.tmp", ".waver/store/.cache"}
-    assert made - cache == {*folders, ".waver/store/.cache/annotation", "audit.parquet"}
+    assert made == {"audit.parquet"}
+
+
+def test_a_store_that_is_there_keeps_the_parsed_annotation(release):
+    store = Store("my store")
+    assert check("--store", "my store") == 0
+    assert len(store.list_files(".cache/annotation")) == 1
+    assert not Path(".waver").exists()
 
 
 def test_the_table_holds_every_count_and_finding(release):
     assert check("--out", "audit.parquet") == 0
     rows = audited()
-    assert rows[None, "videos"].value == 4
+    assert rows[None, "videos"].value == 6
     assert rows["test", "positive_share"].value == 0.5
-    assert rows[None, "hours"].value == pytest.approx(4 * 12 / 3600)
+    assert rows[None, "hours"].value == pytest.approx(6 * 12 / 3600)
     assert rows["train", "ah_share"].value == pytest.approx(3 / 24)
-    assert rows[None, "challenges_yes"].value == 4
+    assert rows[None, "challenges_yes"].value == 6
     assert set(found()) == {"transcript_open"}
 
 
@@ -107,7 +113,9 @@ def test_leakage_ends_with_status_1_and_names_the_videos(release, capsys):
 def test_a_contradiction_ends_with_status_1_and_a_damaged_file_alone_does_not(release):
     (release / NAME.format("90003", 1)).write_bytes(b"")
     assert check("--out", "audit.parquet") == 0
-    assert found()["cannot_be_opened"] == (NAME.format("90003", 1),)
+    (told,) = found()["cannot_be_opened"]
+    assert told.startswith(f"{NAME.format('90003', 1)}: ")
+    assert "empty" in told
     with (release / "split" / "train.txt").open("a") as stream:
         stream.write(f"{NAME.format('90001', 1)},1,words\n")
     assert check("--out", "audit.parquet") == 1
@@ -125,9 +133,9 @@ def test_neither_screen_nor_table_holds_words_or_details(release, tmp_path, caps
 def test_what_was_not_looked_at_is_said_with_the_command_that_changes_it(release, capsys):
     assert check("--store", "my store", "--out", "audit.parquet") == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "Not looked at: whether 4 of 4 videos are others encoded again" in printed
+    assert "Not looked at: whether 6 of 6 videos are others encoded again" in printed
     assert "`waver run --data data --store 'my store' --only segment` makes them" in printed
-    assert audited()[None, "reencoded"].value == 4
+    assert audited()[None, "reencoded"].value == 6
 
 
 def test_whom_the_store_has_forgotten_is_left_out_as_a_run_does(release):
@@ -137,7 +145,7 @@ def test_whom_the_store_has_forgotten_is_left_out_as_a_run_does(release):
     remove_cache(store)
     for _ in range(2):  # the second time the annotation is in the cache, without them
         assert check("--out", "audit.parquet") == 1
-        assert audited()[None, "videos"].value == 3
+        assert audited()[None, "videos"].value == 5
         assert set(found()) == {"forgotten", "transcript_open", "split_of_one_label"}
         assert "90004" not in str(found())
 
@@ -150,7 +158,24 @@ def test_a_plain_folder_is_audited_too(video, tmp_path, monkeypatch):
     assert not (tmp_path / ".waver").exists()
     (tmp_path / "data" / "labels.csv").write_text("video,label,split\na.mp4,1,train\n")
     assert check("--out", "audit.parquet") == 1
-    assert set(found()) == {"split_of_one_label", "no_participant"}
+    assert set(found()) == {
+        "split_of_one_label", "split_without_videos", "test_without_videos", "no_participant",
+    }  # fmt: skip
+
+
+def test_all_contradictions_of_a_table_of_labels_are_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (tmp_path / "data" / name).write_bytes(b"")
+    (tmp_path / "data" / "labels.csv").write_text(
+        "video,label,split,start_ms,end_ms\na.mp4,1,train,,\na.mp4,,test,,\n"
+        "b.mp4,1,train,,\nb.mp4,0,,,\nc.mp4,0,train,10,20\n"
+    )
+    assert check("--out", "audit.parquet") == 1
+    assert found()["video_in_two_splits"] == ("a.mp4",)
+    assert found()["listed_with_two_labels"] == ("b.mp4",)
+    assert found()["negative_with_intervals"] == ("c.mp4",)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import typer
 from flows import cli
 from flows.export import write_rows
 from flows.request import EXPORT_KINDS, RunRequest
-from storage.errors import ConfigError, StageError, StoreError
+from storage import dataset
+from storage.errors import ConfigError, DataError, StageError, StoreError
 from tests.flows.toys import WORDS, finish, request_of, videos_of
 
 ALLOWED = {
@@ -115,6 +116,17 @@ def test_an_unfinished_stage_is_named_and_nothing_is_written(
         write_rows(finished, "segments", "internal", tmp_path / "export.csv")
     assert not (tmp_path / "export.csv").exists()
     assert write_rows(finished, "manifest", "internal", tmp_path / "export.csv").num_rows == 16
+
+
+def test_a_mistyped_store_is_a_mistake_and_nothing_is_made(
+    finished: RunRequest, tmp_path: Path
+) -> None:
+    dataset._read.cache_clear()  # as in a process of its own
+    before = set(tmp_path.rglob("*"))
+    request = finished.model_copy(update={"store": str(tmp_path / "stroe")})
+    with pytest.raises(DataError, match=r"There is no store .*stroe.*--store"):
+        write_rows(request, "manifest", "internal", tmp_path / "export.csv")
+    assert set(tmp_path.rglob("*")) == before
 
 
 def fault(*options: str) -> Exception:

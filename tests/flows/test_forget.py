@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows import cli
+from flows import cli, pipeline, stages
 from flows.forget import ForgetReport, find_participant, forget, undo
 from flows.opening import open_run
 from flows.request import RunRequest
-from storage.errors import ConfigError, DataError
+from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
 from storage.results import ModelRecord, TrainedOnRecord
 from storage.store import Store
@@ -121,6 +121,31 @@ def test_undoing_lets_the_next_run_use_the_videos_again(finished: RunRequest) ->
         undo(finished.store, WHO)
 
 
+def test_a_forgetting_that_was_stopped_is_told_and_must_end_before_it_is_undone(
+    finished: RunRequest, monkeypatch, caplog
+) -> None:
+    found = find_participant(finished.store, WHO, None)
+
+    def stop(_: Store) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("storage.forget.remove_cache", stop)
+        with pytest.raises(KeyboardInterrupt):
+            forget(found, NO_HISTORY)
+    with pytest.raises(StoreError, match="did not end: run `waver forget` again") as told:
+        undo(finished.store, WHO)
+    assert (WHO in str(told.value), told.value.details) == (False, (WHO,))
+    open_run(finished)
+    assert "did not end" in caplog.text
+    assert WHO not in caplog.text
+    assert forget_now(finished.store, WHO, None).scan.is_clean
+    undo(finished.store, WHO)
+    caplog.clear()
+    open_run(finished)
+    assert caplog.text == ""
+
+
 def test_all_forgotten_is_one_sentence(finished: RunRequest) -> None:
     for who in ANSWERS:
         forget_now(finished.store, who, None)
@@ -163,6 +188,23 @@ def test_no_name_and_no_store_are_mistakes(finished: RunRequest, tmp_path: Path)
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_between_the_stages_of_a_run_nobody_is_forgotten(finished: RunRequest, monkeypatch) -> None:
+    def forget_instead(*_: object) -> None:
+        forget_now(finished.store, WHO, None)
+
+    monkeypatch.setitem(pipeline._FLOWS, "transcribe", forget_instead)
+    monkeypatch.setattr(stages, "_run_stage", forget_instead)
+    request = finished.model_copy(update={"only": ("transcribe",)})
+    flows = (stages.segment_flow, stages.transcribe_flow, stages.manifest_flow,
+             stages.infer_flow, stages.aggregate_flow, pipeline.pipeline)  # fmt: skip
+    before = everything(finished.store)
+    for flow in flows:
+        with pytest.raises(StoreError, match="Another process is writing"):
+            flow.fn(request)
+        assert everything(finished.store) == before, flow.name
+    assert forget_now(finished.store, WHO, None).scan.is_clean
+
+
 def run_command(*arguments: str) -> int:
     """Run the command in this process; gives its exit status."""
     return typer.main.get_command(cli.app).main(args=list(arguments), standalone_mode=False) or 0
@@ -188,6 +230,18 @@ def test_the_command_says_what_went_what_was_searched_and_what_it_cannot_reach(
     (Path(finished.store) / "stray.json").unlink()
     assert run_command("forget", WHO, "--store", finished.store, "--undo") == 0
     assert "used again" in capsys.readouterr().out
+
+
+def test_without_a_name_the_store_is_the_one_that_runs_write_to(
+    finished: RunRequest, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    (tmp_path / ".waver").mkdir()
+    Path(finished.store).rename(tmp_path / ".waver" / "store")
+    monkeypatch.chdir(tmp_path)
+    assert run_command("forget", f" {WHO} ", "--yes") == 0
+    assert "of the store: nothing is left" in capsys.readouterr().out
+    assert run_command("forget", f"{WHO}\t", "--undo") == 0
 
 
 def test_on_a_terminal_it_asks_first_and_a_no_changes_nothing(

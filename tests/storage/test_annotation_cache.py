@@ -17,6 +17,7 @@ from storage.annotation_cache import (
 from storage.errors import DataError
 from storage.fingerprint import digest_of
 from storage.issues import IssueKind
+from storage.schema import read_parquet
 from storage.store import Store
 
 RECORD = {
@@ -87,7 +88,7 @@ def test_whoever_changes_what_is_read_moves_the_readers_version(tmp_path):
     read = read_annotation_file(_file(tmp_path, first=RECORD, second=odd, third={}, fourth=[]))
     rows = [AnnotatedVideo(name=name, annotation=annotation) for name, annotation in read.items()]
     digest = digest_of([asdict(row) for row in rows])[:12]
-    assert (READER_VERSION, digest) == (1, "23b7b00d095e"), "a cached annotation would be stale"
+    assert (READER_VERSION, digest) == (3, "63a282b73adb"), "a cached annotation would be stale"
 
 
 @pytest.mark.parametrize("place", [0, 3, 40, 500, -500, -40, -9, -1])
@@ -120,6 +121,13 @@ def test_a_file_with_a_python_tag_is_refused_and_leaves_nothing_in_the_cache(tmp
             read_annotation_file(path, AnnotationCache(store.url))
     assert not ran.exists()
     assert not store.exists(cache_folder())
+
+
+def test_what_was_said_is_not_kept(tmp_path, store):
+    read_annotation_file(_file(tmp_path, v=RECORD), AnnotationCache(store.url))
+    (kept,) = store.list_files(annotation_folder())
+    rows = read_parquet(store.full_path(kept)).to_pylist()
+    assert (rows[0]["name"], "guess" in str(rows)) == ("v", False)
 
 
 def test_a_file_that_cannot_be_used_makes_no_store(tmp_path):

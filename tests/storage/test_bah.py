@@ -161,7 +161,7 @@ def test_a_video_in_two_splits_is_refused_even_if_spelt_in_two_ways(tmp_path):
     (video,) = (v for v in read_bah(root).videos if v.path == NAME)
     (issue,) = (i for i in video.issues if i.kind is IssueKind.VIDEO_IN_TWO_SPLITS)
     assert issue.detail == "listed in split/train.txt and in split/test.txt"
-    with pytest.raises(LeakageError, match=r"two of the split files \(1 of them\)") as caught:
+    with pytest.raises(LeakageError, match=r"listed in two splits \(1 of them\)") as caught:
         open_dataset(str(root))
     assert caught.value.details == (f"video {NAME}: {issue.detail}",)
 

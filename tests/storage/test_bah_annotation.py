@@ -4,7 +4,6 @@ from hypothesis import strategies as st
 
 from storage.annotation_cache import AnnotatedVideo
 from storage.bah_annotation import read_annotation
-from storage.bah_transcript import Phrase
 from storage.issues import Issue, IssueKind
 from storage.records import Interval
 from storage.schema import from_table, to_table
@@ -30,7 +29,6 @@ def test_a_plain_record_is_read_without_issues():
     assert (read.label, read.annotator, read.intervals, read.issues) == (1, "AB", (FIRST,), ())
     assert read.annotated[0].certainty == 2
     assert read.annotated[0].cues == (("facial", "frown"),)
-    assert read.phrases == (Phrase(text="I guess.", start_ms=0, end_ms=3200),)
 
 
 def _issues(**changes) -> tuple[Issue, ...]:

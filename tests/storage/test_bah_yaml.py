@@ -116,3 +116,12 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(DataError, match="cannot be read"):
         read_text(tmp_path / "none.yaml")
+
+
+def test_an_id_is_what_is_written_whatever_else_yaml_takes_it_for():
+    text = "0123: 1\n83: 2\n1_0: 3\n'10': 4\nyes: 5\n1.50: 6\n2024-01-01: 7\n~: 8\n"
+    text += "90001: {83: 9}\n"
+    assert _parsed(text) == {
+        "0123": 1, "83": 2, "1_0": 3, "10": 4, "yes": 5, "1.50": 6, "2024-01-01": 7, "~": 8,
+        "90001": {83: 9},
+    }  # fmt: skip

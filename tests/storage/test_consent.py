@@ -1,9 +1,10 @@
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.consent import PURPOSES, allowed, permission_of
+from storage.consent import PURPOSES, allowed, permission_of, read_answer
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,12 @@ def test_every_video_stands_on_one_side_and_one_no_or_silence_keeps_it_out(given
 @given(rows)
 def test_nothing_stays_out_of_what_stays_in_the_house(given_rows):
     assert permission_of(given_rows, "internal").keep(given_rows) == given_rows
+
+
+@pytest.mark.parametrize(
+    ("written", "answer"),
+    [("Yes", True), (" true ", True), ("1", True), ("NO", False), ("false", False), ("0", False),
+     ("perhaps", None), ("", None), ("None", None)],
+)  # fmt: skip
+def test_an_answer_is_yes_or_no_in_the_spellings_that_data_sets_use(written, answer):
+    assert read_answer(written) is answer

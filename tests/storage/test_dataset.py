@@ -96,9 +96,13 @@ def test_an_added_video_is_seen_by_the_next_opening(folder):
     assert VideoId("new.mp4") in open_dataset(str(folder)).paths()
 
 
-@pytest.mark.parametrize("name", ["nowhere", "notes.txt"])
-def test_what_is_no_folder_is_refused_with_the_way_out(folder, name):
-    with pytest.raises(DataError, match=rf"There is no data folder .*{name}.*--data"):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("nowhere", "There is no data folder .*nowhere.*--data"),
+     ("notes.txt", "The data folder .*notes.txt' is a file: name the folder .*--data")],
+)  # fmt: skip
+def test_what_is_no_folder_is_refused_with_the_way_out(folder, name, told):
+    with pytest.raises(DataError, match=told):
         open_dataset(str(folder / name))
 
 

@@ -70,5 +70,8 @@ def test_videos_and_what_is_told_of_missing_ones_are_left_out(store):
         for detail in ("Videos/12/a.mp4: no file", "x 12_Question_1.mp4", "Videos/120/b.mp4", "12")
     )
     dataset = Dataset(root=Path(), videos=videos, issues=issues)
-    left, count = leave_out_forgotten(dataset, read_forgotten(store))
-    assert (count, left.videos, left.issues) == (1, videos[1:], issues[2:])
+    left, told = leave_out_forgotten(dataset, read_forgotten(store))
+    assert told == "1 videos are of participants whom the store has forgotten: left out"
+    assert left.videos == videos[1:]
+    assert left.issues == (*issues[2:], Issue(IssueKind.FORGOTTEN, told))
+    assert leave_out_forgotten(left, read_forgotten(store)) == (left, "")

@@ -5,7 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.errors import DataError
-from storage.label_table import find_label_file, iter_rows
+from storage.label_table import TableRow, find_label_file, iter_rows
+from storage.table_faults import TableFaults
 
 
 def _csv(tmp_path: Path, text: str | bytes) -> Path:
@@ -21,12 +22,19 @@ def _parquet(tmp_path: Path, **columns: list) -> Path:
 
 
 def _read(path: Path) -> list[tuple[str, dict[str, str]]]:
-    return [(row.place, dict(row.cells)) for row in iter_rows(path)]
+    return [(row.place, dict(row.cells)) for row in _rows(path)]
+
+
+def _rows(path: Path) -> list[TableRow]:
+    faults = TableFaults()
+    rows = list(iter_rows(path, faults))
+    faults.refuse()
+    return rows
 
 
 def _fault(path: Path) -> str:
     with pytest.raises(DataError) as caught:
-        list(iter_rows(path))
+        _rows(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -83,7 +91,48 @@ def test_a_line_with_other_cells_than_columns_is_named(tmp_path, line):
 
 
 def test_a_quote_that_never_ends_is_told_with_its_line(tmp_path):
-    assert "labels.csv, line 2: this is not CSV" in _fault(_csv(tmp_path, 'video,label\n"a.mp4,1'))
+    told = _fault(_csv(tmp_path, 'video,label\n"a.mp4,1'))
+    assert "labels.csv, line 2: this is not CSV" in told
+    assert "close every quotation mark" in told
+
+
+def test_a_quote_that_swallows_a_large_table_is_told_with_the_way_out(tmp_path):
+    told = _fault(_csv(tmp_path, 'video,label\n"a.mp4,1\n' + "b.mp4,1\n" * 20_000))
+    assert "labels.csv, line 2: this is not CSV (field larger" in told
+    assert "close every quotation mark" in told
+
+
+def test_a_first_line_that_is_no_header_is_told(tmp_path):
+    told = _fault(_csv(tmp_path, "a.mp4,1\nb.mp4,0\n"))
+    assert "labels.csv, line 1: this is no header: the first line must name the columns" in told
+
+
+def test_all_faults_of_a_header_are_told_at_once(tmp_path):
+    with pytest.raises(DataError) as caught:
+        _rows(_csv(tmp_path, "video,labels,patient\n"))
+    assert [line.split(";")[0] for line in caught.value.details] == [
+        "labels.csv, line 1: there is a column 'labels'",
+        "labels.csv, line 1: there is a column 'patient'",
+        "labels.csv, line 1: there is no column 'label'",
+    ]
+
+
+def test_a_table_without_rows_is_told(tmp_path):
+    assert "'labels.csv' holds no row" in _fault(_csv(tmp_path, "video,label\n"))
+    assert "'labels.parquet' holds no row" in _fault(_parquet(tmp_path, video=[], label=[]))
+
+
+@pytest.mark.parametrize("name", ["Labels.csv", "labels.CSV", "LABELS.PARQUET"])
+def test_a_table_in_another_spelling_is_told_with_the_right_one(tmp_path, name):
+    (tmp_path / name).write_text("video,label\n")
+    with pytest.raises(DataError, match=f"{name!r} in the data folder is spelled otherwise: .*csv"):
+        find_label_file(tmp_path)
+
+
+def test_a_folder_with_a_tables_name_is_told(tmp_path):
+    (tmp_path / "labels.csv").mkdir()
+    with pytest.raises(DataError, match=r"'labels\.csv' in the data folder is no file"):
+        find_label_file(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfev\x00i\x00", "vidéo,label\n".encode("latin-1")])

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from storage.dataset import open_dataset
 from storage.errors import DataError, LeakageError, WaverError
-from storage.issues import IssueKind
+from storage.issues import Issue, IssueKind
 from storage.records import Interval, VideoRecord
 from storage.table_layout import is_table, read_table
+from tasks.labels.annotation import locate
 
 NAMES = ("a.mp4", "b, c.MOV", "day 1/d.mkv")
 
@@ -89,7 +90,9 @@ def test_a_label_that_is_neither_0_nor_1_is_named_with_its_line(folder, label):
     ("column", "value", "expected"),
     [
         ("split", "valid", "train, val, test or nothing"),
-        ("question", "four", "a whole number"),
+        ("question", "four", "a whole number from 1 to 7 or nothing"),
+        ("question", "0", "a whole number from 1 to 7"),
+        ("question", "8", "a whole number from 1 to 7"),
         ("consent_publications", "perhaps", "yes, no or nothing"),
         ("consent_challenges", "2", "yes, no or nothing"),
     ],
@@ -108,12 +111,16 @@ def test_a_video_that_is_not_there_is_named_with_an_example(folder, name):
     assert "such as 'a.mp4'" in told
 
 
-@pytest.mark.parametrize("name", ["../a.mp4", "/etc/a.mp4", "day 1/../../a.mp4", "", "linked.mp4"])
+@pytest.mark.parametrize("name", ["../a.mp4", "/etc/a.mp4", "day 1/../../a.mp4", "linked.mp4"])
 def test_a_path_that_leaves_the_folder_is_an_error_with_its_line(folder, name):
     (folder.parent / "a.mp4").touch()
     (folder / "linked.mp4").symlink_to(folder.parent / "a.mp4")
     told = str(_fault(folder, f"video,label\n{name},1\n"))
     assert told.startswith(f"labels.csv, line 2: The path {name!r}")
+
+
+def test_an_empty_name_of_a_video_is_told_with_its_line(folder):
+    assert str(_fault(folder, "video,label\n,1\n")).startswith("labels.csv, line 2: video is empty")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +133,7 @@ def test_a_path_that_leaves_the_folder_is_an_error_with_its_line(folder, name):
         ("-5,1000", "start_ms is '-5', expected a whole number from 0 on"),
         ("0,1.5", "end_ms is '1.5', expected a whole number from 0 on"),
         ("00:00:01.000,00:00:02.000", "start_ms is '00:00:01.000', expected a whole number"),
+        ("0,86400001", "end_ms is '86400001', expected milliseconds of a video, at most 86400000"),
         ("1,99999999999999999999", "end_ms is '99999999999999999999', expected a whole number"),
     ],
 )
@@ -134,30 +142,65 @@ def test_times_that_are_no_interval_are_named_with_their_line(folder, times, tol
     assert f"labels.csv, line 3: {told}" in str(error)
 
 
-def test_a_video_in_two_splits_is_refused_and_named_on_the_terminal_alone(folder):
-    error = _fault(folder, "video,label,split\na.mp4,1,train\nday 1/d.mkv,0,val\na.mp4,1,test\n")
-    assert isinstance(error, LeakageError)
-    assert "line 4: the split is 'test', but 'train'" in str(error)
-    assert "at labels.csv, line 2" in str(error)
-    assert error.details == ("video a.mp4",)
+def test_a_video_in_two_splits_is_told_and_no_run_opens_it(folder):
+    text = "video,label,split\na.mp4,1,train\nday 1/d.mkv,0,val\na.mp4,1,test\n"
+    video = _videos(folder, text)["a.mp4"]
+    told = "labels.csv, line 4: the split is 'test', but 'train' at labels.csv, line 2"
+    assert video.split == "train"
+    assert video.issues == (Issue(IssueKind.VIDEO_IN_TWO_SPLITS, f"{told}: the first holds"),)
+    with pytest.raises(LeakageError, match=r"two splits \(1 of them\)") as caught:
+        open_dataset(str(folder))
+    assert caught.value.details == (f"video a.mp4: {told}: the first holds",)
 
 
-def test_a_video_with_two_labels_is_refused_with_both_lines(folder):
-    error = _fault(folder, "video,label,start_ms,end_ms\na.mp4,1,0,5000\na.mp4,0,5000,9000\n")
-    assert "line 3: the label is '0', but 1 for the same video at labels.csv, line 2" in str(error)
-    assert "only A/H has times" in str(error)
+def test_a_video_with_two_labels_keeps_the_first_and_that_is_told(folder):
+    video = _videos(folder, "video,label,start_ms,end_ms\na.mp4,1,0,5000\na.mp4,0,,\n")["a.mp4"]
+    told = "labels.csv, line 3: the label is 0, but 1 at labels.csv, line 2: the first holds"
+    assert video.label == 1
+    assert video.issues == (Issue(IssueKind.LISTED_WITH_TWO_LABELS, told),)
+
+
+def test_times_of_a_video_without_ah_are_told_and_no_part_of_it_is_labelled(folder):
+    video = _videos(folder, "video,label,start_ms,end_ms\na.mp4,0,,\na.mp4,,10,20\n")["a.mp4"]
+    (issue,) = video.issues
+    assert issue.kind is IssueKind.NEGATIVE_WITH_INTERVALS
+    assert issue.detail.startswith("labels.csv, line 3: labelled as without A/H, but")
+    located = locate(video, 1000)
+    assert not located.says_where
+    assert not located.says_that
 
 
 @pytest.mark.parametrize("column", ["participant", "question", "consent_publications"])
-def test_any_other_contradiction_of_two_rows_is_refused_too(folder, column):
-    error = _fault(folder, f"video,label,{column}\na.mp4,1,0\na.mp4,1,1\n")
-    assert f"line 3: the {column} is '1', but" in str(error)
+def test_any_other_contradiction_is_refused_with_its_values_on_the_terminal_alone(folder, column):
+    first, second = {"participant": ("P1", "P2"), "question": (3, 4)}.get(column, (False, True))
+    error = _fault(folder, f"video,label,{column}\na.mp4,1,{first}\na.mp4,1,{second}\n")
+    assert f"labels.csv, line 3: the {column} is another than for the same video" in str(error)
+    assert "P2" not in str(error)
+    assert error.details == (f"{column} {first!r} and {second!r}",)
 
 
-@pytest.mark.parametrize("label", ["0", ""])
-def test_times_of_a_video_that_is_not_labelled_as_ah_are_refused_with_their_line(folder, label):
-    error = _fault(folder, f"video,label,start_ms,end_ms\na.mp4,{label},,\na.mp4,,10,20\n")
+def test_times_of_a_video_without_a_label_are_refused_with_their_line(folder):
+    error = _fault(folder, "video,label,start_ms,end_ms\na.mp4,,,\na.mp4,,10,20\n")
     assert "labels.csv, line 3: a start and an end are where A/H is, but" in str(error)
+
+
+def test_all_faults_of_a_table_are_told_at_once_the_first_as_the_sentence(folder):
+    error = _fault(
+        folder,
+        "video,label,split,question,start_ms,end_ms\na.mp4,2,valid,9,5,\n../x.mp4,3,,,,\n"
+        "a.mp4\nday 1/d.mkv,,,,5,9\n",
+    )
+    assert str(error).startswith("labels.csv, line 2: label is '2', expected 1")
+    assert str(error).endswith("This is the first of 8 faults of the table: mend all of them.")
+    places = [line.split(":")[0].removeprefix("labels.csv, ") for line in error.details]
+    assert places == ["line 2"] * 4 + ["line 3"] * 2 + ["line 4", "line 5"]
+    assert str(error).startswith(error.details[0])
+
+
+def test_a_participant_with_a_control_character_is_refused_and_shown_on_the_terminal_alone(folder):
+    error = _fault(folder, "video,label,participant\na.mp4,1,P\x001\n")
+    assert str(error).startswith("labels.csv, line 2: the participant holds a control character")
+    assert error.details == (r"participant 'P\x001'",)
 
 
 def test_a_folder_is_of_the_plain_layout_by_its_table_and_is_read_again_when_it_changes(folder):
@@ -167,6 +210,13 @@ def test_a_folder_is_of_the_plain_layout_by_its_table_and_is_read_again_when_it_
     assert [video.label for video in open_dataset(str(folder)).videos] == [1, None, None]
     _write(folder, "video,label\na.mp4,0\nday 1/d.mkv,1\n")
     assert [video.label for video in open_dataset(str(folder)).videos] == [0, None, 1]
+
+
+def test_a_table_in_another_spelling_that_turns_up_later_is_no_longer_overlooked(folder):
+    assert not open_dataset(str(folder)).has_labels
+    (folder / "Labels.CSV").write_text("video,label\na.mp4,1\n")
+    with pytest.raises(DataError, match=r"'Labels\.CSV' in the data folder is spelled otherwise"):
+        open_dataset(str(folder))
 
 
 def test_a_release_with_a_table_of_labels_beside_it_is_refused(folder):

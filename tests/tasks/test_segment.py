@@ -194,8 +194,9 @@ def test_a_file_that_changes_while_it_is_cut_is_not_written_down(
 
     before = wanted_of({"daily": path})
     monkeypatch.setattr(segment, "cut_what_decodes", cut_while_it_changes)
-    with pytest.raises(StageError, match=r"'daily' changed, or went away, .*run again"):
+    with pytest.raises(StageError, match=r"changed, or went away, .*run again") as told:
         run(variant, {"daily": path})
+    assert ("daily" in str(told.value), told.value.details) == (False, ("video daily",))
     assert variant.pending(before) == ["daily"]
 
 

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import ItemFault, StageError, StoreError, ToolError
+from storage.forget import find_traces, forget_participant
+from storage.forgotten import remember_to_leave_out
 from storage.records import RejectedRecord
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
@@ -110,6 +112,36 @@ def test_a_failed_commit_is_told_as_it_is(variant, monkeypatch):
     monkeypatch.setattr(Variant, "commit", refuse)
     with pytest.raises(StoreError, match="No space left"):
         make_missing(variant, whole(), outputs, commit_seconds=0)
+
+
+def test_while_items_are_made_nobody_is_forgotten(variant):
+    def forget():
+        forget_participant(variant.store, find_traces(variant.store, "12"))
+
+    def make(items):
+        for output in outputs(items):
+            with pytest.raises(StoreError, match="Another process is writing"):
+                forget()
+            yield output
+
+    make_missing(variant, whole(), make, commit_seconds=0)
+    assert variant.pending(WANTED) == []
+    forget()
+
+
+def test_who_was_forgotten_meanwhile_all_the_same_is_not_written_again(variant):
+    """As by another machine, in a remote store, where nobody can tell who writes."""
+
+    def make(items):
+        yield from outputs(items[:2])
+        remember_to_leave_out(variant.store, "12")
+        yield from outputs(items[2:])
+
+    with pytest.raises(StageError, match="forgotten while this run was going on"):
+        make_missing(variant, whole(), make, commit_seconds=0)
+    assert variant.pending(WANTED) == [f"item {n}" for n in range(2, 6)]
+    make_missing(variant, whole(), outputs)
+    assert variant.pending(WANTED) == []
 
 
 def test_a_good_item_is_passed_on():

@@ -7,6 +7,7 @@ from storage.issues import Issue, IssueKind
 from storage.records import Interval, VideoId, VideoRecord
 from tasks.audit.findings import (
     Finding,
+    alike_participants,
     beyond_the_end,
     divided_participants,
     empty_splits,
@@ -60,6 +61,23 @@ def test_a_participant_in_two_splits_is_found_with_a_video_of_each():
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("P1", "p1", True), ("007", "7", True), ("P07", "P7", True), ("0", "00", True),
+        ("P70", "P7", False), ("P1", "P1", False), ("P10", "P1", False), ("P1", None, False),
+    ],
+)  # fmt: skip
+def test_ids_that_may_be_two_spellings_of_one_are_told_in_two_splits(one, other, alike):
+    for split, found in (("test", alike), ("train", False), (None, False)):
+        videos = [
+            a_video("a", "train", participant_id=one), a_video("b", split, participant_id=other),
+        ]  # fmt: skip
+        expected = [(IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS, "a (train) + b (test)")]
+        assert kinds_and_examples(alike_participants(videos)) == (expected if found else [])
+    assert not IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS.spoils
+
+
+@pytest.mark.parametrize(
     ("first", "second", "found"),
     [
         (("train", 1), ("test", 1), [(IssueKind.SAME_FILE_IN_TWO_SPLITS, "a (train) + b (test)")]),
@@ -102,8 +120,27 @@ def test_recordings_encoded_again_are_told_by_whether_they_stand_in_two_splits()
 )
 def test_a_split_that_teaches_or_measures_nothing_is_found(split, labels, kinds):
     videos = [a_video(str(n), split, label=label) for n, label in enumerate(labels)]
+    others = {"train", "val", "test"} - {split} if split else ()
+    videos += [a_video(f"{n}{other}", other, label=n) for other in others for n in (0, 1)]
     assert [finding.kind for finding in empty_splits(videos)] == kinds
     assert {finding.example for finding in empty_splits(videos)} <= {split}
+
+
+@pytest.mark.parametrize(
+    ("splits", "found"),
+    [
+        (("train", "val", "test"), []),
+        (("train", "test"), [(IssueKind.SPLIT_WITHOUT_VIDEOS, "val")]),
+        (("val", "test", None), [(IssueKind.SPLIT_WITHOUT_VIDEOS, "train")]),
+        (("train", "val"), [(IssueKind.TEST_WITHOUT_VIDEOS, "test")]),
+        ((None,), []),
+    ],
+)
+def test_where_any_video_has_a_split_one_without_videos_is_found(splits, found):
+    videos = [a_video(f"{n}{split}", split, label=n) for split in splits for n in (0, 1)]
+    assert kinds_and_examples(empty_splits(videos)) == found
+    assert not IssueKind.TEST_WITHOUT_VIDEOS.spoils
+    assert IssueKind.SPLIT_WITHOUT_VIDEOS.spoils
 
 
 def test_intervals_are_laid_on_the_videos_that_could_be_opened():
@@ -122,9 +159,11 @@ def test_intervals_are_laid_on_the_videos_that_could_be_opened():
     ]
 
 
-def test_what_cannot_be_opened_is_found():
+def test_what_cannot_be_opened_is_found_with_its_reason():
     found = unopened({VideoId("a"): "the file is empty (0 bytes)"})
-    assert kinds_and_examples(found) == [(IssueKind.CANNOT_BE_OPENED, "a")]
+    assert kinds_and_examples(found) == [
+        (IssueKind.CANNOT_BE_OPENED, "a: the file is empty (0 bytes)"),
+    ]  # fmt: skip
 
 
 def test_findings_are_counted_by_what_they_are_about_and_those_that_spoil_come_first():

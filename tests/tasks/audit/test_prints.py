@@ -76,7 +76,28 @@ def test_without_a_store_or_prints_nothing_is_compared(store, paths):
 def test_a_print_of_what_the_file_held_before_makes_no_twin(store, paths):
     segment(store, paths, TWINS)
     paths[VideoId("again.mp4")].write_text("another recording")
-    assert compare_prints(store, paths).groups == ()
+    seen = compare_prints(store, paths)
+    assert (seen.groups, seen.unprinted) == ((), {"again.mp4"})
+
+
+def test_a_video_whose_file_was_replaced_counts_as_unprinted_though_nothing_looked_alike(
+    store, paths
+):
+    segment(store, paths, {"a.mp4": 1, "again.mp4": 3, "other.mp4": 2})
+    paths[VideoId("again.mp4")].write_text("a.mp4, encoded again")
+    done: list[None] = []
+    seen = compare_prints(store, paths, lambda: done.append(None))
+    assert (seen.groups, seen.unprinted, len(done)) == ((), {"again.mp4"}, 3)
+
+
+def test_a_file_that_is_put_back_has_its_print_again(store, paths):
+    path = paths[VideoId("again.mp4")]
+    segment(store, paths, TWINS)
+    before = path.read_text()
+    path.write_text("another recording")
+    segment(store, paths, {"again.mp4": 3})
+    path.write_text(before)
+    assert compare_prints(store, paths).groups == (("a.mp4", "again.mp4"),)
 
 
 def test_files_of_the_same_content_are_no_recording_encoded_again(store, paths):

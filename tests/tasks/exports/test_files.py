@@ -60,3 +60,15 @@ def test_a_name_that_says_no_format_is_refused(tmp_path: Path, name: str) -> Non
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(ConfigError, match="--out"):
         check_out(tmp_path / name)
+
+
+def test_a_place_that_takes_no_file_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (Path("/proc/t.csv"), Path("/proc/deeper/t.csv"), tmp_path / "file" / "t.csv"):
+        with pytest.raises(StoreError, match=r"^Cannot write .*t\.csv' .*--out\.$"):
+            check_out(place)
+
+
+def test_a_look_at_a_place_leaves_nothing_there(tmp_path: Path) -> None:
+    check_out(tmp_path / "deep" / "deeper" / "t.csv")
+    assert list(tmp_path.iterdir()) == []

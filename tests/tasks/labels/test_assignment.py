@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.errors import ConfigError
-from storage.records import Interval, ParticipantId, VideoId, VideoRecord
-from tasks.labels.assignment import SPLITS, SplitRule, assign_sides, side_by_hash
+from storage.records import SPLITS, Interval, ParticipantId, VideoId, VideoRecord
+from tasks.labels.assignment import SplitRule, assign_sides, side_by_hash
 
 DRAWS = ("hash", "stratified", "folds")
 SHARES = (0.7, 0.1, 0.2)
@@ -181,6 +181,12 @@ def test_by_hash_the_shares_are_met_in_the_large(shares):
     drawn = Counter(side_by_hash(f"person {n}", shares, 3) for n in range(4_000))
     for split, share in zip(SPLITS, shares, strict=True):
         assert drawn[split] / 4_000 == pytest.approx(share, abs=0.03)
+
+
+@given(videos=data_sets(), seed=st.integers(0, 9))
+def test_a_stratified_draw_leaves_no_side_empty_where_there_are_people_enough(videos, seed):
+    rule = SplitRule(split_by="stratified", split_shares=SHARES, split_seed=seed)
+    assert set(assign_sides(videos, rule).values()) == set(SPLITS)
 
 
 @pytest.mark.parametrize("draw", ["hash", "stratified"])

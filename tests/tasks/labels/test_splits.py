@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import LeakageError
-from storage.records import ParticipantId, SampleRecord, SegmentId, VideoId
-from tasks.labels.assignment import SPLITS, side_by_hash
+from storage.records import SPLITS, ParticipantId, SampleRecord, SegmentId, VideoId
+from tasks.labels.assignment import side_by_hash
 from tasks.labels.splits import check_no_leakage
 
 SHARES = (0.7, 0.1, 0.2)
@@ -76,7 +76,7 @@ def test_a_clean_split_passes_the_gate():
     ],
 )
 def test_the_gate_counts_what_stands_on_two_sides_and_names_it_apart(leak, told, details):
-    with pytest.raises(LeakageError, match=f"^The same {told} .*put each on one side") as caught:
+    with pytest.raises(LeakageError, match=f"^The same {told} .*Put each on one side") as caught:
         check_no_leakage([*CLEAN, leak], [])
     assert caught.value.details == details
     named = [leak.video_id, "b1", *([leak.participant_id] if leak.participant_id else [])]
