@@ -214,7 +214,8 @@ def _alternatives(
     on = resources.model_copy(update={"gradient_checkpointing": True})
     yield "resources.finetune.gradient_checkpointing = true", settings, on
     on = on.model_copy(update={"micro_batch_size": 1})
-    yield "that and resources.finetune.micro_batch_size = 1", settings, on
+    told = "resources.finetune.gradient_checkpointing = true and micro_batch_size = 1"
+    yield told, settings, on
     adapters = settings.model_copy(
         update={"method": "lora", "precision": "bfloat16", "parts": ("attention",)}
     )
