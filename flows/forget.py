@@ -12,7 +12,7 @@ from storage.dataset import open_dataset
 from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
 from storage.forget import find_traces, forget_participant, is_unfinished, variant_paths
-from storage.forgotten import read_forgotten, take_up_again
+from storage.forgotten import digest_of_participant, read_forgotten, take_up_again
 from storage.part import read_parts, read_rows
 from storage.results import ModelRecord, TrainedOnRecord
 from storage.scan import Scan, scan_store
@@ -145,12 +145,13 @@ def undo(store_url: str, participant_id: str) -> None:
 
 
 def _models_trained_on(store: Store, participant_id: str) -> tuple[TrainedModel, ...]:
-    wanted = digest_of(participant_id)
+    salted = digest_of_participant(read_forgotten(store).salt, participant_id)
+    wanted = (salted, digest_of(participant_id))  # models of version 2 were noted without salt
     models = []
     for variant_path in variant_paths(store):
         for part in read_parts(store, variant_path) if variant_path.startswith(_MODELS) else ():
             seen = read_rows(store, variant_path, part, TrainedOnRecord)
-            sides = tuple(row.split for row in seen if row.participant_digest == wanted)
+            sides = tuple(row.split for row in seen if row.participant_digest in wanted)
             for record in read_rows(store, variant_path, part, ModelRecord):
                 if sides or not seen:
                     folder = store.full_path(str(Path(record.model_path).parent))

@@ -21,6 +21,7 @@ from pydantic import Field
 from storage.annotation_cache import cache_folder
 from storage.errors import WaverError
 from storage.fingerprint import digest_of
+from storage.forgotten import digest_of_participant, salt_of
 from storage.records import SampleRecord
 from storage.results import ModelRecord, TrainedOnRecord, TrainingStepRecord
 from storage.store import Store
@@ -48,7 +49,7 @@ from tasks.omni.training.settings import TrainingSettings
 from tasks.stage import Shard, as_state, make_missing
 
 STAGE = "finetune"
-VERSION = 2
+VERSION = 3
 ITEM = "model"
 _ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",  # no folder of the user's is taken for a package
@@ -119,10 +120,11 @@ def train_model(
     )
     _run_child(write_job(job, used, folder), resources, variant)
     result, log = read_result(folder)
+    salt = salt_of(variant.store)
     stored_folder = variant.file_path(digest[:12])
     yield ItemOutput(
         item_id=ITEM,
-        rows=(_model_record(job, used, result, log, stored_folder), *trained_on(used), *log),
+        rows=(_model_record(job, used, result, log, stored_folder), *trained_on(used, salt), *log),
         files=_files_to_store(folder / MODEL_FOLDER, stored_folder),
     )
 
@@ -153,7 +155,7 @@ def _model_record(
     )
 
 
-def trained_on(used: Sequence[SampleRecord]) -> list[TrainedOnRecord]:
+def trained_on(used: Sequence[SampleRecord], salt: str) -> list[TrainedOnRecord]:
     """List whose samples a model saw, so that it is found when one of them is forgotten."""
     counts = Counter(
         (sample.participant_id, sample.split or "")
@@ -161,7 +163,9 @@ def trained_on(used: Sequence[SampleRecord]) -> list[TrainedOnRecord]:
         if sample.participant_id is not None
     )
     return [
-        TrainedOnRecord(participant_digest=digest_of(who), split=split, num_samples=count)
+        TrainedOnRecord(
+            participant_digest=digest_of_participant(salt, who), split=split, num_samples=count
+        )
         for (who, split), count in sorted(counts.items())
     ]
 
