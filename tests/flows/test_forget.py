@@ -263,3 +263,26 @@ def test_on_a_terminal_it_asks_first_and_a_no_changes_nothing(
     with pytest.raises(typer.Abort):
         run_command("forget", WHO, "--store", finished.store)
     assert everything(finished.store) == before
+
+
+def test_somebody_elses_mistake_in_the_data_set_keeps_nobody_from_being_forgotten(
+    finished: RunRequest,
+) -> None:
+    splits = Path(finished.data) / "split"
+    other = videos_of("90003")[0]
+    for name in ("train", "test"):
+        with (splits / f"{name}.txt").open("a", encoding="utf-8") as stream:
+            stream.write(f"{other},0,said\n")
+    assert forget_now(finished.store, WHO, finished.data).removed
+
+
+def test_a_data_set_that_cannot_be_read_is_told_and_the_stores_own_word_is_taken(
+    finished: RunRequest,
+) -> None:
+    annotation = Path(finished.data) / "video_annotation_transcript.yaml"
+    annotation.write_text("a: [", encoding="utf-8")
+    report = forget_now(finished.store, WHO, finished.data)
+    assert report.removed
+    assert "the data set was not asked" in report.lines()[0]
+    with pytest.raises(DataError, match="There is no data folder"):
+        find_participant(finished.store, WHO, f"{finished.data} elsewhere")
