@@ -8,12 +8,13 @@ from flows.history_search import count_traces
 from flows.opening import open_store_there
 from flows.request import STAGES
 from storage.annotation_cache import remove_cache
-from storage.dataset import open_dataset
+from storage.dataset import read_dataset
 from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
 from storage.forget import find_traces, forget_participant, is_unfinished, variant_paths
-from storage.forgotten import read_forgotten, take_up_again
+from storage.forgotten import digest_of_participant, read_forgotten, take_up_again
 from storage.part import read_parts, read_rows
+from storage.records import VideoRecord
 from storage.results import ModelRecord, TrainedOnRecord
 from storage.scan import Scan, scan_store
 from storage.store import Store
@@ -41,11 +42,15 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a store holds of a participant, before anything is removed."""
+    """What a store holds of a participant, before anything is removed.
+
+    ``fault`` says why the data set could not be read: then there is the store's own word alone.
+    """
 
     store: Store
     traces: Traces
     models: tuple[TrainedModel, ...]
+    fault: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +62,13 @@ class ForgetReport:
     models: tuple[TrainedModel, ...]
     history: Path
     num_in_history: int | None
+    fault: str | None = None
 
     def lines(self) -> list[str]:
         """Say it, a line each."""
         counts = ", ".join(f"{s} {self.removed[s]}" for s in STAGES if s in self.removed)
-        return [f"removed: {counts or 'nothing was left'}", *_scan_lines(self.scan),
+        unread = [f"the data set was not asked: {self.fault}"] if self.fault else []
+        return [*unread, f"removed: {counts or 'nothing was left'}", *_scan_lines(self.scan),
                 *_model_lines(self.models), "out of reach:", f"  {self._history_line()}",
                 *(f"  {line}" for line in _OUT_OF_REACH)]  # fmt: skip
 
@@ -89,7 +96,8 @@ def find_participant(store_url: str, participant_id: str, data: str | None) -> F
     store = open_store_there(store_url)
     own: set[str] = set()
     others: set[str] = set()
-    for video in open_dataset(data).videos if data is not None else ():
+    videos, fault = _videos_of(data)
+    for video in videos:
         if video.participant_id is not None:
             names = own if video.participant_id == participant_id else others
             names |= {video.video_id, video.path}
@@ -103,7 +111,22 @@ def find_participant(store_url: str, participant_id: str, data: str | None) -> F
             "name the data set with --data where no manifest was made yet.",
             details=(participant_id,),
         )
-    return Found(store=store, traces=traces, models=models)
+    return Found(store=store, traces=traces, models=models, fault=fault)
+
+
+def _videos_of(data: str | None) -> tuple[tuple[VideoRecord, ...], str | None]:
+    """Read a data set's videos, whatever mistakes are made elsewhere in it.
+
+    Where its annotation cannot be read at all, there are none, and the fault is told.
+    """
+    if data is None:
+        return (), None
+    try:
+        return read_dataset(data).videos, None
+    except DataError as error:
+        if not Path(data).is_dir():
+            raise
+        return (), str(error)
 
 
 def forget(found: Found, history: Path) -> ForgetReport:
@@ -119,6 +142,7 @@ def forget(found: Found, history: Path) -> ForgetReport:
         models=found.models,
         history=history,
         num_in_history=count_traces(history, found.traces),
+        fault=found.fault,
     )
 
 
@@ -145,12 +169,13 @@ def undo(store_url: str, participant_id: str) -> None:
 
 
 def _models_trained_on(store: Store, participant_id: str) -> tuple[TrainedModel, ...]:
-    wanted = digest_of(participant_id)
+    salted = digest_of_participant(read_forgotten(store).salt, participant_id)
+    wanted = (salted, digest_of(participant_id))  # models of version 2 were noted without salt
     models = []
     for variant_path in variant_paths(store):
         for part in read_parts(store, variant_path) if variant_path.startswith(_MODELS) else ():
             seen = read_rows(store, variant_path, part, TrainedOnRecord)
-            sides = tuple(row.split for row in seen if row.participant_digest == wanted)
+            sides = tuple(row.split for row in seen if row.participant_digest in wanted)
             for record in read_rows(store, variant_path, part, ModelRecord):
                 if sides or not seen:
                     folder = store.full_path(str(Path(record.model_path).parent))

@@ -71,6 +71,17 @@ def read_forgotten(store: Store) -> Forgotten:
         ) from error
 
 
+def salt_of(store: Store) -> str:
+    """Give the store's salt, which is written down when it is first needed.
+
+    Raises:
+        StoreError: as `read_forgotten`, or the store cannot be written.
+    """
+    if not store.exists(PATH):
+        _write(store, read_forgotten(store), frozenset())
+    return read_forgotten(store).salt
+
+
 def remember_to_leave_out(store: Store, participant_id: str) -> None:
     """Leave a participant's videos out of every run from now on."""
     known = read_forgotten(store)

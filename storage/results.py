@@ -78,8 +78,9 @@ class ModelRecord:
 class TrainedOnRecord:
     """A participant whose samples a model learnt from (`train`) or was chosen on (`val`).
 
-    ``participant_digest`` is `fingerprint.digest_of` the id: it finds a participant's models for
-    whoever knows the id, and names nobody.
+    ``participant_digest`` is `forgotten.digest_of_participant` with the store's salt: it finds a
+    participant's models for whoever knows the id. It keeps an id from being read, not from being
+    tried by who has the store; a try takes some milliseconds.
     """
 
     participant_digest: str

@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeInt, field_validator
 
 from storage.errors import WaverError
 from storage.fingerprint import digest_of
+from storage.forgotten import digest_of_participant, salt_of
 from storage.records import SampleRecord
 from storage.results import ModelRecord, TrainedOnRecord, TrainingStepRecord
 from storage.store import Store
@@ -52,7 +53,7 @@ from tasks.stage import Shard, as_state, make_missing
 from tasks.watching import CurveInUI
 
 STAGE = "finetune"
-VERSION = 3
+VERSION = 4
 _GIB = 1 << 30
 _ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",  # no folder of the user's is taken for a package
@@ -182,9 +183,10 @@ def train_model(
     result, log = read_result(folder)
     write_card(folder / MODEL_FOLDER, job, result, used, read_answers(folder))
     stored_folder = variant.file_path(f"{digest[:12]}-seed-{seed}")
+    seen = trained_on(used, salt_of(variant.store))
     return ItemOutput(
         item_id=item_of(seed),
-        rows=(_model_record(job, used, result, log, stored_folder), *trained_on(used), *log),
+        rows=(_model_record(job, used, result, log, stored_folder), *seen, *log),
         files=_files_to_store(folder / MODEL_FOLDER, stored_folder),
     )
 
@@ -215,7 +217,7 @@ def _model_record(
     )
 
 
-def trained_on(used: Sequence[SampleRecord]) -> list[TrainedOnRecord]:
+def trained_on(used: Sequence[SampleRecord], salt: str) -> list[TrainedOnRecord]:
     """List whose samples a model saw, so that it is found when one of them is forgotten."""
     counts = Counter(
         (sample.participant_id, sample.split or "")
@@ -223,7 +225,9 @@ def trained_on(used: Sequence[SampleRecord]) -> list[TrainedOnRecord]:
         if sample.participant_id is not None
     )
     return [
-        TrainedOnRecord(participant_digest=digest_of(who), split=split, num_samples=count)
+        TrainedOnRecord(
+            participant_digest=digest_of_participant(salt, who), split=split, num_samples=count
+        )
         for (who, split), count in sorted(counts.items())
     ]
 

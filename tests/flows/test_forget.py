@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from flows.opening import open_run
 from flows.request import RunRequest
 from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
+from storage.forgotten import digest_of_participant, salt_of
 from storage.results import ModelRecord, TrainedOnRecord
 from storage.store import Store
 from storage.variant import ItemOutput
@@ -28,7 +30,9 @@ def everything(store: str) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-def commit_model(store: str, folder: Path, *trained_on: str) -> str:
+def commit_model(
+    store: str, folder: Path, *trained_on: str, digest: Callable[[str], str] | None = None
+) -> str:
     """Put a model of no weight into the store; gives its folder."""
     variant = Store(store).variant("finetune", version=1, settings={"on": trained_on})
     path = variant.file_path("abc/merged")
@@ -37,8 +41,10 @@ def commit_model(store: str, folder: Path, *trained_on: str) -> str:
         num_train_samples=1, num_val_samples=1, num_parameters=1, num_trained=1, num_steps=1,
         best_step=1, val_loss=None, val_macro_f1=None, val_average_precision=None,
     )  # fmt: skip
+    salt = salt_of(Store(store))
+    digest = digest or (lambda who: digest_of_participant(salt, who))
     seen = [
-        TrainedOnRecord(participant_digest=digest_of(who), split="val", num_samples=4)
+        TrainedOnRecord(participant_digest=digest(who), split="val", num_samples=4)
         for who in trained_on
     ]
     (folder / "weights").write_bytes(b"weights")
@@ -157,10 +163,13 @@ def test_models_that_saw_the_participant_are_listed_and_kept(
     finished: RunRequest, tmp_path: Path
 ) -> None:
     saw = commit_model(finished.store, tmp_path, WHO, "90001")
+    early = commit_model(finished.store, tmp_path, WHO, digest=digest_of)
     never = commit_model(finished.store, tmp_path, "90001")
     untold = commit_model(finished.store, tmp_path)
     report = forget_now(finished.store, WHO, None)
-    assert {model.folder: model.sides for model in report.models} == {saw: ("val",), untold: ()}
+    assert {model.folder: model.sides for model in report.models} == {
+        saw: ("val",), early: ("val",), untold: (),
+    }  # fmt: skip
     told = "\n".join(report.lines())
     assert f"{saw} (val)" in told
     assert f"{untold} (nobody noted on whom)" in told
@@ -254,3 +263,26 @@ def test_on_a_terminal_it_asks_first_and_a_no_changes_nothing(
     with pytest.raises(typer.Abort):
         run_command("forget", WHO, "--store", finished.store)
     assert everything(finished.store) == before
+
+
+def test_somebody_elses_mistake_in_the_data_set_keeps_nobody_from_being_forgotten(
+    finished: RunRequest,
+) -> None:
+    splits = Path(finished.data) / "split"
+    other = videos_of("90003")[0]
+    for name in ("train", "test"):
+        with (splits / f"{name}.txt").open("a", encoding="utf-8") as stream:
+            stream.write(f"{other},0,said\n")
+    assert forget_now(finished.store, WHO, finished.data).removed
+
+
+def test_a_data_set_that_cannot_be_read_is_told_and_the_stores_own_word_is_taken(
+    finished: RunRequest,
+) -> None:
+    annotation = Path(finished.data) / "video_annotation_transcript.yaml"
+    annotation.write_text("a: [", encoding="utf-8")
+    report = forget_now(finished.store, WHO, finished.data)
+    assert report.removed
+    assert "the data set was not asked" in report.lines()[0]
+    with pytest.raises(DataError, match="There is no data folder"):
+        find_participant(finished.store, WHO, f"{finished.data} elsewhere")

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from storage.errors import ModelError, StageError
 from storage.fingerprint import digest_of
+from storage.forgotten import digest_of_participant, salt_of
 from storage.results import ModelRecord, TrainingStepRecord
 from storage.store import Store
 from tasks.finetune import (
@@ -147,8 +148,13 @@ def test_the_best_seed_is_best_on_validation_by_the_metric_and_of_equals_by_its_
 def test_whom_a_model_saw_is_listed_by_digests_that_name_nobody(store, samples):
     owners = ["ann", "ann", None, "bob"]
     rows = [replace(row, participant_id=owner) for row, owner in zip(samples, owners, strict=False)]
-    listed = {(row.participant_digest, row.split): row.num_samples for row in trained_on(rows)}
-    assert listed == {(digest_of("ann"), "train"): 2, (digest_of("bob"), "train"): 1}
+    salt = salt_of(store)
+    ann, bob = (digest_of_participant(salt_of(Store(store.url)), who) for who in ("ann", "bob"))
+    listed = {
+        (row.participant_digest, row.split): row.num_samples for row in trained_on(rows, salt)
+    }
+    assert listed == {(ann, "train"): 2, (bob, "train"): 1}
+    assert not {ann, bob} & {digest_of("ann"), digest_of("bob")}
 
 
 def test_an_unknown_setting_is_refused():
