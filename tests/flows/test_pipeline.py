@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 MODEL = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
 QUICK = (
-    "finetune.steps=4", "finetune.eval_steps=4", "finetune.batch_size=8",
+    "finetune.steps=4", "finetune.eval_steps=2", "finetune.batch_size=8",
     "aggregate.bootstrap_draws=50",
 )  # fmt: skip
 BEGUN = {  # the line after which each stage is in the middle of its work
