@@ -144,9 +144,8 @@ def test_a_training_shows_its_progress_and_its_curve_while_it_runs(server, undis
     assert any(row["data"] == 100 for row in progress)  # others are of runs that were killed
     assert {row["type"] for row in drawn} == {"markdown"}
     assert all(row["task_run_id"] for row in rows)
-    (whole, *_) = [row["data"] for row in drawn if row["data"].startswith("Step 4 of 4, loss ")]
-    assert "(data:image/svg+xml;base64," in whole
-    assert "| 2 |" in whole
+    whole = [row["data"] for row in drawn if row["data"].startswith("Step 4 of 4, loss ")]
+    assert any("(data:image/svg+xml;base64," in told and "| 2 |" in told for told in whole)
 
 
 def test_a_second_run_does_no_stage_work_and_says_so(server, world, undisturbed) -> None:
