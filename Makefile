@@ -1,11 +1,11 @@
 # Waver's commands. Every target works from a fresh clone, in a path with spaces too.
 .POSIX:
-.PHONY: help setup run test check ui prove zoo benchmark lock clean
+.PHONY: help setup run test check ui prove zoo benchmark benchmark-finetune lock clean
 
 WORLD = .waver/sandbox
 
 help:           ## list the targets
-	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
 setup:          ## make .venv from the lock file, and see to ffmpeg
 	@infra/setup.sh
@@ -31,6 +31,10 @@ zoo: setup      ## every awkward video through the segment stage: a table of inp
 
 benchmark: setup ## CPU seconds per minute of video: ours, pure decoding, the paper's way (about 5 minutes)
 	@.venv/bin/python -m infra.benchmarks.segment
+
+benchmark-finetune: setup ## training in samples and tokens a second: ours, and transformers' Trainer (about 10 minutes)
+	@.venv/bin/python -m infra.sandbox.world --out $(WORLD)
+	@.venv/bin/python -m infra.benchmarks.finetune --data $(WORLD)
 
 ui: setup       ## the Prefect UI on the runs made here
 	@.venv/bin/waver ui

@@ -24,7 +24,7 @@ from tasks.omni.inputs import InputConfig, build_input, to_model_row
 Row = dict[str, torch.Tensor]
 Arrays = dict[str, Any]
 
-_SAMPLES_PER_DECODER = 64  # fewer are decoded before a process has started
+_SAMPLES_PER_DECODER = 256  # a process takes as long to start as 150 take to be decoded
 _MAX_DECODERS = 16
 _NUM_READERS = 2
 _making: list["MediaRows"] = []

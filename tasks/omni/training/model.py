@@ -70,7 +70,7 @@ def open_for_training(
     if resources.gradient_checkpointing:
         spare_memory(top.thinker)
     torch.manual_seed(settings.seed)
-    trained = _with_adapters(top.thinker, settings) if settings.method == "lora" else top.thinker
+    trained = with_adapters(top.thinker, settings) if settings.method == "lora" else top.thinker
     if settings.method == "full":
         for name, parameter in trained.named_parameters():
             parameter.requires_grad_(part_of(name) in settings.trained_parts)
@@ -80,7 +80,7 @@ def open_for_training(
     return OpenModel(top=top, trained=trained, processor=processor, token_yes=yes, token_no=no)
 
 
-def _with_adapters(thinker: Any, settings: TrainingSettings) -> Any:
+def with_adapters(thinker: Any, settings: TrainingSettings) -> Any:
     """Put LoRA beside every linear layer of the chosen parts, and on fused experts and routers.
 
     Layers go to peft as a list of whole names: on MoE models it reduces a pattern to the last part

@@ -118,8 +118,8 @@ def test_the_number_of_processes_is_the_users_or_follows_cores_and_samples(monke
     assert num_decoders_for(0, 10_000) == 0
     assert num_decoders_for(3, 1) == 3
     assert num_decoders_for(None, 10_000) == 15
-    assert num_decoders_for(None, 128) == 2
-    assert num_decoders_for(None, 10) == 0
+    assert num_decoders_for(None, 512) == 2
+    assert num_decoders_for(None, 200) == 0
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
     assert num_decoders_for(None, 10_000) == 1
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(1))

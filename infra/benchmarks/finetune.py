@@ -1,0 +1,147 @@
+"""What training costs: ours against transformers' Trainer on the same model, segments and epochs.
+
+``python -m infra.benchmarks.finetune [--data .waver/sandbox] [--store .waver/store]``; exit status
+1 below the target. All ways run in turn, round by round, so that a noisy machine hits all alike;
+each runs in a process of its own and is timed from an open model to its last step.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from flows.opening import open_run
+from flows.request import RunRequest
+from infra.benchmarks.finetune_ways import Measured
+from storage.records import SampleRecord
+from tasks.labels.plan import ClassRule, plan_classes
+from tasks.omni.checkpoint import check_model
+from tasks.omni.training.job import TrainingJob, write_job
+from tasks.omni.training.settings import FinetuneResources
+
+TARGET = 3.0
+MOST_WAITING = 0.05
+_PLAIN, _OURS = "transformers Trainer", "waver"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row of the table: a way, the resources it is given, and whose features it finds."""
+
+    way: str
+    resources: Mapping[str, Any]
+    features: str | None = None  # rows with the same name share a folder in a round
+
+
+ROWS: Mapping[str, Row] = {
+    _PLAIN: Row(way="plain", resources={}),
+    _OURS: Row(way="waver", resources={}, features="ours"),
+    "waver, a second run": Row(way="waver", resources={}, features="ours"),
+    "without stored features": Row(way="waver", resources={}),
+    "without decoding processes": Row(
+        way="waver", resources={"num_decoders": 0}, features="no processes"
+    ),
+    "logits of every position": Row(way="every-position", resources={}, features="every"),
+    "one step, 151,936 words, last position": Row(way="head-last", resources={}),
+    "one step, 151,936 words, every position": Row(way="head-every", resources={}),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print the table; 1 if a target is missed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.benchmarks.finetune", description=__doc__
+    )
+    parser.add_argument("--data", default=".waver/sandbox")
+    parser.add_argument("--store", default=".waver/store")
+    parser.add_argument("--profile", default="sandbox")
+    parser.add_argument("--epochs", type=float, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    options = parser.parse_args(arguments)
+    request = RunRequest(data=options.data, store=options.store, profile=options.profile)
+    _prepare(request)
+    run = open_run(request)
+    found: dict[str, list[Measured]] = {name: [] for name in ROWS}
+    with tempfile.TemporaryDirectory(prefix="waver-finetune-") as name:
+        for number in range(options.repeats):
+            for title, row in ROWS.items():
+                folder = Path(name) / f"{number}" / row.way / title.replace(" ", "-")
+                job = _job(run, row, folder, options.epochs, options.threads)
+                found[title].append(_measure(row.way, job, run.samples, folder))
+                print(f"round {number + 1}: {title}: {found[title][-1].seconds:.1f} s", flush=True)
+    return report(found)
+
+
+def _prepare(request: RunRequest) -> None:
+    """Bring the store up to the manifest; what is there already is not made again."""
+    command = [
+        sys.executable, "-m", "flows.cli", "run", "--data", request.data, "--store", request.store,
+        "--profile", request.profile, "--only", "segment", "--only", "transcribe",
+        "--only", "manifest",
+    ]  # fmt: skip
+    subprocess.run(command, check=True)
+
+
+def _job(run: Any, row: Row, folder: Path, epochs: float, num_threads: int) -> TrainingJob:
+    folder.mkdir(parents=True)
+    settings = run.settings.finetune.training_of(0)
+    resources = {
+        "device": "cpu", "num_threads": num_threads, "checkpoint_seconds": 1e9, **row.resources
+    }  # fmt: skip
+    rule = ClassRule(sampling="natural")
+    return TrainingJob(
+        identity="benchmark",
+        store_url=run.store.url,
+        model_path=check_model(run.settings.finetune.model),
+        input=run.settings.input,
+        training=settings.model_copy(
+            update={"steps": None, "epochs": epochs, "validation": False, "patience": None}
+        ),
+        plan=plan_classes(run.samples, rule),
+        resources=FinetuneResources.model_validate(resources),
+        work_path=folder / "work",
+        features_path=folder.parents[1] / row.features if row.features else None,
+    )
+
+
+def _measure(way: str, job: TrainingJob, samples: Sequence[SampleRecord], folder: Path) -> Measured:
+    path = write_job(job, samples, folder)
+    command = [sys.executable, "-m", "infra.benchmarks.finetune_ways", way, str(path)]
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
+    environment["OMP_NUM_THREADS"] = str(job.resources.num_threads)
+    ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
+    return Measured(**json.loads(ended.stdout.splitlines()[-1]))
+
+
+def report(found: Mapping[str, Sequence[Measured]]) -> int:
+    """Print the rounds' medians; 0 if the targets hold, else 1."""
+    print("\n| way | seconds | samples/s | tokens/s | peak MiB | waiting | padding |")
+    print("|---" * 7 + "|")
+    for title, rounds in found.items():
+        seconds = median(one.seconds for one in rounds)
+        print(
+            f"| {title} | {seconds:.1f} | {rounds[0].num_samples / seconds:.1f} "
+            f"| {rounds[0].num_tokens / seconds:.0f} | {median(m.peak_mib for m in rounds):.0f} "
+            f"| {median(m.wait_share for m in rounds):.1%} | {rounds[0].padding_share:.1%} |"
+        )
+    ratios = [
+        plain.seconds / ours.seconds
+        for plain, ours in zip(found[_PLAIN], found[_OURS], strict=True)
+    ]
+    waiting = median(one.wait_share for one in found[_OURS])
+    rounds_told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"\nours is {median(ratios):.2f} times as fast (target {TARGET}; rounds {rounds_told})")
+    print(f"ours waits {waiting:.1%} of its steps' time (target at most {MOST_WAITING:.0%})")
+    return 0 if median(ratios) >= TARGET and waiting <= MOST_WAITING else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

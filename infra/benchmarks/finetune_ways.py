@@ -1,0 +1,229 @@
+"""Ways to train the same model on the same segments, each measured in a process of its own.
+
+``python -m infra.benchmarks.finetune_ways WAY JOB`` prints what it measured as one line of JSON.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from storage.records import SampleRecord
+from storage.store import Store
+from tasks.omni.inputs import build_input, to_model_batch
+from tasks.omni.prompt import ANSWER_NO, ANSWER_YES
+from tasks.omni.training.checkpoints import Checkpoints
+from tasks.omni.training.job import TrainingJob, read_job
+from tasks.omni.training.loop import Training, train
+from tasks.omni.training.model import OpenModel, open_for_training
+from tasks.omni.training.pace import wait_share
+from tasks.omni.training.ranks import Ranks
+from tasks.omni.training.reading import open_reader
+from tasks.omni.training.selection import select_samples
+from tasks.omni.training.tracking import Watches
+
+NO_LABEL = -100  # transformers' losses leave these positions out
+WHOLE_VOCABULARY = 151_936
+_HEAD_ROWS = 8
+_MIB_OF_KIB = 1 / 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One way's figures: from an open model to its last step, media and all."""
+
+    seconds: float
+    num_samples: int
+    num_tokens: int
+    wait_share: float
+    padding_share: float
+    peak_mib: float
+
+
+Way = Callable[[TrainingJob, Sequence[SampleRecord]], Measured]
+
+
+def train_as_waver(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured:
+    """Train as the finetune stage does, without validation and checkpoints."""
+    return _train(job, samples, open_for_training(job.model_path, job.training))
+
+
+def train_with_every_position(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured:
+    """Train as the stage does, but for computing logits of every position."""
+    opened = open_for_training(job.model_path, job.training)
+    compute_every_position(opened)
+    return _train(job, samples, opened)
+
+
+def _train(job: TrainingJob, samples: Sequence[SampleRecord], opened: OpenModel) -> Measured:
+    ranks = Ranks(cpu=True)
+    begun = time.perf_counter()
+    with open_reader(job, opened, ranks, samples, lambda _line: None) as reader:
+        progress = train(
+            Training(
+                settings=job.training,
+                plan=job.plan,
+                resources=job.resources,
+                opened=opened,
+                reader=reader,
+                train_samples=samples,
+                val_samples=[],
+                checkpoints=Checkpoints(job.work_path, job.identity),
+                ranks=ranks,
+                say=lambda _line: None,
+                watch=Watches(),
+            )
+        )
+    log = progress.log
+    return Measured(
+        seconds=time.perf_counter() - begun,
+        num_samples=sum(row.num_samples for row in log),
+        num_tokens=sum(row.num_tokens for row in log),
+        wait_share=wait_share(log),
+        padding_share=sum(row.padding_share for row in log) / len(log),
+        peak_mib=_peak_mib(),
+    )
+
+
+def compute_every_position(opened: OpenModel) -> None:
+    """Undo `compute_last_position_only`: the forward as the library has it."""
+    opened.trained.get_output_embeddings()._forward_pre_hooks.clear()
+
+
+@dataclass(slots=True, kw_only=True)
+class PlainCollator:
+    """What a first script would do: decode, call the processor and append the answer, in step."""
+
+    job: TrainingJob
+    processor: Any
+    seconds: float = 0.0
+    lengths: list[int] = field(default_factory=list)
+    num_positions: int = 0
+
+    def __call__(self, samples: Sequence[SampleRecord]) -> dict[str, torch.Tensor]:
+        """Lay samples into a batch with ``labels`` [batch, tokens] for the answer's token alone."""
+        begun = time.perf_counter()
+        store = Store(self.job.store_url)
+        batch = to_model_batch(self.processor, [self._input(store, sample) for sample in samples])
+        labels = torch.full_like(batch["input_ids"], NO_LABEL)
+        labels[:, -1] = batch["input_ids"][:, -1]
+        self.lengths += batch["attention_mask"].sum(-1).tolist()
+        self.num_positions += labels.numel()
+        self.seconds += time.perf_counter() - begun
+        return {**batch, "labels": labels}
+
+    def _input(self, store: Store, sample: SampleRecord) -> Any:
+        with ExitStack() as files:
+            picture = files.enter_context(store.open(sample.picture_path))
+            sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
+            made = build_input(
+                self.job.input, picture=picture, sound=sound or None, words=sample.words
+            )
+        answer = ANSWER_YES if sample.label else ANSWER_NO
+        return replace(made, text=made.text + answer)
+
+
+def train_plainly(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured:
+    """Train by transformers' own Trainer, every epoch from the files."""
+    from transformers import Trainer, TrainingArguments
+
+    opened = open_for_training(job.model_path, job.training)
+    compute_every_position(opened)
+    collator = PlainCollator(job=job, processor=opened.processor)
+    arguments = TrainingArguments(
+        output_dir=str(job.work_path),
+        per_device_train_batch_size=job.training.batch_size,
+        num_train_epochs=job.training.epochs,
+        learning_rate=job.training.learning_rate,
+        use_cpu=True,
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+    )
+    trainer = Trainer(
+        model=opened.trained, args=arguments, train_dataset=list(samples), data_collator=collator
+    )
+    begun = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - begun
+    return Measured(
+        seconds=seconds,
+        num_samples=len(collator.lengths),
+        num_tokens=sum(collator.lengths),
+        wait_share=collator.seconds / seconds,
+        padding_share=1 - sum(collator.lengths) / collator.num_positions,
+        peak_mib=_peak_mib(),
+    )
+
+
+def step_with_whole_vocabulary(
+    job: TrainingJob, samples: Sequence[SampleRecord], *, every_position: bool
+) -> Measured:
+    """Take one step under a head as wide as the full-size model's."""
+    opened = open_for_training(job.model_path, job.training)
+    compute_every_position(opened)
+    head = opened.top.thinker.get_output_embeddings()
+    wide = torch.nn.Linear(head.in_features, WHOLE_VOCABULARY, bias=False).requires_grad_(False)
+    if not every_position:
+        wide.register_forward_pre_hook(lambda _head, arguments: (arguments[0][:, -1:],))
+    opened.top.thinker.set_output_embeddings(wide)
+    collator = PlainCollator(job=job, processor=opened.processor)
+    batch = collator(list(samples)[:_HEAD_ROWS])
+    answers = batch.pop("labels")[:, -1]
+    begun = time.perf_counter()
+    logits = opened.trained(**batch, use_cache=False).logits[:, -1]
+    torch.autograd.backward(torch.nn.functional.cross_entropy(logits, answers))
+    return Measured(
+        seconds=time.perf_counter() - begun,
+        num_samples=len(answers),
+        num_tokens=sum(collator.lengths),
+        wait_share=0.0,
+        padding_share=1 - sum(collator.lengths) / collator.num_positions,
+        peak_mib=_peak_mib(),
+    )
+
+
+def step_at_last_position(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured:
+    """Take one step with 151,936 logits for each answer."""
+    return step_with_whole_vocabulary(job, samples, every_position=False)
+
+
+def step_at_every_position(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured:
+    """Take one step with 151,936 logits for each position."""
+    return step_with_whole_vocabulary(job, samples, every_position=True)
+
+
+WAYS: Mapping[str, Way] = {
+    "plain": train_plainly,
+    "waver": train_as_waver,
+    "every-position": train_with_every_position,
+    "head-last": step_at_last_position,
+    "head-every": step_at_every_position,
+}
+
+
+def _peak_mib() -> float:
+    """Tell the largest memory that this process, without its decoders, ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MIB_OF_KIB
+
+
+def main(way: str, job_path: Path) -> None:
+    """Run one way and print its figures."""
+    job, samples = read_job(job_path)
+    if job.resources.num_threads is not None:
+        torch.set_num_threads(job.resources.num_threads)
+    train_samples, _ = select_samples(samples, job.training)
+    print(json.dumps(asdict(WAYS[way](job, train_samples))), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
