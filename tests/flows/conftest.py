@@ -1,9 +1,12 @@
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flows.request import RunRequest
+from flows.server import prefect_server, prepare_environment
 from tests.flows.toys import finish, request_of, write_release
 
 
@@ -22,3 +25,14 @@ def finished(finished_once: Path, tmp_path: Path) -> RunRequest:
     """A request of which every stage is finished, in a store of the test's own."""
     shutil.copytree(finished_once / "store", tmp_path / "store")
     return request_of(finished_once / "data", tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """One Prefect server for all runs of a module; gives the runs' environment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect home")))
+        patch.delenv("PREFECT_API_URL", raising=False)
+        prepare_environment(Path(os.environ["PREFECT_HOME"]))
+        with prefect_server() as api_url:
+            yield {**os.environ, "PREFECT_API_URL": api_url, "PYTHONUNBUFFERED": "1"}

@@ -1,15 +1,11 @@
-"""The whole pipeline through the command line: killed in every stage, damaged, added to.
+"""The whole pipeline through the command line: killed in every stage, then damaged.
 
 Everything is real: a small sandbox world, the shipped models, a Prefect server, child processes.
 """
 
-import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -17,19 +13,14 @@ import pytest
 
 from flows.history import post
 from flows.opening import open_run
-from flows.request import STAGES, RunRequest
-from flows.server import prefect_server, prepare_environment
+from flows.request import STAGES
 from infra.sandbox.plan import WorldSettings
 from infra.sandbox.world import make_world
 from storage.results import MetricRecord, VerdictRecord
+from tests.flows.command_line import command, made, request_of, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-MODEL = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
-QUICK = (
-    "finetune.steps=4", "finetune.eval_steps=2", "finetune.batch_size=8",
-    "aggregate.bootstrap_draws=50",
-)  # fmt: skip
 BEGUN = {  # the line after which each stage is in the middle of its work
     "segment": "segment: 12 wanted",
     "transcribe": "transcribe: 12 wanted",
@@ -41,38 +32,10 @@ BEGUN = {  # the line after which each stage is in the middle of its work
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """One Prefect server for all runs of this module; gives the runs' environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect home")))
-        patch.delenv("PREFECT_API_URL", raising=False)
-        prepare_environment(Path(os.environ["PREFECT_HOME"]))
-        with prefect_server() as api_url:
-            yield {**os.environ, "PREFECT_API_URL": api_url, "PYTHONUNBUFFERED": "1"}
-
-
-@pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("a world")
     make_world(root, WorldSettings(num_participants=6, videos_per_participant=2), workers=2)
     return root
-
-
-def command(data: Path, store: Path, *options: str) -> list[str]:
-    overrides = [part for setting in QUICK for part in ("--set", setting)]
-    return [
-        sys.executable, "-m", "flows.cli", "run", "--profile", "sandbox",
-        "--data", str(data), "--store", str(store), *overrides, *options,
-    ]  # fmt: skip
-
-
-def run(server: dict[str, str], data: Path, store: Path, *options: str, status: int = 0) -> str:
-    ended = subprocess.run(
-        command(data, store, *options),
-        env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert ended.returncode == status, ended.stdout + ended.stderr
-    return ended.stdout
 
 
 def kill_in(server: dict[str, str], stage: str, data: Path, store: Path) -> None:
@@ -95,17 +58,9 @@ def kill_in(server: dict[str, str], stage: str, data: Path, store: Path) -> None
 
 
 def outcome(data: Path, store: Path) -> tuple[set[VerdictRecord], set[MetricRecord]]:
-    opened = open_run(
-        RunRequest(data=str(data), store=str(store), profile="sandbox", overrides=QUICK)
-    )
+    opened = open_run(request_of(data, store))
     variant, wanted = opened.aggregate, opened.report_wanted
     return set(variant.read(VerdictRecord, wanted)), set(variant.read(MetricRecord, wanted))
-
-
-def made(output: str, stage: str) -> int:
-    """How many items a stage made, from the line it ends with."""
-    (line,) = [line for line in output.splitlines() if f"{stage}: " in line and " there, " in line]
-    return int(line.split(" there, ")[1].split(" made")[0])
 
 
 @pytest.fixture(scope="module")
@@ -172,72 +127,3 @@ def test_deleted_and_damaged_outputs_are_noticed_and_made_again(
     assert made(output, "finetune") == 0
     assert made(output, "infer") >= 1
     assert outcome(world, killed_store) == undisturbed[1]
-
-
-def test_one_added_video_costs_one_video(server, world, tmp_path: Path) -> None:
-    videos = sorted(world.rglob("*.mp4"))
-    data = tmp_path / "any folder"
-    data.mkdir()
-    for path in videos[:2]:
-        shutil.copy(path, data / path.name)
-    cheap = ("--only", "segment", "--only", "transcribe", "--only", "manifest")
-    run(server, data, tmp_path / "store", *cheap)
-    shutil.copy(videos[2], data / videos[2].name)
-    output = run(server, data, tmp_path / "store", *cheap)
-    assert [made(output, stage) for stage in STAGES[:3]] == [1, 1, 1]
-    opened = open_run(
-        RunRequest(
-            data=str(data), store=str(tmp_path / "store"), profile="sandbox", overrides=QUICK
-        )
-    )
-    assert {sample.video_id for sample in opened.samples} == {p.name for p in videos[:3]}
-
-
-def test_a_video_encoded_again_under_another_name_stops_the_run(
-    server, world, tmp_path: Path
-) -> None:
-    data, (first, second) = tmp_path / "copied", sorted(world.rglob("*.mp4"))[:2]
-    data.mkdir()
-    shutil.copy(first, data / "first.mp4")
-    shutil.copy(second, data / "second.mp4")
-    again = ("-vf", "scale=-2:240", "-r", "15", "-c:v", "mpeg4", "-q:v", "8", "-c:a", "libmp3lame")
-    source = ("-ss", "0.3", "-i", str(first))
-    ffmpeg = ("ffmpeg", "-loglevel", "error", *source, *again, str(data / "copy.mkv"))
-    subprocess.run(ffmpeg, check=True, timeout=100, stdin=subprocess.DEVNULL)
-    rows = ("first.mp4,1,ann,train", "second.mp4,0,bea,val", "copy.mkv,1,cem,test")
-    (data / "labels.csv").write_text("\n".join(["video,label,participant,split", *rows]) + "\n")
-    cheap = ("--only", "segment", "--only", "transcribe", "--only", "manifest")
-    stopped = subprocess.run(
-        command(data, tmp_path / "store", *cheap),
-        env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert stopped.returncode == 2, stopped.stdout + stopped.stderr
-    assert "The same recording (1) stands in more than one of train, val" in stopped.stderr
-    assert "recording copy.mkv = first.mp4: test, train" in stopped.stderr
-
-
-def test_bad_videos_are_rejected_with_a_reason_and_good_ones_get_a_verdict(
-    server, world, tmp_path: Path
-) -> None:
-    data, good = tmp_path / "mixed folder", sorted(world.rglob("*.mp4"))[0]
-    data.mkdir()
-    shutil.copy(good, data / "good one.mp4")
-    (data / "empty.mp4").write_bytes(b"")
-    (data / "text.mp4").write_text("this is not a video\n" * 50)
-    (data / "truncated.mp4").write_bytes(good.read_bytes()[: good.stat().st_size // 3])
-    output = run(server, data, tmp_path / "store", "--model", str(MODEL), status=3)
-    assert "the file is empty" in output
-    assert "not a video" in output
-    opened = open_run(
-        RunRequest(
-            data=str(data), store=str(tmp_path / "store"), profile="sandbox", overrides=QUICK,
-            model=str(MODEL),
-        )
-    )  # fmt: skip
-    verdicts = opened.aggregate.read(VerdictRecord, opened.report_wanted)
-    judged = {row.video_id for row in verdicts if row.verdict is not None}
-    assert judged == {"good one.mp4"}
-    reasons = {row.item_id: row.reason for row in opened.rejected()}
-    assert set(reasons) == {"empty.mp4", "text.mp4", "truncated.mp4"}
-    assert "not a video" in reasons["text.mp4"]
-    assert "empty" in reasons["empty.mp4"]

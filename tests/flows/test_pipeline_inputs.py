@@ -1,0 +1,85 @@
+"""The whole pipeline through the command line, on folders of videos: added, copied, broken ones."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from flows.opening import open_run
+from flows.request import STAGES
+from infra.sandbox.plan import WorldSettings
+from infra.sandbox.world import make_world
+from storage.results import VerdictRecord
+from tests.flows.command_line import command, made, request_of, run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+MODEL = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("three videos")
+    make_world(root, WorldSettings(num_participants=3, videos_per_participant=1), workers=2)
+    return root
+
+
+def test_one_added_video_costs_one_video(server, world, tmp_path: Path) -> None:
+    videos = sorted(world.rglob("*.mp4"))
+    data = tmp_path / "any folder"
+    data.mkdir()
+    for path in videos[:2]:
+        shutil.copy(path, data / path.name)
+    cheap = ("--only", "segment", "--only", "transcribe", "--only", "manifest")
+    run(server, data, tmp_path / "store", *cheap)
+    shutil.copy(videos[2], data / videos[2].name)
+    output = run(server, data, tmp_path / "store", *cheap)
+    assert [made(output, stage) for stage in STAGES[:3]] == [1, 1, 1]
+    opened = open_run(request_of(data, tmp_path / "store"))
+    assert {sample.video_id for sample in opened.samples} == {p.name for p in videos[:3]}
+
+
+def test_a_video_encoded_again_under_another_name_stops_the_run(
+    server, world, tmp_path: Path
+) -> None:
+    data, (first, second) = tmp_path / "copied", sorted(world.rglob("*.mp4"))[:2]
+    data.mkdir()
+    shutil.copy(first, data / "first.mp4")
+    shutil.copy(second, data / "second.mp4")
+    again = ("-vf", "scale=-2:240", "-r", "15", "-c:v", "mpeg4", "-q:v", "8", "-c:a", "libmp3lame")
+    source = ("-ss", "0.3", "-i", str(first))
+    ffmpeg = ("ffmpeg", "-loglevel", "error", *source, *again, str(data / "copy.mkv"))
+    subprocess.run(ffmpeg, check=True, timeout=100, stdin=subprocess.DEVNULL)
+    rows = ("first.mp4,1,ann,train", "second.mp4,0,bea,val", "copy.mkv,1,cem,test")
+    (data / "labels.csv").write_text("\n".join(["video,label,participant,split", *rows]) + "\n")
+    cheap = ("--only", "segment", "--only", "transcribe", "--only", "manifest")
+    stopped = subprocess.run(
+        command(data, tmp_path / "store", *cheap),
+        env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert stopped.returncode == 2, stopped.stdout + stopped.stderr
+    assert "The same recording (1) stands in more than one of train, val" in stopped.stderr
+    assert "recording copy.mkv = first.mp4: test, train" in stopped.stderr
+
+
+def test_bad_videos_are_rejected_with_a_reason_and_good_ones_get_a_verdict(
+    server, world, tmp_path: Path
+) -> None:
+    data, good = tmp_path / "mixed folder", sorted(world.rglob("*.mp4"))[0]
+    data.mkdir()
+    shutil.copy(good, data / "good one.mp4")
+    (data / "empty.mp4").write_bytes(b"")
+    (data / "text.mp4").write_text("this is not a video\n" * 50)
+    (data / "truncated.mp4").write_bytes(good.read_bytes()[: good.stat().st_size // 3])
+    output = run(server, data, tmp_path / "store", "--model", str(MODEL), status=3)
+    assert "the file is empty" in output
+    assert "not a video" in output
+    opened = open_run(request_of(data, tmp_path / "store", MODEL))
+    verdicts = opened.aggregate.read(VerdictRecord, opened.report_wanted)
+    judged = {row.video_id for row in verdicts if row.verdict is not None}
+    assert judged == {"good one.mp4"}
+    reasons = {row.item_id: row.reason for row in opened.rejected()}
+    assert set(reasons) == {"empty.mp4", "text.mp4", "truncated.mp4"}
+    assert "not a video" in reasons["text.mp4"]
+    assert "empty" in reasons["empty.mp4"]
