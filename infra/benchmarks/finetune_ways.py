@@ -19,9 +19,10 @@ from storage.records import SampleRecord
 from storage.store import Store
 from tasks.omni.inputs import build_input, to_model_batch
 from tasks.omni.prompt import ANSWER_NO, ANSWER_YES
+from tasks.omni.training.batches import Training
 from tasks.omni.training.checkpoints import Checkpoints
 from tasks.omni.training.job import TrainingJob, read_job
-from tasks.omni.training.loop import Training, train
+from tasks.omni.training.loop import train
 from tasks.omni.training.model import OpenModel, open_for_training
 from tasks.omni.training.pace import wait_share
 from tasks.omni.training.ranks import Ranks

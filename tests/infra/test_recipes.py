@@ -39,6 +39,8 @@ def test_the_papers_full_recipe_differs_in_training_alone_and_says_where_it_is_f
     text = (TINY.parents[2] / "profiles" / "paper-full.toml").read_text(encoding="utf-8")
     assert "READ OFF THE FILE NAMES" in text
     assert text.count("read off file names") == 3
+    assert full.resources.finetune.sharding == "fsdp"  # no GPU holds what it trains
+    assert full.resources.finetune.gradient_checkpointing
 
 
 def test_our_recipe_reads_words_and_definition_cuts_blindly_and_stops_early() -> None:

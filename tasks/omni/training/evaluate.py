@@ -44,7 +44,8 @@ def evaluate(
 ) -> Figures:
     """Measure on batches of model inputs and their answers' token ids [batch].
 
-    Each process brings its own batches; all get the figures over everybody's.
+    Each process brings its own batches; all get the figures over everybody's. A row whose answer is
+    below 0 has none, and does not count.
     """
     found: list[torch.Tensor] = []
     model.eval()
@@ -52,7 +53,8 @@ def evaluate(
         logits = model(**batch, use_cache=False).logits[:, -1].float()  # [batch, vocabulary]
         losses = torch.nn.functional.cross_entropy(logits, answers, reduction="none")
         p_ah = logits[:, [token_no, token_yes]].softmax(-1)[:, 1]
-        found.append(torch.stack([losses, p_ah, answers == token_yes]).double().cpu())
+        measured = torch.stack([losses, p_ah, answers == token_yes]).double()
+        found.append(measured[:, answers >= 0].cpu())
     model.train()
     everybodys = ranks.gather([each.numpy() for each in found])
     return _figures(np.concatenate(list(itertools.chain(*everybodys)), axis=1))

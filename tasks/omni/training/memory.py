@@ -1,14 +1,15 @@
 """What a training needs in memory, known from the base's configuration before it is opened.
 
-Counted: weights, gradients, AdamW's two moments, what the layers keep for the backward pass, and
-under LoRA on experts the layers' merged experts (peft adds the adapters to whole weights). What
-layers keep was held against what autograd saves on the small base: the estimate is 0.9 to 1.7 times
-that, over LoRA and full training, both precisions, with and without checkpointing.
+Counted: weights, gradients, AdamW's two moments, what the layers keep for the backward pass, under
+LoRA on experts the layers' merged experts (peft adds the adapters to whole weights), and where
+processes share the model out, what each gathers at a time. What layers keep was held against what
+autograd saves on the small base: the estimate is 0.9 to 1.7 times that, over LoRA and full
+training, both precisions, with and without checkpointing.
 """
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from tasks.omni.training.settings import FinetuneResources, TrainingSettings
 
 _FLOAT32 = 4
 _ADAM_NUMBERS = 2
-_MARGIN = 1.1  # allocators round up and leave gaps
+_KEPT_MARGIN = 1.02  # allocators round up,
+_PASSING_MARGIN = 1.25  # and leave gaps in what comes and goes
 _FIXED = 1 << 30  # libraries and their kernels
 _FOUR_BITS = 0.55  # bytes a number, with the scales of its block
-_CGROUP = Path("/sys/fs/cgroup")
 _TEXT_LINEAR = ("attention", "mlp")
+_TOWERS = ("vision", "audio", "projector")
+_OUTSIDE_LAYERS = ("embedding", "head")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +48,20 @@ class Need:
     weights: int
     trained: int
     layers: int
+    gathered: int = 0
 
     @property
     def total(self) -> int:
         """All together, with what the libraries take."""
-        return int((self.weights + self.trained + self.layers) * _MARGIN) + _FIXED
+        kept = (self.weights + self.trained) * _KEPT_MARGIN
+        return int(kept + (self.layers + self.gathered) * _PASSING_MARGIN) + _FIXED
 
     def __str__(self) -> str:
+        gathered = f", gathered from other processes {_gib(self.gathered)}" if self.gathered else ""
         return (
             f"{_gib(self.total)} GiB (weights {_gib(self.weights)}, gradients and optimizer "
-            f"{_gib(self.trained)}, layers' memory for the backward pass {_gib(self.layers)})"
+            f"{_gib(self.trained)}, layers' memory for the backward pass {_gib(self.layers)}"
+            f"{gathered})"
         )
 
 
@@ -83,9 +90,17 @@ def read_shapes(folder: Path) -> Shapes:
 
 
 def estimate(
-    shapes: Shapes, settings: TrainingSettings, resources: FinetuneResources, *, longest: int
+    shapes: Shapes,
+    settings: TrainingSettings,
+    resources: FinetuneResources,
+    *,
+    longest: int,
+    num_processes: int = 1,
 ) -> Need:
     """Estimate a process's peak for micro-batches whose longest sample has that many tokens."""
+    layers = _layer_bytes(shapes, settings, resources, longest=longest)
+    if resources.sharding != "none" and num_processes > 1:
+        return _estimate_part(shapes, settings, layers, num_processes)
     parts = settings.trained_parts
     counts = shapes.numbers if settings.method == "full" else shapes.per_rank
     trained = sum(counts.get(part, 0) for part in parts)
@@ -96,8 +111,28 @@ def estimate(
     return Need(
         weights=weights,
         trained=trained * _FLOAT32 * (1 + _ADAM_NUMBERS),
-        layers=_layer_bytes(shapes, settings, resources, longest=longest),
+        layers=layers,
     )
+
+
+def _estimate_part(
+    shapes: Shapes, settings: TrainingSettings, layers: int, num_processes: int
+) -> Need:
+    """Estimate for one of the processes among which everything but the towers is shared out."""
+    size = getattr(torch, settings.precision).itemsize
+    weights, trained = 0, 0
+    for part, count in shapes.numbers.items():
+        held = count if part in _TOWERS else count // num_processes
+        is_trained = part in settings.trained_parts
+        weights += held * (_FLOAT32 if is_trained else size)
+        trained += held * _FLOAT32 * (1 + _ADAM_NUMBERS) if is_trained else 0
+    outside = sum(shapes.numbers.get(part, 0) for part in _OUTSIDE_LAYERS)
+    inside = sum(shapes.numbers.values()) - outside
+    inside -= sum(shapes.numbers.get(part, 0) for part in _TOWERS)
+    # One layer and the next; the gradients of one, and sums in the making of two.
+    a_layer = (3 * size + 2 * _FLOAT32) * inside // shapes.text.num_hidden_layers
+    gathered = a_layer + 2 * size * outside
+    return Need(weights=weights, trained=trained, layers=layers, gathered=gathered)
 
 
 def _weight_bytes(shapes: Shapes, settings: TrainingSettings) -> int:
@@ -147,29 +182,6 @@ def _cast_bytes(shapes: Shapes, settings: TrainingSettings) -> int:
     return 2 * sum(shapes.numbers.get(part, 0) for part in ("attention", "mlp", "head"))
 
 
-def free_bytes(device: torch.device, num_processes: int) -> int:
-    """Give what one process may still take of its device, or of the host it shares."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return min(_host_bytes()) // num_processes
-
-
-def _host_bytes() -> Iterator[int]:
-    """Give what is free by the kernel's word, and by the container's limit, if it has one."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        yield next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):  # not Linux
-        yield os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        limit = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
-        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return
-    if limit.isdigit():
-        yield max(0, int(limit) - used)
-
-
 def check_memory(
     shapes: Shapes,
     settings: TrainingSettings,
@@ -177,19 +189,21 @@ def check_memory(
     *,
     longest: int,
     free: int,
+    num_processes: int = 1,
 ) -> Need:
     """Refuse a training that its device cannot hold, before anything is loaded.
 
     Raises:
         StageError: says what is needed, what there is, and which settings would fit.
     """
-    need = estimate(shapes, settings, resources, longest=longest)
+    size = partial(estimate, shapes, longest=longest, num_processes=num_processes)
+    need = size(settings, resources)
     if need.total <= free:
         return need
     fitting = [
         told
-        for told, changed, on in _alternatives(settings, resources)
-        if estimate(shapes, changed, on, longest=longest).total <= free
+        for told, changed, on in _alternatives(settings, resources, num_processes)
+        if size(changed, on).total <= free
     ]
     way_out = (
         f"these would fit: {'; or '.join(fitting[:3])}"
@@ -203,7 +217,7 @@ def check_memory(
 
 
 def _alternatives(
-    settings: TrainingSettings, resources: FinetuneResources
+    settings: TrainingSettings, resources: FinetuneResources, num_processes: int
 ) -> Iterable[tuple[str, TrainingSettings, FinetuneResources]]:
     """Give milder settings, those first that change least of the result."""
     smaller = resources.micro_batch_size
@@ -216,9 +230,25 @@ def _alternatives(
     on = on.model_copy(update={"micro_batch_size": 1})
     told = "resources.finetune.gradient_checkpointing = true and micro_batch_size = 1"
     yield told, settings, on
+    if settings.method == "full" and num_processes > 1 and resources.sharding == "none":
+        told = "resources.finetune.sharding = fsdp"
+        yield told, settings, resources.model_copy(update={"sharding": "fsdp"})
+        told += ", gradient_checkpointing = true and micro_batch_size = 1"
+        yield told, settings, on.model_copy(update={"sharding": "fsdp"})
+    yield from _adapters(settings, resources, on)
+
+
+def _adapters(
+    settings: TrainingSettings, resources: FinetuneResources, spared: FinetuneResources
+) -> Iterable[tuple[str, TrainingSettings, FinetuneResources]]:
+    """Give training of adapters alone, which are not shared out."""
     adapters = settings.model_copy(
         update={"method": "lora", "precision": "bfloat16", "parts": ("attention",)}
     )
     told = 'finetune.method = lora, precision = bfloat16 and parts = ["attention"]'
-    yield told, adapters, resources
-    yield f"{told}, with gradient_checkpointing and micro_batch_size = 1", adapters, on
+    whole = {"sharding": "none"}
+    if resources.sharding != "none":
+        told += ", with resources.finetune.sharding = none"
+    yield told, adapters, resources.model_copy(update=whole)
+    told += ", with gradient_checkpointing and micro_batch_size = 1"
+    yield told, adapters, spared.model_copy(update=whole)

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,10 @@ from torch import nn
 
 from storage.errors import ConfigError, ModelError
 from tasks.omni.prompt import answer_token_ids
-from tasks.omni.training.opening import open_base, plan_opening, spare_memory
+from tasks.omni.training.opening import Opening, open_base, plan_opening, spare_memory
+from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.settings import FinetuneResources, Part, TrainingSettings
+from tasks.omni.training.sharding import is_sharded, share_out, spread_weights
 
 # Where each part's parameters lie in the thinker (transformers, modeling_qwen3_omni_moe.py); the
 # first pattern that is found counts.
@@ -30,7 +32,7 @@ _PLACES: Mapping[Part, str] = {
     "head": r"^lm_head\.",
 }
 _PEFT_PREFIX = "base_model.model."
-_PLAIN, _CPU = FinetuneResources(), torch.device("cpu")
+_PLAIN, _CPU, _META = FinetuneResources(), torch.device("cpu"), torch.device("meta")
 # Not linear layers but parameters, which peft adapts by name.
 _BARE_PARAMETERS: Mapping[Part, tuple[str, ...]] = {
     "experts": ("mlp.experts.gate_up_proj", "mlp.experts.down_proj"),
@@ -58,15 +60,20 @@ def open_for_training(
     settings: TrainingSettings,
     resources: FinetuneResources = _PLAIN,
     device: Any = _CPU,
+    ranks: Ranks | None = None,
 ) -> OpenModel:
     """Open a checked model folder and make the chosen parts trainable.
+
+    Given ``ranks`` that share the model out, each opens its part of it.
 
     Raises:
         ModelError: the folder's content does not fit the model's class.
         ConfigError: the model has no such part, or the device cannot do what is asked for.
         ToolError: a library is missing.
     """
-    top, processor = open_base(folder, plan_opening(settings, resources, device))
+    opening = plan_opening(settings, resources, device)
+    shared_by = ranks if ranks is not None and is_sharded(resources, ranks) else None
+    top, processor = open_base(folder, replace(opening, device=_META) if shared_by else opening)
     if resources.gradient_checkpointing:
         spare_memory(top.thinker)
     torch.manual_seed(settings.seed)
@@ -75,9 +82,18 @@ def open_for_training(
         for name, parameter in trained.named_parameters():
             parameter.requires_grad_(part_of(name) in settings.trained_parts)
     _check_census(census(trained), settings)
+    if shared_by:
+        share_out(top, settings, shared_by)
+        spread_weights(top, _source(folder, opening) if shared_by.is_first else None, shared_by)
     compute_last_position_only(trained)
     yes, no = answer_token_ids(processor.tokenizer)
     return OpenModel(top=top, trained=trained, processor=processor, token_yes=yes, token_no=no)
+
+
+def _source(folder: Path, opening: Opening) -> Any:
+    """Open a base in host memory, as it is stored."""
+    top, _ = open_base(folder, replace(opening, dtype="auto", device=_CPU))
+    return top
 
 
 def with_adapters(thinker: Any, settings: TrainingSettings) -> Any:

@@ -11,7 +11,7 @@ transformers 5 are no linear layers and stay in 16 bits (bitsandbytes issue 1849
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
@@ -26,9 +26,13 @@ _PROCESSOR = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """How to open a base; ``quantization`` is transformers' configuration of it, if any."""
+    """How to open a base; ``quantization`` is transformers' configuration of it, if any.
 
-    dtype: torch.dtype
+    The number type ``auto`` is the one that is stored. On the device ``meta`` weights are shapes
+    alone.
+    """
+
+    dtype: torch.dtype | Literal["auto"]
     device: torch.device
     experts: str
     quantization: Any = None
@@ -131,6 +135,8 @@ def _open_model(folder: Path, opening: Opening) -> tuple[Any, Any]:
 
     config = Qwen3OmniMoeConfig.from_pretrained(folder)
     config.enable_audio_output = False  # the talker is neither opened nor saved
+    if opening.device.type == "meta":
+        return _open_shapes(folder, config, opening), {"missing_keys": ()}
     options: dict[str, Any] = {}
     if opening.device.type == "cuda":
         options["device_map"] = {"": opening.device}
@@ -145,6 +151,18 @@ def _open_model(folder: Path, opening: Opening) -> tuple[Any, Any]:
         experts_implementation=opening.experts,
         **options,
     )
+
+
+def _open_shapes(folder: Path, config: Any, opening: Opening) -> Any:
+    from transformers import GenerationConfig, Qwen3OmniMoeForConditionalGeneration
+
+    with opening.device:
+        top = Qwen3OmniMoeForConditionalGeneration._from_config(
+            config, dtype=opening.dtype, experts_implementation=opening.experts
+        )
+    if (folder / "generation_config.json").exists():
+        top.generation_config = GenerationConfig.from_pretrained(folder)
+    return top
 
 
 def spare_memory(thinker: Any) -> None:

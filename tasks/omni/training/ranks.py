@@ -1,11 +1,13 @@
 """The processes that train one model together: who takes which samples, and what they add up.
 
-Every process ("rank") holds the whole model and takes its part of each step's batch. Gradients are
-summed once a step, after all micro-batches: a rank that lacks a kind of input (rows without sound,
-no readable row at all) takes part like the others, and none waits for what another does not have.
+Every process ("rank") takes its part of each step's batch. Gradients of what every rank holds whole
+are summed once a step, after all micro-batches: a rank that lacks a kind of input (rows without
+sound, no readable row at all) takes part like the others, and none waits for what another does not
+have. Those of what is shared out among ranks are `sharding`'s.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -70,6 +72,14 @@ class Ranks:
     def first(self, value: T) -> T:
         """Give the first process's value to every process."""
         return self.gather(value)[0]
+
+    def wait(self) -> None:
+        """Wait until every process has come here."""
+        self.gather(None)
+
+    def first_before_others(self) -> AbstractContextManager[None]:
+        """Let the first process do what is inside ahead of the others."""
+        return self._state.main_process_first()
 
     def agree_on(self, value: object, name: str) -> None:
         """Refuse to go on where processes hold different values.

@@ -1,11 +1,16 @@
 """One training job from its folder to its result: open, train, save."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import torch
 
 from storage.records import SampleRecord
 from tasks.omni.lengths import longest_request
 from tasks.omni.training.answers import answer_validation
+from tasks.omni.training.available import check_host, free_bytes, host_bytes
+from tasks.omni.training.batches import Training
 from tasks.omni.training.checkpoints import Checkpoints, Progress
 from tasks.omni.training.job import (
     MODEL_FOLDER,
@@ -15,13 +20,14 @@ from tasks.omni.training.job import (
     read_job,
     write_result,
 )
-from tasks.omni.training.loop import Training, train
-from tasks.omni.training.memory import check_memory, free_bytes, read_shapes
+from tasks.omni.training.loop import train
+from tasks.omni.training.memory import check_memory, read_shapes
 from tasks.omni.training.model import OpenModel, census, num_parameters, open_for_training
 from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.reading import open_reader
 from tasks.omni.training.save import save_facts, save_model, settings_of
 from tasks.omni.training.selection import select_samples
+from tasks.omni.training.sharding import check_sharding, gather_model, is_sharded
 from tasks.omni.training.tracking import CurveFile, Trackers, Watches
 
 
@@ -56,13 +62,14 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
             watch=Watches(*watches if ranks.is_first else ()),
         )
         progress = train(training)
-        answers = answer_validation(training) if ranks.is_first else []
-    if not ranks.is_first:
+        answers = answer_validation(training)
+    saved = _whole(opened, job, ranks)
+    if saved is None:
         return
     if reader.num_unreadable:
         say(f"{reader.num_unreadable} samples could not be read and were left out")
     say(f"keeps the weights of step {progress.best_step} and writes the model")
-    result = _write(job_path.parent / MODEL_FOLDER, job, opened, progress, trackers)
+    result = _write(job_path.parent / MODEL_FOLDER, job, saved, progress, trackers)
     write_result(result, progress.log, answers, job_path.parent)
 
 
@@ -83,6 +90,15 @@ def _write(
     )
 
 
+def _whole(opened: OpenModel, job: TrainingJob, ranks: Ranks) -> OpenModel | None:
+    """Give the first process the whole model, which it may have held a part of."""
+    if is_sharded(job.resources, ranks):
+        dtype = getattr(torch, job.training.precision)
+        top = gather_model(opened.top, dtype, ranks)
+        return replace(opened, top=top) if ranks.is_first else None
+    return opened if ranks.is_first else None
+
+
 def _silent(_line: str) -> None:
     """What all processes do alike is told by one."""
 
@@ -91,14 +107,19 @@ def _open(
     job: TrainingJob, samples: Sequence[SampleRecord], ranks: Ranks, say: Callable[[str], None]
 ) -> OpenModel:
     """Open the base if memory suffices, and say what of it is trained."""
+    check_sharding(job.training, job.resources)
     need = check_memory(
         read_shapes(job.model_path),
         job.training,
         job.resources,
         longest=longest_request(samples, job.input, job.model_path),
         free=free_bytes(ranks.device, ranks.count),
+        num_processes=ranks.count,
     )
-    opened = open_for_training(job.model_path, job.training, job.resources, ranks.device)
+    if is_sharded(job.resources, ranks) and ranks.is_first:
+        taken = need.total * ranks.count if ranks.device.type == "cpu" else 0
+        check_host(job.model_path, free=host_bytes() - taken)
+    opened = open_for_training(job.model_path, job.training, job.resources, ranks.device, ranks)
     trained = opened.trained
     say(_tell_census(census(trained), num_parameters(trained), job.training.method))
     say(f"needs about {need} in each of {ranks.count} processes")
@@ -111,6 +132,7 @@ def _checkpoints(job: TrainingJob, ranks: Ranks) -> Checkpoints:
         job.identity,
         num_kept=job.resources.keep_checkpoints,
         to_read=not ranks.is_first,
+        ranks=ranks if is_sharded(job.resources, ranks) else None,
     )
 
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Method = Literal["lora", "full"]
 Experts = Literal["auto", "grouped_mm", "batched_mm", "eager"]
+Sharding = Literal["none", "fsdp"]
 Metric = Literal["macro_f1", "average_precision", "loss"]
 TrackerName = Literal["clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"]
 Part = Literal[
@@ -104,6 +105,9 @@ class FinetuneResources(BaseModel):
     """Train on the accelerator if there is one, or on the processor."""
     num_processes: int | None = Field(default=None, ge=1)
     """Processes that train together, each with its part of every batch; by default one a device."""
+    sharding: Sharding = "none"
+    """Full training by several processes: hold all of the model in each, or share its trained
+    weights, gradients and optimizer state out among them (fsdp: torch's FSDP2)."""
     num_threads: int | None = Field(default=None, ge=1)
     """Processor threads of each; by default OMP_NUM_THREADS, else its share of the cores."""
     micro_batch_size: int = Field(default=32, ge=1)

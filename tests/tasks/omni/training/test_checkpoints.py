@@ -8,7 +8,8 @@ import torch
 
 from storage.errors import StageError, StoreError
 from storage.results import TrainingStepRecord
-from tasks.omni.training.checkpoints import Checkpoints, Progress, trained_weights
+from tasks.omni.training.checkpoints import Checkpoints, Progress
+from tasks.omni.training.contents import WholeContents, trained_weights
 
 
 class Toy:
@@ -19,6 +20,7 @@ class Toy:
         self.model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 1))
         self.model[0].requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model[1].parameters(), lr=0.1)
+        self.contents = WholeContents(self.model, self.optimizer)
         self.progress = Progress()
 
     def step(self) -> float:
@@ -39,17 +41,20 @@ class Toy:
         return row.loss
 
     def save(self, checkpoints: Checkpoints) -> None:
-        checkpoints.save_last(self.progress, trained_weights(self.model), self.optimizer)
+        checkpoints.save_last(self.progress, self.contents)
 
     def save_best(self, checkpoints: Checkpoints) -> None:
         self.progress.best_step, self.progress.best_score = self.progress.step, (0.5, -0.1)
-        checkpoints.save_best(self.progress.step, trained_weights(self.model))
+        checkpoints.save_best(self.progress.step, self.contents)
 
     def load(self, checkpoints: Checkpoints) -> bool:
         torch.manual_seed(99)
-        found = checkpoints.load_last(self.model, self.optimizer)
-        self.progress = found or self.progress
-        return found is not None
+        found = checkpoints.find_last(self.contents)
+        if found is None:
+            return False
+        found.restore()
+        self.progress = found.progress
+        return True
 
 
 def names(folder) -> list[str]:
@@ -104,7 +109,7 @@ def test_the_best_weights_come_back(tmp_path):
     best = {name: weights.clone() for name, weights in trained_weights(toy.model).items()}
     toy.step()
     assert not torch.equal(best["1.weight"], toy.model[1].weight)
-    checkpoints.load_best(toy.progress, toy.model)
+    checkpoints.load_best(toy.progress, toy.contents)
     assert torch.equal(best["1.weight"], toy.model[1].weight)
 
 

@@ -1,0 +1,197 @@
+"""What a checkpoint holds of a model and its optimizer: all of it, or every process's part.
+
+whole    weights.safetensors (trained weights), optimizer.pt, random.pt; one process writes them
+shards   weights/ and optimizer/ as torch.distributed.checkpoint writes them, a file a process, and
+         random.pt; all processes write and read them, and not as many need read as have written
+"""
+
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+Weights = Mapping[str, torch.Tensor]
+Restore = Callable[[], None]
+
+_WEIGHTS = "weights.safetensors"
+_OPTIMIZER = "optimizer.pt"
+_RANDOM = "random.pt"
+_WEIGHT_PARTS, _OPTIMIZER_PARTS = "weights", "optimizer"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+DAMAGE = (
+    OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, SafetensorError,
+    pickle.UnpicklingError,
+)  # fmt: skip
+
+
+class Contents(Protocol):
+    """A model and its optimizer, on their way into a checkpoint's folder and back.
+
+    ``kind`` tells one way of laying them down from another.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of the trained weights, of all processes together."""
+
+    def write_weights(self, folder: Path) -> None:
+        """Write the trained weights."""
+
+    def write_rest(self, folder: Path) -> None:
+        """Write what a training needs beside them to go on."""
+
+    def has_weights(self, folder: Path) -> bool:
+        """Say whether a folder holds weights."""
+
+    def read(self, folder: Path) -> Restore:
+        """Read a checkpoint, or see that it is whole; gives what puts it to use.
+
+        Raises:
+            OSError, ValueError: it is damaged, or anything else of `DAMAGE`.
+        """
+
+    def restore_weights(self, folder: Path) -> None:
+        """Put the weights alone to use."""
+
+
+class WholeContents:
+    """What one process holds whole."""
+
+    kind: ClassVar[str] = "whole"
+
+    def __init__(self, model: Any, optimizer: Any) -> None:
+        self._model = model
+        self._optimizer = optimizer
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of the trained weights."""
+        return sum(parameter.nbytes for _, parameter in _trained(self._model))
+
+    def write_weights(self, folder: Path) -> None:
+        """Write the trained weights."""
+        save_file(trained_weights(self._model), folder / _WEIGHTS)
+
+    def write_rest(self, folder: Path) -> None:
+        """Write the optimizer's state and the random numbers'."""
+        torch.save(self._optimizer.state_dict(), folder / _OPTIMIZER)
+        torch.save(_random_state(), folder / _RANDOM)
+
+    def has_weights(self, folder: Path) -> bool:
+        """Say whether a folder holds weights."""
+        return (folder / _WEIGHTS).is_file()
+
+    def read(self, folder: Path) -> Restore:
+        """Read a checkpoint into memory; gives what puts it to use."""
+        weights = load_file(folder / _WEIGHTS)
+        optimizer = torch.load(folder / _OPTIMIZER, weights_only=True)
+        random = torch.load(folder / _RANDOM, weights_only=True)
+
+        def restore() -> None:
+            self._load(weights)
+            self._optimizer.load_state_dict(optimizer)
+            _set_random_state(random)
+
+        return restore
+
+    def restore_weights(self, folder: Path) -> None:
+        """Put the weights alone to use."""
+        self._load(load_file(folder / _WEIGHTS))
+
+    def _load(self, weights: Weights) -> None:
+        parameters = dict(self._model.named_parameters())
+        with torch.no_grad():
+            for name, tensor in weights.items():
+                parameters[name].copy_(tensor)
+
+
+class ShardContents:
+    """What every process holds a part of; each method but `read` is for all of them at once."""
+
+    kind: ClassVar[str] = "shards"
+
+    def __init__(self, model: Any, optimizer: Any) -> None:
+        self._model = model
+        self._optimizer = optimizer
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of the trained weights, of all processes together."""
+        return sum(p.numel() * p.element_size() for _, p in _trained(self._model))
+
+    def write_weights(self, folder: Path) -> None:
+        """Write this process's part of the trained weights."""
+        _write_parts(dict(_trained(self._model)), folder / _WEIGHT_PARTS)
+
+    def write_rest(self, folder: Path) -> None:
+        """Write this process's part of the optimizer's state; one writes the random numbers'."""
+        _write_parts(self._optimizer_parts(), folder / _OPTIMIZER_PARTS)
+        if torch.distributed.get_rank() == 0:
+            torch.save(_random_state(), folder / _RANDOM)
+
+    def has_weights(self, folder: Path) -> bool:
+        """Say whether a folder holds weights; what lists them is written after them."""
+        return (folder / _WEIGHT_PARTS / ".metadata").is_file()
+
+    def read(self, folder: Path) -> Restore:
+        """Read the random numbers' state; parts go straight to where they are used."""
+        random = torch.load(folder / _RANDOM, weights_only=True)
+
+        def restore() -> None:
+            self.restore_weights(folder)
+            _read_parts(self._optimizer_parts(), folder / _OPTIMIZER_PARTS)
+            _set_random_state(random)
+
+        return restore
+
+    def restore_weights(self, folder: Path) -> None:
+        """Put the weights alone to use."""
+        _read_parts(dict(_trained(self._model)), folder / _WEIGHT_PARTS)
+
+    def _optimizer_parts(self) -> dict[str, torch.Tensor]:
+        """Name AdamW's numbers by their weights', with zeros for what had no gradient yet."""
+        parts: dict[str, torch.Tensor] = {}
+        for name, parameter in _trained(self._model):
+            state = self._optimizer.state[parameter]
+            if not state:
+                moments = {moment: torch.zeros_like(parameter.detach()) for moment in _MOMENTS}
+                state.update(step=torch.tensor(0.0), **moments)
+            parts |= {f"{name}.{key}": tensor for key, tensor in state.items()}
+        return parts
+
+
+def _write_parts(parts: Weights, folder: Path) -> None:
+    from torch.distributed.checkpoint.state_dict_saver import save
+
+    save({n: p.detach() for n, p in parts.items()}, checkpoint_id=folder)
+
+
+def _read_parts(parts: Weights, folder: Path) -> None:
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    load({n: p.detach() for n, p in parts.items()}, checkpoint_id=folder)
+
+
+def _trained(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
+    return [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+
+
+def trained_weights(model: Any) -> dict[str, torch.Tensor]:
+    """Give the trained weights, in host memory."""
+    return {name: p.detach().cpu().contiguous() for name, p in _trained(model)}
+
+
+def _random_state() -> dict[str, Any]:
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+
+def _set_random_state(state: Mapping[str, Any]) -> None:
+    torch.set_rng_state(state["cpu"])
+    if len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,170 @@
+"""Two processes that share a model out, each forked from this one: nothing is imported again."""
+
+import json
+import os
+import signal
+import socket
+from dataclasses import replace
+
+import pytest
+import torch
+
+from storage.errors import ConfigError
+from tasks.omni.training.job import (
+    MODEL_FOLDER,
+    read_answers,
+    read_job,
+    read_result,
+    write_job,
+)
+from tasks.omni.training.settings import FinetuneResources, TrainingSettings
+from tasks.omni.training.sharding import check_sharding
+
+PARTS = ("attention", "experts", "router", "embedding", "norms", "head", "audio")
+SETTINGS = {"method": "full", "parts": PARTS, "learning_rate": 5e-4, "steps": 4, "batch_size": 3}
+RESOURCES = {
+    "sharding": "fsdp", "num_processes": 2, "micro_batch_size": 1, "checkpoint_seconds": 0,
+    "gradient_checkpointing": True,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def train_alone(job_path, say=lambda _line: None):
+    from accelerate.state import AcceleratorState
+
+    from tasks.omni.training.run import run_job
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    run_job(job_path, say)
+
+
+def train_together(job_path, at_line="nowhere", in_checkpoint="none"):
+    """Run a job in two processes; gives how the first ended, and what it said."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said = job_path.parent / "said.txt"
+    children = [fork(job_path, rank, port, at_line, in_checkpoint, said) for rank in (0, 1)]
+    _, status = os.waitpid(children[0], 0)
+    if status:
+        os.kill(children[1], signal.SIGKILL)  # as the launcher would
+    _, other = os.waitpid(children[1], 0)
+    assert bool(status) == bool(other)
+    return status, said.read_text()
+
+
+def fork(job_path, rank, port, at_line, in_checkpoint, said):
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        env = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+        os.environ |= {name: str(value) for name, value in env.items()}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        from tasks.omni.training import checkpoints
+
+        flush = checkpoints._flush
+
+        def flush_or_die(folder):
+            flush(folder)
+            die(folder.name == in_checkpoint)
+
+        checkpoints._flush = flush_or_die
+        with said.open("w", buffering=1) as out:
+
+            def say(line):
+                out.write(line + "\n")
+                die(line.startswith(at_line))
+
+            train_alone(job_path, say)
+            torch.distributed.destroy_process_group()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def die(here):
+    if here:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def weights_of(job_path):
+    from transformers import Qwen3OmniMoeForConditionalGeneration
+
+    folder = job_path.parent / MODEL_FOLDER / "merged"
+    top = Qwen3OmniMoeForConditionalGeneration.from_pretrained(folder, dtype="auto")
+    return top.state_dict()
+
+
+def config_of(job_path):
+    folder = job_path.parent / MODEL_FOLDER / "merged"
+    names = ("config.json", "generation_config.json", "processor_config.json")
+    return [json.loads((folder / name).read_text()) for name in names]
+
+
+def without_times(log):
+    return [replace(row, seconds=1.0, wait_seconds=0.0) for row in log]
+
+
+@pytest.mark.slow
+def test_a_model_in_two_parts_learns_what_a_whole_one_does_however_often_it_is_killed(
+    make_job, labelled
+):
+    samples = [
+        replace(sample, sound_path=None if index % 2 else sample.sound_path)
+        for index, sample in enumerate(labelled)
+    ]
+    settings = {**SETTINGS, "eval_steps": 2, "seed": 3}
+    whole = make_job("whole", **settings)
+    shared, killed = (make_job(name, RESOURCES, **settings) for name in ("shared", "killed"))
+    for path in (whole, shared, killed):
+        write_job(read_job(path)[0], samples, path.parent)
+    train_alone(whole)
+    assert train_together(shared)[0] == 0
+    check_same(whole, shared)
+
+    status, _ = train_together(killed, at_line="step 2/4")  # before its checkpoint
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    status, _ = train_together(killed, in_checkpoint="step-000003.tmp")  # not yet renamed
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    status, said = train_together(killed)
+    assert status == 0
+    assert "continues after step 2 of 4" in said
+    assert without_times(read_result(killed.parent)[1]) == without_times(
+        read_result(shared.parent)[1]
+    )
+
+
+def check_same(whole, shared):
+    (result, log), (wanted, expected) = (read_result(path.parent) for path in (shared, whole))
+    assert [row.loss for row in log] == pytest.approx([row.loss for row in expected], abs=1e-4)
+    norms = [row.grad_norm for row in expected]
+    assert [row.grad_norm for row in log] == pytest.approx(norms, rel=1e-3)
+    measured = [row.val_loss for row in expected if row.val_loss is not None]
+    assert [row.val_loss for row in log if row.val_loss is not None] == pytest.approx(
+        measured, abs=1e-4
+    )
+    assert result == wanted
+    answers, others = (
+        {answer.segment_id: answer.p_ah for answer in read_answers(path.parent)}
+        for path in (shared, whole)
+    )
+    assert answers == pytest.approx(others, abs=1e-4)
+    assert config_of(shared) == config_of(whole)
+    weights, wanted_weights = weights_of(shared), weights_of(whole)
+    assert weights.keys() == wanted_weights.keys()
+    for name, tensor in weights.items():
+        torch.testing.assert_close(tensor, wanted_weights[name], rtol=1e-3, atol=1e-4)
+
+
+def test_adapters_are_not_shared_out():
+    with pytest.raises(ConfigError, match=r"sharding = fsdp is for finetune.method = full, but"):
+        check_sharding(TrainingSettings(), FinetuneResources(sharding="fsdp"))
