@@ -13,7 +13,15 @@ from typing import Annotated, cast
 
 import typer
 
-from flows.request import EXPORT_KINDS, STAGES, ExportKind, RunRequest
+from flows.request import (
+    EXPORT_KINDS,
+    STAGES,
+    TRAINING,
+    TRAINING_FORMATS,
+    ExportKind,
+    RunRequest,
+    TrainingFormat,
+)
 from flows.server import prepare_environment
 from storage.consent import PURPOSES, Purpose
 from storage.errors import ConfigError, StageError, WaverError
@@ -29,6 +37,7 @@ EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 _MAX_DETAILS = 50
 HISTORY = Path(".waver/prefect")
+_KINDS = (*EXPORT_KINDS, TRAINING)
 
 _Stages = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="|".join(STAGES))]
 _Overrides = Annotated[
@@ -88,26 +97,41 @@ def check(
 
 @app.command()
 def export(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="|".join(EXPORT_KINDS))],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="|".join(_KINDS))],
     purpose: Annotated[str, typer.Option(help="|".join(PURPOSES))],
     data: Annotated[str, typer.Option(help="The data set of the run.")],
-    out: Annotated[Path, typer.Option(help="File to write: .csv or .parquet.")],
+    out: Annotated[
+        Path, typer.Option(help="File to write, .csv or .parquet; of training, a folder.")
+    ],
     profile: Annotated[str, typer.Option(help="The profile of the run.")] = "default",
     store: Annotated[str, typer.Option(help="The store of the run.")] = ".waver/store",
     model: Annotated[str | None, typer.Option(help="The model of the run.")] = None,
+    layout: Annotated[
+        str | None, typer.Option("--format", help=f"Of training: {'|'.join(TRAINING_FORMATS)}.")
+    ] = None,
     overrides: _Overrides = None,
 ) -> None:
-    """Write a finished run's rows for a purpose, without those that are not consented to."""
-    _check_one_of("kind of export", kind, EXPORT_KINDS)
+    """Write a finished run's rows for a purpose, without those that are not consented to.
+
+    `training` is what a model is trained on, as a folder for other programs, with the command that
+    trains there (--format ms-swift), or for Hugging Face's datasets (--format hf).
+    """
+    _check_one_of("kind of export", kind, _KINDS)
     _check_one_of("purpose", purpose, PURPOSES)
+    _check_format(kind, layout)
     request = RunRequest(
         data=data, profile=profile, store=store, model=model, overrides=tuple(overrides or ())
     )
     prepare_environment(HISTORY)
-    from flows.export import write_rows
+    if kind == TRAINING:
+        from flows.export_training import write_training
 
-    report = write_rows(request, cast(ExportKind, kind), cast(Purpose, purpose), out)
-    for line in (*report.lines(), f"Export: {out}"):
+        lines = write_training(request, cast(TrainingFormat, layout), cast(Purpose, purpose), out)
+    else:
+        from flows.export import write_rows
+
+        lines = write_rows(request, cast(ExportKind, kind), cast(Purpose, purpose), out).lines()
+    for line in (*lines, f"Export: {out}"):
         typer.echo(line)
 
 
@@ -169,6 +193,15 @@ def _check_stages(*names: str | None) -> None:
     for name in names:
         if name is not None:
             _check_one_of("stage", name, STAGES)
+
+
+def _check_format(kind: str, layout: str | None) -> None:
+    if kind == TRAINING:
+        _check_one_of("format", layout or "", TRAINING_FORMATS)
+    elif layout is not None:
+        raise ConfigError(
+            f"The export of {kind} takes no --format {layout!r}: its file's ending says it."
+        )
 
 
 def _check_one_of(what: str, name: str, known: Sequence[str]) -> None:

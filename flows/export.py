@@ -32,9 +32,13 @@ class ExportReport:
         """Say it, a line each."""
         return [
             f"{self.num_rows} rows of {self.num_videos} videos, for purpose {self.purpose!r}",
-            f"left out for want of consent: {self.num_refused} videos refused, "
-            f"{self.num_unknown} unknown",
+            left_out(self.num_refused, self.num_unknown),
         ]
+
+
+def left_out(num_refused: int, num_unknown: int) -> str:
+    """Say how many videos stay out of an export."""
+    return f"left out for want of consent: {num_refused} videos refused, {num_unknown} unknown"
 
 
 def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Path) -> ExportReport:
@@ -49,7 +53,7 @@ def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Pat
     open_store_there(request.store)
     run = open_run(request)
     permission = permission_of(run.verdicts if kind == "verdicts" else run.samples, purpose)
-    _check_some(permission)
+    check_some(permission)
     schema, tables = _LAYOUTS[kind](run, permission)
     facts = {
         "kind": kind,
@@ -66,7 +70,12 @@ def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Pat
     )
 
 
-def _check_some(permission: Permission) -> None:
+def check_some(permission: Permission) -> None:
+    """Refuse an export that nobody agreed to.
+
+    Raises:
+        ConfigError: of no video it may hold a row.
+    """
     if not permission.allowed:
         raise ConfigError(
             f"Nothing may be exported for purpose {permission.purpose!r}: of "

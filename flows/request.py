@@ -10,6 +10,9 @@ STAGES: tuple[StageName, ...] = (
 )  # fmt: skip
 ExportKind = Literal["verdicts", "segments", "frames", "manifest"]
 EXPORT_KINDS: tuple[ExportKind, ...] = get_args(ExportKind)
+TRAINING = "training"
+TrainingFormat = Literal["ms-swift", "hf"]
+TRAINING_FORMATS: tuple[TrainingFormat, ...] = get_args(TrainingFormat)
 
 
 class RunRequest(BaseModel):

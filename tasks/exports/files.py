@@ -1,16 +1,14 @@
 """An export's file: CSV or Parquet by its suffix, whole or absent, with its purpose in it."""
 
-import contextlib
 import csv
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.disk import temporary_name
-from storage.errors import ConfigError, StoreError
+from storage.errors import ConfigError
+from tasks.exports.places import check_place, whole_file
 
 _GROUP_ROWS = 100_000
 _WORDS = {True: "yes", False: "no"}
@@ -30,8 +28,7 @@ def check_out(path: Path) -> None:
         )
     if path.is_dir():
         raise ConfigError(f"The export {str(path)!r} is a folder: name a file with --out.")
-    with _writing(path), tempfile.TemporaryFile(dir=_nearest_there(path.parent)):
-        pass
+    check_place(path)
 
 
 def write_export(
@@ -45,35 +42,9 @@ def write_export(
         StoreError: the place cannot be written, or is full; nothing is left there.
     """
     metadata = {f"waver.{name}": value for name, value in facts.items()}
-    with _whole_or_absent(path) as unfinished:
+    with whole_file(path) as unfinished:
         write = _WRITERS[path.suffix.lower()]
         return write(unfinished, schema.with_metadata(metadata), tables)
-
-
-def _nearest_there(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"Cannot write {str(path)!r} ({error.strerror}): name another place with --out."
-        ) from error
-
-
-@contextlib.contextmanager
-def _whole_or_absent(path: Path) -> Iterator[Path]:
-    unfinished = path.with_name(f".{temporary_name()}")
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            yield unfinished
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
 
 
 def _write_parquet(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:

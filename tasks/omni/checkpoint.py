@@ -125,6 +125,12 @@ def weight_paths(folder: Path) -> list[Path]:
     raise ModelError(f"The model {str(folder)!r} holds no weights (*.safetensors): copy them too.")
 
 
+def weight_names(folder: Path) -> list[str]:
+    """List the names of all tensors of a checked model, as they were saved."""
+    headers = (_read_header(path)[0] for path in weight_paths(folder))
+    return sorted(name for header in headers for name in header if name != "__metadata__")
+
+
 def _indexed_names(index: Path) -> list[str]:
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]

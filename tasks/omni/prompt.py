@@ -73,15 +73,19 @@ def fill_in(template: str, *, picture: bool, sound: bool, words: str | None) -> 
     ``words=None`` leaves out the line that quotes them; an empty string says that nothing was said.
     """
     media = PICTURE_MARK * picture + SOUND_MARK * sound
+    body = user_turn(template, media=media, words=words)
+    return f"<|im_start|>user\n{body}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def user_turn(template: str, *, media: str, words: str | None) -> str:
+    """A prompt's text as the user says it, with what stands for picture and sound put in."""
     lines = [
         line
         for line in template.splitlines()
         if not (words is None and "{words}" in line) and not (line == "{media}" and not media)
     ]
     body = "\n".join(lines).replace("{media}", media)
-    if words is not None:
-        body = body.replace("{words}", _quoted(words))
-    return f"<|im_start|>user\n{body}<|im_end|>\n<|im_start|>assistant\n"
+    return body if words is None else body.replace("{words}", _quoted(words))
 
 
 def _quoted(words: str) -> str:

@@ -18,6 +18,7 @@ from tasks.omni.training.checkpoints import Checkpoints
 from tasks.omni.training.data import RowReader, by_length, collate, likely_length, pieces
 from tasks.omni.training.model import OpenModel
 from tasks.omni.training.ranks import Ranks
+from tasks.omni.training.schedule import num_steps_of
 from tasks.omni.training.settings import FinetuneResources, TrainingSettings
 from tasks.omni.training.sharding import is_sharded
 from tasks.omni.training.tracking import Watch
@@ -49,10 +50,7 @@ class Training:
     @property
     def num_steps(self) -> int:
         """How many steps the settings ask for."""
-        if self.settings.steps is not None:
-            return self.settings.steps
-        wanted = self.settings.epochs * len(self.train_samples)
-        return max(1, math.ceil(wanted / self.settings.batch_size))
+        return num_steps_of(self.settings, len(self.train_samples))
 
     @property
     def is_sharded(self) -> bool:

@@ -1,4 +1,4 @@
-"""The learning rate of every step, as a function of the step alone."""
+"""How many steps a training has, and the learning rate of every one as a function of it alone."""
 
 import math
 
@@ -17,3 +17,10 @@ def learning_rate_at(step: int, num_steps: int, settings: TrainingSettings) -> f
     }[settings.schedule]
     floor = settings.min_learning_rate_share if settings.schedule != "constant" else 0.0
     return settings.learning_rate * max(left, floor)
+
+
+def num_steps_of(settings: TrainingSettings, num_samples: int) -> int:
+    """Give the number of steps that the settings ask for, on that many training samples."""
+    if settings.steps is not None:
+        return settings.steps
+    return max(1, math.ceil(settings.epochs * num_samples / settings.batch_size))
