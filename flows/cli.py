@@ -82,6 +82,30 @@ def run(
 
 
 @app.command()
+def predict(
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Files; only read.")],
+    model: Annotated[str, typer.Option(help="Folder or hub name of the model to ask.")],
+    profile: Annotated[str, typer.Option(help="Name of a profile, or a .toml file.")] = "default",
+    store: Annotated[str, typer.Option(help="Folder or URL for all results.")] = ".waver/store",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write the answers to: .csv, .parquet or .json.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document, and progress elsewhere.")
+    ] = False,
+    overrides: _Overrides = None,
+) -> None:
+    """Answer for videos that are in no data set: words, probabilities and a verdict for each."""
+    request = RunRequest(
+        data="", profile=profile, store=store, model=model, overrides=tuple(overrides or ())
+    )
+    prepare_environment(HISTORY)
+    from flows.predict import predict_and_show
+
+    raise typer.Exit(predict_and_show(videos, request, out, as_json=as_json))
+
+
+@app.command()
 def check(
     data: Annotated[str, typer.Option(help="Folder of a BAH release, or of videos.")],
     store: Annotated[

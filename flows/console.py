@@ -3,7 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogHandler
@@ -48,21 +49,38 @@ def run_and_show(request: RunRequest) -> int:
     Returns the exit status: 0, or 3 where some videos were rejected.
     """
     console = Console()
-    LOGGER.addHandler(_ProgressHandler(console))
     begun = time.monotonic()
-    check_before_start(open_run(request))
-    LOGGER.info("starting the local Prefect server" if _starts_server() else "joining Prefect")
-    with prefect_server() as api_url, temporary_settings({PREFECT_API_URL: api_url}):
-        LOGGER.info("Prefect UI while this run lasts: %s", api_url.removesuffix("/api"))
-        try:
-            reports = pipeline(request)
-        finally:
-            _hand_over_history()
+    reports = run_and_tell(request, console)
     console.print(_stage_table(reports))
     some_rejected = show_outcome(request, reports, console)
     console.print(f"Finished in {time.monotonic() - begun:.0f} s. See this run in the Prefect UI: "
                   "[bold]waver ui[/bold] (or [bold]make ui[/bold])")  # fmt: skip
     return EXIT_SOME_REJECTED if some_rejected else EXIT_FINE
+
+
+def run_and_tell(request: RunRequest, console: Console) -> list[StageReport]:
+    """Run the pipeline against a Prefect server, telling its progress and nothing else."""
+    with at_prefect(console, lambda: check_before_start(open_run(request))):
+        return pipeline(request)
+
+
+@contextmanager
+def at_prefect(console: Console, check: Callable[[], None]) -> Iterator[None]:
+    """Check, then give a Prefect server to what runs meanwhile, and tell the progress of that."""
+    telling = _ProgressHandler(console)
+    LOGGER.addHandler(telling)
+    try:
+        check()
+        told = "starting the local Prefect server" if _starts_server() else "joining Prefect"
+        LOGGER.info(told)
+        with prefect_server() as api_url, temporary_settings({PREFECT_API_URL: api_url}):
+            LOGGER.info("Prefect UI while this run lasts: %s", api_url.removesuffix("/api"))
+            try:
+                yield
+            finally:
+                _hand_over_history()
+    finally:
+        LOGGER.removeHandler(telling)
 
 
 def _hand_over_history() -> None:

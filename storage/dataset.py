@@ -87,7 +87,11 @@ def read_dataset(folder: str, cache: "AnnotationCache | None" = None) -> Dataset
     Raises:
         DataError: no such folder, nothing in it, or an annotation that cannot be read.
     """
+    from storage.listed import is_list, read_list
+
     root = Path(folder)
+    if is_list(root):
+        return read_list(root)
     if root.is_file():
         raise DataError(
             f"The data folder {folder!r} is a file: name the folder that the videos lie in with "

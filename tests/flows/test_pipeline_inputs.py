@@ -1,7 +1,9 @@
 """The whole pipeline through the command line, on folders of videos: added, copied, broken ones."""
 
+import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -83,3 +85,37 @@ def test_bad_videos_are_rejected_with_a_reason_and_good_ones_get_a_verdict(
     assert set(reasons) == {"empty.mp4", "text.mp4", "truncated.mp4"}
     assert "not a video" in reasons["text.mp4"]
     assert "empty" in reasons["empty.mp4"]
+
+
+def predict(server: dict[str, str], store: Path, *videos: Path) -> tuple[dict, str]:
+    """Ask about single files; gives the document and what was told meanwhile."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "predict", *map(str, videos), "--json",
+         "--model", str(MODEL), "--profile", "sandbox", "--store", str(store)],
+        env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    return json.loads(ended.stdout), ended.stderr
+
+
+def test_single_files_are_answered_and_a_second_time_from_the_store(
+    server, world, tmp_path: Path
+) -> None:
+    source = sorted(world.rglob("*.mp4"))[0]
+    video, bad = tmp_path / "a ü.mp4", tmp_path / "bad.mp4"
+    shutil.copy(source, video)
+    bad.write_text("this is not a video")
+    told, progress = predict(server, tmp_path / "store", video, bad)
+    good, rejected = told["videos"]
+    assert (good["path"], rejected["path"]) == (str(video), str(bad))
+    assert "not a video" in rejected["rejected"]
+    answers = [segment["p_ah"] for segment in good["segments"]]
+    assert made(progress, "infer") == len(answers) > 1
+    assert good["verdict"]["p_ah"] == pytest.approx(sum(answers) / len(answers))
+    assert any(segment["words"] for segment in good["segments"])
+    assert good["segments"][-1]["end_ms"] == good["duration_ms"]
+    assert video.read_bytes() == source.read_bytes()
+    again, progress = predict(server, tmp_path / "store", video, bad)
+    stages = ("segment", "transcribe", "manifest", "infer")
+    assert [made(progress, stage) for stage in stages] == [0, 0, 0, 0]
+    assert again["videos"] == told["videos"]

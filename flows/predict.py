@@ -1,0 +1,187 @@
+"""Answers about single videos that are in no data set: a run's stages on a list of files.
+
+The videos are only read. What is made of them lies in the store like that of any run, under their
+whole paths, so that the same file asked about again costs nothing, and `waver forget` finds it.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from flows.config import load_settings
+from flows.console import EXIT_FINE, EXIT_SOME_REJECTED, run_and_tell
+from flows.opening import open_run
+from flows.request import RunRequest
+from flows.run import Run
+from storage.errors import DataError
+from storage.forgotten import read_forgotten
+from storage.listed import write_list
+from storage.records import MediaFacts
+from storage.store import Store
+from tasks.exports.files import TABLE_FORMATS, check_out, write_export
+from tasks.exports.places import whole_file
+from tasks.omni.checkpoint import check_model, fingerprint_of
+from tasks.omni.trained_with import asked_otherwise
+from tasks.predicted.answer import Answered, judge_videos, put_together
+from tasks.predicted.document import SCHEMA, Model, Predicted, flat_table, to_json
+from tasks.predicted.table import predicted_table
+from tasks.verdicts.earlier import chosen_earlier
+
+_JSON = ".json"
+_STAGES = ("segment", "transcribe", "manifest", "infer")
+# Nothing is labelled, so nothing is dealt to sides or cut at bounds, whatever a profile says.
+_UNLABELLED = ("manifest.split_by=release", "segment.cuts=blind")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The files to answer for, each once, and what there is to say about how they were named."""
+
+    paths: tuple[Path, ...]
+    warnings: tuple[str, ...]
+
+
+def predict_and_show(
+    paths: Sequence[Path], request: RunRequest, out: Path | None, *, as_json: bool
+) -> int:
+    """Answer for these files, show the answers, and write them to a file where one is named.
+
+    With ``as_json`` nothing but the document goes to the standard output. ``request`` names
+    profile, store and model; its data are the files.
+
+    Returns the exit status: 0, or 3 where a video or a segment was rejected.
+
+    Raises:
+        DataError: a name is not that of a file, or its participant is forgotten.
+        ModelError: the model cannot be used.
+        ConfigError: ``out`` says no format, or a setting cannot be used.
+    """
+    question = ask_for(paths)
+    if out is not None:
+        check_out(out, (*TABLE_FORMATS, _JSON))
+    load_settings(request.profile, request.overrides)
+    check_model(request.model or "")
+    predicted = predict(question, request, Console(stderr=as_json))
+    if out is not None:
+        _write(predicted, out)
+    if as_json:
+        typer.echo(to_json(predicted))
+    else:
+        Console().print(predicted_table(predicted))
+    return EXIT_SOME_REJECTED if predicted.num_rejected else EXIT_FINE
+
+
+def ask_for(paths: Sequence[Path]) -> Question:
+    """Check that every name is that of a file; one that is named twice is asked about once.
+
+    Raises:
+        DataError: a name that is no file, before anything is opened.
+    """
+    faults = tuple(fault for path in paths if (fault := _fault_of(path)))
+    if faults:
+        raise DataError(f"Of {len(paths)} names {len(faults)} cannot be taken: {faults[0]}",
+                        details=faults[1:])  # fmt: skip
+    resolved = [path.resolve() for path in paths]
+    once = tuple(dict.fromkeys(resolved))
+    twice = [str(path) for path in once if resolved.count(path) > 1]
+    return Question(
+        paths=once,
+        warnings=tuple(f"{path!r} is named more than once: it is answered once" for path in twice),
+    )
+
+
+def _fault_of(path: Path) -> str | None:
+    try:
+        path.name.encode()
+        if path.is_file():
+            return None
+        if path.is_dir():
+            return (
+                f"{str(path)!r} is a folder: name the videos in it, or run all of them with "
+                "`waver run --data`."
+            )
+        there = path.exists()
+    except UnicodeEncodeError:
+        return f"{str(path)!r} is not valid Unicode: rename the file."
+    except OSError as error:
+        return f"{str(path)!r} cannot be looked at ({error.strerror})."
+    return f"{str(path)!r} is {'no file' if there else 'not there'}: name a video."
+
+
+def predict(question: Question, request: RunRequest, console: Console) -> Predicted:
+    """Run what is missing of the stages on these files, and put the answers together."""
+    store = Store(request.store)
+    _check_not_forgotten(store, question)
+    with ExitStack() as stack:
+        folder = stack.enter_context(store.staging())
+        asked = request.model_copy(
+            update={
+                "data": str(write_list(folder, question.paths)),
+                "only": _STAGES,
+                "overrides": (*request.overrides, *_UNLABELLED),
+            }
+        )
+        run_and_tell(asked, console)
+        return _put_together(open_run(asked), question, folder)
+
+
+def _check_not_forgotten(store: Store, question: Question) -> None:
+    forgotten = read_forgotten(store)
+    named = tuple(str(path) for path in question.paths if forgotten.in_path(str(path)))
+    if named:
+        raise DataError(
+            f"Of {len(question.paths)} videos, {len(named)} are of participants whom the store has "
+            "forgotten: leave them out, or take that back with `waver forget --undo`.",
+            details=named,
+        )
+
+
+def _put_together(run: Run, question: Question, folder: Path) -> Predicted:
+    """Read what the stages left; ``folder`` takes files for as long as this lasts."""
+    answered = Answered(
+        videos=run.videos,
+        file_digests={name: source.source_digest for name, source in run.sources.items()},
+        facts=run.segment.read(MediaFacts, run.videos_wanted),
+        samples=run.samples,
+        predictions=run.predictions,
+        rejected=run.rejected(),
+    )
+    config = run.settings.aggregate
+    earlier = chosen_earlier(run.infer, config.model_dump(mode="json"))
+    rule, verdicts = judge_videos(answered, config.plan(), earlier, folder)
+    otherwise = asked_otherwise(run.model_path, run.settings.input)
+    stages = (run.segment, run.transcribe, run.manifest, run.infer)
+    return Predicted(
+        schema=SCHEMA,
+        waver_version=_version(),
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=Model(name=run.model_name, fingerprint=fingerprint_of(run.model_path)),
+        profile=run.request.profile,
+        variants={variant.stage: variant.variant_id for variant in stages},
+        rule=rule,
+        warnings=(*question.warnings, *([otherwise] if otherwise else [])),
+        videos=put_together(answered, verdicts),
+    )
+
+
+def _write(predicted: Predicted, out: Path) -> None:
+    if out.suffix.lower() == _JSON:
+        with whole_file(out) as unfinished:
+            unfinished.write_text(to_json(predicted) + "\n", encoding="utf-8")
+        return
+    table = flat_table(predicted)
+    facts = {"kind": "predict", **{f"rule.{k}": str(v) for k, v in asdict(predicted.rule).items()}}
+    write_export(out, table.schema, [table], facts)
+
+
+def _version() -> str:
+    try:
+        return version("waver")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"
