@@ -1,4 +1,4 @@
-"""The zoo's videos, each made by ffmpeg when a test first asks for it; and what tests share."""
+"""What tests share: the zoo's videos, each made when first asked for, and an empty history."""
 
 import shutil
 import subprocess
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from flows.server import prefect_server
 from infra.zoo.shelf import Shelf
 
 # The same examples for everyone; look for new ones with --hypothesis-profile=explore.
@@ -35,3 +36,34 @@ def with_own_mounts() -> list[str]:
     ):
         pytest.skip("no right to mount a small disk here")
     return prefix
+
+
+@pytest.fixture(scope="session")
+def empty_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Prefect home whose database has its tables: making them takes a server 10 s."""
+    home = tmp_path_factory.mktemp("empty history")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(home))
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        patch.delenv("PREFECT_API_URL", raising=False)
+        with prefect_server():
+            pass
+    (home / "server.log").unlink()
+    return home
+
+
+@pytest.fixture(scope="session")
+def new_history(
+    empty_history: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[pytest.MonkeyPatch], Path]:
+    """Give a Prefect home of its own to whoever asks, and set it as this process's."""
+
+    def make(patch: pytest.MonkeyPatch) -> Path:
+        home = tmp_path_factory.mktemp("history") / "prefect home"
+        shutil.copytree(empty_history, home)
+        patch.setenv("PREFECT_HOME", str(home))
+        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+        patch.delenv("PREFECT_API_URL", raising=False)
+        return home
+
+    return make

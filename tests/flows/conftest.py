@@ -1,6 +1,6 @@
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,11 +28,9 @@ def finished(finished_once: Path, tmp_path: Path) -> RunRequest:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def server(new_history: Callable[[pytest.MonkeyPatch], Path]) -> Iterator[dict[str, str]]:
     """One Prefect server for all runs of a module; gives the runs' environment."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect home")))
-        patch.delenv("PREFECT_API_URL", raising=False)
-        prepare_environment(Path(os.environ["PREFECT_HOME"]))
+        prepare_environment(new_history(patch))
         with prefect_server() as api_url:
             yield {**os.environ, "PREFECT_API_URL": api_url, "PYTHONUNBUFFERED": "1"}

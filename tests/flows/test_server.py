@@ -5,6 +5,8 @@ import os
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -28,11 +30,10 @@ except StageError as error:
 
 
 @pytest.fixture
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PREFECT_HOME", str(tmp_path))
-    monkeypatch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    return tmp_path
+def history(
+    new_history: Callable[[pytest.MonkeyPatch], Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    return new_history(monkeypatch)
 
 
 def start_run() -> "subprocess.Popen[str]":
@@ -58,6 +59,19 @@ def split_by_ownership(
     """Give the run that owns the server first."""
     owner = parent_of(json.loads((history / "server.json").read_text())["process_id"])
     return sorted(runs, key=lambda run: run.pid != owner)
+
+
+def wait_until_gone(api_url: str) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            httpx.get(f"{api_url}/health")
+        except httpx.ConnectError:
+            return
+        except httpx.TransportError:
+            pass  # cut off in the middle, or slow
+        time.sleep(0.05)
+    pytest.fail("the server outlived its owner")
 
 
 @pytest.mark.slow
@@ -91,6 +105,7 @@ def test_a_killed_owner_is_named_by_the_run_that_joined_and_followed_by_a_new_on
         owner, joined = split_by_ownership(history, runs)
         owner.kill()
         owner.communicate()
+        wait_until_gone(*addresses)  # it hears of its owner's end a moment later
         assert "run again" in joined.communicate("go on\n", timeout=60)[0]
         assert (history / "server.json").exists(), "left by the killed one"
         with prefect_server() as api_url:

@@ -23,12 +23,10 @@ NAMES = {"waver/nightly", *(f"{stage}/{stage}" for stage in STAGES)}
 
 
 @pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def deployed(new_history: Callable[[pytest.MonkeyPatch], Path]) -> Iterator[dict[str, str]]:
     """A server with a pool and all deployments; gives the environment of Prefect's commands."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect home")))
-        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        patch.delenv("PREFECT_API_URL", raising=False)
+        new_history(patch)
         patch.delenv("PREFECT_LOGGING_EXTRA_LOGGERS", raising=False)
         with prefect_server() as api_url:
             environment = {
