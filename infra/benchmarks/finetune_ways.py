@@ -22,6 +22,7 @@ from tasks.omni.prompt import ANSWER_NO, ANSWER_YES
 from tasks.omni.training.batches import Training
 from tasks.omni.training.checkpoints import Checkpoints
 from tasks.omni.training.job import TrainingJob, read_job
+from tasks.omni.training.last_position import compute_every_position
 from tasks.omni.training.loop import train
 from tasks.omni.training.model import OpenModel, open_for_training
 from tasks.omni.training.pace import wait_share
@@ -46,6 +47,27 @@ class Measured:
     wait_share: float
     padding_share: float
     peak_mib: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """Seconds by the clock, and of processors in this process and its ended children."""
+
+    wall: float
+    cpu: float
+
+    @classmethod
+    def now(cls) -> "Spent":
+        """Read the clocks."""
+        used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        return cls(
+            wall=time.perf_counter(), cpu=sum(part.ru_utime + part.ru_stime for part in used)
+        )
+
+    def since(self, begun: "Spent") -> "Spent":
+        """Give what was spent since then."""
+        return Spent(wall=self.wall - begun.wall, cpu=self.cpu - begun.cpu)
 
 
 Way = Callable[[TrainingJob, Sequence[SampleRecord]], Measured]
@@ -57,16 +79,25 @@ def train_as_waver(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measure
 
 
 def train_with_every_position(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured:
-    """Train as the stage does, but for computing logits of every position."""
+    """Train as the stage does, but with the last layer and the logits of every position."""
     opened = open_for_training(job.model_path, job.training)
-    compute_every_position(opened)
+    compute_every_position(opened.trained)
     return _train(job, samples, opened)
 
 
-def _train(job: TrainingJob, samples: Sequence[SampleRecord], opened: OpenModel) -> Measured:
+def train_with_whole_rows(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured:
+    """Train as the stage does, but with the instruction computed anew for each row."""
+    return _train(job, samples, open_for_training(job.model_path, job.training), shares=False)
+
+
+def _train(
+    job: TrainingJob, samples: Sequence[SampleRecord], opened: OpenModel, *, shares: bool = True
+) -> Measured:
     ranks = Ranks(cpu=True)
-    begun = time.perf_counter()
+    begun = Spent.now()
     with open_reader(job, opened, ranks, samples, lambda _line: None) as reader:
+        if not shares:
+            opened.top.thinker.model._forward_pre_hooks.clear()
         progress = train(
             Training(
                 settings=job.training,
@@ -82,20 +113,16 @@ def _train(job: TrainingJob, samples: Sequence[SampleRecord], opened: OpenModel)
                 watch=Watches(),
             )
         )
-    log = progress.log
+    log, spent = progress.log, Spent.now().since(begun)
     return Measured(
-        seconds=time.perf_counter() - begun,
+        seconds=spent.wall,
+        cpu_seconds=spent.cpu,
         num_samples=sum(row.num_samples for row in log),
         num_tokens=sum(row.num_tokens for row in log),
         wait_share=wait_share(log),
         padding_share=sum(row.padding_share for row in log) / len(log),
         peak_mib=_peak_mib(),
     )
-
-
-def compute_every_position(opened: OpenModel) -> None:
-    """Undo `compute_last_position_only`: the forward as the library has it."""
-    opened.trained.get_output_embeddings()._forward_pre_hooks.clear()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,7 +163,7 @@ def train_plainly(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured
     from transformers import Trainer, TrainingArguments
 
     opened = open_for_training(job.model_path, job.training)
-    compute_every_position(opened)
+    compute_every_position(opened.trained)
     collator = PlainCollator(job=job, processor=opened.processor)
     arguments = TrainingArguments(
         output_dir=str(job.work_path),
@@ -153,14 +180,15 @@ def train_plainly(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured
     trainer = Trainer(
         model=opened.trained, args=arguments, train_dataset=list(samples), data_collator=collator
     )
-    begun = time.perf_counter()
+    begun = Spent.now()
     trainer.train()
-    seconds = time.perf_counter() - begun
+    spent = Spent.now().since(begun)
     return Measured(
-        seconds=seconds,
+        seconds=spent.wall,
+        cpu_seconds=spent.cpu,
         num_samples=len(collator.lengths),
         num_tokens=sum(collator.lengths),
-        wait_share=collator.seconds / seconds,
+        wait_share=collator.seconds / spent.wall,
         padding_share=1 - sum(collator.lengths) / collator.num_positions,
         peak_mib=_peak_mib(),
     )
@@ -171,7 +199,7 @@ def step_with_whole_vocabulary(
 ) -> Measured:
     """Take one step under a head as wide as the full-size model's."""
     opened = open_for_training(job.model_path, job.training)
-    compute_every_position(opened)
+    compute_every_position(opened.trained)
     head = opened.top.thinker.get_output_embeddings()
     wide = torch.nn.Linear(head.in_features, WHOLE_VOCABULARY, bias=False).requires_grad_(False)
     if not every_position:
@@ -180,11 +208,13 @@ def step_with_whole_vocabulary(
     collator = PlainCollator(job=job, processor=opened.processor)
     batch = collator(list(samples)[:_HEAD_ROWS])
     answers = batch.pop("labels")[:, -1]
-    begun = time.perf_counter()
+    begun = Spent.now()
     logits = opened.trained(**batch, use_cache=False).logits[:, -1]
     torch.autograd.backward(torch.nn.functional.cross_entropy(logits, answers))
+    spent = Spent.now().since(begun)
     return Measured(
-        seconds=time.perf_counter() - begun,
+        seconds=spent.wall,
+        cpu_seconds=spent.cpu,
         num_samples=len(answers),
         num_tokens=sum(collator.lengths),
         wait_share=0.0,
@@ -207,6 +237,7 @@ WAYS: Mapping[str, Way] = {
     "plain": train_plainly,
     "waver": train_as_waver,
     "every-position": train_with_every_position,
+    "whole-rows": train_with_whole_rows,
     "head-last": step_at_last_position,
     "head-every": step_at_every_position,
 }
@@ -222,8 +253,9 @@ def main(way: str, job_path: Path) -> None:
     job, samples = read_job(job_path)
     if job.resources.num_threads is not None:
         torch.set_num_threads(job.resources.num_threads)
-    train_samples, _ = select_samples(samples, job.training)
-    print(json.dumps(asdict(WAYS[way](job, train_samples))), flush=True)
+    found, _ = select_samples(samples, job.training)
+    whole_batches = len(found) // job.training.batch_size * job.training.batch_size
+    print(json.dumps(asdict(WAYS[way](job, found[:whole_batches]))), flush=True)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 
 from tasks.omni.inputs import collate_rows
-from tasks.omni.training.model import compute_last_position_only, with_adapters
+from tasks.omni.training.last_position import compute_last_position_only
+from tasks.omni.training.model import with_adapters
 from tasks.omni.training.opening import spare_memory
 from tasks.omni.training.settings import TrainingSettings
 from tasks.omni.training.towers import (

@@ -12,6 +12,7 @@ from torch import nn
 
 from storage.errors import ConfigError, ModelError
 from tasks.omni.prompt import answer_token_ids
+from tasks.omni.training.last_position import compute_last_position_only
 from tasks.omni.training.opening import Opening, open_base, plan_opening, spare_memory
 from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.settings import FinetuneResources, Part, TrainingSettings
@@ -169,14 +170,3 @@ def _check_census(counts: Mapping[str, int], settings: TrainingSettings) -> None
 def _may_be_absent(settings: TrainingSettings) -> set[Part]:
     """Dense feed-forward layers are few or none in these models; only by name are they demanded."""
     return set() if settings.parts else {"mlp"}
-
-
-def compute_last_position_only(trained: Any) -> None:
-    """Let the head see the last position alone, where the answer stands in left-padded batches.
-
-    The thinker's forward has no argument for it and would compute a whole vocabulary for each of
-    thousands of media tokens.
-    """
-    trained.get_output_embeddings().register_forward_pre_hook(
-        lambda _head, arguments: (arguments[0][:, -1:],)
-    )

@@ -23,14 +23,22 @@ from tasks.omni.training.encoding import Encoder, Missing, encode_missing, missi
 from tasks.omni.training.features import FeatureFolder, feature_key
 from tasks.omni.training.job import TrainingJob
 from tasks.omni.training.model import OpenModel
+from tasks.omni.training.prefix import share_prefix
 from tasks.omni.training.ranks import Ranks
-from tasks.omni.training.towers import are_frozen, row_of_features, take_features
+from tasks.omni.training.sharding import is_sharded
+from tasks.omni.training.towers import (
+    are_frozen,
+    row_of_features,
+    take_features,
+    with_positions,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureRows:
-    """Makes a sample's row from its stored features and its words."""
+    """Makes a sample's row from its stored features and its words, for a thinker."""
 
+    thinker: Any
     features: FeatureFolder
     processor: Any
     config: InputConfig
@@ -40,7 +48,8 @@ class FeatureRows:
         stored = self.features.read(feature_key(sample, self.config))
         if stored is None:
             return ItemFault("its features could not be made, or are gone")
-        return row_of_features(self.processor, self.config, stored, sample.words)
+        row = row_of_features(self.processor, self.config, stored, sample.words)
+        return with_positions(self.thinker, row)
 
 
 @contextmanager
@@ -57,13 +66,18 @@ def open_reader(
     missing; the model is then prepared to take them.
     """
     keep_bytes = job.resources.keep_mib << 20
+    if not is_sharded(job.resources, ranks):  # whose processes must all run each layer as often
+        share_prefix(opened.top.thinker)
     features = _stored_features(job, opened, ranks, samples, say)
     if features is None:
         with media_reader(job, opened.processor, samples, keep_bytes=keep_bytes) as reader:
             yield reader
         return
-    take_features(opened.top.thinker)
-    make = FeatureRows(features=features, processor=opened.processor, config=job.input)
+    thinker = opened.top.thinker
+    take_features(thinker)
+    make = FeatureRows(
+        thinker=thinker, features=features, processor=opened.processor, config=job.input
+    )
     with reading_threads() as executor:
         yield RowReader(make, executor, num_samples=len(samples), keep_bytes=keep_bytes)
 

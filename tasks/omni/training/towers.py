@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from tasks.omni.inputs import InputConfig, collate_rows, token_ids
 from tasks.omni.prompt import render_chat
@@ -17,6 +18,7 @@ from tasks.omni.prompt import render_chat
 Row = dict[str, torch.Tensor]
 
 PICTURE, SOUND, NUM_HOPS = "picture_features", "sound_features", "num_hops"
+POSITIONS = "position_ids"
 _PIXELS, _MELS = "pixel_values_videos", "input_features"
 
 
@@ -88,6 +90,19 @@ def row_of_features(processor: Any, config: InputConfig, stored: Row, words: str
     return {**stored, "input_ids": ids}
 
 
+def with_positions(thinker: Any, row: Row) -> Row:
+    """Lay a row's positions [3, tokens] beside its features: they are the same in every step."""
+    ids = row["input_ids"][None]
+    positions, _ = thinker.get_rope_index(
+        ids,
+        video_grid_thw=row.get("video_grid_thw"),
+        attention_mask=torch.ones_like(ids),
+        audio_seqlens=row.get(NUM_HOPS),
+        second_per_grids=row.get("video_second_per_grid"),
+    )
+    return {**row, POSITIONS: positions[:, 0]}
+
+
 def take_features(thinker: Any) -> None:
     """Let the thinker's forward take the features of `collate_features` for pictures and sounds."""
     thinker.register_forward_pre_hook(_put_in_place, with_kwargs=True)
@@ -125,6 +140,8 @@ def collate_features(rows: Sequence[Row], pad_token_id: int) -> dict[str, torch.
         if parts := [row[name] for row in rows if name in row]:
             batch[name] = torch.cat(parts)
     if hops := [torch.ones(int(row[NUM_HOPS])) for row in rows if NUM_HOPS in row]:
-        mask = torch.nn.utils.rnn.pad_sequence(hops, batch_first=True).long()
+        mask = pad_sequence(hops, True).long()
         batch["feature_attention_mask"] = mask  # sound's positions are counted from it
+    if parts := [row[POSITIONS].T for row in rows if POSITIONS in row]:
+        batch[POSITIONS] = pad_sequence(parts, True, 0, "left").permute(2, 0, 1)
     return batch

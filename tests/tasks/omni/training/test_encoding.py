@@ -1,11 +1,13 @@
 """Trainings from features of frozen towers, beside the same trainings from media."""
 
+import itertools
+import os
 import shutil
+import signal
 
 import pytest
 
-from tasks.omni.training import encoding
-from tasks.omni.training.features import FeatureFolder
+from tasks.omni.training import encoding, features
 from tasks.omni.training.job import TrainingJob, read_result
 
 pytestmark = pytest.mark.slow
@@ -85,25 +87,37 @@ def test_a_disk_too_small_for_features_is_told_and_media_serve(
     assert list(folder.iterdir()) == []
 
 
-def test_what_was_encoded_before_a_stop_is_found_again(
-    make_job, from_media, tmp_path, monkeypatch, labelled
+def test_a_training_killed_while_it_encodes_goes_on_from_what_is_stored(
+    make_job, tmp_path, monkeypatch, labelled
 ):
-    """The stop comes while the third shard of four rows is begun."""
-    write, num_written = FeatureFolder.write, 0
-
-    def write_two(folder, rows):
-        nonlocal num_written
-        num_written += 1
-        if num_written > 2:
-            raise KeyboardInterrupt
-        write(folder, rows)
-
+    """The kill comes in the middle of writing the third shard of four rows."""
     monkeypatch.setattr(encoding, "_SHARD_ROWS", 4)
-    resources = {"micro_batch_size": 4}
-    with monkeypatch.context() as stopping:
-        stopping.setattr(FeatureFolder, "write", write_two)
-        with pytest.raises(KeyboardInterrupt):
-            losses_and_lines(make_job("stopped", resources), tmp_path / "f")
-    found, (line,) = losses_and_lines(make_job("again", resources), tmp_path / "f")
+    resources, folder = {"micro_batch_size": 4}, tmp_path / "f"
+    undisturbed, _ = losses_and_lines(make_job("undisturbed", resources), tmp_path / "whole f")
+    kill_in_third_shard(make_job("killed", resources), folder)
+    assert sorted(path.suffix for path in folder.iterdir()) == [".safetensors"] * 2 + [".tmp"]
+    found, (line,) = losses_and_lines(make_job("again", resources), folder)
     assert f"ran over {len(labelled) - 8} segments" in line
-    assert found == [pytest.approx(step, rel=1e-4) for step in from_media]
+    assert found == undisturbed
+    assert {path.suffix for path in folder.iterdir()} == {".safetensors"}
+
+
+def kill_in_third_shard(job_path, folder):
+    """Run a job in a process of its own that ends itself there as kill -9 would."""
+    child = os.fork()
+    if child == 0:
+        save_file, num_begun = features.save_file, itertools.count(1)
+
+        def save_or_die(tensors, path):
+            save_file(tensors, path)
+            if next(num_begun) == 3:
+                os.truncate(path, path.stat().st_size // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        features.save_file = save_or_die
+        try:
+            losses_and_lines(job_path, folder)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status), "it was not killed where it should have been"

@@ -10,6 +10,7 @@ from tasks.omni.training.towers import (
     collate_features,
     encode_rows,
     take_features,
+    with_positions,
 )
 
 CONFIG = InputConfig(max_pixels=64 * 64)
@@ -51,15 +52,21 @@ def test_features_give_the_logits_and_gradients_that_pixels_and_mels_give(opened
     ]
     features = encode_rows(thinker, rows, pad)
     assert not any("pixel_values_videos" in row or "input_features" in row for row in features)
+    placed = [with_positions(thinker, row) for row in features]
     found = []
-    for batch in (collate_rows(rows, pad), collate_features(features, pad)):
+    for batch in (
+        collate_rows(rows, pad),
+        collate_features(features, pad),
+        collate_features(placed, pad),
+    ):
         opened.trained.zero_grad()
         logits = opened.trained(**batch, use_cache=False).logits[:, -1]
         logits.logsumexp(-1).sum().backward()
         grads = [p.grad for p in opened.trained.parameters() if p.grad is not None]
         found.append((logits.detach(), torch.cat([grad.flatten() for grad in grads])))
-    torch.testing.assert_close(found[1][0], found[0][0], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found[1][1], found[0][1], rtol=1e-4, atol=1e-6)
+    for logits, gradients in found[1:]:
+        torch.testing.assert_close(logits, found[0][0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(gradients, found[0][1], rtol=1e-4, atol=1e-6)
     assert found[0][1].abs().max() > 0
 
 
