@@ -106,6 +106,36 @@ def predict(
 
 
 @app.command()
+def parity(
+    model: Annotated[str, typer.Option(help="Folder or hub name of the model to ask.")],
+    data: Annotated[
+        str | None, typer.Option(help="A data set with a manifest; without it segments are drawn.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="How many segments.")] = 40,
+    profile: Annotated[str, typer.Option(help="Name of a profile, or a .toml file.")] = "default",
+    store: Annotated[str, typer.Option(help="The store of the data set.")] = ".waver/store",
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Of the verdicts.")] = 0.5,
+    max_difference: Annotated[
+        float | None, typer.Option(min=0, help="Allowed; by default .001 in float32, else .05.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write a row a segment to: .csv or .parquet.")
+    ] = None,
+    overrides: _Overrides = None,
+) -> None:
+    """Ask transformers and vLLM about the same segments, and compare; status 1 if they differ."""
+    prepare_environment(HISTORY)
+    from flows.parity import ParityRequest, measure_and_show
+
+    request = ParityRequest(
+        model=model, data=data, num_samples=sample, profile=profile, store=store,
+        overrides=tuple(overrides or ()), threshold=threshold, max_difference=max_difference,
+        out=out,
+    )  # fmt: skip
+    raise typer.Exit(measure_and_show(request))
+
+
+@app.command()
 def check(
     data: Annotated[str, typer.Option(help="Folder of a BAH release, or of videos.")],
     store: Annotated[

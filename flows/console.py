@@ -67,9 +67,7 @@ def run_and_tell(request: RunRequest, console: Console) -> list[StageReport]:
 @contextmanager
 def at_prefect(console: Console, check: Callable[[], None]) -> Iterator[None]:
     """Check, then give a Prefect server to what runs meanwhile, and tell the progress of that."""
-    telling = _ProgressHandler(console)
-    LOGGER.addHandler(telling)
-    try:
+    with telling(console):
         check()
         told = "starting the local Prefect server" if _starts_server() else "joining Prefect"
         LOGGER.info(told)
@@ -79,8 +77,17 @@ def at_prefect(console: Console, check: Callable[[], None]) -> Iterator[None]:
                 yield
             finally:
                 _hand_over_history()
+
+
+@contextmanager
+def telling(console: Console) -> Iterator[None]:
+    """Tell the progress of what is done meanwhile."""
+    handler = _ProgressHandler(console)
+    LOGGER.addHandler(handler)
+    try:
+        yield
     finally:
-        LOGGER.removeHandler(telling)
+        LOGGER.removeHandler(handler)
 
 
 def _hand_over_history() -> None:

@@ -1,0 +1,121 @@
+"""Whether vLLM answers as transformers does: on a data set's segments, or on drawn ones."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from flows.config import Settings, load_settings
+from flows.console import EXIT_FINE, telling
+from flows.opening import open_run, open_store_there
+from flows.request import RunRequest
+from storage.errors import ConfigError
+from storage.records import SampleRecord
+from storage.schema import schema_of, to_table
+from storage.store import Store
+from tasks.exports.files import check_out, write_export
+from tasks.omni.checkpoint import check_model, stored_dtype
+from tasks.omni.trained_with import asked_otherwise
+from tasks.parity.drawn import draw_samples
+from tasks.parity.measure import Parity, ParityRecord, measure_parity
+from tasks.parity.table import parity_table
+
+EXIT_UNEQUAL = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityRequest:
+    """What to measure on; without ``data`` segments are drawn."""
+
+    model: str
+    data: str | None
+    num_samples: int
+    profile: str
+    store: str
+    overrides: tuple[str, ...]
+    threshold: float
+    max_difference: float | None
+    out: Path | None
+
+
+def measure_and_show(request: ParityRequest) -> int:
+    """Measure, show, and write the segments' rows to a file where one is named.
+
+    Returns the exit status: 0, or 1 where the two sides are not equal.
+
+    Raises:
+        ConfigError: a setting or ``out`` cannot be used.
+        DataError: there is no such data set or store.
+        ModelError: the model cannot be used.
+        StageError: the data set has no manifest in the store yet, or a side failed.
+    """
+    if request.out is not None:
+        check_out(request.out)
+    settings = load_settings(request.profile, request.overrides)
+    model_path = check_model(request.model)
+    console = Console()
+    with telling(console), _samples_of(request) as (store_url, samples):
+        if told := asked_otherwise(model_path, settings.input):
+            console.print(told, style="yellow", soft_wrap=True, markup=False)
+        with tempfile.TemporaryDirectory(prefix="waver-parity-") as folder:
+            parity = _measure(request, settings, model_path, store_url, samples, Path(folder))
+    console.print(parity_table(parity, request.model))
+    if request.out is not None:
+        _write(parity, request.out)
+    return EXIT_UNEQUAL if parity.faults() else EXIT_FINE
+
+
+def _measure(
+    request: ParityRequest,
+    settings: Settings,
+    model_path: Path,
+    store_url: str,
+    samples: Sequence[SampleRecord],
+    folder: Path,
+) -> Parity:
+    dtype = settings.infer.dtype
+    return measure_parity(
+        samples,
+        store_url=store_url,
+        model_path=model_path,
+        dtype=stored_dtype(model_path) if dtype == "auto" else dtype,
+        input_config=settings.input,
+        resources=settings.resources.infer,
+        threshold=request.threshold,
+        folder=folder,
+        max_difference=request.max_difference,
+    )
+
+
+@contextmanager
+def _samples_of(request: ParityRequest) -> Iterator[tuple[str, Sequence[SampleRecord]]]:
+    """Give the segments and the URL of the store that their files lie in."""
+    if request.data is None:
+        with tempfile.TemporaryDirectory(prefix="waver-drawn-") as folder:
+            yield folder, draw_samples(Store(folder), request.num_samples)
+        return
+    open_store_there(request.store)
+    run = open_run(
+        RunRequest(
+            data=request.data, profile=request.profile, store=request.store, model=request.model,
+            overrides=request.overrides,
+        )
+    )  # fmt: skip
+    if not run.samples:
+        raise ConfigError(f"The data set {request.data!r} has no segment to measure on.")
+    yield request.store, sorted(run.samples, key=_drawn_by)[: request.num_samples]
+
+
+def _drawn_by(sample: SampleRecord) -> str:
+    """Order segments by a hash of their content: the first ones are drawn from all videos."""
+    return hashlib.blake2b(sample.content_digest.encode()).hexdigest()
+
+
+def _write(parity: Parity, out: Path) -> None:
+    table = to_table(ParityRecord, parity.records)
+    facts = {"kind": "parity", "dtype": parity.dtype, "threshold": str(parity.threshold)}
+    write_export(out, schema_of(ParityRecord), [table], facts)

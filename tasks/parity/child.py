@@ -1,0 +1,102 @@
+"""The child process of one side of a parity measurement: opens the model, answers, writes a table.
+
+Started as ``python -m tasks.parity.child JOB``.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+from storage.errors import ItemFault
+from storage.records import SampleRecord
+from storage.schema import from_table, read_parquet, to_table, write_parquet
+from storage.store import Store
+from tasks.child_main import run_as_child
+from tasks.omni.answer import Answer
+from tasks.omni.inputs import InputConfig, OmniInput, build_input
+from tasks.parity.job import ParityJob, SideAnswer
+from tasks.parity.reading import (
+    Reader,
+    Reading,
+    open_transformers_reader,
+    open_vllm_reader,
+)
+
+Asked = Iterator[tuple[SampleRecord, OmniInput | ItemFault]]
+Told = Iterator[tuple[SampleRecord, Answer | ItemFault]]
+
+
+def answer_job(job: ParityJob, out: TextIO) -> None:
+    """Answer all samples, then read them once more to know what the model was given."""
+    store = Store(job.store_url)
+    samples = list(from_table(SampleRecord, read_parquet(job.samples_path)))
+    decode = partial(_decoded, store, job.input)
+    print(f"{job.side}: opening the model", file=out)
+    told = dict[str, Answer | ItemFault]()
+    answers = _by_vllm if job.side == "vllm" else _by_transformers
+    for sample, answer in answers(job, ((sample, decode(sample)) for sample in samples)):
+        told[sample.segment_id] = answer
+        if len(told) % 20 == 0 or len(told) == len(samples):
+            print(f"{job.side}: {len(told)} of {len(samples)} segments", file=out)
+    read = _open_reader(job)
+    rows = [_row(sample, told[sample.segment_id], read, decode(sample)) for sample in samples]
+    write_parquet(to_table(SideAnswer, rows), job.answers_path)
+
+
+def _decoded(store: Store, config: InputConfig, sample: SampleRecord) -> OmniInput | ItemFault:
+    with ExitStack() as files:
+        picture = files.enter_context(store.open(sample.picture_path))
+        sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
+        try:
+            return build_input(config, picture=picture, sound=sound or None, words=sample.words)
+        except ItemFault as fault:
+            return fault
+
+
+def _by_vllm(job: ParityJob, asked: Asked) -> Told:
+    from tasks.omni.engine import Engine
+
+    engine = Engine(
+        job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
+    )
+    yield from engine.answers(asked)
+
+
+def _by_transformers(job: ParityJob, asked: Asked) -> Told:
+    from tasks.omni.reference import Reference
+
+    reference = Reference(job.model_path)
+    for sample, question in asked:
+        yield sample, question if isinstance(question, ItemFault) else reference.answer(question)
+
+
+def _open_reader(job: ParityJob) -> Reader:
+    if job.side == "vllm":
+        return open_vllm_reader(job.model_path, job.max_tokens)
+    return open_transformers_reader(job.model_path)
+
+
+def _row(
+    sample: SampleRecord, answer: Answer | ItemFault, read: Reader, inputs: OmniInput | ItemFault
+) -> SideAnswer:
+    if isinstance(answer, ItemFault) or isinstance(inputs, ItemFault):
+        return SideAnswer(segment_id=sample.segment_id, fault=str(answer))
+    reading: Reading = read(inputs)
+    return SideAnswer(
+        segment_id=sample.segment_id,
+        p_ah=answer.p_ah,
+        num_text_tokens=answer.census.num_text_tokens,
+        num_picture_tokens=answer.census.num_picture_tokens,
+        num_sound_tokens=answer.census.num_sound_tokens,
+        ids_digest=reading["ids_digest"],
+        picture_digest=reading["picture_digest"],
+        sound_digest=reading["sound_digest"],
+    )
+
+
+if __name__ == "__main__":
+    told_job = ParityJob.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    sys.exit(run_as_child(told_job.side, told_job.log_path, partial(answer_job, told_job)))

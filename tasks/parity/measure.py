@@ -1,0 +1,215 @@
+"""The same segments through transformers and through vLLM, each in a process of its own."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import StageError, WaverError
+from storage.records import SampleRecord, SegmentId
+from storage.schema import from_table, read_parquet, to_table, write_parquet
+from tasks.child import run_worker
+from tasks.log import LOGGER
+from tasks.omni.engine import EngineResources
+from tasks.omni.inputs import InputConfig
+from tasks.omni.lengths import longest_request
+from tasks.parity.job import SIDES, ParityJob, Side, SideAnswer
+
+_STATED = {"float32": 1e-3}  # the contract; in fewer bits, what rounding makes of it
+_ROUNDED = 5e-2
+KINDS = ("text", "picture", "sound")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityRecord:
+    """One segment on both sides; ``same_ids`` is about token ids, ``same_media`` about tensors."""
+
+    segment_id: SegmentId
+    p_ah_transformers: float
+    p_ah_vllm: float
+    difference: float
+    flips: bool
+    text_tokens_transformers: int
+    text_tokens_vllm: int
+    picture_tokens_transformers: int
+    picture_tokens_vllm: int
+    sound_tokens_transformers: int
+    sound_tokens_vllm: int
+    same_ids: bool
+    same_media: bool
+
+    def differs_in(self, kind: str) -> bool:
+        """Say whether the sides count other numbers of tokens of a kind."""
+        on_sides = (getattr(self, f"{kind}_tokens_{side}") for side in SIDES)
+        return len(set(on_sides)) > 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parity:
+    """What was measured on how many segments; ``num_one_sided`` were refused by one side alone."""
+
+    records: tuple[ParityRecord, ...]
+    threshold: float
+    dtype: str
+    max_difference_allowed: float
+    num_faulty: int
+    num_one_sided: int
+
+    @property
+    def max_difference(self) -> float:
+        """The largest difference of p_ah."""
+        return max((row.difference for row in self.records), default=0.0)
+
+    @property
+    def mean_difference(self) -> float:
+        """The mean difference of p_ah."""
+        return sum(row.difference for row in self.records) / max(1, len(self.records))
+
+    def faults(self) -> list[str]:
+        """Say, in sentences, what makes the two sides unequal; none if they are equal."""
+        told = [
+            f"{count} of {len(self.records)} segments have other numbers of {kind} tokens: the "
+            f"{kind} does not reach the model alike"
+            for kind in KINDS
+            if (count := sum(row.differs_in(kind) for row in self.records))
+        ]
+        if count := sum(not row.same_ids for row in self.records):
+            told.append(f"{count} of {len(self.records)} segments have other token ids")
+        if self.num_one_sided:
+            told.append(f"{self.num_one_sided} segments are refused by one side alone")
+        if self.max_difference > self.max_difference_allowed:
+            told.append(
+                f"the largest difference of p_ah is {self.max_difference:.1e}, more than the "
+                f"{self.max_difference_allowed:.0e} allowed in {self.dtype}"
+            )
+        return told
+
+
+def allowed_in(dtype: str) -> float:
+    """Say how far apart the sides may be where vLLM computes in a number type."""
+    return _STATED.get(dtype, _ROUNDED)
+
+
+def measure_parity(
+    samples: Sequence[SampleRecord],
+    *,
+    store_url: str,
+    model_path: Path,
+    dtype: str,
+    input_config: InputConfig,
+    resources: EngineResources,
+    threshold: float,
+    folder: Path,
+    max_difference: float | None = None,
+) -> Parity:
+    """Ask both sides, one after the other, in the empty ``folder``.
+
+    Raises:
+        ModelError: a side cannot open the model.
+        StageError: a side failed, or no segment can be asked about.
+    """
+    samples_path = folder / "samples.parquet"
+    write_parquet(to_table(SampleRecord, samples), samples_path)
+    answers = {
+        side: _answers_of(
+            ParityJob(
+                side=side,
+                store_url=store_url,
+                samples_path=samples_path,
+                answers_path=folder / f"{side}.parquet",
+                log_path=folder / f"{side}.log",
+                model_path=model_path,
+                dtype=dtype,
+                max_tokens=longest_request(samples, input_config, model_path),
+                input=input_config,
+                resources=resources,
+            ),
+            folder,
+        )
+        for side in SIDES
+    }
+    allowed = allowed_in(dtype) if max_difference is None else max_difference
+    return compare(answers["transformers"], answers["vllm"], threshold, dtype, allowed)
+
+
+def _answers_of(job: ParityJob, folder: Path) -> list[SideAnswer]:
+    job_path = folder / f"{job.side}.json"
+    job_path.write_text(job.model_dump_json(), encoding="utf-8")
+    try:
+        run_worker([sys.executable, "-m", "tasks.parity.child", str(job_path)], on_line=_tell)
+    except WaverError as error:
+        raise type(error)(str(error) + _kept_log(job)) from error
+    return list(from_table(SideAnswer, read_parquet(job.answers_path)))
+
+
+def _kept_log(job: ParityJob) -> str:
+    """Keep the libraries' log of a side that failed; gives the words that name it."""
+    if not job.log_path.is_file():
+        return ""
+    handle, name = tempfile.mkstemp(prefix=f"waver-parity-{job.side}-", suffix=".log")
+    with os.fdopen(handle, "wb") as kept:
+        kept.write(job.log_path.read_bytes())
+    return f" The libraries' log: {name}"
+
+
+def _tell(line: str) -> None:
+    if not line.startswith("error: "):  # that one is raised
+        LOGGER.info("%s", line)
+
+
+def compare(
+    reference: Sequence[SideAnswer],
+    engine: Sequence[SideAnswer],
+    threshold: float,
+    dtype: str,
+    max_difference_allowed: float,
+) -> Parity:
+    """Lay the sides' answers beside each other.
+
+    Raises:
+        StageError: no segment was answered by both.
+    """
+    others = {row.segment_id: row for row in engine}
+    pairs = [(row, others[row.segment_id]) for row in reference]
+    both = [pair for pair in pairs if pair[0].fault is None and pair[1].fault is None]
+    if not both:
+        reasons = sorted({row.fault for pair in pairs for row in pair if row.fault})
+        raise StageError(
+            f"None of {len(pairs)} segments can be asked about on both sides: "
+            f"{reasons[0] if reasons else 'none was given'}"
+        )
+    num_faulty = sum(a.fault is not None and b.fault is not None for a, b in pairs)
+    return Parity(
+        records=tuple(_record(a, b, threshold) for a, b in both),
+        threshold=threshold,
+        dtype=dtype,
+        max_difference_allowed=max_difference_allowed,
+        num_faulty=num_faulty,
+        num_one_sided=len(pairs) - len(both) - num_faulty,
+    )
+
+
+def _record(reference: SideAnswer, engine: SideAnswer, threshold: float) -> ParityRecord:
+    first, second = reference.p_ah or 0.0, engine.p_ah or 0.0
+    counts = {
+        f"{kind}_tokens_{side}": getattr(answer, f"num_{kind}_tokens")
+        for kind in KINDS
+        for side, answer in _sides(reference, engine)
+    }
+    return ParityRecord(
+        segment_id=reference.segment_id,
+        p_ah_transformers=first,
+        p_ah_vllm=second,
+        difference=abs(first - second),
+        flips=(first >= threshold) != (second >= threshold),
+        same_ids=reference.ids_digest == engine.ids_digest,
+        same_media=(reference.picture_digest, reference.sound_digest)
+        == (engine.picture_digest, engine.sound_digest),
+        **counts,
+    )
+
+
+def _sides(reference: SideAnswer, engine: SideAnswer) -> list[tuple[Side, SideAnswer]]:
+    return list(zip(SIDES, (reference, engine), strict=True))

@@ -1,0 +1,68 @@
+"""What transformers' and vLLM's processors make of one segment's arrays, known by its digests.
+
+No model is opened for this: it tells apart a difference of the input from one of the arithmetic.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from storage.fingerprint import digest_bytes, digest_of
+from tasks.omni.inputs import OmniInput, to_model_row, to_vllm_request
+
+Reading = dict[str, str | None]
+Reader = Callable[[OmniInput], Reading]
+
+# The tensors compared, each with transformers' name for it and vLLM's.
+_TENSORS = {
+    "picture_digest": ("pixel_values_videos", "pixel_values_videos"),
+    "sound_digest": ("input_features", "input_audio_features"),
+}
+
+
+def open_transformers_reader(model_path: Path) -> Reader:
+    """Open the processor that training and the reference use."""
+    from transformers import AutoProcessor
+
+    processor = AutoProcessor.from_pretrained(model_path, trust_remote_code=False)
+
+    def read(inputs: OmniInput) -> Reading:
+        row = to_model_row(processor, inputs)
+        found: Reading = {"ids_digest": digest_of(row["input_ids"].tolist())}
+        return found | {key: _digest(row.get(name)) for key, (name, _) in _TENSORS.items()}
+
+    return read
+
+
+def open_vllm_reader(model_path: Path, max_tokens: int) -> Reader:
+    """Open the processor that vLLM's engine uses."""
+    from vllm.config import ModelConfig
+    from vllm.multimodal import MULTIMODAL_REGISTRY
+
+    config = ModelConfig(
+        model=str(model_path),
+        dtype="float32",
+        max_model_len=max_tokens,
+        limit_mm_per_prompt={"image": 0, "video": 1, "audio": 1},
+    )
+    processor = MULTIMODAL_REGISTRY.create_processor(config)
+
+    def read(inputs: OmniInput) -> Reading:
+        request = to_vllm_request(inputs)
+        items = processor.info.parse_mm_data(request.get("multi_modal_data", {}))
+        made = processor(
+            request["prompt"], items, hf_processor_mm_kwargs=request.get("mm_processor_kwargs", {})
+        )
+        tensors = made["mm_kwargs"].get_data()
+        found: Reading = {"ids_digest": digest_of(list(made["prompt_token_ids"]))}
+        return found | {key: _digest(tensors.get(name)) for key, (_, name) in _TENSORS.items()}
+
+    return read
+
+
+def _digest(tensor: Any) -> str | None:
+    """Digest a tensor's shape and values, in float32."""
+    if tensor is None:
+        return None
+    values = tensor.float().contiguous().numpy().tobytes()
+    return digest_of(list(tensor.shape), digest_bytes(values))

@@ -1,0 +1,90 @@
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from storage.errors import StageError
+from storage.records import SegmentId
+from tasks.parity.job import SideAnswer
+from tasks.parity.measure import Parity, allowed_in, compare
+from tasks.parity.table import parity_table
+
+
+def answer(name: str, p_ah: float) -> SideAnswer:
+    return SideAnswer(
+        segment_id=SegmentId(name), p_ah=p_ah, num_text_tokens=9, num_picture_tokens=4,
+        num_sound_tokens=13, ids_digest="ids", picture_digest="pixels", sound_digest="mel",
+    )  # fmt: skip
+
+
+FIRST, SECOND = answer("a", 0.25), answer("b", 0.5)
+
+
+def compared(*engine: SideAnswer, allowed: float = 1e-3) -> Parity:
+    return compare([FIRST, SECOND], engine, 0.5, "float32", allowed)
+
+
+def shown(parity: Parity) -> str:
+    console = Console(width=110)
+    with console.capture() as captured:
+        console.print(parity_table(parity, "a model"))
+    return captured.get()
+
+
+def test_equal_sides_have_no_fault() -> None:
+    parity = compared(SECOND, replace(FIRST, p_ah=0.2505))
+    assert parity.faults() == []
+    assert parity.max_difference == pytest.approx(0.0005)
+    assert parity.mean_difference == pytest.approx(0.00025)
+    assert "The sides agree (at most 1e-03 apart)" in shown(parity)
+    assert "segments read alike, bit by bit  2 of 2" in shown(parity)
+
+
+def test_sound_that_is_silently_not_fed_is_a_fault_however_alike_the_answers_are() -> None:
+    parity = compared(FIRST, replace(SECOND, num_sound_tokens=0, sound_digest=None))
+    (fault,) = parity.faults()
+    assert fault.startswith("1 of 2 segments have other numbers of sound tokens")
+    (line,) = [line for line in shown(parity).splitlines() if line.startswith(" sound")]
+    assert line.split() == ["sound", "26", "13", "1"]
+    assert f"✗ {fault}" in shown(parity)
+
+
+@pytest.mark.parametrize("kind", ["text", "picture"])
+def test_other_counts_of_any_kind_are_a_fault(kind: str) -> None:
+    changed = {f"num_{kind}_tokens": 5}
+    (fault,) = compared(FIRST, replace(SECOND, **changed)).faults()  # type: ignore[arg-type]
+    assert f"other numbers of {kind} tokens" in fault
+
+
+def test_other_token_ids_of_the_same_number_are_a_fault() -> None:
+    (fault,) = compared(FIRST, replace(SECOND, ids_digest="others")).faults()
+    assert "other token ids" in fault
+
+
+def test_pixels_that_differ_in_a_bit_are_counted_and_no_fault() -> None:
+    parity = compared(FIRST, replace(SECOND, picture_digest="others"))
+    assert parity.faults() == []
+    assert "segments read alike, bit by bit  1 of 2" in shown(parity)
+
+
+def test_a_difference_beyond_what_is_allowed_is_a_fault_and_its_flips_are_counted() -> None:
+    apart = (FIRST, replace(SECOND, p_ah=0.49))
+    (fault,) = compared(*apart).faults()
+    assert "1.0e-02, more than the 1e-03 allowed in float32" in fault
+    assert "verdicts that flip at .500       1 of 2" in shown(compared(*apart))
+    assert compared(*apart, allowed=0.05).faults() == []
+    assert allowed_in("float32") == 1e-3 < allowed_in("bfloat16")
+
+
+def test_a_segment_that_one_side_alone_refuses_is_a_fault() -> None:
+    too_long = SideAnswer(segment_id=FIRST.segment_id, fault="too long")
+    (fault,) = compared(too_long, SECOND).faults()
+    assert fault == "1 segments are refused by one side alone"
+
+
+def test_a_damaged_segment_is_left_out_and_counted() -> None:
+    damaged = SideAnswer(segment_id=FIRST.segment_id, fault="damaged")
+    parity = compare([damaged, SECOND], [damaged, SECOND], 0.5, "float32", 1e-3)
+    assert (len(parity.records), parity.num_faulty, parity.faults()) == (1, 1, [])
+    with pytest.raises(StageError, match=r"None of 1 segments can be asked .*: damaged"):
+        compare([damaged], [damaged], 0.5, "float32", 1e-3)
