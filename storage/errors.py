@@ -8,6 +8,7 @@ WaverError                what is wrong, the value, what was expected, the way o
 ├── ModelError            a model folder or hub name that cannot be opened
 ├── LeakageError          a participant, video or duplicate on two sides of a split
 ├── StageError            a stage that cannot start, or did not finish
+│   └── CrashError        a child process that died, or failed in a way that nobody foresaw
 └── ItemFault             one video or segment is at fault: it becomes a rejected row
     └── FramesFault       other frames decode than the container lists
 """
@@ -51,6 +52,10 @@ class LeakageError(WaverError):
 
 class StageError(WaverError):
     """A stage cannot start, or did not finish."""
+
+
+class CrashError(StageError):
+    """A child process died, or failed in a way that nobody foresaw."""
 
 
 class ItemFault(WaverError):

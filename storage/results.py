@@ -94,6 +94,7 @@ class PredictionRecord:
 
     ``p_ah = softmax(logp_yes, logp_no)[yes]`` at the first generated position. ``answer_mass`` is
     the probability that Yes and No hold together, in [0, 1]. Token counts are of the whole request.
+    ``has_picture`` and ``has_sound`` say what the model was shown of the segment, beside its words.
     """
 
     segment_id: SegmentId
@@ -105,6 +106,8 @@ class PredictionRecord:
     num_text_tokens: int
     num_picture_tokens: int
     num_sound_tokens: int
+    has_picture: bool = True
+    has_sound: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

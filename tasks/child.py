@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from storage import errors
-from storage.errors import StageError, ToolError, WaverError
+from storage.errors import CrashError, StageError, ToolError, WaverError
 
 _STDERR_LINES = 40
 _ERROR = "error: "
@@ -130,7 +130,7 @@ def run_worker(
 
     Raises:
         WaverError: the error that the child told with `error_line`.
-        StageError: the child ended otherwise, and not with status 0; carries what it last printed.
+        CrashError: the child ended otherwise, and not with status 0; carries what it last printed.
     """
     process = _start(
         command,
@@ -186,7 +186,7 @@ def _error_of(
         return _told_error(told[0].removeprefix(_ERROR))
     name = next((part for part in reversed(command) if part.startswith("tasks.")), command[0])
     ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return StageError(f"The child process {name!r} {ended}; it last printed:\n" + "\n".join(tail))
+    return CrashError(f"The child process {name!r} {ended}; it last printed:\n" + "\n".join(tail))
 
 
 def _told_error(told: str) -> WaverError:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
-from storage.errors import StageError, WaverError
+from storage.errors import CrashError, WaverError
 from tasks.child import end_with_parent, error_line
 
 _MISTAKE, _FAILED = 2, 1
@@ -30,7 +30,7 @@ def run_as_child(name: str, log_path: Path, work: Callable[[TextIO], None]) -> i
         return _MISTAKE
     except Exception as error:  # noqa: BLE001 - its text may quote a person: it stays in the log
         traceback.print_exc()
-        print(error_line(StageError(f"{name} failed ({type(error).__name__}).")), file=out)
+        print(error_line(CrashError(f"{name} failed ({type(error).__name__}).")), file=out)
         return _FAILED
     return 0
 

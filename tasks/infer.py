@@ -1,13 +1,15 @@
 """Stage 5, infer: the model's probability of A/H for every segment.
 
 In: samples and a model folder. Out: one `PredictionRecord` a segment, from the log-probabilities of
-Yes and No at the first generated position; or a `RejectedRecord` where its media is damaged. One
-child process opens the model once for all that is missing, and commits in small parts.
+Yes and No at the first generated position; or a `RejectedRecord` where its media is damaged or the
+engine dies on it. One child process an engine opens the model once for all that is missing, and
+commits in small parts.
 """
 
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,26 +17,31 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.errors import ItemFault, StoreError, WaverError
+from storage.errors import CrashError, ItemFault, StageError
 from storage.records import RejectedRecord, SampleRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
-from tasks.child import run_worker
 from tasks.log import LOGGER
-from tasks.omni.ahead import made_ahead
 from tasks.omni.answer import Answer
 from tasks.omni.checkpoint import stored_dtype
-from tasks.omni.engine import Engine, EngineResources
-from tasks.omni.inputs import InputConfig, OmniInput, build_input
-from tasks.omni.lengths import longest_request
+from tasks.omni.dealing import shard_size_for
+from tasks.omni.engine import Engine
+from tasks.omni.infer_job import InferJob, num_engines_for, run_engines
+from tasks.omni.infer_job import InferResources as InferResources
+from tasks.omni.inputs import InputConfig
+from tasks.omni.isolation import Crash, Journal, ask_all
+from tasks.omni.lengths import by_length, longest_request
+from tasks.omni.progress import EnginesProgress
 from tasks.omni.prompt import prompt_digest
-from tasks.stage import Shard, ShardResult, as_state
+from tasks.omni.questions import Question, Questions
+from tasks.stage import Shard, ShardResult, as_state, make_missing
 
 STAGE = "infer"
-VERSION = 1
-_WARNING = "warning: "
+VERSION = 2
+_JUDGING = {"max_failed_share", "min_answer_mass"}
+_FEW = 10
 
 
 class InferConfig(BaseModel):
@@ -46,31 +53,11 @@ class InferConfig(BaseModel):
     """Number type of the computation; auto is the one that the weights were saved in."""
     max_tokens: int | None = Field(default=None, ge=64)
     """A segment that makes more tokens is rejected; by default the longest one's bound."""
-
-
-class InferResources(EngineResources):
-    """What changes only how fast predictions are made."""
-
-    num_decoders: int = Field(default=2, ge=1, le=256)
-    """Threads that decode segments ahead of the engine."""
-    commit_seconds: float = Field(default=10.0, ge=0)
-    """Results are committed this often; a kill loses no more than this."""
-
-
-class InferJob(BaseModel):
-    """All that the child process has to know; written as JSON beside the samples."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    store_url: str
-    variant_id: str
-    samples_path: Path
-    log_path: Path
-    model_path: Path
-    dtype: str
-    max_tokens: int
-    input: InputConfig
-    resources: InferResources
+    max_failed_share: float = Field(default=0.05, ge=0, le=1)
+    """The run stops if more than this share of all segments, and more than ten, are rejected."""
+    min_answer_mass: float = Field(default=0.5, ge=0, le=1)
+    """Answers in which Yes and No hold less of the probability than this are counted in a
+    warning."""
 
 
 def variant_of(
@@ -78,7 +65,7 @@ def variant_of(
 ) -> Variant:
     """Open the variant that these settings make with this model (`checkpoint.fingerprint_of`)."""
     settings = {
-        **config.model_dump(),
+        **config.model_dump(exclude=_JUDGING),
         "input": input_config.model_dump(),
         "prompt": prompt_digest(input_config.prompt),
         "model": model_fingerprint,
@@ -92,50 +79,28 @@ def wanted_of(samples: Sequence[SampleRecord]) -> dict[str, str]:
 
 
 def infer_samples(
-    samples: Sequence[SampleRecord],
-    engine: Engine,
-    store: Store,
-    input_config: InputConfig,
-    num_decoders: int,
+    samples: Iterable[SampleRecord], engine: Engine, questions: Questions, journal: Journal
 ) -> Iterator[ItemOutput]:
     """Ask the engine about each sample; one at fault yields its rejected row."""
-    questions = made_ahead(
-        samples,
-        lambda sample: _question(sample, store, input_config),
-        num_threads=num_decoders,
-        num_ahead=2 * num_decoders,
-    )
-    for sample, answer in engine.answers(questions):
+    for sample, answer in engine.answers(_noted(questions(samples), journal)):
+        journal.end(sample.segment_id)
         if isinstance(answer, ItemFault):
-            row: PredictionRecord | RejectedRecord = RejectedRecord(
-                item_id=sample.segment_id, stage=STAGE, reason=str(answer)
-            )
+            yield _rejected(sample.segment_id, str(answer))
         else:
-            row = _prediction(sample, answer)
-        yield ItemOutput(item_id=sample.segment_id, rows=(row,))
+            yield ItemOutput(item_id=sample.segment_id, rows=(_prediction(sample, answer),))
 
 
-def _question(
-    sample: SampleRecord, store: Store, input_config: InputConfig
-) -> OmniInput | ItemFault:
-    """Decode one sample; a damaged one becomes its fault.
+def _noted(
+    asked: Iterator[tuple[SampleRecord, Question]], journal: Journal
+) -> Iterator[tuple[SampleRecord, Question]]:
+    for sample, question in asked:
+        journal.begin(sample.segment_id)
+        yield sample, question
 
-    Raises:
-        StoreError: a file is gone, which is the store's trouble and not the segment's.
-    """
-    try:
-        with store.open(sample.picture_path) as picture:
-            if sample.sound_path is None:
-                return build_input(input_config, picture=picture, sound=None, words=sample.words)
-            with store.open(sample.sound_path) as sound:
-                return build_input(input_config, picture=picture, sound=sound, words=sample.words)
-    except ItemFault as fault:
-        return fault
-    except FileNotFoundError as error:
-        raise StoreError(
-            f"A segment's file is gone from {store.url!r}: run again with --from segment, which "
-            "makes it anew."
-        ) from error
+
+def _rejected(segment_id: str, reason: str) -> ItemOutput:
+    row = RejectedRecord(item_id=segment_id, stage=STAGE, reason=reason)
+    return ItemOutput(item_id=segment_id, rows=(row,))
 
 
 def _prediction(sample: SampleRecord, answer: Answer) -> PredictionRecord:
@@ -149,7 +114,35 @@ def _prediction(sample: SampleRecord, answer: Answer) -> PredictionRecord:
         num_text_tokens=answer.census.num_text_tokens,
         num_picture_tokens=answer.census.num_picture_tokens,
         num_sound_tokens=answer.census.num_sound_tokens,
+        has_picture=answer.census.num_picture_tokens > 0,
+        has_sound=answer.census.num_sound_tokens > 0,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inference:
+    """What a shard's engines work on."""
+
+    shard: Shard
+    samples: Mapping[str, SampleRecord]
+    model_path: Path
+    config: InferConfig
+    input_config: InputConfig
+    resources: InferResources
+    variant: Variant
+
+    def pending(self) -> list[str]:
+        """List the segments that have neither an answer nor a reason."""
+        return self.variant.pending(self.shard.wanted)
+
+    def num_failed(self) -> int:
+        """Count the segments that are rejected."""
+        return len(self.variant.read(RejectedRecord, self.shard.wanted))
+
+    @property
+    def max_failures(self) -> int:
+        """How many of the shard's segments may be rejected; some always."""
+        return max(_FEW, int(self.config.max_failed_share * len(self.shard.wanted)))
 
 
 def infer_missing(
@@ -161,46 +154,104 @@ def infer_missing(
     resources: InferResources,
     variant: Variant,
 ) -> ShardResult:
-    """Run one child process for all of a shard's missing segments; none if nothing is missing."""
-    pending = variant.pending(shard.wanted)
-    if pending:
-        rows = [samples[segment_id] for segment_id in pending]
-        with variant.store.staging() as folder:
-            job = InferJob(
-                store_url=variant.store.url,
-                variant_id=variant.variant_id,
-                samples_path=folder / "samples.parquet",
-                log_path=folder / "engine.log",
-                model_path=model_path,
-                dtype=stored_dtype(model_path) if config.dtype == "auto" else config.dtype,
-                max_tokens=config.max_tokens or longest_request(rows, input_config, model_path),
-                input=input_config,
-                resources=resources,
+    """Run a child process an engine for a shard's missing segments; none if nothing is missing.
+
+    Raises:
+        StageError: more segments are rejected than may be, or engines die and get no further.
+    """
+    work = Inference(
+        shard=shard, samples=samples, model_path=model_path, config=config,
+        input_config=input_config, resources=resources, variant=variant,
+    )  # fmt: skip
+    num_pending = len(work.pending())
+    if num_pending:
+        _check_failures(work)
+        progress = EnginesProgress(STAGE, num_pending)
+        ask_all(work.pending, partial(_ask, work, progress), partial(_reject, work))
+    _check_failures(work)
+    _warn_of_low_mass(work)
+    return ShardResult(num_cached=len(shard.wanted) - num_pending, num_made=num_pending)
+
+
+def _ask(
+    work: Inference, progress: EnginesProgress, pending: Sequence[str], alone: Sequence[str]
+) -> list[Crash]:
+    """Run the engines once over what is pending; gives those that died."""
+    progress.begin_again()
+    rows = by_length([work.samples[item] for item in pending], work.input_config, work.model_path)
+    with work.variant.store.staging() as folder:
+        samples_path = folder / "samples.parquet"
+        write_parquet(to_table(SampleRecord, rows), samples_path)
+        num_engines = min(num_engines_for(work.resources), len(rows))
+        jobs = [
+            InferJob(
+                store_url=work.variant.store.url,
+                variant_id=work.variant.variant_id,
+                samples_path=samples_path,
+                claims_path=folder / "claims",
+                journal_path=folder / f"journal-{number}",
+                log_path=folder / f"engine-{number}.log",
+                suspects=tuple(alone),
+                alone=tuple(alone[number::num_engines]),
+                shard_size=shard_size_for(len(rows), num_engines),
+                max_failures=work.max_failures - work.num_failed(),
+                model_path=work.model_path,
+                dtype=_dtype(work),
+                max_tokens=work.config.max_tokens or _longest(work),
+                input=work.input_config,
+                resources=work.resources,
             )
-            write_parquet(to_table(SampleRecord, rows), job.samples_path)
-            _run_child(job, folder / "job.json", variant)
-    return ShardResult(num_cached=len(shard.wanted) - len(pending), num_made=len(pending))
+            for number in range(num_engines)
+        ]
+        return run_engines(jobs, work.variant, progress.on_line)
 
 
-def _run_child(job: InferJob, job_path: Path, variant: Variant) -> None:
-    """Run the child to its end; the engine's log is kept only of one that failed."""
-    job_path.write_text(job.model_dump_json(), encoding="utf-8")
-    try:
-        run_worker([sys.executable, "-m", "tasks.omni.infer_child", str(job_path)], on_line=_show)
-    except WaverError as error:
-        if not job.log_path.is_file():
-            raise
-        kept = f"{variant.path}/logs/{time.strftime('%Y%m%dT%H%M%S')}.log"
-        variant.store.publish(job.log_path, kept)
-        raise type(error)(f"{error} The engine's log: {variant.store.full_path(kept)}") from error
+def _dtype(work: Inference) -> str:
+    return stored_dtype(work.model_path) if work.config.dtype == "auto" else work.config.dtype
 
 
-def _show(line: str) -> None:
-    """Hand a line of the child on to the run's log."""
-    if line.startswith(_WARNING):
-        LOGGER.warning("%s: %s", STAGE, line.removeprefix(_WARNING))
-    elif not line.startswith("error: "):  # that one is raised
-        LOGGER.info("%s: %s", STAGE, line)
+def _longest(work: Inference) -> int:
+    wanted = [work.samples[item] for item in work.shard.wanted]
+    return longest_request(wanted, work.input_config, work.model_path)
+
+
+def _reject(work: Inference, culprits: Mapping[str, CrashError]) -> None:
+    """Give the segments on which the engine dies their rejected rows."""
+    if culprits:
+        LOGGER.warning("%s: the engine dies on %d segments, rejected", STAGE, len(culprits))
+    reasons = {
+        item: f"the engine died on it twice: {str(error).splitlines()[0].partition(';')[0]}"
+        for item, error in culprits.items()
+    }
+    wanted = {item: work.shard.wanted[item] for item in culprits}
+    make_missing(
+        work.variant,
+        Shard(name="dead", wanted=wanted),
+        lambda items: (_rejected(item, reasons[item]) for item in items),
+    )
+
+
+def _check_failures(work: Inference) -> None:
+    rejected = work.variant.read(RejectedRecord, work.shard.wanted)
+    if len(rejected) > work.max_failures:
+        reason, _ = Counter(row.reason for row in rejected).most_common(1)[0]
+        raise StageError(
+            f"{len(rejected)} of {len(work.shard.wanted)} segments are rejected, expected at most "
+            f"{work.max_failures}, most often for: {reason}. See to their cause and run again with "
+            "--force infer, or raise infer.max_failed_share."
+        )
+
+
+def _warn_of_low_mass(work: Inference) -> None:
+    """Say how many answers are no clear Yes or No."""
+    rows = work.variant.read(PredictionRecord, work.shard.wanted)
+    num_low = sum(row.answer_mass < work.config.min_answer_mass for row in rows)
+    if num_low:
+        LOGGER.warning(
+            "%s: in %d of %d answers Yes and No hold less than %.0f%% of the probability: the "
+            "model may not know this question",
+            STAGE, num_low, len(rows), 100 * work.config.min_answer_mass,
+        )  # fmt: skip
 
 
 @task(name="infer", task_run_name="infer shard {shard.name}", cache_policy=NO_CACHE)

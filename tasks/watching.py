@@ -1,4 +1,4 @@
-"""A running training in the Prefect UI: how far it is, and its curve, renewed while it runs."""
+"""Running models in the Prefect UI: how far one is, and a training's curve, renewed meanwhile."""
 
 import time
 from pathlib import Path
@@ -62,3 +62,43 @@ class CurveInUI:
             for artifact_id, content in zip(ids, (curve.percent, as_markdown(curve)), strict=True):
                 client.update_artifact(artifact_id, ArtifactUpdate(data=content))
         return ids
+
+
+class ProgressInUI:
+    """How far a stage's model is, as one artifact made when it is first told; only in a task run.
+
+    A server that does not answer stops nothing: it is told once, in the log.
+    """
+
+    def __init__(self, name: str, seconds: float = _SECONDS) -> None:
+        self._name = name
+        self._seconds = seconds
+        self._due = 0.0
+        self._id: UUID | None = None
+        self._is_off = TaskRunContext.get() is None
+
+    def show(self, percent: float, told: str, *, is_last: bool = False) -> None:
+        """Show a share in [0, 100] and a line about it, unless it was shown a moment ago."""
+        if self._is_off or not (is_last or time.monotonic() >= self._due):
+            return
+        self._due = time.monotonic() + self._seconds
+        try:
+            self._id = self._renew(self._id, percent, told) if self._id else self._make(percent)
+        except (httpx.HTTPError, PrefectException, OSError) as error:
+            self._is_off = True
+            LOGGER.warning(
+                "how far %s is, is not shown any more: the Prefect server did not take it (%s)",
+                self._name,
+                type(error).__name__,
+            )
+
+    def _make(self, percent: float) -> UUID:
+        made = create_progress_artifact(
+            percent, key=f"{self._name}-progress", description=f"How far {self._name} is."
+        )
+        return UUID(str(made))
+
+    def _renew(self, artifact_id: UUID, percent: float, told: str) -> UUID:
+        with get_client(sync_client=True) as client:
+            client.update_artifact(artifact_id, ArtifactUpdate(data=percent, description=told))
+        return artifact_id

@@ -1,27 +1,18 @@
 """Making ahead: what is needed next is made while the last is used, so that no model waits."""
 
+import queue
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from types import TracebackType
+from typing import Generic, TypeVar
 
 Source = TypeVar("Source")
 Made = TypeVar("Made")
 
-
-def made_ahead(
-    sources: Iterable[Source], make: Callable[[Source], Made], *, num_threads: int, num_ahead: int
-) -> Iterator[tuple[Source, Made]]:
-    """Give each source with what was made of it, in order, at most ``num_ahead`` made in advance.
-
-    Threads suffice where ``make`` spends its time in code that lets others run (PyAV decoding). An
-    error of ``make`` is raised where its source's turn comes.
-    """
-    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="ahead")
-    try:
-        yield from begun_ahead(sources, lambda source: pool.submit(make, source), num_ahead)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+_SECONDS = 0.05
 
 
 def begun_ahead(
@@ -41,3 +32,66 @@ def begun_ahead(
     finally:
         for _, future in begun:
             future.cancel()
+
+
+class Backlog(Generic[Made]):
+    """What an iterator gives, drawn by a thread of its own, at most ``size`` ahead of its use.
+
+    An error of the iterator is raised where its turn comes.
+    """
+
+    def __init__(self, items: Iterable[Made], size: int) -> None:
+        self._items = items
+        self._ready: queue.Queue[tuple[Made] | BaseException | None] = queue.Queue(size)
+        self._is_closed = threading.Event()
+        self._thread = threading.Thread(target=self._draw, daemon=True, name="backlog")
+        self.is_over = False
+
+    def __enter__(self) -> "Backlog[Made]":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._is_closed.set()
+        self._thread.join()
+
+    def take(self, *, wait: bool) -> Made | None:
+        """Give the next one; ``None`` where none is ready, unless to be waited for, or at the end.
+
+        Nothing may be taken once ``is_over``.
+        """
+        try:
+            taken = self._ready.get(block=wait)
+        except queue.Empty:
+            return None
+        if isinstance(taken, BaseException):
+            raise taken
+        if taken is None:
+            self.is_over = True
+            return None
+        return taken[0]
+
+    def _draw(self) -> None:
+        try:
+            for item in self._items:
+                self._put((item,))
+                if self._is_closed.is_set():
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever takes it
+            self._put(error)
+        else:
+            self._put(None)
+        finally:
+            if isinstance(self._items, Generator):
+                self._items.close()
+
+    def _put(self, ready: tuple[Made] | BaseException | None) -> None:
+        while not self._is_closed.is_set():
+            with suppress(queue.Full):
+                self._ready.put(ready, timeout=_SECONDS)
+                return

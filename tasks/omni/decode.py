@@ -56,7 +56,10 @@ def _sample(timed: Iterable[tuple[float | None, Any]], fps: float, default_s: fl
 
 
 def decode_sound(sound: BinaryIO) -> Sound:
-    """The whole sound, resampled and mixed down; raises ItemFault where none can be decoded."""
+    """The whole sound, resampled and mixed down; raises ItemFault where none can be decoded.
+
+    A sound of no samples is a fault too: the model would not hear what the manifest says is there.
+    """
     import av
 
     try:
@@ -69,7 +72,9 @@ def decode_sound(sound: BinaryIO) -> Sound:
             ]
     except (av.FFmpegError, IndexError) as error:
         raise ItemFault(f"The segment's sound cannot be decoded: {_cause(error)}.") from error
-    return np.concatenate(parts).astype(np.float32) if parts else np.zeros(0, np.float32)
+    if not sum(part.size for part in parts):
+        raise ItemFault("The segment's sound holds no sample.")
+    return np.concatenate(parts).astype(np.float32)
 
 
 def _cause(error: Exception) -> str:

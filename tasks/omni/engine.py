@@ -5,124 +5,133 @@ sets environment variables and takes half a minute and gigabytes.
 """
 
 import itertools
-import os
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from storage.errors import ItemFault, ModelError
-from tasks.omni.answer import Answer, Census, check_census, check_numbers, count_tokens
-from tasks.omni.checkpoint import read_model_config
-from tasks.omni.inputs import OmniInput, to_vllm_request
+from tasks.omni.ahead import Backlog
+from tasks.omni.answer import Answer, Census, check_numbers
+from tasks.omni.engine_settings import EngineResources as EngineResources
+from tasks.omni.engine_settings import engine_options, set_environment
+from tasks.omni.inputs import OmniInput
 from tasks.omni.prompt import answer_token_ids
+from tasks.omni.requests import Renderer, Request
 
 Key = TypeVar("Key")
-
-
-class EngineResources(BaseModel):
-    """How the inference engine uses the machine; no part of a result's identity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    max_requests: int = Field(default=16, ge=1, le=4096)
-    """Segments in the engine's batch at once."""
-    max_batched_tokens: int = Field(default=8192, ge=256)
-    """Tokens in one step of the engine, over all segments."""
-    num_gpus: int = Field(default=1, ge=1, le=64)
-    """GPUs that share the model (tensor parallel)."""
-    gpu_memory_share: float = Field(default=0.9, gt=0, lt=1)
-    """Part of each GPU's memory that the engine may take."""
-    cpu_cache_gib: int = Field(default=1, ge=1)
-    """Memory of the attention cache, where there is no GPU."""
-    cpu_threads: int | None = Field(default=None, ge=1)
-    """Threads of the engine, where there is no GPU; one a core if not given."""
+Drawn = TypeVar("Drawn")
 
 
 class Engine:
     """One opened vLLM engine.
 
     ``dtype`` is float32, bfloat16 or float16; a request may hold ``max_tokens`` tokens and the
-    answer.
+    answer. ``config`` is what `engine_config` made of the same, if that was needed before.
+    ``idle_seconds`` is how long the engine had nothing to work on since it was opened.
 
     Raises:
         ModelError: vLLM cannot open the model, or an answer is not one token.
     """
 
     def __init__(
-        self, model_path: Path, *, dtype: str, max_tokens: int, resources: EngineResources
+        self,
+        model_path: Path,
+        *,
+        dtype: str,
+        max_tokens: int,
+        resources: EngineResources,
+        config: Any = None,
     ) -> None:
-        on_gpu = _set_environment(resources)
-        self._model_config = read_model_config(model_path)
-        self._max_tokens = max_tokens
-        self._num_waiting = 2 * resources.max_requests  # one batch in work, one ready behind it
+        on_gpu = set_environment(resources)
+        answer_ids = read_answer_ids(model_path)
+        if config is None:
+            config = engine_config(engine_options(model_path, dtype, max_tokens, resources, on_gpu))
+        self._llm_engine = _open(model_path, config)
+        self._renderer = Renderer(self._llm_engine.renderer, model_path, max_tokens)
+        self._answer_ids = answer_ids
+        self._sampling = _sampling_of([*answer_ids])
+        self._batch_size = config.scheduler_config.max_num_seqs
+        self._block_size = config.cache_config.block_size
         self._request_ids = map(str, itertools.count())
-        yes, no = _answer_ids(model_path)
-        self._answer_ids = yes, no
-        options = _engine_options(model_path, dtype, max_tokens, resources, on_gpu)
-        self._llm = _open(model_path, options)
-        self._sampling = _sampling_of([yes, no])
+        self._cached_prefixes: set[tuple[int, ...]] = set()
+        self.idle_seconds = 0.0
 
     def answers(
-        self, questions: Iterable[tuple[Key, OmniInput | ItemFault]]
+        self, questions: Iterable[tuple[Key, OmniInput | Request | ItemFault]]
     ) -> Iterator[tuple[Key, Answer | ItemFault]]:
         """Answer each question once, in the order in which the engine finishes them.
 
         A question that is a fault, or that the engine cannot take, comes back as a fault.
-        Questions are drawn only as fast as the engine works them off.
+        Questions are drawn, and prepared where they are not yet, by a thread beside the engine's,
+        only as fast as the engine works them off.
         """
         waiting: dict[str, tuple[Key, Census]] = {}
-        for key, question in questions:
-            request_id = next(self._request_ids)
-            try:
-                if isinstance(question, ItemFault):
-                    raise question
-                waiting[request_id] = key, self._ask(request_id, question)
-            except ItemFault as fault:
-                yield key, fault
-            while len(waiting) >= self._num_waiting:
-                yield from self._step(waiting)
-        while waiting:
-            yield from self._step(waiting)
+        most = 2 * self._batch_size  # one batch in work, one ready behind it
+        prepared = ((key, self._prepared(question)) for key, question in questions)
+        with Backlog(prepared, self._batch_size) as backlog:
+            while waiting or not backlog.is_over:
+                while len(waiting) < most and not backlog.is_over:
+                    drawn = self._drawn(backlog, wait=not waiting)
+                    if drawn is None:
+                        break
+                    key, request = drawn
+                    if isinstance(request, ItemFault):
+                        yield key, request
+                        continue
+                    if prefix := self._prefix_to_cache(request):
+                        while waiting:
+                            yield from self._step(waiting)
+                        self._cache(prefix)
+                    waiting[self._add(request)] = key, request.census
+                if waiting:
+                    yield from self._step(waiting)
 
-    def _ask(self, request_id: str, inputs: OmniInput) -> Census:
-        """Prepare one request, count its tokens, and hand it to the engine."""
-        rendered = self._render(inputs)
-        token_ids = rendered["prompt_token_ids"]
-        if len(token_ids) > self._max_tokens:
-            raise ItemFault(
-                f"too long: the segment makes {len(token_ids)} tokens, the engine takes "
-                f"{self._max_tokens}; show less of it (input.fps, input.max_pixels) or raise "
-                "infer.max_tokens"
-            )
-        census = count_tokens(token_ids, self._model_config)
-        check_census(census, inputs)
-        self._llm.llm_engine.add_request(request_id, rendered, self._sampling)
-        return census
-
-    def _render(self, inputs: OmniInput) -> Any:
-        """Turn arrays and text into what the engine takes: token ids and media tensors."""
-        from vllm.exceptions import VLLMClientError
-        from vllm.renderers.inputs.preprocess import parse_model_prompt
-
-        renderer = self._llm.renderer
-        parsed = parse_model_prompt(self._llm.model_config, to_vllm_request(inputs))
-        tokenizing = replace(renderer.default_cmpl_tok_params, max_total_tokens=None)
+    def _prepared(self, question: OmniInput | Request | ItemFault) -> Request | ItemFault:
+        if not isinstance(question, OmniInput):
+            return question
         try:
-            (rendered,) = renderer.render_cmpl([parsed], tokenizing)
-        except (ValueError, VLLMClientError) as error:  # the message may quote the person's words
-            raise ItemFault(
-                f"the engine cannot prepare this segment ({type(error).__name__})"
-            ) from error
-        return rendered
+            return self._renderer.request_of(question)
+        except ItemFault as fault:
+            return fault
+
+    def _drawn(self, backlog: Backlog[Drawn], *, wait: bool) -> Drawn | None:
+        begun = time.monotonic()
+        try:
+            return backlog.take(wait=wait)
+        finally:
+            self.idle_seconds += time.monotonic() - begun
+
+    def _prefix_to_cache(self, request: Request) -> tuple[int, ...]:
+        """Give the whole blocks of a request before its media, if they are not cached yet."""
+        length = request.num_instruction_tokens // self._block_size * self._block_size
+        prefix = tuple(request.rendered["prompt_token_ids"][:length])
+        return () if prefix in self._cached_prefixes else prefix
+
+    def _cache(self, prefix: tuple[int, ...]) -> None:
+        """Compute what requests share before any of them is, so that all are computed alike.
+
+        Otherwise an answer's last bits would depend on whether another segment came before.
+        """
+        from vllm.inputs.engine import tokens_input
+
+        request_id, params = next(self._request_ids), self._sampling
+        self._llm_engine.add_request(request_id, tokens_input([*prefix]), params)
+        while self._llm_engine.has_unfinished_requests():
+            self._llm_engine.step()
+        self._cached_prefixes.add(prefix)
+
+    def _add(self, request: Request) -> str:
+        request_id = next(self._request_ids)
+        self._llm_engine.add_request(request_id, request.rendered, self._sampling)
+        return request_id
 
     def _step(
         self, waiting: dict[str, tuple[Key, Census]]
     ) -> Iterator[tuple[Key, Answer | ItemFault]]:
         """Let the engine work until something happens, and give what is finished."""
-        for output in self._llm.llm_engine.step():
+        for output in self._llm_engine.step():
             if output.finished:
                 key, census = waiting.pop(output.request_id)
                 yield key, self._read(output, census)
@@ -134,32 +143,12 @@ class Engine:
         return Answer(logp_yes=logp_yes, logp_no=logp_no, census=census)
 
 
-def _set_environment(resources: EngineResources) -> bool:
-    """Set what vLLM reads from the environment when it is imported; says whether a GPU is there.
+def read_answer_ids(model_path: Path) -> tuple[int, int]:
+    """Read the tokens of Yes and No from a model's tokenizer.
 
-    Without a GPU the engine runs in this very process: one of its own would take half a minute and
-    a gigabyte more.
+    Raises:
+        ModelError: an answer is not one token, or the tokenizer cannot be opened.
     """
-    os.environ |= {
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_OFFLINE": "1",  # the model is a folder by now
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    import torch
-
-    on_gpu = torch.cuda.is_available()
-    if not on_gpu:
-        os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-        os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(resources.cpu_cache_gib)
-        os.environ["TORCH_COMPILE_DISABLE"] = "1"  # compiling would need a C++ compiler here
-        if resources.cpu_threads:
-            torch.set_num_threads(resources.cpu_threads)
-    return on_gpu
-
-
-def _answer_ids(model_path: Path) -> tuple[int, int]:
     from transformers import AutoTokenizer
 
     try:
@@ -172,39 +161,33 @@ def _answer_ids(model_path: Path) -> tuple[int, int]:
     return answer_token_ids(tokenizer)
 
 
-def _engine_options(
-    model_path: Path, dtype: str, max_tokens: int, resources: EngineResources, on_gpu: bool
-) -> dict[str, Any]:
-    """vLLM's engine arguments (docs.vllm.ai, Engine Arguments)."""
-    return {
-        "model": str(model_path),
-        "load_format": "safetensors",
-        "trust_remote_code": False,
-        "generation_config": "vllm",
-        "seed": 0,
-        "dtype": dtype,
-        "max_model_len": max_tokens + 1,
-        "max_num_seqs": resources.max_requests,
-        "max_num_batched_tokens": max(resources.max_batched_tokens, max_tokens + 1),
-        "tensor_parallel_size": resources.num_gpus,
-        "gpu_memory_utilization": resources.gpu_memory_share,
-        "enforce_eager": True,  # one token a request is all prompt: no graph to replay
-        "enable_prefix_caching": True,
-        "logprobs_mode": "raw_logprobs",
-        "limit_mm_per_prompt": {"image": 0, "video": 1, "audio": 1},
-        "mm_processor_cache_gb": 0,  # no segment comes twice
-        "skip_mm_profiling": not on_gpu,  # it measures what media take of a GPU's memory
-    }
+def engine_config(options: dict[str, Any]) -> Any:
+    """Resolve options to vLLM's whole configuration, by which engine and renderers are opened.
+
+    Raises:
+        ModelError: vLLM refuses them for this model.
+    """
+    from vllm.engine.arg_utils import EngineArgs
+
+    with _named(options["model"]):
+        return EngineArgs(**options).create_engine_config()
 
 
-def _open(model_path: Path, options: dict[str, Any]) -> Any:
-    from vllm import LLM
+def _open(model_path: Path, config: Any) -> Any:
+    from vllm.v1.engine.llm_engine import LLMEngine
 
+    with _named(str(model_path)):
+        return LLMEngine.from_vllm_config(config, disable_log_stats=True)
+
+
+@contextmanager
+def _named(model: str) -> Iterator[None]:
+    """Turn what vLLM raises over a model into one clear sentence."""
     try:
-        return LLM(**options)
+        yield
     except (ValueError, RuntimeError, OSError, KeyError) as error:
         raise ModelError(
-            f"vLLM cannot open the model {str(model_path)!r} ({type(error).__name__}: "
+            f"vLLM cannot open the model {model!r} ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'no reason given'})."
         ) from error
 

@@ -1,135 +1,133 @@
 """The child process of the infer stage: opens the model once, answers, commits small parts.
 
-Started as ``python -m tasks.omni.infer_child JOB``. Prints a line of progress now and then, a
-warning, and a user's error as ``error: <sentence>``; all that the libraries print goes to the
+Started as ``python -m tasks.omni.infer_child JOB``. Prints ``done N`` now and then, other lines of
+progress, and a user's error as ``error: <sentence>``; all that the libraries print goes to the
 job's log. No line names a video or quotes a word.
 """
 
-import os
 import resource
 import sys
 import time
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from storage.errors import WaverError
-from storage.records import SampleRecord
-from storage.results import PredictionRecord
+from storage.records import RejectedRecord, SampleRecord
 from storage.schema import from_table, read_parquet
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
-from tasks.child import end_with_parent, error_line
-from tasks.infer import STAGE, InferJob, infer_samples, wanted_of
-from tasks.omni.engine import Engine
+from tasks.child_main import run_as_child
+from tasks.infer import STAGE, infer_samples, wanted_of
+from tasks.omni.dealing import claimed
+from tasks.omni.engine import Engine, engine_config, read_answer_ids
+from tasks.omni.engine_settings import engine_options, set_environment
+from tasks.omni.infer_job import InferJob
+from tasks.omni.isolation import Journal
+from tasks.omni.memory import check_engine_memory
+from tasks.omni.progress import MODEL_OPEN
+from tasks.omni.questions import Decoding, Questions, open_questions
+from tasks.omni.workers import num_workers_for
 from tasks.stage import Shard, make_missing
 
-_SHOW_SECONDS = 5.0
-_LOW_ANSWER_MASS = 0.5
+OpenEngine = Callable[[InferJob, int, TextIO], AbstractContextManager[tuple[Engine, Questions]]]
+
+_SHOW_SECONDS = 1.0
 
 
 class Progress:
-    """Counts results as they pass, and prints the rate and the time left every few seconds."""
+    """Counts results as they pass, and prints their number every second."""
 
-    def __init__(self, total: int, out: TextIO) -> None:
-        self.total = total
-        self.out = out
-        self.num_done = 0
-        self.num_low = 0
+    def __init__(self, max_failures: int, out: TextIO) -> None:
+        self._max_failures = max_failures
+        self._out = out
+        self._num_done = 0
+        self._num_failed = 0
+        self._due = 0.0
 
     def watch(self, outputs: Iterator[ItemOutput]) -> Iterator[ItemOutput]:
-        """Pass results on."""
-        begun = shown = time.monotonic()
+        """Pass results on, until more of them are rejected than may be."""
         for output in outputs:
-            self.num_done += 1
-            self.num_low += any(_is_low(row) for row in output.rows)
+            self._num_done += 1
+            self._num_failed += any(isinstance(row, RejectedRecord) for row in output.rows)
             yield output
-            now = time.monotonic()
-            if now - shown >= _SHOW_SECONDS or self.num_done == self.total:
-                self._show(now - begun)
-                shown = now
+            if time.monotonic() >= self._due:
+                self.show()
+            if self._num_failed > self._max_failures:
+                break
 
-    def _show(self, seconds: float) -> None:
-        rate = self.num_done / max(seconds, 1e-9)
-        left = (self.total - self.num_done) / rate
-        end = f"about {left:.0f} s left" if self.num_done < self.total else f"in {seconds:.1f} s"
-        print(
-            f"{self.num_done} of {self.total} segments, {rate:.1f} a second, {end}", file=self.out
-        )
-
-    def warn(self) -> None:
-        """Say how many answers are no clear Yes or No."""
-        if self.num_low:
-            print(
-                f"warning: in {self.num_low} of {self.num_done} answers Yes and No hold less than "
-                f"{_LOW_ANSWER_MASS:.0%} of the probability: the model may not know this question",
-                file=self.out,
-            )
+    def show(self) -> None:
+        """Print how many results there are."""
+        print(f"done {self._num_done}", file=self._out)
+        self._due = time.monotonic() + _SHOW_SECONDS
 
 
-def _is_low(row: object) -> bool:
-    return isinstance(row, PredictionRecord) and row.answer_mass < _LOW_ANSWER_MASS
-
-
-def run_job(job: InferJob, out: TextIO) -> None:
-    """Answer all of a job's samples into its variant."""
+def run_job(job: InferJob, out: TextIO, open_engine: OpenEngine) -> None:
+    """Answer all of a job's samples that no other engine claims, into its variant."""
     store = Store(job.store_url)
     variant = Variant(store=store, stage=STAGE, variant_id=job.variant_id)
-    rows = list(from_table(SampleRecord, read_parquet(job.samples_path)))
-    samples = {row.segment_id: row for row in rows}
-    progress = Progress(len(rows), out)
+    samples = list(from_table(SampleRecord, read_parquet(job.samples_path)))
+    progress = Progress(job.max_failures, out)
 
     def make(segment_ids: Sequence[str]) -> Iterator[ItemOutput]:
-        pending = [samples[segment_id] for segment_id in segment_ids]  # type: ignore[index]
-        engine = _open_engine(job, out)
-        yield from progress.watch(
-            infer_samples(pending, engine, store, job.input, job.resources.num_decoders)
-        )
+        pending = set(segment_ids)
+        left = [sample for sample in samples if sample.segment_id in pending]
+        with open_engine(job, len(left), out) as (engine, questions):
+            yield from progress.watch(_ask(job, left, engine, questions))
 
-    make_missing(
-        variant, Shard(name="all", wanted=wanted_of(rows)), make, job.resources.commit_seconds
-    )
-    progress.warn()
+    shard = Shard(name="all", wanted=wanted_of(samples))
+    make_missing(variant, shard, make, job.resources.commit_seconds)
+    progress.show()
 
 
-def _open_engine(job: InferJob, out: TextIO) -> Engine:
+def _ask(
+    job: InferJob, samples: Sequence[SampleRecord], engine: Engine, questions: Questions
+) -> Iterator[ItemOutput]:
+    """Ask about this engine's suspects, one at a time, then about what it claims."""
+    others = [sample for sample in samples if sample.segment_id not in job.suspects]
+    with Journal(job.journal_path) as journal:
+        for sample in samples:
+            if sample.segment_id in job.alone:
+                yield from infer_samples([sample], engine, questions, journal)
+        dealt = claimed(others, job.claims_path, size=job.shard_size)
+        yield from infer_samples(dealt, engine, questions, journal)
+
+
+@contextmanager
+def opened(job: InferJob, num_samples: int, out: TextIO) -> Iterator[tuple[Engine, Questions]]:
+    """Open the engine; the processes that prepare its questions start meanwhile."""
     begun = time.monotonic()
     print("opening the model", file=out)
-    engine = Engine(
-        job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
-    )
-    print(f"model open after {time.monotonic() - begun:.0f} s", file=out)
-    return engine
-
-
-def _quiet(log_path: Path) -> TextIO:
-    """Send what any library prints to a log; what is printed on the result reaches the parent."""
-    out = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
-    with log_path.open("wb") as log:
-        os.dup2(log.fileno(), sys.stdout.fileno())
-        os.dup2(log.fileno(), sys.stderr.fileno())
-    return out
+    on_gpu = set_environment(job.resources)
+    read_answer_ids(job.model_path)  # before the half minute that opening takes
+    check_engine_memory(job.model_path, job.dtype, job.resources, on_gpu=on_gpu)
+    options = engine_options(job.model_path, job.dtype, job.max_tokens, job.resources, on_gpu)
+    config = engine_config(options)
+    with open_questions(
+        Decoding(store_url=job.store_url, config=job.input),
+        config,
+        job.model_path,
+        max_tokens=job.max_tokens,
+        num_processes=num_workers_for(job.resources.num_decoders, num_samples),
+    ) as questions:
+        engine = Engine(
+            job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources,
+            config=config,
+        )  # fmt: skip
+        print(f"{MODEL_OPEN} after {time.monotonic() - begun:.0f} s", file=out)
+        yield engine, questions
 
 
 def main(job_path: Path) -> int:
-    """Run one job; gives the exit status: 0, 2 for a user's error, 1 for what nobody foresaw."""
-    end_with_parent()
+    """Run one job; gives the exit status."""
     job = InferJob.model_validate_json(job_path.read_text(encoding="utf-8"))
-    out = _quiet(job.log_path)
-    try:
-        run_job(job, out)
-    except WaverError as error:
-        traceback.print_exc()
-        print(error_line(error), file=out)
-        return 2
-    except Exception as error:  # noqa: BLE001 - its text may quote a person: it stays in the log
-        traceback.print_exc()
-        print(f"error: The inference engine failed ({type(error).__name__}).", file=out)
-        return 1
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"peak memory {peak:.1f} GiB", file=out)
-    return 0
+
+    def work(out: TextIO) -> None:
+        run_job(job, out, opened)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"peak memory {peak:.1f} GiB", file=out)
+
+    return run_as_child("The inference engine", job.log_path, work)
 
 
 if __name__ == "__main__":

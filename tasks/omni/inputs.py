@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tasks.omni.decode import SAMPLE_RATE, Frames, Sound, decode_frames, decode_sound
-from tasks.omni.prompt import prompt_names, render_chat, uses_words
+from tasks.omni.prompt import AnswerFormat, prompt_names, render_chat, uses_words
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +32,9 @@ class InputConfig(BaseModel):
 
     prompt: str = "definition-words"
     """Name of a text file under tasks/omni/prompts, without its ending."""
+    answer: AnswerFormat = "word"
+    """The answer's form: the plain word, or the paper's `<answer>Yes</answer>` (tag), of which the
+    opening stands in the prompt."""
     fps: float = Field(default=2.0, gt=0, le=30)
     """Frames a second taken from the picture, evenly spaced."""
     min_pixels: int = Field(default=64 * 64, ge=32 * 32)
@@ -107,6 +110,7 @@ def make_input(
         picture=shown is not None,
         sound=heard is not None,
         words=words if config.words else None,
+        answer=config.answer,
     )
     return OmniInput(text=text, frames=shown, sound=heard, fps=config.fps, size=config.size)
 

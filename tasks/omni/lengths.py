@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from storage.records import SampleRecord
 from tasks.omni.checkpoint import read_model_config
@@ -21,18 +22,37 @@ def longest_request(samples: Iterable[SampleRecord], config: InputConfig, model_
     limit caps the bound: what is longer than that is refused when its turn comes.
     """
     thinker = read_model_config(model_path)["thinker_config"]
-    vision = thinker["vision_config"]
-    token_side = vision["patch_size"] * vision["spatial_merge_size"]
-    frame_tokens = ceil(config.max_pixels / token_side**2)
+    frame_tokens = _frame_tokens(config, thinker)
     bound = max((_bound(sample, config, frame_tokens) for sample in samples), default=0)
     limit = thinker["text_config"]["max_position_embeddings"] - 1
     return min(ceil(bound / _ROUND_TO) * _ROUND_TO, limit)
 
 
+def by_length(
+    samples: Iterable[SampleRecord], config: InputConfig, model_path: Path
+) -> list[SampleRecord]:
+    """Order requests by their bound, the longest first.
+
+    Batches then hold requests of about one length, and memory that does not suffice shows at once.
+    """
+    frame_tokens = _frame_tokens(config, read_model_config(model_path)["thinker_config"])
+    return sorted(samples, key=lambda sample: -_bound(sample, config, frame_tokens))
+
+
+def _frame_tokens(config: InputConfig, thinker: dict[str, Any]) -> int:
+    vision = thinker["vision_config"]
+    token_side = vision["patch_size"] * vision["spatial_merge_size"]
+    return ceil(config.max_pixels / token_side**2)
+
+
 def _bound(sample: SampleRecord, config: InputConfig, frame_tokens: int) -> int:
     seconds = (sample.end_ms - sample.start_ms) / 1000
     chat = render_chat(
-        config.prompt, picture=True, sound=True, words=sample.words if config.words else None
+        config.prompt,
+        picture=True,
+        sound=True,
+        words=sample.words if config.words else None,
+        answer=config.answer,
     )
     num_frames = ceil(seconds * config.fps) + 1
     return (

@@ -11,12 +11,15 @@ import hashlib
 import math
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from storage.errors import ConfigError, ModelError
 
 ANSWER_YES = "Yes"
 ANSWER_NO = "No"
+ANSWER_TAG = "<answer>"
+
+AnswerFormat = Literal["word", "tag"]
 
 PICTURE_MARK = "<|vision_start|><|video_pad|><|vision_end|>"
 SOUND_MARK = "<|audio_start|><|audio_pad|><|audio_end|>"
@@ -62,19 +65,37 @@ def uses_words(name: str) -> bool:
     return "{words}" in prompt_text(name)
 
 
-def render_chat(name: str, *, picture: bool, sound: bool, words: str | None) -> str:
+def render_chat(
+    name: str,
+    *,
+    picture: bool,
+    sound: bool,
+    words: str | None,
+    answer: AnswerFormat = "word",
+) -> str:
     """The named prompt as a whole chat, up to the position of the answer."""
-    return fill_in(prompt_text(name), picture=picture, sound=sound, words=words)
+    template = prompt_text(name)
+    return fill_in(template, picture=picture, sound=sound, words=words, answer=answer)
 
 
-def fill_in(template: str, *, picture: bool, sound: bool, words: str | None) -> str:
+def fill_in(
+    template: str,
+    *,
+    picture: bool,
+    sound: bool,
+    words: str | None,
+    answer: AnswerFormat = "word",
+) -> str:
     """A prompt's text as a whole chat, up to the position of the answer.
 
     ``words=None`` leaves out the line that quotes them; an empty string says that nothing was said.
+    The paper's answers are of the form ``<answer>Yes</answer>`` (tag): the tag's opening is then
+    the chat's last part, so that the answer's word comes first here too.
     """
     media = PICTURE_MARK * picture + SOUND_MARK * sound
     body = user_turn(template, media=media, words=words)
-    return f"<|im_start|>user\n{body}<|im_end|>\n<|im_start|>assistant\n"
+    begun = ANSWER_TAG if answer == "tag" else ""
+    return f"<|im_start|>user\n{body}<|im_end|>\n<|im_start|>assistant\n{begun}"
 
 
 def user_turn(template: str, *, media: str, words: str | None) -> str:
@@ -94,6 +115,12 @@ def _quoted(words: str) -> str:
     while "<|" in line or "|>" in line:
         line = line.replace("<|", "<").replace("|>", ">")
     return line or NO_WORDS
+
+
+def answer_text(label: int | None, answer: AnswerFormat) -> str:
+    """What the assistant says in full about a segment with this label."""
+    word = ANSWER_YES if label == 1 else ANSWER_NO
+    return f"{ANSWER_TAG}{word}</{ANSWER_TAG[1:]}" if answer == "tag" else word
 
 
 def answer_token_ids(tokenizer: Any) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from typing import Any
 from storage.records import SampleRecord
 from tasks.labels.plan import Plan, draws_equally, weights_of
 from tasks.omni.inputs import InputConfig
-from tasks.omni.prompt import ANSWER_NO, ANSWER_YES, prompt_text, user_turn
+from tasks.omni.prompt import answer_text, prompt_text, user_turn
 
 PICTURE_TAG = "<video>"
 SOUND_TAG = "<audio>"
@@ -37,7 +37,7 @@ def swift_row(
         media=PICTURE_TAG * picture + SOUND_TAG * (sound is not None),
         words=_without_tags(sample.words) if config.words else None,
     )
-    answer = {"role": "assistant", "content": ANSWER_YES if sample.label == 1 else ANSWER_NO}
+    answer = {"role": "assistant", "content": answer_text(sample.label, config.answer)}
     weights = weights_of(plan)
     weight = {"loss_scale": weights[sample.label == 1]} if weights != (1.0, 1.0) else {}
     return {

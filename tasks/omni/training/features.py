@@ -32,7 +32,9 @@ def feature_key(sample: SampleRecord, config: InputConfig) -> str:
 
     The prompt is no part of it: the same features serve any question about the segment.
     """
-    return digest_of(sample.content_digest, config.model_dump(exclude={"prompt", "words"}))
+    return digest_of(
+        sample.content_digest, config.model_dump(exclude={"prompt", "words", "answer"})
+    )
 
 
 class FeatureFolder:

@@ -84,6 +84,7 @@ def row_of_features(processor: Any, config: InputConfig, stored: Row, words: str
         picture=PICTURE in stored,
         sound=SOUND in stored,
         words=words if config.words else None,
+        answer=config.answer,
     )
     lengths = {name: len(stored[name]) if name in stored else 0 for name in (PICTURE, SOUND)}
     ids = token_ids(processor, text, num_picture=lengths[PICTURE], num_sound=lengths[SOUND])

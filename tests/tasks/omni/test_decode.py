@@ -93,6 +93,11 @@ def test_files_that_are_no_media_are_item_faults(content: bytes) -> None:
         decode_sound(io.BytesIO(content))
 
 
+def test_a_sound_without_a_sample_is_a_fault_and_no_segment_without_sound() -> None:
+    with pytest.raises(ItemFault, match="sound holds no sample"):
+        decode_sound(wav_of(np.zeros(0), SAMPLE_RATE, channels=1))
+
+
 def test_a_file_without_the_wanted_stream_is_an_item_fault() -> None:
     with pytest.raises(ItemFault, match="sound"):
         decode_sound(video_of(3, rate=25))

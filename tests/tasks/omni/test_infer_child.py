@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import ModelError
-from storage.records import SegmentId, VideoId
+from storage.records import RejectedRecord, SegmentId, VideoId
 from storage.results import PredictionRecord
 from storage.store import Store
 from storage.variant import ItemOutput
@@ -31,22 +31,23 @@ def output(number: int, answer_mass: float = 1.0) -> ItemOutput:
     return ItemOutput(item_id=str(number), rows=(row,))
 
 
-def test_progress_passes_every_result_on_and_ends_with_all() -> None:
+def rejected(number: int) -> ItemOutput:
+    row = RejectedRecord(item_id=str(number), stage="infer", reason="damaged")
+    return ItemOutput(item_id=str(number), rows=(row,))
+
+
+def test_progress_passes_every_result_on_and_counts_them() -> None:
     lines = io.StringIO()
-    progress = Progress(3, lines)
+    progress = Progress(0, lines)
     outputs = [output(number) for number in range(3)]
     assert list(progress.watch(iter(outputs))) == outputs
-    progress.warn()
-    assert lines.getvalue().startswith("3 of 3 segments, ")
-    assert lines.getvalue().count("\n") == 1
+    progress.show()
+    assert lines.getvalue().splitlines() == ["done 1", "done 3"]
 
 
-def test_answers_that_are_neither_yes_nor_no_are_counted_in_a_warning() -> None:
-    lines = io.StringIO()
-    progress = Progress(4, lines)
-    list(progress.watch(output(number, answer_mass=0.3 * number) for number in range(4)))
-    progress.warn()
-    assert "warning: in 2 of 4 answers Yes and No hold less than 50%" in lines.getvalue()
+def test_no_more_is_asked_once_too_many_are_rejected() -> None:
+    outputs = (rejected(number) if number % 2 else output(number) for number in range(100))
+    assert len(list(Progress(2, io.StringIO()).watch(outputs))) == 6
 
 
 @pytest.mark.slow

@@ -37,6 +37,16 @@ def test_switching_everything_off_is_refused() -> None:
     assert InputConfig(prompt="definition-words", picture=False, sound=False).words
 
 
+def test_the_form_of_the_answer_is_a_setting() -> None:
+    words = {"frames": grey(2), "sound": None, "words": "yes"}
+    plain, tagged = (
+        make_input(InputConfig(answer=answer), **words).text for answer in ("word", "tag")
+    )
+    assert tagged == plain + "<answer>"
+    with pytest.raises(ValidationError, match="'word' or 'tag'"):
+        InputConfig(answer="json")  # type: ignore[arg-type]
+
+
 def test_pixel_bounds_the_wrong_way_round_are_refused() -> None:
     with pytest.raises(ValidationError, match="exceeds max_pixels"):
         InputConfig(min_pixels=4096, max_pixels=2048)

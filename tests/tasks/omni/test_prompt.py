@@ -9,6 +9,7 @@ from tasks.omni.prompt import (
     NO_WORDS,
     PICTURE_MARK,
     SOUND_MARK,
+    answer_text,
     answer_token_ids,
     check_placeholders,
     p_ah,
@@ -81,6 +82,18 @@ def test_an_unknown_prompt_is_refused_with_the_known_ones() -> None:
 def test_a_prompt_that_cannot_share_its_prefix_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="media"):
         check_placeholders("draft", text)
+
+
+def test_the_paper_s_answer_is_begun_in_the_prompt_so_that_its_word_comes_first() -> None:
+    plain = render_chat("paper", picture=True, sound=True, words=None)
+    tagged = render_chat("paper", picture=True, sound=True, words=None, answer="tag")
+    assert plain.endswith("<|im_start|>assistant\n")
+    assert tagged == plain + "<answer>"
+    assert [answer_text(label, "tag") for label in (1, 0)] == [
+        "<answer>Yes</answer>",
+        "<answer>No</answer>",
+    ]
+    assert [answer_text(label, "word") for label in (1, 0)] == ["Yes", "No"]
 
 
 def test_answers_of_several_tokens_are_refused() -> None:

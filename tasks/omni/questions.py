@@ -1,0 +1,122 @@
+"""Samples on their way to the engine: decoded and prepared beside it, never on its thread."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from storage.errors import ItemFault, StoreError
+from storage.records import SampleRecord
+from storage.store import Store
+from tasks.omni.inputs import InputConfig, OmniInput, build_input
+from tasks.omni.requests import Packed, Renderer, Request, open_renderer, packed
+from tasks.omni.workers import Workers
+
+Question = OmniInput | Request | ItemFault
+Questions = Callable[[Iterable[SampleRecord]], Iterator[tuple[SampleRecord, Question]]]
+
+_AHEAD = 4  # segments of each process
+_PRELOAD = (
+    "av",
+    "vllm.engine.arg_utils",
+    "vllm.model_executor.models.qwen3_omni_moe_thinker",
+    "vllm.renderers.hf",
+    "tasks.omni.infer_child",
+    __name__,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """Makes a sample's arrays and text from its files; may be sent to another process."""
+
+    store_url: str
+    config: InputConfig
+
+    def __call__(self, sample: SampleRecord) -> OmniInput | ItemFault:
+        """Decode one sample; a damaged one becomes its fault.
+
+        Raises:
+            StoreError: a file is gone, which is the store's trouble and not the segment's.
+        """
+        store = _store(self.store_url)
+        try:
+            with store.open(sample.picture_path) as picture:
+                if sample.sound_path is None:
+                    return build_input(self.config, picture=picture, sound=None, words=sample.words)
+                with store.open(sample.sound_path) as sound:
+                    return build_input(
+                        self.config, picture=picture, sound=sound, words=sample.words
+                    )
+        except ItemFault as fault:
+            return fault
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"A segment's file is gone from {store.url!r}: run again with --from segment, "
+                "which makes it anew."
+            ) from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparing:
+    """Makes a sample's request, in a process of its own; ``config`` is the engine's."""
+
+    decode: Decoding
+    config: Any
+    model_path: Path
+    max_tokens: int
+
+    def __call__(self, sample: SampleRecord) -> Packed:
+        """Give the request, or what is wrong with the sample, or the error that ends the run."""
+        question = self.decode(sample)
+        if isinstance(question, ItemFault):
+            return packed(question)
+        try:
+            return packed(_renderer(self).request_of(question))
+        except ItemFault as fault:
+            return packed(fault)
+
+
+_renderers: list[Renderer] = []
+
+
+def _renderer(preparing: Preparing) -> Renderer:
+    """Open this process's renderer when it is first needed."""
+    if not _renderers:
+        _renderers.append(
+            open_renderer(preparing.config, preparing.model_path, preparing.max_tokens)
+        )
+    return _renderers[0]
+
+
+@cache
+def _store(url: str) -> Store:
+    return Store(url)
+
+
+@contextmanager
+def open_questions(
+    decode: Decoding, config: Any, model_path: Path, *, max_tokens: int, num_processes: int
+) -> Iterator[Questions]:
+    """Open what makes questions of samples: in processes of its own, or where it is drawn.
+
+    The processes import the libraries while the engine opens.
+    """
+    if not num_processes:
+        yield lambda samples: ((sample, decode(sample)) for sample in samples)
+        return
+    make = Preparing(decode=decode, config=config, model_path=model_path, max_tokens=max_tokens)
+    workers: Workers[SampleRecord, Question] = Workers(
+        make, num_processes, preload=_PRELOAD, on_death=_death
+    )
+    workers.start()
+    try:
+        yield lambda samples: workers.iter_made(samples, _AHEAD * num_processes)
+    finally:
+        workers.close()
+
+
+def _death(_sample: SampleRecord) -> ItemFault:
+    return ItemFault("a process died while it decoded and prepared this segment")

@@ -1,0 +1,120 @@
+"""A segment made ready for the engine: token ids, media tensors and their count.
+
+vLLM's own renderer makes them, here or in a process beside the engine, which then only adds them.
+"""
+
+import io
+import pickle
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from storage.errors import ItemFault
+from tasks.omni.answer import Census, check_census, count_tokens
+from tasks.omni.checkpoint import read_model_config
+from tasks.omni.inputs import OmniInput, to_vllm_request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Request:
+    """What the engine takes of one segment (vLLM's EngineInput), and its tokens by kind.
+
+    ``num_instruction_tokens`` of them come before picture and sound; 0 where there is neither.
+    """
+
+    rendered: Any
+    census: Census
+    num_instruction_tokens: int = 0
+
+
+class Renderer:
+    """Makes requests of at most ``max_tokens`` tokens with a renderer of vLLM's."""
+
+    def __init__(self, renderer: Any, model_path: Path, max_tokens: int) -> None:
+        self._renderer = renderer
+        self._model_config = read_model_config(model_path)
+        self._max_tokens = max_tokens
+
+    def request_of(self, inputs: OmniInput) -> Request:
+        """Prepare one segment and count its tokens.
+
+        Raises:
+            ItemFault: the engine cannot take this segment.
+            StageError: its picture or sound would not reach the model.
+        """
+        rendered = self._render(inputs)
+        token_ids = rendered["prompt_token_ids"]
+        if len(token_ids) > self._max_tokens:
+            raise ItemFault(
+                f"too long: the segment makes {len(token_ids)} tokens, the engine takes "
+                f"{self._max_tokens}; show less of it (input.fps, input.max_pixels) or raise "
+                "infer.max_tokens"
+            )
+        census = count_tokens(token_ids, self._model_config)
+        check_census(census, inputs)
+        return Request(
+            rendered=rendered, census=census, num_instruction_tokens=_first_medium(rendered)
+        )
+
+    def _render(self, inputs: OmniInput) -> Any:
+        from vllm.exceptions import VLLMClientError
+        from vllm.renderers.inputs.preprocess import parse_model_prompt
+
+        parsed = parse_model_prompt(self._renderer.model_config, to_vllm_request(inputs))
+        tokenizing = replace(self._renderer.default_cmpl_tok_params, max_total_tokens=None)
+        try:
+            (rendered,) = self._renderer.render_cmpl([parsed], tokenizing)
+        except (ValueError, VLLMClientError) as error:  # the message may quote the person's words
+            raise ItemFault(
+                f"the engine cannot prepare this segment ({type(error).__name__})"
+            ) from error
+        return rendered
+
+
+def _first_medium(rendered: Any) -> int:
+    """Give the position of the first token of a request's media."""
+    places = rendered.get("mm_placeholders", {}).values()
+    return min((place.offset for kind in places for place in kind), default=0)
+
+
+def open_renderer(config: Any, model_path: Path, max_tokens: int) -> Renderer:
+    """Open the renderer that an engine with this configuration would use, without an engine."""
+    from vllm.renderers import renderer_from_config
+
+    return Renderer(renderer_from_config(config), model_path, max_tokens)
+
+
+class Packed:
+    """A result on its way from one process to another, with tensors as plain bytes.
+
+    A tensor sent as such would hold shared memory, of which containers have little.
+    """
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickle.loads, (self._content,)  # the receiver gets what was packed
+
+
+def packed(result: object) -> Packed:
+    """Pack a result for the way to another process, which receives the result itself."""
+    stream = io.BytesIO()
+    _Packer(stream, protocol=5).dump(result)
+    return Packed(stream.getvalue())
+
+
+class _Packer(pickle.Pickler):
+    def reducer_override(self, value: Any) -> Any:
+        import torch
+
+        if not isinstance(value, torch.Tensor):
+            return NotImplemented
+        flat = value.detach().contiguous().reshape(-1).view(torch.uint8)
+        return _tensor_of, (flat.numpy(), value.dtype, value.shape)
+
+
+def _tensor_of(flat: Any, dtype: Any, shape: Any) -> Any:
+    import torch
+
+    return torch.from_numpy(flat).view(dtype).reshape(shape)

@@ -1,0 +1,33 @@
+from pathlib import Path
+
+import pytest
+
+from storage.errors import ItemFault, StoreError
+from storage.store import Store
+from tasks.omni.inputs import InputConfig, OmniInput
+from tasks.omni.questions import Decoding, open_questions
+
+INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
+
+
+def test_a_segment_whose_file_is_gone_stops_the_run_with_the_way_out(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples
+) -> None:
+    store = Store(str(tmp_path))
+    samples = toy_samples(store, 1)
+    store.remove(samples[0].sound_path)
+    with pytest.raises(StoreError, match="--from segment"):
+        Decoding(store_url=store.url, config=INPUT)(samples[0])
+
+
+def test_samples_come_in_order_with_their_question_or_their_fault(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples
+) -> None:
+    store = Store(str(tmp_path))
+    samples = toy_samples(store, 3)
+    store.write_bytes(samples[1].picture_path, b"no picture")
+    decoding = Decoding(store_url=store.url, config=INPUT)
+    with open_questions(decoding, None, tmp_path, max_tokens=99, num_processes=0) as questions:
+        asked = list(questions(samples))
+    assert [sample for sample, _ in asked] == samples
+    assert [type(question) for _, question in asked] == [OmniInput, ItemFault, OmniInput]

@@ -1,0 +1,60 @@
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tasks.omni.workers import Workers, num_workers_for
+
+
+class Squares:
+    """Squares numbers; a process that gets the bad one dies."""
+
+    def __init__(self, bad: int | None = None) -> None:
+        self.bad = bad
+
+    def __call__(self, number: int) -> int:
+        if number == self.bad:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number * number
+
+
+def workers(make: Squares, num_processes: int = 2) -> Workers[int, int | str]:
+    return Workers(make, num_processes, preload=[__name__], on_death=lambda item: f"{item} kills")
+
+
+@pytest.mark.parametrize("bad", [None, 0, 5, 11])
+def test_all_is_made_in_order_but_that_on_which_a_process_dies(bad: int | None) -> None:
+    made = workers(Squares(bad))
+    try:
+        expected = [(n, f"{n} kills" if n == bad else n * n) for n in range(12)]
+        assert list(made.iter_made(range(12), 4)) == expected
+        assert list(made.iter_made([3], 4)) == [(3, 9)]
+    finally:
+        made.close()
+
+
+def test_no_more_is_begun_in_advance_than_asked_for() -> None:
+    drawn: list[int] = []
+    made = workers(Squares(), 1)
+    try:
+        results = made.iter_made((drawn.append(n) or n for n in range(50)), 3)
+        assert next(results) == (0, 0)
+        assert drawn == [0, 1, 2, 3]
+    finally:
+        made.close()
+
+
+def test_few_items_are_made_without_processes_and_many_leave_a_core_free() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert num_workers_for(None, 10) == 0
+    assert num_workers_for(None, 10**6) == min(cores - 1, 16)
+    assert num_workers_for(5, 10) == 5
+
+
+def test_no_process_is_left_after_the_end() -> None:
+    made = workers(Squares(), 1)
+    (_, _), process_id = next(iter(made.iter_made([2], 0))), made._executor.submit(os.getpid)
+    number = process_id.result()
+    made.close()
+    assert not Path(f"/proc/{number}").exists()
