@@ -10,9 +10,10 @@ from storage.consent import Permission, Purpose, permission_of
 from storage.errors import ConfigError
 from tasks.exports.hub import write_hub_folder
 from tasks.exports.places import check_out_folder, whole_folder
-from tasks.exports.swift import TrainingSource, write_swift_folder
+from tasks.exports.swift import write_swift_folder
 from tasks.labels.plan import plan_classes
 from tasks.labels.splits import check_no_leakage
+from tasks.omni.swift.source import TrainingSource
 
 
 def write_training(

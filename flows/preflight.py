@@ -6,6 +6,7 @@ import shutil
 from flows.run import Run
 from storage.errors import ConfigError, ToolError
 from tasks.omni.checkpoint import check_model
+from tasks.omni.swift.program import check_no_code, check_swift
 from tasks.omni.training.tracking import check_trackers
 from tasks.speech.model import check_speech_model
 
@@ -15,7 +16,7 @@ def check_before_start(run: Run) -> None:
 
     Raises:
         ConfigError: the data has no labels and no model was named, or the stages named do not fit.
-        ToolError: ffmpeg, the inference engine or a tracker is not installed.
+        ToolError: ffmpeg, the inference engine, a tracker or ms-swift is not installed.
         ModelError: a named model cannot be used.
     """
     stages = run.stages
@@ -34,8 +35,12 @@ def check_before_start(run: Run) -> None:
     if run.request.model is not None:
         check_model(run.request.model)
     elif "finetune" in stages:
-        check_trackers(run.settings.resources.finetune.report_to)
-        check_model(run.settings.finetune.model)
+        resources = run.settings.resources.finetune
+        check_trackers(resources.report_to)
+        model_path = check_model(run.settings.finetune.model)
+        if run.settings.finetune.trainer == "ms-swift":
+            check_no_code(model_path)
+            check_swift(resources.swift_command)
 
 
 def _check_stages(run: Run) -> None:

@@ -3,62 +3,54 @@
 In: samples, the plan of what each class counts, and a base model. Out: one item a seed: its
 `ModelRecord`, the training log as `TrainingStepRecord` rows, whom it was trained on as
 `TrainedOnRecord` rows, and in the store's files the adapter (peft format, LoRA only) and the whole
-model (Hugging Face format, for transformers and vLLM). One child process trains, under accelerate's
-launcher; what it has reached when it is killed is where the next run begins.
+model (Hugging Face format, for transformers and vLLM). A child process trains, or has ms-swift do
+it; what it has reached when it is killed is where the next run begins.
 """
 
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field, NonNegativeInt, field_validator
 
-from storage.errors import WaverError
 from storage.fingerprint import digest_of
 from storage.forgotten import digest_of_participant, salt_of
 from storage.records import SampleRecord
 from storage.results import ModelRecord, TrainedOnRecord, TrainingStepRecord
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
-from tasks.child import run_worker
 from tasks.labels.plan import Plan
-from tasks.log import LOGGER
 from tasks.omni.checkpoint import check_model, fingerprint_of
 from tasks.omni.inputs import InputConfig
 from tasks.omni.prompt import prompt_digest
+from tasks.omni.swift.program import find_swift
 from tasks.omni.training.card import write_card
 from tasks.omni.training.job import (
     ADAPTER_FOLDER,
-    LOG_NAME,
     MERGED_FOLDER,
     MODEL_FOLDER,
     TrainingJob,
     TrainingResult,
-    curve_path_of,
     read_answers,
     read_result,
     write_job,
 )
-from tasks.omni.training.launch import launch_command
 from tasks.omni.training.places import features_path_of, work_path_of
 from tasks.omni.training.selection import check_samples, digest_samples, select_samples
 from tasks.omni.training.settings import FinetuneResources as FinetuneResources
 from tasks.omni.training.settings import TrainingSettings
 from tasks.omni.training.tracking import check_trackers
 from tasks.stage import Shard, as_state, make_missing
+from tasks.training_process import run_training
 from tasks.watching import CurveInUI
 
 STAGE = "finetune"
 VERSION = 4
 _GIB = 1 << 30
-_ENVIRONMENT = {
-    "PYTHONSAFEPATH": "1",  # no folder of the user's is taken for a package
-    "TOKENIZERS_PARALLELISM": "false",
-}
 
 
 class FinetuneConfig(TrainingSettings):
@@ -108,12 +100,18 @@ def variant_of(
 ) -> Variant:
     """Open the variant that these settings make of a base (`checkpoint.fingerprint_of`)."""
     settings = {
-        "training": config.training_of(config.seed).model_dump(exclude={"seed"}),
+        "training": _what_decides(config.training_of(config.seed)),
         "input": input_config.model_dump(),
         "prompt": prompt_digest(input_config.prompt),
         "base": base_fingerprint,
     }
     return store.variant(STAGE, version=VERSION, settings=settings)
+
+
+def _what_decides(training: TrainingSettings) -> dict[str, Any]:
+    """Give the settings that name a variant: Waver's own training is not named as such."""
+    own = {"trainer"} if training.trainer == "waver" else set()
+    return training.model_dump(exclude={"seed", *own})
 
 
 def wanted_of(
@@ -155,11 +153,13 @@ def train_model(
 
     Raises:
         StageError: nothing can be learnt from these samples, or training failed.
-        ToolError: a tracker that was asked for is not installed.
+        ToolError: a tracker that was asked for, or ms-swift, is not installed.
         ModelError: the base model is none, or cannot be had.
     """
     check_samples(samples, config)
     check_trackers(resources.report_to)
+    if config.trainer == "ms-swift":
+        find_swift(resources.swift_command)
     used = [sample for rows in select_samples(samples, config) for sample in rows]
     digest = digest_samples(samples, config, plan)
     model_path, training = check_model(config.model), config.training_of(seed)
@@ -179,7 +179,7 @@ def train_model(
         work_path=work_path_of(variant, digest, seed, resources),
         features_path=features_path_of(variant, model_path, training, resources),
     )
-    _run_child(write_job(job, used, folder), resources, variant, CurveInUI(item_of(seed)))
+    run_training(write_job(job, used, folder), job, variant, CurveInUI(item_of(seed)))
     result, log = read_result(folder)
     write_card(folder / MODEL_FOLDER, job, result, used, read_answers(folder))
     stored_folder = variant.file_path(f"{digest[:12]}-seed-{seed}")
@@ -230,34 +230,6 @@ def trained_on(used: Sequence[SampleRecord], salt: str) -> list[TrainedOnRecord]
         )
         for (who, split), count in sorted(counts.items())
     ]
-
-
-def _run_child(
-    job_path: Path, resources: FinetuneResources, variant: Variant, curve: CurveInUI
-) -> None:
-    """Run the child to its end; the libraries' log is kept only of one that failed."""
-    command = launch_command(job_path, resources)
-    log_path, curve_path = job_path.with_name(LOG_NAME), curve_path_of(job_path)
-
-    def on_line(line: str) -> None:
-        _show(line)
-        curve.show(curve_path)
-
-    try:
-        run_worker(command, on_line=on_line, environment=_ENVIRONMENT)
-        curve.show(curve_path, is_last=True)
-    except WaverError as error:
-        if not log_path.is_file():
-            raise
-        kept = f"{variant.path}/logs/{time.strftime('%Y%m%dT%H%M%S')}.log"
-        variant.store.publish(log_path, kept)
-        raise type(error)(f"{error} The libraries' log: {variant.store.full_path(kept)}") from error
-
-
-def _show(line: str) -> None:
-    """Hand a line of the child on to the run's log."""
-    if not line.startswith("error: "):  # that one is raised
-        LOGGER.info("%s: %s", STAGE, line)
 
 
 def _files_to_store(folder: Path, stored_folder: str) -> dict[str, Path]:

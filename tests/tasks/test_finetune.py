@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from storage.errors import ModelError, StageError
+from storage.errors import ModelError, StageError, ToolError
 from storage.fingerprint import digest_of
 from storage.forgotten import digest_of_participant, salt_of
 from storage.results import ModelRecord, TrainingStepRecord
@@ -113,6 +113,29 @@ def test_where_the_base_lies_does_not_matter_and_every_other_setting_does(store)
     assert len(others - {variant_id()}) == 5
 
 
+def test_who_trains_makes_another_variant_and_waver_itself_is_not_named(store):
+    def variant(**settings):
+        return variant_of(store, config_of(Path("a"), **settings), INPUT, base_fingerprint="f")
+
+    by_loss = {"metric": "loss"}
+    assert variant(trainer="waver", **by_loss).variant_id == variant(**by_loss).variant_id
+    assert variant(trainer="ms-swift", **by_loss).variant_id != variant(**by_loss).variant_id
+    identity = store.open(variant(**by_loss).identity_path).read().decode()
+    assert '"trainer"' not in identity
+
+
+def test_ms_swift_that_is_not_there_is_told_before_a_child_is_started(
+    store, samples, tiny_omni, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tasks.finetune.run_training", lambda *_: pytest.fail("a child started"))
+    config = config_of(tiny_omni, trainer="ms-swift", metric="loss")
+    resources = RESOURCES.model_copy(update={"swift_command": str(tmp_path / "swift")})
+    given = list(arguments(store, samples, config))
+    given[5] = resources
+    with pytest.raises(ToolError, match=r"no program .*pip install ms-swift"):
+        finetune_models.fn(*given)
+
+
 def test_a_seed_is_a_model_of_its_own_beside_the_others_and_how_they_are_kept_decides_none(store):
     one, two = config_of(Path("a"), seed=1), config_of(Path("a"), seeds=[0, 1])
     kept = config_of(Path("a"), seed=1, max_shard_gib=1)
@@ -200,7 +223,7 @@ def test_a_training_killed_in_its_second_seed_goes_on_there_with_the_same_losses
     assert 0 < num_done < len(expected)
     assert begun[-1].pending(begun[0].wanted) == ["seed 5"]
     messages = []
-    monkeypatch.setattr("tasks.finetune.LOGGER.info", lambda *told: messages.append(told))
+    monkeypatch.setattr("tasks.training_process.LOGGER.info", lambda *told: messages.append(told))
     assert finetune_models.fn(*begun).name == "Completed"
     assert sum("trains" in str(told) for told in messages) == 1  # the first seed is not told again
     assert any(f"continues after step {num_done} of 12" in str(told) for told in messages)

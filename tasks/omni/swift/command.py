@@ -23,9 +23,9 @@ _Options = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwiftPlaces:
-    """What the command reads and writes: a model by folder or hub name, row files, a folder.
+    """What the command reads and writes: a model by folder or hub name, row files, two folders.
 
-    ``weight_names`` are those of the model's tensors.
+    ``weight_names`` are those of the model's tensors. ``cache`` takes copies of the rows.
     """
 
     model: str
@@ -33,6 +33,7 @@ class SwiftPlaces:
     train: str
     val: str | None
     output: str
+    cache: str
 
     @property
     def model_is_local(self) -> bool:
@@ -74,7 +75,10 @@ def swift_command(
     if settings.method == "full" and num_processes > 1:
         options["deepspeed"] = "zero3"
     return SwiftCommand(
-        environment=_environment(config, resources, num_processes),
+        environment={
+            **_input_environment(config),
+            **_process_environment(resources, places, num_processes),
+        },
         arguments=("sft", *_flattened(options)),
     )
 
@@ -93,17 +97,26 @@ def _written(value: Any) -> str:
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
-def _environment(
-    config: InputConfig, resources: FinetuneResources, num_processes: int
-) -> dict[str, str]:
+def _input_environment(config: InputConfig) -> dict[str, str]:
     """Frames and pixels as in `InputConfig`; sound is an input of its own."""
-    environment = {
+    return {
         "FPS": str(config.fps),
         "FPS_MIN_FRAMES": str(FRAME_MULTIPLE),
         "VIDEO_MIN_PIXELS": str(config.min_pixels),
         "VIDEO_MAX_PIXELS": str(config.max_pixels),
         "USE_AUDIO_IN_VIDEO": "false",
         "ENABLE_AUDIO_OUTPUT": "false",
+    }
+
+
+def _process_environment(
+    resources: FinetuneResources, places: SwiftPlaces, num_processes: int
+) -> dict[str, str]:
+    """By default ms-swift logs its first sample, and keeps all of them in the user's home."""
+    environment = {
+        "LOG_LEVEL": "WARNING",
+        "MODELSCOPE_CACHE": places.cache,
+        "HF_DATASETS_CACHE": places.cache,
     }
     if num_processes > 1:
         environment["NPROC_PER_NODE"] = str(num_processes)

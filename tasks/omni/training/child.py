@@ -22,13 +22,22 @@ _OUT_OF_MEMORY = (
 
 
 def main(job_path: Path) -> int:
-    """Run one job; gives the exit status: 0, 2 for a user's error, 1 for what nobody foresaw."""
+    """Run one job; gives the exit status."""
+
+    def run(path: Path, say: Callable[[str], None]) -> None:
+        from tasks.omni.training.run import run_job
+
+        run_job(path, say)
+
+    return run_quietly(job_path, run)
+
+
+def run_quietly(job_path: Path, run: Callable[[Path, Callable[[str], None]], None]) -> int:
+    """Run a job; gives the exit status: 0, 2 for a user's error, 1 for what nobody foresaw."""
     end_with_parent()
     say = _quiet(job_path.parent / LOG_NAME)
     try:
-        from tasks.omni.training.run import run_job
-
-        run_job(job_path, say)
+        run(job_path, say)
     except WaverError as error:
         traceback.print_exc()
         say(error_line(error))

@@ -69,11 +69,11 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     if reader.num_unreadable:
         say(f"{reader.num_unreadable} samples could not be read and were left out")
     say(f"keeps the weights of step {progress.best_step} and writes the model")
-    result = _write(job_path.parent / MODEL_FOLDER, job, saved, progress, trackers)
+    result = write_model(job_path.parent / MODEL_FOLDER, job, saved, progress, trackers)
     write_result(result, progress.log, answers, job_path.parent)
 
 
-def _write(
+def write_model(
     folder: Path, job: TrainingJob, opened: OpenModel, progress: Progress, trackers: Trackers
 ) -> TrainingResult:
     """Write the model with what tells of it; adapters are counted before they are merged."""

@@ -46,7 +46,7 @@ def settings_of(job: TrainingJob) -> dict[str, Any]:
     """Give the settings that made a model, without where anything lies on this machine."""
     parts = {"plan", "input", "source_path", "base_fingerprint", "merge"}
     speed = job.resources.model_dump(mode="json")
-    places = {name for name in speed if name.endswith("_folder")}
+    places = {name for name in speed if name.endswith(("_folder", "_command"))}
     return {
         **job.model_dump(mode="json", include=parts),
         "training": job.training.resolved(),

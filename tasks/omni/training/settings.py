@@ -26,6 +26,8 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    trainer: Literal["waver", "ms-swift"] = "waver"
+    """Who trains: Waver, or ms-swift, a program of its own (`resources.finetune.swift_command`)."""
     method: Method = "lora"
     """Train low-rank adapters beside frozen weights (lora), or the weights themselves (full)."""
     parts: tuple[Part, ...] | None = None
@@ -81,6 +83,15 @@ class TrainingSettings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _chooses_by_what_is_measured(self) -> "TrainingSettings":
+        if self.trainer == "ms-swift" and self.validation and self.metric != "loss":
+            raise ValueError(
+                f"trainer = ms-swift measures nothing but the loss, and metric is {self.metric}: "
+                "set metric = loss, or validation = false"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _quantizes_what_is_frozen(self) -> "TrainingSettings":
         if self.quantize != "none" and (self.method, self.precision) != ("lora", "bfloat16"):
             raise ValueError("quantize = 4bit needs method lora and precision bfloat16")
@@ -103,6 +114,8 @@ class FinetuneResources(BaseModel):
 
     device: Literal["auto", "cpu"] = "auto"
     """Train on the accelerator if there is one, or on the processor."""
+    swift_command: str = Field(default="swift", min_length=1)
+    """The program of ms-swift, by its name on PATH or by its path; for `trainer = ms-swift`."""
     num_processes: int | None = Field(default=None, ge=1)
     """Processes that train together, each with its part of every batch; by default one a device."""
     sharding: Sharding = "none"

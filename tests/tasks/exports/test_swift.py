@@ -11,9 +11,10 @@ import pytest
 from storage.errors import StageError, StoreError
 from storage.store import Store
 from tasks.exports.places import whole_folder
-from tasks.exports.swift import TrainingSource, write_swift_folder
+from tasks.exports.swift import write_swift_folder
 from tasks.labels.plan import ClassRule, plan_classes
 from tasks.omni.inputs import InputConfig
+from tasks.omni.swift.source import TrainingSource
 from tasks.omni.training.settings import FinetuneResources, TrainingSettings
 
 # Writes down what it was called with, where the program ms-swift would be found.

@@ -14,7 +14,7 @@ from tasks.omni.training.settings import FinetuneResources, TrainingSettings
 LAYER = "thinker.model.layers.0.self_attn.q_proj"
 PLACES = SwiftPlaces(
     model="org/base", weight_names=(f"{LAYER}.weight", "thinker.lm_head.weight"),
-    train="train.jsonl", val="val.jsonl", output="output",
+    train="train.jsonl", val="val.jsonl", output="output", cache="cache",
 )  # fmt: skip
 CPU = FinetuneResources(device="cpu", micro_batch_size=4)
 
@@ -120,7 +120,7 @@ def test_measurements_follow_the_settings_and_need_validation_rows():
     assert (said["eval_steps"], said["save_steps"]) == (["16"], ["16"])
     assert said["early_stop_interval"] == ["6"]
     without = SwiftPlaces(
-        model="m", weight_names=(), train="t", val=None, output="o"
+        model="m", weight_names=(), train="t", val=None, output="o", cache="c"
     )  # fmt: skip
     said = options(made({**settings, "method": "full"}, places=without))
     assert said["eval_strategy"] == ["no"]
@@ -142,6 +142,12 @@ def test_frames_and_pixels_stand_in_the_environment():
     assert "CUDA_VISIBLE_DEVICES" not in made(resources=FinetuneResources()).environment
 
 
+def test_what_was_said_stays_out_of_the_log_and_of_the_home():
+    environment = made().environment
+    assert environment["LOG_LEVEL"] == "WARNING"
+    assert environment["MODELSCOPE_CACHE"] == environment["HF_DATASETS_CACHE"] == "cache"
+
+
 def test_many_processes_shard_what_is_trained_in_full():
     assert options(made({"method": "full"}, num_processes=8))["deepspeed"] == ["zero3"]
     assert "deepspeed" not in options(made(num_processes=8))
@@ -152,7 +158,7 @@ def test_four_bits_and_a_model_on_the_hub_are_stated(tmp_path):
     assert (said["quant_method"], said["quant_bits"]) == (["bnb"], ["4"])
     assert (said["use_hf"], said["experts_impl"]) == (["true"], ["batched_mm"])
     local = SwiftPlaces(
-        model=str(tmp_path), weight_names=(), train="t", val=None, output="o"
+        model=str(tmp_path), weight_names=(), train="t", val=None, output="o", cache="c"
     )  # fmt: skip
     assert "use_hf" not in options(made({"method": "full"}, places=local))
 

@@ -24,3 +24,10 @@ def test_what_has_no_linear_layer_cannot_be_trained_by_lora():
 def test_no_parts_at_all_is_a_mistake():
     with pytest.raises(ValidationError, match="parts is empty"):
         TrainingSettings(parts=())
+
+
+def test_ms_swift_chooses_by_the_loss_alone():
+    with pytest.raises(ValidationError, match=r"metric is macro_f1: set metric = loss"):
+        TrainingSettings(trainer="ms-swift")
+    TrainingSettings(trainer="ms-swift", metric="loss")
+    TrainingSettings(trainer="ms-swift", validation=False)

@@ -1,0 +1,55 @@
+"""The process in which a model is trained, as its parent starts, follows and ends it."""
+
+import sys
+import time
+from pathlib import Path
+
+from storage.errors import WaverError
+from storage.variant import Variant
+from tasks.child import run_worker
+from tasks.log import LOGGER
+from tasks.omni.training.job import LOG_NAME, TrainingJob, curve_path_of
+from tasks.omni.training.launch import launch_command
+from tasks.watching import CurveInUI
+
+SWIFT_CHILD_MODULE = "tasks.omni.swift.child"
+_ENVIRONMENT = {
+    "PYTHONSAFEPATH": "1",  # no folder of the user's is taken for a package
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def run_training(job_path: Path, job: TrainingJob, variant: Variant, curve: CurveInUI) -> None:
+    """Run a training to its end; the libraries' log is kept only of one that failed.
+
+    Raises:
+        WaverError: as the process told it, with the place of that log.
+    """
+    log_path, curve_path = job_path.with_name(LOG_NAME), curve_path_of(job_path)
+
+    def on_line(line: str) -> None:
+        _show(variant.stage, line)
+        curve.show(curve_path)
+
+    try:
+        run_worker(_command(job_path, job), on_line=on_line, environment=_ENVIRONMENT)
+        curve.show(curve_path, is_last=True)
+    except WaverError as error:
+        if not log_path.is_file():
+            raise
+        kept = f"{variant.path}/logs/{time.strftime('%Y%m%dT%H%M%S')}.log"
+        variant.store.publish(log_path, kept)
+        raise type(error)(f"{error} The libraries' log: {variant.store.full_path(kept)}") from error
+
+
+def _command(job_path: Path, job: TrainingJob) -> list[str]:
+    """Waver's own training runs in several processes; ms-swift starts its own."""
+    if job.training.trainer == "ms-swift":
+        return [sys.executable, "-m", SWIFT_CHILD_MODULE, str(job_path)]
+    return launch_command(job_path, job.resources)
+
+
+def _show(stage: str, line: str) -> None:
+    """Hand a line of the child on to the run's log."""
+    if not line.startswith("error: "):  # that one is raised
+        LOGGER.info("%s: %s", stage, line)

@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+
+from flows.opening import open_run
+from flows.preflight import check_before_start
+from storage.errors import ToolError
+from tests.flows.toys import QUICK, request_of, write_release
+
+
+def test_ms_swift_is_asked_for_before_any_video_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write_release(tmp_path / "data")
+    overrides = (
+        *QUICK, "finetune.trainer=ms-swift", "finetune.metric=loss",
+        f"resources.finetune.swift_command={tmp_path}/swift",
+    )  # fmt: skip
+    request = request_of(tmp_path / "data", tmp_path / "store").model_copy(
+        update={"model": None, "only": ("finetune",), "overrides": overrides}
+    )
+    with pytest.raises(ToolError, match=r"no program .*/swift.*pip install ms-swift"):
+        check_before_start(open_run(request))
+    (tmp_path / "swift").write_text("#!/bin/sh\necho --tuner_type\n")
+    (tmp_path / "swift").chmod(0o755)
+    check_before_start(open_run(request))
