@@ -3,12 +3,13 @@
 whole    weights.safetensors (trained weights), optimizer.pt, random.pt; one process writes them
 shards   weights/ and optimizer/ as torch.distributed.checkpoint writes them, a file a process, and
          random.pt; all processes write and read them, and not as many need read as have written
+(`zero` has a third.)
 """
 
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -29,12 +30,11 @@ DAMAGE = (
 
 
 class Contents(Protocol):
-    """A model and its optimizer, on their way into a checkpoint's folder and back.
+    """A model and its optimizer, on their way into a checkpoint's folder and back."""
 
-    ``kind`` tells one way of laying them down from another.
-    """
-
-    kind: ClassVar[str]
+    @property
+    def kind(self) -> str:
+        """What tells this way of laying a model down from others."""
 
     @property
     def num_bytes(self) -> int:
@@ -63,7 +63,7 @@ class Contents(Protocol):
 class WholeContents:
     """What one process holds whole."""
 
-    kind: ClassVar[str] = "whole"
+    kind = "whole"
 
     def __init__(self, model: Any, optimizer: Any) -> None:
         self._model = model
@@ -81,7 +81,7 @@ class WholeContents:
     def write_rest(self, folder: Path) -> None:
         """Write the optimizer's state and the random numbers'."""
         torch.save(self._optimizer.state_dict(), folder / _OPTIMIZER)
-        torch.save(_random_state(), folder / _RANDOM)
+        torch.save(random_state(), folder / _RANDOM)
 
     def has_weights(self, folder: Path) -> bool:
         """Say whether a folder holds weights."""
@@ -96,7 +96,7 @@ class WholeContents:
         def restore() -> None:
             self._load(weights)
             self._optimizer.load_state_dict(optimizer)
-            _set_random_state(random)
+            set_random_state(random)
 
         return restore
 
@@ -114,7 +114,7 @@ class WholeContents:
 class ShardContents:
     """What every process holds a part of; each method but `read` is for all of them at once."""
 
-    kind: ClassVar[str] = "shards"
+    kind = "shards"
 
     def __init__(self, model: Any, optimizer: Any) -> None:
         self._model = model
@@ -133,7 +133,7 @@ class ShardContents:
         """Write this process's part of the optimizer's state; one writes the random numbers'."""
         _write_parts(self._optimizer_parts(), folder / _OPTIMIZER_PARTS)
         if torch.distributed.get_rank() == 0:
-            torch.save(_random_state(), folder / _RANDOM)
+            torch.save(random_state(), folder / _RANDOM)
 
     def has_weights(self, folder: Path) -> bool:
         """Say whether a folder holds weights; what lists them is written after them."""
@@ -146,7 +146,7 @@ class ShardContents:
         def restore() -> None:
             self.restore_weights(folder)
             _read_parts(self._optimizer_parts(), folder / _OPTIMIZER_PARTS)
-            _set_random_state(random)
+            set_random_state(random)
 
         return restore
 
@@ -187,11 +187,13 @@ def trained_weights(model: Any) -> dict[str, torch.Tensor]:
     return {name: p.detach().cpu().contiguous() for name, p in _trained(model)}
 
 
-def _random_state() -> dict[str, Any]:
+def random_state() -> dict[str, Any]:
+    """Give the state of this process's random numbers."""
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
 
 
-def _set_random_state(state: Mapping[str, Any]) -> None:
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Go on with random numbers from a state of as many devices, or of the processor alone."""
     torch.set_rng_state(state["cpu"])
     if len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -15,13 +15,12 @@ from storage.results import TrainingStepRecord
 from tasks.labels.plan import draws_equally
 from tasks.omni.training.batches import Training
 from tasks.omni.training.checkpoints import Progress
-from tasks.omni.training.contents import Contents, ShardContents, WholeContents
 from tasks.omni.training.data import SampleOrder
 from tasks.omni.training.divergence import check_finite, check_trend
 from tasks.omni.training.evaluate import Figures, evaluate, note_figures
 from tasks.omni.training.pace import line_of, pace_of
 from tasks.omni.training.schedule import learning_rate_at
-from tasks.omni.training.updates import Updates
+from tasks.omni.training.updates import open_updates
 
 _MAX_CHECKPOINT_SHARE = 0.05
 _LINE_SECONDS = 5.0  # between progress lines; measured steps are always told
@@ -43,22 +42,17 @@ class _Loop:
         self._training = training
         self._settings = training.settings
         self._ranks = training.ranks
-        self._updates = Updates(
+        self._updates = open_updates(
             training.opened.trained, training.settings, training.resources, training.ranks
         )
-        self._contents = self._contents_of_checkpoints()
         self._progress = self._restored()
         self._checkpoint_due = time.monotonic() + training.resources.checkpoint_seconds
         self._line_due = 0.0
 
-    def _contents_of_checkpoints(self) -> Contents:
-        kind = ShardContents if self._training.is_sharded else WholeContents
-        return kind(self._updates.model, self._updates.optimizer)
-
     def _restored(self) -> Progress:
         """Go back to the last checkpoint, the same in all processes, if there is one."""
         with self._ranks.first_before_others():  # it clears away what is damaged
-            found = self._training.checkpoints.find_last(self._contents)
+            found = self._training.checkpoints.find_last(self._updates.contents)
         self._ranks.agree_on(found.progress.step if found else 0, "the last checkpoint")
         if found is None:
             return Progress()
@@ -82,7 +76,7 @@ class _Loop:
             waited_from = time.perf_counter()
         self._training.watch.end()
         self._ranks.wait()  # the first may still be writing what all shall read
-        self._training.checkpoints.load_best(progress, self._contents)
+        self._training.checkpoints.load_best(progress, self._updates.contents)
         return progress
 
     def _batches(self, first: int, last: int) -> Iterator[tuple[list[SampleRecord], list[Any]]]:
@@ -155,7 +149,7 @@ class _Loop:
         if not self._settings.validation:
             progress.best_step = progress.step
         elif figures and note_figures(progress, figures, self._settings) and self._writes:
-            self._training.checkpoints.save_best(progress.step, self._contents)
+            self._training.checkpoints.save_best(progress.step, self._updates.contents)
         is_due = time.monotonic() >= self._checkpoint_due or progress.stopped_early
         if self._training.is_sharded:
             is_due = self._ranks.first(is_due)  # by one clock
@@ -183,7 +177,7 @@ class _Loop:
 
     def _save_last(self) -> None:
         begun = time.monotonic()
-        self._training.checkpoints.save_last(self._progress, self._contents)
+        self._training.checkpoints.save_last(self._progress, self._updates.contents)
         wanted = self._training.resources.checkpoint_seconds
         bearable = (time.monotonic() - begun) / _MAX_CHECKPOINT_SHARE
         self._checkpoint_due = time.monotonic() + (max(wanted, bearable) if wanted else 0.0)

@@ -12,6 +12,7 @@ from torch import nn
 
 from storage.errors import ConfigError, ModelError
 from tasks.omni.prompt import answer_token_ids
+from tasks.omni.training import zero
 from tasks.omni.training.last_position import compute_last_position_only
 from tasks.omni.training.opening import Opening, open_base, plan_opening, spare_memory
 from tasks.omni.training.ranks import Ranks
@@ -84,7 +85,7 @@ def open_for_training(
             parameter.requires_grad_(part_of(name) in settings.trained_parts)
     _check_census(census(trained), settings)
     if shared_by:
-        share_out(top, settings, shared_by)
+        share_out(top, settings, resources, shared_by)
         spread_weights(top, _source(folder, opening) if shared_by.is_first else None, shared_by)
     compute_last_position_only(trained)
     yes, no = answer_token_ids(processor.tokenizer)
@@ -142,14 +143,14 @@ def census(trained: Any) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for name, parameter in trained.named_parameters():
         if parameter.requires_grad:
-            counts[part_of(name)] += parameter.numel()
+            counts[part_of(name)] += zero.num_numbers(parameter)
     return dict(counts)
 
 
 def num_parameters(thinker: Any) -> int:
     """Count all of the thinker's own numbers, without adapters; 4-bit ones lie two to a byte."""
     return sum(
-        p.numel() * (2 if type(p).__name__ == "Params4bit" else 1)
+        zero.num_numbers(p) * (2 if type(p).__name__ == "Params4bit" else 1)
         for name, p in thinker.named_parameters()
         if "lora_" not in name
     )

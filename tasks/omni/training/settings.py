@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Method = Literal["lora", "full"]
 Experts = Literal["auto", "grouped_mm", "batched_mm", "eager"]
-Sharding = Literal["none", "fsdp"]
+Sharding = Literal["none", "fsdp", "deepspeed"]
 Metric = Literal["macro_f1", "average_precision", "loss"]
 TrackerName = Literal["clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"]
 Part = Literal[
@@ -120,7 +120,8 @@ class FinetuneResources(BaseModel):
     """Processes that train together, each with its part of every batch; by default one a device."""
     sharding: Sharding = "none"
     """Full training by several processes: hold all of the model in each, or share its trained
-    weights, gradients and optimizer state out among them (fsdp: torch's FSDP2)."""
+    weights, gradients and optimizer state out among them, by torch's FSDP2 (fsdp) or by DeepSpeed's
+    ZeRO-3, where that is installed (deepspeed)."""
     num_threads: int | None = Field(default=None, ge=1)
     """Processor threads of each; by default OMP_NUM_THREADS, else its share of the cores."""
     micro_batch_size: int = Field(default=32, ge=1)

@@ -17,6 +17,7 @@ import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from storage.errors import ConfigError
+from tasks.omni.training import zero
 from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.settings import FinetuneResources, TrainingSettings
 
@@ -30,7 +31,9 @@ def check_sharding(settings: TrainingSettings, resources: FinetuneResources) -> 
     """Refuse to share out what cannot be.
 
     Raises:
-        ConfigError: adapters lie beside weights, or among them, which no process would hold whole.
+        ConfigError: adapters lie beside weights, or among them, which no process would hold whole;
+            or DeepSpeed would have to train the towers.
+        ToolError: DeepSpeed is asked for and not installed.
     """
     if resources.sharding != "none" and settings.method != "full":
         raise ConfigError(
@@ -38,10 +41,28 @@ def check_sharding(settings: TrainingSettings, resources: FinetuneResources) -> 
             f"but the method is {settings.method!r}: set resources.finetune.sharding = none (each "
             "process then holds the whole model), or finetune.method = full."
         )
+    if resources.sharding != "deepspeed":
+        return
+    zero.check_installed()
+    if towers := sorted({"audio", "projector", "vision"} & set(settings.trained_parts)):
+        raise ConfigError(
+            "resources.finetune.sharding = deepspeed keeps the towers frozen, but finetune.parts "
+            f"names {', '.join(towers)}: leave them out, or set resources.finetune.sharding = fsdp."
+        )
 
 
-def share_out(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
-    """Make room in this process for its part of a model that lies on the meta device.
+def share_out(
+    top: Any, settings: TrainingSettings, resources: FinetuneResources, ranks: Ranks
+) -> None:
+    """Make room in this process for its part of a model that lies on the meta device."""
+    if resources.sharding == "deepspeed":
+        zero.share_out(top, settings, ranks)
+    else:
+        _share_out(top, settings, ranks)
+
+
+def _share_out(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
+    """Lay parts out by FSDP2.
 
     Trained weights take float32, frozen ones the settings' precision; all are left unset.
     """
@@ -71,33 +92,41 @@ def spread_weights(top: Any, source: Any, ranks: Ranks) -> None:
 
     ``source`` is that model on the first process, and ``None`` on the others.
     """
-    whole = dict(_tensors(source)) if ranks.is_first else {}
-    for name, tensor in _tensors(top):
-        if ranks.is_first:
-            sent = whole[name].to(ranks.device, tensor.dtype).contiguous()
+    whole = _tensors(source) if ranks.is_first else {}
+    for name, tensor in _tensors(top).items():
+        if zero.is_part(tensor):
+            zero.put_whole(tensor, whole.get(name))
         else:
-            sent = torch.empty(tensor.shape, dtype=tensor.dtype, device=ranks.device)
-        torch.distributed.broadcast(sent, 0)
-        if isinstance(tensor, DTensor):
-            mesh, placements = tensor.device_mesh, tensor.placements
-            part = distribute_tensor(sent, mesh, placements, src_data_rank=None)
-            tensor.to_local().copy_(part.to_local())
-        else:
-            tensor.copy_(sent)
+            _spread(tensor, whole.get(name), ranks)
 
 
-def _tensors(model: Any) -> Any:
-    return itertools.chain(model.named_parameters(), model.named_buffers())
+def _spread(tensor: torch.Tensor, whole: torch.Tensor | None, ranks: Ranks) -> None:
+    if whole is None:
+        sent = torch.empty(tensor.shape, dtype=tensor.dtype, device=ranks.device)
+    else:
+        sent = whole.to(ranks.device, tensor.dtype).contiguous()
+    torch.distributed.broadcast(sent, 0)
+    if isinstance(tensor, DTensor):
+        mesh, placements = tensor.device_mesh, tensor.placements
+        part = distribute_tensor(sent, mesh, placements, src_data_rank=None)
+        tensor.to_local().copy_(part.to_local())
+    else:
+        tensor.copy_(sent)
+
+
+def _tensors(model: Any) -> dict[str, torch.Tensor]:
+    return dict(itertools.chain(model.named_parameters(), model.named_buffers()))
 
 
 @torch.no_grad()
 def gather_model(top: Any, dtype: torch.dtype, ranks: Ranks) -> Any:
     """Put the parts together in the first process's host memory; the others get ``None``."""
     weights: dict[str, torch.Tensor] = {}
-    for name, tensor in top.state_dict().items():
-        whole = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    tensors, stored = _tensors(top), top.state_dict()
+    for name in stored:
+        whole = _whole_of(tensors[name])
         if ranks.is_first:
-            weights[name] = whole.to("cpu", dtype if whole.is_floating_point() else None)
+            weights[name] = whole.detach().to("cpu", dtype if whole.is_floating_point() else None)
     if not ranks.is_first:
         return None
     with torch.device("meta"):
@@ -105,6 +134,12 @@ def gather_model(top: Any, dtype: torch.dtype, ranks: Ranks) -> Any:
     model.load_state_dict(weights, assign=True)
     model.generation_config = top.generation_config
     return model
+
+
+def _whole_of(tensor: torch.Tensor) -> torch.Tensor:
+    if isinstance(tensor, DTensor):
+        return tensor.full_tensor()
+    return zero.whole_of(tensor) if zero.is_part(tensor) else tensor
 
 
 def clip_gradients(parameters: Sequence[torch.nn.Parameter], max_norm: float) -> float:

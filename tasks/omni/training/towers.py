@@ -112,12 +112,12 @@ def take_features(thinker: Any) -> None:
 def _put_in_place(thinker: Any, arguments: Any, options: dict[str, Any]) -> Any:
     """Give features to the forward by the ways it has: encoder outputs, and finished embeddings."""
     picture, sound = options.pop(PICTURE, None), options.pop(SOUND, None)
+    # With and without sound: processes that share a model out come to its parts in one order.
+    embeds = thinker.get_input_embeddings()(options["input_ids"])
     if sound is not None:
-        embeds = thinker.get_input_embeddings()(options["input_ids"])
         heard = (options["input_ids"] == thinker.config.audio_token_id)[..., None]
-        options["inputs_embeds"] = embeds.masked_scatter(
-            heard.expand_as(embeds), sound.to(embeds.dtype)
-        )
+        embeds = embeds.masked_scatter(heard.expand_as(embeds), sound.to(embeds.dtype))
+    options["inputs_embeds"] = embeds
     if picture is not None:
         options["mm_encoder_outputs"] = {"video": _encoder_output(thinker, picture)}
     return arguments, options

@@ -5,9 +5,20 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 
+from tasks.omni.training.contents import Contents, ShardContents, WholeContents
 from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.settings import FinetuneResources, TrainingSettings
-from tasks.omni.training.sharding import clip_gradients
+from tasks.omni.training.sharding import clip_gradients, is_sharded
+from tasks.omni.training.zero import ZeroUpdates
+
+
+def open_updates(
+    trained: Any, settings: TrainingSettings, resources: FinetuneResources, ranks: Ranks
+) -> "Updates | ZeroUpdates":
+    """Prepare this process's model, or its part of one, for training."""
+    if resources.sharding == "deepspeed" and is_sharded(resources, ranks):
+        return ZeroUpdates(trained, settings, ranks)
+    return Updates(trained, settings, resources, ranks)
 
 
 class Updates:
@@ -42,6 +53,12 @@ class Updates:
         # The ranks sum gradients themselves: accelerate shall add nothing that does.
         self.model = self._accelerator.prepare_model(trained, evaluation_mode=True)
         self.optimizer = self._accelerator.prepare_optimizer(optimizer)
+        kind = WholeContents if self._is_whole else ShardContents
+        self.contents: Contents = kind(self.model, self.optimizer)
+
+    @property
+    def _is_whole(self) -> bool:
+        return len(self._whole) == len(self._trained)
 
     def add(self, loss: torch.Tensor) -> None:
         """Add a loss's gradients to those of the step."""
@@ -50,7 +67,7 @@ class Updates:
     def apply(self, learning_rate: float) -> float:
         """Change the weights by the gradients of all processes; gives the gradients' norm."""
         self._ranks.sum_gradients(self._whole)
-        if len(self._whole) == len(self._trained):
+        if self._is_whole:
             norm = self._accelerator.clip_grad_norm_(self._trained, self._settings.max_grad_norm)
         else:
             norm = clip_gradients(self._trained, self._settings.max_grad_norm)

@@ -188,6 +188,16 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         toy.load(Checkpoints(tmp_path, "b"))
 
 
+def test_a_checkpoint_in_parts_is_refused_by_a_training_of_the_whole_and_stays(tmp_path):
+    toy = Toy()
+    toy.contents.kind = "shards"
+    toy.step()
+    toy.save(Checkpoints(tmp_path, "a"))
+    with pytest.raises(StageError, match=r"holds 'shards', .* from 'whole': set .*sharding"):
+        Toy().load(Checkpoints(tmp_path, "a"))
+    assert names(tmp_path) == ["step-000001"]
+
+
 def test_too_small_a_disk_is_found_before_anything_is_written(tmp_path, monkeypatch):
     toy, checkpoints = Toy(), Checkpoints(tmp_path, "a")
     usage = namedtuple("usage", "free")

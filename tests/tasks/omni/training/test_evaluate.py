@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tasks.omni.training.batches import NO_ANSWER
 from tasks.omni.training.evaluate import Figures, evaluate
 from tasks.omni.training.ranks import Ranks
 
@@ -34,6 +35,17 @@ def test_figures_come_from_all_batches_together():
     loss = torch.nn.functional.cross_entropy(whole, torch.tensor([YES, NO, NO, NO]))
     assert found.loss == pytest.approx(float(loss))
     assert model.training
+
+
+def test_rows_without_an_answer_change_no_figure():
+    model, ranks = Answers(), Ranks(cpu=True)
+    batches = [batch([2, -1], [1, 0]), batch([1, -3], [0, 0])]
+    blank = (batch([5], [1])[0], torch.tensor([NO_ANSWER]))
+    found, expected = (
+        evaluate(model, each, token_yes=YES, token_no=NO, ranks=ranks)
+        for each in ([blank, *batches, blank], batches)
+    )
+    assert found == expected
 
 
 def test_one_label_alone_leaves_figures_undefined():
