@@ -151,12 +151,13 @@ def _find(name: str) -> Path:
         return path.resolve()
     if path.exists():
         raise ModelError(f"The model {name!r} is a file: expected a folder with a config.json.")
-    if not _may_be_on_hub(name):
+    if not may_be_on_hub(name):
         raise ModelError(f"There is no model folder {name!r}: name a folder or a hub name.")
     return _fetch(name)
 
 
-def _may_be_on_hub(name: str) -> bool:
+def may_be_on_hub(name: str) -> bool:
+    """Whether a name that is no path here has the form of one on the hub."""
     return name.count("/") == 1 and not name.startswith((".", "/", "~")) and " " not in name
 
 

@@ -33,6 +33,13 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
+def version_of(checkpoint: Path) -> str | None:
+    """Give the version of ms-swift that made a checkpoint, as it tells with its options."""
+    told = checkpoint / "args.json"
+    version = json.loads(told.read_bytes()).get("swift_version") if told.is_file() else None
+    return version and str(version)
+
+
 def open_checkpoint(checkpoint: Path, job: TrainingJob, device: Any) -> OpenModel:
     """Open the base with a checkpoint's adapter, or a checkpoint's whole weights.
 

@@ -5,6 +5,7 @@ kept checkpoint is then opened here, measured on the validation samples as every
 written in the same form.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from storage.records import SampleRecord
 from storage.store import Store
 from tasks.omni.swift.following import Follower, run_program
 from tasks.omni.swift.history import forget_steps_after
-from tasks.omni.swift.outcome import last_checkpoint, open_checkpoint, step_of
+from tasks.omni.swift.outcome import last_checkpoint, open_checkpoint, step_of, version_of
 from tasks.omni.swift.program import check_no_code, find_swift, swift_environment
 from tasks.omni.swift.source import TrainingSource, command_for, differences, write_source
 from tasks.omni.training.answers import answer_validation
@@ -30,7 +31,6 @@ from tasks.omni.training.job import (
     write_result,
 )
 from tasks.omni.training.launch import num_processes
-from tasks.omni.training.model import OpenModel
 from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.reading import open_reader
 from tasks.omni.training.run import write_model
@@ -71,7 +71,11 @@ def run_swift_job(job_path: Path, say: Callable[[str], None]) -> None:
             watch=watch,
         )
         answers = _measure(training, progress)
-    _write(job_path.parent, job, opened, progress, trackers, answers, say)
+    say(f"keeps the weights of step {progress.best_step} and writes the model")
+    model_folder = job_path.parent / MODEL_FOLDER
+    result = write_model(model_folder, job, opened, progress, trackers)
+    _note_version(model_folder / "settings.json", version_of(checkpoint))
+    write_result(result, progress.log, answers, job_path.parent)
 
 
 def _train(
@@ -146,15 +150,8 @@ def _measure(training: Training, progress: Progress) -> list[ValidationAnswer]:
     return answer_validation(training)
 
 
-def _write(
-    folder: Path,
-    job: TrainingJob,
-    opened: OpenModel,
-    progress: Progress,
-    trackers: Trackers,
-    answers: Sequence[ValidationAnswer],
-    say: Callable[[str], None],
-) -> None:
-    say(f"keeps the weights of step {progress.best_step} and writes the model")
-    result = write_model(folder / MODEL_FOLDER, job, opened, progress, trackers)
-    write_result(result, progress.log, answers, folder)
+def _note_version(settings_path: Path, version: str | None) -> None:
+    """Add to a model's settings which ms-swift trained it."""
+    settings = {**json.loads(settings_path.read_bytes()), "ms_swift": version}
+    text = json.dumps(settings, indent=2, sort_keys=True, ensure_ascii=False)
+    settings_path.write_text(text, encoding="utf-8")

@@ -93,8 +93,8 @@ def command_for(
 def differences(source: TrainingSource) -> list[str]:
     """Say what ms-swift does otherwise than Waver's own training with the same settings."""
     said = [
-        "otherwise than Waver: ms-swift takes frames of its own choice at the same rate, and also "
-        "learns the end of the turn after the answer"
+        "otherwise than Waver: ms-swift takes frames of its own choice at the same rate, rounded "
+        "down to an even number, and also learns the end of the turn after the answer"
     ]
     if source.settings.validation:
         said.append("otherwise than Waver: the best checkpoint is the one with the lowest loss")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from storage.errors import ModelError
-from tasks.omni.checkpoint import WEIGHTS_INDEX, check_model, weight_names
+from tasks.omni.checkpoint import WEIGHTS_INDEX, check_model, may_be_on_hub, weight_names
 
 
 def names_in_model(model: str) -> list[str]:
@@ -13,7 +13,7 @@ def names_in_model(model: str) -> list[str]:
     Raises:
         ModelError: there is no such model, or it cannot be had.
     """
-    if "/" in model and not Path(model).expanduser().exists():
+    if may_be_on_hub(model) and not Path(model).exists():
         return _names_on_hub(model)
     return weight_names(check_model(model))
 

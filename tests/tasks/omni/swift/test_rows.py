@@ -67,6 +67,15 @@ def test_words_can_forge_no_tag(words: str) -> None:
     assert "<image>" not in question
 
 
+def test_an_answer_in_tags_goes_on_where_waver_lets_it_begin() -> None:
+    row = row_of(SAMPLE, answer="tag")
+    asked = render_chat(
+        "definition-words", picture=True, sound=True, words=SAMPLE.words, answer="tag"
+    )
+    whole = chat_of(row) + row["messages"][1]["content"]
+    assert whole == f"{asked}Yes</answer>"
+
+
 def test_the_answer_is_one_word_and_carries_its_class_weight_if_there_is_one() -> None:
     calm = replace(SAMPLE, label=0)
     rows = [SAMPLE, calm, calm, calm]

@@ -49,6 +49,7 @@ for step in range(first, last + 1):
         save_file(tensors, place / "adapter_model.safetensors")
         best = str(output / f"checkpoint-{{every}}")
         state = json.dumps({{"best_model_checkpoint": best}})
+        (place / "args.json").write_text('{{"swift_version": "4.6.0", "seed": 0}}')
         (place / "trainer_state.json").write_text(state)
     if step == 3 and (here / "fails").exists():
         (here / "fails").unlink()
@@ -179,7 +180,7 @@ def check_model(folder: Path) -> None:
         if "self_attn" in name
     }
     settings = json.loads((folder / "settings.json").read_text())
-    assert settings["training"]["trainer"] == "ms-swift"
+    assert (settings["training"]["trainer"], settings["ms_swift"]) == ("ms-swift", "4.6.0")
     assert "swift_command" not in settings["resources"]
     assert list((folder / "events").iterdir())
     merged = load_file(folder / "merged" / "model.safetensors")
