@@ -22,6 +22,7 @@ _SCRIPT = """\
 #!/bin/sh
 # {method} training by ms-swift 4.6, with the settings that `waver export` resolved. It wants an
 # environment of its own: pip install ms-swift 'qwen_omni_utils>=0.0.9' decord librosa soundfile
+# and, for full training by several processes, deepspeed.
 # ms-swift runs code that comes with a model. What it keeps in cache/ holds what was said.
 set -eu
 cd "$(dirname "$0")"

@@ -7,8 +7,11 @@ from pathlib import Path
 from storage.errors import ModelError, ToolError
 from tasks.child import ChildLimits, run_tool
 
-_SECONDS = 180
-_KNOWN_BY = b"--tuner_type"  # which version 4 brought
+_SECONDS = 600
+# Of all its commands the one that lists its options; it imports what training does. The option that
+# it is known by came with version 4.
+_QUESTION = ("infer", "--help")
+_KNOWN_BY = b"--tuner_type"
 _WAY_OUT = (
     "install ms-swift 4.6 in an environment of its own (python -m venv DIR; DIR/bin/pip install "
     "ms-swift 'qwen_omni_utils>=0.0.9' decord librosa soundfile), name DIR/bin/swift with "
@@ -41,11 +44,11 @@ def check_swift(command: str) -> None:
     """
     found = find_swift(command)
     limits = ChildLimits(seconds=_SECONDS, memory_mb=1 << 20)
-    asked = run_tool(["env", *_left_out(), found, "sft", "--help"], limits=limits)
+    asked = run_tool(["env", *_left_out(), found, *_QUESTION], limits=limits)
     if asked.status != 0 or _KNOWN_BY not in asked.output:
         raise ToolError(
-            f"The program {found!r} does not answer `sft --help` as ms-swift 4 does "
-            f"(status {asked.status}): {_WAY_OUT}"
+            f"The program {found!r} does not answer `{' '.join(_QUESTION)}` as "
+            f"ms-swift 4 does (status {asked.status}): {_WAY_OUT}"
         )
 
 
