@@ -68,9 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--store", default=".waver/store")
     parser.add_argument("--profile", default="sandbox")
     parser.add_argument("--epochs", type=float, default=2)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, help="by default the profile's")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=int, default=1, help="of each way's model")
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     options = parser.parse_args(arguments)
     request = RunRequest(data=options.data, store=options.store, profile=options.profile)
@@ -102,9 +102,11 @@ def _job(run: Any, row: Row, folder: Path, options: argparse.Namespace) -> Train
     folder.mkdir(parents=True)
     settings = run.settings.finetune.training_of(0)
     changes = {
-        "steps": None, "epochs": options.epochs, "batch_size": options.batch, "validation": False,
+        "steps": None, "epochs": options.epochs, "validation": False,
         "patience": None,
     }  # fmt: skip
+    if options.batch:
+        changes["batch_size"] = options.batch
     resources = {
         "device": "cpu", "num_threads": options.threads, "checkpoint_seconds": 1e9, **row.resources
     }  # fmt: skip

@@ -39,14 +39,13 @@ def _split_off(model: Any, arguments: Any, options: dict[str, Any]) -> Any:
 
 
 def _can_share(model: Any, options: dict[str, Any]) -> bool:
-    """Layers that are computed again for their gradients take no past."""
+    """Layers that are computed again for their gradients, to spare memory, take no past."""
     has_all = all(
         options.get(name) is not None
         for name in ("inputs_embeds", "position_ids", "attention_mask")
     )
     is_batch = has_all and len(options["inputs_embeds"]) > 1
-    again = model.gradient_checkpointing and model.training
-    return is_batch and options.get("past_key_values") is None and not again
+    return is_batch and options.get("past_key_values") is None and not model.gradient_checkpointing
 
 
 def _common_length(embeds: torch.Tensor, there: torch.Tensor, pictures: torch.Tensor | None) -> int:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import ItemFault
+from tasks.omni import decode
 from tasks.omni.decode import SAMPLE_RATE, _sample, decode_frames, decode_sound
 
 
@@ -83,6 +84,19 @@ def test_sound_at_sixteen_kilohertz_comes_back_sample_for_sample() -> None:
     samples = np.random.default_rng(0).uniform(-0.9, 0.9, 3_210)
     sound = decode_sound(wav_of(samples, SAMPLE_RATE, channels=1))
     np.testing.assert_allclose(sound, samples, atol=1e-4)
+
+
+@pytest.mark.parametrize("num_bytes", [6_464, 6_001, 5_000])
+def test_a_plain_wav_whole_or_cut_short_gives_the_bits_that_pyav_gives(
+    num_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = np.random.default_rng(0).uniform(-1, 1, 3_210)
+    content = wav_of(samples, SAMPLE_RATE, channels=1).getvalue()
+    assert len(content) == 6_464
+    found = decode_sound(io.BytesIO(content[:num_bytes]))
+    monkeypatch.setattr(decode, "_read_plain", lambda _sound: None)
+    np.testing.assert_array_equal(found, decode_sound(io.BytesIO(content[:num_bytes])))
+    assert found.dtype == np.float32
 
 
 @pytest.mark.parametrize("content", [b"", b"not a video at all, only text" * 20])
