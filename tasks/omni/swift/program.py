@@ -12,6 +12,7 @@ _SECONDS = 600
 # it is known by came with version 4.
 _QUESTION = ("infer", "--help")
 _KNOWN_BY = b"--tuner_type"
+_CODE_KEY = b'"auto_map"'
 _WAY_OUT = (
     "install ms-swift 4.6 in an environment of its own (python -m venv DIR; DIR/bin/pip install "
     "ms-swift 'qwen_omni_utils>=0.0.9' decord librosa soundfile), name DIR/bin/swift with "
@@ -53,15 +54,16 @@ def check_swift(command: str) -> None:
 
 
 def check_no_code(model_path: Path) -> None:
-    """Refuse a model that brings code, which ms-swift would run.
+    """Refuse a model that brings or names code, which ms-swift would run (`trust_remote_code`).
 
     Raises:
-        ModelError: names the first file.
+        ModelError: names the first such file.
     """
-    if code := sorted(path.name for path in model_path.glob("*.py")):
+    naming = [path for path in model_path.glob("*config.json") if _CODE_KEY in path.read_bytes()]
+    if code := sorted(path.name for path in [*model_path.glob("*.py"), *naming]):
         raise ModelError(
-            f"The model {str(model_path)!r} brings code ({code[0]!r}), which ms-swift would run: "
-            "remove it from the folder, or set finetune.trainer = waver."
+            f"The model {str(model_path)!r} brings or names code ({code[0]!r}), which ms-swift "
+            "would run: use one without, or set finetune.trainer = waver."
         )
 
 

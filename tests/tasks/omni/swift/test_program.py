@@ -47,9 +47,13 @@ def test_it_is_asked_for_its_options_outside_of_our_environment(tmp_path, monkey
     assert swift_environment()["KEPT"] == os.environ["KEPT"]
 
 
-def test_a_model_that_brings_code_is_refused(tmp_path):
+def test_a_model_that_brings_or_names_code_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({}))
     check_no_code(tmp_path)
     (tmp_path / "modeling_x.py").write_text("")
     with pytest.raises(ModelError, match=r"modeling_x\.py"):
+        check_no_code(tmp_path)
+    (tmp_path / "modeling_x.py").unlink()
+    (tmp_path / "tokenizer_config.json").write_text('{"auto_map": {"AutoTokenizer": "o/r--t.T"}}')
+    with pytest.raises(ModelError, match=r"tokenizer_config\.json"):
         check_no_code(tmp_path)
