@@ -47,7 +47,8 @@ def share_out(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
     """
     deepspeed, dtype = _deepspeed(ranks), getattr(torch, settings.precision)
     text, config = top.thinker.model, _config(settings)
-    top.thinker.to(dtype)
+    for parameter in top.thinker.parameters():  # not buffers: positions are counted in float32
+        parameter.data = parameter.data.to(dtype)
     for whole in (top.thinker.visual, top.thinker.audio_tower, text.rotary_emb):
         whole.to_empty(device=ranks.device)
     for block in (*text.layers, text.embed_tokens, text.norm, top.thinker.lm_head):
