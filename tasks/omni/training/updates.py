@@ -53,12 +53,9 @@ class Updates:
         # The ranks sum gradients themselves: accelerate shall add nothing that does.
         self.model = self._accelerator.prepare_model(trained, evaluation_mode=True)
         self.optimizer = self._accelerator.prepare_optimizer(optimizer)
-        kind = WholeContents if self._is_whole else ShardContents
+        self._is_sharded = is_sharded(resources, ranks)
+        kind = ShardContents if self._is_sharded else WholeContents
         self.contents: Contents = kind(self.model, self.optimizer)
-
-    @property
-    def _is_whole(self) -> bool:
-        return len(self._whole) == len(self._trained)
 
     def add(self, loss: torch.Tensor) -> None:
         """Add a loss's gradients to those of the step."""
@@ -67,10 +64,10 @@ class Updates:
     def apply(self, learning_rate: float) -> float:
         """Change the weights by the gradients of all processes; gives the gradients' norm."""
         self._ranks.sum_gradients(self._whole)
-        if self._is_whole:
-            norm = self._accelerator.clip_grad_norm_(self._trained, self._settings.max_grad_norm)
-        else:
+        if self._is_sharded:
             norm = clip_gradients(self._trained, self._settings.max_grad_norm)
+        else:
+            norm = self._accelerator.clip_grad_norm_(self._trained, self._settings.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
