@@ -18,7 +18,8 @@ from storage.records import SampleRecord
 from storage.schema import schema_of, to_table
 from storage.store import Store
 from tasks.exports.files import check_out, write_export
-from tasks.omni.checkpoint import check_model, stored_dtype
+from tasks.omni.adapters import named_model
+from tasks.omni.checkpoint import stored_dtype
 from tasks.omni.trained_with import asked_otherwise
 from tasks.parity.drawn import draw_samples
 from tasks.parity.measure import Parity, ParityRecord, measure_parity
@@ -56,7 +57,7 @@ def measure_and_show(request: ParityRequest) -> int:
     if request.out is not None:
         check_out(request.out)
     settings = load_settings(request.profile, request.overrides)
-    model_path = check_model(request.model)
+    model_path = named_model(Store(request.store), request.model, settings.finetune.model)
     console = Console()
     with telling(console), _samples_of(request) as (store_url, samples):
         if told := asked_otherwise(model_path, settings.input):

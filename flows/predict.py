@@ -26,7 +26,8 @@ from storage.records import MediaFacts
 from storage.store import Store
 from tasks.exports.files import TABLE_FORMATS, check_out, write_export
 from tasks.exports.places import whole_file
-from tasks.omni.checkpoint import check_model, fingerprint_of
+from tasks.omni.adapters import check_named_model
+from tasks.omni.checkpoint import fingerprint_of
 from tasks.omni.trained_with import asked_otherwise
 from tasks.predicted.answer import Answered, judge_videos, put_together
 from tasks.predicted.document import SCHEMA, Model, Predicted, flat_table, to_json
@@ -65,8 +66,8 @@ def predict_and_show(
     question = ask_for(paths)
     if out is not None:
         check_out(out, (*TABLE_FORMATS, _JSON))
-    load_settings(request.profile, request.overrides)
-    check_model(request.model or "")
+    settings = load_settings(request.profile, request.overrides)
+    check_named_model(request.model or "", settings.finetune.model)
     predicted = predict(question, request, Console(stderr=as_json))
     if out is not None:
         _write(predicted, out)

@@ -5,6 +5,7 @@ import shutil
 
 from flows.run import Run
 from storage.errors import ConfigError, ToolError
+from tasks.omni.adapters import check_named_model
 from tasks.omni.checkpoint import check_model
 from tasks.omni.swift.program import check_no_code, check_swift
 from tasks.omni.training.tracking import check_trackers
@@ -33,7 +34,7 @@ def check_before_start(run: Run) -> None:
                 "it: name a trained one with --model FOLDER."
             )
     if run.request.model is not None:
-        check_model(run.request.model)
+        check_named_model(run.request.model, run.settings.finetune.model)
     elif "finetune" in stages:
         resources = run.settings.resources.finetune
         check_trackers(resources.report_to)

@@ -12,6 +12,8 @@ from storage.results import ModelRecord, PredictionRecord, ThresholdRecord, Verd
 from storage.variant import Variant
 from tasks import aggregate, finetune, infer
 from tasks.aggregate import ReportSources
+from tasks.omni import ensemble
+from tasks.omni.adapters import named_model
 from tasks.omni.checkpoint import check_model, fingerprint_of
 from tasks.omni.training.merged import merged_folder
 from tasks.verdicts.notices import notices_of
@@ -60,6 +62,12 @@ class Run(Preparation):
         return finetune.best_seed(self.models, self.settings.finetune)
 
     @property
+    def is_ensemble(self) -> bool:
+        """True if the models of all seeds answer together."""
+        several = self.trains and len(self.settings.finetune.all_seeds) > 1
+        return several and self.settings.infer.seeds == "ensemble"
+
+    @property
     def model_name(self) -> str:
         """What the report calls the model: as it was given, or its base and how it was chosen."""
         if self.request.model is not None:
@@ -68,18 +76,28 @@ class Run(Preparation):
         name, count = f"{Path(config.model).name}, fine-tuned", len(config.all_seeds)
         if count == 1:
             return name
+        if self.is_ensemble:
+            return f"{name}, {count} seeds together"
         how = "the best on validation" if config.validation else "the first"
         return f"{name}, seed {self.seed}: {how} of {count}"
 
     @cached_property
     def model_path(self) -> Path:
         """The folder of the model to infer with: the given one, or the best this run trained."""
-        if not self.trains:
-            return check_model(self.request.model or "")
+        return self.model_path_of(self.seed) if self.trains else self.given_path
+
+    @cached_property
+    def given_path(self) -> Path:
+        """The folder of the model that the request names; an adapter is merged with its base."""
+        settings = self.settings.finetune
+        return named_model(self.store, self.request.model or "", settings.model)
+
+    def model_path_of(self, seed: int) -> Path:
+        """Give the folder of the model that this run trained with a seed."""
         settings = self.settings.finetune
         return merged_folder(
             self.store,
-            self.models[self.seed],
+            self.models[seed],
             base=settings.model,
             precision=settings.precision,
             max_shard_bytes=settings.max_shard_bytes,
@@ -87,9 +105,21 @@ class Run(Preparation):
 
     @cached_property
     def infer(self) -> Variant:
-        """The variant of predictions."""
+        """The variant of predictions: one model's, or those of all seeds' models together."""
+        if self.is_ensemble:
+            variants = [self.infer_by(path) for path in self.seed_paths]
+            return ensemble.variant_of(self.store, variants)
+        return self.infer_by(self.model_path)
+
+    @property
+    def seed_paths(self) -> tuple[Path, ...]:
+        """The folders of the models of all seeds."""
+        return tuple(self.model_path_of(seed) for seed in self.settings.finetune.all_seeds)
+
+    def infer_by(self, model_path: Path) -> Variant:
+        """Open the variant of one model's predictions."""
         return infer.variant_of(
-            self.store, self.settings.infer, self.settings.input, fingerprint_of(self.model_path)
+            self.store, self.settings.infer, self.settings.input, fingerprint_of(model_path)
         )
 
     @cached_property

@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from prefect import State, flow
@@ -26,6 +27,7 @@ from tasks.labels.marks import LENGTHS_LEAK
 from tasks.labels.splits import check_no_leakage
 from tasks.log import LOGGER
 from tasks.manifest import PLAN_ITEM, class_plan, manifest_shard
+from tasks.omni.ensemble import ensemble_shard
 from tasks.segment import segment_shard
 from tasks.stage import Shard, ShardResult, split_into_shards
 from tasks.transcribe import transcribe_shard
@@ -218,19 +220,36 @@ def finetune_flow(request: RunRequest) -> State[StageReport]:
 
 @flow(name="infer", flow_run_name="infer", task_runner=_ONE_AT_A_TIME)
 def infer_flow(request: RunRequest) -> State[StageReport]:
-    """Ask the model about every segment; one shard, since the engine is opened once."""
+    """Ask the model about every segment; one shard, since the engine is opened once.
+
+    Of several seeds that answer together each is a variant of its own.
+    """
     with open_to_work(request) as run:
-        settings = run.settings
-        samples: dict[str, SampleRecord] = {sample.segment_id: sample for sample in run.samples}
         LOGGER.info("infer: with %s", run.model_name)
+        if not run.is_ensemble:
+            return _infer_by(run, run.model_path)
+        for path in run.seed_paths:
+            _infer_by(run, path)
+        variants = [run.infer_by(path) for path in run.seed_paths]
         return _run_stage(
             run, "infer", run.infer, run.segments_wanted,
-            lambda shard: infer_shard.submit(
-                shard, samples, run.model_path, settings.infer, settings.input,
-                settings.resources.infer, run.infer,
-            ),
-            max(1, len(samples)),
+            lambda shard: ensemble_shard.submit(shard, variants, run.infer),
+            max(1, len(run.samples)),
         )  # fmt: skip
+
+
+def _infer_by(run: Run, model_path: Path) -> State[StageReport]:
+    """Ask one model about every segment."""
+    settings, variant = run.settings, run.infer_by(model_path)
+    samples: dict[str, SampleRecord] = {sample.segment_id: sample for sample in run.samples}
+    return _run_stage(
+        run, "infer", variant, run.segments_wanted,
+        lambda shard: infer_shard.submit(
+            shard, samples, model_path, settings.infer, settings.input, settings.resources.infer,
+            variant,
+        ),
+        max(1, len(samples)),
+    )  # fmt: skip
 
 
 @flow(name="aggregate", flow_run_name="aggregate", task_runner=_ONE_AT_A_TIME)

@@ -40,7 +40,7 @@ from tasks.stage import Shard, ShardResult, as_state, make_missing
 
 STAGE = "infer"
 VERSION = 2
-_JUDGING = {"max_failed_share", "min_answer_mass"}
+_NOT_OF_ONE_MODEL = {"seeds", "max_failed_share", "min_answer_mass"}
 _FEW = 10
 
 
@@ -53,6 +53,9 @@ class InferConfig(BaseModel):
     """Number type of the computation; auto is the one that the weights were saved in."""
     max_tokens: int | None = Field(default=None, ge=64)
     """A segment that makes more tokens is rejected; by default the longest one's bound."""
+    seeds: Literal["best", "ensemble"] = "best"
+    """Of models trained with several seeds: ask the best on validation, or all of them, whose mean
+    log-odds then count."""
     max_failed_share: float = Field(default=0.05, ge=0, le=1)
     """The run stops if more than this share of all segments, and more than ten, are rejected."""
     min_answer_mass: float = Field(default=0.5, ge=0, le=1)
@@ -65,7 +68,7 @@ def variant_of(
 ) -> Variant:
     """Open the variant that these settings make with this model (`checkpoint.fingerprint_of`)."""
     settings = {
-        **config.model_dump(exclude=_JUDGING),
+        **config.model_dump(exclude=_NOT_OF_ONE_MODEL),
         "input": input_config.model_dump(),
         "prompt": prompt_digest(input_config.prompt),
         "model": model_fingerprint,

@@ -41,11 +41,11 @@ def check_model(name: str) -> Path:
     Raises:
         ModelError: says what is missing or foreign, and what would do.
     """
-    folder = _find(name)
+    folder = find_model(name)
     if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
         raise ModelError(
-            f"{name!r} is a peft adapter without its base model: merge the two "
-            "(peft's merge_and_unload) and name the merged folder."
+            f"{name!r} is a peft adapter without its base model: name a whole model here; a run "
+            "takes an adapter by --model."
         )
     _check_family(name, read_model_config(folder))
     _check_words_and_media(name, folder)
@@ -145,7 +145,12 @@ def _indexed_names(index: Path) -> list[str]:
     return names
 
 
-def _find(name: str) -> Path:
+def find_model(name: str) -> Path:
+    """Find a folder by its path or hub name; what it holds is not looked at.
+
+    Raises:
+        ModelError: there is none.
+    """
     path = Path(name).expanduser()
     if path.is_dir():
         return path.resolve()
@@ -166,7 +171,7 @@ def _fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    wanted = [*_DESCRIBING_FILES, WEIGHTS_INDEX, "*.safetensors"]
+    wanted = [*_DESCRIBING_FILES, WEIGHTS_INDEX, "adapter_config.json", "*.safetensors"]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (OSError, HfHubHTTPError, HFValidationError) as error:

@@ -1,6 +1,7 @@
 """What a model that Waver trained was shown and asked: a model asked otherwise answers worse.
 
-Training writes its settings beside the folders of adapter and weights (`settings.json`).
+Training writes its settings beside the folders of adapter and weights (`settings.json`); in a model
+that was merged from an adapter they lie within it.
 """
 
 import json
@@ -11,13 +12,15 @@ from pydantic import ValidationError
 
 from tasks.omni.inputs import InputConfig
 
-_NAME = "settings.json"
+SETTINGS_NAME = "settings.json"
 
 
 def trained_input(model_path: Path) -> InputConfig | None:
     """Read what a model was trained on; ``None`` for one that Waver did not train."""
+    within, beside = model_path / SETTINGS_NAME, model_path.parent / SETTINGS_NAME
     try:
-        settings = json.loads((model_path.parent / _NAME).read_text(encoding="utf-8"))
+        path = within if within.is_file() else beside
+        settings = json.loads(path.read_text(encoding="utf-8"))
         return InputConfig.model_validate(settings["input"])
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
         return None

@@ -11,15 +11,19 @@ from pydantic import BaseModel, ConfigDict
 
 from storage.disk import is_abandoned, temporary_name, writing_to
 from storage.errors import StoreError
-from storage.fingerprint import digest_of
+from storage.fingerprint import digest_file, digest_of
 from storage.results import ModelRecord
 from storage.store import Store
 from tasks.child import run_worker
 from tasks.log import LOGGER
 from tasks.omni.checkpoint import check_model
+from tasks.omni.trained_with import SETTINGS_NAME
 from tasks.omni.training.places import cache_path_of
 
-_ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+
+TOLD = "told: "  # how the process marks its own lines among those of the libraries
 
 
 class MergeJob(BaseModel):
@@ -45,18 +49,43 @@ def merged_folder(
     """
     if model.adapter_path is None or store.exists(f"{model.model_path}/config.json"):
         return store.local_folder(model.model_path)
-    adapter = store.file_state(f"{model.adapter_path}/{_ADAPTER}")
-    if adapter is None:
+    if not store.exists(f"{model.adapter_path}/{ADAPTER_WEIGHTS}"):
         raise StoreError(
             f"The adapter {model.adapter_path!r} is gone from {store.url!r}: run again with "
             "--from finetune."
         )
-    name = digest_of(model.base_fingerprint, adapter, precision, max_shard_bytes)
+    return merge_once(
+        store,
+        store.local_folder(model.adapter_path),
+        base=base,
+        base_fingerprint=model.base_fingerprint,
+        precision=precision,
+        max_shard_bytes=max_shard_bytes,
+    )
+
+
+def merge_once(
+    store: Store,
+    adapter_path: Path,
+    *,
+    base: str,
+    base_fingerprint: str,
+    precision: str,
+    max_shard_bytes: int,
+) -> Path:
+    """Give the folder of the whole model that an adapter makes of its base, made once.
+
+    Raises:
+        ModelError: the base cannot be had, the two do not fit, or the adapter changes no answer.
+    """
+    files = (adapter_path / name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
+    content = [digest_file(path) for path in files if path.is_file()]
+    name = digest_of(base_fingerprint, content, precision, max_shard_bytes)
     folder = cache_path_of(store) / "merged" / name
     if not folder.is_dir():
         job = MergeJob(
             base_path=check_model(base),
-            adapter_path=store.local_folder(model.adapter_path),
+            adapter_path=adapter_path,
             out_path=_unfinished(folder.parent) / temporary_name(),
             precision=precision,
             max_shard_bytes=max_shard_bytes,
@@ -77,15 +106,23 @@ def _unfinished(parent: Path) -> Path:
 
 def _merge(job: MergeJob, folder: Path) -> None:
     """Merge in a process of its own, beside the place, then rename: whole or not at all."""
-    LOGGER.info("finetune: merges the adapter into its base, for inference")
+    LOGGER.info("merges the adapter into its base, once: the engine does not serve it beside it")
     job_path = job.out_path / "job.json"
     with writing_to(str(folder)):
         job.out_path.mkdir()
         job_path.write_text(job.model_dump_json(), encoding="utf-8")
     try:
         command = [sys.executable, "-m", "tasks.omni.training.merging", str(job_path)]
-        run_worker(command, on_line=lambda _: None, environment={"PYTHONSAFEPATH": "1"})
+        run_worker(command, on_line=_show, environment={"PYTHONSAFEPATH": "1"})
         job_path.unlink()
+        settings_path = job.adapter_path.parent / SETTINGS_NAME
+        if settings_path.is_file():
+            shutil.copyfile(settings_path, job.out_path / SETTINGS_NAME)
         job.out_path.rename(folder)
     finally:
         shutil.rmtree(job.out_path, ignore_errors=True)
+
+
+def _show(line: str) -> None:
+    if line.startswith(TOLD):
+        LOGGER.info("%s", line.removeprefix(TOLD))

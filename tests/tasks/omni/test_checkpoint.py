@@ -108,7 +108,7 @@ def test_pickled_weights_are_refused(model: Path) -> None:
 
 def test_an_adapter_without_its_base_is_refused_with_the_way_out(model: Path) -> None:
     (model / "config.json").rename(model / "adapter_config.json")
-    with pytest.raises(ModelError, match="peft adapter without its base model: merge"):
+    with pytest.raises(ModelError, match="peft adapter without its base model: name a whole"):
         check_model(str(model))
 
 

@@ -1,0 +1,76 @@
+"""Several models as one: the mean of their log-odds about each segment, a variant of its own."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from statistics import fmean
+
+from prefect import State, task
+from prefect.cache_policies import NO_CACHE
+
+from storage.errors import StageError
+from storage.records import RejectedRecord
+from storage.results import PredictionRecord
+from storage.store import Store
+from storage.variant import ItemOutput, Variant
+from tasks.omni import prompt
+from tasks.stage import Shard, as_state, make_missing
+
+STAGE = "infer"
+VERSION = 1
+
+
+def variant_of(store: Store, variants: Sequence[Variant]) -> Variant:
+    """Open the variant of what these models' variants say together."""
+    upstream = [variant.path for variant in variants]
+    return store.variant(STAGE, version=VERSION, settings={"ensemble": "mean"}, upstream=upstream)
+
+
+def mean_of(rows: Sequence[PredictionRecord]) -> PredictionRecord:
+    """Put models' answers about one segment together: log-probabilities are averaged."""
+    logp_yes = fmean(row.logp_yes for row in rows)
+    logp_no = fmean(row.logp_no for row in rows)
+    return replace(
+        rows[0],
+        logp_yes=logp_yes,
+        logp_no=logp_no,
+        p_ah=prompt.p_ah(logp_yes, logp_no),
+        answer_mass=fmean(row.answer_mass for row in rows),
+    )
+
+
+def together(
+    segment_ids: Sequence[str], shard: Shard, variants: Sequence[Variant]
+) -> Iterator[ItemOutput]:
+    """Give each segment's mean answer; one that any of the models rejects stays rejected.
+
+    Raises:
+        StageError: a model has not answered yet.
+    """
+    answered = [
+        {row.segment_id: row for row in variant.read(PredictionRecord, shard.wanted)}
+        for variant in variants
+    ]
+    rejected = {
+        row.item_id: row
+        for variant in variants
+        for row in variant.read(RejectedRecord, shard.wanted)
+    }
+    for item in segment_ids:
+        rows = [by_id[item] for by_id in answered if item in by_id]  # type: ignore[index]
+        if item in rejected:
+            yield ItemOutput(item_id=item, rows=(rejected[item],))
+        elif len(rows) == len(variants):
+            yield ItemOutput(item_id=item, rows=(mean_of(rows),))
+        else:
+            raise StageError(
+                f"{len(variants) - len(rows)} of {len(variants)} models have not answered about "
+                "every segment yet: run again with --from infer."
+            )
+
+
+@task(name="ensemble", task_run_name="ensemble shard {shard.name}", cache_policy=NO_CACHE)
+def ensemble_shard(shard: Shard, variants: Sequence[Variant], variant: Variant) -> State:
+    """Put several models' answers together."""
+    make = partial(together, shard=shard, variants=variants)
+    return as_state(make_missing(variant, shard, make))
