@@ -103,6 +103,15 @@ def test_a_training_shows_its_progress_and_its_curve_while_it_runs(server, undis
     assert any("(data:image/svg+xml;base64," in told and "| 2 |" in told for told in whole)
 
 
+def test_inference_shows_how_far_it_is(server, undisturbed) -> None:
+    wanted = {"artifacts": {"key": {"any_": ["infer-progress"]}}}
+    with httpx.Client(base_url=server["PREFECT_API_URL"], timeout=60) as client:
+        rows = post(client, "/artifacts/filter", wanted)
+    assert {row["type"] for row in rows} == {"progress"}
+    assert any(row["data"] == 100 for row in rows)
+    assert all(row["task_run_id"] for row in rows)
+
+
 def test_a_second_run_does_no_stage_work_and_says_so(server, world, undisturbed) -> None:
     output = run(server, world, undisturbed[0])
     assert [made(output, stage) for stage in STAGES] == [0] * 6
