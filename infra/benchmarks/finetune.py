@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     request = RunRequest(data=options.data, store=options.store, profile=options.profile)
     _prepare(request)
     run = open_run(request)
-    rows = {title: row for title, row in ROWS.items() if title in options.rows}
+    rows = {title: row for title, row in ROWS.items() if title in (_PLAIN, _OURS, *options.rows)}
     found: dict[str, list[Measured]] = {title: [] for title in rows}
     with tempfile.TemporaryDirectory(prefix="waver-finetune-") as name:
         for number in range(options.repeats):

@@ -95,7 +95,7 @@ def _train(
 ) -> Measured:
     ranks = Ranks(cpu=True)
     begun = Spent.now()
-    with open_reader(job, opened, ranks, samples, lambda _line: None) as reader:
+    with open_reader(job, opened, ranks, samples, _tell) as reader:
         if not shares:
             opened.top.thinker.model._forward_pre_hooks.clear()
         progress = train(
@@ -241,6 +241,10 @@ WAYS: Mapping[str, Way] = {
     "head-last": step_at_last_position,
     "head-every": step_at_every_position,
 }
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _peak_mib() -> float:

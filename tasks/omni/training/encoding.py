@@ -1,10 +1,11 @@
 """Before the first step: run the frozen towers over every segment that has no features yet."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,6 +17,7 @@ from tasks.omni.training.towers import encode_rows, towers_to
 
 Row = dict[str, torch.Tensor]
 Missing = Mapping[str, SampleRecord]
+T = TypeVar("T")
 
 _SHARD_ROWS = 64
 _FREE_SHARE = 0.9  # of the disk's free space that features may take
@@ -53,7 +55,8 @@ def encode_missing(encoder: Encoder, reader: RowReader, missing: Missing) -> boo
     towers_to(encoder.thinker, encoder.device)
     shard: dict[str, Row] = {}
     num_encoded, num_bytes = 0, 0
-    for encoded in _encode(encoder, reader, missing):
+    clock = _Clock()
+    for encoded in _encode(encoder, reader, missing, clock):
         num_bytes += sum(tensor.nbytes for row in encoded.values() for tensor in row.values())
         if not num_encoded and not _fits(encoder, len(missing) * num_bytes // len(encoded)):
             return False
@@ -66,15 +69,39 @@ def encode_missing(encoder: Encoder, reader: RowReader, missing: Missing) -> boo
         encoder.features.write(shard)
     if num_encoded:
         told = f"towers ran over {num_encoded} segments, once for all epochs and runs"
-        encoder.say(f"{told}: {num_bytes / 2**20:.1f} MiB")
+        encoder.say(f"{told}: {num_bytes / 2**20:.1f} MiB, {clock}")
     return True
 
 
-def _encode(encoder: Encoder, reader: RowReader, samples: Missing) -> Iterator[dict[str, Row]]:
+class _Clock:
+    """How long it has been running, and how much of that was spent waiting."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._waited = 0.0
+
+    def waiting(self, made: Iterator[T]) -> Iterator[T]:
+        """Give what is made, and count the time until it is there."""
+        while True:
+            begun = time.monotonic()
+            each = next(made, None)
+            self._waited += time.monotonic() - begun
+            if each is None:
+                return
+            yield each
+
+    def __str__(self) -> str:
+        seconds = time.monotonic() - self._begun
+        return f"{seconds:.1f} s, {self._waited / max(seconds, 1e-9):.0%} of it waiting for media"
+
+
+def _encode(
+    encoder: Encoder, reader: RowReader, samples: Missing, clock: _Clock
+) -> Iterator[dict[str, Row]]:
     """Give the features of each batch of readable samples, by key."""
     groups = list(pieces(list(samples.items()), encoder.batch_size))
     batches = reader.iter_batches([[sample for _, sample in group] for group in groups])
-    for group, rows in zip(groups, batches, strict=True):
+    for group, rows in zip(groups, clock.waiting(batches), strict=True):
         there = {key: row for (key, _), row in zip(group, rows, strict=True) if row is not None}
         if there:
             encoded = encode_rows(encoder.thinker, list(there.values()), encoder.pad_token_id)

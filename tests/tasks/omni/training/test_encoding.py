@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import signal
 
@@ -55,7 +56,7 @@ def test_training_from_features_has_the_losses_of_training_from_media(
 ):
     found, (line,) = losses_and_lines(make_job("features"), features_path)
     assert found == [pytest.approx(step, rel=1e-4) for step in from_media]
-    assert f"ran over {len(labelled)} segments" in line
+    assert re.search(rf"ran over {len(labelled)} segments, .* s, \d+% of it waiting", line)
     again, lines = losses_and_lines(make_job("again", prompt="paper"), features_path)
     assert lines == []  # another question about the same segments
     assert again != found
