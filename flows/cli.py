@@ -13,6 +13,8 @@ from typing import Annotated, cast
 
 import typer
 
+from flows.cli_model import ablate, parity, predict
+from flows.cli_options import HISTORY, Overrides, Profile
 from flows.request import (
     EXPORT_KINDS,
     STAGES,
@@ -36,20 +38,15 @@ EXIT_MISTAKE = 2
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 _MAX_DETAILS = 50
-HISTORY = Path(".waver/prefect")
 _KINDS = (*EXPORT_KINDS, TRAINING)
 
 _Stages = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="|".join(STAGES))]
-_Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting (repeatable)."),
-]
 
 
 @app.command()
 def run(
     data: Annotated[str, typer.Option(help="Folder of a BAH release, or of videos.")],
-    profile: Annotated[str, typer.Option(help="Name of a profile, or a .toml file.")] = "default",
+    profile: Profile = "default",
     store: Annotated[str, typer.Option(help="Folder or URL for all results.")] = ".waver/store",
     model: Annotated[
         str | None, typer.Option(help="Infer with this model instead of training one.")
@@ -64,7 +61,7 @@ def run(
         list[str] | None,
         typer.Option(metavar="STAGE", help="Make this stage's results again (repeatable)."),
     ] = None,
-    overrides: _Overrides = None,
+    overrides: Overrides = None,
 ) -> None:
     """Run the pipeline on a data set; what the store already holds is not made again."""
     _check_stages(start_at, *(only or ()), *(force or ()))
@@ -81,58 +78,8 @@ def run(
     raise typer.Exit(run_and_show(request))
 
 
-@app.command()
-def predict(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Files; only read.")],
-    model: Annotated[str, typer.Option(help="Folder or hub name of the model to ask.")],
-    profile: Annotated[str, typer.Option(help="Name of a profile, or a .toml file.")] = "default",
-    store: Annotated[str, typer.Option(help="Folder or URL for all results.")] = ".waver/store",
-    out: Annotated[
-        Path | None, typer.Option(help="File to write the answers to: .csv, .parquet or .json.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document, and progress elsewhere.")
-    ] = False,
-    overrides: _Overrides = None,
-) -> None:
-    """Answer for videos that are in no data set: words, probabilities and a verdict for each."""
-    request = RunRequest(
-        data="", profile=profile, store=store, model=model, overrides=tuple(overrides or ())
-    )
-    prepare_environment(HISTORY)
-    from flows.predict import predict_and_show
-
-    raise typer.Exit(predict_and_show(videos, request, out, as_json=as_json))
-
-
-@app.command()
-def parity(
-    model: Annotated[str, typer.Option(help="Folder or hub name of the model to ask.")],
-    data: Annotated[
-        str | None, typer.Option(help="A data set with a manifest; without it segments are drawn.")
-    ] = None,
-    sample: Annotated[int, typer.Option(min=1, help="How many segments.")] = 40,
-    profile: Annotated[str, typer.Option(help="Name of a profile, or a .toml file.")] = "default",
-    store: Annotated[str, typer.Option(help="The store of the data set.")] = ".waver/store",
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Of the verdicts.")] = 0.5,
-    max_difference: Annotated[
-        float | None, typer.Option(min=0, help="Allowed; by default .001 in float32, else .05.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="File to write a row a segment to: .csv or .parquet.")
-    ] = None,
-    overrides: _Overrides = None,
-) -> None:
-    """Ask transformers and vLLM about the same segments, and compare; status 1 if they differ."""
-    prepare_environment(HISTORY)
-    from flows.parity import ParityRequest, measure_and_show
-
-    request = ParityRequest(
-        model=model, data=data, num_samples=sample, profile=profile, store=store,
-        overrides=tuple(overrides or ()), threshold=threshold, max_difference=max_difference,
-        out=out,
-    )  # fmt: skip
-    raise typer.Exit(measure_and_show(request))
+for _command in (predict, parity, ablate):
+    app.command()(_command)
 
 
 @app.command()
@@ -163,7 +110,7 @@ def export(
     layout: Annotated[
         str | None, typer.Option("--format", help=f"Of training: {'|'.join(TRAINING_FORMATS)}.")
     ] = None,
-    overrides: _Overrides = None,
+    overrides: Overrides = None,
 ) -> None:
     """Write a finished run's rows for a purpose, without those that are not consented to.
 

@@ -5,7 +5,6 @@ Started as ``python -m tasks.parity.child JOB``.
 
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -13,10 +12,10 @@ from typing import TextIO
 from storage.errors import ItemFault
 from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet, to_table, write_parquet
-from storage.store import Store
 from tasks.child_main import run_as_child
 from tasks.omni.answer import Answer
-from tasks.omni.inputs import InputConfig, OmniInput, build_input
+from tasks.omni.inputs import OmniInput
+from tasks.omni.questions import Decoding
 from tasks.parity.job import ParityJob, SideAnswer
 from tasks.parity.reading import (
     Reader,
@@ -31,9 +30,8 @@ Told = Iterator[tuple[SampleRecord, Answer | ItemFault]]
 
 def answer_job(job: ParityJob, out: TextIO) -> None:
     """Answer all samples, then read them once more to know what the model was given."""
-    store = Store(job.store_url)
     samples = list(from_table(SampleRecord, read_parquet(job.samples_path)))
-    decode = partial(_decoded, store, job.input)
+    decode = Decoding(store_url=job.store_url, config=job.input)
     print(f"{job.side}: opening the model", file=out)
     told = dict[str, Answer | ItemFault]()
     answers = _by_vllm if job.side == "vllm" else _by_transformers
@@ -44,16 +42,6 @@ def answer_job(job: ParityJob, out: TextIO) -> None:
     read = _open_reader(job)
     rows = [_row(sample, told[sample.segment_id], read, decode(sample)) for sample in samples]
     write_parquet(to_table(SideAnswer, rows), job.answers_path)
-
-
-def _decoded(store: Store, config: InputConfig, sample: SampleRecord) -> OmniInput | ItemFault:
-    with ExitStack() as files:
-        picture = files.enter_context(store.open(sample.picture_path))
-        sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
-        try:
-            return build_input(config, picture=picture, sound=sound or None, words=sample.words)
-        except ItemFault as fault:
-            return fault
 
 
 def _by_vllm(job: ParityJob, asked: Asked) -> Told:

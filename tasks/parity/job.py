@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from storage.records import SegmentId
-from tasks.omni.engine import EngineResources
+from tasks.omni.engine_settings import EngineResources
 from tasks.omni.inputs import InputConfig
 
 Side = Literal["transformers", "vllm"]

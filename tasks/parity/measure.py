@@ -12,7 +12,7 @@ from storage.records import SampleRecord, SegmentId
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from tasks.child import run_worker
 from tasks.log import LOGGER
-from tasks.omni.engine import EngineResources
+from tasks.omni.engine_settings import EngineResources
 from tasks.omni.inputs import InputConfig
 from tasks.omni.lengths import longest_request
 from tasks.parity.job import SIDES, ParityJob, Side, SideAnswer

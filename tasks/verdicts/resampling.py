@@ -4,7 +4,7 @@ A participant's videos stand or fall together, so participants, not videos, are 
 replacement (cluster bootstrap, percentile intervals: Davison and Hinkley 1997, section 3.8).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ class Resampling:
 
 
 Interval = tuple[float, float] | None
+Judged = tuple[Floats, float]  # probabilities and the threshold that makes verdicts of them
 
 
 def resample(
@@ -40,17 +41,49 @@ def resample(
     ``None`` where there are fewer than two participants, or the figure is undefined in more than
     half of the draws.
     """
+    figures = [
+        _figures(labels, p_ah, threshold, weights)
+        for weights in _iter_weights(clusters, resampling)
+    ]
+    return _intervals(figures, resampling)
+
+
+def resample_difference(
+    labels: Floats, first: Judged, second: Judged, clusters: Sequence[str], resampling: Resampling
+) -> dict[str, Interval]:
+    """Give the percentile interval of each figure of the first less that of the second.
+
+    Both are measured on the same draws of the same rows, so that what is hard for both cancels out.
+    ``None`` as in `resample`.
+    """
+    figures = []
+    for weights in _iter_weights(clusters, resampling):
+        ours, theirs = (_figures(labels, *judged, weights) for judged in (first, second))
+        figures.append({name: ours[name] - theirs[name] for name in METRIC_NAMES})
+    return _intervals(figures, resampling)
+
+
+def _iter_weights(clusters: Sequence[str], resampling: Resampling) -> Iterator[Floats]:
+    """Draw participants, a block of draws at a time; how often each row counts, [draws, rows].
+
+    Nothing is drawn of fewer than two.
+    """
     names, cluster_index = np.unique(np.array(clusters, dtype=str), return_inverse=True)
     if len(names) < 2:
-        return dict.fromkeys(METRIC_NAMES)
+        return
     generator = np.random.default_rng(resampling.seed)
     share = np.full(len(names), 1 / len(names))
     drawn = generator.multinomial(len(names), share, size=resampling.draws)  # [draws, clusters]
-    block = max(1, _BLOCK_CELLS // len(labels))
-    figures = [
-        _figures(labels, p_ah, threshold, drawn[start : start + block, cluster_index].astype(float))
-        for start in range(0, resampling.draws, block)
-    ]
+    block = max(1, _BLOCK_CELLS // len(clusters))
+    for start in range(0, resampling.draws, block):
+        yield drawn[start : start + block, cluster_index].astype(float)
+
+
+def _intervals(
+    figures: Sequence[Mapping[str, Floats]], resampling: Resampling
+) -> dict[str, Interval]:
+    if not figures:
+        return dict.fromkeys(METRIC_NAMES)
     return {
         name: _interval(np.concatenate([part[name] for part in figures]), resampling.level)
         for name in METRIC_NAMES

@@ -1,5 +1,6 @@
 """The whole pipeline through the command line, on folders of videos: added, copied, broken ones."""
 
+import csv
 import json
 import shutil
 import subprocess
@@ -9,10 +10,14 @@ from pathlib import Path
 import pytest
 
 from flows.opening import open_run
-from flows.request import STAGES
+from flows.request import STAGES, RunRequest
 from infra.sandbox.plan import WorldSettings
 from infra.sandbox.world import make_world
-from storage.results import VerdictRecord
+from storage.results import PredictionRecord, VerdictRecord
+from storage.variant import ItemOutput
+from tasks.ablation.arms import arms_of, with_samples
+from tasks.infer import wanted_of
+from tasks.omni.checkpoint import fingerprint_of
 from tests.flows.command_line import command, made, request_of, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -119,3 +124,47 @@ def test_single_files_are_answered_and_a_second_time_from_the_store(
     stages = ("segment", "transcribe", "manifest", "infer")
     assert [made(progress, stage) for stage in stages] == [0, 0, 0, 0]
     assert again["videos"] == told["videos"]
+
+
+def answer_all_arms(request: RunRequest) -> None:
+    """Answer all segments in all arms by their labels, without the picture the wrong way round."""
+    run = open_run(request)
+    fingerprint = fingerprint_of(run.model_path)
+    for arm in arms_of(run.settings.input):
+        asked = with_samples(arm, run.samples, run.store, run.settings.infer, fingerprint)
+        rows = [
+            PredictionRecord(
+                segment_id=row.segment_id, video_id=row.video_id,
+                p_ah=0.2 + 0.6 * (row.label == ("picture" in arm.shown)), logp_yes=-1.0,
+                logp_no=-1.0, answer_mass=1.0, num_text_tokens=1, num_picture_tokens=1,
+                num_sound_tokens=0,
+            )
+            for row in asked.samples
+        ]  # fmt: skip
+        outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
+        asked.variant.commit(outputs, wanted_of(asked.samples))
+
+
+def test_an_ablation_whose_arms_are_answered_opens_no_model_and_compares_them(
+    server, finished: RunRequest, tmp_path: Path
+) -> None:
+    answer_all_arms(finished)
+    out = tmp_path / "ablation.csv"
+    overrides = [part for setting in finished.overrides for part in ("--set", setting)]
+    ended = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "ablate", "--data", finished.data, "--profile",
+         "sandbox", "--store", finished.store, "--model", str(MODEL), "--out", str(out),
+         *overrides],
+        env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "opening the model" not in ended.stdout
+    assert "On segments: 8 labelled ones in test" in ended.stdout
+    with out.open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["name"] == "accuracy"]
+    told = {row["arm"]: row for row in rows if row["level"] == "segment"}
+    assert len(told) == 8
+    seen, read = told["picture + words"], told["words"]
+    assert (seen["value"], seen["difference"]) == ("1.0", "0.0")
+    assert (read["value"], read["difference"]) == ("0.5", "-0.5")  # validation calls all alike
+    assert told["sound"]["num_rows"] == "0"  # nothing in this release is heard

@@ -6,7 +6,7 @@ from sklearn.metrics import f1_score
 
 from tasks.verdicts import resampling
 from tasks.verdicts.metrics import METRIC_NAMES, measure
-from tasks.verdicts.resampling import Resampling, resample
+from tasks.verdicts.resampling import Resampling, resample, resample_difference
 
 RESAMPLING = Resampling(draws=400, level=0.95, seed=3)
 
@@ -86,3 +86,27 @@ def test_the_size_of_the_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch)
     in_blocks = resample(labels, p_ah, 0.5, clusters, RESAMPLING)
     for name in METRIC_NAMES:
         assert in_blocks[name] == pytest.approx(whole[name])
+
+
+def test_a_difference_is_that_of_two_figures_on_the_same_draws() -> None:
+    labels, p_ah, clusters = toy()
+    other = np.random.default_rng(5).uniform(0, 1, len(labels))
+    names, place = np.unique(clusters, return_inverse=True)
+    drawn = np.random.default_rng(3).multinomial(len(names), np.full(12, 1 / 12), size=60)
+    apart = [
+        f1_score(labels, p_ah >= 0.5, sample_weight=weights, average="macro")
+        - f1_score(labels, other >= 0.4, sample_weight=weights, average="macro")
+        for weights in drawn[:, place]
+    ]
+    few = replace(RESAMPLING, draws=60)
+    found = resample_difference(labels, (p_ah, 0.5), (other, 0.4), clusters, few)
+    assert found["macro_f1"] == pytest.approx(tuple(np.quantile(apart, [0.025, 0.975])))
+
+
+def test_nothing_differs_from_itself_and_of_one_participant_nothing_is_known() -> None:
+    labels, p_ah, clusters = toy()
+    same = (p_ah, 0.5)
+    found = resample_difference(labels, same, same, clusters, RESAMPLING)
+    assert found == dict.fromkeys(METRIC_NAMES, (0.0, 0.0))
+    alone = resample_difference(labels, same, same, ["p"] * len(labels), RESAMPLING)
+    assert alone == dict.fromkeys(METRIC_NAMES)

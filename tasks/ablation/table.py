@@ -1,0 +1,78 @@
+"""An ablation for a person at a terminal: one table for videos and one for segments."""
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tasks.ablation.figures import LEVELS, AblationRecord
+from tasks.verdicts.wording import FIGURE_NAMES, METHOD_NAMES, UNDEFINED, share
+
+_SHOWN = ("macro_f1", "average_precision")
+
+
+def ablation_table(records: Sequence[AblationRecord]) -> RenderableType:
+    """Show macro F1 and average precision of every arm, and their differences to the whole."""
+    parts: list[RenderableType] = []
+    for level in LEVELS:
+        of_level = [row for row in records if row.level == level]
+        parts += [_title(level, of_level), _table(of_level)]
+    return Group(*parts)
+
+
+def artifact_rows(records: Sequence[AblationRecord]) -> list[dict[str, str | int]]:
+    """Lay the figures out as text, a row an arm and level."""
+    return [
+        {"level": level, "arm": arm, "rows": cells["macro_f1"].num_rows, **_texts(cells)}
+        for level in LEVELS
+        for arm, cells in _by_arm([row for row in records if row.level == level]).items()
+    ]
+
+
+def _title(level: str, records: Sequence[AblationRecord]) -> Text:
+    first = records[0]
+    return Text.assemble(
+        (f"On {level}s: ", "bold"),
+        f"{first.num_rows} labelled ones in test, {METHOD_NAMES[first.method]}, thresholds chosen "
+        "on validation; 95 % intervals over participants" if first.num_rows else "none in test",
+    )  # fmt: skip
+
+
+def _table(records: Sequence[AblationRecord]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("given to the model", overflow="fold")
+    for name in _SHOWN:
+        table.add_column(FIGURE_NAMES[name], justify="right", no_wrap=True)
+        table.add_column("difference", justify="right", no_wrap=True)
+    for number, (arm, cells) in enumerate(_by_arm(records).items()):
+        table.add_row(arm, *_texts(cells).values(), style="bold" if number == 0 else None)
+    return table
+
+
+def _by_arm(records: Sequence[AblationRecord]) -> dict[str, dict[str, AblationRecord]]:
+    grouped: dict[str, dict[str, AblationRecord]] = {}
+    for row in records:
+        grouped.setdefault(row.arm, {})[row.name] = row
+    return grouped
+
+
+def _texts(cells: dict[str, AblationRecord]) -> dict[str, str]:
+    """Write each figure above its interval, and so its difference to the whole arm's."""
+    texts = {}
+    for name in _SHOWN:
+        row, title = cells[name], FIGURE_NAMES[name]
+        texts[title] = share(row.value)
+        if row.low is not None and row.high is not None:
+            texts[title] += f"\n{share(row.low, 2)}–{share(row.high, 2)}"
+        texts[f"{title}: difference"] = _apart(row.difference, 3)
+        if row.difference_low is not None:
+            bounds = (_apart(bound, 2) for bound in (row.difference_low, row.difference_high))
+            texts[f"{title}: difference"] += f"\n{' to '.join(bounds)}"
+    return texts
+
+
+def _apart(value: float | None, digits: int) -> str:
+    """Write a difference with its sign, and without its leading zero."""
+    return UNDEFINED if value is None else f"{value:+.{digits}f}".replace("0.", ".", 1)

@@ -1,0 +1,63 @@
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from storage.records import ParticipantId, SampleRecord
+from storage.results import PredictionRecord
+from storage.store import Store
+from storage.variant import ItemOutput
+from tasks.ablation.arms import ArmSamples, arms_of, with_samples
+from tasks.ablation.ask import ask_missing
+from tasks.infer import InferConfig, InferResources, wanted_of
+from tasks.omni.checkpoint import fingerprint_of
+from tasks.omni.inputs import InputConfig
+
+INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
+CONFIG = InferConfig()
+RESOURCES = InferResources(cpu_threads=1)
+
+
+def answered_by_a_run(arm: ArmSamples) -> list[PredictionRecord]:
+    """Leave answers that no model gave where a run would have left its own."""
+    rows = [
+        PredictionRecord(
+            segment_id=row.segment_id, video_id=row.video_id, p_ah=0.5, logp_yes=-9.0,
+            logp_no=-9.0, answer_mass=0.0, num_text_tokens=1, num_picture_tokens=1,
+            num_sound_tokens=1,
+        )
+        for row in arm.samples
+    ]  # fmt: skip
+    outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
+    arm.variant.commit(outputs, wanted_of(arm.samples))
+    return rows
+
+
+@pytest.mark.slow
+def test_one_open_model_answers_what_is_missing_of_every_arm(
+    tmp_path: Path, toy_samples, tiny_omni: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    samples: list[SampleRecord] = [
+        replace(row, participant_id=ParticipantId(f"p{number % 3}"))
+        for number, row in enumerate(toy_samples(store, 6))
+    ]
+    fingerprint = fingerprint_of(tiny_omni)
+    arms = [with_samples(arm, samples, store, CONFIG, fingerprint) for arm in arms_of(INPUT)]
+    of_run = answered_by_a_run(arms[0])
+    with caplog.at_level(logging.INFO, "waver"):
+        num_asked = ask_missing(arms, store, tiny_omni, CONFIG, RESOURCES)
+    assert num_asked == sum(len(arm.samples) for arm in arms[1:]) == 5 * 6 + 2 * 5
+    assert caplog.text.count("opening the model") == 1
+    assert arms[0].variant.read(PredictionRecord, wanted_of(arms[0].samples)) == of_run
+    for arm in arms[1:]:
+        rows = arm.variant.read(PredictionRecord, wanted_of(arm.samples))
+        assert len(rows) == len(arm.samples)
+        heard = {row.segment_id for row in arm.samples if row.sound_path}
+        for row in rows:
+            assert (row.num_picture_tokens > 0) == ("picture" in arm.arm.shown)
+            assert (row.num_sound_tokens > 0) == (
+                "sound" in arm.arm.shown and row.segment_id in heard
+            )
+    assert ask_missing(arms, store, tmp_path / "no model", CONFIG, RESOURCES) == 0
