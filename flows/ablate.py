@@ -92,6 +92,7 @@ def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
     with open_to_work(request) as run:
         check_no_leakage(run.samples, run.prints)
         samples = [sample for sample in run.samples if sample.split in _SIDES]
+        LOGGER.info("ablate: with %s", run.model_path)
         arms = _arms(run, samples)
         future = ask_arms.submit(
             arms, run.store, run.model_path, run.settings.infer, run.settings.resources.infer

@@ -66,7 +66,8 @@ class ForgetReport:
 
     def lines(self) -> list[str]:
         """Say it, a line each."""
-        counts = ", ".join(f"{s} {self.removed[s]}" for s in STAGES if s in self.removed)
+        order = [*STAGES, *sorted(set(self.removed) - set(STAGES))]
+        counts = ", ".join(f"{s} {self.removed[s]}" for s in order if s in self.removed)
         unread = [f"the data set was not asked: {self.fault}"] if self.fault else []
         return [*unread, f"removed: {counts or 'nothing was left'}", *_scan_lines(self.scan),
                 *_model_lines(self.models), "out of reach:", f"  {self._history_line()}",

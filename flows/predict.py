@@ -36,8 +36,9 @@ from tasks.verdicts.earlier import chosen_earlier
 
 _JSON = ".json"
 _STAGES = ("segment", "transcribe", "manifest", "infer")
-# Nothing is labelled, so nothing is dealt to sides or cut at bounds, whatever a profile says.
-_UNLABELLED = ("manifest.split_by=release", "segment.cuts=blind")
+# Whatever a profile says: nothing is labelled, so nothing is dealt to sides or cut at bounds; and
+# of few segments any share may be rejected, which is told of each.
+_FORCED = ("manifest.split_by=release", "segment.cuts=blind", "infer.max_failed_share=1.0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +126,7 @@ def predict(question: Question, request: RunRequest, console: Console) -> Predic
             update={
                 "data": str(write_list(folder, question.paths)),
                 "only": _STAGES,
-                "overrides": (*request.overrides, *_UNLABELLED),
+                "overrides": (*request.overrides, *_FORCED),
             }
         )
         run_and_tell(asked, console)

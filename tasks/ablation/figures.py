@@ -28,7 +28,8 @@ SPLIT = "test"
 class AblationRecord:
     """One figure of one arm on the test rows, and its difference to the whole arm.
 
-    ``value`` stands on ``num_rows``; ``difference`` is value less the whole arm's on the rows that
+    ``value`` stands on ``num_rows``, of which ``share_present`` show A/H: the average precision of
+    answers that know nothing. ``difference`` is value less the whole arm's on the rows that
     both answered, ``num_paired``. ``None`` where a figure is undefined, or an interval where there
     are fewer than two participants. ``threshold`` was chosen on validation for ``method``.
     """
@@ -43,6 +44,7 @@ class AblationRecord:
     low: float | None
     high: float | None
     num_rows: int
+    share_present: float | None
     difference: float | None
     difference_low: float | None
     difference_high: float | None
@@ -133,6 +135,7 @@ def _compare(one: _Judged, whole: _Judged, resampling: Resampling) -> list[Ablat
     spread = resample(
         one.scored.labels[own], one.p_ah[own], one.threshold, _clusters(one, own), resampling
     )
+    share_present = float(one.scored.labels[own].mean()) if own.any() else None
     paired = own & whole.scored.measurable(SPLIT)
     ours, theirs = _values(one, paired), _values(whole, paired)
     apart = _spread_apart(one, whole, paired, resampling)
@@ -145,8 +148,9 @@ def _compare(one: _Judged, whole: _Judged, resampling: Resampling) -> list[Ablat
             AblationRecord(
                 arm=one.arm.name, is_control=one.arm.is_control, level=one.scored.level,
                 method=one.method, threshold=one.threshold, name=name, value=values[name],
-                low=low, high=high, num_rows=int(own.sum()), difference=difference,
-                difference_low=below, difference_high=above, num_paired=int(paired.sum()),
+                low=low, high=high, num_rows=int(own.sum()), share_present=share_present,
+                difference=difference, difference_low=below, difference_high=above,
+                num_paired=int(paired.sum()),
             )
         )  # fmt: skip
     return records

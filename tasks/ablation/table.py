@@ -32,12 +32,15 @@ def artifact_rows(records: Sequence[AblationRecord]) -> list[dict[str, str | int
 
 
 def _title(level: str, records: Sequence[AblationRecord]) -> Text:
-    first = records[0]
+    whole = records[0]
+    if not whole.num_rows:
+        return Text.assemble((f"On {level}s: ", "bold"), "none that is labelled in test")
     return Text.assemble(
         (f"On {level}s: ", "bold"),
-        f"{first.num_rows} labelled ones in test, {METHOD_NAMES[first.method]}, thresholds chosen "
-        "on validation; 95 % intervals over participants" if first.num_rows else "none in test",
-    )  # fmt: skip
+        f"{whole.num_rows} labelled ones in test, of which {share(whole.share_present, 2)} A/H; "
+        f"{METHOD_NAMES[whole.method]}, thresholds chosen on validation; intervals over "
+        "participants",
+    )
 
 
 def _table(records: Sequence[AblationRecord]) -> Table:

@@ -105,7 +105,7 @@ def _segment(
         words=sample.words,
         p_ah=answer.p_ah if answer else None,
         answer_mass=answer.answer_mass if answer else None,
-        has_picture=answer is not None and answer.num_picture_tokens > 0,
-        has_sound=answer is not None and answer.num_sound_tokens > 0,
+        has_picture=answer is not None and answer.has_picture,
+        has_sound=answer is not None and answer.has_sound,
         rejected=reason,
     )

@@ -84,7 +84,8 @@ def test_an_arm_that_answers_nothing_has_no_figures(tmp_path: Path) -> None:
     arms = [WHOLE, replace(BLIND, predictions=[])]
     records = measure_arms(SAMPLES, arms, PLAN, tmp_path)
     row = figure(records, "blind", "segment", "macro_f1")
-    assert (row.value, row.low, row.difference, row.num_rows) == (None, None, None, 0)
+    assert (row.value, row.low, row.difference, row.share_present) == (None, None, None, None)
+    assert row.num_rows == 0
 
 
 def test_the_tables_tell_figures_and_signed_differences_with_intervals(
@@ -94,8 +95,8 @@ def test_the_tables_tell_figures_and_signed_differences_with_intervals(
     with console.capture() as captured:
         console.print(ablation_table(records))
     shown = captured.get()
-    assert "On videos: 20 labelled ones in test" in shown
-    assert "On segments: 40 labelled ones in test, model, unpooled" in shown
+    assert "On videos: 20 labelled ones in test, of which .50 A/H" in shown
+    assert "On segments: 40 labelled ones in test, of which .50 A/H; model, unpooled" in shown
     (line, *_) = [line for line in shown.splitlines() if line.startswith(" blind")]
     blind = figure(records, "blind", "video", "macro_f1")
     assert f"{blind.difference:+.3f}".replace("0.", ".") in line

@@ -29,7 +29,7 @@ def prediction(name: str, index: int, p_ah: float) -> PredictionRecord:
     return PredictionRecord(
         segment_id=SegmentId(f"{name}#{index:04d}"), video_id=VideoId(name), p_ah=p_ah,
         logp_yes=-1.0, logp_no=-1.0, answer_mass=0.75, num_text_tokens=9,
-        num_picture_tokens=4, num_sound_tokens=0,
+        num_picture_tokens=4, num_sound_tokens=0, has_picture=True, has_sound=False,
     )  # fmt: skip
 
 
