@@ -22,6 +22,7 @@ from storage.results import TrainingStepRecord
 from storage.store import writing_to
 from tasks.omni.training.contents import DAMAGE, Contents, Restore, WholeContents
 from tasks.omni.training.ranks import Ranks
+from tasks.omni.training.saving import saving_to
 
 _PROGRESS = "progress.json"
 _UNFINISHED = ".tmp"
@@ -146,7 +147,7 @@ class Checkpoints:
 
     def _write(self, name: str, contents: Contents, progress: Progress | None = None) -> None:
         folder = self._folder / (name + _UNFINISHED)
-        with writing_to(str(self._folder)):
+        with saving_to(str(self._folder)):
             if not self._to_read:
                 self._check_space(contents.num_bytes, with_optimizer=progress is not None)
                 shutil.rmtree(folder, ignore_errors=True)

@@ -7,13 +7,16 @@ shards   weights/ and optimizer/ as torch.distributed.checkpoint writes them, a 
 """
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+
+from tasks.omni.training.saving import read_pickle, write_pickle
 
 Weights = Mapping[str, torch.Tensor]
 Restore = Callable[[], None]
@@ -80,8 +83,8 @@ class WholeContents:
 
     def write_rest(self, folder: Path) -> None:
         """Write the optimizer's state and the random numbers'."""
-        torch.save(self._optimizer.state_dict(), folder / _OPTIMIZER)
-        torch.save(random_state(), folder / _RANDOM)
+        write_pickle(self._optimizer.state_dict(), folder / _OPTIMIZER)
+        write_pickle(random_state(), folder / _RANDOM)
 
     def has_weights(self, folder: Path) -> bool:
         """Say whether a folder holds weights."""
@@ -90,8 +93,8 @@ class WholeContents:
     def read(self, folder: Path) -> Restore:
         """Read a checkpoint into memory; gives what puts it to use."""
         weights = load_file(folder / _WEIGHTS)
-        optimizer = torch.load(folder / _OPTIMIZER, weights_only=True)
-        random = torch.load(folder / _RANDOM, weights_only=True)
+        optimizer = read_pickle(folder / _OPTIMIZER)
+        random = read_pickle(folder / _RANDOM)
 
         def restore() -> None:
             self._load(weights)
@@ -133,7 +136,7 @@ class ShardContents:
         """Write this process's part of the optimizer's state; one writes the random numbers'."""
         _write_parts(self._optimizer_parts(), folder / _OPTIMIZER_PARTS)
         if torch.distributed.get_rank() == 0:
-            torch.save(random_state(), folder / _RANDOM)
+            write_pickle(random_state(), folder / _RANDOM)
 
     def has_weights(self, folder: Path) -> bool:
         """Say whether a folder holds weights; what lists them is written after them."""
@@ -141,7 +144,7 @@ class ShardContents:
 
     def read(self, folder: Path) -> Restore:
         """Read the random numbers' state; parts go straight to where they are used."""
-        random = torch.load(folder / _RANDOM, weights_only=True)
+        random = read_pickle(folder / _RANDOM)
 
         def restore() -> None:
             self.restore_weights(folder)
@@ -169,13 +172,26 @@ class ShardContents:
 def _write_parts(parts: Weights, folder: Path) -> None:
     from torch.distributed.checkpoint.state_dict_saver import save
 
-    save({n: p.detach() for n, p in parts.items()}, checkpoint_id=folder)
+    with _first_failure():
+        save({n: p.detach() for n, p in parts.items()}, checkpoint_id=folder)
 
 
 def _read_parts(parts: Weights, folder: Path) -> None:
     from torch.distributed.checkpoint.state_dict_loader import load
 
-    load({n: p.detach() for n, p in parts.items()}, checkpoint_id=folder)
+    with _first_failure():
+        load({n: p.detach() for n, p in parts.items()}, checkpoint_id=folder)
+
+
+@contextmanager
+def _first_failure() -> Iterator[None]:
+    """Raise what failed in a process: torch's own error is no ``Exception`` and passes all by."""
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    try:
+        yield
+    except CheckpointException as error:
+        raise next(iter(error.failures.values()))[0] from error
 
 
 def _trained(model: Any) -> list[tuple[str, torch.nn.Parameter]]:

@@ -15,12 +15,12 @@ import torch
 from safetensors import SafetensorError
 
 from storage.errors import ModelError, WaverError
-from storage.store import writing_to
 from tasks.child import end_with_parent, error_line
 from tasks.omni.decode import SAMPLE_RATE
 from tasks.omni.inputs import InputConfig, make_input, to_model_batch
 from tasks.omni.training.merged import TOLD, MergeJob
 from tasks.omni.training.opening import Opening, open_base
+from tasks.omni.training.saving import saving_to
 
 
 def merge_adapter(base_path: Path, adapter_path: Path, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -112,7 +112,7 @@ def write_weights(
 
     Whoever may read the configuration may read the weights, which are written for one user.
     """
-    with writing_to(str(folder)):
+    with saving_to(str(folder)):
         top.to(dtype)
         top.save_pretrained(folder, max_shard_size=max_shard_bytes)
         processor.save_pretrained(folder)

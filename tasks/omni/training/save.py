@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from storage.store import writing_to
 from tasks.omni.prompt import prompt_text
 from tasks.omni.training.job import ADAPTER_FOLDER, MERGED_FOLDER, TrainingJob
 from tasks.omni.training.merging import merge_adapter, write_weights
 from tasks.omni.training.model import OpenModel
+from tasks.omni.training.saving import saving_to
 
 
 def save_model(opened: OpenModel, job: TrainingJob, folder: Path) -> None:
@@ -30,7 +30,7 @@ def save_model(opened: OpenModel, job: TrainingJob, folder: Path) -> None:
     dtype = getattr(torch, settings.precision)
     top, processor = opened.top, opened.processor
     if settings.method == "lora":
-        with writing_to(str(folder)):
+        with saving_to(str(folder)):
             _save_adapter(opened.trained, adapter_path)
         if not job.merge:
             return

@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from storage.errors import ToolError
 from tasks.omni.training.contents import Restore, random_state, set_random_state
 from tasks.omni.training.ranks import Ranks
+from tasks.omni.training.saving import read_pickle, write_pickle
 from tasks.omni.training.settings import TrainingSettings
 
 _WEIGHTS, _RANDOM = "weights.safetensors", "random.pt"
@@ -177,7 +178,7 @@ class ZeroContents:
         with _without_towers(self._engine.module):
             self._engine.save_checkpoint(str(folder), tag=_STATE, exclude_frozen_parameters=True)
         if self._ranks.is_first:
-            torch.save(random_state(), folder / _RANDOM)
+            write_pickle(random_state(), folder / _RANDOM)
 
     def has_weights(self, folder: Path) -> bool:
         """Say whether a folder holds weights."""
@@ -185,7 +186,7 @@ class ZeroContents:
 
     def read(self, folder: Path) -> Restore:
         """Read the random numbers' state; parts go straight to where they are used."""
-        random = torch.load(folder / _RANDOM, weights_only=True)
+        random = read_pickle(folder / _RANDOM)
 
         def restore() -> None:
             with _without_towers(self._engine.module):
