@@ -29,7 +29,8 @@ class Engine:
 
     ``dtype`` is float32, bfloat16 or float16; a request may hold ``max_tokens`` tokens and the
     answer. ``config`` is what `engine_config` made of the same, if that was needed before.
-    ``idle_seconds`` is how long the engine had nothing to work on since it was opened.
+    ``idle_seconds`` is how long the engine had nothing to work on since it was opened;
+    ``num_cached_tokens`` of the ``num_tokens`` it read were computed for an earlier request.
 
     Raises:
         ModelError: vLLM cannot open the model, or an answer is not one token.
@@ -57,6 +58,7 @@ class Engine:
         self._request_ids = map(str, itertools.count())
         self._cached_prefixes: set[tuple[int, ...]] = set()
         self.idle_seconds = 0.0
+        self.num_tokens = self.num_cached_tokens = 0
 
     def answers(
         self, questions: Iterable[tuple[Key, OmniInput | Request | ItemFault]]
@@ -134,6 +136,8 @@ class Engine:
         for output in self._llm_engine.step():
             if output.finished:
                 key, census = waiting.pop(output.request_id)
+                self.num_tokens += len(output.prompt_token_ids)
+                self.num_cached_tokens += output.num_cached_tokens or 0
                 yield key, self._read(output, census)
 
     def _read(self, output: Any, census: Census) -> Answer:

@@ -116,6 +116,8 @@ def opened(job: InferJob, num_samples: int, out: TextIO) -> Iterator[tuple[Engin
         )  # fmt: skip
         print(f"{MODEL_OPEN} after {time.monotonic() - begun:.0f} s", file=out)
         yield engine, questions
+        share = engine.num_cached_tokens / max(engine.num_tokens, 1)
+        print(f"{share:.0%} of all tokens, the shared instruction, came from the cache", file=out)
 
 
 def main(job_path: Path) -> int:

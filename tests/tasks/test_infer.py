@@ -7,7 +7,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from logging.handlers import BufferingHandler
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ from tasks.infer import (
     variant_of,
     wanted_of,
 )
+from tasks.log import LOGGER
 from tasks.omni.checkpoint import fingerprint_of
 from tasks.omni.infer_job import InferJob
 from tasks.omni.inputs import InputConfig, build_input
@@ -45,6 +47,7 @@ class Run:
     store: Store
     samples: list[SampleRecord]
     model_path: Path
+    told: list[str] = field(default_factory=list)
 
     @property
     def wanted(self) -> dict[str, str]:
@@ -85,8 +88,21 @@ def prepared(folder: Path, toy_samples, tiny_omni: Path) -> Run:  # type: ignore
 def undisturbed(tmp_path_factory, toy_samples, tiny_omni) -> Run:  # type: ignore[no-untyped-def]
     """One run over all samples by the real engine, shared by the tests below."""
     run = prepared(tmp_path_factory.mktemp("undisturbed"), toy_samples, tiny_omni)
+    told = BufferingHandler(1_000)
+    LOGGER.addHandler(told)
     assert run.infer() == ShardResult(num_cached=0, num_made=NUM_SOUND + 2)
+    LOGGER.removeHandler(told)
+    run.told.extend(record.getMessage() for record in told.buffer)
     return run
+
+
+@pytest.mark.slow
+def test_the_instruction_that_all_segments_share_is_computed_once(undisturbed: Run) -> None:
+    (line,) = [line for line in undisturbed.told if "came from the cache" in line]
+    share = int(line.split("%")[0].removeprefix("infer: "))
+    tokens = [row.num_text_tokens + row.num_picture_tokens + row.num_sound_tokens
+              for row in undisturbed.predictions()]  # fmt: skip
+    assert share == pytest.approx(100 * 64 * len(tokens) / sum(tokens), abs=1)
 
 
 @pytest.mark.slow

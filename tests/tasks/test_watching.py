@@ -6,7 +6,7 @@ import pytest
 from storage.results import TrainingStepRecord
 from tasks import watching
 from tasks.omni.training.curve import Curve, write_curve
-from tasks.watching import CurveInUI
+from tasks.watching import CurveInUI, ProgressInUI
 
 ROW = TrainingStepRecord(
     step=1, loss=0.5, grad_norm=1.0, learning_rate=0.1, num_samples=4, seconds=0.5
@@ -56,3 +56,15 @@ def test_before_the_first_step_and_between_two_renewals_nothing_is_shown(curve_p
     assert shown == [25]
     curve.show(curve_path, is_last=True)
     assert shown == [25, 25]
+
+
+def test_how_far_a_stage_is_is_made_once_and_then_renewed(monkeypatch):
+    shown = []
+    monkeypatch.setattr(watching.TaskRunContext, "get", lambda: "a task run")
+    progress = ProgressInUI("infer", seconds=3600)
+    monkeypatch.setattr(progress, "_make", lambda percent: shown.append(percent) or "an id")
+    monkeypatch.setattr(progress, "_renew", lambda made, *said: shown.append((made, *said)) or made)
+    progress.show(10, "1 of 10")
+    progress.show(20, "2 of 10")
+    progress.show(100, "10 of 10", is_last=True)
+    assert shown == [10, ("an id", 100, "10 of 10")]

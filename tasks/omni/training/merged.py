@@ -106,7 +106,7 @@ def _unfinished(parent: Path) -> Path:
 
 def _merge(job: MergeJob, folder: Path) -> None:
     """Merge in a process of its own, beside the place, then rename: whole or not at all."""
-    LOGGER.info("merges the adapter into its base, once: the engine does not serve it beside it")
+    LOGGER.info("merges the adapter into its base, once: vLLM serves none on fused experts")
     job_path = job.out_path / "job.json"
     with writing_to(str(folder)):
         job.out_path.mkdir()

@@ -1,0 +1,182 @@
+"""Ways to answer the same segments with the same model, each measured in a process of its own.
+
+``python -m infra.benchmarks.infer_ways WAY JOB`` prints what it measured as one line of JSON.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from storage.errors import ItemFault
+from storage.records import SampleRecord
+from storage.schema import from_table, read_parquet
+from tasks.omni.engine import Engine, read_answer_ids
+from tasks.omni.engine_settings import engine_options, set_environment
+from tasks.omni.infer_child import opened, run_job
+from tasks.omni.infer_job import InferJob
+from tasks.omni.inputs import OmniInput, to_model_batch
+from tasks.omni.questions import Decoding, Questions
+from tasks.omni.requests import Renderer, Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One way's figures, from an open model to its last answer.
+
+    ``idle_share`` is the part of that time in which the engine had nothing to work on. Of the
+    processors' seconds, which other programs do not add to, ``thread_seconds`` are those of the
+    thread that works the engine, ``cpu_seconds`` of all threads and processes.
+    """
+
+    num_segments: int
+    seconds: float
+    thread_seconds: float
+    cpu_seconds: float
+    idle_share: float
+    open_seconds: float
+    peak_mib: float
+
+    @property
+    def rate(self) -> float:
+        """Segments a second."""
+        return self.num_segments / self.seconds
+
+
+class Clock:
+    """Counts seconds, and processors' seconds, since it was started."""
+
+    def __init__(self) -> None:
+        self._begun = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        cpu = sum(part.ru_utime + part.ru_stime for part in used)
+        return time.monotonic(), time.thread_time(), cpu
+
+    def read(self) -> tuple[float, float, float]:
+        """Give the seconds by the clock, of this thread, and of the whole process with children."""
+        now = self._now()
+        return now[0] - self._begun[0], now[1] - self._begun[1], now[2] - self._begun[2]
+
+
+def measure_waver(job: InferJob, out: TextIO) -> Measured:
+    """The stage's own child: decoding, preparing, asking, and commits to the store."""
+    engines: list[Engine] = []
+    spent: list[tuple[float, float, float]] = []
+    opening = Clock()
+
+    @contextmanager
+    def timed(job: InferJob, count: int, out: TextIO) -> Iterator[tuple[Engine, Questions]]:
+        with opened(job, count, out) as (engine, questions):
+            engines.append(engine)
+            spent.append(opening.read())
+            answering = Clock()
+            yield engine, questions
+            spent.append(answering.read())
+
+    run_job(job, out, timed)
+    opening_spent, answering_spent = spent
+    idle_share = engines[0].idle_seconds / answering_spent[0]
+    return _measured(job, answering_spent, opening_spent[0], idle_share)
+
+
+def measure_bare(job: InferJob, _: TextIO) -> Measured:
+    """All requests prepared beforehand, then handed to vLLM's LLM at once: no more than its work.
+
+    That is what its `generate` does when it has rendered its prompts.
+    """
+    opening = Clock()
+    on_gpu = set_environment(job.resources)
+    options = engine_options(job.model_path, job.dtype, job.max_tokens, job.resources, on_gpu)
+    from vllm import LLM, SamplingParams
+
+    llm = LLM(**options)
+    open_seconds, *_rest = opening.read()
+    renderer = Renderer(llm.renderer, job.model_path, job.max_tokens)
+    requests = [renderer.request_of(inputs) for inputs in _decoded(job)]
+    ids = [*read_answer_ids(job.model_path)]
+    sampling = SamplingParams(
+        temperature=0, max_tokens=1, allowed_token_ids=ids, logprob_token_ids=ids, detokenize=False
+    )
+    working = Clock()
+    _work_off(llm.llm_engine, requests, sampling)
+    return _measured(job, working.read(), open_seconds, 0.0)
+
+
+def _work_off(engine: Any, requests: list[Request], sampling: Any) -> None:
+    for number, request in enumerate(requests):
+        engine.add_request(str(number), request.rendered, sampling)
+    while engine.has_unfinished_requests():
+        engine.step()
+
+
+def measure_one_by_one(job: InferJob, _: TextIO) -> Measured:
+    """The paper's way: transformers' generate, one segment at a time, media and all."""
+    import torch
+    from transformers import AutoProcessor, Qwen3OmniMoeForConditionalGeneration
+
+    opening = Clock()
+    processor = AutoProcessor.from_pretrained(job.model_path)
+    model = Qwen3OmniMoeForConditionalGeneration.from_pretrained(
+        job.model_path, dtype=getattr(torch, job.dtype), use_safetensors=True
+    )
+    thinker = model.thinker.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+    open_seconds, *_rest = opening.read()
+    answering = Clock()
+    for inputs in _decoded(job):
+        batch = to_model_batch(processor, [inputs])
+        moved = {name: tensor.to(thinker.device) for name, tensor in batch.items()}
+        thinker.generate(**moved, max_new_tokens=1, do_sample=False)
+    return _measured(job, answering.read(), open_seconds, 0.0)
+
+
+def _decoded(job: InferJob) -> Iterator[OmniInput]:
+    decode = Decoding(store_url=job.store_url, config=job.input)
+    for sample in _samples(job):
+        inputs = decode(sample)
+        if not isinstance(inputs, ItemFault):
+            yield inputs
+
+
+def _samples(job: InferJob) -> list[SampleRecord]:
+    return list(from_table(SampleRecord, read_parquet(job.samples_path)))
+
+
+def _measured(
+    job: InferJob, spent: tuple[float, float, float], open_seconds: float, idle_share: float
+) -> Measured:
+    seconds, thread_seconds, cpu_seconds = spent
+    return Measured(
+        num_segments=len(_samples(job)),
+        seconds=seconds,
+        thread_seconds=thread_seconds,
+        cpu_seconds=cpu_seconds,
+        idle_share=idle_share,
+        open_seconds=open_seconds,
+        peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    )
+
+
+WAYS: Mapping[str, Callable[[InferJob, TextIO], Measured]] = {
+    "waver": measure_waver,
+    "bare": measure_bare,
+    "one by one": measure_one_by_one,
+}
+
+
+def main(way: str, job_path: Path) -> None:
+    """Measure one way, and print its figures last."""
+    job = InferJob.model_validate_json(job_path.read_text(encoding="utf-8"))
+    measured = WAYS[way](job, sys.stderr)
+    print(json.dumps(asdict(measured)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -1,0 +1,68 @@
+import pytest
+
+from storage.errors import CrashError, ModelError
+from storage.store import Store
+from tasks.omni import infer_job
+from tasks.omni.infer_job import InferJob, InferResources, num_engines_for, run_engines
+from tasks.omni.inputs import InputConfig
+
+# Stand-ins for a child: what it printed, noted and how it ended is all that its parent sees of it.
+DIES = "import os; os.kill(os.getpid(), 11)"
+TELLS = (
+    "from storage.errors import ModelError; from tasks.child import error_line\n"
+    "print(error_line(ModelError('No weights.'))); raise SystemExit(2)"
+)
+WORKS = "import os; print('done 3', os.environ['CUDA_VISIBLE_DEVICES'])"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
+    variant = Store(str(tmp_path)).variant("infer", version=1, settings={})
+    (tmp_path / "journal").write_text('["begun", "a"]\n["begun", "b"]\n["ended", "a"]\n')
+
+    def run(script: str, count: int = 1, num_gpus: int = 1):  # type: ignore[no-untyped-def]
+        (tmp_path / "log").write_text("what the libraries said")
+        (tmp_path / "child.py").write_text(script)
+        job = InferJob(
+            store_url=str(tmp_path), variant_id="v", samples_path=tmp_path, claims_path=tmp_path,
+            journal_path=tmp_path / "journal", log_path=tmp_path / "log", suspects=(), alone=(),
+            shard_size=1, max_failures=1, model_path=tmp_path, dtype="float32", max_tokens=64,
+            input=InputConfig(), resources=InferResources(num_gpus=num_gpus),
+        )  # fmt: skip
+        monkeypatch.setattr(infer_job, "CHILD_MODULE", "child")
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{infer_job.__file__.rsplit('/', 3)[0]}")
+        lines: list[tuple[int, str]] = []
+        crashes = run_engines([job] * count, variant, lambda *line: lines.append(line))
+        return crashes, lines
+
+    return run
+
+
+def test_a_dead_child_is_a_crash_with_what_was_in_flight_and_where_its_log_is(run) -> None:  # type: ignore[no-untyped-def]
+    (crash,), _ = run(DIES)
+    assert crash.in_flight == ("b",)
+    assert isinstance(crash.error, CrashError)
+    assert "killed by signal 11" in str(crash.error)
+    path = str(crash.error).split("The engine's log: ")[1]
+    with open(path) as log:  # noqa: PTH123 - the path as the user gets it
+        assert log.read() == "what the libraries said"
+
+
+def test_a_child_s_own_sentence_ends_the_run_as_what_it_was(run) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ModelError, match=r"^No weights\. The engine's log: "):
+        run(TELLS)
+
+
+def test_each_engine_gets_its_own_of_the_visible_gpus(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    crashes, lines = run(WORKS, count=2, num_gpus=2)
+    assert crashes == []
+    assert sorted(lines) == [(0, "done 3 4,5"), (1, "done 3 6,7")]
+    _, lines = run(WORKS)
+    assert lines == [(0, "done 3 4,5,6,7")], "one engine may use all that is visible"
+
+
+def test_there_are_as_many_engines_as_stated_and_one_without_a_gpu(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(infer_job, "_GPU_DRIVER", tmp_path / "none")
+    assert num_engines_for(InferResources(num_engines=3)) == 3
+    assert num_engines_for(InferResources()) == 1
