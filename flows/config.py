@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from storage.errors import ConfigError
 from tasks.aggregate import AggregateConfig
@@ -190,9 +191,23 @@ def _first_fault(error: ValidationError, profile: str) -> str:
         return (
             f"Unknown setting {name!r} in profile {profile!r}: expected one of {', '.join(known)}."
         )
-    told = fault["msg"].removeprefix("Value error, ")
-    reason = told[0].lower() + told[1:]
-    return f"Setting {name!r} in profile {profile!r} is {fault['input']!r}: {reason}."
+    if isinstance(fault["input"], dict) and fault["type"] == "value_error":  # of one section
+        return f"Section {name!r} in profile {profile!r} contradicts itself: {_told_of(fault)}."
+    return f"Setting {name!r} in profile {profile!r} is {fault['input']!r}: {_told_of(fault)}."
+
+
+def _told_of(fault: ErrorDetails) -> str:
+    """Say what was expected, in the words of who writes TOML."""
+    if fault["type"] == "tuple_type":
+        return f"expected a list, as in [{fault['input']!r}]"
+    if fault["type"] == "too_short":
+        return f"expected a list of at least {fault['ctx']['min_length']}"
+    if fault["type"] == "missing":
+        return "it is not complete"
+    told = fault["msg"]
+    if fault["type"] == "value_error":  # a sentence of our own
+        return told.removeprefix("Value error, ")
+    return told[0].lower() + told[1:]
 
 
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:

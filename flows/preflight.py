@@ -5,6 +5,7 @@ import shutil
 
 from flows.run import Run
 from storage.errors import ConfigError, ToolError
+from tasks.finetune import FinetuneConfig, FinetuneResources
 from tasks.omni.adapters import check_named_model
 from tasks.omni.checkpoint import check_model
 from tasks.omni.swift.program import check_no_code, check_swift
@@ -16,8 +17,9 @@ def check_before_start(run: Run) -> None:
     """Check programs, libraries and models that the requested stages will need.
 
     Raises:
-        ConfigError: the data has no labels and no model was named, or the stages named do not fit.
-        ToolError: ffmpeg, the inference engine, a tracker or ms-swift is not installed.
+        ConfigError: the data has no labels and no model was named, or the stages named do not fit,
+            or the model cannot be shared out as asked.
+        ToolError: ffmpeg, the inference engine, a tracker, ms-swift or DeepSpeed is not installed.
         ModelError: a named model cannot be used.
     """
     stages = run.stages
@@ -36,12 +38,19 @@ def check_before_start(run: Run) -> None:
     if run.request.model is not None:
         check_named_model(run.request.model, run.settings.finetune.model)
     elif "finetune" in stages:
-        resources = run.settings.resources.finetune
-        check_trackers(resources.report_to)
-        model_path = check_model(run.settings.finetune.model)
-        if run.settings.finetune.trainer == "ms-swift":
-            check_no_code(model_path)
-            check_swift(resources.swift_command)
+        _check_training(run.settings.finetune, run.settings.resources.finetune)
+
+
+def _check_training(config: FinetuneConfig, resources: FinetuneResources) -> None:
+    check_trackers(resources.report_to)
+    model_path = check_model(config.model)
+    if config.trainer == "ms-swift":
+        check_no_code(model_path)
+        check_swift(resources.swift_command)
+    elif resources.sharding != "none":
+        from tasks.omni.training.sharding import check_sharding
+
+        check_sharding(config, resources)
 
 
 def _check_stages(run: Run) -> None:

@@ -16,7 +16,7 @@ from storage import errors
 from storage.errors import CrashError, StageError, ToolError, WaverError
 
 _STDERR_LINES = 40
-_ERROR = "error: "
+ERROR = "error: "
 _MIB = 1 << 20
 # How the C library, the loader, x264 and ffmpeg's decoders say that there is no memory left.
 _NO_MEMORY = (
@@ -147,7 +147,7 @@ def run_worker(
             for raw_line in process.stdout or ():
                 line = raw_line.decode(errors="replace").rstrip()
                 tail.append(line)
-                told += [line] if line.startswith(_ERROR) else []
+                told += [line] if line.startswith(ERROR) else []
                 on_line(line)
             status = process.wait()
         finally:
@@ -172,7 +172,7 @@ def error_line(error: WaverError) -> str:
 
     A status alone would not do: launchers between the two replace it.
     """
-    return f"{_ERROR}{type(error).__name__}: {' '.join(str(error).split())}"
+    return f"{ERROR}{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _error_of(
@@ -183,7 +183,7 @@ def _error_of(
     Of several the first: a launcher's other children fail because one did.
     """
     if told:
-        return _told_error(told[0].removeprefix(_ERROR))
+        return _told_error(told[0].removeprefix(ERROR))
     name = next((part for part in reversed(command) if part.startswith("tasks.")), command[0])
     ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return CrashError(f"The child process {name!r} {ended}; it last printed:\n" + "\n".join(tail))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from storage.errors import WaverError
 from storage.variant import Variant
-from tasks.child import run_worker
+from tasks.child import ERROR, run_worker
 from tasks.log import LOGGER
 from tasks.omni.training.job import LOG_NAME, TrainingJob, curve_path_of
 from tasks.omni.training.launch import launch_command
@@ -27,8 +27,12 @@ def run_training(job_path: Path, job: TrainingJob, variant: Variant, curve: Curv
     """
     log_path, curve_path = job_path.with_name(LOG_NAME), curve_path_of(job_path)
 
+    told: list[str] = []
+
     def on_line(line: str) -> None:
-        _show(variant.stage, line)
+        told.extend([line] if line.startswith(ERROR) else [])
+        if not told:  # what a launcher adds to an error is no news, and the error itself is raised
+            LOGGER.info("%s: %s", variant.stage, line)
         curve.show(curve_path)
 
     try:
@@ -47,9 +51,3 @@ def _command(job_path: Path, job: TrainingJob) -> list[str]:
     if job.training.trainer == "ms-swift":
         return [sys.executable, "-m", SWIFT_CHILD_MODULE, str(job_path)]
     return launch_command(job_path, job.resources)
-
-
-def _show(stage: str, line: str) -> None:
-    """Hand a line of the child on to the run's log."""
-    if not line.startswith("error: "):  # that one is raised
-        LOGGER.info("%s: %s", stage, line)

@@ -4,7 +4,7 @@ import pytest
 
 from flows.opening import open_run
 from flows.preflight import check_before_start
-from storage.errors import ToolError
+from storage.errors import ConfigError, ToolError
 from tests.flows.toys import QUICK, request_of, write_release
 
 
@@ -23,3 +23,14 @@ def test_ms_swift_is_asked_for_before_any_video_is_opened(tmp_path: Path) -> Non
     (tmp_path / "swift").write_text("#!/bin/sh\necho --tuner_type\n")
     (tmp_path / "swift").chmod(0o755)
     check_before_start(open_run(request))
+
+
+def test_what_cannot_be_shared_out_is_refused_before_any_video_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write_release(tmp_path / "data")
+    overrides = (*QUICK, "resources.finetune.sharding=fsdp", "finetune.method=lora")
+    request = request_of(tmp_path / "data", tmp_path / "store").model_copy(
+        update={"model": None, "only": ("finetune",), "overrides": overrides}
+    )
+    with pytest.raises(ConfigError, match=r"sharding = fsdp is for finetune\.method = full"):
+        check_before_start(open_run(request))

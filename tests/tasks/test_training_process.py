@@ -1,5 +1,6 @@
 """Which process trains; what it does to its end is held in test_finetune."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,14 @@ def test_the_log_of_a_training_that_failed_is_kept_and_named(tmp_path) -> None:
     kept = Path(str(told.value).rpartition("log: ")[2])
     assert kept.read_text().startswith("what libraries print\n")
     assert "Traceback" in kept.read_text()
+
+
+def test_what_a_launcher_adds_to_an_error_is_not_told(tmp_path, monkeypatch, caplog) -> None:
+    says = "print('going'); print('error: StageError: too little'); print('====='); exit(2)"
+    monkeypatch.setattr(training_process, "_command", lambda *_: [sys.executable, "-c", says])
+    variant = Store(str(tmp_path / "store")).variant("finetune", version=1, settings={})
+    with caplog.at_level("INFO"), pytest.raises(StageError, match=r"^too little$"):
+        training_process.run_training(
+            tmp_path / "job.json", job_of(tmp_path), variant, CurveInUI("toy")
+        )
+    assert [record.getMessage() for record in caplog.records] == ["finetune: going"]

@@ -1,6 +1,6 @@
 """Settings of training, split into what decides the weights and what changes only speed."""
 
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,6 +14,8 @@ Part = Literal[
     "audio",
 ]  # fmt: skip
 
+_Decay = Annotated[float, Field(ge=0, lt=1)]
+
 _TEXT_PARTS: tuple[Part, ...] = (
     "attention", "experts", "mlp", "router", "embedding", "norms", "head",
 )  # fmt: skip
@@ -24,7 +26,9 @@ _WITHOUT_LORA: tuple[Part, ...] = ("embedding", "norms")
 class TrainingSettings(BaseModel):
     """What decides the weights that training ends with, given a base model and samples."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     trainer: Literal["waver", "ms-swift"] = "waver"
     """Who trains: Waver, or ms-swift, a program of its own (`resources.finetune.swift_command`)."""
@@ -47,7 +51,7 @@ class TrainingSettings(BaseModel):
     """Steps over which the learning rate rises linearly from 0."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW: decoupled weight decay."""
-    adam_betas: tuple[float, float] = (0.9, 0.98)
+    adam_betas: tuple[_Decay, _Decay] = (0.9, 0.98)
     """AdamW: decay of the first and second moment."""
     max_grad_norm: float = Field(default=1.0, gt=0)
     """Gradients are scaled down to at most this norm."""
@@ -110,7 +114,9 @@ class TrainingSettings(BaseModel):
 class FinetuneResources(BaseModel):
     """How training uses the machine; changes speed and rounding, never what is learnt."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
     device: Literal["auto", "cpu"] = "auto"
     """Train on the accelerator if there is one, or on the processor."""
