@@ -83,16 +83,23 @@ class Checkpoints:
                 shutil.rmtree(unfinished)
 
     def save_best(self, step: int, contents: Contents) -> None:
-        """Keep the weights of a step that is better than all before it."""
-        self._write(f"best-{step:06d}", contents)
+        """Keep the weights of a step that is better than all before it.
+
+        Of those, what no checkpoint goes on with goes: checkpoints may be hours apart.
+        """
+        name = f"best-{step:06d}"
+        self._write(name, contents)
+        self._remove("best-*", keep=self._names_to_keep() | {name})
 
     def save_last(self, progress: Progress, contents: Contents) -> None:
         """Write where the training stands, then remove what it does not need any more."""
         self._write(f"step-{progress.step:06d}", contents, progress)
+        self._remove("*", keep=self._names_to_keep())
+
+    def _remove(self, pattern: str, *, keep: set[str]) -> None:
         if self._to_read:
             return
-        keep = self._names_to_keep()
-        for folder in self._folder.iterdir():
+        for folder in self._folder.glob(pattern):
             if folder.name not in keep:
                 shutil.rmtree(folder)
 

@@ -87,6 +87,21 @@ def test_only_the_last_and_the_best_are_kept(tmp_path):
     assert names(tmp_path) == ["best-000004", "step-000004"]
 
 
+def test_between_checkpoints_no_more_than_the_best_and_what_the_last_one_goes_on_with_lie_there(
+    tmp_path,
+):
+    toy, checkpoints = Toy(), Checkpoints(tmp_path, "a")
+    for step in range(1, 5):
+        toy.step()
+        toy.save_best(checkpoints)
+        if step == 1:
+            toy.save(checkpoints)
+    assert names(tmp_path) == ["best-000001", "best-000004", "step-000001"]
+    found = Toy()
+    assert found.load(Checkpoints(tmp_path, "a"))
+    assert found.progress.best_step == 1
+
+
 def test_as_many_are_kept_as_asked_for_each_with_its_best_and_a_damaged_last_is_passed_over(
     tmp_path,
 ):
