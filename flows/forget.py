@@ -24,8 +24,8 @@ _MODELS = "finetune/"
 _OUT_OF_REACH = (
     "the data folder, which is never changed: remove the videos and their annotation there",
     "exports, reports and copies made before, other stores, and backups",
-    "what training and inference keep outside a store: resources.finetune.checkpoint_folder, and "
-    "for a remote store ~/.cache/waver on each machine that works on it",
+    "what training and inference keep outside a store: resources.finetune.checkpoint_folder and "
+    "feature_folder, and for a remote store ~/.cache/waver on each machine that works on it",
 )
 
 
