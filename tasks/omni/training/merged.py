@@ -22,7 +22,6 @@ from tasks.omni.training.places import cache_path_of
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
-
 TOLD = "told: "  # how the process marks its own lines among those of the libraries
 
 
@@ -118,9 +117,19 @@ def _merge(job: MergeJob, folder: Path) -> None:
         settings_path = job.adapter_path.parent / SETTINGS_NAME
         if settings_path.is_file():
             shutil.copyfile(settings_path, job.out_path / SETTINGS_NAME)
-        job.out_path.rename(folder)
+        put_in_place(job.out_path, folder)
     finally:
         shutil.rmtree(job.out_path, ignore_errors=True)
+
+
+def put_in_place(made: Path, folder: Path) -> None:
+    """Rename what was merged, unless another process has put the same there meanwhile."""
+    with writing_to(str(folder)):
+        try:
+            made.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
 
 
 def _show(line: str) -> None:

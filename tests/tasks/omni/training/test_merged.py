@@ -11,7 +11,7 @@ from storage.results import ModelRecord
 from storage.store import Store
 from tasks.omni.checkpoint import check_model
 from tasks.omni.training.job import read_job
-from tasks.omni.training.merged import merged_folder
+from tasks.omni.training.merged import merged_folder, put_in_place
 
 SHARD_BYTES = 1 << 20
 RECORD = ModelRecord(
@@ -41,6 +41,16 @@ def test_an_adapter_that_is_gone_or_has_no_base_is_one_clear_error(tmp_path):
     store.write_bytes(f"{RECORD.adapter_path}/adapter_model.safetensors", b"weights")
     with pytest.raises(ModelError, match="no model folder '/gone'"):
         merged(store)
+
+
+def test_of_two_that_merge_at_once_the_first_counts_and_the_second_is_content(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+        put_in_place(tmp_path / name, tmp_path / "merged")
+    assert (tmp_path / "merged" / "weights").read_text() == "first"
+    with pytest.raises(StoreError, match="Cannot write to"):
+        put_in_place(tmp_path / "second", tmp_path / "second" / "weights" / "below a file")
 
 
 @pytest.mark.slow
