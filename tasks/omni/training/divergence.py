@@ -17,7 +17,7 @@ _WAY_OUT = (
 
 
 def check_finite(step: int, *, loss: float, grad_norm: float, rate: float) -> None:
-    """Refuse a step whose loss or gradients are no numbers, before it reaches the weights.
+    """Refuse a step whose loss or gradients are no numbers, before a checkpoint holds it.
 
     Raises:
         StageError: names the step and the way out.
@@ -28,6 +28,19 @@ def check_finite(step: int, *, loss: float, grad_norm: float, rate: float) -> No
         f"Training diverged at step {step}: the loss is {loss} and the gradients' norm {grad_norm} "
         f"at a learning rate of {rate:.2g}. {_WAY_OUT}"
     )
+
+
+def check_measured(losses: Sequence[float]) -> None:
+    """Refuse a model that gives validation samples losses that are no numbers.
+
+    Raises:
+        StageError: says how many, and the way out.
+    """
+    if wrong := sum(not math.isfinite(loss) for loss in losses):
+        raise StageError(
+            f"Training diverged: the loss of {wrong} of {len(losses)} validation samples is no "
+            f"number. {_WAY_OUT}"
+        )
 
 
 def check_trend(log: Sequence[TrainingStepRecord]) -> None:

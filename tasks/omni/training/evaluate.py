@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 
+from storage.errors import StageError
 from tasks.omni.training.checkpoints import Progress
+from tasks.omni.training.divergence import check_measured
 from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.settings import Metric, TrainingSettings
 from tasks.verdicts.metrics import measure
 
 _THRESHOLD = 0.5
+_NOTHING = np.empty((3, 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,9 @@ def evaluate(
 
     Each process brings its own batches; all get the figures over everybody's. A row whose answer is
     below 0 has none, and does not count.
+
+    Raises:
+        StageError: no process has a row with an answer, or the model answers with no numbers.
     """
     found: list[torch.Tensor] = []
     model.eval()
@@ -57,11 +63,17 @@ def evaluate(
         found.append(measured[:, answers >= 0].cpu())
     model.train()
     everybodys = ranks.gather([each.numpy() for each in found])
-    return _figures(np.concatenate(list(itertools.chain(*everybodys)), axis=1))
+    return _figures(np.concatenate([_NOTHING, *itertools.chain(*everybodys)], axis=1))
 
 
 def _figures(found: Any) -> Figures:
     losses, p_ah, labels = found  # each [samples]
+    if not losses.size:
+        raise StageError(
+            "None of the validation samples has a readable picture or sound, so that no best "
+            "checkpoint can be chosen: make their segments again with --force segment."
+        )
+    check_measured(losses)
     measured = measure(labels > _THRESHOLD, p_ah, _THRESHOLD)
     return Figures(
         loss=float(np.mean(losses)),

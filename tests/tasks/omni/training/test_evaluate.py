@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from storage.errors import StageError
 from tasks.omni.training.batches import NO_ANSWER
 from tasks.omni.training.evaluate import Figures, evaluate
 from tasks.omni.training.ranks import Ranks
@@ -52,6 +53,19 @@ def test_one_label_alone_leaves_figures_undefined():
     batches = [batch([2, -1], [1, 1])]
     found = evaluate(Answers(), batches, token_yes=YES, token_no=NO, ranks=Ranks(cpu=True))
     assert (found.macro_f1, found.average_precision) == (None, None)
+
+
+def test_answers_that_are_no_numbers_and_no_answers_at_all_are_told_in_a_sentence():
+    blank = (batch([5], [1])[0], torch.tensor([NO_ANSWER]))
+    wrong = [batch([2, -1, float("nan")], [1, 0, 0])]
+    told = {
+        r"loss of 1 of 3 validation samples is no number. Lower": wrong,
+        r"None of the validation samples .*--force segment": [],
+        r"None of the validation .*--force segment": [blank],
+    }
+    for sentence, batches in told.items():
+        with pytest.raises(StageError, match=sentence):
+            evaluate(Answers(), batches, token_yes=YES, token_no=NO, ranks=Ranks(cpu=True))
 
 
 def test_of_equal_figures_the_lower_loss_is_better():
