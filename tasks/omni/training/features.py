@@ -20,9 +20,11 @@ from storage.disk import is_abandoned, temporary_name, writing_to
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord
 from tasks.omni.inputs import InputConfig
+from tasks.omni.training.saving import saving_to
 
 Row = dict[str, torch.Tensor]
 
+_MADE = 1  # raised when the same towers make other features of the same segment
 _ENDING = ".safetensors"
 _UNFINISHED = ".tmp"
 
@@ -32,9 +34,8 @@ def feature_key(sample: SampleRecord, config: InputConfig) -> str:
 
     The prompt is no part of it: the same features serve any question about the segment.
     """
-    return digest_of(
-        sample.content_digest, config.model_dump(exclude={"prompt", "words", "answer"})
-    )
+    shown = config.model_dump(exclude={"prompt", "words", "answer"})
+    return digest_of(_MADE, sample.content_digest, shown)
 
 
 class FeatureFolder:
@@ -66,7 +67,7 @@ class FeatureFolder:
         }
         path = self._folder / f"{uuid.uuid4().hex}{_ENDING}"
         unfinished = self._folder / f"{temporary_name()}{_UNFINISHED}"
-        with writing_to(str(self._folder)):
+        with saving_to(str(self._folder)):
             try:
                 save_file(tensors, unfinished)
                 unfinished.replace(path)
@@ -100,7 +101,9 @@ def _keys_of(path: Path) -> set[str]:
     try:
         with safe_open(path, "pt") as shard:
             return {name.partition(".")[0] for name in shard.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError):
+    except SafetensorError:
         with contextlib.suppress(OSError):
             path.unlink()
+        return set()
+    except OSError:  # the disk's fault, or the limit of open files: it may be whole
         return set()

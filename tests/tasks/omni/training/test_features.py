@@ -1,3 +1,4 @@
+import resource
 import shutil
 import subprocess
 from dataclasses import replace
@@ -66,6 +67,29 @@ def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="Cannot write to"):
         FeatureFolder(tmp_path / "file" / "features")
+
+
+def test_a_shard_that_cannot_be_opened_now_is_left_as_it_is(tmp_path):
+    FeatureFolder(tmp_path / "disk").write(ROWS)
+    (shard,) = (tmp_path / "disk").glob("*.safetensors")
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / shard.name).symlink_to(shard)
+    (tmp_path / "disk").rename(tmp_path / "taken away")
+    assert FeatureFolder(tmp_path / "f").missing(ROWS) == list(ROWS)
+    (tmp_path / "taken away").rename(tmp_path / "disk")
+    assert FeatureFolder(tmp_path / "f").missing(ROWS) == []
+
+
+def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing_half_written(tmp_path):
+    features, before = FeatureFolder(tmp_path / "f"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))
+    try:
+        with pytest.raises(StoreError, match="No space left while writing to"):
+            features.write(ROWS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "f").iterdir()) == []
+    assert features.missing(ROWS) == list(ROWS)
 
 
 def test_the_key_follows_content_and_what_is_shown_but_not_the_question(toy_samples, toy_store):
