@@ -27,7 +27,8 @@ _FREE_SHARE = 0.9  # of the disk's free space that features may take
 class Encoder:
     """What makes features: a thinker's towers, the question's settings, the folder they go to.
 
-    Features are kept in ``dtype``; ``say`` gets a line of progress.
+    Features are kept in ``dtype``; ``say`` gets a line of progress. ``num_processes`` make features
+    for the same disk.
     """
 
     thinker: Any
@@ -38,6 +39,7 @@ class Encoder:
     dtype: torch.dtype
     device: torch.device
     batch_size: int
+    num_processes: int
     say: Callable[[str], None]
 
 
@@ -117,7 +119,9 @@ def _stored(row: Row, dtype: torch.dtype) -> Row:
     }
 
 
-def _fits(encoder: Encoder, needed: int) -> bool:
+def _fits(encoder: Encoder, needed_here: int) -> bool:
+    """Say whether the disk takes this process's features, and as much from each of the others."""
+    needed = needed_here * encoder.num_processes
     free = shutil.disk_usage(encoder.folder).free
     if needed <= _FREE_SHARE * free:
         return True

@@ -95,7 +95,7 @@ def _stored_features(
     """
     if job.features_path is None or not are_frozen(opened.top.thinker):
         return None
-    encoder = _encoder(job, opened, job.features_path, ranks.device, say)
+    encoder = _encoder(job, opened, job.features_path, ranks, say)
     missing = missing_samples(encoder, ranks.share(samples))
     fits = not missing or _encode(job, opened.processor, samples, encoder, missing)
     if ranks.count == 1:
@@ -104,7 +104,7 @@ def _stored_features(
 
 
 def _encoder(
-    job: TrainingJob, opened: OpenModel, folder: Path, device: Any, say: Callable[[str], None]
+    job: TrainingJob, opened: OpenModel, folder: Path, ranks: Ranks, say: Callable[[str], None]
 ) -> Encoder:
     return Encoder(
         thinker=opened.top.thinker,
@@ -113,8 +113,9 @@ def _encoder(
         folder=folder,
         features=FeatureFolder(folder),
         dtype=getattr(torch, job.training.precision),
-        device=device,
+        device=ranks.device,
         batch_size=job.resources.micro_batch_size,
+        num_processes=ranks.count,
         say=say,
     )
 

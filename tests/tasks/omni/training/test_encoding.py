@@ -88,6 +88,24 @@ def test_a_disk_too_small_for_features_is_told_and_media_serve(
     assert list(folder.iterdir()) == []
 
 
+def test_features_of_all_processes_have_to_fit_on_the_disk_that_they_share(tmp_path, monkeypatch):
+    lines: list[str] = []
+    usage = shutil.disk_usage(tmp_path)._replace(free=1 << 30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+
+    def fits(num_processes):
+        encoder = encoding.Encoder(
+            thinker=None, pad_token_id=0, config=None, folder=tmp_path, features=None, dtype=None,
+            device=None, batch_size=1, num_processes=num_processes, say=lines.append,
+        )  # fmt: skip
+        return encoding._fits(encoder, 1 << 29)
+
+    assert fits(1)
+    assert lines == []
+    assert not fits(2)
+    assert "would take 1.0 GiB, but 1.0 GiB are free" in lines[0]
+
+
 def test_a_training_killed_while_it_encodes_goes_on_from_what_is_stored(
     make_job, tmp_path, monkeypatch, labelled
 ):
