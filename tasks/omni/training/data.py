@@ -1,7 +1,7 @@
 """Samples on their way to a training step: which ones, in what order, decoded ahead of it."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -83,9 +83,14 @@ class RowReader:
         self._unreadable: set[str] = set()
 
     @property
-    def num_unreadable(self) -> int:
-        """How many samples have been left out so far."""
-        return len(self._unreadable)
+    def unreadable(self) -> frozenset[str]:
+        """The segments that have been left out so far."""
+        return frozenset(self._unreadable)
+
+    def hear_of_unreadable(self, everybodys: Iterable[Set[str]]) -> None:
+        """Count what other processes have left out, too, and hold it to the same bound."""
+        self._unreadable = self._unreadable.union(*everybodys)
+        self._check_unreadable()
 
     def iter_batches(self, batches: Sequence[Sequence[SampleRecord]]) -> Iterator[list[Row | None]]:
         """Each batch's rows in order, ``None`` for what cannot be read, while the next are read."""
@@ -124,6 +129,9 @@ class RowReader:
     def _note_unreadable(self, sample: SampleRecord, fault: ItemFault | None) -> None:
         self._kept[sample.segment_id] = None
         self._unreadable.add(sample.segment_id)
+        self._check_unreadable(fault)
+
+    def _check_unreadable(self, fault: ItemFault | None = None) -> None:
         if len(self._unreadable) > _MAX_UNREADABLE_SHARE * self._num_samples:
             raise StageError(
                 f"{len(self._unreadable)} of {self._num_samples} samples have no readable picture "

@@ -120,6 +120,8 @@ class _Loop:
         self, loss: float, grad_norm: float, rows: list[Any], seconds: float, wait_seconds: float
     ) -> None:
         progress, micro_batch_size = self._progress, self._training.resources.micro_batch_size
+        reader = self._training.reader
+        reader.hear_of_unreadable(self._ranks.gather(reader.unreadable))
         progress.step += 1
         figures = self._measure() if self._is_measured(progress.step) else None
         progress.log.append(

@@ -66,8 +66,8 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
     saved = _whole(opened, job, ranks)
     if saved is None:
         return
-    if reader.num_unreadable:
-        say(f"{reader.num_unreadable} samples could not be read and were left out")
+    if num_unreadable := len(reader.unreadable):
+        say(f"{num_unreadable} samples could not be read and were left out")
     say(f"keeps the weights of step {progress.best_step} and writes the model")
     result = write_model(job_path.parent / MODEL_FOLDER, job, saved, progress, trackers)
     write_result(result, progress.log, answers, job_path.parent)

@@ -152,6 +152,15 @@ def test_kept_rows_need_their_files_no_more(store, reader, toy_samples):
     assert all(row is not None for row in next(rows.iter_batches([samples])))
 
 
+def test_what_several_processes_cannot_read_counts_together():
+    with reading_threads() as executor:
+        reader = RowReader(lambda _: {}, executor, num_samples=200, keep_bytes=0)
+        reader.hear_of_unreadable([reader.unreadable, {"a"}, {"a", "b"}])
+        assert reader.unreadable == {"a", "b"}
+        with pytest.raises(StageError, match="3 of 200 samples have no readable picture"):
+            reader.hear_of_unreadable([reader.unreadable, {"c"}])
+
+
 @pytest.mark.slow
 def test_one_damaged_sample_in_a_hundred_is_left_out_and_two_are_an_error(
     store, reader, toy_samples
@@ -161,6 +170,6 @@ def test_one_damaged_sample_in_a_hundred_is_left_out_and_two_are_an_error(
     store.remove(samples[1].picture_path)
     rows = reader(100, 1 << 30)
     assert next(rows.iter_batches([[samples[0], samples[0], samples[2]]]))[:2] == [None, None]
-    assert rows.num_unreadable == 1
+    assert rows.unreadable == {samples[0].segment_id}
     with pytest.raises(StageError, match="2 of 100 samples have no readable picture"):
         next(rows.iter_batches([[replace(samples[1])]]))
