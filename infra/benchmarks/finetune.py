@@ -21,6 +21,7 @@ from flows.opening import open_run
 from flows.request import RunRequest
 from infra.benchmarks.finetune_ways import Measured
 from storage.records import SampleRecord
+from tasks.child import YIELDING
 from tasks.labels.plan import ClassRule, plan_classes
 from tasks.omni.checkpoint import check_model
 from tasks.omni.training.job import TrainingJob, write_job
@@ -126,7 +127,7 @@ def _job(run: Any, row: Row, folder: Path, options: argparse.Namespace) -> Train
 def _measure(way: str, job: TrainingJob, samples: Sequence[SampleRecord], folder: Path) -> Measured:
     path = write_job(job, samples, folder)
     command = [sys.executable, "-m", "infra.benchmarks.finetune_ways", way, str(path)]
-    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
+    environment = {**YIELDING, **os.environ, "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
     environment["OMP_NUM_THREADS"] = str(job.resources.num_threads)
     ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
     return Measured(**json.loads(ended.stdout.splitlines()[-1]))

@@ -115,6 +115,16 @@ def test_a_worker_is_given_its_environment():
     assert lines == ["a b"]
 
 
+def test_a_workers_threads_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch):
+    lines: list[str] = []
+    script = "import os; print(os.environ['OMP_WAIT_POLICY'])"
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    run_worker([PYTHON, "-c", script], on_line=lines.append)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    run_worker([PYTHON, "-c", script], on_line=lines.append)
+    assert lines == ["PASSIVE", "ACTIVE"]
+
+
 def test_a_workers_own_sentence_is_the_error():
     script = "print('error: the folder is not a model.'); print('bye'); raise SystemExit(1)"
     with pytest.raises(StageError, match=r"^the folder is not a model\.$"):
