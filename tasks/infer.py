@@ -35,7 +35,7 @@ from tasks.omni.isolation import Crash, Journal, ask_all
 from tasks.omni.lengths import by_length, longest_request
 from tasks.omni.progress import EnginesProgress
 from tasks.omni.prompt import prompt_digest
-from tasks.omni.questions import Question, Questions
+from tasks.omni.questions import Questions
 from tasks.stage import Shard, ShardResult, as_state, make_missing
 
 STAGE = "infer"
@@ -85,7 +85,7 @@ def infer_samples(
     samples: Iterable[SampleRecord], engine: Engine, questions: Questions, journal: Journal
 ) -> Iterator[ItemOutput]:
     """Ask the engine about each sample; one at fault yields its rejected row."""
-    for sample, answer in engine.answers(_noted(questions(samples), journal)):
+    for sample, answer in engine.answers(questions(_noted(samples, journal))):
         journal.end(sample.segment_id)
         if isinstance(answer, ItemFault):
             yield _rejected(sample.segment_id, str(answer))
@@ -93,12 +93,10 @@ def infer_samples(
             yield ItemOutput(item_id=sample.segment_id, rows=(_prediction(sample, answer),))
 
 
-def _noted(
-    asked: Iterator[tuple[SampleRecord, Question]], journal: Journal
-) -> Iterator[tuple[SampleRecord, Question]]:
-    for sample, question in asked:
+def _noted(samples: Iterable[SampleRecord], journal: Journal) -> Iterator[SampleRecord]:
+    for sample in samples:
         journal.begin(sample.segment_id)
-        yield sample, question
+        yield sample
 
 
 def _rejected(segment_id: str, reason: str) -> ItemOutput:
@@ -172,7 +170,7 @@ def infer_missing(
         progress = EnginesProgress(STAGE, num_pending)
         ask_all(work.pending, partial(_ask, work, progress), partial(_reject, work))
     _check_failures(work)
-    _warn_of_low_mass(work)
+    _tell_of_answers(work)
     return ShardResult(num_cached=len(shard.wanted) - num_pending, num_made=num_pending)
 
 
@@ -245,9 +243,18 @@ def _check_failures(work: Inference) -> None:
         )
 
 
-def _warn_of_low_mass(work: Inference) -> None:
-    """Say how many answers are no clear Yes or No."""
+def _tell_of_answers(work: Inference) -> None:
+    """Say how many answers are no clear Yes or No, and how many segments lack picture or sound."""
     rows = work.variant.read(PredictionRecord, work.shard.wanted)
+    blind, deaf = (
+        sum(not seen for seen in column)
+        for column in ((row.has_picture for row in rows), (row.has_sound for row in rows))
+    )
+    if blind or deaf:
+        LOGGER.info(
+            "%s: of %d segments %d were asked about without picture and %d without sound",
+            STAGE, len(rows), blind, deaf,
+        )  # fmt: skip
     num_low = sum(row.answer_mass < work.config.min_answer_mass for row in rows)
     if num_low:
         LOGGER.warning(

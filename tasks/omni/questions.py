@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from storage.errors import ItemFault, StoreError
+from storage.errors import ItemFault, StoreError, WaverError
 from storage.records import SampleRecord
 from storage.store import Store
 from tasks.omni.inputs import InputConfig, OmniInput, build_input
@@ -57,6 +57,10 @@ class Decoding:
                 f"A segment's file is gone from {store.url!r}: run again with --from segment, "
                 "which makes it anew."
             ) from error
+        except (WaverError, OSError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - one segment's: its text may quote the person
+            return ItemFault(f"the segment cannot be decoded (unforeseen {type(error).__name__})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,14 +57,15 @@ class Renderer:
         )
 
     def _render(self, inputs: OmniInput) -> Any:
-        from vllm.exceptions import VLLMClientError
         from vllm.renderers.inputs.preprocess import parse_model_prompt
 
         parsed = parse_model_prompt(self._renderer.model_config, to_vllm_request(inputs))
         tokenizing = replace(self._renderer.default_cmpl_tok_params, max_total_tokens=None)
         try:
             (rendered,) = self._renderer.render_cmpl([parsed], tokenizing)
-        except (ValueError, VLLMClientError) as error:  # the message may quote the person's words
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # the message may quote the person's words
             raise ItemFault(
                 f"the engine cannot prepare this segment ({type(error).__name__})"
             ) from error

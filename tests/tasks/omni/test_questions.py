@@ -31,3 +31,18 @@ def test_samples_come_in_order_with_their_question_or_their_fault(  # type: igno
         asked = list(questions(samples))
     assert [sample for sample, _ in asked] == samples
     assert [type(question) for _, question in asked] == [OmniInput, ItemFault, OmniInput]
+
+
+def test_an_unforeseen_error_over_one_segment_is_its_fault_and_quotes_nothing(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples, monkeypatch
+) -> None:
+    store = Store(str(tmp_path))
+    samples = toy_samples(store, 1)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("what the person said")
+
+    monkeypatch.setattr("tasks.omni.questions.build_input", fail)
+    fault = Decoding(store_url=store.url, config=INPUT)(samples[0])
+    assert isinstance(fault, ItemFault)
+    assert str(fault) == "the segment cannot be decoded (unforeseen ZeroDivisionError)"
