@@ -19,7 +19,7 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 _MAX_WORKERS = 16
-_ITEMS_PER_WORKER = 64  # fewer are made before a process has started
+_ITEMS_PER_WORKER = 256  # fewer are made before a process has started
 _making: list[Callable[[Any], Any]] = []
 
 
@@ -76,7 +76,7 @@ class Workers(Generic[Item, Made]):
 
     def _begin(self, item: Item) -> "Future[Made]":
         try:
-            return self._executor.submit(_run, item)
+            return self._executor.submit(make_here, item)
         except BrokenProcessPool as error:
             broken: Future[Made] = Future()
             broken.set_exception(error)
@@ -109,16 +109,18 @@ class Workers(Generic[Item, Made]):
         return ProcessPoolExecutor(
             self._num_processes,
             mp_context=context,
-            initializer=_start_worker,
+            initializer=start_worker,
             initargs=(self._make,),
         )
 
 
-def _run(item: Any) -> Any:
+def make_here(item: Any) -> Any:
+    """In a worker: make something of an item."""
     return _making[0](item)
 
 
-def _start_worker(make: Callable[[Any], Any]) -> None:
+def start_worker(make: Callable[[Any], Any]) -> None:
+    """In a new worker: keep what it makes things by, and end with the process it works for."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends its workers
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)

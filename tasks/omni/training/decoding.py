@@ -1,17 +1,11 @@
-"""From a sample's files to the model's row, in processes beside the one that trains.
-
-Workers are forked off a server process that has imported the libraries, runs no thread and knows no
-device. Each ends with the process that it works for, however that one ends.
-"""
+"""From a sample's files to the model's row, in processes beside the one that trains (`workers`)."""
 
 import os
-import signal
-import threading
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -20,6 +14,7 @@ from storage.errors import ItemFault
 from storage.records import SampleRecord
 from storage.store import Store
 from tasks.omni.inputs import InputConfig, build_input, to_model_row
+from tasks.omni.workers import make_here, start_worker
 
 Row = dict[str, torch.Tensor]
 Arrays = dict[str, Any]
@@ -27,7 +22,6 @@ Arrays = dict[str, Any]
 _SAMPLES_PER_DECODER = 256  # a process takes as long to start as 150 take to be decoded
 _MAX_DECODERS = 16
 _NUM_READERS = 2
-_making: list["MediaRows"] = []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,27 +80,13 @@ def decoding_processes(make: MediaRows, num_processes: int) -> Executor:
     parts = vars(make.processor).values()
     context.set_forkserver_preload(["av", __name__, *{type(part).__module__ for part in parts}])
     return ProcessPoolExecutor(
-        num_processes, mp_context=context, initializer=_start_worker, initargs=(make,)
+        num_processes, mp_context=context, initializer=start_worker, initargs=(make,)
     )
 
 
 def decode(sample: SampleRecord) -> Arrays | ItemFault:
     """In a worker: make a row, as arrays, since a tensor would hold a file open in its receiver."""
-    made = _making[0](sample)
+    made = make_here(sample)
     if isinstance(made, ItemFault):
         return made
     return {name: tensor.numpy() for name, tensor in made.items()}
-
-
-def _start_worker(make: MediaRows) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends its workers
-    torch.set_num_threads(1)
-    _making.append(make)
-    threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
