@@ -18,8 +18,8 @@ from storage.records import SampleRecord
 from storage.schema import schema_of, to_table
 from storage.store import Store
 from tasks.exports.files import check_out, write_export
-from tasks.omni.adapters import named_model
-from tasks.omni.checkpoint import stored_dtype
+from tasks.omni.adapters import adapter_in, named_model
+from tasks.omni.checkpoint import check_model, stored_dtype
 from tasks.omni.trained_with import asked_otherwise
 from tasks.parity.drawn import draw_samples
 from tasks.parity.measure import Parity, ParityRecord, measure_parity
@@ -57,7 +57,7 @@ def measure_and_show(request: ParityRequest) -> int:
     if request.out is not None:
         check_out(request.out)
     settings = load_settings(request.profile, request.overrides)
-    model_path = named_model(Store(request.store), request.model, settings.finetune.model)
+    model_path = _model_path(request, settings.finetune.model)
     console = Console()
     with telling(console), _samples_of(request) as (store_url, samples):
         if told := asked_otherwise(model_path, settings.input):
@@ -68,6 +68,15 @@ def measure_and_show(request: ParityRequest) -> int:
     if request.out is not None:
         _write(parity, request.out)
     return EXIT_UNEQUAL if parity.faults() else EXIT_FINE
+
+
+def _model_path(request: ParityRequest, base: str) -> Path:
+    """Find the model; a store is made for an adapter alone, whose merged weights it keeps."""
+    if request.data is not None:
+        open_store_there(request.store)
+    if adapter_in(request.model) is None:
+        return check_model(request.model)
+    return named_model(Store(request.store), request.model, base)
 
 
 def _measure(
@@ -99,7 +108,6 @@ def _samples_of(request: ParityRequest) -> Iterator[tuple[str, Sequence[SampleRe
         with tempfile.TemporaryDirectory(prefix="waver-drawn-") as folder:
             yield folder, draw_samples(Store(folder), request.num_samples)
         return
-    open_store_there(request.store)
     run = open_run(
         RunRequest(
             data=request.data, profile=request.profile, store=request.store, model=request.model,

@@ -1,24 +1,57 @@
-"""Asking what is missing of an ablation's arms: one child process, one open model for all."""
+"""Asking what is missing of an ablation's arms: one child process, one open model for all.
+
+A segment on which the engine dies is found and rejected as in inference; the model is opened again
+for that, and for nothing else.
+"""
 
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from storage.errors import WaverError
-from storage.records import SampleRecord
+from storage.errors import CrashError, StageError, WaverError
+from storage.records import RejectedRecord, SampleRecord
 from storage.schema import to_table, write_parquet
 from storage.store import Store
+from storage.variant import ItemOutput
 from tasks.ablation.arms import ArmSamples
-from tasks.ablation.job import AblationJob, ArmJob
+from tasks.ablation.job import AblationJob, ArmJob, key_of, split_key
 from tasks.child import run_worker
 from tasks.infer import InferConfig, InferResources, wanted_of
 from tasks.log import LOGGER
 from tasks.omni.checkpoint import stored_dtype
+from tasks.omni.isolation import Crash, ask_all, in_flight
 from tasks.omni.lengths import by_length, longest_request
+from tasks.stage import Shard, make_missing
+
+CHILD_COMMAND = (sys.executable, "-m", "tasks.ablation.child")
+_STAGE = "ablate"
+_FEW = 10  # so many segments of an arm may be rejected, whatever share they are
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ablation:
+    """What is asked: all arms, the whole first, of one model."""
+
+    arms: Sequence[ArmSamples]
+    store: Store
+    model_path: Path
+    config: InferConfig
+    resources: InferResources
+
+    def pending(self) -> list[str]:
+        """List what has neither an answer nor a reason, in all arms."""
+        return [
+            key_of(number, item)
+            for number, arm in enumerate(self.arms)
+            for item in arm.variant.pending(wanted_of(arm.samples))
+        ]
 
 
 def ask_missing(
@@ -34,48 +67,65 @@ def ask_missing(
 
     Raises:
         ModelError: the model cannot be opened.
-        StageError: the engine failed; what was answered before is kept.
+        StageError: the engine failed, or an arm rejects more than it may; answers are kept.
     """
-    missing = {id(arm): len(arm.variant.pending(wanted_of(arm.samples))) for arm in arms}
-    for arm in arms:
-        LOGGER.info(
-            "ablate: %s: %d wanted, %d missing", arm.arm.name, len(arm.samples), missing[id(arm)]
-        )
-    pending = [arm for arm in arms if missing[id(arm)]]
+    work = Ablation(
+        arms=arms, store=store, model_path=model_path, config=config, resources=resources
+    )
+    pending = work.pending()
+    missing = Counter(split_key(key)[0] for key in pending)
+    for number, arm in enumerate(arms):
+        _tell(f"{arm.arm.name}: {len(arm.samples)} wanted, {missing[number]} missing")
     if pending:
-        with store.staging() as folder:
-            job = _job_of(pending, store, model_path, config, resources, folder)
-            _run_child(job, folder / "job.json", arms[0], store)
-    return sum(missing.values())
+        ask_all(work.pending, partial(_ask, work), partial(_reject, work))
+    for arm in arms:
+        _check_failures(arm, config)
+    return len(pending)
 
 
-def _job_of(
-    arms: Sequence[ArmSamples],
-    store: Store,
-    model_path: Path,
-    config: InferConfig,
-    resources: InferResources,
-    folder: Path,
-) -> AblationJob:
-    bounds = (longest_request(arm.samples, arm.arm.input_config, model_path) for arm in arms)
+def _ask(work: Ablation, left: Sequence[str], alone: Sequence[str]) -> list[Crash]:
+    """Run the child once over what is left; gives how it died, if it did."""
+    with work.store.staging() as folder:
+        job = _job_of(work, left, alone, folder)
+        job_path = folder / "job.json"
+        job_path.write_text(job.model_dump_json(), encoding="utf-8")
+        try:
+            run_worker([*CHILD_COMMAND, str(job_path)], on_line=_tell)
+        except WaverError as error:
+            told = type(error)(str(error) + _kept_log(job, work))
+            if isinstance(told, CrashError):
+                return [Crash(error=told, in_flight=in_flight(job.journal_path))]
+            raise told from error
+    return []
+
+
+def _job_of(work: Ablation, left: Sequence[str], alone: Sequence[str], folder: Path) -> AblationJob:
+    asked: dict[int, set[str]] = {}
+    for number, item in map(split_key, left):
+        asked.setdefault(number, set()).add(item)
+    arms = [work.arms[number] for number in asked]
+    bounds = [longest_request(a.samples, a.arm.input_config, work.model_path) for a in arms]
+    dtype = work.config.dtype
     return AblationJob(
-        store_url=store.url,
+        store_url=work.store.url,
         log_path=folder / "engine.log",
-        model_path=model_path,
-        dtype=stored_dtype(model_path) if config.dtype == "auto" else config.dtype,
-        max_tokens=config.max_tokens or max(bounds),
-        arms=tuple(
-            _arm_job(arm, model_path, folder / f"arm-{number}.parquet")
-            for number, arm in enumerate(arms)
-        ),
-        resources=resources,
+        journal_path=folder / "journal",
+        model_path=work.model_path,
+        dtype=stored_dtype(work.model_path) if dtype == "auto" else dtype,
+        max_tokens=work.config.max_tokens or max(bounds),
+        arms=tuple(_arm_job(work, number, items, folder) for number, items in asked.items()),
+        alone=tuple(alone),
+        resources=work.resources,
     )
 
 
-def _arm_job(arm: ArmSamples, model_path: Path, samples_path: Path) -> ArmJob:
-    ordered = by_length(arm.samples, arm.arm.input_config, model_path)
+def _arm_job(work: Ablation, number: int, items: set[str], folder: Path) -> ArmJob:
+    arm, samples_path = work.arms[number], folder / f"arm-{number}.parquet"
+    samples = [sample for sample in arm.samples if sample.segment_id in items]
+    ordered = by_length(samples, arm.arm.input_config, work.model_path)
     write_parquet(to_table(SampleRecord, ordered), samples_path)
     return ArmJob(
+        number=number,
         name=arm.arm.name,
         stage=arm.variant.stage,
         variant_id=arm.variant.variant_id,
@@ -84,22 +134,49 @@ def _arm_job(arm: ArmSamples, model_path: Path, samples_path: Path) -> ArmJob:
     )
 
 
-def _run_child(job: AblationJob, job_path: Path, full: ArmSamples, store: Store) -> None:
-    """Run the child to its end; the engine's log is kept only of one that failed."""
-    job_path.write_text(job.model_dump_json(), encoding="utf-8")
-    try:
-        run_worker([sys.executable, "-m", "tasks.ablation.child", str(job_path)], on_line=_tell)
-    except WaverError as error:
-        if not job.log_path.is_file():
-            raise
-        kept = f"{full.variant.path}/logs/{time.strftime('%Y%m%dT%H%M%S')}-ablate.log"
-        store.publish(job.log_path, kept)
-        raise type(error)(f"{error} The engine's log: {store.full_path(kept)}") from error
+def _kept_log(job: AblationJob, work: Ablation) -> str:
+    """Keep the engine's log of a child that failed; gives the words that name it."""
+    if not job.log_path.is_file():
+        return ""
+    kept = f"{work.arms[0].variant.path}/logs/{time.strftime('%Y%m%dT%H%M%S')}-ablate.log"
+    work.store.publish(job.log_path, kept)
+    return f" The engine's log: {work.store.full_path(kept)}"
+
+
+def _reject(work: Ablation, culprits: Mapping[str, CrashError]) -> None:
+    """Give the segments on which the engine dies their rejected rows."""
+    for key, error in culprits.items():
+        number, item = split_key(key)
+        arm = work.arms[number]
+        LOGGER.warning("%s: %s: the engine dies on a segment, rejected", _STAGE, arm.arm.name)
+        wanted = {item: wanted_of(arm.samples)[item]}
+        make_missing(arm.variant, Shard(name="dead", wanted=wanted), partial(_dead, error))
+
+
+def _dead(error: CrashError, items: Sequence[str]) -> Iterator[ItemOutput]:
+    told = str(error).splitlines()[0].partition(";")[0]
+    for item in items:
+        row = RejectedRecord(
+            item_id=item, stage=_STAGE, reason=f"the engine died on it twice: {told}"
+        )
+        yield ItemOutput(item_id=item, rows=(row,))
+
+
+def _check_failures(arm: ArmSamples, config: InferConfig) -> None:
+    rejected = arm.variant.read(RejectedRecord, wanted_of(arm.samples))
+    allowed = max(_FEW, int(config.max_failed_share * len(arm.samples)))
+    if len(rejected) > allowed:
+        reason, _ = Counter(row.reason for row in rejected).most_common(1)[0]
+        raise StageError(
+            f"In the arm {arm.arm.name!r} {len(rejected)} of {len(arm.samples)} segments are "
+            f"rejected, expected at most {allowed}, most often for: {reason}. See to their cause, "
+            "or raise infer.max_failed_share."
+        )
 
 
 def _tell(line: str) -> None:
     if not line.startswith("error: "):  # that one is raised
-        LOGGER.info("ablate: %s", line)
+        LOGGER.info("%s: %s", _STAGE, line)
 
 
-ask_arms = task(name="ablate", task_run_name="ablate all arms", cache_policy=NO_CACHE)(ask_missing)
+ask_arms = task(name=_STAGE, task_run_name="ablate all arms", cache_policy=NO_CACHE)(ask_missing)

@@ -6,8 +6,7 @@ inference. No line names a video or quotes a word.
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,33 +14,52 @@ from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
-from tasks.ablation.job import AblationJob, ArmJob
+from tasks.ablation.job import AblationJob, ArmJob, key_of
 from tasks.child_main import run_as_child
 from tasks.infer import infer_samples, wanted_of
 from tasks.omni.engine import Engine, engine_config, read_answer_ids
 from tasks.omni.engine_settings import engine_options, set_environment
 from tasks.omni.isolation import Journal
-from tasks.omni.memory import check_engine_memory
 from tasks.omni.questions import Decoding, open_questions
 from tasks.omni.workers import num_workers_for
 from tasks.stage import Shard, make_missing
 
+OpenEngine = Callable[[AblationJob, TextIO], tuple[Engine, Any]]
+
 _SHOW_SECONDS = 5.0
 
 
-def run_job(job: AblationJob, out: TextIO) -> None:
+class ArmJournal(Journal):
+    """A journal of one arm, whose items are named among those of all arms."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        super().__init__(path)
+        self._number = number
+
+    def begin(self, item: str) -> None:
+        """Note an item before the engine gets it."""
+        super().begin(key_of(self._number, item))
+
+    def end(self, item: str) -> None:
+        """Note an item with which the engine is done."""
+        super().end(key_of(self._number, item))
+
+
+def run_job(job: AblationJob, out: TextIO, open_engine: OpenEngine) -> None:
     """Answer what is missing of every arm, with one engine."""
     store = Store(job.store_url)
-    engine, config = _open_engine(job, out)
+    engine, config = open_engine(job, out)
     for arm in job.arms:
         _run_arm(job, arm, store, engine, config, out)
 
 
-def _open_engine(job: AblationJob, out: TextIO) -> tuple[Engine, Any]:
+def open_engine(job: AblationJob, out: TextIO) -> tuple[Engine, Any]:
     """Open the engine; gives a configuration like its own, by which requests are prepared.
 
     Its own holds the open model and cannot be sent to other processes any more.
     """
+    from tasks.omni.memory import check_engine_memory
+
     begun = time.monotonic()
     print("opening the model", file=out)
     on_gpu = set_environment(job.resources)
@@ -73,13 +91,30 @@ def _run_arm(
                 max_tokens=job.max_tokens,
                 num_processes=num_workers_for(job.resources.num_decoders, len(pending)),
             ) as questions,
-            Journal(arm.samples_path.with_suffix(".journal")) as journal,
+            ArmJournal(job.journal_path, arm.number) as journal,
         ):
-            answers = infer_samples(pending, engine, questions, journal)
+            answers = (
+                output
+                for together in _one_by_one(pending, {*job.alone}, arm.number)
+                for output in infer_samples(together, engine, questions, journal)
+            )
             yield from _shown(answers, arm.name, len(pending), out)
 
     shard = Shard(name=arm.name, wanted=wanted_of(rows))
     make_missing(variant, shard, make, job.resources.commit_seconds)
+
+
+def _one_by_one(
+    samples: Sequence[SampleRecord], alone: Set[str], number: int
+) -> Iterator[Sequence[SampleRecord]]:
+    """Give each of those that are asked about alone, then all others together."""
+    others = []
+    for sample in samples:
+        if key_of(number, sample.segment_id) in alone:
+            yield [sample]
+        else:
+            others.append(sample)
+    yield others
 
 
 def _shown(
@@ -96,6 +131,11 @@ def _shown(
             shown = now
 
 
+def main(job_path: Path, open_one: OpenEngine = open_engine) -> int:
+    """Run one job; gives the exit status."""
+    job = AblationJob.model_validate_json(job_path.read_text(encoding="utf-8"))
+    return run_as_child("The ablation", job.log_path, lambda out: run_job(job, out, open_one))
+
+
 if __name__ == "__main__":
-    told_job = AblationJob.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    sys.exit(run_as_child("the ablation", told_job.log_path, partial(run_job, told_job)))
+    sys.exit(main(Path(sys.argv[1])))

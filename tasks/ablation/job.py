@@ -13,6 +13,7 @@ class ArmJob(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    number: int
     name: str
     stage: str
     variant_id: str
@@ -21,14 +22,31 @@ class ArmJob(BaseModel):
 
 
 class AblationJob(BaseModel):
-    """All arms with something missing; written as JSON beside their samples."""
+    """All arms with something missing; written as JSON beside their samples.
+
+    Those in ``alone``, by their keys, are asked about one at a time, before the others of their
+    arm.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     store_url: str
     log_path: Path
+    journal_path: Path
     model_path: Path
     dtype: str
     max_tokens: int
     arms: tuple[ArmJob, ...]
+    alone: tuple[str, ...]
     resources: InferResources
+
+
+def key_of(number: int, item: str) -> str:
+    """Name a segment in an arm, among those of all arms."""
+    return f"{number}:{item}"
+
+
+def split_key(key: str) -> tuple[int, str]:
+    """Give the arm's number and the segment that a key names."""
+    number, _, item = key.partition(":")
+    return int(number), item

@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import TextIO
 
-from storage.errors import ItemFault
+from storage.errors import ItemFault, ModelError
 from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from tasks.child_main import run_as_child
 from tasks.omni.answer import Answer
+from tasks.omni.engine_settings import set_environment
 from tasks.omni.inputs import OmniInput
 from tasks.omni.questions import Decoding
 from tasks.parity.job import ParityJob, SideAnswer
@@ -23,6 +24,8 @@ from tasks.parity.reading import (
     open_transformers_reader,
     open_vllm_reader,
 )
+
+_GIB = 1 << 30
 
 Asked = Iterator[tuple[SampleRecord, OmniInput | ItemFault]]
 Told = Iterator[tuple[SampleRecord, Answer | ItemFault]]
@@ -46,7 +49,10 @@ def answer_job(job: ParityJob, out: TextIO) -> None:
 
 def _by_vllm(job: ParityJob, asked: Asked) -> Told:
     from tasks.omni.engine import Engine
+    from tasks.omni.memory import check_engine_memory
 
+    on_gpu = set_environment(job.resources)
+    check_engine_memory(job.model_path, job.dtype, job.resources, on_gpu=on_gpu)
     engine = Engine(
         job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
     )
@@ -56,9 +62,23 @@ def _by_vllm(job: ParityJob, asked: Asked) -> Told:
 def _by_transformers(job: ParityJob, asked: Asked) -> Told:
     from tasks.omni.reference import Reference
 
+    _check_host_memory(job)
     reference = Reference(job.model_path)
     for sample, question in asked:
         yield sample, question if isinstance(question, ItemFault) else reference.answer(question)
+
+
+def _check_host_memory(job: ParityJob) -> None:
+    from tasks.omni.memory import free_engine_bytes, needed_bytes
+
+    needed = needed_bytes(job.model_path, "float32", job.resources, on_gpu=False)
+    free = free_engine_bytes(job.resources, on_gpu=False)
+    if needed > free:
+        raise ModelError(
+            f"Transformers needs about {needed / _GIB:.1f} GiB for the model "
+            f"{str(job.model_path)!r} in float32, but the host has {free / _GIB:.1f} GiB for it: "
+            "measure parity on a machine with more."
+        )
 
 
 def _open_reader(job: ParityJob) -> Reader:

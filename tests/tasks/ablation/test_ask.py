@@ -1,13 +1,16 @@
 import logging
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from storage.records import ParticipantId, SampleRecord
+from storage.errors import StageError
+from storage.records import ParticipantId, RejectedRecord, SampleRecord
 from storage.results import PredictionRecord
 from storage.store import Store
 from storage.variant import ItemOutput
+from tasks.ablation import ask
 from tasks.ablation.arms import ArmSamples, arms_of, with_samples
 from tasks.ablation.ask import ask_missing
 from tasks.infer import InferConfig, InferResources, wanted_of
@@ -61,3 +64,43 @@ def test_one_open_model_answers_what_is_missing_of_every_arm(
                 "sound" in arm.arm.shown and row.segment_id in heard
             )
     assert ask_missing(arms, store, tmp_path / "no model", CONFIG, RESOURCES) == 0
+
+
+def two_arms(store: Store, samples: list[SampleRecord]) -> tuple[ArmSamples, ArmSamples]:
+    """The whole, and the control."""
+    arms = arms_of(INPUT)
+    whole, control = (with_samples(arm, samples, store, CONFIG, "m") for arm in (arms[0], arms[-1]))
+    return whole, control
+
+
+@pytest.mark.slow
+def test_a_segment_on_which_the_engine_dies_is_rejected_and_all_else_is_answered(
+    tmp_path: Path, toy_samples, tiny_omni: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    arms = two_arms(store, toy_samples(store, 4))
+    deadly = arms[1].samples[2].segment_id
+    child = str(Path(__file__).with_name("toy_child.py"))
+    monkeypatch.setattr(ask, "CHILD_COMMAND", (sys.executable, child, deadly))
+    assert ask_missing(arms, store, tiny_omni, CONFIG, RESOURCES) == 8
+    whole, control = (wanted_of(arm.samples) for arm in arms)
+    assert arms[0].variant.finished(whole) == set(whole)
+    (rejected,) = arms[1].variant.read(RejectedRecord, control)
+    assert rejected.item_id == deadly
+    assert rejected.reason.startswith("the engine died on it twice: The child process")
+    answered = {row.segment_id for row in arms[1].variant.read(PredictionRecord, control)}
+    assert answered == set(control) - {deadly}
+    assert ask_missing(arms, store, tiny_omni, CONFIG, RESOURCES) == 0
+
+
+def test_an_arm_of_which_too_much_is_rejected_stops_the_ablation(
+    tmp_path: Path, toy_samples
+) -> None:
+    store = Store(str(tmp_path))
+    whole, _ = two_arms(store, toy_samples(store, 11))
+    wanted = wanted_of(whole.samples)
+    rows = [RejectedRecord(item_id=item, stage="infer", reason="bad") for item in wanted]
+    outputs = [ItemOutput(item_id=row.item_id, rows=(row,)) for row in rows]
+    whole.variant.commit(outputs, wanted)
+    with pytest.raises(StageError, match=r"11 of 11 segments are rejected, .*often for: bad\. See"):
+        ask_missing([whole], store, tmp_path / "no model", CONFIG, RESOURCES)

@@ -1,0 +1,43 @@
+"""The child process of an ablation, with a toy engine that dies on segments of a name.
+
+``python toy_child.py DEADLY JOB``. Media are decoded in earnest; no model is opened.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from storage.errors import ItemFault
+from tasks.ablation.child import main
+from tasks.omni.answer import Answer, Census
+
+
+class ToyEngine:
+    def __init__(self, deadly: str) -> None:
+        self._deadly = deadly
+
+    def answers(self, questions: Any) -> Any:
+        """Answer in pairs, so that more than one is in flight when it dies."""
+        waiting = []
+        for key, question in questions:
+            waiting.append((key, question))
+            if len(waiting) == 2:
+                yield from map(self._answer, waiting)
+                waiting = []
+        yield from map(self._answer, waiting)
+
+    def _answer(self, asked: Any) -> Any:
+        key, question = asked
+        if self._deadly in key.segment_id:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if isinstance(question, ItemFault):
+            return key, question
+        num_sound = 0 if question.sound is None else 13
+        census = Census(num_text_tokens=9, num_picture_tokens=4, num_sound_tokens=num_sound)
+        return key, Answer(logp_yes=-1.0, logp_no=-0.5, census=census)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[2]), lambda *_: (ToyEngine(sys.argv[1]), None)))  # type: ignore

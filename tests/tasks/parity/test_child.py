@@ -1,0 +1,34 @@
+import io
+from pathlib import Path
+
+import pytest
+
+from storage.errors import ModelError
+from storage.records import SampleRecord
+from storage.schema import to_table, write_parquet
+from storage.store import Store
+from tasks.omni import memory
+from tasks.omni.engine_settings import EngineResources
+from tasks.omni.inputs import InputConfig
+from tasks.parity.child import answer_job
+from tasks.parity.drawn import draw_samples
+from tasks.parity.job import SIDES, ParityJob
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_opened(
+    tmp_path: Path, tiny_omni: Path, monkeypatch: pytest.MonkeyPatch, side
+) -> None:
+    samples_path = tmp_path / "samples.parquet"
+    samples = draw_samples(Store(str(tmp_path)), 1)
+    write_parquet(to_table(SampleRecord, samples), samples_path)
+    job = ParityJob(
+        side=side, store_url=str(tmp_path), samples_path=samples_path,
+        answers_path=tmp_path / "answers.parquet", log_path=tmp_path / "log",
+        model_path=tiny_omni, dtype="float32", max_tokens=512, input=InputConfig(),
+        resources=EngineResources(),
+    )  # fmt: skip
+    monkeypatch.setattr(memory, "host_bytes", lambda: 2**20)
+    monkeypatch.setattr("tasks.parity.child.set_environment", lambda _: False)
+    with pytest.raises(ModelError, match=r"needs about 3\.\d GiB"):
+        answer_job(job, io.StringIO())
