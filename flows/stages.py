@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from storage.records import RejectedRecord, SampleRecord
 from storage.results import MetricRecord, VerdictRecord
 from storage.variant import Variant
 from tasks.aggregate import aggregate_shard
+from tasks.child import allow_children, stop_children
 from tasks.finetune import finetune_models
 from tasks.infer import infer_shard
 from tasks.labels.marks import LENGTHS_LEAK
@@ -74,8 +75,7 @@ def _run_stage(
         variant.forget(wanted)
     shards = split_into_shards(wanted, shard_size)
     LOGGER.info("%s: %d wanted, shards: %d", stage, len(wanted), len(shards))
-    futures = [submit(shard) for shard in shards]
-    wait(futures)
+    futures = _wait_for(submit, shards)
     results = [_result_of(stage, future.state) for future in futures]
     rejected = variant.read(RejectedRecord, wanted)
     report = StageReport(
@@ -89,6 +89,20 @@ def _run_stage(
     )
     _show(report, rejected)
     return Completed(name="Cached" if report.is_cached else "Completed", data=report)
+
+
+def _wait_for(
+    submit: Callable[[Shard], PrefectFuture[Any]], shards: Sequence[Shard]
+) -> list[PrefectFuture[Any]]:
+    """Wait for all shards; a run that is stopped ends what it started, and does not wait for it."""
+    allow_children()
+    try:
+        futures = [submit(shard) for shard in shards]
+        wait(futures)
+    except BaseException:  # Ctrl-C, or Prefect's word for SIGTERM
+        stop_children()
+        raise
+    return futures
 
 
 def _result_of(stage: str, state: State[Any]) -> ShardResult:

@@ -29,6 +29,30 @@ _NO_MEMORY = (
 )
 
 
+_RUNNING: set["subprocess.Popen[bytes]"] = set()
+_STOPPED = threading.Event()
+
+
+def stop_children() -> None:
+    """End all model processes and let no child start: who asked for them has been stopped.
+
+    Threads that wait for one, or ask for one, get a `StageError`, until `allow_children`.
+    """
+    _STOPPED.set()
+    for process in tuple(_RUNNING):
+        _kill_group(process)
+
+
+def allow_children() -> None:
+    """Let children start again."""
+    _STOPPED.clear()
+
+
+def _check_not_stopped() -> None:
+    if _STOPPED.is_set():
+        raise StageError("The run was stopped: run again to go on.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildLimits:
     """What one short-lived child may take: wall seconds, and MiB of address space."""
@@ -53,6 +77,7 @@ class ChildResult:
 
 
 def _start(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+    _check_not_stopped()
     try:
         return subprocess.Popen(list(command), start_new_session=True, **options)
     except (FileNotFoundError, PermissionError) as error:
@@ -136,13 +161,7 @@ def run_worker(
         WaverError: the error that the child told with `error_line`.
         CrashError: the child ended otherwise, and not with status 0; carries what it last printed.
     """
-    process = _start(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**YIELDING, **os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"},
-    )
+    process = _start_worker(command, environment or {})
     tail: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
     told: list[str] = []
     threading.Thread(target=_end_group_after, args=(process,), daemon=True).start()
@@ -156,8 +175,26 @@ def run_worker(
             status = process.wait()
         finally:
             _kill_group(process)
+            _RUNNING.discard(process)
     if status != 0:
+        _check_not_stopped()
         raise _error_of(command, status, tail, told)
+
+
+def _start_worker(
+    command: Sequence[str], environment: Mapping[str, str]
+) -> "subprocess.Popen[bytes]":
+    process = _start(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**YIELDING, **os.environ, **environment, "PYTHONUNBUFFERED": "1"},
+    )
+    _RUNNING.add(process)
+    if _STOPPED.is_set():  # since `_start` looked
+        _kill_group(process)
+    return process
 
 
 def _end_group_after(process: "subprocess.Popen[bytes]") -> None:

@@ -5,12 +5,13 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from storage.errors import ModelError, StageError, StoreError, ToolError
-from tasks.child import ChildLimits, run_tool, run_worker
+from tasks.child import ChildLimits, allow_children, run_tool, run_worker, stop_children
 
 PYTHON = sys.executable
 LIMITS = ChildLimits(seconds=60)
@@ -182,6 +183,23 @@ def test_a_fault_while_reading_its_lines_ends_the_worker(tmp_path):
         run_worker(["sh", "-c", script], on_line=refuse)
     worker = number_in(tmp_path / "worker")
     assert wait_until(lambda: not is_alive(worker))
+
+
+def test_who_waits_for_a_worker_is_told_that_the_run_was_stopped(tmp_path):
+    script = f"echo $$ > {tmp_path}/worker; sleep 300"
+    with ThreadPoolExecutor(1) as executor:
+        waiting = executor.submit(run_worker, ["sh", "-c", script], on_line=lambda line: None)
+        assert wait_until(lambda: (tmp_path / "worker").is_file())
+        stop_children()
+        try:
+            with pytest.raises(StageError, match=r"^The run was stopped: run again"):
+                waiting.result(timeout=60)
+            with pytest.raises(StageError, match=r"^The run was stopped"):
+                run_worker(["true"], on_line=lambda line: None)
+        finally:
+            allow_children()
+    run_worker(["true"], on_line=lambda line: None)
+    assert wait_until(lambda: not is_alive(number_in(tmp_path / "worker")))
 
 
 _WORKER = """
