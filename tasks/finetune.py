@@ -162,8 +162,32 @@ def train_model(
         find_swift(resources.swift_command)
     used = [sample for rows in select_samples(samples, config) for sample in rows]
     digest = digest_samples(samples, config, plan)
+    job = _job_of(seed, digest, plan, config, input_config, resources, variant, source_path)
+    run_training(write_job(job, used, folder), job, variant, CurveInUI(item_of(seed)))
+    result, log = read_result(folder)
+    write_card(folder / MODEL_FOLDER, job, result, used, read_answers(folder))
+    stored_folder = variant.file_path(f"{digest[:12]}-seed-{seed}")
+    seen = trained_on(used, salt_of(variant.store))
+    return ItemOutput(
+        item_id=item_of(seed),
+        rows=(_model_record(job, used, result, log, stored_folder), *seen, *log),
+        files=_files_to_store(folder / MODEL_FOLDER, stored_folder),
+    )
+
+
+def _job_of(
+    seed: int,
+    digest: str,
+    plan: Plan,
+    config: FinetuneConfig,
+    input_config: InputConfig,
+    resources: FinetuneResources,
+    variant: Variant,
+    source_path: str,
+) -> TrainingJob:
+    """Put a training together; ``digest`` is that of its samples."""
     model_path, training = check_model(config.model), config.training_of(seed)
-    job = TrainingJob(
+    return TrainingJob(
         identity=digest_of(variant.variant_id, digest, seed),
         store_url=variant.store.url,
         model_path=model_path,
@@ -178,16 +202,6 @@ def train_model(
         resources=resources,
         work_path=work_path_of(variant, digest, seed, resources),
         features_path=features_path_of(variant, model_path, training, resources),
-    )
-    run_training(write_job(job, used, folder), job, variant, CurveInUI(item_of(seed)))
-    result, log = read_result(folder)
-    write_card(folder / MODEL_FOLDER, job, result, used, read_answers(folder))
-    stored_folder = variant.file_path(f"{digest[:12]}-seed-{seed}")
-    seen = trained_on(used, salt_of(variant.store))
-    return ItemOutput(
-        item_id=item_of(seed),
-        rows=(_model_record(job, used, result, log, stored_folder), *seen, *log),
-        files=_files_to_store(folder / MODEL_FOLDER, stored_folder),
     )
 
 
