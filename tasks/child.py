@@ -239,6 +239,12 @@ def _told_error(told: str) -> WaverError:
     return StageError(told)
 
 
+def is_lack_of_memory(error: Exception) -> bool:
+    """Know it by the words of torch's allocators, which differ by device and raise RuntimeError."""
+    said = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
+
+
 def end_with_parent() -> None:
     """In a child process started by `run_worker`: end the process group when the parent is gone."""
 

@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from storage.errors import ModelError, StageError, StoreError, ToolError
-from tasks.child import ChildLimits, allow_children, run_tool, run_worker, stop_children
+from tasks.child import (
+    ChildLimits,
+    allow_children,
+    is_lack_of_memory,
+    run_tool,
+    run_worker,
+    stop_children,
+)
 
 PYTHON = sys.executable
 LIMITS = ChildLimits(seconds=60)
@@ -264,3 +271,10 @@ def test_a_limit_of_memory_leaves_this_process_as_it_was():
     before = resource.getrlimit(resource.RLIMIT_AS)
     run_tool(["true"], limits=ChildLimits(seconds=60, memory_mb=64))
     assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
+def test_lack_of_memory_is_known_by_its_words():
+    told = ("CUDA out of memory. Tried to allocate 2.00 GiB.", "you tried to allocate memory")
+    assert all(is_lack_of_memory(RuntimeError(words)) for words in (*told, "can't allocate memory"))
+    assert is_lack_of_memory(MemoryError())
+    assert not is_lack_of_memory(RuntimeError("size mismatch"))

@@ -20,6 +20,7 @@ from pathlib import Path
 from storage.errors import StageError, StoreError
 from storage.results import TrainingStepRecord
 from storage.store import writing_to
+from tasks.child import is_lack_of_memory
 from tasks.omni.training.contents import DAMAGE, Contents, Restore, WholeContents
 from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.saving import saving_to
@@ -123,7 +124,9 @@ class Checkpoints:
                 progress, identity, kind = _read_progress(folder)
                 self._check(folder, identity, kind, contents)
                 restore = contents.read(folder)
-            except DAMAGE:  # as if it were absent: what it holds is made again
+            except DAMAGE as error:  # as if it were absent: what it holds is made again
+                if is_lack_of_memory(error):
+                    raise
                 if not self._to_read:
                     shutil.rmtree(folder, ignore_errors=True)
                 continue

@@ -8,6 +8,7 @@ import torch
 
 from storage.errors import StageError, StoreError
 from storage.results import TrainingStepRecord
+from tasks.omni.training import contents
 from tasks.omni.training.checkpoints import Checkpoints, Progress
 from tasks.omni.training.contents import WholeContents, trained_weights
 
@@ -156,6 +157,20 @@ def test_a_damaged_checkpoint_counts_as_absent_and_changes_nothing(tmp_path, fil
     assert not fresh.load(Checkpoints(tmp_path, "a"))
     after = trained_weights(fresh.model)
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_checkpoint_that_memory_does_not_hold_is_not_damaged(tmp_path, monkeypatch):
+    toy = Toy()
+    toy.step()
+    toy.save(Checkpoints(tmp_path, "a"))
+
+    def allocate(_path):
+        torch.empty(1 << 60)
+
+    monkeypatch.setattr(contents, "load_file", allocate)
+    with pytest.raises(RuntimeError, match="allocate memory"):
+        Toy().load(Checkpoints(tmp_path, "a"))
+    assert names(tmp_path) == ["step-000001"]
 
 
 def test_a_checkpoint_whose_best_weights_are_gone_counts_as_absent(tmp_path):
