@@ -1,6 +1,6 @@
 # Waver's commands. Every target works from a fresh clone, in a path with spaces too.
 .POSIX:
-.PHONY: help setup run test check ui prove zoo benchmark benchmark-finetune lock clean
+.PHONY: help setup run test check ui prove zoo benchmark benchmark-finetune benchmark-infer lock clean
 
 WORLD = .waver/sandbox
 
@@ -35,6 +35,9 @@ benchmark: setup ## CPU seconds per minute of video: ours, pure decoding, the pa
 benchmark-finetune: setup ## training in samples and tokens a second: ours, and transformers' Trainer (about 10 minutes)
 	@.venv/bin/python -m infra.sandbox.world --out $(WORLD)
 	@.venv/bin/python -m infra.benchmarks.finetune --data $(WORLD)
+
+benchmark-infer: setup ## inference in segments a second: the stage, the bare engine, one at a time (about 10 minutes)
+	@.venv/bin/python -m infra.benchmarks.infer --layers 30 --segments 300 --restart
 
 ui: setup       ## the Prefect UI on the runs made here
 	@.venv/bin/waver ui
