@@ -4,6 +4,7 @@ safetensors tells of a full disk as ``SafetensorError``, torch as ``RuntimeError
 ``OSError``.
 """
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from safetensors import SafetensorError
 
 from storage.disk import writing_to
 
+_TORCHS_WRITER = "inline_container.cc"
 _NUMBER = re.compile(r"\(os error (\d+)\)")
 
 
@@ -36,14 +38,20 @@ def saving_to(place: str) -> Iterator[None]:
             raise refusal from error
 
 
-def _refusal_behind(error: BaseException | None) -> OSError | None:
-    """Find the operating system's word in an error, or in what it was raised over."""
+def _refusal_behind(raised: BaseException) -> OSError | None:
+    """Find the operating system's word in an error, or in what it was raised over.
+
+    It is lost on the way from another process: then torch's own word stands for it.
+    """
+    error: BaseException | None = raised
     while error is not None:
         if isinstance(error, OSError):
             return error
         if isinstance(error, SafetensorError) and (told := _NUMBER.search(str(error))):
             return OSError(int(told[1]), os.strerror(int(told[1])))
         error = error.__cause__ or error.__context__
+    if _TORCHS_WRITER in str(raised):
+        return OSError(errno.EIO, "torch could not finish a file: is the disk full?")
     return None
 
 

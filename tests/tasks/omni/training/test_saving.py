@@ -6,22 +6,35 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from storage.errors import StoreError
+from tasks.omni.training import contents
 from tasks.omni.training.saving import read_pickle, saving_to, write_pickle
 
 TENSORS = {"weights": torch.zeros(100_000)}
 WRITE = {"safetensors": save_file, "torch": write_pickle}
 
 
-@pytest.mark.parametrize("library", WRITE)
-def test_a_disk_that_takes_no_more_is_told_in_a_sentence(tmp_path, library):
+@pytest.fixture
+def _small_files():
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    try:
-        told = pytest.raises(StoreError, match="No space left while writing to 'here'")
-        with told, saving_to("here"):
-            WRITE[library](TENSORS, tmp_path / "weights")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("_small_files")
+@pytest.mark.parametrize("library", WRITE)
+def test_a_disk_that_takes_no_more_is_told_in_a_sentence(tmp_path, library):
+    told = pytest.raises(StoreError, match="No space left while writing to 'here'")
+    with told, saving_to("here"):
+        WRITE[library](TENSORS, tmp_path / "weights")
+
+
+@pytest.mark.usefixtures("_small_files")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # that there are no other processes
+def test_parts_that_a_disk_does_not_take_are_told_in_a_sentence(tmp_path):
+    told = pytest.raises(StoreError, match=r"Cannot write to .here. .*is the disk full")
+    with told, saving_to("here"):
+        contents._write_parts(TENSORS, tmp_path / "parts")
 
 
 def test_other_faults_of_these_libraries_are_not_taken_for_the_disks(tmp_path):
