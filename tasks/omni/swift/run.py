@@ -30,7 +30,7 @@ from tasks.omni.training.job import (
     read_job,
     write_result,
 )
-from tasks.omni.training.launch import num_processes
+from tasks.omni.training.launch import num_processes, on_processor
 from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.reading import open_reader
 from tasks.omni.training.run import write_model
@@ -53,7 +53,7 @@ def run_swift_job(job_path: Path, say: Callable[[str], None]) -> None:
     watch = Watches(trackers, CurveFile(curve_path_of(job_path)))
     checkpoints = Checkpoints(job.checkpoints_path, job.identity)  # holds the training's folder
     progress, checkpoint = _train(job, samples, job_path.parent, watch, say)
-    ranks = Ranks(cpu=job.resources.device == "cpu")
+    ranks = Ranks(cpu=on_processor(job.resources))
     opened = open_checkpoint(checkpoint, job, ranks.device)
     _, val_samples = select_samples(samples, job.training)
     with open_reader(job, opened, ranks, val_samples, say) as reader:

@@ -32,7 +32,7 @@ def launch_command(job_path: Path, resources: FinetuneResources) -> list[str]:
         # On processors too: the launcher knows no other kind that needs no MPI.
         kind="MULTI_GPU" if count > 1 else "NO",
         num_processes=count,
-        use_cpu="true" if resources.device == "cpu" else "false",
+        use_cpu="true" if on_processor(resources) else "false",
     )
     settings_path.write_text(settings, encoding="utf-8")
     return [
@@ -43,6 +43,18 @@ def launch_command(job_path: Path, resources: FinetuneResources) -> list[str]:
         "--num_cpu_threads_per_process", str(num_threads(resources)),
         "--module", CHILD_MODULE, str(job_path),
     ]  # fmt: skip
+
+
+def on_processor(resources: FinetuneResources) -> bool:
+    """Say whether training runs on the processor: as asked for, or for want of anything else.
+
+    Accelerate has to be told: its processes on a machine without a device would not find together.
+    """
+    if resources.device == "cpu":
+        return True
+    import torch
+
+    return not torch.accelerator.is_available()
 
 
 def num_processes(resources: FinetuneResources) -> int:

@@ -20,6 +20,7 @@ from tasks.omni.training.job import (
     read_job,
     write_result,
 )
+from tasks.omni.training.launch import on_processor
 from tasks.omni.training.loop import train
 from tasks.omni.training.memory import check_memory, read_shapes
 from tasks.omni.training.model import OpenModel, census, num_parameters, open_for_training
@@ -40,7 +41,7 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
         StoreError: no space is left.
     """
     job, samples = read_job(job_path)
-    ranks = Ranks(cpu=job.resources.device == "cpu")
+    ranks = Ranks(cpu=on_processor(job.resources))
     say = say if ranks.is_first else _silent
     opened = _open(job, samples, ranks, say)
     train_samples, val_samples = select_samples(samples, job.training)

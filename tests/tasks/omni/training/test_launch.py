@@ -1,3 +1,5 @@
+import pytest
+import torch
 import yaml
 
 from tasks.omni.training.launch import CHILD_MODULE, launch_command, num_processes, num_threads
@@ -34,3 +36,13 @@ def test_threads_are_as_stated_or_as_the_environment_says(monkeypatch):
     assert num_threads(FinetuneResources(num_threads=2)) == 2
     monkeypatch.setenv("OMP_NUM_THREADS", "")
     assert num_threads(FinetuneResources()) >= 1
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_processes_on_a_machine_without_a_device_are_told_to_use_its_processor(
+    tmp_path, monkeypatch, there
+):
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: there)
+    launch_command(tmp_path / "job.json", FinetuneResources(num_processes=2))
+    settings = (tmp_path / "accelerate.yaml").read_text()
+    assert f"use_cpu: {'false' if there else 'true'}" in settings
