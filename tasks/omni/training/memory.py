@@ -156,10 +156,11 @@ def _layer_bytes(
     passing = 2 * merged  # gradients of one layer's merged experts
     logits = 3 * _FLOAT32 * text.vocab_size * resources.micro_batch_size
     if resources.gradient_checkpointing:
-        inputs = 2 * text.hidden_size * size * num_tokens * num_layers
+        inputs = text.hidden_size * size * num_tokens * (num_layers + 1)
         return inputs + kept + merged + passing + logits
     casts = _cast_bytes(shapes, settings)
-    return num_layers * (kept + merged) + passing + logits + casts
+    last = _bytes_per_token_of_last(text) * num_tokens
+    return (num_layers - 1) * kept + last + num_layers * merged + passing + logits + casts
 
 
 def _bytes_per_token(text: Any, settings: TrainingSettings) -> int:
@@ -173,6 +174,12 @@ def _bytes_per_token(text: Any, settings: TrainingSettings) -> int:
     product_size = getattr(torch, settings.precision).itemsize
     expert_size = opening_dtype(settings).itemsize
     return norms * _FLOAT32 + attention * product_size + experts * expert_size
+
+
+def _bytes_per_token_of_last(text: Any) -> int:
+    """What the last layer keeps, of which only the answer's position is computed further."""
+    keys = text.num_key_value_heads * text.head_dim
+    return (2 * text.hidden_size + 4 * keys) * _FLOAT32
 
 
 def _cast_bytes(shapes: Shapes, settings: TrainingSettings) -> int:

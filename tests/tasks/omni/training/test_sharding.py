@@ -73,6 +73,7 @@ def fork(job_path, rank, port, at_line, in_checkpoint, said):
         env = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
         os.environ |= {name: str(value) for name, value in env.items()}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        os.environ["OMP_NUM_THREADS"] = "1"  # which the launcher always sets
         from tasks.omni.training import checkpoints
 
         flush = checkpoints._flush
