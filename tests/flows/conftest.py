@@ -22,9 +22,10 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def finished(finished_once: Path, tmp_path: Path) -> RunRequest:
-    """A request of which every stage is finished, in a store of the test's own."""
-    shutil.copytree(finished_once / "store", tmp_path / "store")
-    return request_of(finished_once / "data", tmp_path / "store")
+    """A request of which every stage is finished, with data and a store of the test's own."""
+    for name in ("data", "store"):
+        shutil.copytree(finished_once / name, tmp_path / name)
+    return request_of(tmp_path / "data", tmp_path / "store")
 
 
 @pytest.fixture(scope="module")
