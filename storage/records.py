@@ -15,6 +15,7 @@ ParticipantId = NewType("ParticipantId", str)
 SegmentId = NewType("SegmentId", str)
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+SPOKEN_COLUMNS = ("words", "words_before")  # a sample's, which hold what was said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +138,9 @@ class TranscriptRecord:
 class SampleRecord:
     """A segment, ready to train or infer on: media, words, label and where it may be used.
 
-    ``content_digest`` covers what a model sees (picture, sound, words) and nothing of the label.
+    ``words`` are the segment's own, ``words_before`` the last ones of the segments before it.
+    ``media_digest`` covers picture and sound, ``content_digest`` all that a model may be shown (the
+    words, too); neither covers anything of the label.
     ``overlap_share`` is the part of the segment, in [0, 1], that annotated intervals cover.
     ``num_segments`` is the number of segments of the whole video.
 
@@ -163,6 +166,7 @@ class SampleRecord:
     picture_path: str
     sound_path: str | None
     words: str
+    words_before: str
     num_words: int
     pause_ms: int
     label: int | None
@@ -174,6 +178,7 @@ class SampleRecord:
     consent_publications: bool | None
     consent_challenges: bool | None
     source_digest: str
+    media_digest: str
     content_digest: str
 
 

@@ -15,8 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.paths import mark_of
+from storage.records import SPOKEN_COLUMNS
 
-_SPOKEN = frozenset({"words", "text"})  # columns of what was said, where numbers are just numbers
+_SPOKEN = frozenset(
+    {*SPOKEN_COLUMNS, "text"}
+)  # columns of what was said, where numbers are just numbers
 _EDGE = r"""\s/"'<>()\[\],;:=#"""
 
 

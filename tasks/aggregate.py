@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from storage.fingerprint import digest_of
-from storage.records import RejectedRecord, SampleRecord, VideoRecord
+from storage.records import SPOKEN_COLUMNS, RejectedRecord, SampleRecord, VideoRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store import Store
@@ -146,7 +146,7 @@ def make_report(
     ``stored_paths`` says, by a file's name, where it shall lie in the store.
     """
     samples_path, predictions_path = folder / "samples.parquet", folder / "predictions.parquet"
-    write_parquet(to_table(SampleRecord, samples).drop_columns(["words"]), samples_path)
+    write_parquet(to_table(SampleRecord, samples).drop_columns(list(SPOKEN_COLUMNS)), samples_path)
     write_parquet(to_table(PredictionRecord, predictions), predictions_path)
     evaluation = evaluate(samples_path, predictions_path, videos, config.plan())
     write_report(

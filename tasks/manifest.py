@@ -1,10 +1,10 @@
 """Stage 3, manifest: one typed row a segment, ready to train or infer on.
 
 In: segments, transcripts, and what the data set says of each video. Out: `SampleRecord` rows with
-paths, times, words, label by overlap, participant, split, question, consent and digests; and the
-gate that refuses a participant, a video or a duplicate on two sides of the split. What did not
-fit in a video's annotation is told in `IssueRecord` rows. When all videos are done, one more item,
-`class plan`, says what each class counts in training (`ClassPlanRecord`).
+paths, times, words and those before, label by overlap, participant, split, question, consent and
+digests; and the gate that refuses a participant, a video or a duplicate on two sides of the split.
+What did not fit in a video's annotation is told in `IssueRecord` rows. When all videos are done,
+one more item, `class plan`, says what each class counts in training (`ClassPlanRecord`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ from functools import partial
 
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
+from pydantic import Field
 
 from storage.fingerprint import digest_of
 from storage.records import (
@@ -22,6 +23,7 @@ from storage.records import (
     SegmentRecord,
     TranscriptRecord,
     VideoRecord,
+    Word,
 )
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
@@ -30,16 +32,20 @@ from tasks.labels.assignment import SplitRule
 from tasks.labels.overlap import overlap_ms
 from tasks.labels.plan import ClassRule, plan_classes
 from tasks.labels.rule import LabelRule, SegmentLabel, label_segment
-from tasks.speech.layout import words_of_segments
+from tasks.speech.layout import words_before_segments, words_of_segments
 from tasks.stage import Shard, as_state, make_missing, or_rejected
 
 STAGE = "manifest"
-VERSION = 3
+VERSION = 4
 PLAN_ITEM = "class plan"
 
 
 class ManifestConfig(ClassRule, SplitRule, LabelRule):
-    """What decides labels, splits, and what each class counts in training."""
+    """What decides labels, splits, what each class counts in training, and the words before."""
+
+    max_words_before: int = Field(default=50, ge=0)
+    """At most so many of the words before a segment are kept with it, for prompts that quote them.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,11 +115,12 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
     video, segments = inputs.video, sorted(inputs.segments, key=lambda s: s.index)
     annotation = _annotation_of(inputs)
     words_by_segment = words_of_segments(inputs.transcript.words, segments)
-    for segment, words in zip(segments, words_by_segment, strict=True):
-        covered_ms = overlap_ms(segment.start_ms, segment.end_ms, annotation.intervals)
-        share = covered_ms / segment.duration_ms if segment.duration_ms else 0.0
+    words_before = words_before_segments(words_by_segment, config.max_words_before)
+    for segment, words, before in zip(segments, words_by_segment, words_before, strict=True):
+        covered_ms, share = _overlap_of(segment, annotation.intervals)
         found = label_segment(annotation, overlap_ms=covered_ms, overlap_share=share, rule=config)
-        text = " ".join(word.text for word in words)
+        text, text_before = _text_of(words), _text_of(before)
+        media = (segment.picture_digest, segment.sound_digest)
         yield SampleRecord(
             segment_id=segment.segment_id,
             video_id=segment.video_id,
@@ -127,6 +134,7 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             picture_path=segment.picture_path,
             sound_path=segment.sound_path,
             words=text,
+            words_before=text_before,
             num_words=len(words),
             pause_ms=_pause_ms(segment, inputs.transcript.pauses),
             label=found.label,
@@ -138,8 +146,18 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             consent_publications=video.consent_publications,
             consent_challenges=video.consent_challenges,
             source_digest=inputs.source_digest,
-            content_digest=digest_of(segment.picture_digest, segment.sound_digest, text),
+            media_digest=digest_of(*media),
+            content_digest=digest_of(*media, text, text_before),
         )
+
+
+def _overlap_of(segment: SegmentRecord, intervals: Sequence[Interval]) -> tuple[int, float]:
+    covered_ms = overlap_ms(segment.start_ms, segment.end_ms, intervals)
+    return covered_ms, covered_ms / segment.duration_ms if segment.duration_ms else 0.0
+
+
+def _text_of(words: Sequence[Word]) -> str:
+    return " ".join(word.text for word in words)
 
 
 def _may_teach(found: SegmentLabel, inputs: VideoInputs) -> bool:

@@ -152,7 +152,11 @@ class PlainCollator:
             picture = files.enter_context(store.open(sample.picture_path))
             sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
             made = build_input(
-                self.job.input, picture=picture, sound=sound or None, words=sample.words
+                self.job.input,
+                picture=picture,
+                sound=sound or None,
+                words=sample.words,
+                before=sample.words_before,
             )
         answer = ANSWER_YES if sample.label else ANSWER_NO
         return replace(made, text=made.text + answer)

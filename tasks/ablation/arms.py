@@ -100,5 +100,6 @@ def _swapped(host: SampleRecord, donor: SampleRecord) -> SampleRecord:
         segment_id=SegmentId(f"{host.segment_id} with the sound of {donor.segment_id}"),
         end_ms=host.start_ms + longer_ms,
         sound_path=donor.sound_path,
+        media_digest=digest_of(CONTROL, host.media_digest, donor.media_digest),
         content_digest=digest_of(CONTROL, host.content_digest, donor.content_digest),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.records import SampleRecord
+from storage.records import SPOKEN_COLUMNS, SampleRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from tasks.verdicts.choice import choose_rule, choose_thresholds
@@ -83,7 +83,7 @@ def measure_arms(
 ) -> list[AblationRecord]:
     """Measure all arms in the empty ``folder``; the first one is the whole."""
     samples_path = folder / "samples.parquet"
-    write_parquet(to_table(SampleRecord, samples).drop_columns(["words"]), samples_path)
+    write_parquet(to_table(SampleRecord, samples).drop_columns(list(SPOKEN_COLUMNS)), samples_path)
     scored = [_score(samples_path, arm, plan, folder) for arm in arms]
     rule = _rule_of(scored[0]["video"], plan)
     records = []

@@ -46,7 +46,7 @@ class InputConfig(BaseModel):
     sound: bool = True
     """Whether the model hears the sound."""
     words: bool = True
-    """Whether the model reads the words, where the prompt quotes them."""
+    """Whether the model reads the words, where the prompt quotes them or those before them."""
 
     @field_validator("prompt")
     @classmethod
@@ -92,15 +92,21 @@ def build_input(
     picture: BinaryIO | None,
     sound: BinaryIO | None,
     words: str,
+    before: str = "",
 ) -> OmniInput:
     """Decode what the settings ask for; a segment without picture or sound keeps the rest."""
     frames = decode_frames(picture, config.fps) if config.picture and picture is not None else None
     samples = decode_sound(sound) if config.sound and sound is not None else None
-    return make_input(config, frames=frames, sound=samples, words=words)
+    return make_input(config, frames=frames, sound=samples, words=words, before=before)
 
 
 def make_input(
-    config: InputConfig, *, frames: Frames | None, sound: Sound | None, words: str
+    config: InputConfig,
+    *,
+    frames: Frames | None,
+    sound: Sound | None,
+    words: str,
+    before: str = "",
 ) -> OmniInput:
     """Lay decoded arrays and words into the prompt, leaving out what the settings switch off."""
     shown = even_frames(frames) if config.picture and frames is not None and len(frames) else None
@@ -110,6 +116,7 @@ def make_input(
         picture=shown is not None,
         sound=heard is not None,
         words=words if config.words else None,
+        before=before,
         answer=config.answer,
     )
     return OmniInput(text=text, frames=shown, sound=heard, fps=config.fps, size=config.size)

@@ -52,6 +52,7 @@ def _bound(sample: SampleRecord, config: InputConfig, frame_tokens: int) -> int:
         picture=True,
         sound=True,
         words=sample.words if config.words else None,
+        before=sample.words_before,
         answer=config.answer,
     )
     num_frames = ceil(seconds * config.fps) + 1

@@ -1,14 +1,16 @@
 """The question put to the model about one segment, and the one token that answers it.
 
 A prompt is a text file under ``prompts/``: the instruction, then ``{media}`` where picture and
-sound go in, then at most one line with ``{words}``. The instruction comes first, so that every
-request of a run shares one prefix. The chat format is ChatML with the Qwen3-Omni markers
+sound go in, then at most one line with ``{before}``, what was said before the segment, and one with
+``{words}``. The instruction comes first, so that every request of a run shares one prefix. The chat
+format is ChatML with the Qwen3-Omni markers
 (https://huggingface.co/Qwen/Qwen3-Omni-30B-A3B-Instruct, ``chat_template.json``), without a system
 turn. A prompt's text is part of a result's identity: see ``prompt_digest``.
 """
 
 import hashlib
 import math
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +27,8 @@ PICTURE_MARK = "<|vision_start|><|video_pad|><|vision_end|>"
 SOUND_MARK = "<|audio_start|><|audio_pad|><|audio_end|>"
 NO_WORDS = "(no words)"
 
+_QUOTES = ("{before}", "{words}")
+_PLACEHOLDER = re.compile(r"\{(?:media|before|words)\}")
 _PROMPTS_PATH = Path(__file__).parent / "prompts"
 
 
@@ -47,12 +51,15 @@ def prompt_text(name: str) -> str:
 
 
 def check_placeholders(name: str, text: str) -> None:
-    """Refuse a prompt with its words before the media, where they break the shared prefix."""
-    before, mark, after = text.partition("{media}")
-    if not mark or "{media}" in after:
+    """Refuse a prompt that quotes before the media, where words break the shared prefix."""
+    opening, mark, rest = text.partition("{media}")
+    if not mark or "{media}" in rest:
         raise ConfigError(f"Prompt {name!r} must hold {{media}} exactly once.")
-    if "{words}" in before or after.count("{words}") > 1:
-        raise ConfigError(f"Prompt {name!r} may hold {{words}} once, and only after {{media}}.")
+    for quote in _QUOTES:
+        if quote in opening or rest.count(quote) > 1:
+            raise ConfigError(f"Prompt {name!r} may hold {quote} once, and only after {{media}}.")
+    if any(all(quote in line for quote in _QUOTES) for line in rest.splitlines()):
+        raise ConfigError(f"Prompt {name!r} must hold {{before}} and {{words}} on lines apart.")
 
 
 def prompt_digest(name: str) -> str:
@@ -61,8 +68,8 @@ def prompt_digest(name: str) -> str:
 
 
 def uses_words(name: str) -> bool:
-    """Whether the prompt quotes the segment's words."""
-    return "{words}" in prompt_text(name)
+    """Whether the prompt quotes the segment's words, or those before it."""
+    return any(quote in prompt_text(name) for quote in _QUOTES)
 
 
 def render_chat(
@@ -71,11 +78,14 @@ def render_chat(
     picture: bool,
     sound: bool,
     words: str | None,
+    before: str = "",
     answer: AnswerFormat = "word",
 ) -> str:
     """The named prompt as a whole chat, up to the position of the answer."""
     template = prompt_text(name)
-    return fill_in(template, picture=picture, sound=sound, words=words, answer=answer)
+    return fill_in(
+        template, picture=picture, sound=sound, words=words, before=before, answer=answer
+    )
 
 
 def fill_in(
@@ -84,29 +94,37 @@ def fill_in(
     picture: bool,
     sound: bool,
     words: str | None,
+    before: str = "",
     answer: AnswerFormat = "word",
 ) -> str:
     """A prompt's text as a whole chat, up to the position of the answer.
 
-    ``words=None`` leaves out the line that quotes them; an empty string says that nothing was said.
+    ``words=None`` leaves out the lines that quote them and those before; an empty string says that
+    nothing was said. Where nothing was said before, the line that would quote it is left out.
     The paper's answers are of the form ``<answer>Yes</answer>`` (tag): the tag's opening is then
     the chat's last part, so that the answer's word comes first here too.
     """
     media = PICTURE_MARK * picture + SOUND_MARK * sound
-    body = user_turn(template, media=media, words=words)
+    body = user_turn(template, media=media, words=words, before=before)
     begun = ANSWER_TAG if answer == "tag" else ""
     return f"<|im_start|>user\n{body}<|im_end|>\n<|im_start|>assistant\n{begun}"
 
 
-def user_turn(template: str, *, media: str, words: str | None) -> str:
+def user_turn(template: str, *, media: str, words: str | None, before: str = "") -> str:
     """A prompt's text as the user says it, with what stands for picture and sound put in."""
+    put = {"{media}": media}
+    if words is not None:
+        put["{words}"] = _quoted(words)
+        if before.strip():
+            put["{before}"] = _quoted(before)
     lines = [
         line
         for line in template.splitlines()
-        if not (words is None and "{words}" in line) and not (line == "{media}" and not media)
+        if not any(quote in line and quote not in put for quote in _QUOTES)
+        and not (line == "{media}" and not media)
     ]
-    body = "\n".join(lines).replace("{media}", media)
-    return body if words is None else body.replace("{words}", _quoted(words))
+    # In one pass: what is put in is never looked through.
+    return _PLACEHOLDER.sub(lambda found: put[found[0]], "\n".join(lines))
 
 
 def _quoted(words: str) -> str:

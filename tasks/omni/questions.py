@@ -1,7 +1,7 @@
 """Samples on their way to the engine: decoded and prepared beside it, never on its thread."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -43,13 +43,16 @@ class Decoding:
         """
         store = _store(self.store_url)
         try:
-            with store.open(sample.picture_path) as picture:
-                if sample.sound_path is None:
-                    return build_input(self.config, picture=picture, sound=None, words=sample.words)
-                with store.open(sample.sound_path) as sound:
-                    return build_input(
-                        self.config, picture=picture, sound=sound, words=sample.words
-                    )
+            with ExitStack() as files:
+                picture = files.enter_context(store.open(sample.picture_path))
+                sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
+                return build_input(
+                    self.config,
+                    picture=picture,
+                    sound=sound or None,
+                    words=sample.words,
+                    before=sample.words_before,
+                )
         except ItemFault as fault:
             return fault
         except FileNotFoundError as error:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.records import MediaFacts, RejectedRecord, SampleRecord, VideoRecord
+from storage.records import SPOKEN_COLUMNS, MediaFacts, RejectedRecord, SampleRecord, VideoRecord
 from storage.results import PredictionRecord, ThresholdRecord, VerdictRecord
 from storage.schema import to_table, write_parquet
 from tasks.predicted.document import PredictedSegment, PredictedVideo, Rule, Verdict
@@ -35,7 +35,8 @@ def judge_videos(
     on where nothing is labelled.
     """
     samples_path, predictions_path = folder / "samples.parquet", folder / "predictions.parquet"
-    write_parquet(to_table(SampleRecord, answered.samples).drop_columns(["words"]), samples_path)
+    unspoken = to_table(SampleRecord, answered.samples).drop_columns(list(SPOKEN_COLUMNS))
+    write_parquet(unspoken, samples_path)
     write_parquet(to_table(PredictionRecord, answered.predictions), predictions_path)
     evaluation = evaluate(samples_path, predictions_path, answered.videos, plan)
     rule = earlier or next(row for row in evaluation.thresholds if row.chosen)

@@ -23,6 +23,18 @@ def words_of_segments(
     return [tuple(of_segment) for of_segment in laid]
 
 
+def words_before_segments(
+    words_by_segment: Sequence[Sequence[Word]], max_words: int
+) -> list[tuple[Word, ...]]:
+    """Give each segment the last ``max_words`` words that lie on the segments before it."""
+    before: list[tuple[Word, ...]] = []
+    said: list[Word] = []
+    for words in words_by_segment:
+        before.append(tuple(said[max(0, len(said) - max_words) :]))
+        said += words
+    return before
+
+
 def _nearest(word: Word, segments: Sequence[SegmentRecord], first: int) -> int:
     """The segment, from ``first`` on, with most overlap, else with the smallest distance."""
 

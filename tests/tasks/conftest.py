@@ -57,6 +57,7 @@ def _write_sample(store: Store, index: int, random: np.random.Generator) -> Samp
         picture_path=picture_path,
         sound_path=sound_path,
         words=words,
+        words_before=WORDS[(index + 1) % len(WORDS)],
         num_words=len(words.split()),
         pause_ms=0,
         label=None,
@@ -68,6 +69,7 @@ def _write_sample(store: Store, index: int, random: np.random.Generator) -> Samp
         consent_publications=None,
         consent_challenges=None,
         source_digest=digest_of("source", index),
+        media_digest=digest_of("media", index),
         content_digest=digest_of("content", index),
     )
 

@@ -47,6 +47,7 @@ def sample(video: VideoRecord, index: int) -> SampleRecord:
         picture_path="picture.mp4",
         sound_path=None,
         words=WORDS,
+        words_before=WORDS,
         num_words=2,
         pause_ms=0,
         label=video.label,
@@ -58,6 +59,7 @@ def sample(video: VideoRecord, index: int) -> SampleRecord:
         consent_publications=None,
         consent_challenges=None,
         source_digest="source",
+        media_digest=f"media {index}",
         content_digest=f"content {index}",
     )
 

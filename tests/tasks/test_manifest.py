@@ -207,10 +207,29 @@ def test_what_a_model_sees_decides_the_content_digest_and_nothing_else_does():
     other_words = replace(plain.transcript, words=(a_word("No.", 100, 300),))
     changed = digests(replace(plain, transcript=other_words))
     assert [a == b for a, b in zip(changed, digests(plain), strict=True)] == [False] * 3
+    more = replace(
+        plain.transcript, words=(*plain.transcript.words[:3], a_word("no", 7_000, 7_200))
+    )
+    changed = digests(replace(plain, transcript=more))
+    assert [a == b for a, b in zip(changed, digests(plain), strict=True)] == [True, False, False]
     louder = replace(plain.segments[1], sound_digest="other")
     segments = (plain.segments[0], louder, plain.segments[2])
     changed = digests(replace(plain, segments=segments))
     assert [a == b for a, b in zip(changed, digests(plain), strict=True)] == [True, False, True]
+
+
+def test_the_media_digest_knows_picture_and_sound_and_no_words():
+    def digests(inputs: VideoInputs) -> list[str]:
+        return [row.media_digest for row in samples_of(inputs, CONFIG)]
+
+    plain = inputs_of()
+    assert len(set(digests(plain))) == 3
+    silent = replace(plain, transcript=replace(plain.transcript, words=(), pauses=()))
+    assert digests(silent) == digests(plain)
+    for changed in ({"sound_digest": "other"}, {"picture_digest": "other"}):
+        segments = (plain.segments[0], replace(plain.segments[1], **changed), plain.segments[2])
+        pairs = zip(digests(replace(plain, segments=segments)), digests(plain), strict=True)
+        assert [a == b for a, b in pairs] == [True, False, True]
 
 
 word_times = st.lists(st.integers(0, 13_000), min_size=2, max_size=40).map(sorted)
@@ -227,6 +246,22 @@ def test_no_word_is_lost_or_said_twice(bounds):
     assert sum(row.num_words for row in rows) == len(words)
 
 
+@given(word_times, st.integers(0, 9))
+def test_the_words_before_are_the_last_of_what_earlier_segments_say(bounds, most):
+    words = tuple(a_word(f"w{n}", *bounds[n : n + 2]) for n in range(len(bounds) - 1))
+    plain = inputs_of()
+    inputs = replace(plain, transcript=replace(plain.transcript, words=words, pauses=()))
+    said: list[str] = []
+    for row in samples_of(inputs, ManifestConfig(max_words_before=most)):
+        assert row.words_before.split() == said[len(said) - min(most, len(said)) :]
+        said += row.words.split()
+
+
+def test_what_is_said_later_is_never_among_the_words_before():
+    rows = list(samples_of(inputs_of(), CONFIG))
+    assert [row.words_before for row in rows] == ["", "I", "I might, um"]
+
+
 @given(st.lists(st.tuples(st.integers(0, 12_000), st.integers(0, 12_000)), max_size=6))
 def test_overlaps_of_all_rows_sum_to_the_annotated_time(pairs):
     intervals = tuple(Interval(start_ms=min(pair), end_ms=max(pair)) for pair in pairs)
@@ -241,6 +276,7 @@ def test_overlaps_of_all_rows_sum_to_the_annotated_time(pairs):
         {"split_shares": (0.5, 0.5, 0.5)},
         {"positive_at": 1.01},
         {"min_overlap_share": 0.5},
+        {"max_words_before": -1},
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings):
@@ -332,5 +368,8 @@ def test_settings_and_upstream_decide_the_variant(tmp_path):
         variant_of(store, CONFIG, segment=one, transcribe=other).variant_id,
         variant_of(store, ManifestConfig(split_seed=1), segment=one, transcribe=one).variant_id,
         variant_of(store, ManifestConfig(positive_at=0.3), segment=one, transcribe=one).variant_id,
+        variant_of(
+            store, ManifestConfig(max_words_before=9), segment=one, transcribe=one
+        ).variant_id,
     }
-    assert len(names) == 5
+    assert len(names) == 6

@@ -36,6 +36,7 @@ def swift_row(
         prompt_text(config.prompt),
         media=PICTURE_TAG * picture + SOUND_TAG * (sound is not None),
         words=_without_tags(sample.words) if config.words else None,
+        before=_without_tags(sample.words_before),
     )
     answer = {"role": "assistant", "content": answer_text(sample.label, config.answer)}
     weights = weights_of(plan)

@@ -47,7 +47,11 @@ class MediaRows:
             picture = files.enter_context(store.open(sample.picture_path))
             sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
             inputs = build_input(
-                self.config, picture=picture, sound=sound or None, words=sample.words
+                self.config,
+                picture=picture,
+                sound=sound or None,
+                words=sample.words,
+                before=sample.words_before,
             )
         return to_model_row(self.processor, inputs)
 

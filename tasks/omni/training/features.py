@@ -30,12 +30,13 @@ _UNFINISHED = ".tmp"
 
 
 def feature_key(sample: SampleRecord, config: InputConfig) -> str:
-    """Digest what decides a segment's features besides the towers: its content, as it is shown.
+    """Digest what decides a segment's features besides the towers: its media, as they are shown.
 
-    The prompt is no part of it: the same features serve any question about the segment.
+    Prompt and words are no part of it: the same features serve any question about the segment, and
+    any transcript of it.
     """
     shown = config.model_dump(exclude={"prompt", "words", "answer"})
-    return digest_of(_MADE, sample.content_digest, shown)
+    return digest_of(_MADE, sample.media_digest, shown)
 
 
 class FeatureFolder:

@@ -48,7 +48,13 @@ class FeatureRows:
         stored = self.features.read(feature_key(sample, self.config))
         if stored is None:
             return ItemFault("its features could not be made, or are gone")
-        row = row_of_features(self.processor, self.config, stored, sample.words)
+        row = row_of_features(
+            self.processor,
+            self.config,
+            stored,
+            words=sample.words,
+            before=sample.words_before,
+        )
         return with_positions(self.thinker, row)
 
 

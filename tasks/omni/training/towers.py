@@ -77,13 +77,16 @@ def _encode_sounds(thinker: Any, batch: Mapping[str, torch.Tensor]) -> Any:
     return iter(torch.split(found, counts[counts > 0].tolist()))
 
 
-def row_of_features(processor: Any, config: InputConfig, stored: Row, words: str) -> Row:
+def row_of_features(
+    processor: Any, config: InputConfig, stored: Row, *, words: str, before: str
+) -> Row:
     """A segment's row from its stored features and the question that the settings ask."""
     text = render_chat(
         config.prompt,
         picture=PICTURE in stored,
         sound=SOUND in stored,
         words=words if config.words else None,
+        before=before,
         answer=config.answer,
     )
     lengths = {name: len(stored[name]) if name in stored else 0 for name in (PICTURE, SOUND)}

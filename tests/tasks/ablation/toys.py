@@ -21,8 +21,9 @@ def sample(
         participant_id=None if participant is None else ParticipantId(participant), split=split,
         question=None, index=index, num_segments=2, start_ms=0, end_ms=duration_ms,
         picture_path=f"{name}.mp4", sound_path=f"{name}.wav" if has_sound else None,
-        words="words", num_words=1, pause_ms=0, label=label, label_source="intervals",
-        in_training=False, video_label=label, overlap_ms=0, overlap_share=0.0,
-        consent_publications=None, consent_challenges=None,
-        source_digest=digest_of(file), content_digest=digest_of(file, index),
+        words="words", words_before="words", num_words=1, pause_ms=0, label=label,
+        label_source="intervals", in_training=False, video_label=label, overlap_ms=0,
+        overlap_share=0.0, consent_publications=None, consent_challenges=None,
+        source_digest=digest_of(file), media_digest=digest_of(file, index),
+        content_digest=digest_of(file, index),
     )  # fmt: skip

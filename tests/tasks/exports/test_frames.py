@@ -19,9 +19,10 @@ def a_sample(index: int, start_ms: int, end_ms: int) -> SampleRecord:
     return SampleRecord(
         segment_id=SegmentId(f"{VIDEO}#{index:04d}"), video_id=VIDEO, participant_id=None,
         split="val", question=None, index=index, num_segments=2, start_ms=start_ms, end_ms=end_ms,
-        picture_path="p.mp4", sound_path=None, words="", num_words=0, pause_ms=0, label=None,
-        label_source=None, in_training=False, video_label=None, overlap_ms=0, overlap_share=0.0,
-        consent_publications=None, consent_challenges=None, source_digest="s", content_digest="c",
+        picture_path="p.mp4", sound_path=None, words="", words_before="", num_words=0, pause_ms=0,
+        label=None, label_source=None, in_training=False, video_label=None, overlap_ms=0,
+        overlap_share=0.0, consent_publications=None, consent_challenges=None, source_digest="s",
+        media_digest="m", content_digest="c",
     )  # fmt: skip
 
 

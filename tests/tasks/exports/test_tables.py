@@ -13,9 +13,10 @@ VERDICT = VerdictRecord(
 SAMPLE = SampleRecord(
     segment_id=SegmentId("a#0000"), video_id=VideoId("a"), participant_id=None, split=None,
     question=None, index=0, num_segments=2, start_ms=0, end_ms=4_000, picture_path="files/p.mp4",
-    sound_path=None, words="unspeakable", num_words=1, pause_ms=0, label=None, label_source=None,
-    in_training=False, video_label=None, overlap_ms=0, overlap_share=0.0,
-    consent_publications=None, consent_challenges=None, source_digest="s", content_digest="c",
+    sound_path=None, words="unspeakable", words_before="unheard", num_words=1, pause_ms=0,
+    label=None, label_source=None, in_training=False, video_label=None, overlap_ms=0,
+    overlap_share=0.0, consent_publications=None, consent_challenges=None, source_digest="s",
+    media_digest="m", content_digest="c",
 )  # fmt: skip
 PREDICTION = PredictionRecord(
     segment_id=SegmentId("a#0000"), video_id=VideoId("a"), p_ah=0.5, logp_yes=0.0, logp_no=0.0,
@@ -46,7 +47,7 @@ def test_a_verdict_is_one_from_the_threshold_on():
 def test_neither_words_nor_places_of_media_leave_the_house(purpose):
     inside, outside = manifest_table([SAMPLE], "internal"), manifest_table([SAMPLE], purpose)
     assert set(inside.column_names) - set(outside.column_names) == {
-        "words", "picture_path", "sound_path",
+        "words", "words_before", "picture_path", "sound_path",
     }  # fmt: skip
     assert inside.to_pylist()[0]["words"] == "unspeakable"
     assert outside.column_names[-1] == "purpose"

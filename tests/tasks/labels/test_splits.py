@@ -26,6 +26,7 @@ def a_sample(video_id: str, participant_id: str | None, split: str | None, diges
         picture_path="a.mp4",
         sound_path=None,
         words="",
+        words_before="",
         num_words=0,
         pause_ms=0,
         label=None,
@@ -37,6 +38,7 @@ def a_sample(video_id: str, participant_id: str | None, split: str | None, diges
         consent_publications=None,
         consent_challenges=None,
         source_digest=digest or f"digest of {video_id}",
+        media_digest="",
         content_digest="",
     )
 

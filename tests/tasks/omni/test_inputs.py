@@ -83,7 +83,9 @@ def test_markers_and_media_always_agree(has_picture: bool, has_sound: bool) -> N
 
 def test_a_modality_switched_off_is_not_shown() -> None:
     config = InputConfig(picture=False, words=False)
-    built = make_input(config, frames=grey(4), sound=np.zeros(16_000, np.float32), words="secret")
+    config = config.model_copy(update={"prompt": "definition-context"})
+    media = {"frames": grey(4), "sound": np.zeros(16_000, np.float32)}
+    built = make_input(config, **media, words="secret", before="secret")
     assert built.frames is None
     assert built.sound is not None
     assert "secret" not in built.text

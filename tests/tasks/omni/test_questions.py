@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,18 @@ def test_samples_come_in_order_with_their_question_or_their_fault(  # type: igno
         asked = list(questions(samples))
     assert [sample for sample, _ in asked] == samples
     assert [type(question) for _, question in asked] == [OmniInput, ItemFault, OmniInput]
+
+
+def test_a_question_quotes_what_was_said_in_the_segment_and_before(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples
+) -> None:
+    store = Store(str(tmp_path))
+    config = INPUT.model_copy(update={"prompt": "definition-context"})
+    (sample,) = toy_samples(store, 1)
+    sample = replace(sample, words_before="so far so good")
+    question = Decoding(store_url=store.url, config=config)(sample)
+    assert isinstance(question, OmniInput)
+    assert f": so far so good\nThe person says: {sample.words}<" in question.text
 
 
 def test_an_unforeseen_error_over_one_segment_is_its_fault_and_quotes_nothing(  # type: ignore[no-untyped-def]

@@ -19,9 +19,9 @@ def sample(name: str, index: int) -> SampleRecord:
         segment_id=SegmentId(f"{name}#{index:04d}"), video_id=VideoId(name), participant_id=None,
         split=None, question=None, index=index, num_segments=2, start_ms=2_000 * index,
         end_ms=2_000 * (index + 1), picture_path="p", sound_path="s", words=f"words [{index}]",
-        num_words=2, pause_ms=0, label=None, label_source=None, in_training=False,
+        words_before="", num_words=2, pause_ms=0, label=None, label_source=None, in_training=False,
         video_label=None, overlap_ms=0, overlap_share=0.0, consent_publications=None,
-        consent_challenges=None, source_digest="d", content_digest="c",
+        consent_challenges=None, source_digest="d", media_digest="m", content_digest="c",
     )  # fmt: skip
 
 

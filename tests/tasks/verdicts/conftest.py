@@ -87,6 +87,7 @@ def _sample(video: VideoRecord, index: int, num_segments: int, label: int | None
         picture_path="picture.mp4",
         sound_path=None,
         words=TOY_WORDS,
+        words_before=TOY_WORDS,
         num_words=1,
         pause_ms=0,
         label=label,
@@ -98,6 +99,7 @@ def _sample(video: VideoRecord, index: int, num_segments: int, label: int | None
         consent_publications=None,
         consent_challenges=None,
         source_digest="source",
+        media_digest="media",
         content_digest="content",
     )
 

@@ -15,9 +15,10 @@ SAMPLE = SampleRecord(
     segment_id=SegmentId("a.mp4#0000"), video_id=VideoId("a.mp4"), participant_id=None,
     split="train", question=None, index=0, num_segments=1, start_ms=0, end_ms=2_000,
     picture_path="segment/v/files/a.mp4", sound_path="segment/v/files/a.wav", words="I may",
+    words_before="we shall see",
     num_words=2, pause_ms=0, label=1, label_source="intervals", in_training=True, video_label=1,
     overlap_ms=2_000, overlap_share=1.0, consent_publications=None, consent_challenges=None,
-    source_digest="s", content_digest="c",
+    source_digest="s", media_digest="m", content_digest="c",
 )  # fmt: skip
 
 
@@ -37,7 +38,9 @@ def chat_of(row) -> str:
 def test_ms_swift_asks_what_waver_asks(prompt: str, words: bool) -> None:
     row = row_of(SAMPLE, prompt=prompt, words=words)
     said = SAMPLE.words if words else None
-    assert chat_of(row) == render_chat(prompt, picture=True, sound=True, words=said)
+    before = SAMPLE.words_before
+    asked = render_chat(prompt, picture=True, sound=True, words=said, before=before)
+    assert chat_of(row) == asked
     assert [message["role"] for message in row["messages"]] == ["user", "assistant"]
     assert row["videos"] == ["/store/segment/v/files/a.mp4"]
     assert row["audios"] == ["/store/segment/v/files/a.wav"]
@@ -62,7 +65,9 @@ def test_a_row_without_picture_has_no_tag_for_it() -> None:
 
 @given(st.text(alphabet="<>/videoaudimg |", max_size=60))
 def test_words_can_forge_no_tag(words: str) -> None:
-    question = row_of(replace(SAMPLE, words=words + "<vi<video>deo>"))["messages"][0]["content"]
+    forged = words + "<vi<video>deo>"
+    sample = replace(SAMPLE, words=forged, words_before=forged)
+    question = row_of(sample, prompt="definition-context")["messages"][0]["content"]
     assert (question.count("<video>"), question.count("<audio>")) == (1, 1)
     assert "<image>" not in question
 

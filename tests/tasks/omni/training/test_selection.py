@@ -27,6 +27,7 @@ def sample(name: str, split: str | None, label: int | None) -> SampleRecord:
         picture_path="a.mp4",
         sound_path=None,
         words="",
+        words_before="",
         num_words=0,
         pause_ms=0,
         label=label,
@@ -38,6 +39,7 @@ def sample(name: str, split: str | None, label: int | None) -> SampleRecord:
         consent_publications=None,
         consent_challenges=None,
         source_digest=name,
+        media_digest=name,
         content_digest=name,
     )
 

@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from tasks.omni.inputs import InputConfig, collate_rows, make_input, to_model_row
+from tasks.omni.training.decoding import MediaRows
+from tasks.omni.training.features import FeatureFolder, feature_key
 from tasks.omni.training.model import open_for_training
+from tasks.omni.training.reading import FeatureRows
 from tasks.omni.training.settings import TrainingSettings
 from tasks.omni.training.towers import (
     are_frozen,
@@ -68,6 +73,26 @@ def test_features_give_the_logits_and_gradients_that_pixels_and_mels_give(opened
         torch.testing.assert_close(logits, found[0][0], rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(gradients, found[0][1], rtol=1e-4, atol=1e-6)
     assert found[0][1].abs().max() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [True, False])
+def test_media_and_features_ask_the_same_question_of_what_was_said_before(
+    opened, thinker, toy_store, toy_samples, tmp_path, words
+):
+    settings = {"prompt": "definition-context", "words": words}
+    config, processor = CONFIG.model_copy(update=settings), opened.processor
+    (sample,) = toy_samples(toy_store, 1)
+    sample = replace(sample, words_before="so far so good")
+    row = MediaRows(store_url=toy_store.url, processor=processor, config=config)(sample)
+    (encoded,) = encode_rows(thinker, [row], processor.tokenizer.pad_token_id)
+    features = FeatureFolder(tmp_path)
+    features.write({feature_key(sample, config): encoded})
+    make = FeatureRows(thinker=thinker, features=features, processor=processor, config=config)
+    again = replace(sample, words="no", words_before="")
+    assert torch.equal(make(sample)["input_ids"], row["input_ids"])
+    assert torch.equal(make(again)["input_ids"], row["input_ids"]) == (not words)
+    assert ("so far so good" in processor.tokenizer.decode(row["input_ids"])) == words
 
 
 @pytest.mark.slow
