@@ -198,7 +198,11 @@ def _check_stages(*names: str | None) -> None:
 
 def _check_format(kind: str, layout: str | None) -> None:
     if kind == TRAINING:
-        _check_one_of("format", layout or "", TRAINING_FORMATS)
+        if layout is None:
+            raise ConfigError(
+                f"The export of {kind} needs --format, one of {', '.join(TRAINING_FORMATS)}."
+            )
+        _check_one_of("format", layout, TRAINING_FORMATS)
     elif layout is not None:
         raise ConfigError(
             f"The export of {kind} takes no --format {layout!r}: its file's ending says it."

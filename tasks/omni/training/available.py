@@ -1,6 +1,7 @@
 """How much memory a training process may still take: of its device, and of the host."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,13 +30,33 @@ def check_host(folder: Path, *, free: int) -> None:
     Raises:
         StageError: says what is needed, and what there is.
     """
-    needed = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    needed = _weight_bytes(folder)
     if needed > free:
         raise StageError(
             f"One process reads the base for all: this takes {needed / 2**30:.1f} GiB of the "
             f"host's memory, but {max(0, free) / 2**30:.1f} GiB are free: use a machine with more, "
             "or end what else runs on it."
         )
+
+
+def check_disk(model: Path, folder: Path, *, free: int | None = None) -> None:
+    """Refuse to train what could not be kept: a whole model takes about what its base takes.
+
+    Raises:
+        StageError: says what is needed, and what there is.
+    """
+    needed = _weight_bytes(model)
+    free = shutil.disk_usage(folder).free if free is None else free
+    if needed > free:
+        raise StageError(
+            f"The finished model takes about {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB "
+            "are free where the results lie: make room, or keep a LoRA adapter alone with "
+            "finetune.merge = false."
+        )
+
+
+def _weight_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def _host_bytes() -> Iterator[int]:

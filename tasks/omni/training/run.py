@@ -9,7 +9,7 @@ import torch
 from storage.records import SampleRecord
 from tasks.omni.lengths import longest_request
 from tasks.omni.training.answers import answer_validation
-from tasks.omni.training.available import check_host, free_bytes, host_bytes
+from tasks.omni.training.available import check_disk, check_host, free_bytes, host_bytes
 from tasks.omni.training.batches import Training
 from tasks.omni.training.checkpoints import Checkpoints, Progress
 from tasks.omni.training.job import (
@@ -37,12 +37,14 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
 
     Raises:
         ModelError: the base model cannot be opened.
-        StageError: memory does not suffice, media are gone, or training diverged.
+        StageError: memory or disk does not suffice, media are gone, or training diverged.
         StoreError: no space is left.
     """
     job, samples = read_job(job_path)
     ranks = Ranks(cpu=on_processor(job.resources))
     say = say if ranks.is_first else _silent
+    if job.merge:
+        check_disk(job.model_path, job_path.parent)
     opened = _open(job, samples, ranks, say)
     train_samples, val_samples = select_samples(samples, job.training)
     say(f"{len(train_samples)} training and {len(val_samples)} validation samples")
