@@ -12,6 +12,7 @@ from rich.console import Console
 from flows.config import Settings, load_settings
 from flows.console import EXIT_FINE, telling
 from flows.opening import open_run, open_store_there
+from flows.preflight import need_engine
 from flows.request import RunRequest
 from storage.errors import ConfigError
 from storage.records import SampleRecord
@@ -57,6 +58,7 @@ def measure_and_show(request: ParityRequest) -> int:
     if request.out is not None:
         check_out(request.out)
     settings = load_settings(request.profile, request.overrides)
+    need_engine()
     model_path = _model_path(request, settings.finetune.model)
     console = Console()
     with telling(console), _samples_of(request) as (store_url, samples):

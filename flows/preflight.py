@@ -29,7 +29,7 @@ def check_before_start(run: Run) -> None:
     if "transcribe" in stages:
         check_speech_model(run.settings.transcribe.model)
     if "infer" in stages:
-        _need_engine()
+        need_engine()
         if run.request.model is None and not run.dataset.has_labels:
             raise ConfigError(
                 f"The data set {run.request.data!r} has no labels, so no model can be trained on "
@@ -80,7 +80,8 @@ def _need_programs(*programs: str) -> None:
         )
 
 
-def _need_engine() -> None:
+def need_engine() -> None:
+    """Refuse to begin where vLLM is not installed; raises ToolError."""
     if importlib.util.find_spec("vllm") is None:
         raise ToolError(
             "The inference engine vLLM is not installed: install Waver with the extra `cpu` "

@@ -178,7 +178,7 @@ def _ask(
     work: Inference, progress: EnginesProgress, pending: Sequence[str], alone: Sequence[str]
 ) -> list[Crash]:
     """Run the engines once over what is pending; gives those that died."""
-    progress.begin_again()
+    progress.begin_again(len(pending))
     rows = by_length([work.samples[item] for item in pending], work.input_config, work.model_path)
     with work.variant.store.staging() as folder:
         samples_path = folder / "samples.parquet"

@@ -6,7 +6,13 @@ from typing import Any
 
 from storage.errors import ModelError
 from storage.store import Store
-from tasks.omni.checkpoint import check_model, find_model, fingerprint_of, stored_dtype
+from tasks.omni.checkpoint import (
+    check_model,
+    find_model,
+    fingerprint_of,
+    may_be_on_hub,
+    stored_dtype,
+)
 from tasks.omni.training.merged import ADAPTER_CONFIG, ADAPTER_WEIGHTS, merge_once
 
 _MAX_SHARD_BYTES = 5 << 30
@@ -67,14 +73,16 @@ def _check_adapter(adapter: Path, base: str) -> tuple[Path, str]:
             f"The adapter {str(adapter)!r} holds no {ADAPTER_WEIGHTS}: save it as safetensors "
             "(peft's save_pretrained does)."
         )
-    named = _read(adapter / ADAPTER_CONFIG).get("base_model_name_or_path") or base
-    base_path = check_model(str(named))
+    named = str(_read(adapter / ADAPTER_CONFIG).get("base_model_name_or_path") or base)
+    if not (Path(named).is_dir() or may_be_on_hub(named)):  # a folder of another machine
+        named = base
+    base_path = check_model(named)
     fingerprint = fingerprint_of(base_path)
     settings = adapter.parent / "settings.json"
     noted = _read(settings).get("base_fingerprint") if settings.is_file() else None
     if noted not in (None, fingerprint):
         raise ModelError(
-            f"The adapter {str(adapter)!r} was trained from another base than {str(named)!r}: name "
+            f"The adapter {str(adapter)!r} was trained from another base than {named!r}: name "
             "that one with --set finetune.model=FOLDER."
         )
     return base_path, fingerprint

@@ -70,10 +70,9 @@ def run_job(job: InferJob, out: TextIO, open_engine: OpenEngine) -> None:
     progress = Progress(job.max_failures, out)
 
     def make(segment_ids: Sequence[str]) -> Iterator[ItemOutput]:
-        pending = set(segment_ids)
-        left = [sample for sample in samples if sample.segment_id in pending]
-        with open_engine(job, len(left), out) as (engine, questions):
-            yield from progress.watch(_ask(job, left, engine, questions))
+        # All engines deal the same samples: what another has answered, it had claimed before.
+        with open_engine(job, len(segment_ids), out) as (engine, questions):
+            yield from progress.watch(_ask(job, samples, engine, questions))
 
     shard = Shard(name="all", wanted=wanted_of(samples))
     make_missing(variant, shard, make, job.resources.commit_seconds)

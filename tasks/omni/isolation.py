@@ -14,6 +14,7 @@ from types import TracebackType
 from storage.errors import CrashError, StageError
 
 _MAX_FRUITLESS = 5
+_FEW_FRUITLESS = 2
 
 
 class Journal:
@@ -74,27 +75,31 @@ def ask_all(
     them: an engine that dies on whatever it is asked shall not have its segments rejected for it.
 
     Raises:
-        CrashError: a process died before it was at work on any item.
+        CrashError: a process died while it was at work on nothing, and left something unanswered.
         StageError: processes die again and again without getting any further.
     """
     culprits: dict[str, CrashError] = {}
+    suspects: set[str] = set()
     alone: Sequence[str] = ()
-    num_fruitless = num_unexplained = 0
+    patience = _Patience()
     while left := [item for item in pending() if item not in culprits]:
-        crashes = ask(left, alone)
+        # Many culprits at the head would hide that the engine answers the others.
+        others = [item for item in left if item not in suspects]
+        spared = bool(others) and patience.num_fruitless >= _FEW_FRUITLESS
+        crashes = ask(others, ()) if spared else ask(left, alone)
         missing = [item for item in pending() if item not in culprits]
+        if not missing:
+            break  # whatever died, it left nothing unanswered
         num_answered = len(left) - len(missing)
         found = _culprits(crashes, alone)
         culprits |= found
-        num_unexplained = 0 if found or not crashes else num_unexplained + 1
-        num_fruitless = 0 if num_answered or not crashes else num_fruitless + 1
-        _check_progress(crashes, num_fruitless, num_unexplained)
-        suspects = {*alone, *(item for crash in crashes for item in crash.in_flight)}
+        patience.note(crashes, num_answered=num_answered, num_found=len(found))
+        suspects |= {item for crash in crashes for item in crash.in_flight}
         alone = [item for item in missing if item in suspects and item not in culprits]
         if num_answered or not crashes:
             reject(culprits)
             culprits = {}
-        if not crashes:
+        if not crashes and not spared:
             return
     reject(culprits)
 
@@ -108,15 +113,28 @@ def _culprits(crashes: Sequence[Crash], alone: Sequence[str]) -> dict[str, Crash
     return {item: error for item, error in single.items() if item in alone}
 
 
-def _check_progress(crashes: Sequence[Crash], num_fruitless: int, num_unexplained: int) -> None:
-    if num_fruitless >= _MAX_FRUITLESS:
-        raise StageError(
-            f"The engine died {num_fruitless} times in a row without a single answer; the last "
-            f"time: {crashes[-1].error}"
-        ) from crashes[-1].error
-    if num_unexplained >= _MAX_FRUITLESS:
-        raise StageError(
-            f"The engine died {num_unexplained} times over several segments at once, each of which "
-            "it answers alone: lower resources.infer.max_requests, it may lack memory. The last "
-            f"time: {crashes[-1].error}"
-        ) from crashes[-1].error
+@dataclass(slots=True)
+class _Patience:
+    """How often processes died without getting further; a culprit is a step once one answers."""
+
+    num_fruitless: int = 0
+    num_unexplained: int = 0
+    has_answered: bool = False
+
+    def note(self, crashes: Sequence[Crash], *, num_answered: int, num_found: int) -> None:
+        """Count one more time; raises StageError where they are too many."""
+        self.has_answered |= num_answered > 0
+        is_step = not crashes or num_answered or (num_found and self.has_answered)
+        self.num_fruitless = 0 if is_step else self.num_fruitless + 1
+        self.num_unexplained = 0 if num_found or not crashes else self.num_unexplained + 1
+        if self.num_fruitless >= _MAX_FRUITLESS:
+            raise StageError(
+                f"The engine died {self.num_fruitless} times in a row without a single answer; the "
+                f"last time: {crashes[-1].error}"
+            ) from crashes[-1].error
+        if self.num_unexplained >= _MAX_FRUITLESS:
+            raise StageError(
+                f"The engine died {self.num_unexplained} times over several segments at once, each "
+                "of which it answers alone: lower resources.infer.max_requests, it may lack "
+                f"memory. The last time: {crashes[-1].error}"
+            ) from crashes[-1].error

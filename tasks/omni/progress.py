@@ -39,9 +39,9 @@ class EnginesProgress:
                 self._begun = time.monotonic()
             LOGGER.info("%s: %s", self._stage, line)
 
-    def begin_again(self) -> None:
-        """Keep what was done so far: other engines go on."""
-        self._before += sum(self._done.values())
+    def begin_again(self, num_left: int) -> None:
+        """Go on with other engines; what a dead one had not committed is not done."""
+        self._before = self._total - num_left
         self._done = {}
 
     def _show(self) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tasks.omni.answer import Answer, count_tokens
+from tasks.omni.answer import Answer, check_numbers, count_tokens
 from tasks.omni.checkpoint import read_model_config
 from tasks.omni.inputs import OmniInput, to_model_batch
 from tasks.omni.prompt import answer_token_ids
@@ -31,8 +31,10 @@ class Reference:
             logits_V = self._thinker(**batch).logits[0, -1]
         logp = logits_V.float().log_softmax(-1)
         yes, no = answer_token_ids(self._processor.tokenizer)
+        logp_yes, logp_no = logp[yes].item(), logp[no].item()
+        check_numbers(logp_yes, logp_no)
         return Answer(
-            logp_yes=logp[yes].item(),
-            logp_no=logp[no].item(),
+            logp_yes=logp_yes,
+            logp_no=logp_no,
             census=count_tokens(batch["input_ids"][0].tolist(), self._model_config),
         )

@@ -31,6 +31,7 @@ def test_an_adapter_s_base_is_its_own_or_else_the_one_that_is_trained(
     tmp_path: Path, tiny_omni: Path
 ) -> None:
     check_named_model(str(write_adapter(tmp_path / "names", str(tiny_omni))), "/gone")
+    check_named_model(str(write_adapter(tmp_path / "moved", "/elsewhere/base")), str(tiny_omni))
     nameless = str(write_adapter(tmp_path / "nameless"))
     check_named_model(nameless, str(tiny_omni))
     with pytest.raises(ModelError, match="no model folder '/gone'"):

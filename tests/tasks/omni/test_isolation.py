@@ -69,7 +69,9 @@ class Engines:
         ask_all(self.pending, self.ask, self.reject)
 
 
-@pytest.mark.parametrize("bad", ["", "0", "19", "5", "5 6", "1 9 17", "4 5 6"])
+@pytest.mark.parametrize(
+    "bad", ["", "0", "19", "5", "5 6", "1 9 17", "4 5 6", "0 1 2 3", "4 5 6 7 8 9"]
+)
 def test_all_but_those_on_which_the_engine_dies_are_answered(tmp_path: Path, bad: str) -> None:
     engines = Engines(tmp_path, bad)
     engines.run()

@@ -26,7 +26,7 @@ def test_engines_are_counted_together_with_rate_and_time_left(clock, caplog) -> 
     clock[0] += 10
     told.on_line(1, "done 18")
     assert "30 of 60 segments, 1.5 a second, about 20 s left" in caplog.text
-    told.begin_again()
+    told.begin_again(30)
     told.on_line(0, "done 30")
     assert "60 of 60 segments, 3.0 a second, in 20.0 s" in caplog.text
 
