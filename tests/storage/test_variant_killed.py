@@ -38,7 +38,7 @@ def contents(variant: Variant, wanted: dict[str, str]) -> dict[str, object]:
 
 @pytest.mark.slow
 def test_after_kills_at_random_moments_what_is_read_is_whole_and_the_rest_is_made(tmp_path):
-    wanted = {f"item{n}": f"digest {n}" for n in range(50)}
+    wanted = {f"item{n}": f"digest {n}" for n in range(150)}
     arguments = [str(tmp_path / "killed"), json.dumps(wanted)]
     dice = random.Random(7)
     announced: set[str] = set()

@@ -21,7 +21,9 @@ from tasks.omni.training.settings import FinetuneResources, TrainingSettings
 
 pytestmark = pytest.mark.slow
 
-STAND_IN = """#!{python}
+STAND_IN = """#!/bin/sh
+'''exec' "{python}" "$0" "$@"
+' '''
 import json, os, pathlib, sys
 import numpy as np
 from safetensors.numpy import save_file
