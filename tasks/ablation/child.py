@@ -17,8 +17,7 @@ from storage.variant import ItemOutput, Variant
 from tasks.ablation.job import AblationJob, ArmJob, key_of
 from tasks.child_main import run_as_child
 from tasks.infer import infer_samples, wanted_of
-from tasks.omni.engine import Engine, engine_config, read_answer_ids
-from tasks.omni.engine_settings import engine_options, set_environment
+from tasks.omni.engine import Engine, checked_config
 from tasks.omni.isolation import Journal
 from tasks.omni.questions import Decoding, open_questions
 from tasks.omni.workers import num_workers_for
@@ -58,15 +57,11 @@ def open_engine(job: AblationJob, out: TextIO) -> tuple[Engine, Any]:
 
     Its own holds the open model and cannot be sent to other processes any more.
     """
-    from tasks.omni.memory import check_engine_memory
-
     begun = time.monotonic()
     print("opening the model", file=out)
-    on_gpu = set_environment(job.resources)
-    read_answer_ids(job.model_path)  # before the half minute that opening takes
-    check_engine_memory(job.model_path, job.dtype, job.resources, on_gpu=on_gpu)
-    options = engine_options(job.model_path, job.dtype, job.max_tokens, job.resources, on_gpu)
-    config = engine_config(options)
+    config = checked_config(
+        job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
+    )
     engine = Engine(
         job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
     )

@@ -17,6 +17,7 @@ from tasks.omni.answer import Answer, Census, check_numbers
 from tasks.omni.engine_settings import EngineResources as EngineResources
 from tasks.omni.engine_settings import engine_options, set_environment
 from tasks.omni.inputs import OmniInput
+from tasks.omni.memory import check_engine_memory
 from tasks.omni.prompt import answer_token_ids
 from tasks.omni.requests import Renderer, Request
 
@@ -163,6 +164,20 @@ def read_answer_ids(model_path: Path) -> tuple[int, int]:
             f"({type(error).__name__}: {error}): copy its files from the base model."
         ) from error
     return answer_token_ids(tokenizer)
+
+
+def checked_config(
+    model_path: Path, *, dtype: str, max_tokens: int, resources: EngineResources
+) -> Any:
+    """Resolve vLLM's configuration for a model, after all that can be refused before it opens.
+
+    Raises:
+        ModelError: an answer is not one token, memory does not hold the model, or vLLM refuses it.
+    """
+    on_gpu = set_environment(resources)
+    read_answer_ids(model_path)  # before the half minute that opening takes
+    check_engine_memory(model_path, dtype, resources, on_gpu=on_gpu)
+    return engine_config(engine_options(model_path, dtype, max_tokens, resources, on_gpu))
 
 
 def engine_config(options: dict[str, Any]) -> Any:

@@ -20,11 +20,9 @@ from storage.variant import ItemOutput, Variant
 from tasks.child_main import run_as_child
 from tasks.infer import STAGE, infer_samples, wanted_of
 from tasks.omni.dealing import claimed
-from tasks.omni.engine import Engine, engine_config, read_answer_ids
-from tasks.omni.engine_settings import engine_options, set_environment
+from tasks.omni.engine import Engine, checked_config
 from tasks.omni.infer_job import InferJob
 from tasks.omni.isolation import Journal
-from tasks.omni.memory import check_engine_memory
 from tasks.omni.progress import MODEL_OPEN
 from tasks.omni.questions import Decoding, Questions, open_questions
 from tasks.omni.workers import num_workers_for
@@ -97,11 +95,9 @@ def opened(job: InferJob, num_samples: int, out: TextIO) -> Iterator[tuple[Engin
     """Open the engine; the processes that prepare its questions start meanwhile."""
     begun = time.monotonic()
     print("opening the model", file=out)
-    on_gpu = set_environment(job.resources)
-    read_answer_ids(job.model_path)  # before the half minute that opening takes
-    check_engine_memory(job.model_path, job.dtype, job.resources, on_gpu=on_gpu)
-    options = engine_options(job.model_path, job.dtype, job.max_tokens, job.resources, on_gpu)
-    config = engine_config(options)
+    config = checked_config(
+        job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
+    )
     with open_questions(
         Decoding(store_url=job.store_url, config=job.input),
         config,
