@@ -15,11 +15,18 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, Generic, TypeVar
 
+from storage.errors import StageError
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 _MAX_WORKERS = 16
 _ITEMS_PER_WORKER = 256  # fewer are made before a process has started
+_MAX_DEATHS = 3  # of items alone and in a row: then it is not the items
+_WAY_OUT = (
+    "see to the memory and the installed libraries, or make them in the engine's own process "
+    "(resources.infer.num_decoders=0)."
+)
 _making: list[Callable[[Any], Any]] = []
 
 
@@ -38,7 +45,11 @@ class Workers(Generic[Item, Made]):
     """Processes that call ``make``, which is sent to each of them, on one item at a time.
 
     ``preload`` names modules that are imported once for all of them. An item on which a process
-    dies, and dies again when nothing else is at work, becomes what ``on_death`` gives for it.
+    dies, and dies again when nothing else is at work, becomes what ``on_death`` gives for it, once
+    another item was made after it or none is left.
+
+    Raises:
+        StageError: processes cannot start, or die on one item after the other.
     """
 
     def __init__(
@@ -53,12 +64,13 @@ class Workers(Generic[Item, Made]):
         self._num_processes = num_processes
         self._preload = list(preload)
         self._on_death = on_death
+        self._num_deaths = 0  # in a row
         self._executor = self._start()
 
     def start(self) -> None:
         """Begin to import the libraries, for items that come later."""
         for _ in range(self._num_processes):
-            self._executor.submit(os.getpid)
+            self._submit(os.getpid)
 
     def close(self) -> None:
         """End all processes; what was begun is given up."""
@@ -66,23 +78,40 @@ class Workers(Generic[Item, Made]):
 
     def iter_made(self, items: Iterable[Item], num_ahead: int) -> Iterator[tuple[Item, Made]]:
         """Give each item with what was made of it, in order, at most ``num_ahead`` in advance."""
+        dead: list[Item] = []
+        for item, outcome in self._outcomes(items, num_ahead):
+            if isinstance(outcome, _Death):
+                dead.append(item)
+                continue
+            yield from ((other, self._on_death(other)) for other in dead)
+            dead.clear()
+            yield item, outcome
+        yield from ((other, self._on_death(other)) for other in dead)
+
+    def _outcomes(
+        self, items: Iterable[Item], num_ahead: int
+    ) -> Iterator[tuple[Item, "Made | _Death"]]:
         begun: deque[tuple[Item, Future[Made]]] = deque()
         for item in items:
-            begun.append((item, self._begin(item)))
+            begun.append((item, self._submit(make_here, item)))
             if len(begun) > num_ahead:
                 yield from self._take(begun)
         while begun:
             yield from self._take(begun)
 
-    def _begin(self, item: Item) -> "Future[Made]":
+    def _submit(self, make: Callable[..., Any], *arguments: Any) -> "Future[Any]":
         try:
-            return self._executor.submit(make_here, item)
+            return self._executor.submit(make, *arguments)
         except BrokenProcessPool as error:
-            broken: Future[Made] = Future()
+            broken: Future[Any] = Future()
             broken.set_exception(error)
             return broken
+        except (OSError, EOFError) as error:  # of the server that forks
+            raise _cannot_start() from error
 
-    def _take(self, begun: deque[tuple[Item, "Future[Made]"]]) -> Iterator[tuple[Item, Made]]:
+    def _take(
+        self, begun: deque[tuple[Item, "Future[Made]"]]
+    ) -> Iterator[tuple[Item, "Made | _Death"]]:
         """Give what the first begun item became; where a process died, all that were begun."""
         item, future = begun.popleft()
         try:
@@ -90,18 +119,37 @@ class Workers(Generic[Item, Made]):
         except BrokenProcessPool:
             suspects = [item, *(other for other, _ in begun)]
             begun.clear()
-            self._executor = self._start()
+            self._start_again()
             for suspect in suspects:
                 yield suspect, self._made_alone(suspect)
             return
+        self._num_deaths = 0
         yield item, made
 
-    def _made_alone(self, item: Item) -> Made:
+    def _made_alone(self, item: Item) -> "Made | _Death":
         try:
-            return self._begin(item).result()
-        except BrokenProcessPool:
-            self._executor = self._start()
-            return self._on_death(item)
+            made: Made = self._submit(make_here, item).result()
+        except BrokenProcessPool as error:
+            self._start_again()
+            self._num_deaths += 1
+            if self._num_deaths >= _MAX_DEATHS:
+                raise StageError(
+                    "The processes that prepare segments ahead of the engine die: they did on "
+                    f"{self._num_deaths} in a row, each of them alone, so that it is not the "
+                    f"segments' fault and none is rejected: {_WAY_OUT}"
+                ) from error
+            return _Death()
+        self._num_deaths = 0
+        return made
+
+    def _start_again(self) -> None:
+        """Start other processes in the place of dead ones, and see that they do start."""
+        self._executor.shutdown(wait=False)
+        self._executor = self._start()
+        try:
+            self._submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise _cannot_start() from error
 
     def _start(self) -> Executor:
         context = get_context("forkserver")
@@ -112,6 +160,17 @@ class Workers(Generic[Item, Made]):
             initializer=start_worker,
             initargs=(self._make,),
         )
+
+
+class _Death:
+    """What came of an item on which a process died."""
+
+
+def _cannot_start() -> StageError:
+    return StageError(
+        "The processes that prepare segments ahead of the engine die before they are at work: "
+        + _WAY_OUT
+    )
 
 
 def make_here(item: Any) -> Any:

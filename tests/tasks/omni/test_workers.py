@@ -4,17 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from storage.errors import StageError
 from tasks.omni.workers import Workers, num_workers_for
 
 
 class Squares:
-    """Squares numbers; a process that gets the bad one dies."""
+    """Squares numbers; a process that gets a bad one dies."""
 
-    def __init__(self, bad: int | None = None) -> None:
+    def __init__(self, *bad: int) -> None:
         self.bad = bad
 
     def __call__(self, number: int) -> int:
-        if number == self.bad:
+        if number in self.bad:
             os.kill(os.getpid(), signal.SIGKILL)
         return number * number
 
@@ -23,15 +24,42 @@ def workers(make: Squares, num_processes: int = 2) -> Workers[int, int | str]:
     return Workers(make, num_processes, preload=[__name__], on_death=lambda item: f"{item} kills")
 
 
-@pytest.mark.parametrize("bad", [None, 0, 5, 11])
-def test_all_is_made_in_order_but_that_on_which_a_process_dies(bad: int | None) -> None:
-    made = workers(Squares(bad))
+class Unwelcome(Squares):
+    """What no process can be started with."""
+
+    def __setstate__(self, state: object) -> None:
+        raise ImportError("a library is broken")
+
+
+@pytest.mark.parametrize("bad", [(), (0,), (5, 6), (2, 8, 11)])
+def test_all_is_made_in_order_but_that_on_which_a_process_dies(bad: tuple[int, ...]) -> None:
+    made = workers(Squares(*bad))
     try:
-        expected = [(n, f"{n} kills" if n == bad else n * n) for n in range(12)]
+        expected = [(n, f"{n} kills" if n in bad else n * n) for n in range(12)]
         assert list(made.iter_made(range(12), 4)) == expected
         assert list(made.iter_made([3], 4)) == [(3, 9)]
     finally:
         made.close()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (Squares(*range(1, 12)), "did on 3 in a row, .* none is rejected: .*num_decoders=0"),
+        (Unwelcome(), "die before they are at work: .*num_decoders=0"),
+    ],
+)
+def test_processes_that_die_whatever_they_make_are_no_item_s_fault(
+    make: Squares, told: str
+) -> None:
+    made = workers(make)
+    results = []
+    try:
+        with pytest.raises(StageError, match=told):
+            results.extend(made.iter_made(range(12), 4))
+    finally:
+        made.close()
+    assert results in ([], [(0, 0)])
 
 
 def test_no_more_is_begun_in_advance_than_asked_for() -> None:
