@@ -18,7 +18,7 @@ from flows.pipeline import pipeline
 from flows.preflight import check_before_start
 from flows.request import RunRequest
 from flows.server import prefect_server
-from flows.stages import StageReport
+from flows.stage_run import StageReport
 from tasks.log import LOGGER
 
 EXIT_FINE = 0

@@ -6,7 +6,7 @@ from rich.console import Console
 
 from flows.opening import open_run
 from flows.request import RunRequest
-from flows.stages import StageReport
+from flows.stage_run import StageReport
 from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.aggregate import report_path
 from tasks.verdicts.table import result_table

@@ -11,8 +11,8 @@ from prefect import flow
 from flows.opening import open_to_work
 from flows.preflight import check_before_start
 from flows.request import RunRequest
+from flows.stage_run import StageReport
 from flows.stages import (
-    StageReport,
     aggregate_flow,
     finetune_flow,
     infer_flow,

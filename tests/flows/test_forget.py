@@ -202,7 +202,7 @@ def test_between_the_stages_of_a_run_nobody_is_forgotten(finished: RunRequest, m
         forget_now(finished.store, WHO, None)
 
     monkeypatch.setitem(pipeline._FLOWS, "transcribe", forget_instead)
-    monkeypatch.setattr(stages, "_run_stage", forget_instead)
+    monkeypatch.setattr(stages, "run_stage", forget_instead)
     request = finished.model_copy(update={"only": ("transcribe",)})
     flows = (stages.segment_flow, stages.transcribe_flow, stages.manifest_flow,
              stages.infer_flow, stages.aggregate_flow, pipeline.pipeline)  # fmt: skip
