@@ -49,7 +49,8 @@ def run(
     profile: Profile = "default",
     store: Annotated[str, typer.Option(help="Folder or URL for all results.")] = ".waver/store",
     model: Annotated[
-        str | None, typer.Option(help="Infer with this model instead of training one.")
+        list[str] | None,
+        typer.Option(help="Infer with this model, instead of training one (repeatable: together)."),
     ] = None,
     start_at: Annotated[
         str | None, typer.Option("--from", metavar="STAGE", help="Run this stage and the later.")
@@ -67,7 +68,8 @@ def run(
     _check_stages(start_at, *(only or ()), *(force or ()))
     request = RunRequest.model_validate(
         {
-            "data": data, "profile": profile, "store": store, "model": model,
+            "data": data, "profile": profile, "store": store,
+            "model": tuple(model or ()),
             "start_at": start_at, "only": tuple(only or ()), "force": tuple(force or ()),
             "overrides": tuple(overrides or ()),
         }
@@ -106,7 +108,9 @@ def export(
     ],
     profile: Annotated[str, typer.Option(help="The profile of the run.")] = "default",
     store: Annotated[str, typer.Option(help="The store of the run.")] = ".waver/store",
-    model: Annotated[str | None, typer.Option(help="The model of the run.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="The model of the run (repeatable).")
+    ] = None,
     layout: Annotated[
         str | None, typer.Option("--format", help=f"Of training: {'|'.join(TRAINING_FORMATS)}.")
     ] = None,
@@ -121,8 +125,9 @@ def export(
     _check_one_of("purpose", purpose, PURPOSES)
     _check_format(kind, layout)
     request = RunRequest(
-        data=data, profile=profile, store=store, model=model, overrides=tuple(overrides or ())
-    )
+        data=data, profile=profile, store=store, model=tuple(model or ()),
+        overrides=tuple(overrides or ()),
+    )  # fmt: skip
     prepare_environment(HISTORY)
     if kind == TRAINING:
         from flows.export_training import write_training

@@ -12,7 +12,10 @@ from flows.server import prepare_environment
 
 def predict(
     videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Files; only read.")],
-    model: Annotated[str, typer.Option(help="Folder or hub name of the model to ask.")],
+    model: Annotated[
+        list[str],
+        typer.Option(help="Folder or hub name of the model to ask (repeatable: together)."),
+    ],
     profile: Profile = "default",
     store: Annotated[str, typer.Option(help="Folder or URL for all results.")] = ".waver/store",
     out: Annotated[
@@ -25,8 +28,9 @@ def predict(
 ) -> None:
     """Answer for videos that are in no data set: words, probabilities and a verdict for each."""
     request = RunRequest(
-        data="", profile=profile, store=store, model=model, overrides=tuple(overrides or ())
-    )
+        data="", profile=profile, store=store, model=tuple(model),
+        overrides=tuple(overrides or ()),
+    )  # fmt: skip
     prepare_environment(HISTORY)
     from flows.predict import predict_and_show
 

@@ -29,6 +29,7 @@ def show_outcome(request: RunRequest, reports: Sequence[StageReport], console: C
             )
         )
         report = run.store.full_path(report_path(variant, wanted))
-        console.print(f"Model:  {run.model_path}", soft_wrap=True, highlight=False)
+        for path in run.model_paths.values():
+            console.print(f"Model:  {path}", soft_wrap=True, highlight=False)
         console.print(f"Report: {report}", soft_wrap=True, highlight=False)
     return any(report.num_rejected for report in reports)

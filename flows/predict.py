@@ -17,20 +17,20 @@ from rich.console import Console
 from flows.config import load_settings
 from flows.console import EXIT_FINE, EXIT_SOME_REJECTED, run_and_tell
 from flows.opening import open_run
+from flows.preflight import check_named_models
 from flows.request import RunRequest
 from flows.run import Run
 from storage.errors import DataError
+from storage.fingerprint import digest_of
 from storage.forgotten import read_forgotten
 from storage.listed import write_list
 from storage.records import MediaFacts
 from storage.store import Store
 from tasks.exports.files import TABLE_FORMATS, check_out, write_export
 from tasks.exports.places import whole_file
-from tasks.omni.adapters import check_named_model
 from tasks.omni.checkpoint import fingerprint_of
-from tasks.omni.trained_with import asked_otherwise
 from tasks.predicted.answer import Answered, judge_videos, put_together
-from tasks.predicted.document import SCHEMA, Model, Predicted, flat_table, to_json
+from tasks.predicted.document import SCHEMA, Member, Model, Predicted, flat_table, to_json
 from tasks.predicted.table import predicted_table
 from tasks.verdicts.earlier import chosen_earlier
 
@@ -68,7 +68,7 @@ def predict_and_show(
     if out is not None:
         check_out(out, (*TABLE_FORMATS, _JSON))
     settings = load_settings(request.profile, request.overrides)
-    check_named_model(request.model or "", settings.finetune.model)
+    check_named_models(request.models, settings.finetune.model)
     predicted = predict(question, request, Console(stderr=as_json))
     if out is not None:
         _write(predicted, out)
@@ -157,18 +157,30 @@ def _put_together(run: Run, question: Question, folder: Path) -> Predicted:
     config = run.settings.aggregate
     earlier = chosen_earlier(run.infer, config.model_dump(mode="json"))
     rule, verdicts = judge_videos(answered, config.plan(), earlier, folder)
-    otherwise = asked_otherwise(run.model_path, run.settings.input)
     stages = (run.segment, run.transcribe, run.manifest, run.infer)
     return Predicted(
         schema=SCHEMA,
         waver_version=_version(),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=Model(name=run.model_name, fingerprint=fingerprint_of(run.model_path)),
+        model=_model_of(run),
         profile=run.request.profile,
         variants={variant.stage: variant.variant_id for variant in stages},
         rule=rule,
-        warnings=(*question.warnings, *([otherwise] if otherwise else [])),
+        warnings=(*question.warnings, *run.asked_otherwise),
         videos=put_together(answered, verdicts),
+    )
+
+
+def _model_of(run: Run) -> Model:
+    members = tuple(
+        Member(name=name, fingerprint=fingerprint_of(path), variant=run.members[name].variant_id)
+        for name, path in run.model_paths.items()
+    )
+    prints = sorted(member.fingerprint for member in members)
+    return Model(
+        name=run.model_name,
+        fingerprint=prints[0] if len(prints) == 1 else digest_of(prints),
+        members=members if run.is_ensemble else (),
     )
 
 

@@ -2,12 +2,14 @@
 
 import importlib.util
 import shutil
+from collections.abc import Sequence
 
 from flows.run import Run
 from storage.errors import ConfigError, ToolError
 from tasks.finetune import FinetuneConfig, FinetuneResources
-from tasks.omni.adapters import check_named_model
+from tasks.omni.adapters import check_named_model, content_of
 from tasks.omni.checkpoint import check_model
+from tasks.omni.ensemble import check_apart
 from tasks.omni.swift.program import check_no_code, check_swift
 from tasks.omni.training.tracking import check_trackers
 from tasks.speech.model import check_speech_model
@@ -30,15 +32,23 @@ def check_before_start(run: Run) -> None:
         check_speech_model(run.settings.transcribe.model)
     if "infer" in stages:
         need_engine()
-        if run.request.model is None and not run.dataset.has_labels:
-            raise ConfigError(
-                f"The data set {run.request.data!r} has no labels, so no model can be trained on "
-                "it: name a trained one with --model FOLDER."
-            )
-    if run.request.model is not None:
-        check_named_model(run.request.model, run.settings.finetune.model)
+        run.need_model()
+    if run.request.models:
+        check_named_models(run.request.models, run.settings.finetune.model)
     elif "finetune" in stages:
         _check_training(run.settings.finetune, run.settings.resources.finetune)
+
+
+def check_named_models(names: Sequence[str], base: str) -> None:
+    """Check that each of these models can be opened, and that no two are the same.
+
+    Raises:
+        ModelError: names the model, or both.
+    """
+    for name in names:
+        check_named_model(name, base)
+    if len(names) > 1:
+        check_apart([(name, content_of(name)) for name in names])
 
 
 def _check_training(config: FinetuneConfig, resources: FinetuneResources) -> None:
@@ -55,7 +65,7 @@ def _check_training(config: FinetuneConfig, resources: FinetuneResources) -> Non
 
 def _check_stages(run: Run) -> None:
     """Refuse a request that runs nothing, or forces what it does not run."""
-    given = "a model is named" if run.request.model is not None else "the data has no labels"
+    given = "a model is named" if run.request.models else "the data has no labels"
     dropped = set(run.request.stages()) - set(run.stages)
     why = f" (nothing is trained where {given})" if dropped else ""
     if not run.stages:

@@ -26,8 +26,9 @@ class RunRequest(BaseModel):
     """Name of a profile that comes with Waver, or a .toml file."""
     store: str = ".waver/store"
     """Folder or fsspec URL that holds all results."""
-    model: str | None = None
-    """Infer with this model (folder or hub name) instead of training one."""
+    model: str | tuple[str, ...] | None = None
+    """Infer with this model (folder or hub name) instead of training one; several answer together,
+    as an ensemble."""
     overrides: tuple[str, ...] = ()
     """Settings laid over the profile, as SECTION.KEY=VALUE."""
     only: tuple[StageName, ...] = ()
@@ -36,6 +37,11 @@ class RunRequest(BaseModel):
     """Run this stage and those after it."""
     force: tuple[StageName, ...] = ()
     """Make these stages' results again even where they are there."""
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models to infer with; none where one is to be trained."""
+        return (self.model,) if isinstance(self.model, str) else self.model or ()
 
     def stages(self) -> tuple[StageName, ...]:
         """List the stages that this request runs, in order."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flows.preparation import Preparation
 from flows.request import StageName
+from storage.errors import ConfigError
 from storage.records import IssueRecord, MediaFacts, RejectedRecord
 from storage.results import ModelRecord, PredictionRecord, ThresholdRecord, VerdictRecord
 from storage.variant import Variant
@@ -15,6 +16,7 @@ from tasks.aggregate import ReportSources
 from tasks.omni import ensemble
 from tasks.omni.adapters import named_model
 from tasks.omni.checkpoint import check_model, fingerprint_of
+from tasks.omni.trained_with import asked_otherwise
 from tasks.omni.training.merged import merged_folder
 from tasks.verdicts.notices import notices_of
 from tasks.verdicts.report import RunFacts, noticed_in
@@ -27,7 +29,7 @@ class Run(Preparation):
     @property
     def trains(self) -> bool:
         """True if this run fine-tunes a model of its own."""
-        return self.request.model is None and self.dataset.has_labels
+        return not self.request.models and self.dataset.has_labels
 
     @cached_property
     def stages(self) -> tuple[StageName, ...]:
@@ -63,15 +65,25 @@ class Run(Preparation):
 
     @property
     def is_ensemble(self) -> bool:
-        """True if the models of all seeds answer together."""
-        several = self.trains and len(self.settings.finetune.all_seeds) > 1
+        """True if several models answer together: those named, or those of all seeds."""
+        if not self.trains:
+            return len(self.request.models) > 1
+        several = len(self.settings.finetune.all_seeds) > 1
         return several and self.settings.infer.seeds == "ensemble"
+
+    def need_model(self) -> None:
+        """Refuse to infer without a model; raises ConfigError."""
+        if not (self.dataset.has_labels or self.request.models):
+            raise ConfigError(
+                f"The data set {self.request.data!r} has no labels, so no model can be trained on "
+                "it: name a trained one with --model FOLDER."
+            )
 
     @property
     def model_name(self) -> str:
-        """What the report calls the model: as it was given, or its base and how it was chosen."""
-        if self.request.model is not None:
-            return self.request.model
+        """What the report calls the model: as it was named, or its base and how it was chosen."""
+        if self.request.models:
+            return ensemble.name_of(self.request.models)
         config = self.settings.finetune
         name, count = f"{Path(config.model).name}, fine-tuned", len(config.all_seeds)
         if count == 1:
@@ -82,15 +94,28 @@ class Run(Preparation):
         return f"{name}, seed {self.seed}: {how} of {count}"
 
     @cached_property
-    def model_path(self) -> Path:
-        """The folder of the model to infer with: the given one, or the best this run trained."""
-        return self.model_path_of(self.seed) if self.trains else self.given_path
+    def model_paths(self) -> Mapping[str, Path]:
+        """The folder of every model that answers, by name: one, or all of an ensemble.
 
-    @cached_property
-    def given_path(self) -> Path:
-        """The folder of the model that the request names; an adapter is merged with its base."""
-        settings = self.settings.finetune
-        return named_model(self.store, self.request.model or "", settings.model)
+        Raises:
+            ConfigError: there are neither labels to train on nor a model.
+            ModelError: a model cannot be used, or two of them are the same.
+        """
+        self.need_model()
+        if self.trains:
+            seeds = self.settings.finetune.all_seeds if self.is_ensemble else (self.seed,)
+            return {finetune.item_of(seed): self.model_path_of(seed) for seed in seeds}
+        base = self.settings.finetune.model
+        named = [(name, named_model(self.store, name, base)) for name in self.request.models]
+        ensemble.check_apart([(name, fingerprint_of(path)) for name, path in named])
+        return dict(named)
+
+    @property
+    def model_path(self) -> Path:
+        """The folder of the model to infer with: the one that was named, or the best trained."""
+        return (
+            self.model_path_of(self.seed) if self.trains else next(iter(self.model_paths.values()))
+        )
 
     def model_path_of(self, seed: int) -> Path:
         """Give the folder of the model that this run trained with a seed."""
@@ -105,22 +130,27 @@ class Run(Preparation):
 
     @cached_property
     def infer(self) -> Variant:
-        """The variant of predictions: one model's, or those of all seeds' models together."""
-        if self.is_ensemble:
-            variants = [self.infer_by(path) for path in self.seed_paths]
-            return ensemble.variant_of(self.store, variants)
-        return self.infer_by(self.model_path)
+        """The variant of predictions: one model's, or those of several models together."""
+        variants = list(self.members.values())
+        return ensemble.variant_of(self.store, variants) if self.is_ensemble else variants[0]
 
-    @property
-    def seed_paths(self) -> tuple[Path, ...]:
-        """The folders of the models of all seeds."""
-        return tuple(self.model_path_of(seed) for seed in self.settings.finetune.all_seeds)
+    @cached_property
+    def members(self) -> Mapping[str, Variant]:
+        """Every model's own variant of predictions, by the model's name."""
+        return {name: self.infer_by(path) for name, path in self.model_paths.items()}
 
     def infer_by(self, model_path: Path) -> Variant:
         """Open the variant of one model's predictions."""
         return infer.variant_of(
             self.store, self.settings.infer, self.settings.input, fingerprint_of(model_path)
         )
+
+    @cached_property
+    def asked_otherwise(self) -> tuple[str, ...]:
+        """What to say of models that were trained with other settings than they are asked with."""
+        paths = () if self.trains else self.model_paths.values()
+        told = (asked_otherwise(path, self.settings.input) for path in paths)
+        return tuple(dict.fromkeys(sentence for sentence in told if sentence))
 
     @cached_property
     def segments_wanted(self) -> Mapping[str, str]:

@@ -125,15 +125,14 @@ def finetune_flow(request: RunRequest) -> State[StageReport]:
 def infer_flow(request: RunRequest) -> State[StageReport]:
     """Ask the model about every segment; one shard, since the engine is opened once.
 
-    Of several seeds that answer together each is a variant of its own.
+    Of several models that answer together each is opened in turn, and is a variant of its own.
     """
     with open_to_work(request) as run:
         LOGGER.info("infer: with %s", run.model_name)
+        states = [_infer_by(run, path) for path in run.model_paths.values()]
         if not run.is_ensemble:
-            return _infer_by(run, run.model_path)
-        for path in run.seed_paths:
-            _infer_by(run, path)
-        variants = [run.infer_by(path) for path in run.seed_paths]
+            return states[0]
+        variants = list(run.members.values())
         return run_stage(
             run, "infer", run.infer, run.segments_wanted,
             lambda shard: ensemble_shard.submit(shard, variants, run.infer),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import ModelError
+from storage.fingerprint import digest_file, digest_of
 from storage.store import Store
 from tasks.omni.checkpoint import (
     check_model,
@@ -44,6 +45,15 @@ def check_named_model(name: str, base: str) -> None:
         check_model(name)
     else:
         _check_adapter(adapter, base)
+
+
+def content_of(name: str) -> str:
+    """Digest a checked model as it is named: whole, or its adapter alone; makes nothing."""
+    adapter = adapter_in(name)
+    if adapter is None:
+        return fingerprint_of(find_model(name))
+    files = (adapter / ADAPTER_CONFIG, adapter / ADAPTER_WEIGHTS)
+    return digest_of([digest_file(path) for path in files])
 
 
 def named_model(store: Store, name: str, base: str) -> Path:

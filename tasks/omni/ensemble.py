@@ -8,7 +8,7 @@ from statistics import fmean
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 
-from storage.errors import StageError
+from storage.errors import ModelError, StageError
 from storage.records import RejectedRecord
 from storage.results import PredictionRecord
 from storage.store import Store
@@ -20,9 +20,30 @@ STAGE = "infer"
 VERSION = 1
 
 
+def name_of(names: Sequence[str]) -> str:
+    """Name one model, or several as what they are together."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} together"
+
+
+def check_apart(named: Sequence[tuple[str, str]]) -> None:
+    """Refuse models, each a name and what its content is known by, of which two are the same.
+
+    Raises:
+        ModelError: names both: one model counted twice is no ensemble.
+    """
+    seen: dict[str, str] = {}
+    for name, content in named:
+        if content in seen:
+            raise ModelError(
+                f"The models {seen[content]!r} and {name!r} are the same, by content: name each "
+                "model of an ensemble once with --model."
+            )
+        seen[content] = name
+
+
 def variant_of(store: Store, variants: Sequence[Variant]) -> Variant:
-    """Open the variant of what these models' variants say together."""
-    upstream = [variant.path for variant in variants]
+    """Open the variant of what these models' variants say together, in whatever order."""
+    upstream = sorted(variant.path for variant in variants)
     return store.variant(STAGE, version=VERSION, settings={"ensemble": "mean"}, upstream=upstream)
 
 
@@ -47,9 +68,9 @@ def together(
     Raises:
         StageError: a model has not answered yet.
     """
-    answered = [
+    answered = [  # in an order of their own: counts of tokens are taken from the first
         {row.segment_id: row for row in variant.read(PredictionRecord, shard.wanted)}
-        for variant in variants
+        for variant in sorted(variants, key=lambda variant: variant.path)
     ]
     rejected = {
         row.item_id: row

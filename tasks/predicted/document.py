@@ -5,7 +5,9 @@ The JSON document, whose keys are only ever added to (`schema` moves if one chan
     schema          "waver.predict/1"
     waver_version   version of Waver
     made_at         when the answer was put together: ISO 8601, UTC
-    model           {name: as it was given, fingerprint: digest of its weights and settings}
+    model           {name: as it was given, fingerprint: digest of its weights and settings,
+                     members: of an ensemble each model's {name, fingerprint, variant: its own
+                     results of infer in the store}, whose mean log-odds count; else empty}
     profile         name of the profile
     variants        {segment, transcribe, manifest, infer}: which results of the store these are
     rule            {pooling_rule, top_k: null unless the rule is top_k_mean, threshold,
@@ -91,11 +93,21 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """The model that was asked."""
+class Member:
+    """One model of an ensemble, and the variant of its own answers."""
 
     name: str
     fingerprint: str
+    variant: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """The model that was asked, or the models that answered together."""
+
+    name: str
+    fingerprint: str
+    members: tuple[Member, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

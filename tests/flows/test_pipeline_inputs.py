@@ -9,16 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from flows.config import load_settings
 from flows.opening import open_run
 from flows.request import STAGES, RunRequest
 from infra.sandbox.plan import WorldSettings
 from infra.sandbox.world import make_world
+from storage.part import read_parts, read_rows
 from storage.results import PredictionRecord, VerdictRecord
-from storage.variant import ItemOutput
+from storage.store import Store
+from storage.variant import ItemOutput, Variant
 from tasks.ablation.arms import arms_of, with_samples
-from tasks.infer import wanted_of
+from tasks.infer import variant_of, wanted_of
 from tasks.omni.checkpoint import fingerprint_of
 from tests.flows.command_line import command, made, request_of, run
+from tests.flows.toys import another_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -92,15 +96,31 @@ def test_bad_videos_are_rejected_with_a_reason_and_good_ones_get_a_verdict(
     assert "empty" in reasons["empty.mp4"]
 
 
-def predict(server: dict[str, str], store: Path, *videos: Path) -> tuple[dict, str]:
+def predict(
+    server: dict[str, str], store: Path, *videos: Path, models: tuple[Path, ...] = (MODEL,)
+) -> tuple[dict, str]:
     """Ask about single files; gives the document and what was told meanwhile."""
+    named = [part for path in models for part in ("--model", str(path))]
     ended = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "predict", *map(str, videos), "--json",
-         "--model", str(MODEL), "--profile", "sandbox", "--store", str(store)],
+        [sys.executable, "-m", "flows.cli", "predict", *map(str, videos), "--json", *named,
+         "--profile", "sandbox", "--store", str(store)],
         env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert ended.returncode == 3, ended.stdout + ended.stderr
     return json.loads(ended.stdout), ended.stderr
+
+
+def answered_alike(store: Store, told: dict, model: Path) -> Path:
+    """Another model, with the answers that the first one left in its variant."""
+    first = Variant(store=store, stage="infer", variant_id=told["variants"]["infer"])
+    other = another_model(model)
+    settings = load_settings("sandbox")
+    variant = variant_of(store, settings.infer, settings.input, fingerprint_of(other))
+    for part in read_parts(store, first.path):
+        rows = read_rows(store, first.path, part, PredictionRecord)
+        outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
+        variant.commit(outputs, part.items)
+    return other
 
 
 def test_single_files_are_answered_and_a_second_time_from_the_store(
@@ -120,10 +140,19 @@ def test_single_files_are_answered_and_a_second_time_from_the_store(
     assert any(segment["words"] for segment in good["segments"])
     assert good["segments"][-1]["end_ms"] == good["duration_ms"]
     assert video.read_bytes() == source.read_bytes()
-    again, progress = predict(server, tmp_path / "store", video, bad)
-    stages = ("segment", "transcribe", "manifest", "infer")
-    assert [made(progress, stage) for stage in stages] == [0, 0, 0, 0]
-    assert again["videos"] == told["videos"]
+    other = answered_alike(Store(str(tmp_path / "store")), told, tmp_path / "other model")
+    again, progress = predict(
+        server, tmp_path / "store", video, bad, models=(other, MODEL)
+    )  # what either has answered is not asked again
+    assert [made(progress, stage) for stage in ("segment", "transcribe", "manifest")] == [0, 0, 0]
+    ended = [line for line in progress.splitlines() if "infer: " in line and " there, " in line]
+    assert [line.split(" there, ")[1].split(" made")[0] for line in ended] == [
+        "0", "0", str(len(answers)),
+    ]  # fmt: skip
+    assert [member["name"] for member in again["model"]["members"]] == [str(other), str(MODEL)]
+    assert again["model"]["members"][1]["variant"] == told["variants"]["infer"]
+    assert told["model"]["members"] == []
+    assert [segment["p_ah"] for segment in again["videos"][0]["segments"]] == pytest.approx(answers)
 
 
 def answer_all_arms(request: RunRequest) -> None:

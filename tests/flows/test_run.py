@@ -1,12 +1,16 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
 from flows.opening import open_run
+from flows.preflight import check_before_start
 from flows.request import RunRequest
-from storage.errors import ConfigError
+from flows.run import Run
+from storage.errors import ConfigError, ModelError
 from storage.results import ModelRecord
 from storage.variant import ItemOutput
+from tests.flows.toys import MODEL, another_model
 
 
 @pytest.fixture
@@ -67,6 +71,36 @@ def trained(path: str, macro_f1: float) -> ModelRecord:
         num_train_samples=1, num_val_samples=1, num_parameters=1, num_trained=1, num_steps=1,
         best_step=1, val_loss=0.5, val_macro_f1=macro_f1, val_average_precision=0.5,
     )  # fmt: skip
+
+
+def test_models_that_answer_together_keep_the_variants_they_have_alone(
+    finished: RunRequest, tmp_path: Path
+) -> None:
+    other = another_model(tmp_path / "other")
+
+    def opened(*models: object) -> Run:
+        return open_run(finished.model_copy(update={"model": tuple(map(str, models))}))
+
+    together, alone = opened(MODEL, other), opened(other)
+    assert together.is_ensemble
+    assert together.model_name == f"{MODEL} and {other} together"
+    assert list(together.model_paths.values()) == [MODEL, other]
+    assert together.members[str(MODEL)].path == open_run(finished).infer.path
+    assert together.members[str(other)].path == alone.infer.path
+    assert together.infer.path not in {own.path for own in together.members.values()}
+    assert opened(other, MODEL).infer.path == together.infer.path
+    assert together.members[str(MODEL)].pending(together.segments_wanted) == []
+
+
+@pytest.mark.parametrize("copied", [True, False])
+def test_one_model_under_two_names_is_no_ensemble(
+    finished: RunRequest, tmp_path: Path, copied: bool
+) -> None:
+    twice = shutil.copytree(MODEL, tmp_path / "copy") if copied else f"{MODEL}/../{MODEL.name}"
+    run = open_run(finished.model_copy(update={"model": (str(MODEL), str(twice))}))
+    for refuse in (lambda: run.infer, lambda: check_before_start(run)):
+        with pytest.raises(ModelError, match=r"omni-base' and '.*' are the same, by content"):
+            refuse()
 
 
 def test_of_several_seeds_the_best_on_validation_is_used_and_named(

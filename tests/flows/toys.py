@@ -1,5 +1,7 @@
 """A finished store of toy rows: every stage's variant is the real one, no model was opened."""
 
+import json
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -32,6 +34,14 @@ ANSWERS = {  # participant: split, publications, challenges
     "90003": ("test", None, "No"),
     "90004": ("test", "Yes", None),
 }
+
+
+def another_model(folder: Path) -> Path:
+    """A model of other content than the sandbox's, which answers alike."""
+    shutil.copytree(MODEL, folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "note": "another"}))
+    return folder
 
 
 def videos_of(participant: str) -> list[str]:

@@ -58,6 +58,7 @@ def test_several_models_answer_as_one_and_a_second_run_makes_nothing(tmp_path) -
     )
     assert ensemble_shard.fn(SHARD, variants, together).name == "Cached"
     assert variant_of(store, variants[:1]).variant_id != together.variant_id
+    assert variant_of(store, variants[::-1]).variant_id == together.variant_id
 
 
 def test_what_one_model_rejects_is_rejected_and_what_one_lacks_stops_the_run(tmp_path) -> None:  # type: ignore[no-untyped-def]
