@@ -29,6 +29,7 @@ from storage.store import Store
 from tasks.exports.files import TABLE_FORMATS, check_out, write_export
 from tasks.exports.places import whole_file
 from tasks.omni.checkpoint import fingerprint_of
+from tasks.omni.damaged import count_damaged, damage_told
 from tasks.predicted.answer import Answered, judge_videos, put_together
 from tasks.predicted.document import SCHEMA, Member, Model, Predicted, flat_table, to_json
 from tasks.predicted.table import predicted_table
@@ -157,6 +158,8 @@ def _put_together(run: Run, question: Question, folder: Path) -> Predicted:
     config = run.settings.aggregate
     earlier = chosen_earlier(run.infer, config.model_dump(mode="json"))
     rule, verdicts = judge_videos(answered, config.plan(), earlier, folder)
+    damaged = count_damaged(answered.predictions, answered.samples, run.settings.input)
+    without = damage_told(*damaged, len(answered.predictions))
     stages = (run.segment, run.transcribe, run.manifest, run.infer)
     return Predicted(
         schema=SCHEMA,
@@ -166,7 +169,7 @@ def _put_together(run: Run, question: Question, folder: Path) -> Predicted:
         profile=run.request.profile,
         variants={variant.stage: variant.variant_id for variant in stages},
         rule=rule,
-        warnings=(*question.warnings, *run.asked_otherwise),
+        warnings=(*question.warnings, *run.asked_otherwise, *([without] if without else [])),
         videos=put_together(answered, verdicts),
     )
 

@@ -1,9 +1,10 @@
 """Stage 5, infer: the model's probability of A/H for every segment.
 
 In: samples and a model folder. Out: one `PredictionRecord` a segment, from the log-probabilities of
-Yes and No at the first generated position; or a `RejectedRecord` where its media is damaged or the
-engine dies on it. One child process an engine opens the model once for all that is missing, and
-commits in small parts.
+Yes and No at the first generated position; or a `RejectedRecord` where all its media is damaged or
+the engine dies on it. A segment of which only the picture or only the sound is damaged is asked
+about with the rest, and counted in a warning. One child process an engine opens the model once for
+all that is missing, and commits in small parts.
 """
 
 from collections import Counter
@@ -26,6 +27,7 @@ from storage.variant import ItemOutput, Variant
 from tasks.log import LOGGER
 from tasks.omni.answer import Answer
 from tasks.omni.checkpoint import stored_dtype
+from tasks.omni.damaged import count_damaged, damage_told, failures_told
 from tasks.omni.dealing import shard_size_for
 from tasks.omni.engine import Engine
 from tasks.omni.infer_job import InferJob, num_engines_for, run_engines
@@ -39,7 +41,7 @@ from tasks.omni.questions import Questions
 from tasks.stage import Shard, ShardResult, as_state, make_missing
 
 STAGE = "infer"
-VERSION = 2
+VERSION = 3
 _NOT_OF_ONE_MODEL = {"seeds", "max_failed_share", "min_answer_mass"}
 _FEW = 10
 
@@ -57,7 +59,8 @@ class InferConfig(BaseModel):
     """Of models trained with several seeds: ask the best on validation, or all of them, whose mean
     log-odds then count."""
     max_failed_share: float = Field(default=0.05, ge=0, le=1)
-    """The run stops if more than this share of all segments, and more than ten, are rejected."""
+    """The run stops if more than this share of all segments, and more than ten, are rejected or
+    were asked about without a picture or sound that is damaged."""
     min_answer_mass: float = Field(default=0.5, ge=0, le=1)
     """Answers in which Yes and No hold less of the probability than this are counted in a
     warning."""
@@ -139,6 +142,11 @@ class Inference:
     def num_failed(self) -> int:
         """Count the segments that are rejected."""
         return len(self.variant.read(RejectedRecord, self.shard.wanted))
+
+    def damaged(self) -> tuple[int, int]:
+        """Count the segments that were asked about without a damaged picture, or sound."""
+        rows = self.variant.read(PredictionRecord, self.shard.wanted)
+        return count_damaged(rows, self.samples.values(), self.input_config)
 
     @property
     def max_failures(self) -> int:
@@ -234,12 +242,13 @@ def _reject(work: Inference, culprits: Mapping[str, CrashError]) -> None:
 
 def _check_failures(work: Inference) -> None:
     rejected = work.variant.read(RejectedRecord, work.shard.wanted)
-    if len(rejected) > work.max_failures:
-        reason, _ = Counter(row.reason for row in rejected).most_common(1)[0]
+    num_damaged = sum(work.damaged())
+    if len(rejected) + num_damaged > work.max_failures:
+        reasons = Counter(row.reason for row in rejected).most_common(1) or [("damaged media", 0)]
+        told = failures_told(len(rejected), num_damaged, len(work.shard.wanted))
         raise StageError(
-            f"{len(rejected)} of {len(work.shard.wanted)} segments are rejected, expected at most "
-            f"{work.max_failures}, most often for: {reason}. See to their cause and run again with "
-            "--force infer, or raise infer.max_failed_share."
+            f"{told}, expected at most {work.max_failures}, most often for: {reasons[0][0]}. See "
+            "to their cause and run again with --force infer, or raise infer.max_failed_share."
         )
 
 
@@ -255,6 +264,8 @@ def _tell_of_answers(work: Inference) -> None:
             "%s: of %d segments %d were asked about without picture and %d without sound",
             STAGE, len(rows), blind, deaf,
         )  # fmt: skip
+    if told := damage_told(*work.damaged(), len(rows)):
+        LOGGER.warning("%s: %s", STAGE, told)
     num_low = sum(row.answer_mass < work.config.min_answer_mass for row in rows)
     if num_low:
         LOGGER.warning(

@@ -17,6 +17,7 @@ from prefect.cache_policies import NO_CACHE
 
 from storage.errors import CrashError, StageError, WaverError
 from storage.records import RejectedRecord, SampleRecord
+from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store import Store
 from storage.variant import ItemOutput
@@ -26,6 +27,7 @@ from tasks.child import run_worker
 from tasks.infer import InferConfig, InferResources, wanted_of
 from tasks.log import LOGGER
 from tasks.omni.checkpoint import stored_dtype
+from tasks.omni.damaged import count_damaged, damage_told, failures_told
 from tasks.omni.isolation import Crash, ask_all, in_flight
 from tasks.omni.lengths import by_length, longest_request
 from tasks.stage import Shard, make_missing
@@ -163,14 +165,19 @@ def _dead(error: CrashError, items: Sequence[str]) -> Iterator[ItemOutput]:
 
 
 def _check_failures(arm: ArmSamples, config: InferConfig) -> None:
-    rejected = arm.variant.read(RejectedRecord, wanted_of(arm.samples))
+    wanted = wanted_of(arm.samples)
+    rejected = arm.variant.read(RejectedRecord, wanted)
+    rows = arm.variant.read(PredictionRecord, wanted)
+    damaged = count_damaged(rows, arm.samples, arm.arm.input_config)
+    if told := damage_told(*damaged, len(rows)):
+        LOGGER.warning("%s: %s: %s", _STAGE, arm.arm.name, told)
     allowed = max(_FEW, int(config.max_failed_share * len(arm.samples)))
-    if len(rejected) > allowed:
-        reason, _ = Counter(row.reason for row in rejected).most_common(1)[0]
+    if len(rejected) + sum(damaged) > allowed:
+        reasons = Counter(row.reason for row in rejected).most_common(1) or [("damaged media", 0)]
+        counted = failures_told(len(rejected), sum(damaged), len(arm.samples))
         raise StageError(
-            f"In the arm {arm.arm.name!r} {len(rejected)} of {len(arm.samples)} segments are "
-            f"rejected, expected at most {allowed}, most often for: {reason}. See to their cause, "
-            "or raise infer.max_failed_share."
+            f"In the arm {arm.arm.name!r} {counted}, expected at most {allowed}, most often for: "
+            f"{reasons[0][0]}. See to their cause, or raise infer.max_failed_share."
         )
 
 

@@ -1,18 +1,22 @@
 """Samples on their way to the engine: decoded and prepared beside it, never on its thread."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 from storage.errors import ItemFault, StoreError, WaverError
 from storage.records import SampleRecord
 from storage.store import Store
-from tasks.omni.inputs import InputConfig, OmniInput, build_input
+from tasks.omni.decode import decode_frames, decode_sound
+from tasks.omni.inputs import InputConfig, OmniInput, make_input
 from tasks.omni.requests import Packed, Renderer, Request, open_renderer, packed
 from tasks.omni.workers import Workers
+
+Array = TypeVar("Array")
+Made = TypeVar("Made")
 
 Question = OmniInput | Request | ItemFault
 Questions = Callable[[Iterable[SampleRecord]], Iterator[tuple[SampleRecord, Question]]]
@@ -36,34 +40,57 @@ class Decoding:
     config: InputConfig
 
     def __call__(self, sample: SampleRecord) -> OmniInput | ItemFault:
-        """Decode one sample; a damaged one becomes its fault.
+        """Decode one sample; a damaged picture or sound is left out where the other one is good.
+
+        With nothing left but words, or nothing at all, the sample becomes its fault. What the
+        settings switch off is not opened.
 
         Raises:
             StoreError: a file is gone, which is the store's trouble and not the segment's.
         """
+        config = self.config
+        show = partial(decode_frames, fps=config.fps)
+        frames = self._decoded(sample.picture_path, show) if config.picture else None
+        sound = self._decoded(sample.sound_path, decode_sound) if config.sound else None
+        for damaged, other in ((frames, sound), (sound, frames)):
+            if isinstance(damaged, ItemFault) and (other is None or isinstance(other, ItemFault)):
+                return damaged
+        return _unless_unforeseen(
+            lambda: make_input(
+                config,
+                frames=None if isinstance(frames, ItemFault) else frames,
+                sound=None if isinstance(sound, ItemFault) else sound,
+                words=sample.words,
+                before=sample.words_before,
+            )
+        )
+
+    def _decoded(
+        self, path: str | None, decode: Callable[[BinaryIO], Array]
+    ) -> Array | ItemFault | None:
+        if path is None:
+            return None
         store = _store(self.store_url)
         try:
-            with ExitStack() as files:
-                picture = files.enter_context(store.open(sample.picture_path))
-                sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
-                return build_input(
-                    self.config,
-                    picture=picture,
-                    sound=sound or None,
-                    words=sample.words,
-                    before=sample.words_before,
-                )
-        except ItemFault as fault:
-            return fault
+            with store.open(path) as file:
+                return _unless_unforeseen(lambda: decode(file))
         except FileNotFoundError as error:
             raise StoreError(
                 f"A segment's file is gone from {store.url!r}: run again with --from segment, "
                 "which makes it anew."
             ) from error
-        except (WaverError, OSError, MemoryError):
-            raise
-        except Exception as error:  # noqa: BLE001 - one segment's: its text may quote the person
-            return ItemFault(f"the segment cannot be decoded (unforeseen {type(error).__name__})")
+
+
+def _unless_unforeseen(make: Callable[[], Made]) -> Made | ItemFault:
+    """Make something of one segment, or give what is wrong with it."""
+    try:
+        return make()
+    except ItemFault as fault:
+        return fault
+    except (WaverError, OSError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - one segment's: its text may quote the person
+        return ItemFault(f"the segment cannot be decoded (unforeseen {type(error).__name__})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,12 +30,14 @@ from tasks.infer import (
 from tasks.log import LOGGER
 from tasks.omni.checkpoint import fingerprint_of
 from tasks.omni.infer_job import InferJob
-from tasks.omni.inputs import InputConfig, build_input
+from tasks.omni.inputs import InputConfig, OmniInput
 from tasks.omni.isolation import Crash, ask_all, in_flight
+from tasks.omni.questions import Decoding
 from tasks.omni.reference import Reference
 from tasks.stage import Shard, ShardResult
 
 NUM_SOUND = 40
+BLIND, DAMAGED = 7, 9
 INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
 CONFIG = InferConfig(max_tokens=448)
 EAGER_COMMITS = InferResources(cpu_threads=1, commit_seconds=0, num_decoders=1, max_requests=16)
@@ -76,10 +78,12 @@ class Run:
 
 
 def prepared(folder: Path, toy_samples, tiny_omni: Path) -> Run:  # type: ignore[no-untyped-def]
-    """Write good samples, one whose picture is damaged, and one with too many words."""
+    """Write good samples, two whose pictures are damaged, of which one has no sound either, and one
+    with too many words."""
     store = Store(str(folder / "a store"))
     samples = toy_samples(store, NUM_SOUND + 2)
-    store.write_bytes(samples[7].picture_path, b"\0\0\0\x18ftypisom not a picture")
+    for damaged in (samples[BLIND], samples[DAMAGED]):
+        store.write_bytes(damaged.picture_path, b"\0\0\0\x18ftypisom not a picture")
     samples[11] = replace(samples[11], words="and then I " * 150)
     return Run(store, samples, tiny_omni)
 
@@ -107,11 +111,11 @@ def test_the_instruction_that_all_segments_share_is_computed_once(undisturbed: R
 
 @pytest.mark.slow
 def test_every_segment_has_a_probability_or_a_reason(undisturbed: Run) -> None:
-    bad = {undisturbed.samples[index].segment_id for index in (7, 11)}
+    bad = {undisturbed.samples[index].segment_id for index in (DAMAGED, 11)}
     assert {row.segment_id for row in undisturbed.predictions()} == set(undisturbed.wanted) - bad
     reasons = undisturbed.rejected()
     assert set(reasons) == bad
-    assert "picture cannot be decoded" in reasons[undisturbed.samples[7].segment_id]
+    assert "picture cannot be decoded" in reasons[undisturbed.samples[DAMAGED].segment_id]
     assert "too long" in reasons[undisturbed.samples[11].segment_id]
     assert "and then I" not in reasons[undisturbed.samples[11].segment_id]
 
@@ -130,13 +134,16 @@ def test_vllm_answers_as_transformers_does(undisturbed: Run) -> None:
             assert row.num_text_tokens == expected.census.num_text_tokens
             assert row.num_picture_tokens == expected.census.num_picture_tokens
             assert row.num_sound_tokens == expected.census.num_sound_tokens
-            assert (row.num_sound_tokens > 0) == (sample.sound_path is not None)
+            assert row.has_sound == (row.num_sound_tokens > 0) == (sample.sound_path is not None)
+            assert row.has_picture == (row.num_picture_tokens > 0)
+            assert row.has_picture != (sample == undisturbed.samples[BLIND])
+    assert any("1 were asked about without their picture and 0" in t for t in undisturbed.told)
 
 
-def opened(store: Store, sample: SampleRecord):  # type: ignore[no-untyped-def]
-    sound = store.open(sample.sound_path) if sample.sound_path else None
-    picture = store.open(sample.picture_path)
-    return build_input(INPUT, picture=picture, sound=sound, words=sample.words)
+def opened(store: Store, sample: SampleRecord) -> OmniInput:
+    question = Decoding(store_url=store.url, config=INPUT)(sample)
+    assert isinstance(question, OmniInput)
+    return question
 
 
 @pytest.mark.slow
@@ -311,6 +318,30 @@ def test_too_many_rejected_segments_stop_the_run_each_time_it_is_run(tmp_path, t
     assert variant_of(run.store, tolerant, INPUT, "fingerprint").variant_id == variant.variant_id
 
 
+def test_segments_without_their_damaged_sound_count_as_failures_in_the_end(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples
+) -> None:
+    store = Store(str(tmp_path))
+    samples = toy_samples(store, 14)
+    variant, wanted = variant_of(store, CONFIG, INPUT, "fingerprint"), wanted_of(samples)
+    rows = [replace(answer(sample), has_sound=False) for sample in samples]
+    outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
+    variant.commit(outputs, wanted)
+    shard, by_id = Shard(name="1 of 1", wanted=wanted), {s.segment_id: s for s in samples}
+    with pytest.raises(StageError, match=r"0 of 14 .* rejected, 12 others .* damaged media"):
+        infer_missing(shard, by_id, tmp_path, CONFIG, INPUT, EAGER_COMMITS, variant)
+    deaf = INPUT.model_copy(update={"sound": False})
+    infer_missing(shard, by_id, tmp_path, CONFIG, deaf, EAGER_COMMITS, variant)
+
+
+def answer(sample: SampleRecord, mass: float = 0.7) -> PredictionRecord:
+    return PredictionRecord(
+        segment_id=sample.segment_id, video_id=sample.video_id, p_ah=0.5, logp_yes=-1.0,
+        logp_no=-1.0, answer_mass=mass, num_text_tokens=1, num_picture_tokens=1,
+        num_sound_tokens=1,
+    )  # fmt: skip
+
+
 def test_answers_that_are_neither_yes_nor_no_are_counted_in_a_warning(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples, caplog
 ) -> None:
@@ -318,11 +349,7 @@ def test_answers_that_are_neither_yes_nor_no_are_counted_in_a_warning(  # type: 
     samples = toy_samples(store, 4)
     variant, wanted = variant_of(store, CONFIG, INPUT, "fingerprint"), wanted_of(samples)
     for number, sample in enumerate(samples):
-        row = PredictionRecord(
-            segment_id=sample.segment_id, video_id=sample.video_id, p_ah=0.5, logp_yes=-1.0,
-            logp_no=-1.0, answer_mass=0.3 * number, num_text_tokens=1, num_picture_tokens=1,
-            num_sound_tokens=1,
-        )  # fmt: skip
+        row = answer(sample, 0.3 * number)
         variant.commit([ItemOutput(item_id=sample.segment_id, rows=(row,))], wanted)
     for least, told in ((0.5, "in 2 of 4 answers Yes and No hold less than 50%"), (0.0, "")):
         config = CONFIG.model_copy(update={"min_answer_mass": least})

@@ -25,13 +25,36 @@ def test_samples_come_in_order_with_their_question_or_their_fault(  # type: igno
     tmp_path: Path, toy_samples
 ) -> None:
     store = Store(str(tmp_path))
-    samples = toy_samples(store, 3)
-    store.write_bytes(samples[1].picture_path, b"no picture")
+    samples = toy_samples(store, 5)[2:]
+    for path in (samples[1].picture_path, samples[1].sound_path, samples[2].picture_path):
+        store.write_bytes(path, b"neither")
     decoding = Decoding(store_url=store.url, config=INPUT)
     with open_questions(decoding, None, tmp_path, max_tokens=99, num_processes=0) as questions:
         asked = list(questions(samples))
     assert [sample for sample, _ in asked] == samples
-    assert [type(question) for _, question in asked] == [OmniInput, ItemFault, OmniInput]
+    assert [type(question) for _, question in asked] == [OmniInput, ItemFault, ItemFault]
+
+
+@pytest.mark.parametrize("damaged", ["picture", "sound"])
+def test_of_a_segment_with_one_damaged_medium_the_other_is_asked_about(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples, damaged: str
+) -> None:
+    store = Store(str(tmp_path))
+    (sample,) = toy_samples(store, 1)
+    store.write_bytes(getattr(sample, f"{damaged}_path"), b"damaged")
+    question = Decoding(store_url=store.url, config=INPUT)(sample)
+    assert isinstance(question, OmniInput)
+    assert [question.frames is None, question.sound is None] == [
+        damaged == "picture", damaged == "sound",
+    ]  # fmt: skip
+    assert sample.words in question.text
+    alone = INPUT.model_copy(update={name: name == damaged for name in ("picture", "sound")})
+    assert isinstance(Decoding(store_url=store.url, config=alone)(sample), ItemFault)
+    store.remove(getattr(sample, f"{damaged}_path"))
+    with pytest.raises(StoreError, match="--from segment"):
+        Decoding(store_url=store.url, config=INPUT)(sample)
+    others = INPUT.model_copy(update={damaged: False})
+    assert isinstance(Decoding(store_url=store.url, config=others)(sample), OmniInput)
 
 
 def test_a_question_quotes_what_was_said_in_the_segment_and_before(  # type: ignore[no-untyped-def]
@@ -55,7 +78,7 @@ def test_an_unforeseen_error_over_one_segment_is_its_fault_and_quotes_nothing(  
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("what the person said")
 
-    monkeypatch.setattr("tasks.omni.questions.build_input", fail)
+    monkeypatch.setattr("tasks.omni.questions.make_input", fail)
     fault = Decoding(store_url=store.url, config=INPUT)(samples[0])
     assert isinstance(fault, ItemFault)
     assert str(fault) == "the segment cannot be decoded (unforeseen ZeroDivisionError)"
