@@ -20,7 +20,7 @@ from storage.schema import schema_of, to_table
 from storage.store import Store
 from tasks.exports.files import check_out, write_export
 from tasks.omni.adapters import adapter_in, named_model
-from tasks.omni.checkpoint import check_model, stored_dtype
+from tasks.omni.checkpoint import check_model, computed_dtype
 from tasks.omni.trained_with import asked_otherwise
 from tasks.parity.drawn import draw_samples
 from tasks.parity.measure import Parity, ParityRecord, measure_parity
@@ -89,12 +89,11 @@ def _measure(
     samples: Sequence[SampleRecord],
     folder: Path,
 ) -> Parity:
-    dtype = settings.infer.dtype
     return measure_parity(
         samples,
         store_url=store_url,
         model_path=model_path,
-        dtype=stored_dtype(model_path) if dtype == "auto" else dtype,
+        dtype=computed_dtype(model_path, settings.infer.dtype),
         input_config=settings.input,
         resources=settings.resources.infer,
         threshold=request.threshold,

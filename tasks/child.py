@@ -29,28 +29,58 @@ _NO_MEMORY = (
 )
 
 
-_RUNNING: set["subprocess.Popen[bytes]"] = set()
-_STOPPED = threading.Event()
+class ChildGroup:
+    """Model processes that are ended together; once they are, no further one starts.
+
+    Threads that wait for one, or ask for one, then get a `StageError`.
+    """
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = threading.Event()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the processes were ended."""
+        return self._stopped.is_set()
+
+    def stop(self) -> None:
+        """End all processes, and let none start."""
+        self._stopped.set()
+        for process in tuple(self._running):
+            _kill_group(process)
+
+    def allow(self) -> None:
+        """Let processes start again."""
+        self._stopped.clear()
+
+    def add(self, process: "subprocess.Popen[bytes]") -> None:
+        """Take in a process that has just started."""
+        self._running.add(process)
+        if self.is_stopped:  # since somebody looked
+            _kill_group(process)
+
+    def discard(self, process: "subprocess.Popen[bytes]") -> None:
+        """Let go of a process that has ended."""
+        self._running.discard(process)
+
+    def check(self) -> None:
+        """Raise StageError where the processes were ended."""
+        if self.is_stopped:
+            raise StageError("The run was stopped: run again to go on.")
+
+
+_ALL = ChildGroup()
 
 
 def stop_children() -> None:
-    """End all model processes and let no child start: who asked for them has been stopped.
-
-    Threads that wait for one, or ask for one, get a `StageError`, until `allow_children`.
-    """
-    _STOPPED.set()
-    for process in tuple(_RUNNING):
-        _kill_group(process)
+    """End all model processes and let no child start, until `allow_children`."""
+    _ALL.stop()
 
 
 def allow_children() -> None:
     """Let children start again."""
-    _STOPPED.clear()
-
-
-def _check_not_stopped() -> None:
-    if _STOPPED.is_set():
-        raise StageError("The run was stopped: run again to go on.")
+    _ALL.allow()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +107,7 @@ class ChildResult:
 
 
 def _start(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
-    _check_not_stopped()
+    _ALL.check()
     try:
         return subprocess.Popen(list(command), start_new_session=True, **options)
     except (FileNotFoundError, PermissionError) as error:
@@ -149,8 +179,9 @@ def run_worker(
     *,
     on_line: Callable[[str], None],
     environment: Mapping[str, str] | None = None,
+    group: ChildGroup | None = None,
 ) -> None:
-    """Run a long model process, handing on each line it prints, until it ends.
+    """Run a long model process, handing on each line it prints, until it or its group is ended.
 
     Its OpenMP threads sleep while they wait, unless this process's environment says otherwise.
 
@@ -161,7 +192,8 @@ def run_worker(
         WaverError: the error that the child told with `error_line`.
         CrashError: the child ended otherwise, and not with status 0; carries what it last printed.
     """
-    process = _start_worker(command, environment or {})
+    groups = [_ALL, group or _ALL]
+    process = _start_worker(command, environment or {}, groups)
     tail: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
     told: list[str] = []
     threading.Thread(target=_end_group_after, args=(process,), daemon=True).start()
@@ -175,15 +207,19 @@ def run_worker(
             status = process.wait()
         finally:
             _kill_group(process)
-            _RUNNING.discard(process)
+            for each in groups:
+                each.discard(process)
     if status != 0:
-        _check_not_stopped()
+        for each in groups:
+            each.check()
         raise _error_of(command, status, tail, told)
 
 
 def _start_worker(
-    command: Sequence[str], environment: Mapping[str, str]
+    command: Sequence[str], environment: Mapping[str, str], groups: Sequence[ChildGroup]
 ) -> "subprocess.Popen[bytes]":
+    for group in groups:
+        group.check()
     process = _start(
         command,
         stdin=subprocess.PIPE,
@@ -191,9 +227,8 @@ def _start_worker(
         stderr=subprocess.STDOUT,
         env={**YIELDING, **os.environ, **environment, "PYTHONUNBUFFERED": "1"},
     )
-    _RUNNING.add(process)
-    if _STOPPED.is_set():  # since `_start` looked
-        _kill_group(process)
+    for group in groups:
+        group.add(process)
     return process
 
 
@@ -225,7 +260,8 @@ def _error_of(
     """
     if told:
         return _told_error(told[0].removeprefix(ERROR))
-    name = next((part for part in reversed(command) if part.startswith("tasks.")), command[0])
+    program = Path(command[0]).name
+    name = next((part for part in reversed(command) if part.startswith("tasks.")), program)
     ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return CrashError(f"The child process {name!r} {ended}; it last printed:\n" + "\n".join(tail))
 

@@ -7,7 +7,7 @@ about with the rest, and counted in a warning. One child process an engine opens
 all that is missing, and commits in small parts.
 """
 
-from collections import Counter
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,18 +18,18 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.errors import CrashError, ItemFault, StageError
-from storage.records import RejectedRecord, SampleRecord
+from storage.errors import ItemFault
+from storage.records import SampleRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks.log import LOGGER
 from tasks.omni.answer import Answer
-from tasks.omni.checkpoint import stored_dtype
-from tasks.omni.damaged import count_damaged, damage_told, failures_told
+from tasks.omni.checkpoint import computed_dtype
 from tasks.omni.dealing import shard_size_for
 from tasks.omni.engine import Engine
+from tasks.omni.failures import Failures, rejected
 from tasks.omni.infer_job import InferJob, num_engines_for, run_engines
 from tasks.omni.infer_job import InferResources as InferResources
 from tasks.omni.inputs import InputConfig
@@ -38,12 +38,12 @@ from tasks.omni.lengths import by_length, longest_request
 from tasks.omni.progress import EnginesProgress
 from tasks.omni.prompt import prompt_digest
 from tasks.omni.questions import Questions
-from tasks.stage import Shard, ShardResult, as_state, make_missing
+from tasks.stage import Shard, ShardResult, as_state
 
 STAGE = "infer"
 VERSION = 3
 _NOT_OF_ONE_MODEL = {"seeds", "max_failed_share", "min_answer_mass"}
-_FEW = 10
+_CHILD_COMMAND = (sys.executable, "-m", "tasks.omni.infer_child")
 
 
 class InferConfig(BaseModel):
@@ -91,7 +91,7 @@ def infer_samples(
     for sample, answer in engine.answers(questions(_noted(samples, journal))):
         journal.end(sample.segment_id)
         if isinstance(answer, ItemFault):
-            yield _rejected(sample.segment_id, str(answer))
+            yield rejected(STAGE, sample.segment_id, str(answer))
         else:
             yield ItemOutput(item_id=sample.segment_id, rows=(_prediction(sample, answer),))
 
@@ -100,11 +100,6 @@ def _noted(samples: Iterable[SampleRecord], journal: Journal) -> Iterator[Sample
     for sample in samples:
         journal.begin(sample.segment_id)
         yield sample
-
-
-def _rejected(segment_id: str, reason: str) -> ItemOutput:
-    row = RejectedRecord(item_id=segment_id, stage=STAGE, reason=reason)
-    return ItemOutput(item_id=segment_id, rows=(row,))
 
 
 def _prediction(sample: SampleRecord, answer: Answer) -> PredictionRecord:
@@ -139,19 +134,14 @@ class Inference:
         """List the segments that have neither an answer nor a reason."""
         return self.variant.pending(self.shard.wanted)
 
-    def num_failed(self) -> int:
-        """Count the segments that are rejected."""
-        return len(self.variant.read(RejectedRecord, self.shard.wanted))
-
-    def damaged(self) -> tuple[int, int]:
-        """Count the segments that were asked about without a damaged picture, or sound."""
-        rows = self.variant.read(PredictionRecord, self.shard.wanted)
-        return count_damaged(rows, self.samples.values(), self.input_config)
-
     @property
-    def max_failures(self) -> int:
-        """How many of the shard's segments may be rejected; some always."""
-        return max(_FEW, int(self.config.max_failed_share * len(self.shard.wanted)))
+    def failures(self) -> Failures:
+        """What is rejected of the shard's segments, and may be."""
+        return Failures(
+            stage=STAGE, variant=self.variant, wanted=self.shard.wanted,
+            samples=self.samples.values(), input_config=self.input_config,
+            max_share=self.config.max_failed_share,
+        )  # fmt: skip
 
 
 def infer_missing(
@@ -174,10 +164,10 @@ def infer_missing(
     )  # fmt: skip
     num_pending = len(work.pending())
     if num_pending:
-        _check_failures(work)
+        work.failures.check()
         progress = EnginesProgress(STAGE, num_pending)
-        ask_all(work.pending, partial(_ask, work, progress), partial(_reject, work))
-    _check_failures(work)
+        ask_all(work.pending, partial(_ask, work, progress), work.failures.reject)
+    work.failures.check()
     _tell_of_answers(work)
     return ShardResult(num_cached=len(shard.wanted) - num_pending, num_made=num_pending)
 
@@ -203,53 +193,21 @@ def _ask(
                 suspects=tuple(alone),
                 alone=tuple(alone[number::num_engines]),
                 shard_size=shard_size_for(len(rows), num_engines),
-                max_failures=work.max_failures - work.num_failed(),
+                max_failures=work.failures.num_left,
                 model_path=work.model_path,
-                dtype=_dtype(work),
+                dtype=computed_dtype(work.model_path, work.config.dtype),
                 max_tokens=work.config.max_tokens or _longest(work),
                 input=work.input_config,
                 resources=work.resources,
             )
             for number in range(num_engines)
         ]
-        return run_engines(jobs, work.variant, progress.on_line)
-
-
-def _dtype(work: Inference) -> str:
-    return stored_dtype(work.model_path) if work.config.dtype == "auto" else work.config.dtype
+        return run_engines(_CHILD_COMMAND, jobs, work.variant, progress.on_line)
 
 
 def _longest(work: Inference) -> int:
     wanted = [work.samples[item] for item in work.shard.wanted]
     return longest_request(wanted, work.input_config, work.model_path)
-
-
-def _reject(work: Inference, culprits: Mapping[str, CrashError]) -> None:
-    """Give the segments on which the engine dies their rejected rows."""
-    if culprits:
-        LOGGER.warning("%s: the engine dies on %d segments, rejected", STAGE, len(culprits))
-    reasons = {
-        item: f"the engine died on it twice: {str(error).splitlines()[0].partition(';')[0]}"
-        for item, error in culprits.items()
-    }
-    wanted = {item: work.shard.wanted[item] for item in culprits}
-    make_missing(
-        work.variant,
-        Shard(name="dead", wanted=wanted),
-        lambda items: (_rejected(item, reasons[item]) for item in items),
-    )
-
-
-def _check_failures(work: Inference) -> None:
-    rejected = work.variant.read(RejectedRecord, work.shard.wanted)
-    num_damaged = sum(work.damaged())
-    if len(rejected) + num_damaged > work.max_failures:
-        reasons = Counter(row.reason for row in rejected).most_common(1) or [("damaged media", 0)]
-        told = failures_told(len(rejected), num_damaged, len(work.shard.wanted))
-        raise StageError(
-            f"{told}, expected at most {work.max_failures}, most often for: {reasons[0][0]}. See "
-            "to their cause and run again with --force infer, or raise infer.max_failed_share."
-        )
 
 
 def _tell_of_answers(work: Inference) -> None:
@@ -264,8 +222,7 @@ def _tell_of_answers(work: Inference) -> None:
             "%s: of %d segments %d were asked about without picture and %d without sound",
             STAGE, len(rows), blind, deaf,
         )  # fmt: skip
-    if told := damage_told(*work.damaged(), len(rows)):
-        LOGGER.warning("%s: %s", STAGE, told)
+    work.failures.tell_of_damaged()
     num_low = sum(row.answer_mass < work.config.min_answer_mass for row in rows)
     if num_low:
         LOGGER.warning(

@@ -18,14 +18,14 @@ from tasks.ablation.job import AblationJob, ArmJob, key_of
 from tasks.child_main import run_as_child
 from tasks.infer import infer_samples, wanted_of
 from tasks.omni.engine import Engine, checked_config
+from tasks.omni.infer_child import Progress
 from tasks.omni.isolation import Journal
+from tasks.omni.progress import MODEL_OPEN
 from tasks.omni.questions import Decoding, open_questions
 from tasks.omni.workers import num_workers_for
 from tasks.stage import Shard, make_missing
 
 OpenEngine = Callable[[AblationJob, TextIO], tuple[Engine, Any]]
-
-_SHOW_SECONDS = 5.0
 
 
 class ArmJournal(Journal):
@@ -45,11 +45,16 @@ class ArmJournal(Journal):
 
 
 def run_job(job: AblationJob, out: TextIO, open_engine: OpenEngine) -> None:
-    """Answer what is missing of every arm, with one engine."""
+    """Answer what is missing of every arm, with one engine, until one rejects more than it may."""
     store = Store(job.store_url)
     engine, config = open_engine(job, out)
+    progress = Progress(out)
     for arm in job.arms:
-        _run_arm(job, arm, store, engine, config, out)
+        print(f"now with {arm.name}", file=out)
+        _run_arm(job, arm, store, engine, config, progress)
+        if progress.is_given_up:
+            break
+    progress.show()
 
 
 def open_engine(job: AblationJob, out: TextIO) -> tuple[Engine, Any]:
@@ -65,12 +70,12 @@ def open_engine(job: AblationJob, out: TextIO) -> tuple[Engine, Any]:
     engine = Engine(
         job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
     )
-    print(f"model open after {time.monotonic() - begun:.0f} s", file=out)
+    print(f"{MODEL_OPEN} after {time.monotonic() - begun:.0f} s", file=out)
     return engine, config
 
 
 def _run_arm(
-    job: AblationJob, arm: ArmJob, store: Store, engine: Engine, config: Any, out: TextIO
+    job: AblationJob, arm: ArmJob, store: Store, engine: Engine, config: Any, progress: Progress
 ) -> None:
     rows = list(from_table(SampleRecord, read_parquet(arm.samples_path)))
     variant = Variant(store=store, stage=arm.stage, variant_id=arm.variant_id)
@@ -93,7 +98,7 @@ def _run_arm(
                 for together in _one_by_one(pending, {*job.alone}, arm.number)
                 for output in infer_samples(together, engine, questions, journal)
             )
-            yield from _shown(answers, arm.name, len(pending), out)
+            yield from progress.watch(answers, arm.max_failures)
 
     shard = Shard(name=arm.name, wanted=wanted_of(rows))
     make_missing(variant, shard, make, job.resources.commit_seconds)
@@ -110,20 +115,6 @@ def _one_by_one(
         else:
             others.append(sample)
     yield others
-
-
-def _shown(
-    outputs: Iterator[ItemOutput], name: str, total: int, out: TextIO
-) -> Iterator[ItemOutput]:
-    """Pass answers on, and print how many there are now and then."""
-    begun = shown = time.monotonic()
-    for number, output in enumerate(outputs, start=1):
-        yield output
-        now = time.monotonic()
-        if now - shown >= _SHOW_SECONDS or number == total:
-            rate = number / max(now - begun, 1e-9)
-            print(f"{name}: {number} of {total} segments, {rate:.1f} a second", file=out)
-            shown = now
 
 
 def main(job_path: Path, open_one: OpenEngine = open_engine) -> int:

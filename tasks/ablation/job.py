@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.infer import InferResources
+from tasks.omni.infer_job import EngineJob
 from tasks.omni.inputs import InputConfig
 
 
@@ -18,27 +18,14 @@ class ArmJob(BaseModel):
     stage: str
     variant_id: str
     samples_path: Path
+    max_failures: int
     input: InputConfig
 
 
-class AblationJob(BaseModel):
-    """All arms with something missing; written as JSON beside their samples.
+class AblationJob(EngineJob):
+    """All arms with something missing; ``alone`` holds keys, which come first in their arms."""
 
-    Those in ``alone``, by their keys, are asked about one at a time, before the others of their
-    arm.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    store_url: str
-    log_path: Path
-    journal_path: Path
-    model_path: Path
-    dtype: str
-    max_tokens: int
     arms: tuple[ArmJob, ...]
-    alone: tuple[str, ...]
-    resources: InferResources
 
 
 def key_of(number: int, item: str) -> str:

@@ -16,6 +16,7 @@ from storage.fingerprint import digest_file, digest_of
 
 MODEL_TYPE = "qwen3_omni_moe"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+COMPUTED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 _DESCRIBING_FILES = (
     "config.json",
@@ -32,6 +33,7 @@ _DESCRIBING_FILES = (
 _PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _READ_WHOLE_BYTES = 64 << 20
 _BLOCK_BYTES = 4096
+_FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # as safetensors names them
 _MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 
@@ -95,8 +97,24 @@ def stored_dtype(folder: Path) -> str:
     thinker = config.get("thinker_config", {})
     for section in (config, thinker, thinker.get("text_config", {})):
         if dtype := section.get("dtype") or section.get("torch_dtype"):
-            return str(dtype)
+            return str(dtype).removeprefix("torch.")
     return "float32"
+
+
+def computed_dtype(folder: Path, asked: str) -> str:
+    """Give the number type that an engine computes in: ``auto`` is that of the model's weights.
+
+    Raises:
+        ModelError: nothing computes in the type that the weights were saved in.
+    """
+    if asked != "auto":
+        return asked
+    if (stored := stored_dtype(folder)) not in COMPUTED_BYTES:
+        raise ModelError(
+            f"The model {str(folder)!r} was saved in {stored}, in which nothing is computed: say "
+            f"in which of {', '.join(COMPUTED_BYTES)} to compute (infer.dtype)."
+        )
+    return stored
 
 
 def weight_paths(folder: Path) -> list[Path]:
@@ -123,6 +141,23 @@ def weight_paths(folder: Path) -> list[Path]:
             "can run code when opened: save it as safetensors (save_pretrained does)."
         )
     raise ModelError(f"The model {str(folder)!r} holds no weights (*.safetensors): copy them too.")
+
+
+def weight_bytes(folder: Path, dtype: str) -> int:
+    """Count what a checked model's weights take when they are computed with in a number type.
+
+    Of other kinds than plain floats (8 bits, packed ones) an engine computes with what was saved.
+    """
+    tensors = [
+        tensor
+        for path in weight_paths(folder)
+        for name, tensor in _read_header(path)[0].items()
+        if name != "__metadata__"
+    ]
+    return sum(
+        (end - start) * COMPUTED_BYTES[dtype] // _FLOAT_BYTES.get(kind, COMPUTED_BYTES[dtype])
+        for kind, (start, end) in ((t["dtype"], t["data_offsets"]) for t in tensors)
+    )
 
 
 def weight_names(folder: Path) -> list[str]:

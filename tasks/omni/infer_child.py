@@ -34,24 +34,28 @@ _SHOW_SECONDS = 1.0
 
 
 class Progress:
-    """Counts results as they pass, and prints their number every second."""
+    """Counts results as they pass, and prints their number every second.
 
-    def __init__(self, max_failures: int, out: TextIO) -> None:
-        self._max_failures = max_failures
+    ``is_given_up`` says that more of them were rejected than may be.
+    """
+
+    def __init__(self, out: TextIO) -> None:
         self._out = out
         self._num_done = 0
-        self._num_failed = 0
         self._due = 0.0
+        self.is_given_up = False
 
-    def watch(self, outputs: Iterator[ItemOutput]) -> Iterator[ItemOutput]:
+    def watch(self, outputs: Iterator[ItemOutput], max_failures: int) -> Iterator[ItemOutput]:
         """Pass results on, until more of them are rejected than may be."""
+        num_failed = 0
         for output in outputs:
             self._num_done += 1
-            self._num_failed += any(isinstance(row, RejectedRecord) for row in output.rows)
+            num_failed += any(isinstance(row, RejectedRecord) for row in output.rows)
             yield output
             if time.monotonic() >= self._due:
                 self.show()
-            if self._num_failed > self._max_failures:
+            if num_failed > max_failures:
+                self.is_given_up = True
                 break
 
     def show(self) -> None:
@@ -65,12 +69,12 @@ def run_job(job: InferJob, out: TextIO, open_engine: OpenEngine) -> None:
     store = Store(job.store_url)
     variant = Variant(store=store, stage=STAGE, variant_id=job.variant_id)
     samples = list(from_table(SampleRecord, read_parquet(job.samples_path)))
-    progress = Progress(job.max_failures, out)
+    progress = Progress(out)
 
     def make(segment_ids: Sequence[str]) -> Iterator[ItemOutput]:
         # All engines deal the same samples: what another has answered, it had claimed before.
         with open_engine(job, len(segment_ids), out) as (engine, questions):
-            yield from progress.watch(_ask(job, samples, engine, questions))
+            yield from progress.watch(_ask(job, samples, engine, questions), job.max_failures)
 
     shard = Shard(name="all", wanted=wanted_of(samples))
     make_missing(variant, shard, make, job.resources.commit_seconds)

@@ -1,23 +1,23 @@
 """One child process an engine: what it is told, and what its parent does until all have ended."""
 
 import os
-import sys
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from storage.errors import CrashError, WaverError
 from storage.variant import Variant
-from tasks.child import run_worker
+from tasks.child import ChildGroup, run_worker
+from tasks.log import LOGGER
 from tasks.omni.engine_settings import EngineResources
 from tasks.omni.inputs import InputConfig
 from tasks.omni.isolation import Crash, in_flight
 
-CHILD_MODULE = "tasks.omni.infer_child"
 _GPU_DRIVER = Path("/proc/driver/nvidia/version")
 
 
@@ -33,30 +33,39 @@ class InferResources(EngineResources):
     """Results are committed this often; a kill loses no more than this."""
 
 
-class InferJob(BaseModel):
-    """All that a child process has to know; written as JSON beside the samples.
+class EngineJob(BaseModel):
+    """What every child process that opens an engine has to know; written as JSON.
 
-    ``samples_path`` holds the samples in the order in which they are asked about. ``suspects`` are
-    asked about first and one at a time, each by the engine that lists it in ``alone``.
+    Those in ``alone`` are asked about one at a time, before all others. What the engine has in
+    work is noted in the journal, what the libraries print goes to the log.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     store_url: str
-    variant_id: str
-    samples_path: Path
-    claims_path: Path
     journal_path: Path
     log_path: Path
-    suspects: tuple[str, ...]
     alone: tuple[str, ...]
-    shard_size: int
-    max_failures: int
     model_path: Path
     dtype: str
     max_tokens: int
-    input: InputConfig
     resources: InferResources
+
+
+class InferJob(EngineJob):
+    """What one of several engines has to know, which share their samples out among themselves.
+
+    ``samples_path`` holds the samples in the order in which they are asked about. ``suspects`` are
+    asked about each by the engine that lists it in ``alone``.
+    """
+
+    variant_id: str
+    samples_path: Path
+    claims_path: Path
+    suspects: tuple[str, ...]
+    shard_size: int
+    max_failures: int
+    input: InputConfig
 
 
 def num_engines_for(resources: InferResources) -> int:
@@ -71,52 +80,80 @@ def num_engines_for(resources: InferResources) -> int:
 
 
 def run_engines(
-    jobs: Sequence[InferJob], variant: Variant, on_line: Callable[[int, str], None]
+    command: Sequence[str],
+    jobs: Sequence[EngineJob],
+    variant: Variant,
+    on_line: Callable[[int, str], None],
 ) -> list[Crash]:
     """Run a child process for each job, side by side, and give those that died.
 
-    ``on_line`` gets an engine's number and a line it printed.
+    ``command`` gets the path of a job. ``on_line`` gets an engine's number and a line it printed.
+    An engine that dies leaves its work to the others; the logs of those that fail are kept in the
+    variant's folder.
 
     Raises:
-        WaverError: the error that a child told in a sentence.
+        WaverError: the first error that a child told in a sentence, which ends the others.
     """
+    group = ChildGroup()
+
+    def run_one(number: int, job: EngineJob) -> Crash | None:
+        environment = {} if len(jobs) == 1 else _own_gpus(number, job.resources.num_gpus)
+        return _run_engine(
+            [*command, str(_written(job))], job, variant, partial(on_line, number), environment,
+            group,
+        )  # fmt: skip
+
     with ThreadPoolExecutor(len(jobs), thread_name_prefix="engine") as threads:
-        ended = [
+        ended: list[Future[Crash | None]] = [
             # in the task's context, so that what is logged is shown as the task's
-            threads.submit(
-                copy_context().run, _run_engine, number, len(jobs), job, variant, on_line
-            )
+            threads.submit(copy_context().run, run_one, number, job)
             for number, job in enumerate(jobs)
         ]
+        for future in as_completed(ended):
+            if error := future.exception():
+                group.stop()
+                raise error
     return [crash for future in ended if (crash := future.result()) is not None]
 
 
+def _written(job: EngineJob) -> Path:
+    path = job.log_path.with_suffix(".json")
+    path.write_text(job.model_dump_json(), encoding="utf-8")
+    return path
+
+
 def _run_engine(
-    number: int, count: int, job: InferJob, variant: Variant, on_line: Callable[[int, str], None]
+    command: Sequence[str],
+    job: EngineJob,
+    variant: Variant,
+    on_line: Callable[[str], None],
+    environment: Mapping[str, str],
+    group: ChildGroup,
 ) -> Crash | None:
     """Run one child to its end; the engine's log is kept only of one that failed."""
-    job_path = job.log_path.with_suffix(".json")
-    job_path.write_text(job.model_dump_json(), encoding="utf-8")
     try:
-        run_worker(
-            [sys.executable, "-m", CHILD_MODULE, str(job_path)],
-            on_line=lambda line: on_line(number, line),
-            environment={} if count == 1 else _own_gpus(number, job.resources.num_gpus),
+        run_worker(command, on_line=on_line, environment=environment, group=group)
+    except CrashError as error:
+        crash = Crash(
+            error=error, in_flight=in_flight(job.journal_path), log=_kept_log(job, variant)
         )
+        LOGGER.warning(
+            "%s: an engine died: %s. Its log: %s", variant.stage, crash.reason, crash.log
+        )
+        return crash
     except WaverError as error:
-        told = type(error)(str(error) + _kept_log(job, variant))
-        if isinstance(told, CrashError):
-            return Crash(error=told, in_flight=in_flight(job.journal_path))
-        raise told from error
+        if not group.is_stopped and (log := _kept_log(job, variant)):
+            raise type(error)(f"{error} The engine's log: {log}") from error
+        raise
     return None
 
 
-def _kept_log(job: InferJob, variant: Variant) -> str:
+def _kept_log(job: EngineJob, variant: Variant) -> str:
     if not job.log_path.is_file():
         return ""
     kept = f"{variant.path}/logs/{time.strftime('%Y%m%dT%H%M%S')}-{job.log_path.name}"
     variant.store.publish(job.log_path, kept)
-    return f" The engine's log: {variant.store.full_path(kept)}"
+    return variant.store.full_path(kept)
 
 
 def _own_gpus(number: int, num_gpus: int) -> dict[str, str]:

@@ -57,28 +57,41 @@ def in_flight(path: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crash:
-    """How a process died, and the items that it was at work on."""
+    """How a process died, the items that it was at work on, and where its log is kept."""
 
     error: CrashError
     in_flight: tuple[str, ...]
+    log: str = ""
+
+    @property
+    def reason(self) -> str:
+        """How it died, in few words that name nothing of this machine: they are stored."""
+        return str(self.error).splitlines()[0].partition(";")[0]
+
+    @property
+    def told(self) -> CrashError:
+        """The error for a person, who may look into the log."""
+        where = f" The engine's log: {self.log}" if self.log else ""
+        return CrashError(f"{self.error}{where}")
 
 
 def ask_all(
     pending: Callable[[], Sequence[str]],
     ask: Callable[[Sequence[str], Sequence[str]], Sequence[Crash]],
-    reject: Callable[[Mapping[str, CrashError]], None],
+    reject: Callable[[Mapping[str, str]], None],
 ) -> None:
     """Have all pending items asked about, leaving out those on which processes die.
 
     ``ask(items, alone)`` runs processes over the items, ``alone`` of them first and one at a time,
-    and gives those that died. ``reject`` gets the culprits, once something else was answered after
-    them: an engine that dies on whatever it is asked shall not have its segments rejected for it.
+    and gives those that died. ``reject`` gets the culprits with how the process died, once
+    something else was answered after them: an engine that dies on whatever it is asked shall not
+    have its segments rejected for it.
 
     Raises:
         CrashError: a process died while it was at work on nothing, and left something unanswered.
         StageError: processes die again and again without getting any further.
     """
-    culprits: dict[str, CrashError] = {}
+    culprits: dict[str, str] = {}
     suspects: set[str] = set()
     alone: Sequence[str] = ()
     patience = _Patience()
@@ -104,13 +117,13 @@ def ask_all(
     reject(culprits)
 
 
-def _culprits(crashes: Sequence[Crash], alone: Sequence[str]) -> dict[str, CrashError]:
+def _culprits(crashes: Sequence[Crash], alone: Sequence[str]) -> dict[str, str]:
     """Find the items on which a process died, alone, and one before it too."""
     for crash in crashes:
         if not crash.in_flight:
-            raise crash.error
-    single = {crash.in_flight[0]: crash.error for crash in crashes if len(crash.in_flight) == 1}
-    return {item: error for item, error in single.items() if item in alone}
+            raise crash.told
+    single = {crash.in_flight[0]: crash.reason for crash in crashes if len(crash.in_flight) == 1}
+    return {item: reason for item, reason in single.items() if item in alone}
 
 
 @dataclass(slots=True)
@@ -130,11 +143,11 @@ class _Patience:
         if self.num_fruitless >= _MAX_FRUITLESS:
             raise StageError(
                 f"The engine died {self.num_fruitless} times in a row without a single answer; the "
-                f"last time: {crashes[-1].error}"
+                f"last time: {crashes[-1].told}"
             ) from crashes[-1].error
         if self.num_unexplained >= _MAX_FRUITLESS:
             raise StageError(
                 f"The engine died {self.num_unexplained} times over several segments at once, each "
                 "of which it answers alone: lower resources.infer.max_requests, it may lack "
-                f"memory. The last time: {crashes[-1].error}"
+                f"memory. The last time: {crashes[-1].told}"
             ) from crashes[-1].error

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from storage.errors import ModelError
-from tasks.omni.checkpoint import stored_dtype, weight_paths
+from tasks.omni.checkpoint import weight_bytes
 from tasks.omni.engine_settings import EngineResources
 from tasks.omni.training.available import host_bytes
 
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _WORKING_BYTES = 2 << 30  # what the libraries and one step's activations take beside weights
 _GIB = 1 << 30
 
@@ -28,10 +27,8 @@ def needed_bytes(model_path: Path, dtype: str, resources: EngineResources, *, on
 
     The weights' files hold the parts that are not loaded too (speech), so the estimate is high.
     """
-    stored = sum(path.stat().st_size for path in weight_paths(model_path))
-    weights = stored * _BYTES[dtype] // _BYTES.get(stored_dtype(model_path), _BYTES[dtype])
     cache = 0 if on_gpu else resources.cpu_cache_gib * _GIB
-    return weights + cache + _WORKING_BYTES
+    return weight_bytes(model_path, dtype) + cache + _WORKING_BYTES
 
 
 def check_engine_memory(

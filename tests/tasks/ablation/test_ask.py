@@ -75,8 +75,9 @@ def two_arms(store: Store, samples: list[SampleRecord]) -> tuple[ArmSamples, Arm
 
 @pytest.mark.slow
 def test_a_segment_on_which_the_engine_dies_is_rejected_and_all_else_is_answered(
-    tmp_path: Path, toy_samples, tiny_omni: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, toy_samples, tiny_omni: Path, monkeypatch: pytest.MonkeyPatch, caplog
 ) -> None:
+    caplog.set_level(logging.INFO, "waver")
     store = Store(str(tmp_path / "store"))
     arms = two_arms(store, toy_samples(store, 4))
     deadly = arms[1].samples[2].segment_id
@@ -87,7 +88,10 @@ def test_a_segment_on_which_the_engine_dies_is_rejected_and_all_else_is_answered
     assert arms[0].variant.finished(whole) == set(whole)
     (rejected,) = arms[1].variant.read(RejectedRecord, control)
     assert rejected.item_id == deadly
+    assert rejected.stage == "infer"
     assert rejected.reason.startswith("the engine died on it twice: The child process")
+    assert "/" not in rejected.reason, "rows do not name this machine's folders"
+    assert "8 of 8 segments, " in caplog.text
     answered = {row.segment_id for row in arms[1].variant.read(PredictionRecord, control)}
     assert answered == set(control) - {deadly}
     assert ask_missing(arms, store, tiny_omni, CONFIG, RESOURCES) == 0

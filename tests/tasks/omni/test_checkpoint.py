@@ -8,7 +8,13 @@ from safetensors.numpy import save_file
 
 from storage.errors import ModelError
 from tasks.omni import checkpoint
-from tasks.omni.checkpoint import check_model, fingerprint_of, stored_dtype, weight_paths
+from tasks.omni.checkpoint import (
+    check_model,
+    computed_dtype,
+    fingerprint_of,
+    stored_dtype,
+    weight_paths,
+)
 
 CONFIG = {
     "model_type": "qwen3_omni_moe",
@@ -163,6 +169,15 @@ def test_the_number_type_is_read_from_where_it_stands(model: Path) -> None:
     assert stored_dtype(model) == "float16"
     (model / "config.json").write_text('{"model_type": "qwen3_omni_moe"}')
     assert stored_dtype(model) == "float32"
+
+
+def test_what_is_computed_in_is_asked_for_where_weights_are_of_no_such_type(model: Path) -> None:
+    (model / "config.json").write_text(json.dumps({**CONFIG, "dtype": "torch.bfloat16"}))
+    assert computed_dtype(model, "auto") == "bfloat16"
+    (model / "config.json").write_text(json.dumps({**CONFIG, "dtype": "float8_e4m3fn"}))
+    assert computed_dtype(model, "float16") == "float16"
+    with pytest.raises(ModelError, match=r"saved in float8_e4m3fn, .* \(infer\.dtype\)\."):
+        computed_dtype(model, "auto")
 
 
 @pytest.mark.parametrize(

@@ -38,16 +38,18 @@ def rejected(number: int) -> ItemOutput:
 
 def test_progress_passes_every_result_on_and_counts_them() -> None:
     lines = io.StringIO()
-    progress = Progress(0, lines)
+    progress = Progress(lines)
     outputs = [output(number) for number in range(3)]
-    assert list(progress.watch(iter(outputs))) == outputs
+    assert list(progress.watch(iter(outputs), 0)) == outputs
     progress.show()
     assert lines.getvalue().splitlines() == ["done 1", "done 3"]
 
 
 def test_no_more_is_asked_once_too_many_are_rejected() -> None:
     outputs = (rejected(number) if number % 2 else output(number) for number in range(100))
-    assert len(list(Progress(2, io.StringIO()).watch(outputs))) == 6
+    progress = Progress(io.StringIO())
+    assert len(list(progress.watch(outputs, 2))) == 6
+    assert progress.is_given_up
 
 
 @pytest.mark.slow

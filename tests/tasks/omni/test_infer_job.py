@@ -1,3 +1,7 @@
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from storage.errors import CrashError, ModelError
@@ -12,6 +16,12 @@ TELLS = (
     "from storage.errors import ModelError; from tasks.child import error_line\n"
     "print(error_line(ModelError('No weights.'))); raise SystemExit(2)"
 )
+FIRST_TELLS = (
+    "import os, sys, time\n"
+    "print('begun')\n"
+    "time.sleep(60) if os.environ['CUDA_VISIBLE_DEVICES'] != '0' else time.sleep(1)\n" + TELLS
+)
+FIRST_DIES = "import os; os.environ['CUDA_VISIBLE_DEVICES'] != '0' or os.kill(os.getpid(), 11)"
 WORKS = "import os; print('done 3', os.environ['CUDA_VISIBLE_DEVICES'])"
 
 
@@ -23,16 +33,18 @@ def run(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
     def run(script: str, count: int = 1, num_gpus: int = 1):  # type: ignore[no-untyped-def]
         (tmp_path / "log").write_text("what the libraries said")
         (tmp_path / "child.py").write_text(script)
-        job = InferJob(
+        jobs = [
+          InferJob(
             store_url=str(tmp_path), variant_id="v", samples_path=tmp_path, claims_path=tmp_path,
             journal_path=tmp_path / "journal", log_path=tmp_path / "log", suspects=(), alone=(),
             shard_size=1, max_failures=1, model_path=tmp_path, dtype="float32", max_tokens=64,
             input=InputConfig(), resources=InferResources(num_gpus=num_gpus),
-        )  # fmt: skip
-        monkeypatch.setattr(infer_job, "CHILD_MODULE", "child")
-        monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{infer_job.__file__.rsplit('/', 3)[0]}")
+        )
+        ] * count  # fmt: skip
+        monkeypatch.setenv("PYTHONPATH", infer_job.__file__.rsplit("/", 3)[0])
+        command = [sys.executable, str(tmp_path / "child.py")]
         lines: list[tuple[int, str]] = []
-        crashes = run_engines([job] * count, variant, lambda *line: lines.append(line))
+        crashes = run_engines(command, jobs, variant, lambda *line: lines.append(line))
         return crashes, lines
 
     return run
@@ -42,15 +54,28 @@ def test_a_dead_child_is_a_crash_with_what_was_in_flight_and_where_its_log_is(ru
     (crash,), _ = run(DIES)
     assert crash.in_flight == ("b",)
     assert isinstance(crash.error, CrashError)
-    assert "killed by signal 11" in str(crash.error)
-    path = str(crash.error).split("The engine's log: ")[1]
-    with open(path) as log:  # noqa: PTH123 - the path as the user gets it
-        assert log.read() == "what the libraries said"
+    path = str(crash.told).split("The engine's log: ")[1]
+    assert Path(path).read_text() == "what the libraries said"
+    assert crash.reason.endswith("was killed by signal 11")
+    assert "/" not in crash.reason, "it is stored, and must not name this machine's folders"
 
 
 def test_a_child_s_own_sentence_ends_the_run_as_what_it_was(run) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ModelError, match=r"^No weights\. The engine's log: "):
         run(TELLS)
+
+
+def test_the_first_error_in_a_sentence_ends_the_other_engines(run) -> None:  # type: ignore[no-untyped-def]
+    begun = time.monotonic()
+    with pytest.raises(ModelError, match=r"^No weights\."):
+        run(FIRST_TELLS, count=2)
+    assert time.monotonic() - begun < 30
+
+
+def test_an_engine_that_dies_lets_the_others_go_on(run) -> None:  # type: ignore[no-untyped-def]
+    crashes, lines = run(FIRST_DIES + "; print('done 3')", count=2)
+    assert len(crashes) == 1
+    assert lines == [(1, "done 3")]
 
 
 def test_each_engine_gets_its_own_of_the_visible_gpus(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from storage.errors import ModelError
 from tasks.omni import memory
@@ -15,9 +17,26 @@ def test_weights_in_half_the_bytes_need_half_the_memory(tiny_omni: Path) -> None
         needed_bytes(tiny_omni, dtype, EngineResources(cpu_cache_gib=gib), on_gpu=False)
         for dtype, gib in (("float32", 1), ("bfloat16", 1), ("float32", 2))
     )
-    size = sum(path.stat().st_size for path in tiny_omni.glob("*.safetensors"))
-    assert whole - half == pytest.approx(size / 2, abs=1)
+    weights = (load_file(path) for path in tiny_omni.glob("*.safetensors"))
+    size = sum(tensor.nbytes for tensors in weights for tensor in tensors.values())
+    assert whole - half == size // 2
     assert double_cache - whole == 2**30
+
+
+def test_weights_of_eight_bits_are_computed_with_as_they_are(tmp_path: Path) -> None:
+    without = needed_bytes_of(tmp_path / "none", {})
+    eight = {
+        "of floats": torch.zeros(1000, dtype=torch.float8_e4m3fn),
+        "of whole numbers": torch.zeros(10, dtype=torch.int8),
+        "their scale": torch.zeros(2, dtype=torch.float64),
+    }
+    assert needed_bytes_of(tmp_path / "eight", eight) - without == 1000 + 10 + 2 * 2
+
+
+def needed_bytes_of(folder: Path, tensors: dict[str, torch.Tensor]) -> int:
+    folder.mkdir()
+    save_file(tensors, folder / "model.safetensors")
+    return needed_bytes(folder, "bfloat16", RESOURCES, on_gpu=False)
 
 
 def test_a_model_that_does_not_fit_is_refused_with_what_there_is(

@@ -1,0 +1,41 @@
+import io
+from pathlib import Path
+
+from storage.records import RejectedRecord
+from storage.schema import to_table, write_parquet
+from storage.store import Store
+from storage.variant import Variant
+from tasks.ablation.child import run_job
+from tasks.ablation.job import AblationJob, ArmJob
+from tasks.infer import InferResources, wanted_of
+from tasks.omni.inputs import InputConfig
+from tests.tasks.ablation.toy_child import ToyEngine
+
+
+def test_an_arm_that_rejects_more_than_it_may_ends_the_ablation(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples, tiny_omni: Path
+) -> None:
+    store, samples_path = Store(str(tmp_path)), tmp_path / "samples.parquet"
+    samples = toy_samples(store, 6)
+    for sample in samples[1:]:
+        store.write_bytes(sample.picture_path, b"no picture")
+    write_parquet(to_table(type(samples[0]), samples), samples_path)
+    arms = [
+        ArmJob(
+            number=number, name=f"arm {number}", stage="infer", variant_id=str(number),
+            samples_path=samples_path, max_failures=1,
+            input=InputConfig(picture=number == 0, sound=number == 1),
+        )
+        for number in range(2)
+    ]  # fmt: skip
+    job = AblationJob(
+        store_url=store.url, journal_path=tmp_path / "journal", log_path=tmp_path / "log",
+        alone=(), model_path=tiny_omni, dtype="float32", max_tokens=448, arms=tuple(arms),
+        resources=InferResources(num_decoders=0),
+    )  # fmt: skip
+    lines = io.StringIO()
+    run_job(job, lines, lambda *_: (ToyEngine("nobody"), None))  # type: ignore[arg-type, return-value]
+    asked, other = (Variant(store=store, stage="infer", variant_id=n) for n in "01")
+    assert len(asked.read(RejectedRecord, wanted_of(samples))) == 2
+    assert len(other.finished(wanted_of(samples))) == 0
+    assert lines.getvalue().splitlines()[-1] == "done 3"
