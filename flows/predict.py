@@ -33,7 +33,6 @@ from tasks.omni.damaged import count_damaged, damage_told
 from tasks.predicted.answer import Answered, judge_videos, put_together
 from tasks.predicted.document import SCHEMA, Member, Model, Predicted, flat_table, to_json
 from tasks.predicted.table import predicted_table
-from tasks.verdicts.earlier import chosen_earlier
 
 _JSON = ".json"
 _STAGES = ("segment", "transcribe", "manifest", "infer")
@@ -155,9 +154,7 @@ def _put_together(run: Run, question: Question, folder: Path) -> Predicted:
         predictions=run.predictions,
         rejected=run.rejected(),
     )
-    config = run.settings.aggregate
-    earlier = chosen_earlier(run.infer, config.model_dump(mode="json"))
-    rule, verdicts = judge_videos(answered, config.plan(), earlier, folder)
+    rule, verdicts = judge_videos(answered, run.settings.aggregate.plan(), run.earlier, folder)
     damaged = count_damaged(answered.predictions, answered.samples, run.settings.input)
     without = damage_told(*damaged, len(answered.predictions))
     stages = (run.segment, run.transcribe, run.manifest, run.infer)
@@ -169,7 +166,7 @@ def _put_together(run: Run, question: Question, folder: Path) -> Predicted:
         profile=run.request.profile,
         variants={variant.stage: variant.variant_id for variant in stages},
         rule=rule,
-        warnings=(*question.warnings, *run.asked_otherwise, *([without] if without else [])),
+        warnings=(*question.warnings, *run.cautions, *([without] if without else [])),
         videos=put_together(answered, verdicts),
     )
 

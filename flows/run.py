@@ -18,6 +18,7 @@ from tasks.omni.adapters import named_model
 from tasks.omni.checkpoint import check_model, fingerprint_of
 from tasks.omni.trained_with import asked_otherwise
 from tasks.omni.training.merged import merged_folder
+from tasks.verdicts.earlier import EarlierChoice, can_choose, chosen_earlier
 from tasks.verdicts.notices import notices_of
 from tasks.verdicts.report import RunFacts, noticed_in
 
@@ -165,13 +166,30 @@ class Run(Preparation):
         )
 
     @cached_property
+    def earlier(self) -> EarlierChoice | None:
+        """The rule and thresholds that another run chose for this model, if this one cannot choose.
+
+        Raises:
+            StageError: inference has not finished.
+        """
+        if can_choose(self.samples, self.predictions):
+            return None
+        settings = self.settings.aggregate.model_dump(mode="json")
+        return chosen_earlier(self.infer, settings, self.segment)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """Why answers or verdicts may be worse than those that the model was measured by."""
+        caveat = self.earlier.caveat if self.earlier else None
+        return (*self.asked_otherwise, *([caveat] if caveat else []))
+
+    @cached_property
     def report_sources(self) -> ReportSources:
         """All that the report is made from.
 
         Raises:
             StageError: inference has not finished.
         """
-        self.rows("infer", self.infer, PredictionRecord, self.segments_wanted)
         variants = (self.segment, self.transcribe, self.manifest, self.infer)
         return ReportSources(
             manifest=self.manifest,
@@ -189,8 +207,12 @@ class Run(Preparation):
                     *noticed_in(self.segment.read(MediaFacts, self.videos_wanted)),
                     *self.manifest.read(IssueRecord, self.inputs_wanted),
                 ],
-                notices=notices_of(self.settings.segment.cuts, self.samples),
+                notices=(
+                    *notices_of(self.settings.segment.cuts, self.samples),
+                    *self.cautions,
+                ),
             ),
+            earlier=self.earlier,
         )
 
     @cached_property

@@ -1,5 +1,6 @@
 """One flow a stage: what it wants, and the task that makes a shard of it."""
 
+import logging
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +29,7 @@ from tasks.segment import segment_shard
 from tasks.stage import Shard
 from tasks.transcribe import transcribe_shard
 from tasks.verdicts.table import metric_rows, verdict_rows
+from tasks.verdicts.wording import METHOD_NAMES
 
 _THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count())
 _SHARDS_PER_CORE = 4
@@ -129,6 +131,8 @@ def infer_flow(request: RunRequest) -> State[StageReport]:
     """
     with open_to_work(request) as run:
         LOGGER.info("infer: with %s", run.model_name)
+        for told in run.asked_otherwise:
+            LOGGER.warning("infer: %s", told)
         states = [_infer_by(run, path) for path in run.model_paths.values()]
         if not run.is_ensemble:
             return states[0]
@@ -167,8 +171,21 @@ def aggregate_flow(request: RunRequest) -> State[StageReport]:
             ),
             1,
         )  # fmt: skip
+        _tell_of_rule(run)
         _show_figures(run)
         return state
+
+
+def _tell_of_rule(run: Run) -> None:
+    """Say by which rule verdicts were made, and warn where it was not chosen on this validation."""
+    rule = next(row for row in run.thresholds if row.chosen)
+    LOGGER.log(
+        logging.INFO if rule.score is not None or run.earlier else logging.WARNING,
+        "aggregate: verdicts by %s at %.3f (%s)", METHOD_NAMES[rule.method], rule.threshold,
+        rule.reason,
+    )  # fmt: skip
+    if run.earlier is not None and run.earlier.caveat is not None:
+        LOGGER.warning("aggregate: %s", run.earlier.caveat)
 
 
 def _show_figures(run: Run) -> None:

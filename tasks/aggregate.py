@@ -19,6 +19,7 @@ from storage.schema import to_table, write_parquet
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks.stage import Shard, as_state, make_missing
+from tasks.verdicts.earlier import EarlierChoice
 from tasks.verdicts.evaluation import EvaluationPlan, evaluate
 from tasks.verdicts.metrics import ScoreName
 from tasks.verdicts.pooling import PoolingRule
@@ -27,7 +28,7 @@ from tasks.verdicts.resampling import Resampling
 from tasks.verdicts.thresholds import ThresholdPolicy, ThresholdRule
 
 STAGE = "aggregate"
-VERSION = 5
+VERSION = 6
 REPORT_ITEM = "report"
 REPORT_NAME = "report.html"
 VERDICTS_NAME = "verdicts.csv"
@@ -85,7 +86,8 @@ class ReportSources:
     """Where samples and predictions are read from, and what else a report tells.
 
     ``samples_wanted`` and ``predictions_wanted`` name the items of today, id to input digest.
-    ``rejected`` is what all stages before could not use.
+    ``rejected`` is what all stages before could not use. ``earlier`` is what another run chose for
+    the same model, where this one can choose nothing.
     """
 
     manifest: Variant
@@ -95,6 +97,7 @@ class ReportSources:
     videos: Sequence[VideoRecord]
     rejected: Sequence[RejectedRecord]
     facts: RunFacts
+    earlier: EarlierChoice | None = None
 
 
 def variant_of(
@@ -117,6 +120,7 @@ def wanted_of(sources: ReportSources) -> dict[str, str]:
         [asdict(video) for video in sources.videos],
         [asdict(row) for row in sources.rejected],
         asdict(sources.facts),
+        asdict(sources.earlier) if sources.earlier else None,
     )
     return {REPORT_ITEM: digest}
 
@@ -140,6 +144,7 @@ def make_report(
     config: AggregateConfig,
     stored_paths: Mapping[str, str],
     folder: Path,
+    earlier: EarlierChoice | None = None,
 ) -> ItemOutput:
     """Pool, choose, measure, and write the report's files into an empty ``folder``.
 
@@ -148,7 +153,7 @@ def make_report(
     samples_path, predictions_path = folder / "samples.parquet", folder / "predictions.parquet"
     write_parquet(to_table(SampleRecord, samples).drop_columns(list(SPOKEN_COLUMNS)), samples_path)
     write_parquet(to_table(PredictionRecord, predictions), predictions_path)
-    evaluation = evaluate(samples_path, predictions_path, videos, config.plan())
+    evaluation = evaluate(samples_path, predictions_path, videos, config.plan(), earlier)
     write_report(
         folder / REPORT_NAME, evaluation, videos, rejected, facts, config.model_dump(mode="json")
     )
@@ -185,4 +190,5 @@ def _report(
         config,
         stored_paths,
         folder,
+        sources.earlier,
     )

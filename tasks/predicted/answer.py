@@ -9,9 +9,8 @@ from storage.records import SPOKEN_COLUMNS, MediaFacts, RejectedRecord, SampleRe
 from storage.results import PredictionRecord, ThresholdRecord, VerdictRecord
 from storage.schema import to_table, write_parquet
 from tasks.predicted.document import PredictedSegment, PredictedVideo, Rule, Verdict
+from tasks.verdicts.earlier import EarlierChoice
 from tasks.verdicts.evaluation import EvaluationPlan, evaluate
-
-_NOBODY_CHOSE = ", and no run in this store chose another for this model with these settings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,44 +26,35 @@ class Answered:
 
 
 def judge_videos(
-    answered: Answered, plan: EvaluationPlan, earlier: ThresholdRecord | None, folder: Path
+    answered: Answered, plan: EvaluationPlan, earlier: EarlierChoice | None, folder: Path
 ) -> tuple[Rule, dict[str, Verdict]]:
-    """Pool and judge every video as a run does, in the empty ``folder``.
-
-    A rule that an earlier run chose on validation counts; otherwise the one that a run falls back
-    on where nothing is labelled.
-    """
+    """Pool and judge every video as a run without labels does, in the empty ``folder``."""
     samples_path, predictions_path = folder / "samples.parquet", folder / "predictions.parquet"
     unspoken = to_table(SampleRecord, answered.samples).drop_columns(list(SPOKEN_COLUMNS))
     write_parquet(unspoken, samples_path)
     write_parquet(to_table(PredictionRecord, answered.predictions), predictions_path)
-    evaluation = evaluate(samples_path, predictions_path, answered.videos, plan)
-    rule = earlier or next(row for row in evaluation.thresholds if row.chosen)
-    verdicts = {
-        str(row.video_id): _verdict(row, rule.threshold)
-        for row in evaluation.verdicts
-        if row.pooling_rule == rule.method
-    }
+    evaluation = evaluate(samples_path, predictions_path, answered.videos, plan, earlier)
+    rule = next(row for row in evaluation.thresholds if row.chosen)
+    verdicts = {str(row.video_id): _verdict(row) for row in evaluation.verdicts if row.chosen}
     return _rule(rule, plan.top_k, is_earlier=earlier is not None), verdicts
 
 
 def _rule(record: ThresholdRecord, top_k: int, *, is_earlier: bool) -> Rule:
-    told = ", chosen by an earlier run with this model" if is_earlier else _NOBODY_CHOSE
     return Rule(
         pooling_rule=record.method,
         top_k=top_k if record.method == "top_k_mean" else None,
         threshold=record.threshold,
         chosen_on="validation" if is_earlier else "nothing",
-        reason=record.reason + told,
+        reason=record.reason,
     )
 
 
-def _verdict(record: VerdictRecord, threshold: float) -> Verdict:
+def _verdict(record: VerdictRecord) -> Verdict:
     return Verdict(
-        present=None if record.p_ah is None else record.p_ah >= threshold,
+        present=None if record.verdict is None else bool(record.verdict),
         p_ah=record.p_ah,
         pooling_rule=record.pooling_rule,
-        threshold=threshold,
+        threshold=record.threshold,
         num_segments=record.num_segments,
         num_predicted=record.num_predicted,
     )

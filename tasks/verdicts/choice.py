@@ -1,16 +1,19 @@
-"""Thresholds and the pooling rule, chosen on validation and on nothing else."""
+"""Thresholds and the pooling rule, chosen on validation and on nothing else: here, or earlier."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from storage.records import VideoId
 from storage.results import ThresholdRecord
+from tasks.verdicts.baselines import BASELINES
+from tasks.verdicts.earlier import EarlierChoice
 from tasks.verdicts.metrics import measure
 from tasks.verdicts.pooling import PoolingRule
 from tasks.verdicts.rows import Scored
 from tasks.verdicts.thresholds import ThresholdPolicy, choose_threshold
 
 _UNTUNED_RULE: PoolingRule = "mean"
+_NOBODY_CHOSE = "and no run in this store chose another for this model with these settings"
 
 
 def choose_thresholds(scored: Scored, policy: ThresholdPolicy) -> list[ThresholdRecord]:
@@ -55,6 +58,44 @@ def choose_rule(
     else:
         chosen = _UNTUNED_RULE if _UNTUNED_RULE in pooling_rules else pooling_rules[0]
     return [replace(record, chosen=record.method == chosen) for record in thresholds]
+
+
+def is_chosen(thresholds: Sequence[ThresholdRecord]) -> bool:
+    """Say whether the pooling rule that counts was chosen on rows of validation."""
+    return any(record.chosen and record.score is not None for record in thresholds)
+
+
+def take_over(
+    thresholds: Sequence[ThresholdRecord], earlier: EarlierChoice | None
+) -> list[ThresholdRecord]:
+    """Take from an earlier run what could not be chosen on validation; say so where there is none.
+
+    What is taken has no score: nothing was measured here. Baselines are not the model's and stay.
+    """
+    taken = {(row.method, row.level): row for row in earlier.thresholds} if earlier else {}
+    return [
+        own
+        if own.score is not None or own.method in BASELINES
+        else _taken(own, taken.get((own.method, own.level)), earlier)
+        for own in thresholds
+    ]
+
+
+def _taken(
+    own: ThresholdRecord, found: ThresholdRecord | None, earlier: EarlierChoice | None
+) -> ThresholdRecord:
+    if earlier is None:
+        return replace(own, reason=f"{own.reason}, {_NOBODY_CHOSE}")
+    chosen = own.method == earlier.rule.method
+    if found is None or found.score is None:
+        return replace(own, chosen=chosen)
+    return replace(
+        own,
+        threshold=found.threshold,
+        threshold_rule=found.threshold_rule,
+        reason=f"{found.reason}, {earlier.origin}",
+        chosen=chosen,
+    )
 
 
 def _merit(record: ThresholdRecord) -> tuple[float, float]:

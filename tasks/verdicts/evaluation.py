@@ -12,7 +12,8 @@ import numpy as np
 from storage.records import VideoId, VideoRecord
 from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.verdicts.baselines import baselines
-from tasks.verdicts.choice import choose_rule, choose_thresholds
+from tasks.verdicts.choice import choose_rule, choose_thresholds, is_chosen, take_over
+from tasks.verdicts.earlier import EarlierChoice
 from tasks.verdicts.metrics import METRIC_NAMES, Floats, measure
 from tasks.verdicts.pooling import PoolingRule, open_segments
 from tasks.verdicts.resampling import Resampling, resample
@@ -47,9 +48,16 @@ class Evaluation:
 
 
 def evaluate(
-    samples_path: Path, predictions_path: Path, videos: Iterable[VideoRecord], plan: EvaluationPlan
+    samples_path: Path,
+    predictions_path: Path,
+    videos: Iterable[VideoRecord],
+    plan: EvaluationPlan,
+    earlier: EarlierChoice | None = None,
 ) -> Evaluation:
-    """Pool, choose, judge and measure what two Parquet files and the data set hold."""
+    """Pool, choose, judge and measure what two Parquet files and the data set hold.
+
+    Where validation lets nothing be chosen, what an ``earlier`` run chose counts.
+    """
     with open_segments(samples_path, predictions_path) as table:
         segments = table.segments()
         rows = with_unseen(table.videos(), videos)
@@ -65,6 +73,9 @@ def evaluate(
     )
     thresholds = choose_rule(choose_thresholds(of_videos, plan.policy), plan.pooling_rules)
     segment_thresholds = choose_thresholds(of_segments, plan.policy)
+    if not is_chosen(thresholds):
+        thresholds = take_over(thresholds, earlier)
+        segment_thresholds = take_over(segment_thresholds, earlier)
     return Evaluation(
         videos=tuple(rows),
         segments=tuple(segments),

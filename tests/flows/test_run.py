@@ -10,7 +10,7 @@ from flows.run import Run
 from storage.errors import ConfigError, ModelError
 from storage.results import ModelRecord
 from storage.variant import ItemOutput
-from tests.flows.toys import MODEL, another_model
+from tests.flows.toys import MODEL, another_model, finish
 
 
 @pytest.fixture
@@ -101,6 +101,26 @@ def test_one_model_under_two_names_is_no_ensemble(
     for refuse in (lambda: run.infer, lambda: check_before_start(run)):
         with pytest.raises(ModelError, match=r"omni-base' and '.*' are the same, by content"):
             refuse()
+
+
+def test_without_labels_a_run_judges_by_what_an_earlier_one_chose_for_its_model(
+    finished: RunRequest, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "made").mkdir()
+    (tmp_path / "new" / "a.mp4").write_bytes(b"a")
+    request = finished.model_copy(update={"data": str(tmp_path / "new")})
+    finish(request, tmp_path / "made")
+    there, here = open_run(finished), open_run(request)
+    assert there.earlier is None, "it has chosen by itself"
+    (chosen,) = (row for row in there.thresholds if row.chosen)
+    assert here.earlier is not None
+    assert here.earlier.rule == chosen
+    (verdict,) = (row for row in here.verdicts if row.chosen)
+    assert (verdict.pooling_rule, verdict.threshold) == (chosen.method, chosen.threshold)
+    assert verdict.pooling_rule == "top_k_mean", "untuned it is the mean"
+    assert open_run(request).report_wanted == here.report_wanted, "its own report is no choice"
+    assert here.cautions == ()
 
 
 def test_of_several_seeds_the_best_on_validation_is_used_and_named(

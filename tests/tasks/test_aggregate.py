@@ -27,6 +27,7 @@ from tasks.aggregate import (
     wanted_of,
 )
 from tasks.stage import Shard, ShardResult
+from tasks.verdicts.earlier import EarlierChoice
 from tasks.verdicts.report import RunFacts
 
 CONFIG = AggregateConfig(bootstrap_draws=20)
@@ -243,6 +244,27 @@ def test_other_predictions_or_rejections_want_another_report(sources: ReportSour
     assert wanted_of(sources) == first
     assert wanted_of(replace(sources, predictions_wanted=changed)) != first
     assert wanted_of(replace(sources, rejected=())) != first
+
+
+def test_another_choice_of_an_earlier_run_wants_another_report(sources: ReportSources) -> None:
+    variant, _ = run(sources)
+    rows = tuple(variant.read(ThresholdRecord, wanted_of(sources)))
+    unlabelled = [replace(video, label=None) for video in sources.videos]
+    samples = [sample(video, index) for video in unlabelled for index in (0, 1)]
+    manifest = variant.store.variant("manifest", version=1, settings={"labels": "none"})
+    bare = replace(
+        sources, manifest=manifest, samples_wanted=stored(manifest, samples), videos=unlabelled,
+        earlier=EarlierChoice(report_path=variant.path, thresholds=rows),
+    )  # fmt: skip
+    told, result = run(bare)
+    assert result.num_made == 1
+    (rule,) = (row for row in told.read(ThresholdRecord, wanted_of(bare)) if row.chosen)
+    (there,) = (row for row in rows if row.chosen)
+    assert (rule.method, rule.threshold, rule.score) == (there.method, there.threshold, None)
+    assert run(bare)[1].is_cached
+    moved = tuple(replace(row, threshold=0.3) for row in rows)
+    newer = replace(bare, earlier=EarlierChoice(report_path=variant.path, thresholds=moved))
+    assert run(newer)[1].num_made == 1
 
 
 def test_settings_and_predictions_make_the_variant(sources: ReportSources) -> None:

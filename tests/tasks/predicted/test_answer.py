@@ -5,14 +5,16 @@ import pytest
 from storage.results import ThresholdRecord
 from tasks.aggregate import AggregateConfig
 from tasks.predicted.answer import judge_videos, put_together
+from tasks.verdicts.earlier import EarlierChoice
 from tests.tasks.predicted.toys import ANSWERED, BAD, GOOD, HALF
 
 PLAN = AggregateConfig().plan()
-EARLIER = ThresholdRecord(
+CHOSEN = ThresholdRecord(
     method="any", level="video", threshold=0.6, threshold_rule="plateau",
     reason="plateau on 9 validation rows", low=0.5, high=0.7, score_name="macro_f1", score=0.8,
     average_precision=0.7, chosen=True, chosen_on=(),
 )  # fmt: skip
+EARLIER = EarlierChoice(report_path="aggregate/abc", thresholds=(CHOSEN,))
 
 
 def test_without_an_earlier_choice_verdicts_are_those_of_a_run_without_labels(

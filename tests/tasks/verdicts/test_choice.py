@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from storage.results import ThresholdRecord
-from tasks.verdicts.choice import choose_rule, choose_thresholds
+from tasks.verdicts.choice import choose_rule, choose_thresholds, take_over
+from tasks.verdicts.earlier import EarlierChoice
 from tasks.verdicts.rows import EvaluatedRow, Scored
 from tasks.verdicts.thresholds import ThresholdPolicy
 
@@ -96,3 +97,26 @@ def test_without_scores_the_mean_is_taken_or_else_the_first_rule() -> None:
     records = [record("any", None, None), record("mean", None, None)]
     assert chosen(records, ("any", "mean")) == "mean"
     assert chosen([replace(records[0])], ("any",)) == "any"
+
+
+def test_what_an_earlier_run_chose_is_taken_unmeasured_and_of_the_model_alone() -> None:
+    mean, top, base = (record(name, None, None) for name in ("mean", "top_k_mean", "duration"))
+    there = [
+        replace(record("top_k_mean", 0.8, 0.7), threshold=0.3, reason="best on 9", chosen=True),
+        replace(record("mean", 0.6, 0.7), threshold=0.4),
+        replace(record("duration", 0.6, 0.7), threshold=0.9),
+    ]
+    earlier = EarlierChoice(report_path="aggregate/abc", thresholds=tuple(there))
+    taken = take_over([replace(mean, chosen=True), top, base], earlier)
+    assert [row.threshold for row in taken] == [0.4, 0.3, 0.5]
+    assert [row.chosen for row in taken] == [False, True, False]
+    assert [row.score for row in taken] == [None, None, None]
+    assert taken[1].reason.startswith("best on 9, chosen by an earlier run with this model (aggr")
+
+
+def test_where_no_run_chose_anything_the_reason_says_so() -> None:
+    (row,) = take_over([replace(record("mean", None, None), reason="0.5, because")], None)
+    assert row.threshold == 0.5
+    assert row.reason == (
+        "0.5, because, and no run in this store chose another for this model with these settings"
+    )
