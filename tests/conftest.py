@@ -1,8 +1,14 @@
-"""What tests share: the zoo's videos, each made when first asked for, and an empty history."""
+"""What tests share: the zoo's videos, each made when first asked for, and an empty history.
 
+Both are made once a run, not once a worker.
+"""
+
+import fcntl
+import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,13 +22,56 @@ settings.register_profile("steady", deadline=None, max_examples=50, derandomize=
 settings.register_profile("explore", deadline=None, max_examples=2_000)
 settings.load_profile("steady")
 
+# Files that take longest, longest first: they begin first, so that the workers end together.
+LONG_FILES = (
+    "flows/test_pipeline.py",
+    "flows/test_pipeline_inputs.py",
+    "tasks/media/test_cut.py",
+    "tasks/test_infer.py",
+    "tasks/test_finetune.py",
+    "flows/test_history.py",
+    "tasks/test_segment.py",
+    "tasks/omni/training/test_ranks.py",
+    "tasks/omni/training/test_sharding.py",
+    "flows/test_parity.py",
+    "tasks/ablation/test_ask.py",
+    "infra/test_prefect_yaml.py",
+    "tasks/media/test_damage.py",
+    "flows/test_server.py",
+)
+
+# Every worker has a core; threads of toy models that wait for one another take the others' time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; a file's tests keep their order."""
+    order = {Path(__file__).parent / name: number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+@contextmanager
+def shared_folder(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
+    """Give a folder of all workers of a run, to one of them at a time."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Give the path of a small video by name; sources are shared, so never write to one."""
     if shutil.which("ffmpeg") is None:
         pytest.fail("ffmpeg is not installed: run `make setup`")
-    return Shelf(tmp_path_factory.mktemp("videos"))
+
+    def make(name: str) -> Path:
+        with shared_folder(tmp_path_factory, "videos") as folder:
+            return Shelf(folder)(name)
+
+    return make
 
 
 @pytest.fixture(scope="session")
@@ -41,15 +90,17 @@ def with_own_mounts() -> list[str]:
 @pytest.fixture(scope="session")
 def empty_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Prefect home whose database has its tables: making them takes a server 10 s."""
-    home = tmp_path_factory.mktemp("empty history")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(home))
-        patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-        patch.delenv("PREFECT_API_URL", raising=False)
-        with prefect_server():
-            pass
-    (home / "server.log").unlink()
-    return home
+    with shared_folder(tmp_path_factory, "empty history") as home:
+        if not (home / "made").exists():
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv("PREFECT_HOME", str(home))
+                patch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+                patch.delenv("PREFECT_API_URL", raising=False)
+                with prefect_server():
+                    pass
+            (home / "server.log").unlink()
+            (home / "made").touch()
+        return home
 
 
 @pytest.fixture(scope="session")
