@@ -8,7 +8,7 @@ all that is missing, and commits in small parts.
 """
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from tasks.omni.isolation import Crash, Journal, ask_all
 from tasks.omni.lengths import by_length, longest_request
 from tasks.omni.progress import EnginesProgress
 from tasks.omni.prompt import prompt_digest
-from tasks.omni.questions import Questions
+from tasks.omni.questions import Asked
 from tasks.stage import Shard, ShardResult, as_state
 
 STAGE = "infer"
@@ -84,22 +84,14 @@ def wanted_of(samples: Sequence[SampleRecord]) -> dict[str, str]:
     return {sample.segment_id: sample.content_digest for sample in samples}
 
 
-def infer_samples(
-    samples: Iterable[SampleRecord], engine: Engine, questions: Questions, journal: Journal
-) -> Iterator[ItemOutput]:
-    """Ask the engine about each sample; one at fault yields its rejected row."""
-    for sample, answer in engine.answers(questions(_noted(samples, journal))):
+def infer_samples(asked: Asked, engine: Engine, journal: Journal) -> Iterator[ItemOutput]:
+    """Put each sample's question to the engine; one at fault yields its rejected row."""
+    for sample, answer in engine.answers(asked):
         journal.end(sample.segment_id)
         if isinstance(answer, ItemFault):
             yield rejected(STAGE, sample.segment_id, str(answer))
         else:
             yield ItemOutput(item_id=sample.segment_id, rows=(_prediction(sample, answer),))
-
-
-def _noted(samples: Iterable[SampleRecord], journal: Journal) -> Iterator[SampleRecord]:
-    for sample in samples:
-        journal.begin(sample.segment_id)
-        yield sample
 
 
 def _prediction(sample: SampleRecord, answer: Answer) -> PredictionRecord:
@@ -198,7 +190,7 @@ def _ask(
                 dtype=computed_dtype(work.model_path, work.config.dtype),
                 max_tokens=work.config.max_tokens or _longest(work),
                 input=work.input_config,
-                resources=work.resources,
+                resources=work.resources.of_one(num_engines, len(rows)),
             )
             for number in range(num_engines)
         ]

@@ -22,6 +22,7 @@ from storage.records import SampleRecord
 from storage.schema import to_table, write_parquet
 from storage.store import Store
 from storage.variant import Variant
+from tasks.child import YIELDING
 from tasks.infer import InferConfig, InferResources, infer_missing, variant_of, wanted_of
 from tasks.omni.checkpoint import check_model, fingerprint_of, stored_dtype
 from tasks.omni.dealing import shard_size_for
@@ -63,7 +64,7 @@ class Bench:
             shard_size=shard_size_for(len(rows), 1), max_failures=len(rows),
             model_path=self.model_path, dtype=stored_dtype(self.model_path),
             max_tokens=longest_request(rows, self.input, self.model_path), input=self.input,
-            resources=self.resources,
+            resources=self.resources.of_one(1, len(rows)),
         )  # fmt: skip
         path = folder / "job.json"
         path.write_text(job.model_dump_json(), encoding="utf-8")
@@ -135,7 +136,7 @@ def measure(bench: Bench, way: str, name: str) -> Measured:
     with (bench.folder / f"{name}.log").open("w") as log:
         ended = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, check=True,
-            env={**os.environ, "VLLM_LOGGING_LEVEL": "ERROR"}, text=True,
+            env={**os.environ, **YIELDING, "VLLM_LOGGING_LEVEL": "ERROR"}, text=True,
         )  # fmt: skip
     return Measured(**json.loads(ended.stdout.splitlines()[-1]))
 

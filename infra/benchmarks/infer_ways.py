@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import resource
 import sys
 import time
@@ -31,7 +32,7 @@ class Measured:
 
     ``idle_share`` is the part of that time in which the engine had nothing to work on. Of the
     processors' seconds, which other programs do not add to, ``thread_seconds`` are those of the
-    thread that works the engine, ``cpu_seconds`` of all threads and processes.
+    thread that works the engine, ``cpu_seconds`` of all threads of its process.
     """
 
     num_segments: int
@@ -56,35 +57,35 @@ class Clock:
 
     @staticmethod
     def _now() -> tuple[float, float, float]:
-        used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        cpu = sum(part.ru_utime + part.ru_stime for part in used)
-        return time.monotonic(), time.thread_time(), cpu
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return time.monotonic(), time.thread_time(), used.ru_utime + used.ru_stime
 
     def read(self) -> tuple[float, float, float]:
-        """Give the seconds by the clock, of this thread, and of the whole process with children."""
+        """Give the seconds by the clock, of this thread, and of the whole process."""
         now = self._now()
         return now[0] - self._begun[0], now[1] - self._begun[1], now[2] - self._begun[2]
 
 
 def measure_waver(job: InferJob, out: TextIO) -> Measured:
     """The stage's own child: decoding, preparing, asking, and commits to the store."""
-    engines: list[Engine] = []
-    spent: list[tuple[float, float, float]] = []
+    found: list[tuple[Engine, float, Clock]] = []
     opening = Clock()
 
     @contextmanager
-    def timed(job: InferJob, count: int, out: TextIO) -> Iterator[tuple[Engine, Questions]]:
-        with opened(job, count, out) as (engine, questions):
-            engines.append(engine)
-            spent.append(opening.read())
-            answering = Clock()
-            yield engine, questions
-            spent.append(answering.read())
+    def timed(job: InferJob, out: TextIO) -> Iterator[tuple[Questions, Callable[[], Engine]]]:
+        with opened(job, out) as (questions, open_engine):
+
+            def open_timed() -> Engine:
+                engine = open_engine()
+                found.append((engine, opening.read()[0], Clock()))
+                return engine
+
+            yield questions, open_timed
 
     run_job(job, out, timed)
-    opening_spent, answering_spent = spent
-    idle_share = engines[0].idle_seconds / answering_spent[0]
-    return _measured(job, answering_spent, opening_spent[0], idle_share)
+    ((engine, open_seconds, answering),) = found
+    spent = answering.read()
+    return _measured(job, spent, open_seconds, engine.idle_seconds / spent[0])
 
 
 def measure_bare(job: InferJob, _: TextIO) -> Measured:
@@ -108,6 +109,13 @@ def measure_bare(job: InferJob, _: TextIO) -> Measured:
     working = Clock()
     _work_off(llm.llm_engine, requests, sampling)
     return _measured(job, working.read(), open_seconds, 0.0)
+
+
+def measure_bare_on_all_cores(job: InferJob, out: TextIO) -> Measured:
+    """The engine alone with the cores, too, that otherwise decode and prepare for it."""
+    cores = len(os.sched_getaffinity(0))
+    resources = job.resources.model_copy(update={"cpu_threads": cores})
+    return measure_bare(job.model_copy(update={"resources": resources}), out)
 
 
 def _work_off(engine: Any, requests: list[Request], sampling: Any) -> None:
@@ -167,6 +175,7 @@ def _measured(
 WAYS: Mapping[str, Callable[[InferJob, TextIO], Measured]] = {
     "waver": measure_waver,
     "bare": measure_bare,
+    "bare on all cores": measure_bare_on_all_cores,
     "one by one": measure_one_by_one,
 }
 

@@ -125,7 +125,7 @@ def _job_of(work: Ablation, left: Sequence[str], alone: Sequence[str], folder: P
         max_tokens=work.config.max_tokens or max(bounds),
         arms=tuple(_arm_job(work, number, items, folder) for number, items in asked.items()),
         alone=tuple(alone),
-        resources=work.resources,
+        resources=work.resources.of_one(1, max(len(items) for items in asked.values())),
     )
 
 

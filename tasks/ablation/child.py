@@ -22,7 +22,6 @@ from tasks.omni.infer_child import Progress
 from tasks.omni.isolation import Journal
 from tasks.omni.progress import MODEL_OPEN
 from tasks.omni.questions import Decoding, open_questions
-from tasks.omni.workers import num_workers_for
 from tasks.stage import Shard, make_missing
 
 OpenEngine = Callable[[AblationJob, TextIO], tuple[Engine, Any]]
@@ -89,14 +88,14 @@ def _run_arm(
                 config,
                 job.model_path,
                 max_tokens=job.max_tokens,
-                num_processes=num_workers_for(job.resources.num_decoders, len(pending)),
+                num_processes=job.resources.num_decoders or 0,
             ) as questions,
             ArmJournal(job.journal_path, arm.number) as journal,
         ):
             answers = (
                 output
                 for together in _one_by_one(pending, {*job.alone}, arm.number)
-                for output in infer_samples(together, engine, questions, journal)
+                for output in infer_samples(questions(together, journal.begin), engine, journal)
             )
             yield from progress.watch(answers, arm.max_failures)
 

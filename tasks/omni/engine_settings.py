@@ -28,7 +28,8 @@ class EngineResources(BaseModel):
     cpu_cache_gib: int = Field(default=1, ge=1)
     """Memory of the attention cache, where there is no GPU."""
     cpu_threads: int | None = Field(default=None, ge=1)
-    """Threads of the engine, where there is no GPU; one a core if not given."""
+    """Threads of the engine, where there is no GPU; by default its share of the cores, less those
+    that prepare segments."""
 
 
 def set_environment(resources: EngineResources) -> bool:

@@ -25,10 +25,10 @@ from tasks.omni.infer_job import InferJob
 from tasks.omni.isolation import Journal
 from tasks.omni.progress import MODEL_OPEN
 from tasks.omni.questions import Decoding, Questions, open_questions
-from tasks.omni.workers import num_workers_for
 from tasks.stage import Shard, make_missing
 
-OpenEngine = Callable[[InferJob, int, TextIO], AbstractContextManager[tuple[Engine, Questions]]]
+Opening = AbstractContextManager[tuple[Questions, Callable[[], Engine]]]
+Open = Callable[[InferJob, TextIO], Opening]
 
 _SHOW_SECONDS = 1.0
 
@@ -64,17 +64,16 @@ class Progress:
         self._due = time.monotonic() + _SHOW_SECONDS
 
 
-def run_job(job: InferJob, out: TextIO, open_engine: OpenEngine) -> None:
+def run_job(job: InferJob, out: TextIO, open_one: Open) -> None:
     """Answer all of a job's samples that no other engine claims, into its variant."""
     store = Store(job.store_url)
     variant = Variant(store=store, stage=STAGE, variant_id=job.variant_id)
     samples = list(from_table(SampleRecord, read_parquet(job.samples_path)))
     progress = Progress(out)
 
-    def make(segment_ids: Sequence[str]) -> Iterator[ItemOutput]:
+    def make(_: Sequence[str]) -> Iterator[ItemOutput]:
         # All engines deal the same samples: what another has answered, it had claimed before.
-        with open_engine(job, len(segment_ids), out) as (engine, questions):
-            yield from progress.watch(_ask(job, samples, engine, questions), job.max_failures)
+        yield from progress.watch(_ask(job, samples, out, open_one), job.max_failures)
 
     shard = Shard(name="all", wanted=wanted_of(samples))
     make_missing(variant, shard, make, job.resources.commit_seconds)
@@ -82,41 +81,53 @@ def run_job(job: InferJob, out: TextIO, open_engine: OpenEngine) -> None:
 
 
 def _ask(
-    job: InferJob, samples: Sequence[SampleRecord], engine: Engine, questions: Questions
+    job: InferJob,
+    samples: Sequence[SampleRecord],
+    out: TextIO,
+    open_one: Open,
 ) -> Iterator[ItemOutput]:
     """Ask about this engine's suspects, one at a time, then about what it claims."""
     others = [sample for sample in samples if sample.segment_id not in job.suspects]
-    with Journal(job.journal_path) as journal:
+    with (
+        Journal(job.journal_path) as journal,
+        open_one(job, out) as (questions, open_engine),
+    ):
+        claims = claimed(others, job.claims_path, size=job.shard_size)
+        dealt = questions(claims, journal.begin)  # the first are prepared while the engine opens
+        engine = open_engine()
         for sample in samples:
             if sample.segment_id in job.alone:
-                yield from infer_samples([sample], engine, questions, journal)
-        dealt = claimed(others, job.claims_path, size=job.shard_size)
-        yield from infer_samples(dealt, engine, questions, journal)
+                yield from infer_samples(questions([sample], journal.begin), engine, journal)
+        yield from infer_samples(dealt, engine, journal)
+        share = engine.num_cached_tokens / max(engine.num_tokens, 1)
+        print(f"{share:.0%} of all tokens, the shared instruction, came from the cache", file=out)
 
 
 @contextmanager
-def opened(job: InferJob, num_samples: int, out: TextIO) -> Iterator[tuple[Engine, Questions]]:
-    """Open the engine; the processes that prepare its questions start meanwhile."""
+def opened(job: InferJob, out: TextIO) -> Iterator[tuple[Questions, Callable[[], Engine]]]:
+    """Give what prepares questions, which may begin at once, and what opens the engine for them."""
     begun = time.monotonic()
     print("opening the model", file=out)
     config = checked_config(
         job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
     )
-    with open_questions(
-        Decoding(store_url=job.store_url, config=job.input),
-        config,
-        job.model_path,
-        max_tokens=job.max_tokens,
-        num_processes=num_workers_for(job.resources.num_decoders, num_samples),
-    ) as questions:
+
+    def open_engine() -> Engine:
         engine = Engine(
             job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources,
             config=config,
         )  # fmt: skip
         print(f"{MODEL_OPEN} after {time.monotonic() - begun:.0f} s", file=out)
-        yield engine, questions
-        share = engine.num_cached_tokens / max(engine.num_tokens, 1)
-        print(f"{share:.0%} of all tokens, the shared instruction, came from the cache", file=out)
+        return engine
+
+    with open_questions(
+        Decoding(store_url=job.store_url, config=job.input),
+        config,
+        job.model_path,
+        max_tokens=job.max_tokens,
+        num_processes=job.resources.num_decoders or 0,
+    ) as questions:
+        yield questions, open_engine
 
 
 def main(job_path: Path) -> int:

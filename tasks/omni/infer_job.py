@@ -17,6 +17,7 @@ from tasks.log import LOGGER
 from tasks.omni.engine_settings import EngineResources
 from tasks.omni.inputs import InputConfig
 from tasks.omni.isolation import Crash, in_flight
+from tasks.omni.workers import num_workers_for
 
 _GPU_DRIVER = Path("/proc/driver/nvidia/version")
 
@@ -27,10 +28,25 @@ class InferResources(EngineResources):
     num_engines: int | None = Field(default=None, ge=1, le=64)
     """Engines at work side by side; by default one for every `num_gpus` GPUs that are there."""
     num_decoders: int | None = Field(default=None, ge=0, le=256)
-    """Processes of each engine that decode and prepare segments ahead of it; by default one a core,
-    less the engine's; none for few segments. With 0 a thread of the engine's process does it."""
+    """Processes of each engine that decode and prepare segments ahead of it; by default one a core
+    of its share, less one for the engine, or half of them where it computes on cores too; none for
+    few segments. With 0 a thread of the engine's process does it."""
     commit_seconds: float = Field(default=10.0, ge=0)
     """Results are committed this often; a kill loses no more than this."""
+
+    def of_one(self, num_engines: int, num_samples: int) -> "InferResources":
+        """Deal the machine's cores to one of its engines: to its threads and its processes.
+
+        An engine of two threads beside one process is slower, on two cores, than one of one thread.
+        """
+        on_gpu = _GPU_DRIVER.exists()
+        cores = max(1, len(os.sched_getaffinity(0)) // num_engines)
+        num_decoders = self.num_decoders
+        if num_decoders is None:
+            free = cores - 1 if on_gpu else cores // 2
+            num_decoders = num_workers_for(num_samples // num_engines, free)
+        threads = self.cpu_threads or max(1, cores - num_decoders)
+        return self.model_copy(update={"num_decoders": num_decoders, "cpu_threads": threads})
 
 
 class EngineJob(BaseModel):

@@ -1,5 +1,6 @@
 """Samples on their way to the engine: decoded and prepared beside it, never on its thread."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ Array = TypeVar("Array")
 Made = TypeVar("Made")
 
 Question = OmniInput | Request | ItemFault
-Questions = Callable[[Iterable[SampleRecord]], Iterator[tuple[SampleRecord, Question]]]
+Asked = Iterator[tuple[SampleRecord, Question]]
+Questions = Callable[[Iterable[SampleRecord], Callable[[str], None]], Asked]
 
 _AHEAD = 4  # segments of each process
+_SWITCH_SECONDS = 0.0005
 _PRELOAD = (
     "av",
     "vllm.engine.arg_utils",
@@ -136,20 +139,40 @@ def open_questions(
 ) -> Iterator[Questions]:
     """Open what makes questions of samples: in processes of its own, or where it is drawn.
 
-    The processes import the libraries while the engine opens.
+    It takes samples, and what to call with a segment's id before that segment can do harm to this
+    very process. The processes import the libraries, and begin with the samples, while the engine
+    opens.
     """
     if not num_processes:
-        yield lambda samples: ((sample, decode(sample)) for sample in samples)
+        yield partial(_decoded_here, decode)
         return
+    # A thread receives megabytes in many small reads: at each, with the default of 5 ms, it would
+    # keep the interpreter from the engine's thread, and take a tenth of its rate.
+    sys.setswitchinterval(_SWITCH_SECONDS)
     make = Preparing(decode=decode, config=config, model_path=model_path, max_tokens=max_tokens)
     workers: Workers[SampleRecord, Question] = Workers(
         make, num_processes, preload=_PRELOAD, on_death=_death
     )
     workers.start()
+    num_ahead = _AHEAD * num_processes
     try:
-        yield lambda samples: workers.iter_made(samples, _AHEAD * num_processes)
+        yield lambda samples, note: _noted(workers.iter_made(samples, num_ahead), note)
     finally:
         workers.close()
+
+
+def _decoded_here(
+    decode: Decoding, samples: Iterable[SampleRecord], note: Callable[[str], None]
+) -> Asked:
+    for sample in samples:
+        note(sample.segment_id)
+        yield sample, decode(sample)
+
+
+def _noted(asked: Asked, note: Callable[[str], None]) -> Asked:
+    for sample, question in asked:
+        note(sample.segment_id)
+        yield sample, question
 
 
 def _death(_sample: SampleRecord) -> ItemFault:

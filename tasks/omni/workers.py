@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, Generic, TypeVar
 
@@ -19,9 +20,11 @@ from storage.errors import StageError
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
+_Begun = deque[tuple[Item, "Future[Made]"]]
 
 _MAX_WORKERS = 16
 _ITEMS_PER_WORKER = 256  # fewer are made before a process has started
+_NICE = 10  # whom they work for comes first where cores are scarce
 _MAX_DEATHS = 3  # of items alone and in a row: then it is not the items
 _WAY_OUT = (
     "see to the memory and the installed libraries, or make them in the engine's own process "
@@ -30,15 +33,9 @@ _WAY_OUT = (
 _making: list[Callable[[Any], Any]] = []
 
 
-def num_workers_for(wanted: int | None, num_items: int) -> int:
-    """Say how many processes to use: as many as wanted, or what machine and items make good.
-
-    One core is left to whom they work for; few items are made sooner without.
-    """
-    if wanted is not None:
-        return wanted
-    free = len(os.sched_getaffinity(0)) - 1
-    return max(0, min(free, _MAX_WORKERS, num_items // _ITEMS_PER_WORKER))
+def num_workers_for(num_items: int, num_cores: int) -> int:
+    """Say how many processes are good for so many items; few are made sooner without."""
+    return min(num_cores, _MAX_WORKERS, num_items // _ITEMS_PER_WORKER)
 
 
 class Workers(Generic[Item, Made]):
@@ -77,9 +74,19 @@ class Workers(Generic[Item, Made]):
         self._executor.shutdown(wait=True, cancel_futures=True)
 
     def iter_made(self, items: Iterable[Item], num_ahead: int) -> Iterator[tuple[Item, Made]]:
-        """Give each item with what was made of it, in order, at most ``num_ahead`` in advance."""
+        """Give each item with what was made of it, in order, at most ``num_ahead`` in advance.
+
+        The first are begun at once, before any is asked for.
+        """
+        rest = iter(items)
+        begun = deque((item, self._submit(make_here, item)) for item in islice(rest, num_ahead))
+        return self._made(begun, rest, num_ahead)
+
+    def _made(
+        self, begun: "_Begun[Item, Made]", rest: Iterator[Item], num_ahead: int
+    ) -> Iterator[tuple[Item, Made]]:
         dead: list[Item] = []
-        for item, outcome in self._outcomes(items, num_ahead):
+        for item, outcome in self._outcomes(begun, rest, num_ahead):
             if isinstance(outcome, _Death):
                 dead.append(item)
                 continue
@@ -89,10 +96,9 @@ class Workers(Generic[Item, Made]):
         yield from ((other, self._on_death(other)) for other in dead)
 
     def _outcomes(
-        self, items: Iterable[Item], num_ahead: int
+        self, begun: "_Begun[Item, Made]", rest: Iterator[Item], num_ahead: int
     ) -> Iterator[tuple[Item, "Made | _Death"]]:
-        begun: deque[tuple[Item, Future[Made]]] = deque()
-        for item in items:
+        for item in rest:
             begun.append((item, self._submit(make_here, item)))
             if len(begun) > num_ahead:
                 yield from self._take(begun)
@@ -109,9 +115,7 @@ class Workers(Generic[Item, Made]):
         except (OSError, EOFError) as error:  # of the server that forks
             raise _cannot_start() from error
 
-    def _take(
-        self, begun: deque[tuple[Item, "Future[Made]"]]
-    ) -> Iterator[tuple[Item, "Made | _Death"]]:
+    def _take(self, begun: "_Begun[Item, Made]") -> Iterator[tuple[Item, "Made | _Death"]]:
         """Give what the first begun item became; where a process died, all that were begun."""
         item, future = begun.popleft()
         try:
@@ -180,6 +184,7 @@ def make_here(item: Any) -> Any:
 
 def start_worker(make: Callable[[Any], Any]) -> None:
     """In a new worker: keep what it makes things by, and end with the process it works for."""
+    os.nice(_NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends its workers
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)

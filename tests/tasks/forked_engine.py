@@ -34,7 +34,7 @@ def main() -> None:
         with open_questions(
             decoding, None, job.model_path, max_tokens=job.max_tokens, num_processes=0
         ) as questions:
-            yield engine, questions
+            yield questions, lambda: engine
 
     for line in sys.stdin:
         process_id = os.fork()

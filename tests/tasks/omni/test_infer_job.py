@@ -91,3 +91,25 @@ def test_there_are_as_many_engines_as_stated_and_one_without_a_gpu(monkeypatch, 
     monkeypatch.setattr(infer_job, "_GPU_DRIVER", tmp_path / "none")
     assert num_engines_for(InferResources(num_engines=3)) == 3
     assert num_engines_for(InferResources()) == 1
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "num_engines", "num_samples", "decoders", "threads"),
+    [
+        (False, 1, 10_000, 4, 4),
+        (False, 1, 100, 0, 8),
+        (False, 2, 10_000, 2, 2),
+        (False, 16, 10_000, 0, 1),
+        (True, 2, 10_000, 3, 1),
+    ],
+)
+def test_an_engine_gets_its_share_of_the_cores(  # type: ignore[no-untyped-def]
+    monkeypatch, tmp_path: Path, on_gpu: bool, num_engines: int, num_samples: int, decoders: int,
+    threads: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(infer_job, "_GPU_DRIVER", tmp_path if on_gpu else tmp_path / "none")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8))
+    dealt = InferResources().of_one(num_engines, num_samples)
+    assert (dealt.num_decoders, dealt.cpu_threads) == (decoders, threads)
+    stated = InferResources(num_decoders=1, cpu_threads=5).of_one(num_engines, num_samples)
+    assert (stated.num_decoders, stated.cpu_threads) == (1, 5)

@@ -29,9 +29,11 @@ def test_samples_come_in_order_with_their_question_or_their_fault(  # type: igno
     for path in (samples[1].picture_path, samples[1].sound_path, samples[2].picture_path):
         store.write_bytes(path, b"neither")
     decoding = Decoding(store_url=store.url, config=INPUT)
+    noted: list[str] = []
     with open_questions(decoding, None, tmp_path, max_tokens=99, num_processes=0) as questions:
-        asked = list(questions(samples))
+        asked = list(questions(samples, noted.append))
     assert [sample for sample, _ in asked] == samples
+    assert noted == [sample.segment_id for sample in samples]
     assert [type(question) for _, question in asked] == [OmniInput, ItemFault, ItemFault]
 
 

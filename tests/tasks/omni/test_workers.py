@@ -67,17 +67,18 @@ def test_no_more_is_begun_in_advance_than_asked_for() -> None:
     made = workers(Squares(), 1)
     try:
         results = made.iter_made((drawn.append(n) or n for n in range(50)), 3)
+        assert drawn == [0, 1, 2]  # before the first is asked for
         assert next(results) == (0, 0)
         assert drawn == [0, 1, 2, 3]
     finally:
         made.close()
 
 
-def test_few_items_are_made_without_processes_and_many_leave_a_core_free() -> None:
-    cores = len(os.sched_getaffinity(0))
-    assert num_workers_for(None, 10) == 0
-    assert num_workers_for(None, 10**6) == min(cores - 1, 16)
-    assert num_workers_for(5, 10) == 5
+def test_few_items_are_made_without_processes_and_many_by_as_many_as_there_are_cores() -> None:
+    assert num_workers_for(10, 8) == 0
+    assert num_workers_for(600, 8) == 2
+    assert num_workers_for(10**6, 8) == 8
+    assert num_workers_for(10**6, 0) == 0
 
 
 def test_no_process_is_left_after_the_end() -> None:
