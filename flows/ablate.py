@@ -7,6 +7,7 @@ all arms with one open model, and the figures are put beside one another.
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from flows.console import EXIT_FINE, EXIT_SOME_REJECTED, at_prefect
 from flows.opening import open_run, open_to_work
 from flows.pipeline import pipeline
 from flows.preflight import check_before_start
-from flows.request import RunRequest
+from flows.request import RunRequest, StageName
 from flows.run import Run
+from flows.stage_run import wait_for
 from storage.errors import ConfigError, StageError
 from storage.records import RejectedRecord, SampleRecord, SegmentId
 from storage.results import PredictionRecord
@@ -37,6 +39,7 @@ from tasks.omni.checkpoint import fingerprint_of
 from tasks.omni.trained_with import asked_otherwise
 
 _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
+_BEFORE: tuple[StageName, ...] = ("segment", "transcribe", "manifest")
 _SIDES = ("val", SPLIT)  # thresholds are chosen on the first, figures stand on the second
 
 
@@ -52,7 +55,9 @@ def ablate_and_show(request: RunRequest, out: Path | None) -> int:
     if out is not None:
         check_out(out)
     console = Console()
-    first = request.model_copy(update={"only": ("segment", "transcribe", "manifest")})
+    first = request.model_copy(
+        update={"only": _BEFORE, "force": tuple(s for s in request.force if s in _BEFORE)}
+    )
     with at_prefect(console, lambda: _check(request)):
         pipeline(first)
         _check_measurable(open_run(request).samples)
@@ -93,11 +98,12 @@ def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
         check_no_leakage(run.samples, run.prints)
         samples = [sample for sample in run.samples if sample.split in _SIDES]
         LOGGER.info("ablate: with %s", run.model_path)
-        arms = _arms(run, samples)
-        future = ask_arms.submit(
-            arms, run.store, run.model_path, run.settings.infer, run.settings.resources.infer
-        )
-        future.result()
+        arms = arms_to_ask(run, samples)
+        submit = partial(
+            ask_arms.submit,
+            arms, run.store, run.model_path, run.settings.infer, run.settings.resources.infer,
+        )  # fmt: skip
+        wait_for([submit])[0].result()
         rejected = sum(
             len(arm.variant.read(RejectedRecord, wanted_of(arm.samples))) for arm in arms
         )
@@ -111,14 +117,19 @@ def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
     return records, rejected
 
 
-def _arms(run: Run, samples: Sequence[SampleRecord]) -> list[ArmSamples]:
+def arms_to_ask(run: Run, samples: Sequence[SampleRecord]) -> list[ArmSamples]:
+    """Give all arms their samples; what was answered does not count where `infer` is forced."""
     if told := asked_otherwise(run.model_path, run.settings.input):
         LOGGER.warning("ablate: %s", told)
     fingerprint = fingerprint_of(run.model_path)
-    return [
+    arms = [
         with_samples(arm, samples, run.store, run.settings.infer, fingerprint)
         for arm in arms_of(run.settings.input)
     ]
+    if "infer" in run.request.force:
+        for arm in arms:
+            arm.variant.forget(wanted_of(arm.samples))
+    return arms
 
 
 def _answers(arm: ArmSamples) -> ArmAnswers:

@@ -7,14 +7,13 @@ rejected.
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
 from flows.cli_model import ablate, parity, predict
-from flows.cli_options import HISTORY, Overrides, Profile
+from flows.cli_options import HISTORY, Overrides, Profile, check_one_of
 from flows.request import (
     EXPORT_KINDS,
     STAGES,
@@ -121,8 +120,8 @@ def export(
     `training` is what a model is trained on, as a folder for other programs, with the command that
     trains there (--format ms-swift), or for Hugging Face's datasets (--format hf).
     """
-    _check_one_of("kind of export", kind, _KINDS)
-    _check_one_of("purpose", purpose, PURPOSES)
+    check_one_of("kind of export", kind, _KINDS)
+    check_one_of("purpose", purpose, PURPOSES)
     _check_format(kind, layout)
     request = RunRequest(
         data=data, profile=profile, store=store, model=tuple(model or ()),
@@ -198,7 +197,7 @@ def profiles() -> None:
 def _check_stages(*names: str | None) -> None:
     for name in names:
         if name is not None:
-            _check_one_of("stage", name, STAGES)
+            check_one_of("stage", name, STAGES)
 
 
 def _check_format(kind: str, layout: str | None) -> None:
@@ -207,16 +206,11 @@ def _check_format(kind: str, layout: str | None) -> None:
             raise ConfigError(
                 f"The export of {kind} needs --format, one of {', '.join(TRAINING_FORMATS)}."
             )
-        _check_one_of("format", layout, TRAINING_FORMATS)
+        check_one_of("format", layout, TRAINING_FORMATS)
     elif layout is not None:
         raise ConfigError(
             f"The export of {kind} takes no --format {layout!r}: its file's ending says it."
         )
-
-
-def _check_one_of(what: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise ConfigError(f"There is no {what} {name!r}: expected one of {', '.join(known)}.")
 
 
 def _tell(error: WaverError) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli_options import HISTORY, Overrides, Profile
+from flows.cli_options import HISTORY, Forced, Overrides, Profile, forced_stages
 from flows.request import RunRequest
 from flows.server import prepare_environment
 
@@ -24,12 +24,13 @@ def predict(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document, and progress elsewhere.")
     ] = False,
+    force: Forced = None,
     overrides: Overrides = None,
 ) -> None:
     """Answer for videos that are in no data set: words, probabilities and a verdict for each."""
     request = RunRequest(
         data="", profile=profile, store=store, model=tuple(model),
-        overrides=tuple(overrides or ()),
+        force=forced_stages(force), overrides=tuple(overrides or ()),
     )  # fmt: skip
     prepare_environment(HISTORY)
     from flows.predict import predict_and_show
@@ -77,12 +78,14 @@ def ablate(
     out: Annotated[
         Path | None, typer.Option(help="File to write all figures to: .csv or .parquet.")
     ] = None,
+    force: Forced = None,
     overrides: Overrides = None,
 ) -> None:
     """Ask with every set of picture, sound and words, and with another's sound; compare."""
     request = RunRequest(
-        data=data, profile=profile, store=store, model=model, overrides=tuple(overrides or ())
-    )
+        data=data, profile=profile, store=store, model=model,
+        force=forced_stages(force), overrides=tuple(overrides or ()),
+    )  # fmt: skip
     prepare_environment(HISTORY)
     from flows.ablate import ablate_and_show
 

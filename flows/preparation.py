@@ -163,6 +163,7 @@ class Preparation:
         if missing:
             raise StageError(
                 f"Stage {stage!r} is not finished: {missing} of {len(wanted)} results are missing "
-                f"or were made from other data or settings; run it first, with --from {stage}."
+                f"or were made from other data or settings; run it first, with "
+                f"`waver run --from {stage}`."
             )
         return variant.read(record_type, wanted)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from prefect import State
@@ -56,7 +57,7 @@ def run_stage(
         variant.forget(wanted)
     shards = split_into_shards(wanted, shard_size)
     LOGGER.info("%s: %d wanted, shards: %d", stage, len(wanted), len(shards))
-    futures = _wait_for(submit, shards)
+    futures = wait_for([partial(submit, shard) for shard in shards])
     results = [result_of(stage, future.state) for future in futures]
     rejected = variant.read(RejectedRecord, wanted)
     report = StageReport(
@@ -72,13 +73,11 @@ def run_stage(
     return Completed(name="Cached" if report.is_cached else "Completed", data=report)
 
 
-def _wait_for(
-    submit: Callable[[Shard], PrefectFuture[Any]], shards: Sequence[Shard]
-) -> list[PrefectFuture[Any]]:
-    """Wait for all shards; a run that is stopped ends what it started, and does not wait for it."""
+def wait_for(submits: Sequence[Callable[[], PrefectFuture[Any]]]) -> list[PrefectFuture[Any]]:
+    """Wait for all tasks; a run that is stopped ends what it started, and does not wait for it."""
     allow_children()
     try:
-        futures = [submit(shard) for shard in shards]
+        futures = [submit() for submit in submits]
         wait(futures)
     except BaseException:  # Ctrl-C, or Prefect's word for SIGTERM
         stop_children()

@@ -34,7 +34,7 @@ from tasks.omni.infer_job import InferJob, num_engines_for, run_engines
 from tasks.omni.infer_job import InferResources as InferResources
 from tasks.omni.inputs import InputConfig
 from tasks.omni.isolation import Crash, Journal, ask_all
-from tasks.omni.lengths import by_length, longest_request
+from tasks.omni.lengths import by_length, check_lengths, check_limit, longest_request
 from tasks.omni.progress import EnginesProgress
 from tasks.omni.prompt import prompt_digest
 from tasks.omni.questions import Asked
@@ -135,6 +135,13 @@ class Inference:
             max_share=self.config.max_failed_share,
         )  # fmt: skip
 
+    @property
+    def max_tokens(self) -> int:
+        """How many tokens a request may hold: as stated, or the bound of the longest."""
+        wanted = [self.samples[item] for item in self.shard.wanted]
+        stated = self.config.max_tokens
+        return stated or longest_request(wanted, self.input_config, self.model_path)
+
 
 def infer_missing(
     shard: Shard,
@@ -149,6 +156,8 @@ def infer_missing(
 
     Raises:
         StageError: more segments are rejected than may be, or engines die and get no further.
+        ConfigError: more segments make more tokens than ``max_tokens`` than may be rejected.
+        ModelError: the model takes no ``max_tokens``, or cannot be opened.
     """
     work = Inference(
         shard=shard, samples=samples, model_path=model_path, config=config,
@@ -157,11 +166,25 @@ def infer_missing(
     num_pending = len(work.pending())
     if num_pending:
         work.failures.check()
+        _check_lengths(work)
         progress = EnginesProgress(STAGE, num_pending)
         ask_all(work.pending, partial(_ask, work, progress), work.failures.reject)
     work.failures.check()
     _tell_of_answers(work)
     return ShardResult(num_cached=len(shard.wanted) - num_pending, num_made=num_pending)
+
+
+def _check_lengths(work: Inference) -> None:
+    """Refuse or warn, before an engine opens, where segments are longer than it takes."""
+    check_limit(work.config.max_tokens, work.model_path)
+    check_lengths(
+        [work.samples[item] for item in work.pending()],
+        work.input_config,
+        work.model_path,
+        work.variant.store,
+        max_tokens=work.max_tokens,
+        num_allowed=work.failures.num_left,
+    )
 
 
 def _ask(
@@ -188,18 +211,13 @@ def _ask(
                 max_failures=work.failures.num_left,
                 model_path=work.model_path,
                 dtype=computed_dtype(work.model_path, work.config.dtype),
-                max_tokens=work.config.max_tokens or _longest(work),
+                max_tokens=work.max_tokens,
                 input=work.input_config,
                 resources=work.resources.of_one(num_engines, len(rows)),
             )
             for number in range(num_engines)
         ]
         return run_engines(_CHILD_COMMAND, jobs, work.variant, progress.on_line)
-
-
-def _longest(work: Inference) -> int:
-    wanted = [work.samples[item] for item in work.shard.wanted]
-    return longest_request(wanted, work.input_config, work.model_path)
 
 
 def _tell_of_answers(work: Inference) -> None:

@@ -6,7 +6,7 @@ for that, and for nothing else.
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from tasks.omni.checkpoint import computed_dtype
 from tasks.omni.failures import Failures
 from tasks.omni.infer_job import run_engines
 from tasks.omni.isolation import Crash, ask_all
-from tasks.omni.lengths import by_length, longest_request
+from tasks.omni.lengths import by_length, check_lengths, check_limit, longest_request
 from tasks.omni.progress import EnginesProgress
 
 CHILD_COMMAND = (sys.executable, "-m", "tasks.ablation.child")
@@ -49,6 +49,13 @@ class Ablation:
             for number, arm in enumerate(self.arms)
             for item in arm.variant.pending(wanted_of(arm.samples))
         ]
+
+    def max_tokens(self, numbers: Iterable[int]) -> int:
+        """How many tokens a request of some arms may hold: as stated, or the longest's bound."""
+        arms = [self.arms[number] for number in numbers]
+        return self.config.max_tokens or max(
+            longest_request(arm.samples, arm.arm.input_config, self.model_path) for arm in arms
+        )
 
     def failures(self, number: int) -> Failures:
         """Say what is rejected in an arm, and may be."""
@@ -77,7 +84,8 @@ def ask_missing(
     No model is opened where nothing is missing.
 
     Raises:
-        ModelError: the model cannot be opened.
+        ModelError: the model cannot be opened, or takes no ``max_tokens``.
+        ConfigError: more segments of an arm make more tokens than that than may be rejected.
         StageError: the engine failed, or an arm rejects more than it may; answers are kept.
     """
     work = Ablation(
@@ -92,12 +100,37 @@ def ask_missing(
         )  # fmt: skip
     work.check_failures()
     if pending:
+        _check_lengths(work, pending)
         progress = EnginesProgress(_STAGE, len(pending))
         ask_all(work.pending, partial(_ask, work, progress), partial(_reject, work))
         work.check_failures()
     for number in range(len(arms)):
         work.failures(number).tell_of_damaged()
     return len(pending)
+
+
+def _check_lengths(work: Ablation, pending: Sequence[str]) -> None:
+    """Refuse or warn, before the engine opens, where an arm holds longer segments than it takes."""
+    check_limit(work.config.max_tokens, work.model_path)
+    asked = _by_arm(pending)
+    for number, items in asked.items():
+        arm = work.arms[number]
+        check_lengths(
+            [sample for sample in arm.samples if sample.segment_id in items],
+            arm.arm.input_config,
+            work.model_path,
+            work.store,
+            max_tokens=work.max_tokens(asked),
+            num_allowed=work.failures(number).num_left,
+            whose=f"in the arm {arm.arm.name!r} ",
+        )
+
+
+def _by_arm(keys: Sequence[str]) -> dict[int, set[str]]:
+    asked: dict[int, set[str]] = {}
+    for number, item in map(split_key, keys):
+        asked.setdefault(number, set()).add(item)
+    return asked
 
 
 def _ask(
@@ -111,18 +144,14 @@ def _ask(
 
 
 def _job_of(work: Ablation, left: Sequence[str], alone: Sequence[str], folder: Path) -> AblationJob:
-    asked: dict[int, set[str]] = {}
-    for number, item in map(split_key, left):
-        asked.setdefault(number, set()).add(item)
-    arms = [work.arms[number] for number in asked]
-    bounds = [longest_request(a.samples, a.arm.input_config, work.model_path) for a in arms]
+    asked = _by_arm(left)
     return AblationJob(
         store_url=work.store.url,
         log_path=folder / "ablate.log",
         journal_path=folder / "journal",
         model_path=work.model_path,
         dtype=computed_dtype(work.model_path, work.config.dtype),
-        max_tokens=work.config.max_tokens or max(bounds),
+        max_tokens=work.max_tokens(asked),
         arms=tuple(_arm_job(work, number, items, folder) for number, items in asked.items()),
         alone=tuple(alone),
         resources=work.resources.of_one(1, max(len(items) for items in asked.values())),

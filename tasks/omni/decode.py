@@ -2,6 +2,7 @@
 
 import wave
 from collections.abc import Iterable
+from fractions import Fraction
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -37,6 +38,27 @@ def decode_frames(picture: BinaryIO, fps: float) -> Frames:
     if not chosen:
         raise ItemFault("The segment's picture holds no frame.")
     return np.stack(chosen)
+
+
+def measure_frames(picture: BinaryIO, fps: float) -> tuple[int, int, int]:
+    """The number, height and width of the frames that `decode_frames` gives, undecoded.
+
+    Raises ItemFault where the file holds no picture.
+    """
+    import av
+
+    try:
+        with av.open(picture, mode="r") as container:
+            stream = container.streams.video[0]
+            default_s = 1.0 / float(stream.average_rate or 25)
+            stamps = sorted(p.pts for p in container.demux(stream) if p.pts is not None)
+            base = stream.time_base or Fraction(0)
+            # rounded as PyAV rounds a frame's time
+            times = [pts * base.numerator / base.denominator for pts in stamps]
+            num_frames = len(_sample(((time, True) for time in times), fps, default_s))
+            return num_frames, stream.height, stream.width
+    except (av.FFmpegError, IndexError) as error:
+        raise ItemFault(f"The segment's picture cannot be decoded: {_cause(error)}.") from error
 
 
 def _sample(timed: Iterable[tuple[float | None, Any]], fps: float, default_s: float) -> list[Any]:

@@ -86,7 +86,7 @@ def together(
         else:
             raise StageError(
                 f"{len(variants) - len(rows)} of {len(variants)} models have not answered about "
-                "every segment yet: run again with --from infer."
+                "every segment yet: run the infer stage again."
             )
 
 

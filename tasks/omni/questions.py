@@ -79,8 +79,8 @@ class Decoding:
                 return _unless_unforeseen(lambda: decode(file))
         except FileNotFoundError as error:
             raise StoreError(
-                f"A segment's file is gone from {store.url!r}: run again with --from segment, "
-                "which makes it anew."
+                f"A segment's file is gone from {store.url!r}: run all stages again, "
+                "of which segment makes it anew."
             ) from error
 
 

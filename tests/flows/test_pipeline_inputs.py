@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import ablate
 from flows.config import load_settings
 from flows.opening import open_run
 from flows.request import STAGES, RunRequest
@@ -97,13 +98,17 @@ def test_bad_videos_are_rejected_with_a_reason_and_good_ones_get_a_verdict(
 
 
 def predict(
-    server: dict[str, str], store: Path, *videos: Path, models: tuple[Path, ...] = (MODEL,)
+    server: dict[str, str],
+    store: Path,
+    *videos: Path,
+    models: tuple[Path, ...] = (MODEL,),
+    options: tuple[str, ...] = (),
 ) -> tuple[dict, str]:
     """Ask about single files; gives the document and what was told meanwhile."""
     named = [part for path in models for part in ("--model", str(path))]
     ended = subprocess.run(
         [sys.executable, "-m", "flows.cli", "predict", *map(str, videos), "--json", *named,
-         "--profile", "sandbox", "--store", str(store)],
+         "--profile", "sandbox", "--store", str(store), *options],
         env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert ended.returncode == 3, ended.stdout + ended.stderr
@@ -142,9 +147,14 @@ def test_single_files_are_answered_and_a_second_time_from_the_store(
     assert video.read_bytes() == source.read_bytes()
     other = answered_alike(Store(str(tmp_path / "store")), told, tmp_path / "other model")
     again, progress = predict(
-        server, tmp_path / "store", video, bad, models=(other, MODEL)
+        server,
+        tmp_path / "store",
+        video,
+        bad,
+        models=(other, MODEL),
+        options=("--force", "manifest"),
     )  # what either has answered is not asked again
-    assert [made(progress, stage) for stage in ("segment", "transcribe", "manifest")] == [0, 0, 0]
+    assert [made(progress, stage) for stage in ("segment", "transcribe", "manifest")] == [0, 0, 1]
     ended = [line for line in progress.splitlines() if "infer: " in line and " there, " in line]
     assert [line.split(" there, ")[1].split(" made")[0] for line in ended] == [
         "0", "0", str(len(answers)),
@@ -197,3 +207,6 @@ def test_an_ablation_whose_arms_are_answered_opens_no_model_and_compares_them(
     assert (seen["value"], seen["difference"]) == ("1.0", "0.0")
     assert (read["value"], read["difference"]) == ("0.5", "-0.5")  # validation calls all alike
     assert told["sound"]["num_rows"] == "0"  # nothing in this release is heard
+    forced = open_run(finished.model_copy(update={"force": ("infer",)}))
+    for arm in ablate.arms_to_ask(forced, forced.samples):
+        assert arm.variant.finished(wanted_of(arm.samples)) == set(), "it is asked again"

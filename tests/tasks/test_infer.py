@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import CrashError, StageError
+from storage.errors import ConfigError, CrashError, StageError
 from storage.records import RejectedRecord, SampleRecord, SegmentId
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
@@ -340,6 +340,15 @@ def answer(sample: SampleRecord, mass: float = 0.7) -> PredictionRecord:
         logp_no=-1.0, answer_mass=mass, num_text_tokens=1, num_picture_tokens=1,
         num_sound_tokens=1,
     )  # fmt: skip
+
+
+def test_longer_segments_than_the_engine_takes_are_refused_before_it_opens(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples, tiny_omni
+) -> None:
+    run = Run(Store(str(tmp_path)), toy_samples(Store(str(tmp_path)), 11), tiny_omni)
+    shard, by_id, path, _, *others = run.arguments()
+    with pytest.raises(ConfigError, match=r"The engine takes 64 tokens, but more .* than the 10"):
+        infer_missing(shard, by_id, path, CONFIG.model_copy(update={"max_tokens": 64}), *others)
 
 
 def test_answers_that_are_neither_yes_nor_no_are_counted_in_a_warning(  # type: ignore[no-untyped-def]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import StageError
+from storage.errors import ConfigError, StageError
 from storage.records import ParticipantId, RejectedRecord, SampleRecord
 from storage.results import PredictionRecord
 from storage.store import Store
@@ -108,3 +108,13 @@ def test_an_arm_of_which_too_much_is_rejected_stops_the_ablation(
     whole.variant.commit(outputs, wanted)
     with pytest.raises(StageError, match=r"11 of 11 segments are rejected, .*often for: bad\. See"):
         ask_missing([whole], store, tmp_path / "no model", CONFIG, RESOURCES)
+
+
+def test_an_arm_of_longer_segments_than_the_engine_takes_is_refused_before_it_opens(
+    tmp_path: Path, toy_samples, tiny_omni: Path
+) -> None:
+    store = Store(str(tmp_path))
+    whole, _ = two_arms(store, toy_samples(store, 11))
+    short = CONFIG.model_copy(update={"max_tokens": 64})
+    with pytest.raises(ConfigError, match=r"in the arm 'picture .* than the 10 .*max_tokens"):
+        ask_missing([whole], store, tiny_omni, short, RESOURCES)

@@ -1,9 +1,13 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from storage.errors import ConfigError, ModelError
 from storage.store import Store
 from tasks.omni.inputs import InputConfig
-from tasks.omni.lengths import longest_request
+from tasks.omni.lengths import check_lengths, check_limit, longest_request
+from tasks.omni.token_count import TokenCount
 
 INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
 
@@ -44,3 +48,32 @@ def test_the_model_s_own_limit_caps_the_bound(  # type: ignore[no-untyped-def]
     assert longest_request([endless], INPUT, tiny_omni) == longest_request(
         [shorter], INPUT, tiny_omni
     )
+
+
+def test_segments_longer_than_the_engine_takes_are_counted_before_it_opens(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples, tiny_omni: Path, caplog
+) -> None:
+    store = Store(str(tmp_path))
+    samples = toy_samples(store, 5)
+    samples[1] = replace(samples[1], words="and so " * 30)
+    count = TokenCount(store, INPUT, tiny_omni)
+    lengths = sorted(count.of(sample) for sample in samples)
+
+    def check(max_tokens: int, num_allowed: int) -> None:
+        check_lengths(
+            samples, INPUT, tiny_omni, store, max_tokens=max_tokens, num_allowed=num_allowed
+        )
+
+    check(lengths[-1], 0)  # though its bound is higher
+    assert not caplog.records
+    check(lengths[-2], 1)
+    assert f"1 of 5 segments make more than the {lengths[-2]} tokens" in caplog.text
+    with pytest.raises(ConfigError, match=f"takes {lengths[-2]} tokens, .* {lengths[-1]}: raise"):
+        check(lengths[-2], 0)
+
+
+def test_a_limit_above_the_model_s_own_is_refused(tiny_omni: Path) -> None:
+    check_limit(None, tiny_omni)
+    check_limit(448, tiny_omni)
+    with pytest.raises(ModelError, match=r"takes at most \d+ tokens .* asks for 10000000: lower"):
+        check_limit(10_000_000, tiny_omni)

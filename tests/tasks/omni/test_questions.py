@@ -17,7 +17,7 @@ def test_a_segment_whose_file_is_gone_stops_the_run_with_the_way_out(  # type: i
     store = Store(str(tmp_path))
     samples = toy_samples(store, 1)
     store.remove(samples[0].sound_path)
-    with pytest.raises(StoreError, match="--from segment"):
+    with pytest.raises(StoreError, match="segment makes it anew"):
         Decoding(store_url=store.url, config=INPUT)(samples[0])
 
 
@@ -53,7 +53,7 @@ def test_of_a_segment_with_one_damaged_medium_the_other_is_asked_about(  # type:
     alone = INPUT.model_copy(update={name: name == damaged for name in ("picture", "sound")})
     assert isinstance(Decoding(store_url=store.url, config=alone)(sample), ItemFault)
     store.remove(getattr(sample, f"{damaged}_path"))
-    with pytest.raises(StoreError, match="--from segment"):
+    with pytest.raises(StoreError, match="segment makes it anew"):
         Decoding(store_url=store.url, config=INPUT)(sample)
     others = INPUT.model_copy(update={damaged: False})
     assert isinstance(Decoding(store_url=store.url, config=others)(sample), OmniInput)

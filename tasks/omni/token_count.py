@@ -1,0 +1,83 @@
+"""How many tokens a segment makes, from its words and its files' times and sizes, undecoded.
+
+The counts are those that the engine's own renderer makes of the same segment.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from storage.errors import ItemFault
+from storage.records import SampleRecord
+from storage.store import Store
+from tasks.omni.checkpoint import read_model_config
+from tasks.omni.decode import decode_sound, measure_frames
+from tasks.omni.inputs import (
+    FRAME_MULTIPLE,
+    HOP_SAMPLES,
+    MIN_SOUND_SAMPLES,
+    InputConfig,
+)
+from tasks.omni.prompt import render_chat
+
+_HOPS_PER_SECOND, _TOKENS_PER_SECOND = 100, 13
+
+
+class TokenCount:
+    """Counts the tokens of segments whose files lie in a store, as one model reads them."""
+
+    def __init__(self, store: Store, config: InputConfig, model_path: Path) -> None:
+        from transformers import AutoTokenizer
+
+        self._store, self._config = store, config
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False)
+        vision = read_model_config(model_path)["thinker_config"]["vision_config"]
+        self._token_side = vision["patch_size"] * vision["spatial_merge_size"]
+
+    def of(self, sample: SampleRecord) -> int:
+        """Count one segment's tokens; what is damaged or gone of it makes none."""
+        num_picture, num_sound = self._num_picture(sample), self._num_sound(sample)
+        chat = render_chat(
+            self._config.prompt,
+            picture=num_picture > 0,
+            sound=num_sound > 0,
+            words=sample.words if self._config.words else None,
+            before=sample.words_before,
+            answer=self._config.answer,
+        )
+        num_marks = (num_picture > 0) + (num_sound > 0)
+        num_text = len(self._tokenizer(chat)["input_ids"]) - num_marks
+        return num_text + num_picture + num_sound
+
+    def _num_picture(self, sample: SampleRecord) -> int:
+        from transformers.models.qwen2_vl.video_processing_qwen2_vl import smart_resize
+
+        if not self._config.picture:
+            return 0
+        try:
+            with self._store.open(sample.picture_path) as file:
+                num_frames, height, width = measure_frames(file, self._config.fps)
+            sides = smart_resize(
+                height, width, self._token_side, self._config.min_pixels, self._config.max_pixels
+            )
+        except (ItemFault, FileNotFoundError, ValueError):
+            return 0
+        num_tokens: int = sides[0] * sides[1] // self._token_side**2
+        return -(-num_frames // FRAME_MULTIPLE) * num_tokens
+
+    def _num_sound(self, sample: SampleRecord) -> int:
+        if not self._config.sound or sample.sound_path is None:
+            return 0
+        try:
+            with self._store.open(sample.sound_path) as file:
+                num_samples = decode_sound(file).size
+        except (ItemFault, FileNotFoundError):
+            return 0
+        return sound_tokens(max(num_samples, MIN_SOUND_SAMPLES) // HOP_SAMPLES)
+
+
+def sound_tokens(num_hops: int) -> int:
+    """Count the tokens of a sound: 13 a second, what is left over halved three times."""
+    seconds, rest = divmod(num_hops, _HOPS_PER_SECOND)
+    for _ in range(3):
+        rest = -(-rest // 2)
+    return _TOKENS_PER_SECOND * seconds + rest
