@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from flows.run import Run
 from storage.errors import ConfigError, ToolError
 from tasks.finetune import FinetuneConfig, FinetuneResources
-from tasks.omni.adapters import check_named_model, content_of
-from tasks.omni.checkpoint import check_model
+from tasks.infer import InferConfig
+from tasks.omni.adapters import adapter_in, check_named_model, content_of
+from tasks.omni.checkpoint import check_model, computed_dtype, find_model
 from tasks.omni.ensemble import check_apart
+from tasks.omni.lengths import check_limit
 from tasks.omni.swift.program import check_no_code, check_swift
 from tasks.omni.training.tracking import check_trackers
 from tasks.speech.model import check_speech_model
@@ -37,6 +39,8 @@ def check_before_start(run: Run) -> None:
         check_named_models(run.request.models, run.settings.finetune.model)
     elif "finetune" in stages:
         _check_training(run.settings.finetune, run.settings.resources.finetune)
+    if "infer" in stages:
+        _check_asking(run.request.models or (run.settings.finetune.model,), run.settings.infer)
 
 
 def check_named_models(names: Sequence[str], base: str) -> None:
@@ -49,6 +53,13 @@ def check_named_models(names: Sequence[str], base: str) -> None:
         check_named_model(name, base)
     if len(names) > 1:
         check_apart([(name, content_of(name)) for name in names])
+
+
+def _check_asking(names: Sequence[str], config: InferConfig) -> None:
+    """Check that models can be asked as the settings say; of an adapter, once it is merged."""
+    for path in (find_model(name) for name in names if adapter_in(name) is None):
+        check_limit(config.max_tokens, path)
+        computed_dtype(path, config.dtype)
 
 
 def _check_training(config: FinetuneConfig, resources: FinetuneResources) -> None:

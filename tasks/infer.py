@@ -183,7 +183,7 @@ def _check_lengths(work: Inference) -> None:
         work.model_path,
         work.variant.store,
         max_tokens=work.max_tokens,
-        num_allowed=work.failures.num_left,
+        num_allowed=min(work.failures.num_left, len(work.shard.wanted) - 1),
     )
 
 

@@ -121,7 +121,7 @@ def _check_lengths(work: Ablation, pending: Sequence[str]) -> None:
             work.model_path,
             work.store,
             max_tokens=work.max_tokens(asked),
-            num_allowed=work.failures(number).num_left,
+            num_allowed=min(work.failures(number).num_left, len(arm.samples) - 1),
             whose=f"in the arm {arm.arm.name!r} ",
         )
 

@@ -4,7 +4,7 @@ import pytest
 
 from flows.opening import open_run
 from flows.preflight import check_before_start
-from storage.errors import ConfigError, ToolError
+from storage.errors import ConfigError, ModelError, ToolError
 from tests.flows.toys import QUICK, request_of, write_release
 
 
@@ -34,3 +34,15 @@ def test_what_cannot_be_shared_out_is_refused_before_any_video_is_opened(tmp_pat
     )
     with pytest.raises(ConfigError, match=r"sharding = fsdp is for finetune\.method = full"):
         check_before_start(open_run(request))
+
+
+def test_more_tokens_than_the_model_takes_are_refused_before_any_video_is_opened(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data").mkdir()
+    write_release(tmp_path / "data")
+    request = request_of(tmp_path / "data", tmp_path / "store")
+    check_before_start(open_run(request))
+    more = request.model_copy(update={"overrides": (*QUICK, "infer.max_tokens=10000000")})
+    with pytest.raises(ModelError, match=r"infer\.max_tokens asks for 10000000"):
+        check_before_start(open_run(more))
