@@ -275,16 +275,3 @@ def check_model_of(store, begun) -> None:
     assert record.val_macro_f1 is not None
     store.remove(f"{record.model_path}/config.json")
     assert variant.pending(shard.wanted) == ["seed 5"]
-
-
-@pytest.mark.slow
-def test_a_fault_in_the_child_is_one_clear_sentence(toy_samples, tiny_omni, tmp_path):
-    store = Store(str(tmp_path / "damaged"))
-    samples = labelled(toy_samples(store, 12))
-    for row in samples[:4]:
-        store.remove(row.picture_path)
-    said = r"of 12 samples have no readable picture .* log: "
-    with pytest.raises(StageError, match=said) as told:
-        finetune_models.fn(*arguments(store, samples, config_of(tiny_omni)))
-    assert len(str(told.value).splitlines()) == 1
-    assert not any(row.video_id in str(told.value) for row in samples)

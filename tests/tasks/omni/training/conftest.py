@@ -1,10 +1,11 @@
 """Toy trainings: labelled toy segments in a store of their own, and jobs over them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from storage.records import SampleRecord
 from storage.store import Store
@@ -16,6 +17,15 @@ from tasks.omni.training.settings import FinetuneResources, TrainingSettings
 NUM_TRAIN, NUM_VAL = 12, 6
 
 MakeJob = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums over several threads differ in their last digit, and a fork cannot use them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

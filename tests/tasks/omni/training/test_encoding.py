@@ -14,17 +14,6 @@ from tasks.omni.training.job import TrainingJob, read_result
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Sums over several threads may differ in their last digit."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def losses_and_lines(job_path, features_path=None, **training):
     from accelerate.state import AcceleratorState
 

@@ -1,4 +1,4 @@
-"""Several processes that train together, started as the stage starts them."""
+"""Several processes that train together, forked, or started as the stage starts them."""
 
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from tasks.omni.training.data import SampleOrder
 from tasks.omni.training.job import read_job, read_result, write_job
 from tasks.omni.training.launch import launch_command
 from tasks.omni.training.ranks import deal
+from tests.tasks.omni.training.together import train_alone, train_together
 
 QUIET = {"PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -38,21 +39,11 @@ def test_dealt_hands_hold_every_sample_once_and_as_many_of_each_kind(kinds, num_
         assert max(counts) - min(counts) <= 1
 
 
-def run_together(job_path):
-    lines = []
+def launch(job_path):
     job, _ = read_job(job_path)
-    run_worker(launch_command(job_path, job.resources), on_line=lines.append, environment=QUIET)
-    return (*read_result(job_path.parent), lines)
-
-
-def run_alone(job_path):
-    from accelerate.state import AcceleratorState
-
-    from tasks.omni.training.run import run_job
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    run_job(job_path, lambda _line: None)
-    return read_result(job_path.parent)
+    run_worker(
+        launch_command(job_path, job.resources), on_line=lambda _line: None, environment=QUIET
+    )
 
 
 def check_hands(samples, settings):
@@ -89,8 +80,10 @@ def test_two_processes_learn_what_one_does_from_the_same_batches(make_job, label
     ]
     for path in paths:
         write_job(read_job(path)[0], samples, path.parent)
-    alone, expected = run_alone(paths[0])
-    result, log, lines = run_together(paths[1])
+    train_alone(paths[0])
+    status, said = train_together(paths[1])
+    assert status == 0
+    (alone, expected), (result, log) = (read_result(path.parent) for path in paths)
 
     assert [row.loss for row in log] == pytest.approx([row.loss for row in expected], abs=1e-4)
     norms = [row.grad_norm for row in expected]
@@ -101,7 +94,7 @@ def test_two_processes_learn_what_one_does_from_the_same_batches(make_job, label
         assert found.val_macro_f1 == wanted.val_macro_f1
         assert found.val_average_precision == pytest.approx(wanted.val_average_precision)
     assert result == alone
-    assert sum("parameters" in line for line in lines) == 1  # one process tells for both
+    assert said.count("parameters") == 1  # one process tells for both
 
 
 @pytest.mark.slow
@@ -115,5 +108,7 @@ def test_a_fault_in_one_of_two_processes_ends_both_with_one_clear_sentence(make_
         for s in labelled
     ]
     write_job(read_job(path)[0], samples, path.parent)
-    with pytest.raises(StageError, match="of 18 samples have no readable picture"):
-        run_together(path)
+    with pytest.raises(StageError, match="of 18 samples have no readable picture") as told:
+        launch(path)
+    assert len(str(told.value).splitlines()) == 1
+    assert not any(row.video_id in str(told.value) for row in samples)

@@ -24,17 +24,6 @@ from tasks.omni.training.job import (
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Sums over several threads may differ in their last digit."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def run(job_path):
     lines = []
     run_quietly(job_path, lines.append)

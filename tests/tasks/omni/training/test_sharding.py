@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import socket
-import traceback
 from dataclasses import replace
 
 import pytest
@@ -20,6 +18,7 @@ from tasks.omni.training.job import (
 )
 from tasks.omni.training.settings import FinetuneResources, TrainingSettings
 from tasks.omni.training.sharding import check_sharding, clip_gradients
+from tests.tasks.omni.training.together import train_alone, train_together
 
 PARTS = ("attention", "experts", "router", "embedding", "norms", "head")
 SETTINGS = {
@@ -30,77 +29,6 @@ RESOURCES = {
     "num_processes": 2, "micro_batch_size": 1, "checkpoint_seconds": 0,
     "gradient_checkpointing": True,
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def train_alone(job_path, say=lambda _line: None):
-    from accelerate.state import AcceleratorState
-
-    from tasks.omni.training.run import run_job
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    run_job(job_path, say)
-
-
-def train_together(job_path, at_line="nowhere", in_checkpoint="none"):
-    """Run a job in two processes; gives how the first ended, and what it said."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    said = job_path.parent / "said.txt"
-    children = [fork(job_path, rank, port, at_line, in_checkpoint, said) for rank in (0, 1)]
-    _, status = os.waitpid(children[0], 0)
-    if status:
-        os.kill(children[1], signal.SIGKILL)  # as the launcher would
-    _, other = os.waitpid(children[1], 0)
-    assert bool(status) == bool(other)
-    return status, said.read_text()
-
-
-def fork(job_path, rank, port, at_line, in_checkpoint, said):
-    child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
-        env = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-        os.environ |= {name: str(value) for name, value in env.items()}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        os.environ["OMP_NUM_THREADS"] = "1"  # which the launcher always sets
-        from tasks.omni.training import checkpoints
-
-        flush = checkpoints._flush
-
-        def flush_or_die(folder):
-            flush(folder)
-            die(folder.name == in_checkpoint)
-
-        checkpoints._flush = flush_or_die
-        with said.open("w", buffering=1) as out:
-
-            def say(line):
-                out.write(line + "\n")
-                die(line.startswith(at_line))
-
-            train_alone(job_path, say)
-            torch.distributed.destroy_process_group()
-        status = 0
-    finally:
-        if status:
-            traceback.print_exc()
-        os._exit(status)
-
-
-def die(here):
-    if here:
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def weights_of(job_path):
