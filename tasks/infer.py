@@ -232,7 +232,7 @@ def _tell_of_answers(work: Inference) -> None:
             "%s: of %d segments %d were asked about without picture and %d without sound",
             STAGE, len(rows), blind, deaf,
         )  # fmt: skip
-    work.failures.tell_of_damaged()
+    work.failures.tell()
     num_low = sum(row.answer_mass < work.config.min_answer_mass for row in rows)
     if num_low:
         LOGGER.warning(

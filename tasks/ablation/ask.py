@@ -105,7 +105,7 @@ def ask_missing(
         ask_all(work.pending, partial(_ask, work, progress), partial(_reject, work))
         work.check_failures()
     for number in range(len(arms)):
-        work.failures(number).tell_of_damaged()
+        work.failures(number).tell()
     return len(pending)
 
 

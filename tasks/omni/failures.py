@@ -1,7 +1,7 @@
 """How many of an engine's segments may be rejected, and what is written of those that are."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.errors import StageError
@@ -53,16 +53,21 @@ class Failures:
         rejected, num_damaged = self._rejected(), sum(self._damaged())
         if len(rejected) + num_damaged <= self.most:
             return
-        reasons = Counter(row.reason for row in rejected).most_common(1) or [("damaged media", 0)]
         raise StageError(
             f"{self.whose}{failures_told(len(rejected), num_damaged, len(self.wanted))}, expected "
-            f"at most {self.most}, most often for: {reasons[0][0]}. See to their cause and run "
-            "again with --force infer, which asks about all anew, or go on without them by a "
+            f"at most {self.most}, most often for: {_most_often(rejected)}. See to their cause and "
+            "run again with --force infer, which asks about all anew, or go on without them by a "
             "higher infer.max_failed_share."
         )
 
-    def tell_of_damaged(self) -> None:
-        """Warn of segments that were asked about without their damaged picture or sound."""
+    def tell(self) -> None:
+        """Warn of segments that are rejected, or were asked about without their damaged media."""
+        if rejected := self._rejected():
+            LOGGER.warning(
+                "%s: %s%d of %d segments are rejected, most often for: %s. Once that is mended, "
+                "--force infer asks about all anew",
+                self.stage, self.whose, len(rejected), len(self.wanted), _most_often(rejected),
+            )  # fmt: skip
         num_answers = len(self.variant.read(PredictionRecord, self.wanted))
         if told := damage_told(*self._damaged(), num_answers):
             LOGGER.warning("%s: %s%s", self.stage, self.whose, told)
@@ -89,3 +94,8 @@ class Failures:
                 for item in items
             ),
         )
+
+
+def _most_often(rejected: Sequence[RejectedRecord]) -> str:
+    reasons = Counter(row.reason for row in rejected).most_common(1)
+    return reasons[0][0] if reasons else "damaged media"

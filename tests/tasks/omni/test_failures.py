@@ -21,7 +21,7 @@ def failures(folder: Path, count: int, max_share: float) -> Failures:
 
 
 def test_segments_on_which_the_engine_dies_are_rejected_until_they_are_too_many(
-    tmp_path: Path,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed = failures(tmp_path, 40, 0.3)
     segments = list(failed.wanted)
@@ -32,6 +32,8 @@ def test_segments_on_which_the_engine_dies_are_rejected_until_they_are_too_many(
     }
     assert (failed.most, failed.num_left) == (12, 0)
     failed.check()
+    failed.tell()
+    assert "12 of 40 segments are rejected, most often for: the engine died" in caplog.text
     failed.reject({segments[12]: "killed by signal 9"})
     with pytest.raises(StageError, match=r"In the arm 'x' 13 of 40 .*at most 12.* --force infer"):
         failed.check()
