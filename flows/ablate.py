@@ -36,7 +36,6 @@ from tasks.infer import wanted_of
 from tasks.labels.splits import check_no_leakage
 from tasks.log import LOGGER
 from tasks.omni.checkpoint import fingerprint_of
-from tasks.omni.trained_with import asked_otherwise
 
 _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
 _BEFORE: tuple[StageName, ...] = ("segment", "transcribe", "manifest")
@@ -119,7 +118,7 @@ def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
 
 def arms_to_ask(run: Run, samples: Sequence[SampleRecord]) -> list[ArmSamples]:
     """Give all arms their samples; what was answered does not count where `infer` is forced."""
-    if told := asked_otherwise(run.model_path, run.settings.input):
+    for told in run.asked_otherwise:
         LOGGER.warning("ablate: %s", told)
     fingerprint = fingerprint_of(run.model_path)
     arms = [

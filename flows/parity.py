@@ -62,7 +62,7 @@ def measure_and_show(request: ParityRequest) -> int:
     model_path = _model_path(request, settings.finetune.model)
     console = Console()
     with telling(console), _samples_of(request) as (store_url, samples):
-        if told := asked_otherwise(model_path, settings.input):
+        if told := asked_otherwise(model_path, settings.input, settings.manifest.max_words_before):
             console.print(told, style="yellow", soft_wrap=True, markup=False)
         with tempfile.TemporaryDirectory(prefix="waver-parity-") as folder:
             parity = _measure(request, settings, model_path, store_url, samples, Path(folder))

@@ -17,6 +17,7 @@ from tasks.omni import ensemble
 from tasks.omni.adapters import named_model
 from tasks.omni.checkpoint import check_model, fingerprint_of
 from tasks.omni.trained_with import asked_otherwise
+from tasks.omni.training.job import SampleSource
 from tasks.omni.training.merged import merged_folder
 from tasks.verdicts.earlier import EarlierChoice, can_choose, chosen_earlier
 from tasks.verdicts.notices import notices_of
@@ -47,6 +48,12 @@ class Run(Preparation):
             self.settings.input,
             base_fingerprint=fingerprint_of(base),
         )
+
+    @property
+    def sample_source(self) -> SampleSource:
+        """Where training samples are from, as it is noted with a model."""
+        words = self.settings.manifest.max_words_before
+        return SampleSource(path=self.manifest.path, max_words_before=words)
 
     @cached_property
     def models_wanted(self) -> Mapping[str, str]:
@@ -150,7 +157,8 @@ class Run(Preparation):
     def asked_otherwise(self) -> tuple[str, ...]:
         """What to say of models that were trained with other settings than they are asked with."""
         paths = () if self.trains else self.model_paths.values()
-        told = (asked_otherwise(path, self.settings.input) for path in paths)
+        words = self.settings.manifest.max_words_before
+        told = (asked_otherwise(path, self.settings.input, words) for path in paths)
         return tuple(dict.fromkeys(sentence for sentence in told if sentence))
 
     @cached_property

@@ -117,7 +117,7 @@ def finetune_flow(request: RunRequest) -> State[StageReport]:
             run, "finetune", run.finetune, run.models_wanted,
             lambda shard: finetune_models.submit(
                 shard, run.samples, run.class_plan, settings.finetune, settings.input,
-                settings.resources.finetune, run.finetune, run.manifest.path,
+                settings.resources.finetune, run.finetune, run.sample_source,
             ),
             1,
         )  # fmt: skip

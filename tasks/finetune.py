@@ -33,6 +33,7 @@ from tasks.omni.training.job import (
     ADAPTER_FOLDER,
     MERGED_FOLDER,
     MODEL_FOLDER,
+    SampleSource,
     TrainingJob,
     TrainingResult,
     read_answers,
@@ -51,6 +52,7 @@ from tasks.watching import CurveInUI
 STAGE = "finetune"
 VERSION = 4
 _GIB = 1 << 30
+_UNKNOWN = SampleSource()
 
 
 class FinetuneConfig(TrainingSettings):
@@ -145,11 +147,11 @@ def train_model(
     resources: FinetuneResources,
     variant: Variant,
     folder: Path,
-    source_path: str = "",
+    source: SampleSource = _UNKNOWN,
 ) -> ItemOutput:
     """Train in one child process, in the empty ``folder``, and give the model with its log.
 
-    ``source_path`` names the samples' variant on the model's card.
+    ``source`` is noted with the model: where its samples are from.
 
     Raises:
         StageError: nothing can be learnt from these samples, or training failed.
@@ -162,7 +164,7 @@ def train_model(
         find_swift(resources.swift_command)
     used = [sample for rows in select_samples(samples, config) for sample in rows]
     digest = digest_samples(samples, config, plan)
-    job = _job_of(seed, digest, plan, config, input_config, resources, variant, source_path)
+    job = _job_of(seed, digest, plan, config, input_config, resources, variant, source)
     run_training(write_job(job, used, folder), job, variant, CurveInUI(item_of(seed)))
     result, log = read_result(folder)
     write_card(folder / MODEL_FOLDER, job, result, used, read_answers(folder))
@@ -183,7 +185,7 @@ def _job_of(
     input_config: InputConfig,
     resources: FinetuneResources,
     variant: Variant,
-    source_path: str,
+    source: SampleSource,
 ) -> TrainingJob:
     """Put a training together; ``digest`` is that of its samples."""
     model_path, training = check_model(config.model), config.training_of(seed)
@@ -193,7 +195,8 @@ def _job_of(
         model_path=model_path,
         base_name=config.model,
         base_fingerprint=fingerprint_of(model_path),
-        source_path=source_path,
+        source_path=source.path,
+        max_words_before=source.max_words_before,
         input=input_config,
         training=training,
         merge=config.merge or training.method == "full",
@@ -260,7 +263,7 @@ def finetune_models(
     input_config: InputConfig,
     resources: FinetuneResources,
     variant: Variant,
-    source_path: str = "",
+    source: SampleSource = _UNKNOWN,
 ) -> State:
     """Train a shard's missing models; a model's checkpoints go when it is in the store."""
     seeds = {item_of(seed): seed for seed in config.all_seeds}
@@ -273,7 +276,7 @@ def finetune_models(
                 place.mkdir()
                 yield train_model(
                     seed, samples, plan, config, input_config, resources, variant, place,
-                    source_path,
+                    source,
                 )  # fmt: skip
 
         result = make_missing(variant, shard, make, commit_seconds=0)

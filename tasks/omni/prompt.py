@@ -72,6 +72,11 @@ def uses_words(name: str) -> bool:
     return any(quote in prompt_text(name) for quote in _QUOTES)
 
 
+def uses_words_before(name: str) -> bool:
+    """Whether the prompt quotes what was said before the segment."""
+    return "{before}" in prompt_text(name)
+
+
 def render_chat(
     name: str,
     *,

@@ -5,41 +5,66 @@ that was merged from an adapter they lie within it.
 """
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from tasks.omni.inputs import InputConfig
+from tasks.omni.prompt import uses_words_before
 
 SETTINGS_NAME = "settings.json"
 
 
-def trained_input(model_path: Path) -> InputConfig | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedWith:
+    """What a model was trained on; ``max_words_before`` is ``None`` where that was not noted."""
+
+    input: InputConfig
+    max_words_before: int | None
+
+    @property
+    def quotes_before(self) -> bool:
+        """True if the model was shown what had been said before a segment."""
+        return self.input.words and uses_words_before(self.input.prompt)
+
+
+def trained_with(model_path: Path) -> TrainedWith | None:
     """Read what a model was trained on; ``None`` for one that Waver did not train."""
     within, beside = model_path / SETTINGS_NAME, model_path.parent / SETTINGS_NAME
     try:
         path = within if within.is_file() else beside
         settings = json.loads(path.read_text(encoding="utf-8"))
-        return InputConfig.model_validate(settings["input"])
-    except (OSError, ValueError, KeyError, TypeError, ValidationError):
+        words = settings.get("max_words_before")
+        return TrainedWith(
+            input=InputConfig.model_validate(settings["input"]),
+            max_words_before=words if isinstance(words, int) else None,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
         return None
 
 
-def asked_otherwise(model_path: Path, asked: InputConfig) -> str | None:
-    """Say how these settings differ from those of the training, and what mends it, if they do."""
-    trained = trained_input(model_path)
-    if trained is None or trained == asked:
+def asked_otherwise(model_path: Path, asked: InputConfig, max_words_before: int) -> str | None:
+    """Say how these settings differ from those of the training, and what mends it, if they do.
+
+    ``max_words_before`` is the manifest's; it matters where the model was shown those words.
+    """
+    trained = trained_with(model_path)
+    if trained is None:
         return None
     told = [
         f"--set input.{name}={_written(value)}"
-        for name, value in trained.model_dump().items()
+        for name, value in trained.input.model_dump().items()
         if value != getattr(asked, name)
     ]
+    if trained.quotes_before and trained.max_words_before not in (None, max_words_before):
+        told.append(f"--set manifest.max_words_before={trained.max_words_before}")
+    if not told:
+        return None
     return (
-        "The model was trained with other settings of [input] than it is asked with, so its "
-        f"answers are not those it was measured by: name the profile it was trained with, or "
-        f"{' '.join(told)}"
+        "The model was trained with other settings than it is asked with, so its answers are not "
+        f"those it was measured by: name the profile it was trained with, or {' '.join(told)}"
     )
 
 

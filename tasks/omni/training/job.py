@@ -29,11 +29,20 @@ _ANSWERS_NAME = "validation.parquet"
 _RESULT_NAME = "result.json"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleSource:
+    """The manifest's variant, and how many of the words before a segment its samples keep."""
+
+    path: str = ""
+    max_words_before: int | None = None
+
+
 class TrainingJob(BaseModel):
     """One training; ``identity`` is a digest of all that decides its weights.
 
     ``work_path`` is where it keeps what it has reached, ``features_path`` where features of frozen
-    towers are kept, or ``None`` to keep none. ``source_path`` is the manifest's variant.
+    towers are kept, or ``None`` to keep none. ``source_path`` is the manifest's variant,
+    ``max_words_before`` its setting of that name.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,6 +53,7 @@ class TrainingJob(BaseModel):
     base_name: str = ""
     base_fingerprint: str = ""
     source_path: str = ""
+    max_words_before: int | None = None
     input: InputConfig
     training: TrainingSettings
     plan: tuple[ClassPlanRecord, ...]

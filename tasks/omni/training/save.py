@@ -44,7 +44,7 @@ def save_model(opened: OpenModel, job: TrainingJob, folder: Path) -> None:
 
 def settings_of(job: TrainingJob) -> dict[str, Any]:
     """Give the settings that made a model, without where anything lies on this machine."""
-    parts = {"plan", "input", "source_path", "base_fingerprint", "merge"}
+    parts = {"plan", "input", "source_path", "max_words_before", "base_fingerprint", "merge"}
     speed = job.resources.model_dump(mode="json")
     places = {name for name in speed if name.endswith(("_folder", "_command"))}
     return {

@@ -69,6 +69,7 @@ def make_job(
             identity="toy",
             store_url=toy_store.url,
             model_path=tiny_omni,
+            max_words_before=7,
             input=InputConfig(max_pixels=64 * 64, prompt=prompt),
             training=TrainingSettings.model_validate(
                 {**fast, "learning_rate": 3e-3, "warmup_steps": 1, **settings}

@@ -117,7 +117,8 @@ def test_lora_learns_and_adapter_and_merged_model_answer_alike(
     assert result.best_step in (4, 8, 12)
     assert min(row.loss for row in log[6:]) < log[0].loss
     assert json.loads((folder / "trained.json").read_text()) == result.trained
-    assert json.loads((folder / "settings.json").read_text())["training"]["steps"] == 12
+    settings = json.loads((folder / "settings.json").read_text())
+    assert (settings["training"]["steps"], settings["max_words_before"]) == (12, 7)
     assert len({path.stat().st_mode for path in folder.rglob("*.*")}) == 1  # weights too
     names = sorted(path.name for path in (folder / "adapter").iterdir())
     assert names == ["adapter_config.json", "adapter_model.safetensors"]
