@@ -96,6 +96,7 @@ def _measure(
         dtype=computed_dtype(model_path, settings.infer.dtype),
         input_config=settings.input,
         resources=settings.resources.infer,
+        plan=settings.aggregate.plan(),
         threshold=request.threshold,
         folder=folder,
         max_difference=request.max_difference,

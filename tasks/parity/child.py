@@ -1,10 +1,12 @@
 """The child process of one side of a parity measurement: opens the model, answers, writes a table.
 
-Started as ``python -m tasks.parity.child JOB``.
+vLLM is asked as the infer stage asks it: segments are decoded and prepared by a process beside the
+engine, with the same code, and come to the engine the same way. Started as ``python -m
+tasks.parity.child JOB``.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TextIO
@@ -14,9 +16,8 @@ from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from tasks.child_main import run_as_child
 from tasks.omni.answer import Answer
-from tasks.omni.engine_settings import set_environment
 from tasks.omni.inputs import OmniInput
-from tasks.omni.questions import Decoding
+from tasks.omni.questions import Decoding, open_questions
 from tasks.parity.job import ParityJob, SideAnswer
 from tasks.parity.reading import (
     Reader,
@@ -27,44 +28,54 @@ from tasks.parity.reading import (
 
 _GIB = 1 << 30
 
-Asked = Iterator[tuple[SampleRecord, OmniInput | ItemFault]]
 Told = Iterator[tuple[SampleRecord, Answer | ItemFault]]
 
 
 def answer_job(job: ParityJob, out: TextIO) -> None:
     """Answer all samples, then read them once more to know what the model was given."""
     samples = list(from_table(SampleRecord, read_parquet(job.samples_path)))
-    decode = Decoding(store_url=job.store_url, config=job.input)
     print(f"{job.side}: opening the model", file=out)
     told = dict[str, Answer | ItemFault]()
     answers = _by_vllm if job.side == "vllm" else _by_transformers
-    for sample, answer in answers(job, ((sample, decode(sample)) for sample in samples)):
+    for sample, answer in answers(job, samples):
         told[sample.segment_id] = answer
         if len(told) % 20 == 0 or len(told) == len(samples):
             print(f"{job.side}: {len(told)} of {len(samples)} segments", file=out)
-    read = _open_reader(job)
+    read, decode = _open_reader(job), _decoding(job)
     rows = [_row(sample, told[sample.segment_id], read, decode(sample)) for sample in samples]
     write_parquet(to_table(SideAnswer, rows), job.answers_path)
 
 
-def _by_vllm(job: ParityJob, asked: Asked) -> Told:
-    from tasks.omni.engine import Engine
-    from tasks.omni.memory import check_engine_memory
+def _decoding(job: ParityJob) -> Decoding:
+    return Decoding(store_url=job.store_url, config=job.input)
 
-    on_gpu = set_environment(job.resources)
-    check_engine_memory(job.model_path, job.dtype, job.resources, on_gpu=on_gpu)
-    engine = Engine(
+
+def _by_vllm(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
+    from tasks.omni.engine import Engine, checked_config
+
+    config = checked_config(
         job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
     )
-    yield from engine.answers(asked)
+    wanted = job.resources.num_decoders
+    with open_questions(
+        _decoding(job), config, job.model_path, max_tokens=job.max_tokens,
+        num_processes=1 if wanted is None else wanted,
+    ) as questions:  # fmt: skip
+        asked = questions(samples, lambda _: None)  # prepared while the engine opens
+        engine = Engine(
+            job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources,
+            config=config,
+        )  # fmt: skip
+        yield from engine.answers(asked)
 
 
-def _by_transformers(job: ParityJob, asked: Asked) -> Told:
+def _by_transformers(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
     from tasks.omni.reference import Reference
 
     _check_host_memory(job)
-    reference = Reference(job.model_path)
-    for sample, question in asked:
+    reference, decode = Reference(job.model_path), _decoding(job)
+    for sample in samples:
+        question = decode(sample)
         yield sample, question if isinstance(question, ItemFault) else reference.answer(question)
 
 

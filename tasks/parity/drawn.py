@@ -1,4 +1,7 @@
-"""Segments drawn by dice, for a measurement that needs no data set: noise, tones, odd words."""
+"""Segments drawn by dice, for a measurement that needs no data set: noise, tones, odd words.
+
+Four are taken for a video, so that there is something to pool.
+"""
 
 import io
 import wave
@@ -23,16 +26,16 @@ def draw_samples(store: Store, count: int, seed: int = 0) -> list[SampleRecord]:
 
 
 def _draw(store: Store, index: int, dice: np.random.Generator) -> SampleRecord:
-    duration_ms = _DURATIONS_MS[index % len(_DURATIONS_MS)]
-    turn = index // len(_DURATIONS_MS)
+    turn, place = divmod(index, len(_DURATIONS_MS))
+    duration_ms = _DURATIONS_MS[place]
     words, before = (_WORDS[(turn + later) % len(_WORDS)].strip() for later in (0, 1))
     picture_path, sound_path = f"drawn/{index}.mp4", f"drawn/{index}.wav"
     store.write_bytes(picture_path, _picture(duration_ms, dice))
     store.write_bytes(sound_path, _sound(duration_ms, dice))
     return SampleRecord(
-        segment_id=SegmentId(f"drawn {index}#0000"), video_id=VideoId(f"drawn {index}"),
-        participant_id=None, split=None, question=None, index=0, num_segments=1, start_ms=0,
-        end_ms=duration_ms, picture_path=picture_path,
+        segment_id=SegmentId(f"drawn {turn}#{place:04d}"), video_id=VideoId(f"drawn {turn}"),
+        participant_id=None, split=None, question=None, index=place,
+        num_segments=len(_DURATIONS_MS), start_ms=0, end_ms=duration_ms, picture_path=picture_path,
         sound_path=None if index % 5 == 4 else sound_path, words=words, words_before=before,
         num_words=len(words.split()), pause_ms=0, label=None, label_source=None,
         in_training=False, video_label=None, overlap_ms=0, overlap_share=0.0,

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from storage.records import SegmentId
-from tasks.omni.engine_settings import EngineResources
+from tasks.omni.infer_job import InferResources
 from tasks.omni.inputs import InputConfig
 
 Side = Literal["transformers", "vllm"]
@@ -32,7 +32,7 @@ class ParityJob(BaseModel):
     dtype: str
     max_tokens: int
     input: InputConfig
-    resources: EngineResources
+    resources: InferResources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

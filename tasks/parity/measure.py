@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from storage.errors import StageError, WaverError
@@ -12,10 +12,12 @@ from storage.records import SampleRecord, SegmentId
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from tasks.child import run_worker
 from tasks.log import LOGGER
-from tasks.omni.engine_settings import EngineResources
+from tasks.omni.infer_job import InferResources
 from tasks.omni.inputs import InputConfig
 from tasks.omni.lengths import longest_request
 from tasks.parity.job import SIDES, ParityJob, Side, SideAnswer
+from tasks.parity.pooled import PooledFlips, count_flips
+from tasks.verdicts.evaluation import EvaluationPlan
 
 _STATED = {"float32": 1e-3}  # the contract; in fewer bits, what rounding makes of it
 _ROUNDED = 5e-2
@@ -56,6 +58,7 @@ class Parity:
     max_difference_allowed: float
     num_faulty: int
     num_one_sided: int
+    videos: PooledFlips | None = None
 
     @property
     def max_difference(self) -> float:
@@ -77,6 +80,10 @@ class Parity:
         ]
         if count := sum(not row.same_ids for row in self.records):
             told.append(f"{count} of {len(self.records)} segments have other token ids")
+        if count := sum(not row.same_media for row in self.records):
+            told.append(
+                f"{count} of {len(self.records)} segments have other pixels or other sound features"
+            )
         if self.num_one_sided:
             told.append(f"{self.num_one_sided} segments are refused by one side alone")
         if self.max_difference > self.max_difference_allowed:
@@ -99,7 +106,8 @@ def measure_parity(
     model_path: Path,
     dtype: str,
     input_config: InputConfig,
-    resources: EngineResources,
+    resources: InferResources,
+    plan: EvaluationPlan,
     threshold: float,
     folder: Path,
     max_difference: float | None = None,
@@ -112,26 +120,26 @@ def measure_parity(
     """
     samples_path = folder / "samples.parquet"
     write_parquet(to_table(SampleRecord, samples), samples_path)
-    answers = {
-        side: _answers_of(
-            ParityJob(
-                side=side,
-                store_url=store_url,
-                samples_path=samples_path,
-                answers_path=folder / f"{side}.parquet",
-                log_path=folder / f"{side}.log",
-                model_path=model_path,
-                dtype=dtype,
-                max_tokens=longest_request(samples, input_config, model_path),
-                input=input_config,
-                resources=resources,
-            ),
-            folder,
+    jobs = [
+        ParityJob(
+            side=side,
+            store_url=store_url,
+            samples_path=samples_path,
+            answers_path=folder / f"{side}.parquet",
+            log_path=folder / f"{side}.log",
+            model_path=model_path,
+            dtype=dtype,
+            max_tokens=longest_request(samples, input_config, model_path),
+            input=input_config,
+            resources=resources,
         )
         for side in SIDES
-    }
+    ]
+    first, second = (_answers_of(job, folder) for job in jobs)
     allowed = allowed_in(dtype) if max_difference is None else max_difference
-    return compare(answers["transformers"], answers["vllm"], threshold, dtype, allowed)
+    parity = compare(first, second, threshold, dtype, allowed)
+    paths = (jobs[0].answers_path, jobs[1].answers_path)
+    return replace(parity, videos=count_flips(samples_path, paths, plan, threshold))
 
 
 def _answers_of(job: ParityJob, folder: Path) -> list[SideAnswer]:

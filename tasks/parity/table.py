@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tasks.parity.job import SIDES
 from tasks.parity.measure import KINDS, Parity
-from tasks.verdicts.wording import share
+from tasks.verdicts.wording import METHOD_NAMES, share
 
 
 def parity_table(parity: Parity, model_name: str) -> RenderableType:
@@ -31,7 +31,12 @@ def _differences(parity: Parity) -> Table:
     spread = [row.p_ah_transformers for row in parity.records]
     table.add_row("largest difference of p_ah", f"{parity.max_difference:.1e}")
     table.add_row("mean difference of p_ah", f"{parity.mean_difference:.1e}")
-    table.add_row(f"verdicts that flip at {share(parity.threshold)}", f"{flips} of {count}")
+    flipping = f"that flip at {share(parity.threshold)}"
+    table.add_row(f"verdicts on segments {flipping}", f"{flips} of {count}")
+    if parity.videos is not None:
+        by_rule = f"on their videos ({METHOD_NAMES[parity.videos.rule]}) {flipping}"
+        told = f"{parity.videos.num_flips} of {parity.videos.num_videos}"
+        table.add_row(f"verdicts {by_rule}", told)
     table.add_row("segments read alike, bit by bit", f"{same} of {count}")
     table.add_row("p_ah ranges over", f"{share(min(spread))}–{share(max(spread))}")
     if parity.num_faulty:

@@ -24,6 +24,8 @@ def test_vllm_reads_and_answers_as_transformers_does(tmp_path: Path) -> None:
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "The sides agree" in ended.stdout
+    told = [line.split() for line in ended.stdout.splitlines() if " that flip at .500 " in line]
+    assert [line[-3:] for line in told] == [["0", "of", "12"], ["0", "of", "3"]]
     with out.open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 12

@@ -8,7 +8,7 @@ from storage.records import SampleRecord
 from storage.schema import to_table, write_parquet
 from storage.store import Store
 from tasks.omni import memory
-from tasks.omni.engine_settings import EngineResources
+from tasks.omni.infer_job import InferResources
 from tasks.omni.inputs import InputConfig
 from tasks.parity.child import answer_job
 from tasks.parity.drawn import draw_samples
@@ -26,9 +26,9 @@ def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_opened(
         side=side, store_url=str(tmp_path), samples_path=samples_path,
         answers_path=tmp_path / "answers.parquet", log_path=tmp_path / "log",
         model_path=tiny_omni, dtype="float32", max_tokens=512, input=InputConfig(),
-        resources=EngineResources(),
+        resources=InferResources(),
     )  # fmt: skip
     monkeypatch.setattr(memory, "host_bytes", lambda: 2**20)
-    monkeypatch.setattr("tasks.parity.child.set_environment", lambda _: False)
+    monkeypatch.setattr("tasks.omni.engine.set_environment", lambda _: False)
     with pytest.raises(ModelError, match=r"needs about 3\.\d GiB"):
         answer_job(job, io.StringIO())

@@ -7,6 +7,7 @@ from storage.errors import StageError
 from storage.records import SegmentId
 from tasks.parity.job import SideAnswer
 from tasks.parity.measure import Parity, allowed_in, compare
+from tasks.parity.pooled import PooledFlips
 from tasks.parity.table import parity_table
 
 
@@ -28,7 +29,7 @@ def shown(parity: Parity) -> str:
     console = Console(width=110)
     with console.capture() as captured:
         console.print(parity_table(parity, "a model"))
-    return captured.get()
+    return "\n".join(" ".join(line.split()) for line in captured.get().splitlines())
 
 
 def test_equal_sides_have_no_fault() -> None:
@@ -37,14 +38,15 @@ def test_equal_sides_have_no_fault() -> None:
     assert parity.max_difference == pytest.approx(0.0005)
     assert parity.mean_difference == pytest.approx(0.00025)
     assert "The sides agree (at most 1e-03 apart)" in shown(parity)
-    assert "segments read alike, bit by bit  2 of 2" in shown(parity)
+    assert "segments read alike, bit by bit 2 of 2" in shown(parity)
 
 
 def test_sound_that_is_silently_not_fed_is_a_fault_however_alike_the_answers_are() -> None:
     parity = compared(FIRST, replace(SECOND, num_sound_tokens=0, sound_digest=None))
-    (fault,) = parity.faults()
+    fault, other = parity.faults()
     assert fault.startswith("1 of 2 segments have other numbers of sound tokens")
-    (line,) = [line for line in shown(parity).splitlines() if line.startswith(" sound")]
+    assert other.endswith("other pixels or other sound features")
+    (line,) = [line for line in shown(parity).splitlines() if line.startswith("sound ")]
     assert line.split() == ["sound", "26", "13", "1"]
     assert f"✗ {fault}" in shown(parity)
 
@@ -61,19 +63,28 @@ def test_other_token_ids_of_the_same_number_are_a_fault() -> None:
     assert "other token ids" in fault
 
 
-def test_pixels_that_differ_in_a_bit_are_counted_and_no_fault() -> None:
-    parity = compared(FIRST, replace(SECOND, picture_digest="others"))
-    assert parity.faults() == []
-    assert "segments read alike, bit by bit  1 of 2" in shown(parity)
+@pytest.mark.parametrize("medium", ["picture", "sound"])
+def test_media_that_differ_in_a_bit_are_a_fault_however_alike_the_answers_are(medium: str) -> None:
+    changed = {f"{medium}_digest": "others"}
+    parity = compared(FIRST, replace(SECOND, **changed))  # type: ignore[arg-type]
+    (fault,) = parity.faults()
+    assert fault == "1 of 2 segments have other pixels or other sound features"
+    assert "segments read alike, bit by bit 1 of 2" in shown(parity)
 
 
 def test_a_difference_beyond_what_is_allowed_is_a_fault_and_its_flips_are_counted() -> None:
     apart = (FIRST, replace(SECOND, p_ah=0.49))
     (fault,) = compared(*apart).faults()
     assert "1.0e-02, more than the 1e-03 allowed in float32" in fault
-    assert "verdicts that flip at .500       1 of 2" in shown(compared(*apart))
+    assert "verdicts on segments that flip at .500 1 of 2" in shown(compared(*apart))
     assert compared(*apart, allowed=0.05).faults() == []
     assert allowed_in("float32") == 1e-3 < allowed_in("bfloat16")
+
+
+def test_verdicts_on_videos_that_flip_are_shown_beside_those_on_segments() -> None:
+    videos = PooledFlips(rule="top_k_mean", num_videos=9, num_flips=2)
+    told = shown(replace(compared(FIRST, SECOND), videos=videos))
+    assert "verdicts on their videos (top-k mean) that flip at .500 2 of 9" in told
 
 
 def test_a_segment_that_one_side_alone_refuses_is_a_fault() -> None:

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+from storage.records import SampleRecord
+from storage.results import PredictionRecord
+from storage.schema import to_table, write_parquet
+from tasks.aggregate import AggregateConfig
+from tasks.parity.job import SideAnswer
+from tasks.parity.pooled import PooledFlips, count_flips
+from tests.tasks.predicted.toys import prediction, sample
+
+PLAN = AggregateConfig().plan()
+
+
+def write(folder: Path, side: str, *rows: PredictionRecord) -> Path:
+    answers = [SideAnswer(segment_id=row.segment_id, p_ah=row.p_ah) for row in rows]
+    path = folder / f"{side}.parquet"
+    write_parquet(to_table(SideAnswer, answers), path)
+    return path
+
+
+def test_a_segment_that_flips_need_not_flip_its_video_and_the_other_way_round(
+    tmp_path: Path,
+) -> None:
+    samples = [sample(name, index) for name in ("a", "b", "c") for index in (0, 1)]
+    samples_path = tmp_path / "samples.parquet"
+    write_parquet(to_table(SampleRecord, samples), samples_path)
+    first = write(
+        tmp_path, "first", prediction("a", 0, 0.49), prediction("a", 1, 0.9),
+        prediction("b", 0, 0.2), prediction("b", 1, 0.79), prediction("c", 0, 0.9),
+    )  # fmt: skip
+    second = write(
+        tmp_path, "second", prediction("a", 0, 0.51), prediction("a", 1, 0.9),
+        prediction("b", 0, 0.22), prediction("b", 1, 0.79),
+    )  # fmt: skip
+    flips = count_flips(samples_path, (first, second), PLAN, 0.5)
+    assert flips == PooledFlips(rule="top_k_mean", num_videos=2, num_flips=1)
