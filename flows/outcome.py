@@ -7,7 +7,7 @@ from rich.console import Console
 from flows.opening import open_run
 from flows.request import RunRequest
 from flows.stage_run import StageReport
-from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
+from storage.results import MemberRecord, MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.aggregate import report_path
 from tasks.verdicts.table import result_table
 
@@ -26,6 +26,7 @@ def show_outcome(request: RunRequest, reports: Sequence[StageReport], console: C
                 variant.read(ThresholdRecord, wanted),
                 variant.read(MetricRecord, wanted),
                 run.rejected(),
+                variant.read(MemberRecord, wanted),
             )
         )
         report = run.store.full_path(report_path(variant, wanted))

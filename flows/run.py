@@ -221,6 +221,7 @@ class Run(Preparation):
                 ),
             ),
             earlier=self.earlier,
+            members=self.members if self.is_ensemble else {},
         )
 
     @cached_property

@@ -173,3 +173,20 @@ class MetricRecord:
     low: float | None
     high: float | None
     num_rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberRecord:
+    """What one model of an ensemble reaches by itself on a split's labelled videos.
+
+    ``threshold`` is the model's own, under the pooling rule that was chosen for all together. One
+    ``model``, "together", is the ensemble itself.
+    """
+
+    model: str
+    split: str
+    pooling_rule: str
+    threshold: float
+    macro_f1: float | None
+    average_precision: float | None
+    num_rows: int

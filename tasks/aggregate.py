@@ -1,11 +1,13 @@
 """Stage 6, aggregate: segments' predictions pooled to verdicts on videos, measured and reported.
 
 In: samples and predictions. Out, as the one item `report`: `VerdictRecord`s of every video under
-every pooling rule, `ThresholdRecord`s, `MetricRecord`s, and the files report.html and verdicts.csv.
+every pooling rule, `ThresholdRecord`s, `MetricRecord`s, of an ensemble `MemberRecord`s, and the
+files report.html and verdicts.csv.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from prefect import State, task
@@ -20,7 +22,8 @@ from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks.stage import Shard, as_state, make_missing
 from tasks.verdicts.earlier import EarlierChoice
-from tasks.verdicts.evaluation import EvaluationPlan, evaluate
+from tasks.verdicts.evaluation import Evaluation, EvaluationPlan, evaluate
+from tasks.verdicts.members import TOGETHER, measure_members
 from tasks.verdicts.metrics import ScoreName
 from tasks.verdicts.pooling import PoolingRule
 from tasks.verdicts.report import RunFacts, write_report, write_verdicts
@@ -86,7 +89,8 @@ class ReportSources:
     """Where samples and predictions are read from, and what else a report tells.
 
     ``samples_wanted`` and ``predictions_wanted`` name the items of today, id to input digest.
-    ``rejected`` is what all stages before could not use. ``earlier`` is what another run chose for
+    ``rejected`` is what all stages before could not use. ``members`` are the variants of
+    predictions of an ensemble's models, by name. ``earlier`` is what another run chose for
     the same model, where this one can choose nothing.
     """
 
@@ -98,6 +102,7 @@ class ReportSources:
     rejected: Sequence[RejectedRecord]
     facts: RunFacts
     earlier: EarlierChoice | None = None
+    members: Mapping[str, Variant] = field(default_factory=dict)
 
 
 def variant_of(
@@ -121,6 +126,7 @@ def wanted_of(sources: ReportSources) -> dict[str, str]:
         [asdict(row) for row in sources.rejected],
         asdict(sources.facts),
         asdict(sources.earlier) if sources.earlier else None,
+        {name: variant.path for name, variant in sources.members.items()},
     )
     return {REPORT_ITEM: digest}
 
@@ -136,33 +142,43 @@ def _stored_path(variant: Variant, wanted: Mapping[str, str], name: str) -> str:
 
 
 def make_report(
-    samples: Sequence[SampleRecord],
-    predictions: Sequence[PredictionRecord],
-    videos: Sequence[VideoRecord],
-    rejected: Sequence[RejectedRecord],
-    facts: RunFacts,
-    config: AggregateConfig,
-    stored_paths: Mapping[str, str],
-    folder: Path,
-    earlier: EarlierChoice | None = None,
+    sources: ReportSources, config: AggregateConfig, stored_paths: Mapping[str, str], folder: Path
 ) -> ItemOutput:
     """Pool, choose, measure, and write the report's files into an empty ``folder``.
 
     ``stored_paths`` says, by a file's name, where it shall lie in the store.
     """
-    samples_path, predictions_path = folder / "samples.parquet", folder / "predictions.parquet"
-    write_parquet(to_table(SampleRecord, samples).drop_columns(list(SPOKEN_COLUMNS)), samples_path)
-    write_parquet(to_table(PredictionRecord, predictions), predictions_path)
-    evaluation = evaluate(samples_path, predictions_path, videos, config.plan(), earlier)
+    evaluation = _evaluate(sources, config.plan(), folder)
     write_report(
-        folder / REPORT_NAME, evaluation, videos, rejected, facts, config.model_dump(mode="json")
-    )
+        folder / REPORT_NAME, evaluation, sources.videos, sources.rejected, sources.facts,
+        config.model_dump(mode="json"),
+    )  # fmt: skip
     write_verdicts(folder / VERDICTS_NAME, evaluation.verdicts)
+    rows = (evaluation.verdicts, evaluation.thresholds, evaluation.metrics, evaluation.members)
     return ItemOutput(
         item_id=REPORT_ITEM,
-        rows=(*evaluation.verdicts, *evaluation.thresholds, *evaluation.metrics),
+        rows=tuple(chain.from_iterable(rows)),
         files={stored: folder / name for name, stored in stored_paths.items()},
     )
+
+
+def _evaluate(sources: ReportSources, plan: EvaluationPlan, folder: Path) -> Evaluation:
+    """Lay samples and predictions into the folder as Parquet files, and evaluate them."""
+    samples_path = folder / "samples.parquet"
+    samples = to_table(
+        SampleRecord, sources.manifest.read(SampleRecord, sources.samples_wanted)
+    ).drop_columns(list(SPOKEN_COLUMNS))
+    write_parquet(samples, samples_path)
+    paths = {}
+    for number, (name, variant) in enumerate({TOGETHER: sources.infer, **sources.members}.items()):
+        paths[name] = folder / f"predictions-{number}.parquet"
+        rows = variant.read(PredictionRecord, sources.predictions_wanted)
+        write_parquet(to_table(PredictionRecord, rows), paths[name])
+    evaluation = evaluate(samples_path, paths[TOGETHER], sources.videos, plan, sources.earlier)
+    if not sources.members:
+        return evaluation
+    members = measure_members(samples_path, paths, evaluation, plan)
+    return replace(evaluation, members=tuple(members))
 
 
 @task(name="aggregate", task_run_name="aggregate {shard.name}", cache_policy=NO_CACHE)
@@ -174,21 +190,7 @@ def aggregate_shard(
     stored = {name: _stored_path(variant, shard.wanted, name) for name in names}
     with variant.store.staging() as folder:
         return as_state(
-            make_missing(variant, shard, lambda _: _report(sources, config, stored, folder))
+            make_missing(
+                variant, shard, lambda _: iter([make_report(sources, config, stored, folder)])
+            )
         )
-
-
-def _report(
-    sources: ReportSources, config: AggregateConfig, stored_paths: Mapping[str, str], folder: Path
-) -> Iterator[ItemOutput]:
-    yield make_report(
-        sources.manifest.read(SampleRecord, sources.samples_wanted),
-        sources.infer.read(PredictionRecord, sources.predictions_wanted),
-        sources.videos,
-        sources.rejected,
-        sources.facts,
-        config,
-        stored_paths,
-        folder,
-        sources.earlier,
-    )

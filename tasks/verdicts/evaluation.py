@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from storage.records import VideoId, VideoRecord
-from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
+from storage.results import MemberRecord, MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.verdicts.baselines import baselines
 from tasks.verdicts.choice import choose_rule, choose_thresholds, is_chosen, take_over
 from tasks.verdicts.earlier import EarlierChoice
@@ -37,7 +37,8 @@ class EvaluationPlan:
 class Evaluation:
     """All that evaluation found; ``videos`` and ``segments`` are what it looked at.
 
-    ``videos`` holds every video of the data set, also those without a single segment.
+    ``videos`` holds every video of the data set, also those without a single segment. ``members``
+    are the figures of an ensemble's models, which are measured apart.
     """
 
     videos: tuple[EvaluatedVideo, ...]
@@ -45,6 +46,7 @@ class Evaluation:
     verdicts: tuple[VerdictRecord, ...]
     thresholds: tuple[ThresholdRecord, ...]
     metrics: tuple[MetricRecord, ...]
+    members: tuple[MemberRecord, ...] = ()
 
 
 def evaluate(

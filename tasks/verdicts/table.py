@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.records import RejectedRecord
-from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
+from storage.results import MemberRecord, MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.verdicts.baselines import BASELINES
 from tasks.verdicts.wording import (
     METHOD_NAMES,
@@ -37,6 +37,7 @@ def result_table(
     thresholds: Sequence[ThresholdRecord],
     metrics: Sequence[MetricRecord],
     rejected: Sequence[RejectedRecord],
+    members: Sequence[MemberRecord] = (),
 ) -> RenderableType:
     """Show a report's records: the chosen rule's verdicts, its figures, baselines, rejections."""
     rule = next(row for row in thresholds if row.chosen)
@@ -47,6 +48,7 @@ def result_table(
     methods = [method for method in (rule.method, *BASELINES) if method in known]
     splits = [split for split in REPORT_SPLITS if any(row.split == split for row in measured)]
     parts += [_figures(split, methods, measured) for split in splits]
+    parts += [_members(split, members) for split in splits if members]
     if not measured:
         parts.append(Text("No labels to measure against, so no figures.", style="dim"))
     if rejected:
@@ -136,6 +138,19 @@ def _figures(split: str, methods: Sequence[str], metrics: Sequence[MetricRecord]
             *(f"{share(cell.value)}\n{interval(cell)}" for cell in row),
             style="bold" if method == methods[0] else "dim",
         )
+    return table
+
+
+def _members(split: str, members: Sequence[MemberRecord]) -> Table:
+    """Tabulate what each model of an ensemble reaches by itself."""
+    table = _table(f"Models on {SPLIT_NAMES[split]}, each at its own threshold")
+    table.add_column("model", overflow="fold")
+    for column in ("threshold", "macro F1", "AP"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in members:
+        if row.split == split:
+            figures = (row.threshold, row.macro_f1, row.average_precision)
+            table.add_row(escape(row.model), *map(share, figures))
     return table
 
 

@@ -1,9 +1,11 @@
+import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from rich.console import Console
 
 from storage.errors import StoreError
 from storage.records import (
@@ -14,7 +16,13 @@ from storage.records import (
     VideoId,
     VideoRecord,
 )
-from storage.results import MetricRecord, PredictionRecord, ThresholdRecord, VerdictRecord
+from storage.results import (
+    MemberRecord,
+    MetricRecord,
+    PredictionRecord,
+    ThresholdRecord,
+    VerdictRecord,
+)
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
 from tasks import aggregate
@@ -29,6 +37,7 @@ from tasks.aggregate import (
 from tasks.stage import Shard, ShardResult
 from tasks.verdicts.earlier import EarlierChoice
 from tasks.verdicts.report import RunFacts
+from tasks.verdicts.table import result_table
 
 CONFIG = AggregateConfig(bootstrap_draws=20)
 WORDS = "unspeakable words"
@@ -265,6 +274,37 @@ def test_another_choice_of_an_earlier_run_wants_another_report(sources: ReportSo
     moved = tuple(replace(row, threshold=0.3) for row in rows)
     newer = replace(bare, earlier=EarlierChoice(report_path=variant.path, thresholds=moved))
     assert run(newer)[1].num_made == 1
+
+
+def test_each_model_of_an_ensemble_is_measured_by_itself(sources: ReportSources) -> None:
+    store = sources.infer.store
+    worse = store.variant("infer", version=1, settings={"model": "worse"})
+    rows = sources.infer.read(PredictionRecord, sources.predictions_wanted)
+    stored(worse, [replace(row, p_ah=1 - row.p_ah) for row in rows])
+    several = replace(sources, members={"good": sources.infer, "worse <b>": worse})
+    variant, _ = run(several)
+    wanted = wanted_of(several)
+    assert wanted != wanted_of(sources)
+    found = {row.model: row for row in variant.read(MemberRecord, wanted) if row.split == "test"}
+    assert list(found) == ["together", "good", "worse <b>"]
+    (rule,) = (row for row in variant.read(ThresholdRecord, wanted) if row.chosen)
+    assert found["good"] == replace(found["together"], model="good")
+    assert (found["good"].threshold, found["good"].macro_f1) == (rule.threshold, 1.0)
+    assert (found["worse <b>"].macro_f1 or 0, found["worse <b>"].average_precision or 0) < (
+        0.5,
+        0.9,
+    )
+    assert "worse &lt;b&gt;" in store.open(report_path(variant, wanted)).read().decode()
+    shown = Console(width=80, file=io.StringIO(), record=True)
+    shown.print(
+        result_table(
+            variant.read(VerdictRecord, wanted), [rule], variant.read(MetricRecord, wanted), (),
+            variant.read(MemberRecord, wanted),
+        )
+    )  # fmt: skip
+    text = shown.export_text()
+    assert "Models on test, each at its own threshold" in text
+    assert any(line.split()[:1] == ["good"] and "1.000" in line for line in text.splitlines())
 
 
 def test_settings_and_predictions_make_the_variant(sources: ReportSources) -> None:
