@@ -48,7 +48,7 @@ class VideoRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFacts:
-    """What decoding a source video showed."""
+    """What decoding a source video showed; without a picture it has no frames and no size (0)."""
 
     video_id: VideoId
     source_digest: str
@@ -65,7 +65,8 @@ class FrameTimesRecord:
     """When each of a video's frames is shown, from the first (0), until the last one ends.
 
     ``frame_ms`` holds one time for each shown frame, in order; a segment's frames are those from
-    its own ``start_ms`` on, and its bounds are times out of these (or ``end_ms``).
+    its own ``start_ms`` on, and its bounds are times out of these (or ``end_ms``). A video without
+    picture has no such times.
     """
 
     video_id: VideoId
@@ -77,7 +78,7 @@ class FrameTimesRecord:
 class MediaPrintRecord:
     """What a video looks and sounds like, in words of bits that survive encoding it again.
 
-    ``sound`` is empty for a video without sound.
+    ``sound`` is empty for a video without sound, ``picture`` for one without picture.
     """
 
     video_id: VideoId
@@ -90,7 +91,8 @@ class SegmentRecord:
     """One segment's picture and sound as files in the store.
 
     Paths are relative to the store's root. ``sound_path`` is ``None`` for a video without sound;
-    otherwise the file holds ``num_samples`` samples of 16 kHz mono 16-bit PCM.
+    otherwise the file holds ``num_samples`` samples of 16 kHz mono 16-bit PCM. ``picture_path`` is
+    ``None`` for a video without picture. One of the two is always there.
     """
 
     segment_id: SegmentId
@@ -100,9 +102,9 @@ class SegmentRecord:
     end_ms: int
     num_frames: int
     num_samples: int
-    picture_path: str
+    picture_path: str | None
     sound_path: str | None
-    picture_digest: str
+    picture_digest: str | None
     sound_digest: str | None
 
     @property
@@ -138,6 +140,7 @@ class TranscriptRecord:
 class SampleRecord:
     """A segment, ready to train or infer on: media, words, label and where it may be used.
 
+    ``picture_path`` and ``sound_path`` are ``None`` where the video has no such stream.
     ``words`` are the segment's own, ``words_before`` the last ones of the segments before it.
     ``media_digest`` covers picture and sound, ``content_digest`` all that a model may be shown (the
     words, too); neither covers anything of the label.
@@ -163,7 +166,7 @@ class SampleRecord:
     num_segments: int
     start_ms: int
     end_ms: int
-    picture_path: str
+    picture_path: str | None
     sound_path: str | None
     words: str
     words_before: str

@@ -3,7 +3,8 @@
 In: source videos. Out: for each video its segments (H.264 picture and sample-exact 16 kHz mono
 sound as files in the store, one `SegmentRecord` each), its `MediaFacts`, the times of its frames
 (`FrameTimesRecord`) and what it looks and sounds like (`MediaPrintRecord`); or a `RejectedRecord`.
-The source is only read.
+A video without sound has segments of picture alone, and the other way round. The source is only
+read.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,10 +34,11 @@ from storage.variant import ItemOutput, Variant
 from tasks.media.command import picture_name, sound_name
 from tasks.media.damage import CutRules, CutVideo, cut_what_decodes
 from tasks.media.plan import PlannedSegment, frames_ms
+from tasks.media.probe import SourceMedia
 from tasks.stage import Shard, as_state, make_missing, or_rejected
 
 STAGE = "segment"
-VERSION = 3
+VERSION = 4
 
 
 class SegmentConfig(BaseModel):
@@ -135,21 +137,20 @@ def _segment_video(
     own_folder.mkdir()
     rules = CutRules(**config.model_dump(exclude={"cuts"}), marks_ms=source.marks_ms)
     done = cut_what_decodes(source.path, own_folder, rules, resources.child_memory_mb)
-    has_sound = done.source.sound_stream is not None
     segments = [
-        _record(video_id, planned, has_sound, own_folder, variant.file_path(name))
+        _record(video_id, planned, done.source, own_folder, variant.file_path(name))
         for planned in done.plan
     ]
     stored = [path for s in segments for path in (s.picture_path, s.sound_path) if path]
     return ItemOutput(
         item_id=video_id,
-        rows=(*_rows_of_video(VideoId(video_id), source, done, has_sound), *segments),
+        rows=(*_rows_of_video(VideoId(video_id), source, done), *segments),
         files={path: own_folder / Path(path).name for path in stored},
     )
 
 
 def _rows_of_video(
-    video_id: VideoId, source: SourceVideo, done: CutVideo, has_sound: bool
+    video_id: VideoId, source: SourceVideo, done: CutVideo
 ) -> tuple[MediaFacts, FrameTimesRecord, MediaPrintRecord]:
     """Describe a video as it was decoded: its facts, its frames' times, its prints."""
     end_ms = done.plan[-1].end_ms
@@ -160,7 +161,7 @@ def _rows_of_video(
         num_frames=len(done.source.frame_times),
         width=done.source.width,
         height=done.source.height,
-        has_sound=has_sound,
+        has_sound=done.source.sound_stream is not None,
         warnings=done.warnings,
     )
     times = FrameTimesRecord(
@@ -171,10 +172,11 @@ def _rows_of_video(
 
 
 def _record(
-    video_id: str, planned: PlannedSegment, has_sound: bool, folder: Path, stored_folder: str
+    video_id: str, planned: PlannedSegment, source: SourceMedia, folder: Path, stored_folder: str
 ) -> SegmentRecord:
     """Describe one written segment."""
-    picture, sound = picture_name(planned.index), sound_name(planned.index)
+    picture = None if source.picture_stream is None else picture_name(planned.index)
+    sound = None if source.sound_stream is None else sound_name(planned.index)
     return SegmentRecord(
         segment_id=SegmentId(f"{video_id}#{planned.index:04d}"),
         video_id=VideoId(video_id),
@@ -182,11 +184,11 @@ def _record(
         start_ms=planned.start_ms,
         end_ms=planned.end_ms,
         num_frames=planned.num_frames,
-        num_samples=planned.num_samples if has_sound else 0,
-        picture_path=f"{stored_folder}/{picture}",
-        sound_path=f"{stored_folder}/{sound}" if has_sound else None,
-        picture_digest=digest_file(folder / picture),
-        sound_digest=digest_file(folder / sound) if has_sound else None,
+        num_samples=planned.num_samples if sound else 0,
+        picture_path=picture and f"{stored_folder}/{picture}",
+        sound_path=sound and f"{stored_folder}/{sound}",
+        picture_digest=picture and digest_file(folder / picture),
+        sound_digest=sound and digest_file(folder / sound),
     )
 
 

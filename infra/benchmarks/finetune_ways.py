@@ -149,11 +149,11 @@ class PlainCollator:
 
     def _input(self, store: Store, sample: SampleRecord) -> Any:
         with ExitStack() as files:
-            picture = files.enter_context(store.open(sample.picture_path))
+            picture = sample.picture_path and files.enter_context(store.open(sample.picture_path))
             sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
             made = build_input(
                 self.job.input,
-                picture=picture,
+                picture=picture or None,
                 sound=sound or None,
                 words=sample.words,
                 before=sample.words_before,

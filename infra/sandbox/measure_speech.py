@@ -141,9 +141,9 @@ def _store_sound(sound: Soundtrack, store: Store, name: str) -> SegmentRecord:
         end_ms=len(samples) * 1000 // SAMPLE_RATE,
         num_frames=0,
         num_samples=len(samples),
-        picture_path="",
+        picture_path=None,
         sound_path=f"{name}.wav",
-        picture_digest="",
+        picture_digest=None,
         sound_digest=None,
     )
 

@@ -12,6 +12,8 @@ ODD_NAMES = (
 class Cut:
     """A video that must be cut: when its beeps are heard on the picture's clock, in seconds.
 
+    ``picture_stream`` is None where there is no picture; its clock is then the container's.
+
     ``beeps`` is None where there is no sound; ``warning`` is a part of the one warning that must be
     given. ``turns`` quarter turns to the left take the kept picture back to the stored one.
     ``exact_seconds`` is how far a beep may be off.
@@ -19,7 +21,7 @@ class Cut:
 
     beeps: tuple[float, ...] | None
     warning: str | None = None
-    picture_stream: int = 0
+    picture_stream: int | None = 0
     sound_stream: int = 0
     turns: int = 0
     exact_seconds: float = 0.012
@@ -80,6 +82,13 @@ GOOD: dict[str, Cut] = {
     "recorded-live.webm": Cut(beeps=(1.2, 3.2)),
     "clock-not-at-zero.ts": Cut(beeps=(2, 5.5)),
     "trimmed.mp4": Cut(beeps=(5.2, 9.7)),
+    "only-sound.m4a": Cut(beeps=(1,), picture_stream=None, warning="no picture, only sound"),
+    "long-sound.m4a": Cut(
+        beeps=(1, 6.5, 11), picture_stream=None, warning="no picture, only sound"
+    ),
+    "song-with-cover.mp3": Cut(
+        beeps=(1, 6.5, 11), picture_stream=None, warning="no picture, only sound"
+    ),
     "sound-8-khz.mp4": Cut(beeps=(4,)),
     "sound-44-khz-stereo.mov": Cut(beeps=(4,)),
     "surround.mkv": Cut(beeps=(4,)),
@@ -104,7 +113,11 @@ DAMAGED: dict[str, Spoilt | Rejected] = {
     "text.mp4": Rejected(reason="not a video that ffmpeg can open"),
     "noise.mp4": Rejected(reason="not a video that ffmpeg can open"),
     "still-picture.mp4": Rejected(reason="not a video but a single picture"),
-    "only-sound.m4a": Rejected(reason="no picture stream, only sound"),
+    "a-little-rotten-sound.m4a": Spoilt(warning="11.97 of 12.00 s of sound decode, with "),
+    "rotten-sound.m4a": Rejected(reason="s of sound decode, with "),
+    "truncated-sound.m4a": Rejected(reason="truncated: the file states 12.00 s of sound"),
+    "sound-alone-away.mkv": Rejected(reason="its sound is away for 795 s in all"),
+    "encrypted-sound.m4a": Rejected(reason="its sound is encrypted"),
     "encrypted.mp4": Rejected(reason="its picture is encrypted"),
     "still-for-seconds.mkv": Rejected(reason="its picture stands still for 12040 ms at 1960 ms"),
     "of-absurd-size.mov": Rejected(reason="Picture size 30000x30000 is invalid"),

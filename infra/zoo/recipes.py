@@ -84,6 +84,12 @@ _PICTURES = {
 _SOUNDS = {
     "no-sound.mp4": (*picture(6), *_H264),
     "only-sound.m4a": (*sound(3, 1), *_AAC),
+    "long-sound.m4a": (*sound(12, 1, 6.5, 11), *_AAC, "-movflags", "+faststart"),
+    "song-with-cover.mp3": (
+        *sound(12, 1, 6.5, 11), "-f", "lavfi", "-t", "0.04", "-i", "color=red:s=64x64",
+        "-map", "0:a", "-map", "1:v", "-c:a", "libmp3lame", "-c:v", "png",
+        "-disposition:v:0", "attached_pic",
+    ),
     "sound-8-khz.mp4": (*picture(5.2), *sound(5.2, 4, rate=8_000), *_H264, *_AAC),
     "sound-44-khz-stereo.mov": (
         *picture(5.2), *sound(5.2, 4, rate=44_100), "-ac", "2", *_H264, *_AAC,
@@ -130,6 +136,10 @@ _SOUNDS = {
         "-map", "2:v", "-map", "0:v", "-map", "1:a", *_H264, *_AAC, "-c:v:0", "png",
         "-disposition:v:0", "attached_pic",
     ),
+    "sound-alone-away.mkv": (
+        *sound(5, 0.5, 2), "-af", "asetpts='PTS+if(gt(T,1),795/TB)'", "-c:a", "pcm_s16le",
+    ),
+    "encrypted-sound.m4a": (*sound(3, 1), *_AAC, *_KEY),
     "encrypted.mp4": (*picture(6), *sound(6, 1), *_H264, *_AAC, *_KEY),
 }  # fmt: skip
 

@@ -66,9 +66,9 @@ def _first_part(name: str, share: float) -> Callable[[Shelf, Path], None]:
     return make
 
 
-def _rotten(count: int) -> Callable[[Shelf, Path], None]:
+def _rotten(name: str, count: int) -> Callable[[Shelf, Path], None]:
     def make(shelf: Shelf, path: Path) -> None:
-        content = bytearray(shelf("moov-first.mp4").read_bytes())
+        content = bytearray(shelf(name).read_bytes())
         dice = random.Random(1)
         for _ in range(count):
             content[dice.randrange(len(content) // 3, len(content))] ^= 0xFF
@@ -130,7 +130,10 @@ _MADE_OF_OTHERS: dict[str, Callable[[Shelf, Path], None]] = {
     "truncated.mkv": _first_part("b-frames.mkv", 0.5),
     "truncated.webm": _first_part("vp9.webm", 0.5),
     "truncated.avi": _first_part("b-frames.avi", 0.5),
-    "rotten.mp4": _rotten(400),
-    "a-little-rotten.mp4": _rotten(8),
+    "rotten.mp4": _rotten("moov-first.mp4", 400),
+    "a-little-rotten.mp4": _rotten("moov-first.mp4", 8),
+    "truncated-sound.m4a": _first_part("long-sound.m4a", 0.5),
+    "a-little-rotten-sound.m4a": _rotten("long-sound.m4a", 3),
+    "rotten-sound.m4a": _rotten("long-sound.m4a", 400),
     "endless.mpg": _sparse,
 }

@@ -41,7 +41,7 @@ class WrittenSegment:
     end_ms: int
     num_frames: int
     num_samples: int
-    picture_path: Path
+    picture_path: Path | None
     sound_path: Path | None
 
 
@@ -71,15 +71,25 @@ def beeps_in(samples: Samples) -> list[float]:
 
 def faults_of(path: Path, segments: Sequence[WrittenSegment], wanted: Cut) -> Iterator[str]:
     """Say everything that is not as it must be; nothing, if the cut is exact."""
-    source = numbered_frames(path, wanted.picture_stream)
-    written = [numbered_frames(segment.picture_path, 0, wanted.turns) for segment in segments]
-    yield from _faults_of_frames(source, written)
-    yield from _faults_of_lengths(source, segments, written)
+    source, written = [], []
+    if wanted.picture_stream is not None:
+        source = numbered_frames(path, wanted.picture_stream)
+        written = [
+            numbered_frames(segment.picture_path, 0, wanted.turns)
+            for segment in segments
+            if segment.picture_path
+        ]
+        yield from _faults_of_frames(source, written)
+        yield from _faults_of_counts(source, segments, written)
+    elif any(segment.picture_path for segment in segments):
+        yield "there is a picture where the source has none"
+    yield from _faults_of_times(segments)
     if wanted.beeps is None:
         if any(segment.sound_path for segment in segments):
             yield "there is sound where the source has none"
         return
-    yield from _faults_of_sound(path, segments, wanted, source[0][0])
+    first_time = source[0][0] if source else _origin(path)
+    yield from _faults_of_sound(path, segments, wanted, first_time)
 
 
 def _faults_of_frames(
@@ -103,7 +113,7 @@ def _faults_of_frames(
         first += len(frames)
 
 
-def _faults_of_lengths(
+def _faults_of_counts(
     source: list[tuple[float, int]],
     segments: Sequence[WrittenSegment],
     written: list[list[tuple[float, int]]],
@@ -111,14 +121,21 @@ def _faults_of_lengths(
     counts = [len(frames) for frames in written]
     if counts != [segment.num_frames for segment in segments]:
         yield f"frames are said to be {[s.num_frames for s in segments]}, but are {counts}"
-    if max(segment.end_ms - segment.start_ms for segment in segments) > MAX_SEGMENT_MS:
+    gaps = np.diff([time for time, _ in source])
+    if len(gaps) and np.ptp(gaps) < _EVEN_SLACK and max(counts) - min(counts) > 1:
+        yield f"a stub: segments of {counts} frames"
+
+
+def _faults_of_times(segments: Sequence[WrittenSegment]) -> Iterator[str]:
+    lengths_ms = [segment.end_ms - segment.start_ms for segment in segments]
+    if max(lengths_ms) > MAX_SEGMENT_MS:
         yield "a segment is too long"
     ends = [0, *(segment.end_ms for segment in segments)]
     if [segment.start_ms for segment in segments] != ends[:-1]:
         yield "segments are not neighbours in time"
-    gaps = np.diff([time for time, _ in source])
-    if len(gaps) and np.ptp(gaps) < _EVEN_SLACK and max(counts) - min(counts) > 1:
-        yield f"a stub: segments of {counts} frames"
+    is_heard_alone = all(segment.picture_path is None for segment in segments)
+    if is_heard_alone and max(lengths_ms) - min(lengths_ms) > 1:
+        yield f"a stub: segments of {lengths_ms} ms"
 
 
 def _faults_of_sound(

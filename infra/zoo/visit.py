@@ -88,7 +88,7 @@ def _written(output: ItemOutput) -> list[WrittenSegment]:
             end_ms=row.end_ms,
             num_frames=row.num_frames,
             num_samples=row.num_samples,
-            picture_path=output.files[row.picture_path],
+            picture_path=output.files[row.picture_path] if row.picture_path else None,
             sound_path=output.files[row.sound_path] if row.sound_path else None,
         )
         for row in _rows(output, SegmentRecord)

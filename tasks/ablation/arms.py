@@ -87,9 +87,15 @@ def with_samples(
         asked = tuple(swapped.values())
         names = {segment_id: sample.segment_id for segment_id, sample in swapped.items()}
     else:
-        asked = tuple(sample for sample in samples if arm.shown != ("sound",) or sample.sound_path)
+        asked = tuple(sample for sample in samples if _shows_any(arm, sample))
         names = {sample.segment_id: sample.segment_id for sample in asked}
     return ArmSamples(arm=arm, variant=variant, samples=asked, asked_as=names)
+
+
+def _shows_any(arm: Arm, sample: SampleRecord) -> bool:
+    """Say whether an arm shows anything of a sample; that nothing was said is shown, too."""
+    there = {"picture": sample.picture_path, "sound": sample.sound_path, "words": "words"}
+    return any(there[name] for name in arm.shown)
 
 
 def _swapped(host: SampleRecord, donor: SampleRecord) -> SampleRecord:

@@ -50,8 +50,17 @@ def cut_command(
     outputs = [_segments_output(picture[0], plan, crf), _grey_output(picture[1])]
     if source.sound_stream is not None:
         outputs.append(_sound_output(media[f"a:{source.sound_stream}"], source.end_time))
-    merged = ffmpeg.merge_outputs(*outputs).global_args(*_QUIET, *_ONE_THREAD)
-    return list(merged.compile(overwrite_output=True))
+    return _command(ffmpeg.merge_outputs(*outputs))
+
+
+def sound_command(source: SourceMedia) -> list[str]:
+    """Build the call that writes the whole sound of a file without picture."""
+    media = ffmpeg.input(input_url(source.path), err_detect="ignore_err", threads=1)
+    return _command(_sound_output(media[f"a:{source.sound_stream}"], source.end_time))
+
+
+def _command(output: Any) -> list[str]:
+    return list(output.global_args(*_QUIET, *_ONE_THREAD).compile(overwrite_output=True))
 
 
 def _small_picture(picture: Any, long_side: int) -> Any:

@@ -6,7 +6,7 @@ ffmpeg's exit status proves nothing, so the written files are read again.
 import errno
 import os
 import wave
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from tasks.media.command import (
     SOUND_NAME,
     cut_command,
     picture_name,
+    sound_command,
     sound_name,
 )
 from tasks.media.frames import check_not_killed, last_cause, memory_reason
@@ -68,11 +69,7 @@ def cut(
     command = cut_command(source, plan, long_side=long_side, crf=crf)
     if max(map(len, command)) > _LONGEST_ARGUMENT:
         raise ItemFault(f"too long for one ffmpeg call ({len(plan)} segments): cut it in parts")
-    result = run_tool(command, limits=limits, folder=folder)
-    if result.timed_out:
-        raise ItemFault(f"decoding did not end within {limits.seconds:.0f} s and was stopped")
-    _check_machine(result, folder)
-    cause = memory_reason(limits) if result.out_of_memory else last_cause(result)
+    result, cause = _run(command, folder, limits)
     _check_pictures(plan, folder, cause)
     grey = _read_grey(folder / GREY_NAME)
     sound = _read_whole_sound(source, folder)
@@ -80,10 +77,49 @@ def cut(
         num_errors=result.num_stderr_lines,
         cause=cause,
         warnings=(
-            _slice_sound(source, plan, sound, folder) if source.sound_stream is not None else ()
+            _lay_sound(source, plan, sound, folder) if source.sound_stream is not None else ()
         ),
         prints=prints_of(grey, sound[: plan[-1].end_sample]),
     )
+
+
+def cut_sound(
+    source: SourceMedia,
+    plan_for: Callable[[int], Sequence[PlannedSegment]],
+    folder: Path,
+    *,
+    limits: ChildLimits,
+) -> tuple[tuple[PlannedSegment, ...], CutReport]:
+    """Write all segments of a file without picture, planned for the number of its samples.
+
+    Raises:
+        ItemFault: the decoder hung, or gave no sound.
+        StageError: ffmpeg was killed.
+        ToolError: ffmpeg is not installed.
+        OSError: the folder's disk is full.
+    """
+    result, cause = _run(sound_command(source), folder, limits)
+    sound = _read_whole_sound(source, folder)
+    if not len(sound):
+        raise ItemFault(f"damaged: nothing of its sound decodes (ffmpeg: {cause or 'no cause'})")
+    plan = tuple(plan_for(len(sound)))
+    _slice_sound(plan, sound, folder)
+    nothing_seen = np.zeros((0, *reversed(PICTURE_SIZE)), np.uint8)
+    return plan, CutReport(
+        num_errors=result.num_stderr_lines,
+        cause=cause,
+        warnings=(),
+        prints=prints_of(nothing_seen, sound),
+    )
+
+
+def _run(command: list[str], folder: Path, limits: ChildLimits) -> tuple[ChildResult, str]:
+    """Run ffmpeg in a folder; gives what came of it, and what it complained of last."""
+    result = run_tool(command, limits=limits, folder=folder)
+    if result.timed_out:
+        raise ItemFault(f"decoding did not end within {limits.seconds:.0f} s and was stopped")
+    _check_machine(result, folder)
+    return result, memory_reason(limits) if result.out_of_memory else last_cause(result)
 
 
 def _check_machine(result: ChildResult, folder: Path) -> None:
@@ -139,24 +175,31 @@ def _read_whole_sound(source: SourceMedia, folder: Path) -> npt.NDArray[np.int16
     return whole[offset:] if offset >= 0 else np.pad(whole, (-offset, 0))
 
 
-def _slice_sound(
+def _lay_sound(
     source: SourceMedia,
     plan: Sequence[PlannedSegment],
     whole: npt.NDArray[np.int16],
     folder: Path,
 ) -> tuple[str, ...]:
-    """Slice the whole sound at the segments' boundaries."""
+    """Slice the whole sound, made as long as the picture; gives what to say of its length."""
     difference = len(whole) / SAMPLE_RATE - source.duration_seconds
     whole = np.pad(whole, (0, max(0, plan[-1].end_sample - len(whole))))
-    for segment in plan:
-        samples = whole[segment.first_sample : segment.end_sample]
-        write_sound(folder / sound_name(segment.index), samples)
+    _slice_sound(plan, whole, folder)
     if abs(difference) <= _SOUND_TOLERANCE_SECONDS:
         return ()
     if difference >= SOUND_BEYOND_SECONDS - _SOUND_TOLERANCE_SECONDS:
         return ("the sound is a minute or more longer than the picture",)
     longer = "longer" if difference > 0 else "shorter"
     return (f"the sound is {abs(difference):.2f} s {longer} than the picture",)
+
+
+def _slice_sound(
+    plan: Sequence[PlannedSegment], whole: npt.NDArray[np.int16], folder: Path
+) -> None:
+    """Write each segment's part of the whole sound."""
+    for segment in plan:
+        samples = whole[segment.first_sample : segment.end_sample]
+        write_sound(folder / sound_name(segment.index), samples)
 
 
 def read_sound(path: Path) -> npt.NDArray[np.int16]:

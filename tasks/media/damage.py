@@ -5,13 +5,14 @@ from pathlib import Path
 
 from storage.errors import FramesFault, ItemFault
 from tasks.child import ChildLimits
-from tasks.media.cut import CutReport, cut
+from tasks.media.cut import CutReport, cut, cut_sound
 from tasks.media.frames import Frames, decode_frames, memory_reason
-from tasks.media.plan import PlannedSegment, plan_segments
+from tasks.media.plan import SAMPLE_RATE, PlannedSegment, plan_segments, plan_sound
 from tasks.media.prints import Prints
 from tasks.media.probe import SourceMedia, probe
 
 _PROBE_SECONDS = 120
+_NO_PICTURE = "the file has no picture, only sound"
 _TOLD_SECONDS = 0.5
 _LINES_PER_FRAME = 2  # a decoder says of a spoilt frame where it broke, then what it concealed
 
@@ -40,7 +41,8 @@ class CutVideo:
 def cut_what_decodes(path: Path, folder: Path, rules: CutRules, memory_mb: int) -> CutVideo:
     """Cut a video into an empty ``folder``; where frames do not decode, cut the ones that do.
 
-    ``memory_mb`` is what one ffmpeg or ffprobe may take, in MiB.
+    A file of sound alone is cut by its sound. ``memory_mb`` is what one ffmpeg or ffprobe may take,
+    in MiB.
 
     Raises:
         ItemFault: not a video, or less than ``min_decoded_share`` of it is left.
@@ -49,6 +51,8 @@ def cut_what_decodes(path: Path, folder: Path, rules: CutRules, memory_mb: int) 
     source = probe(path, limits=ChildLimits(seconds=_PROBE_SECONDS, memory_mb=memory_mb))
     warnings = _check_length(source, rules.min_decoded_share)
     limits = ChildLimits(seconds=60 + 10 * source.duration_seconds, memory_mb=memory_mb)
+    if source.picture_stream is None:
+        return _cut_sound_alone(source, folder, rules, limits, warnings)
     try:
         plan, report = _cut(source, folder, rules, limits)
         if not report.num_errors:
@@ -95,10 +99,37 @@ def _cut(
     return tuple(plan), report
 
 
+def _cut_sound_alone(
+    source: SourceMedia, folder: Path, rules: CutRules, limits: ChildLimits, warnings: list[str]
+) -> CutVideo:
+    """Cut a file without picture, if enough of its sound decodes.
+
+    A decoder says in two lines at most what is wrong with a packet.
+    """
+    plan, report = cut_sound(
+        source,
+        lambda num_samples: plan_sound(num_samples, rules.max_segment_ms, rules.marks_ms),
+        folder,
+        limits=limits,
+    )
+    decoded, listed = plan[-1].end_sample / SAMPLE_RATE, source.duration_seconds
+    spoilt = report.num_errors / _LINES_PER_FRAME
+    told = f"{decoded:.2f} of {listed:.2f} s of sound decode"
+    if report.num_errors:
+        told += f", with {report.num_errors} errors (ffmpeg: {report.cause})"
+    allowed = 1 - rules.min_decoded_share
+    if listed - decoded > allowed * listed or spoilt > allowed * source.num_packets:
+        raise ItemFault(f"damaged: {told}")
+    damage = [told] if report.num_errors or listed - decoded > _TOLD_SECONDS else []
+    return _cut_video(source, plan, [_NO_PICTURE, *warnings, *damage], report)
+
+
 def _check_length(source: SourceMedia, min_share: float) -> list[str]:
-    """Compare the stated length of the picture with the end of its frames."""
+    """Compare the stated length of the picture with the end of its frames, or of sound alone."""
     stated, found = source.stated_seconds, source.duration_seconds
     told = f"the file states {stated:.2f} s of picture, its frames end after {found:.2f} s"
+    if source.picture_stream is None:
+        told = f"the file states {stated:.2f} s of sound, it ends after {found:.2f} s"
     if found < min_share * stated:
         raise ItemFault(f"truncated: {told}")
     return [told] if stated - found > _TOLD_SECONDS else []

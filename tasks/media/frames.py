@@ -99,7 +99,7 @@ def list_frames(path: Path, stream: int, origin: float, *, limits: ChildLimits) 
         *("-show_entries", f"packet={_SHOWN}:packet_side_data=side_data_type", "-of", "compact"),
         limits=limits,
     )
-    packets = [row for row in _rows(result, "packet") if "D" not in row.get("flags", "")]
+    packets = [row for row in read_rows(result, "packet") if "D" not in row.get("flags", "")]
     if any(packet.get("side_data_type") == "Encryption info" for packet in packets):
         raise ItemFault("its picture is encrypted: hand it in decrypted")
     times = [packet.get("pts_time", _UNKNOWN) for packet in packets]
@@ -123,7 +123,7 @@ def decode_frames(path: Path, stream: int, origin: float, *, limits: ChildLimits
         limits=limits,
     )
     timed: list[tuple[float, str]] = []
-    for row in _rows(result, "frame"):
+    for row in read_rows(result, "frame"):
         gap = row.get("duration_time", row.get("pkt_duration_time", _UNKNOWN))
         time = row.get("best_effort_timestamp_time", _UNKNOWN)
         timed.append((_after(timed) if time == _UNKNOWN else float(time), gap))
@@ -138,7 +138,7 @@ def decode_frames(path: Path, stream: int, origin: float, *, limits: ChildLimits
     )
 
 
-def _rows(result: ChildResult, kind: str) -> Iterable[dict[str, str]]:
+def read_rows(result: ChildResult, kind: str) -> Iterable[dict[str, str]]:
     """Read ffprobe's compact output: ``kind|name=value|...``."""
     for line in result.output.decode(errors="replace").splitlines():
         name, *pairs = line.split("|")

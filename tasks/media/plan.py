@@ -1,4 +1,7 @@
-"""Where to cut: boundaries on frames, spread evenly so that no stub is left."""
+"""Where to cut: boundaries on frames, spread evenly so that no stub is left.
+
+Sound without picture is cut on whole milliseconds.
+"""
 
 import math
 from bisect import bisect_left, bisect_right
@@ -16,7 +19,8 @@ _SAMPLES_PER_MS = SAMPLE_RATE // 1000
 class PlannedSegment:
     """One segment: frames ``[first_frame, end_frame)``, samples ``[first_sample, end_sample)``.
 
-    Frames and samples count from the video's first frame; neighbours share their boundary.
+    Frames and samples count from the video's first frame; neighbours share their boundary. Without
+    a picture there are no frames, and the last segment may end within its last millisecond.
     """
 
     index: int
@@ -75,6 +79,33 @@ def plan_segments(
             end_sample=_to_samples(bounds[k + 1]),
         )
         for k in range(len(firsts))
+    ]
+
+
+def plan_sound(
+    num_samples: int, max_segment_ms: int, marks_ms: Sequence[int] = ()
+) -> list[PlannedSegment]:
+    """Split a sound of at least one sample into the fewest equal segments, to a millisecond.
+
+    ``marks_ms`` are boundaries too. The last, incomplete millisecond counts as a whole one.
+    """
+    end_ms = -(-num_samples // _SAMPLES_PER_MS)
+    stretches = sorted({0, end_ms, *(mark for mark in marks_ms if 0 < mark < end_ms)})
+    bounds = [0]
+    for start, end in pairwise(stretches):
+        count = -(-(end - start) // max_segment_ms)
+        bounds += (start + (end - start) * k // count for k in range(1, count + 1))
+    return [
+        PlannedSegment(
+            index=k,
+            first_frame=0,
+            end_frame=0,
+            start_ms=start,
+            end_ms=end,
+            first_sample=start * _SAMPLES_PER_MS,
+            end_sample=min(end * _SAMPLES_PER_MS, num_samples),
+        )
+        for k, (start, end) in enumerate(pairwise(bounds))
     ]
 
 

@@ -11,8 +11,10 @@ from typing import Any
 from storage.errors import ItemFault
 from tasks.child import ChildLimits, ChildResult
 from tasks.media.frames import Frames, input_url, list_frames, run_ffprobe
+from tasks.media.packets import list_packets
 
 _MACHINE_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_GUESSED = ("aac", "ac3", "amr", "dts", "eac3", "mp3")
 _LISTS = ("concat", "dash", "hls", "imf", "sdp")
 
 
@@ -25,10 +27,14 @@ class SourceMedia:
     ``picture_stream`` and ``sound_stream`` count within their kind (0 = the first picture stream),
     as ffmpeg's ``v:0`` and ``a:0`` do. ``width`` and ``height`` are of the picture as it is shown,
     turned upright. ``stated_seconds`` is how long the picture lasts by the container's word.
+
+    Without a picture (``picture_stream`` is ``None``) there are no frames and no size: the source
+    begins with its container's clock, ends with its sound, which has ``num_packets``, and
+    ``stated_seconds`` is the sound's.
     """
 
     path: Path
-    picture_stream: int
+    picture_stream: int | None
     sound_stream: int | None
     width: int
     height: int
@@ -36,15 +42,16 @@ class SourceMedia:
     origin: float
     frame_times: tuple[float, ...]
     end_time: float
+    num_packets: int = 0
 
     @property
     def start_time(self) -> float:
-        """When the first frame is shown."""
-        return self.frame_times[0]
+        """When the first frame is shown, or where none is, when the container's clock starts."""
+        return self.frame_times[0] if self.frame_times else 0.0
 
     @property
     def duration_seconds(self) -> float:
-        """From the first frame's start to the last frame's end."""
+        """From the first frame's start to the last frame's end, or the sound's."""
         return self.end_time - self.start_time
 
     def with_frames(self, frames: Frames) -> "SourceMedia":
@@ -56,19 +63,20 @@ def probe(path: Path, *, limits: ChildLimits) -> SourceMedia:
     """Open a video file and list its frames' times.
 
     The picture stream with most pixels is chosen (cover art left aside), and the container's
-    default sound stream, else its first.
+    default sound stream, else its first. A file of sound alone has no picture stream.
 
     Raises:
-        ItemFault: not a video that ffmpeg can open, or one without picture.
+        ItemFault: not a video that ffmpeg can open, or one with neither picture nor sound.
         ToolError: ffprobe is not installed.
     """
     _check_file(path)
     facts, cause = _read_container(path, limits)
-    pictures = [s for s in facts["streams"] if s["codec_type"] == "video"]
-    sounds = [s for s in facts["streams"] if s["codec_type"] == "audio"]
+    pictures, sounds = _streams_of(facts)
     picture = _choose_picture(pictures, cause)
     container = facts["format"]
     origin = float(container.get("start_time") or 0.0)
+    if picture is None:
+        return _sound_alone(path, sounds, container, origin, limits)
     frames = list_frames(path, picture, origin, limits=limits)
     width, height = _shown_size(pictures[picture])
     return SourceMedia(
@@ -84,19 +92,61 @@ def probe(path: Path, *, limits: ChildLimits) -> SourceMedia:
     )
 
 
+def _streams_of(facts: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Give the picture streams and the sound streams."""
+    streams = facts["streams"]
+    pictures = [s for s in streams if s["codec_type"] == "video"]
+    return pictures, [s for s in streams if s["codec_type"] == "audio"]
+
+
+def _sound_alone(
+    path: Path,
+    sounds: list[dict[str, Any]],
+    container: dict[str, Any],
+    origin: float,
+    limits: ChildLimits,
+) -> SourceMedia:
+    """Describe a file without picture, as long as its sound."""
+    sound = _choose_sound(sounds)
+    if sound is None:
+        raise ItemFault("the file has neither a picture nor a sound stream")
+    packets = list_packets(path, sound, origin, limits=limits)
+    return SourceMedia(
+        path=path,
+        picture_stream=None,
+        sound_stream=sound,
+        width=0,
+        height=0,
+        stated_seconds=_stated_by_sound(sounds[sound], container) or packets.end_time,
+        origin=origin,
+        frame_times=(),
+        end_time=packets.end_time,
+        num_packets=packets.count,
+    )
+
+
+def _stated_by_sound(sound: dict[str, Any], container: dict[str, Any]) -> float | None:
+    """Give a sound's length by its container, but where that is ffmpeg's guess by the bit rate."""
+    return None if container["format_name"] in _GUESSED else _own_seconds(sound)
+
+
 def probe_seconds(path: Path, *, limits: ChildLimits) -> float:
     """Read how long a video lasts by its container's word, or by its frames where that is silent.
 
     Where the container says it, this costs half of what `probe` does.
 
     Raises:
-        ItemFault: not a video that ffmpeg can open, or one without picture.
+        ItemFault: not a video that ffmpeg can open, or one with neither picture nor sound.
         ToolError: ffprobe is not installed.
     """
     _check_file(path)
     facts, cause = _read_container(path, limits)
-    pictures = [s for s in facts["streams"] if s["codec_type"] == "video"]
-    stated = _own_seconds(pictures[_choose_picture(pictures, cause)])
+    pictures, sounds = _streams_of(facts)
+    picture, sound = _choose_picture(pictures, cause), _choose_sound(sounds)
+    if picture is not None:
+        stated = _own_seconds(pictures[picture])
+    else:
+        stated = None if sound is None else _stated_by_sound(sounds[sound], facts["format"])
     return probe(path, limits=limits).duration_seconds if stated is None else stated
 
 
@@ -169,14 +219,14 @@ def _last_causes(result: ChildResult, path: Path) -> str:
     return "; ".join(dict.fromkeys(named[-2:]))
 
 
-def _choose_picture(pictures: list[dict[str, Any]], cause: str) -> int:
+def _choose_picture(pictures: list[dict[str, Any]], cause: str) -> int | None:
     candidates = [
         (int(stream.get("width") or 0) * int(stream.get("height") or 0), -index)
         for index, stream in enumerate(pictures)
         if not stream.get("disposition", {}).get("attached_pic")
     ]
     if not candidates:
-        raise ItemFault("the file has no picture stream, only sound")
+        return None
     if max(candidates)[0] == 0:
         raise ItemFault(f"the size of its picture cannot be read ({cause})")
     return -max(candidates)[1]

@@ -51,7 +51,7 @@ class TokenCount:
     def _num_picture(self, sample: SampleRecord) -> int:
         from transformers.models.qwen2_vl.video_processing_qwen2_vl import smart_resize
 
-        if not self._config.picture:
+        if not self._config.picture or sample.picture_path is None:
             return 0
         try:
             with self._store.open(sample.picture_path) as file:

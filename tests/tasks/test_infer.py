@@ -37,7 +37,7 @@ from tasks.omni.reference import Reference
 from tasks.stage import Shard, ShardResult
 
 NUM_SOUND = 40
-BLIND, DAMAGED = 7, 9
+BLIND, DAMAGED, SOUND_ALONE = 7, 9, 12
 INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
 CONFIG = InferConfig(max_tokens=448)
 EAGER_COMMITS = InferResources(cpu_threads=1, commit_seconds=0, num_decoders=1, max_requests=16)
@@ -84,6 +84,7 @@ def prepared(folder: Path, toy_samples, tiny_omni: Path) -> Run:  # type: ignore
     samples = toy_samples(store, NUM_SOUND + 2)
     for damaged in (samples[BLIND], samples[DAMAGED]):
         store.write_bytes(damaged.picture_path, b"\0\0\0\x18ftypisom not a picture")
+    samples[SOUND_ALONE] = replace(samples[SOUND_ALONE], picture_path=None)
     samples[11] = replace(samples[11], words="and then I " * 150)
     return Run(store, samples, tiny_omni)
 
@@ -136,7 +137,9 @@ def test_vllm_answers_as_transformers_does(undisturbed: Run) -> None:
             assert row.num_sound_tokens == expected.census.num_sound_tokens
             assert row.has_sound == (row.num_sound_tokens > 0) == (sample.sound_path is not None)
             assert row.has_picture == (row.num_picture_tokens > 0)
-            assert row.has_picture != (sample == undisturbed.samples[BLIND])
+            assert row.has_picture != (
+                sample in (undisturbed.samples[BLIND], undisturbed.samples[SOUND_ALONE])
+            )
     assert any("1 were asked about without their picture and 0" in t for t in undisturbed.told)
 
 

@@ -109,6 +109,16 @@ def test_every_segment_is_a_row_with_its_words_label_and_rights():
         assert row.source_digest == "digest of v"
 
 
+def test_segments_of_sound_alone_are_labelled_like_others_and_are_other_content():
+    whole = inputs_of()
+    heard = [replace(s, picture_path=None, picture_digest=None) for s in whole.segments]
+    rows = list(samples_of(replace(whole, segments=tuple(heard)), CONFIG))
+    assert [(row.picture_path, row.label) for row in rows] == [(None, 0), (None, 1), (None, 0)]
+    for row, other in zip(rows, samples_of(whole, CONFIG), strict=True):
+        assert row.media_digest != other.media_digest
+        assert row.content_digest != other.content_digest
+
+
 def test_segments_given_in_any_order_are_laid_in_time():
     turned = inputs_of()
     turned = replace(turned, segments=tuple(reversed(turned.segments)))

@@ -21,7 +21,7 @@ from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
 from tasks.stage import Shard
 
 CONFIG = SegmentConfig()
-GOOD = ["very-short.mp4", "ntsc.mp4", "no-sound.mp4", "one-frame.mp4"]
+GOOD = ["very-short.mp4", "ntsc.mp4", "no-sound.mp4", "one-frame.mp4", "only-sound.m4a"]
 BAD = ["empty.mp4", "text.mp4", "truncated-moov-first.mp4"]
 
 
@@ -72,6 +72,7 @@ def test_every_good_video_has_facts_and_segments_and_every_bad_one_a_reason(undi
         ("people/ntsc.mp4", 7_307, 219, True),
         ("people/no-sound.mp4", 6_000, 150, False),
         ("people/one-frame.mp4", 40, 1, False),
+        ("people/only-sound.m4a", 3_008, 0, True),
     ]
     rejected = {r.item_id: r.reason for r in undisturbed.read(RejectedRecord, wanted_of(paths))}
     assert list(rejected) == [f"people/{name}" for name in BAD]
@@ -95,7 +96,8 @@ def test_frame_times_are_those_that_the_segments_are_made_of(undisturbed, paths)
     segments = undisturbed.read(SegmentRecord, wanted_of(paths))
     frame_times = undisturbed.read(FrameTimesRecord, wanted_of(paths))
     assert [row.video_id for row in frame_times] == [f"people/{name}" for name in GOOD]
-    for row in frame_times:
+    assert (frame_times[-1].frame_ms, frame_times[-1].end_ms) == ((), 3_008)
+    for row in frame_times[:-1]:
         mine = [segment for segment in segments if segment.video_id == row.video_id]
         places = np.cumsum([0, *(segment.num_frames for segment in mine)])
         bounds = [*(segment.start_ms for segment in mine), mine[-1].end_ms]
@@ -106,8 +108,12 @@ def test_frame_times_are_those_that_the_segments_are_made_of(undisturbed, paths)
 
 def test_the_stored_files_are_what_the_rows_say(undisturbed, paths):
     for row in undisturbed.read(SegmentRecord, wanted_of(paths)):
-        with undisturbed.store.open(row.picture_path) as stream:
-            assert digest_stream(stream) == row.picture_digest
+        if row.picture_path is None:
+            assert (row.num_frames, row.picture_digest) == (0, None)
+            assert row.video_id == "people/only-sound.m4a"
+        else:
+            with undisturbed.store.open(row.picture_path) as stream:
+                assert digest_stream(stream) == row.picture_digest
         if row.sound_path is None:
             assert (row.num_samples, row.sound_digest) == (0, None)
             continue
@@ -305,6 +311,8 @@ def test_a_killed_stage_makes_only_the_rest_and_ends_with_the_same_tables(
     assert (state.data.num_cached, state.data.num_made) == (there, len(paths) - there)
     assert tables(seen, paths) == tables(undisturbed, paths)
     for row in seen.read(SegmentRecord, wanted_of(paths)):
+        if row.picture_path is None:
+            continue
         with seen.store.open(row.picture_path) as stream:
             assert digest_stream(stream) == row.picture_digest
 

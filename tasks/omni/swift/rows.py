@@ -30,11 +30,11 @@ def swift_row(
     sample: SampleRecord, config: InputConfig, plan: Plan, media_path: MediaPath
 ) -> dict[str, Any]:
     """Give a labelled sample's row; ``media_path`` says where a stored file lies for ms-swift."""
-    picture = config.picture
+    picture = sample.picture_path if config.picture else None
     sound = sample.sound_path if config.sound else None
     question = user_turn(
         prompt_text(config.prompt),
-        media=PICTURE_TAG * picture + SOUND_TAG * (sound is not None),
+        media=PICTURE_TAG * (picture is not None) + SOUND_TAG * (sound is not None),
         words=_without_tags(sample.words) if config.words else None,
         before=_without_tags(sample.words_before),
     )
@@ -43,7 +43,7 @@ def swift_row(
     weight = {"loss_scale": weights[sample.label == 1]} if weights != (1.0, 1.0) else {}
     return {
         "messages": [{"role": "user", "content": question}, {**answer, **weight}],
-        "videos": [str(media_path(sample.picture_path))] if picture else [],
+        "videos": [str(media_path(picture))] if picture is not None else [],
         "audios": [str(media_path(sound))] if sound is not None else [],
     }
 

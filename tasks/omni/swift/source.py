@@ -106,8 +106,9 @@ def differences(source: TrainingSource) -> list[str]:
 
 
 def _check_media(store: Store, samples: Sequence[SampleRecord], config: InputConfig) -> None:
-    wanted = {row.picture_path for row in samples if config.picture}
-    wanted |= {row.sound_path for row in samples if config.sound and row.sound_path is not None}
+    shown = [row.picture_path for row in samples if config.picture]
+    heard = [row.sound_path for row in samples if config.sound]
+    wanted = {path for path in (*shown, *heard) if path is not None}
     if gone := [path for path in wanted if not store.exists(path)]:
         raise StoreError(
             f"{len(gone)} of {len(wanted)} segments' media are gone from {store.url!r}: run again "

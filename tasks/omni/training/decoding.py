@@ -44,11 +44,11 @@ class MediaRows:
     def _open(self, sample: SampleRecord) -> Row:
         store = _store(self.store_url)
         with ExitStack() as files:
-            picture = files.enter_context(store.open(sample.picture_path))
+            picture = sample.picture_path and files.enter_context(store.open(sample.picture_path))
             sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
             inputs = build_input(
                 self.config,
-                picture=picture,
+                picture=picture or None,
                 sound=sound or None,
                 words=sample.words,
                 before=sample.words_before,

@@ -108,6 +108,10 @@ def test_sound_where_none_may_be_is_told(video, segments):
     assert "there is sound" in faults(video, segments, Cut(beeps=None))
 
 
+def test_a_picture_where_none_may_be_is_told(video, segments):
+    assert "there is a picture" in faults(video, segments, Cut(beeps=(2,), picture_stream=None))
+
+
 def test_beeps_are_heard_when_they_begin():
     samples = np.zeros(32_000, np.int16)
     for start in (1_600, 24_000):

@@ -42,6 +42,11 @@ def framed(label: int | None, *intervals: Interval, frame_ms=tuple(range(0, 1_00
     )
 
 
+def test_a_video_without_picture_has_no_frames():
+    table = frame_table(framed(1, Interval(start_ms=200, end_ms=600), frame_ms=()), 0.2, "internal")
+    assert (table.num_rows, table.schema) == (0, FRAME_SCHEMA)
+
+
 def test_every_frame_has_its_segments_answer_and_its_own_label():
     rows = frame_table(framed(1, Interval(start_ms=200, end_ms=600)), 0.2, "internal").to_pylist()
     assert [row["frame"] for row in rows[:2]] == [f"{VIDEO}/frame-0.jpg", f"{VIDEO}/frame-1.jpg"]

@@ -56,8 +56,23 @@ OTHER_QUESTION = a_print("other question", a_picture(1, 2), a_sound(2))
 OTHER_SCENE = a_print("other scene", a_picture(2, 1), a_sound(1))
 
 
+def heard_alone(row: MediaPrintRecord) -> MediaPrintRecord:
+    return replace(row, video_id=VideoId(f"{row.video_id}, heard"), picture=())
+
+
 def silent(row: MediaPrintRecord) -> MediaPrintRecord:
     return replace(row, video_id=VideoId(f"{row.video_id}, silent"), sound=())
+
+
+def test_a_recording_of_sound_alone_is_known_by_its_sound() -> None:
+    alone, other = heard_alone(COPY), heard_alone(OTHER_QUESTION)
+    assert find_duplicates([ORIGINAL, alone, other]) == [(alone.video_id, "original")]
+    again = heard_alone(ORIGINAL)
+    assert find_duplicates([alone, other, again]) == [(alone.video_id, again.video_id)]
+    quiet = replace(alone, sound=(SILENT,) * len(alone.sound))
+    assert find_duplicates([quiet, replace(quiet, video_id=VideoId("quiet too"))]) == []
+    shorter = a_print("shorter", a_picture(1, 1), a_sound(1)[:200])
+    assert find_duplicates([heard_alone(shorter), ORIGINAL]) == []
 
 
 def test_a_blurred_and_trimmed_copy_is_found_and_nothing_else():

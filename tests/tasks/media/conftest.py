@@ -28,6 +28,7 @@ class CutOnce:
 
     def segments(self) -> list[WrittenSegment]:
         """Say where every segment lies, and what was planned for it."""
+        has_picture = self.done.source.picture_stream is not None
         has_sound = self.done.source.sound_stream is not None
         return [
             WrittenSegment(
@@ -35,7 +36,7 @@ class CutOnce:
                 end_ms=planned.end_ms,
                 num_frames=planned.num_frames,
                 num_samples=planned.num_samples,
-                picture_path=self.folder / picture_name(planned.index),
+                picture_path=self.folder / picture_name(planned.index) if has_picture else None,
                 sound_path=self.folder / sound_name(planned.index) if has_sound else None,
             )
             for planned in self.done.plan

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from tasks.child import ChildLimits
-from tasks.media.command import cut_command, picture_name, sound_name
+from tasks.media.command import cut_command, picture_name, sound_command, sound_name
 from tasks.media.plan import PlannedSegment, plan_segments
 from tasks.media.probe import probe
 
@@ -34,6 +34,13 @@ def test_one_call_writes_all_pictures_and_the_whole_sound(video):
     assert value(command, "-force_key_frames") == "expr:eq(n,100)+eq(n,200)"
     assert value(command, "-crf") == "30"
     assert "sound.wav" in command
+
+
+def test_of_a_file_of_sound_alone_only_the_sound_is_written(video):
+    command = sound_command(probe(video("song-with-cover.mp3"), limits=LIMITS))
+    assert command[0] == "ffmpeg"
+    assert "sound.wav" in command
+    assert not any(argument.endswith((".mp4", ".raw")) for argument in command)
 
 
 def test_files_are_named_by_their_place():

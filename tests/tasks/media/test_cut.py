@@ -12,8 +12,8 @@ from infra.zoo.truth import faults_of
 from storage.errors import ItemFault, StageError, ToolError
 from tasks.child import ChildLimits
 from tasks.media.command import sound_name
-from tasks.media.cut import count_frames, cut, read_sound, write_sound
-from tasks.media.plan import plan_segments
+from tasks.media.cut import count_frames, cut, cut_sound, read_sound, write_sound
+from tasks.media.plan import plan_segments, plan_sound
 from tasks.media.probe import probe
 
 LIMITS = ChildLimits(seconds=60)
@@ -35,7 +35,7 @@ def test_every_frame_and_sample_is_in_the_segments_once_and_in_its_place(cut_vid
 def test_the_source_is_only_read_and_nothing_else_is_left(cut_video, name):
     made = cut_video(name)
     assert (made.path.read_bytes(), made.path.stat().st_mtime_ns) == made.source_before
-    per_segment = 1 if GOOD[name].beeps is None else 2
+    per_segment = (GOOD[name].beeps is not None) + (GOOD[name].picture_stream is not None)
     assert len(list(made.folder.iterdir())) == per_segment * len(made.done.plan)
 
 
@@ -112,6 +112,16 @@ def test_an_ffmpeg_that_succeeds_and_writes_nothing_is_not_believed(video, monke
     _fake_ffmpeg(tmp_path / "bin", "exit 0", monkeypatch)
     with pytest.raises(ItemFault, match="damaged: 0 of 5 frames could be decoded into 0 of 1"):
         _cut_short(video, tmp_path)
+
+
+def test_an_ffmpeg_that_writes_no_sound_of_a_file_of_sound_is_not_believed(
+    video, monkeypatch, tmp_path
+):
+    source = probe(video("only-sound.m4a"), limits=LIMITS)
+    _fake_ffmpeg(tmp_path / "bin", "echo 'no such decoder' >&2", monkeypatch)
+    told = r"nothing of its sound decodes \(ffmpeg: no such decoder\)"
+    with pytest.raises(ItemFault, match=told):
+        cut_sound(source, lambda count: plan_sound(count, 5_000), tmp_path, limits=LIMITS)
 
 
 @pytest.mark.parametrize("signal", [9, 15])

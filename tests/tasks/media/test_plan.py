@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import ItemFault
-from tasks.media.plan import SAMPLE_RATE, PlannedSegment, frames_ms, plan_segments
+from tasks.media.plan import SAMPLE_RATE, PlannedSegment, frames_ms, plan_segments, plan_sound
 
 RATES = [10, 12.5, 24, 24_000 / 1001, 25, 30, 30_000 / 1001, 50, 60]
 lengths_ms = st.integers(500, 8_000)
@@ -91,6 +91,32 @@ def test_marks_in_another_order_or_twice_make_the_same_plan(frames, max_ms, mark
     plan = plan_segments(times, end, max_ms, marks_ms)
     assert plan_segments(times, end, max_ms, [*reversed(marks_ms), *marks_ms]) == plan
     assert plan_segments(times, end, max_ms, []) == plan_segments(times, end, max_ms)
+
+
+@given(st.integers(1, 3_000_000), lengths_ms, marks)
+def test_sound_alone_is_split_evenly_between_marks_and_every_sample_is_in_one_segment(
+    num_samples, max_ms, marks_ms
+):
+    plan = plan_sound(num_samples, max_ms, marks_ms)
+    assert (plan[0].start_ms, plan[0].first_sample) == (0, 0)
+    assert plan[-1].end_sample == num_samples
+    assert plan[-1].end_ms == -(-num_samples // 16)
+    for before, after in pairwise(plan):
+        assert (before.end_ms, before.end_sample) == (after.start_ms, after.first_sample)
+    for index, segment in enumerate(plan):
+        assert (segment.index, segment.num_frames) == (index, 0)
+        assert segment.first_sample == 16 * segment.start_ms
+        assert 0 < segment.end_ms - segment.start_ms <= max_ms
+        assert 0 < segment.num_samples <= 16 * max_ms
+    bounds = [0, *(segment.end_ms for segment in plan)]
+    marked = sorted({0, bounds[-1], *(mark for mark in marks_ms if 0 < mark < bounds[-1])})
+    assert set(marked) <= set(bounds)
+    for start, end in pairwise(marked):
+        within = bounds[bounds.index(start) : bounds.index(end) + 1]
+        lengths = [after - before for before, after in pairwise(within)]
+        assert max(lengths) - min(lengths) <= 1
+        assert len(lengths) == -(-(end - start) // max_ms)
+    assert plan_sound(num_samples, max_ms, [*reversed(marks_ms), *marks_ms]) == plan
 
 
 def test_a_short_mark_makes_a_short_segment_and_the_rest_is_split_evenly():

@@ -34,7 +34,7 @@ def test_every_frame_is_listed_with_its_time(video, name, num_frames, seconds):
 @pytest.mark.parametrize(
     "name",
     ["cfr25.mp4", "ntsc.mp4", "b-frames.mkv", "b-frames.avi", "clock-not-at-zero.ts",
-     "picture-late.mp4", "recorded-live.webm"],
+     "picture-late.mp4", "recorded-live.webm", "only-sound.m4a", "song-with-cover.mp3"],
 )  # fmt: skip
 def test_the_length_alone_is_that_of_the_frames(video, name):
     listed = probe(video(name), limits=LIMITS).duration_seconds
@@ -89,13 +89,17 @@ def test_a_video_without_sound_has_no_sound_stream(video):
         ("text.mp4", "not a video that ffmpeg can open: .*Invalid data found"),
         ("noise.mp4", "not a video that ffmpeg can open: "),
         ("truncated-moov-last.mp4", "not a video that ffmpeg can open: moov atom not found"),
-        ("only-sound.m4a", "no picture stream, only sound"),
+        ("only-words.mkv", "neither a picture nor a sound stream"),
         ("list.mp4", "not a video but a list that names other files"),
         ("gone.mp4", r"cannot be read \(No such file or directory\)"),
     ],
 )
 def test_what_is_no_video_is_refused_with_the_cause(video, tmp_path, name, reason):
-    path = tmp_path / name if name in ("list.mp4", "gone.mp4") else video(name)
+    made_here = ("only-words.mkv", "list.mp4", "gone.mp4")
+    path = tmp_path / name if name in made_here else video(name)
+    if name == "only-words.mkv":
+        (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nyes\n")
+        subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "a.srt", path], check=True)
     if name == "list.mp4":
         path.write_text(f"ffconcat version 1.0\nfile '{video('cfr25.mp4').name}'\n")
         (tmp_path / "cfr25.mp4").symlink_to(video("cfr25.mp4"))
@@ -117,14 +121,14 @@ def test_a_folder_called_mp4_is_no_video(tmp_path):
         probe(tmp_path / "a.mp4", limits=LIMITS)
 
 
-def test_cover_art_is_not_the_picture(video, tmp_path):
-    path = tmp_path / "song.m4a"
-    inputs = ("-i", str(video("only-sound.m4a")), "-f", "lavfi", "-i", "color=red:s=640x640:d=0.04")
-    command = ("ffmpeg", "-v", "error", *inputs, "-map", "0:a", "-map", "1:v", "-frames:v", "1")
-    art = ("-c:a", "copy", "-c:v", "mjpeg", "-disposition:v:0", "attached_pic", str(path))
-    subprocess.run([*command, *art], check=True, timeout=60)
-    with pytest.raises(ItemFault, match="no picture stream, only sound"):
-        probe(path, limits=LIMITS)
+@pytest.mark.parametrize(("name", "seconds"), [("only-sound.m4a", 3), ("song-with-cover.mp3", 12)])
+def test_sound_alone_has_no_frames_and_lasts_as_long_as_it_is_heard(video, name, seconds):
+    source = probe(video(name), limits=LIMITS)
+    assert (source.picture_stream, source.sound_stream, source.frame_times) == (None, 0, ())
+    assert (source.width, source.height, source.start_time) == (0, 0, 0.0)
+    assert source.duration_seconds == pytest.approx(seconds, abs=0.03)
+    assert source.stated_seconds == pytest.approx(seconds, abs=0.03)
+    assert source.num_packets == pytest.approx(seconds * 48_000 / 1_100, rel=0.1)
 
 
 def test_a_missing_ffprobe_is_named_and_is_not_the_videos_fault(video, monkeypatch, tmp_path):

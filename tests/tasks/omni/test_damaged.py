@@ -10,7 +10,8 @@ from tasks.omni.inputs import InputConfig
 def test_only_what_is_there_and_was_to_be_shown_counts_as_damaged(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples
 ) -> None:
-    samples = toy_samples(Store(str(tmp_path)), 5)
+    samples = toy_samples(Store(str(tmp_path)), 6)
+    samples[5] = replace(samples[5], picture_path=None)
     whole = PredictionRecord(
         segment_id=samples[0].segment_id, video_id=samples[0].video_id, p_ah=0.5, logp_yes=-1.0,
         logp_no=-1.0, answer_mass=0.7, num_text_tokens=1, num_picture_tokens=1, num_sound_tokens=1,
@@ -21,6 +22,7 @@ def test_only_what_is_there_and_was_to_be_shown_counts_as_damaged(  # type: igno
         replace(whole, segment_id=samples[2].segment_id, has_sound=False),
         replace(whole, segment_id=samples[3].segment_id, has_sound=False),
         replace(whole, segment_id=samples[4].segment_id, has_sound=False),  # has none
+        replace(whole, segment_id=samples[5].segment_id, has_picture=False),  # has none
     ]
     assert count_damaged(rows, samples, InputConfig()) == (1, 2)
     assert count_damaged(rows, samples, InputConfig(sound=False)) == (1, 0)

@@ -59,6 +59,22 @@ def test_of_a_segment_with_one_damaged_medium_the_other_is_asked_about(  # type:
     assert isinstance(Decoding(store_url=store.url, config=others)(sample), OmniInput)
 
 
+def test_a_segment_without_picture_is_asked_about_with_what_it_has(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples
+) -> None:
+    store = Store(str(tmp_path))
+    sample = replace(toy_samples(store, 1)[0], picture_path=None)
+    question = Decoding(store_url=store.url, config=INPUT)(sample)
+    assert isinstance(question, OmniInput)
+    assert question.frames is None
+    assert question.sound is not None
+    deaf = INPUT.model_copy(update={"sound": False})
+    assert isinstance(Decoding(store_url=store.url, config=deaf)(sample), OmniInput)
+    mute = deaf.model_copy(update={"words": False})
+    fault = Decoding(store_url=store.url, config=mute)(sample)
+    assert str(fault) == "the settings show nothing of this segment"
+
+
 def test_a_question_quotes_what_was_said_in_the_segment_and_before(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples
 ) -> None:

@@ -26,6 +26,7 @@ def test_as_many_tokens_are_counted_as_the_processor_makes(  # type: ignore[no-u
     samples = toy_samples(store, 6)  # one has no sound
     samples[0] = replace(samples[0], words="ünd so <|video_pad|> on")
     store.write_bytes(samples[1].picture_path, b"no picture")
+    samples[2] = replace(samples[2], picture_path=None)
     processor = AutoProcessor.from_pretrained(tiny_omni)
     count, decode = (
         TokenCount(store, config, tiny_omni),

@@ -57,6 +57,14 @@ def test_a_row_without_sound_has_no_tag_for_it(changed, settings) -> None:
     )
 
 
+def test_a_row_of_sound_alone_has_no_tag_for_a_picture() -> None:
+    row = row_of(replace(SAMPLE, picture_path=None))
+    assert (row["videos"], row["audios"]) == ([], ["/store/segment/v/files/a.wav"])
+    assert chat_of(row) == render_chat(
+        "definition-words", picture=False, sound=True, words=SAMPLE.words, before=""
+    )
+
+
 def test_a_row_without_picture_has_no_tag_for_it() -> None:
     row = row_of(SAMPLE, picture=False)
     assert (row["videos"], len(row["audios"])) == ([], 1)
