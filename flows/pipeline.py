@@ -8,6 +8,7 @@ from typing import cast
 
 from prefect import flow
 
+from flows.machines import pool_of_shares
 from flows.opening import open_to_work
 from flows.preflight import check_before_start
 from flows.request import RunRequest
@@ -37,5 +38,7 @@ def pipeline(request: RunRequest) -> list[StageReport]:
     with open_to_work(request) as run:
         run.store.sweep()
         check_before_start(run)
+        if "infer" in run.stages and run.settings.resources.infer.num_machines > 1:
+            pool_of_shares()
         # A flow that returns a state gives its caller the state's data.
         return [cast(StageReport, _FLOWS[stage](request)) for stage in run.stages]

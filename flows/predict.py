@@ -38,7 +38,10 @@ _JSON = ".json"
 _STAGES = ("segment", "transcribe", "manifest", "infer")
 # Whatever a profile says: nothing is labelled, so nothing is dealt to sides or cut at bounds; and
 # of few segments any share may be rejected, which is told of each.
-_FORCED = ("manifest.split_by=release", "segment.cuts=blind", "infer.max_failed_share=1.0")
+_FORCED = (
+    "manifest.split_by=release", "segment.cuts=blind", "infer.max_failed_share=1.0",
+    "resources.infer.num_machines=1",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

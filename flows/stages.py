@@ -14,12 +14,11 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.opening import open_to_work
 from flows.request import RunRequest
 from flows.run import Run
+from flows.shares import asking
 from flows.stage_run import StageReport, result_of, run_stage
-from storage.records import SampleRecord
 from storage.results import MetricRecord, VerdictRecord
 from tasks.aggregate import aggregate_shard
 from tasks.finetune import finetune_models
-from tasks.infer import infer_shard
 from tasks.labels.marks import LENGTHS_LEAK
 from tasks.labels.splits import check_no_leakage
 from tasks.log import LOGGER
@@ -146,15 +145,9 @@ def infer_flow(request: RunRequest) -> State[StageReport]:
 
 def _infer_by(run: Run, model_path: Path) -> State[StageReport]:
     """Ask one model about every segment."""
-    settings, variant = run.settings, run.infer_by(model_path)
-    samples: dict[str, SampleRecord] = {sample.segment_id: sample for sample in run.samples}
     return run_stage(
-        run, "infer", variant, run.segments_wanted,
-        lambda shard: infer_shard.submit(
-            shard, samples, model_path, settings.infer, settings.input, settings.resources.infer,
-            variant,
-        ),
-        max(1, len(samples)),
+        run, "infer", run.infer_by(model_path), run.segments_wanted, asking(run, model_path),
+        max(1, len(run.samples)),
     )  # fmt: skip
 
 

@@ -44,6 +44,10 @@ class ChildGroup:
         """Whether the processes were ended."""
         return self._stopped.is_set()
 
+    def is_stopped_within(self, seconds: float) -> bool:
+        """Wait, and say whether the processes were ended before or meanwhile."""
+        return self._stopped.wait(seconds)
+
     def stop(self) -> None:
         """End all processes, and let none start."""
         self._stopped.set()
@@ -81,6 +85,11 @@ def stop_children() -> None:
 def allow_children() -> None:
     """Let children start again."""
     _ALL.allow()
+
+
+def is_stopped_within(seconds: float) -> bool:
+    """Wait, and say whether all model processes were ended before or meanwhile."""
+    return _ALL.is_stopped_within(seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

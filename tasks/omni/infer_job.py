@@ -25,6 +25,9 @@ _GPU_DRIVER = Path("/proc/driver/nvidia/version")
 class InferResources(EngineResources):
     """What changes only how fast predictions are made."""
 
+    num_machines: int = Field(default=1, ge=1, le=32)
+    """Machines whose workers share the segments, by the deployment infer-share; with 1 this machine
+    answers all of them."""
     num_engines: int | None = Field(default=None, ge=1, le=64)
     """Engines at work side by side; by default one for every `num_gpus` GPUs that are there."""
     num_decoders: int | None = Field(default=None, ge=0, le=256)

@@ -5,21 +5,33 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Completed, Failed, Running
 
+from flows import machines
+from flows.opening import open_run
 from flows.request import STAGES
 from flows.server import prefect_server
+from flows.shares import Share, infer_share_flow
+from storage.errors import ConfigError, StageError
+from storage.fingerprint import digest_of
+from tasks.child import allow_children, stop_children
+from tests.flows.toys import finish, request_of, write_release
 
 pytestmark = pytest.mark.slow
 
 HOME = Path(__file__).parents[2]
-NAMES = {"waver/nightly", *(f"{stage}/{stage}" for stage in STAGES)}
+SHARE = "infer-share/infer-share"
+ALONE = {"waver/nightly", *(f"{stage}/{stage}" for stage in STAGES)}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +48,15 @@ def deployed(new_history: Callable[[pytest.MonkeyPatch], Path]) -> Iterator[dict
                 "WAVER_DATA": "/data/of/ours",
                 "WAVER_STORE": "/store/of/ours",
             }
+            with (
+                temporary_settings({PREFECT_API_URL: api_url}),
+                pytest.raises(ConfigError, match=r"PREFECT_API_URL .* infra/prefect\.yaml --all"),
+            ):
+                machines.pool_of_shares()
             prefect(environment, "work-pool", "create", "waver", "--type", "process")
+            (pool,) = rows(environment, "work_pools")
+            twin = {key: pool[key] for key in ("type", "base_job_template")}
+            httpx.post(f"{api_url}/work_pools/", json={"name": "waver-infer", **twin}, timeout=60)
             prefect(
                 environment,
                 "--no-prompt",
@@ -69,14 +89,18 @@ def test_every_entry_is_deployed_with_its_folder_parameters_and_log(
     flows = {row["id"]: row["name"] for row in rows(deployed, "flows")}
     made = {f"{flows[row['flow_id']]}/{row['name']}": row for row in rows(deployed, "deployments")}
     entries = yaml.safe_load((HOME / "infra" / "prefect.yaml").read_text())["deployments"]
-    assert set(made) == NAMES
-    assert len(entries) == len(NAMES)
+    assert set(made) == {*ALONE, SHARE}
+    assert len(entries) == len(made)
     for row in made.values():
         (step,) = row["pull_steps"]
         assert list(step.values()) == [{"directory": str(HOME)}]
+        assert row["job_variables"]["env"]["PREFECT_LOGGING_EXTRA_LOGGERS"] == "waver"
+    share = made.pop(SHARE)
+    assert (share["work_pool_name"], share["global_concurrency_limit"]) == ("waver-infer", None)
+    for row in made.values():
+        assert row["work_pool_name"] == "waver"
         assert row["parameters"]["request"]["data"] == "/data/of/ours"
         assert row["parameters"]["request"]["store"] == "/store/of/ours"
-        assert row["job_variables"]["env"]["PREFECT_LOGGING_EXTRA_LOGGERS"] == "waver"
         assert row["global_concurrency_limit"]["limit"] == 1
     assert [s["schedule"]["cron"] for s in made["waver/nightly"]["schedules"]] == ["0 2 * * *"]
 
@@ -98,3 +122,84 @@ def test_a_deployment_runs_in_a_worker_and_shows_its_log(
     assert "segment" in runs
     assert any("1 made" in row["message"] for row in rows(deployed, "logs")), output
     assert list((tmp_path / "store" / "segment").rglob("*.parquet"))
+
+
+@pytest.fixture
+def at_server(deployed: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this process ask the server, and look at shares more often."""
+    monkeypatch.setattr(machines, "_LOOK_SECONDS", 0.05)
+    with temporary_settings({PREFECT_API_URL: deployed["PREFECT_API_URL"]}):
+        yield
+
+
+def leave_shares(tag: str, count: int = 2) -> list[FlowRun]:
+    """Leave shares to the pool, which no worker of these tests looks at."""
+    shares = [
+        Share(variant_id=tag, wanted="", missing="", number=number + 1, count=count)
+        for number in range(count)
+    ]
+    request = request_of(Path("/data"), Path("/store")).model_dump(mode="json")
+    return [
+        machines.submit(share.name, {"request": request, "share": share.model_dump()}, tag)
+        for share in shares
+    ]
+
+
+def test_shares_are_found_by_a_later_run_and_their_ends_are_told(at_server, caplog) -> None:
+    runs = leave_shares("found")
+    leave_shares("of another variant", 1)
+    assert {run.id for run in machines.unfinished("found")} == {run.id for run in runs}
+    ends = [Completed(), Failed(message="Flow run encountered an exception: DataError: no disk.")]
+
+    def end_one(seen: Sequence[FlowRun]) -> None:
+        if ends:
+            with get_client(sync_client=True) as client:
+                client.set_flow_run_state(runs[len(ends) - 1].id, ends.pop(), force=True)
+
+    seen = machines.wait_for(machines.pool_of_shares(), runs, end_one)
+    assert all(map(machines.has_ended, seen))
+    assert machines.unfinished("found") == []
+    (failed,) = [run for run in seen if run.state is not None and run.state.is_failed()]
+    told = machines.why_ended(failed)
+    assert told == "share 2 of 2 on worker None is failed (DataError: no disk.)"
+    assert caplog.text.count("prefect worker start --pool waver-infer --limit 1") == 1
+
+
+def test_a_run_that_is_stopped_cancels_its_shares(at_server) -> None:
+    runs = leave_shares("stopped")
+    stop_children()
+    try:
+        with pytest.raises(StageError, match="its shares with it: run again"):
+            machines.wait_for("waver-infer", runs, lambda seen: None)
+    finally:
+        allow_children()
+    ended = machines.wait_for("waver-infer", runs, lambda seen: None)
+    assert [run.state and run.state.name for run in ended] == ["Cancelled", "Cancelled"]
+
+
+def test_a_share_whose_machine_is_gone_is_not_waited_for(at_server, monkeypatch) -> None:
+    monkeypatch.setattr(machines, "_SILENT_SECONDS", 0.2)
+    (run,) = leave_shares("gone", 1)
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Running(), force=True)
+        client.update_flow_run_labels(run.id, {"prefect.worker.name": "far away"})
+    (ended,) = machines.wait_for("waver-infer", [run], lambda seen: None)
+    assert "'far away' is crashed (the worker is not heard of any more" in machines.why_ended(ended)
+
+
+def test_a_share_wants_its_own_segments_alone(at_server, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "made").mkdir()
+    write_release(tmp_path / "data")
+    request = request_of(tmp_path / "data", tmp_path / "store")
+    finish(request, tmp_path / "made")
+    run = open_run(request)
+    together = digest_of(sorted(run.segments_wanted.items()))
+    share = Share(
+        variant_id=run.infer.variant_id, wanted=together, missing="", number=2, count=3
+    )  # fmt: skip
+    report = infer_share_flow(request, share)
+    assert report.num_wanted == len(share.of(run.segments_wanted)) < len(run.segments_wanted)
+    assert (report.variant_id, report.num_made) == (run.infer.variant_id, 0)
+    with pytest.raises(ConfigError, match="the same on all machines"):
+        infer_share_flow(request, share.model_copy(update={"variant_id": "another"}))
