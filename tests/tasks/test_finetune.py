@@ -33,6 +33,7 @@ from tasks.omni.inputs import InputConfig
 from tasks.omni.training.places import work_path_of
 from tasks.omni.training.selection import digest_samples
 from tasks.stage import Shard
+from tests.tasks.omni.training.together import train_alone
 
 RESOURCES = FinetuneResources(device="cpu", num_threads=1, checkpoint_seconds=0)
 INPUT = InputConfig(max_pixels=64 * 64)
@@ -213,7 +214,9 @@ def test_a_training_killed_in_its_second_seed_goes_on_there_with_the_same_losses
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
 
     undisturbed = config_of(tiny_omni, seed=5)
-    assert finetune_models.fn(*arguments(store, samples, undisturbed)).name == "Completed"
+    with monkeypatch.context() as patch:
+        patch.setattr("tasks.training_process.run_worker", train_here)
+        assert finetune_models.fn(*arguments(store, samples, undisturbed)).name == "Completed"
     expected = losses(store, samples, undisturbed)
     shutil.rmtree(store.full_path("finetune"))
 
@@ -232,6 +235,16 @@ def test_a_training_killed_in_its_second_seed_goes_on_there_with_the_same_losses
 
     check_cached(begun, messages)
     check_model_of(store, begun)
+
+
+def train_here(command, **_) -> None:
+    """Train in this process, which has imported what a child would have to."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(RESOURCES.num_threads)
+    train_alone(Path(command[-1]))
+    torch.set_num_threads(before)
 
 
 def kill_after_checkpoint(begun, work: Path, tmp_path: Path) -> int:
