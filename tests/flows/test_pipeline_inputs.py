@@ -37,19 +37,32 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_one_added_video_costs_one_video(server, world, tmp_path: Path) -> None:
-    videos = sorted(world.rglob("*.mp4"))
-    data = tmp_path / "any folder"
+def test_an_added_video_costs_one_and_bad_ones_are_rejected_with_a_reason(
+    server, world, tmp_path: Path
+) -> None:
+    data, good = tmp_path / "mixed folder", sorted(world.rglob("*.mp4"))[:2]
     data.mkdir()
-    for path in videos[:2]:
-        shutil.copy(path, data / path.name)
+    shutil.copy(good[0], data / "good one.mp4")
     cheap = ("--only", "segment", "--only", "transcribe", "--only", "manifest")
-    run(server, data, tmp_path / "store", *cheap)
-    shutil.copy(videos[2], data / videos[2].name)
     output = run(server, data, tmp_path / "store", *cheap)
     assert [made(output, stage) for stage in STAGES[:3]] == [1, 1, 1]
-    opened = open_run(request_of(data, tmp_path / "store"))
-    assert {sample.video_id for sample in opened.samples} == {p.name for p in videos[:3]}
+    shutil.copy(good[1], data / "added.mp4")
+    (data / "empty.mp4").write_bytes(b"")
+    (data / "text.mp4").write_text("this is not a video\n" * 50)
+    (data / "truncated.mp4").write_bytes(good[0].read_bytes()[: good[0].stat().st_size // 3])
+    output = run(server, data, tmp_path / "store", "--model", str(MODEL), status=3)
+    assert [made(output, stage) for stage in STAGES[:3]] == [1 + 3, 1, 1]
+    assert "the file is empty" in output
+    assert "not a video" in output
+    opened = open_run(request_of(data, tmp_path / "store", MODEL))
+    assert {sample.video_id for sample in opened.samples} == {"good one.mp4", "added.mp4"}
+    verdicts = opened.aggregate.read(VerdictRecord, opened.report_wanted)
+    judged = {row.video_id for row in verdicts if row.verdict is not None}
+    assert judged == {"good one.mp4", "added.mp4"}
+    reasons = {row.item_id: row.reason for row in opened.rejected()}
+    assert set(reasons) == {"empty.mp4", "text.mp4", "truncated.mp4"}
+    assert "not a video" in reasons["text.mp4"]
+    assert "empty" in reasons["empty.mp4"]
 
 
 def test_a_video_encoded_again_under_another_name_stops_the_run(
@@ -73,28 +86,6 @@ def test_a_video_encoded_again_under_another_name_stops_the_run(
     assert stopped.returncode == 2, stopped.stdout + stopped.stderr
     assert "The same recording (1) stands in more than one of train, val" in stopped.stderr
     assert "recording copy.mkv = first.mp4: test, train" in stopped.stderr
-
-
-def test_bad_videos_are_rejected_with_a_reason_and_good_ones_get_a_verdict(
-    server, world, tmp_path: Path
-) -> None:
-    data, good = tmp_path / "mixed folder", sorted(world.rglob("*.mp4"))[0]
-    data.mkdir()
-    shutil.copy(good, data / "good one.mp4")
-    (data / "empty.mp4").write_bytes(b"")
-    (data / "text.mp4").write_text("this is not a video\n" * 50)
-    (data / "truncated.mp4").write_bytes(good.read_bytes()[: good.stat().st_size // 3])
-    output = run(server, data, tmp_path / "store", "--model", str(MODEL), status=3)
-    assert "the file is empty" in output
-    assert "not a video" in output
-    opened = open_run(request_of(data, tmp_path / "store", MODEL))
-    verdicts = opened.aggregate.read(VerdictRecord, opened.report_wanted)
-    judged = {row.video_id for row in verdicts if row.verdict is not None}
-    assert judged == {"good one.mp4"}
-    reasons = {row.item_id: row.reason for row in opened.rejected()}
-    assert set(reasons) == {"empty.mp4", "text.mp4", "truncated.mp4"}
-    assert "not a video" in reasons["text.mp4"]
-    assert "empty" in reasons["empty.mp4"]
 
 
 def predict(
