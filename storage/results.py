@@ -95,6 +95,8 @@ class PredictionRecord:
     ``p_ah = softmax(logp_yes, logp_no)[yes]`` at the first generated position. ``answer_mass`` is
     the probability that Yes and No hold together, in [0, 1]. Token counts are of the whole request.
     ``has_picture`` and ``has_sound`` say what the model was shown of the segment, beside its words.
+    Where that is less than the settings show, its `SampleRecord` tells why: there is no path, or
+    the path of a file that cannot be decoded.
     """
 
     segment_id: SegmentId

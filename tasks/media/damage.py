@@ -14,6 +14,7 @@ from tasks.media.probe import SourceMedia, probe
 _PROBE_SECONDS = 120
 _NO_PICTURE = "the file has no picture, only sound"
 _TOLD_SECONDS = 0.5
+_PADDING_SECONDS = 0.25  # what encoders fill a sound's first and last packet with, at 8 kHz
 _LINES_PER_FRAME = 2  # a decoder says of a spoilt frame where it broke, then what it concealed
 
 
@@ -113,14 +114,15 @@ def _cut_sound_alone(
         limits=limits,
     )
     decoded, listed = plan[-1].end_sample / SAMPLE_RATE, source.duration_seconds
+    lost = max(0.0, listed - decoded - _PADDING_SECONDS)
     spoilt = report.num_errors / _LINES_PER_FRAME
     told = f"{decoded:.2f} of {listed:.2f} s of sound decode"
     if report.num_errors:
         told += f", with {report.num_errors} errors (ffmpeg: {report.cause})"
     allowed = 1 - rules.min_decoded_share
-    if listed - decoded > allowed * listed or spoilt > allowed * source.num_packets:
+    if lost > allowed * listed or spoilt > allowed * source.num_packets:
         raise ItemFault(f"damaged: {told}")
-    damage = [told] if report.num_errors or listed - decoded > _TOLD_SECONDS else []
+    damage = [told] if report.num_errors or lost > _TOLD_SECONDS else []
     return _cut_video(source, plan, [_NO_PICTURE, *warnings, *damage], report)
 
 

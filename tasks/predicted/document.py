@@ -26,7 +26,8 @@ The JSON document, whose keys are only ever added to (`schema` moves if one chan
             words                      what was said, "" where nothing was
             p_ah                       probability of A/H in [0, 1]; null where it was rejected
             answer_mass                probability of the whole vocabulary on Yes and No together
-            has_picture, has_sound     what the model was given, beside the words
+            has_picture, has_sound     what the model was given, beside the words; the call's
+                                       `warnings` say of how many it was damaged
             rejected                   null, or why there is no answer
 """
 

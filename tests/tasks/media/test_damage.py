@@ -49,6 +49,18 @@ def test_a_video_that_asks_for_too_much_memory_is_refused_with_the_limit_and_the
         cut_what_decodes(video("of-great-size.mov"), tmp_path, RULES, 512)
 
 
+def test_a_sound_of_a_tenth_of_a_second_is_whole_without_what_its_encoder_filled_it_up_with(
+    tmp_path,
+):
+    path, folder = tmp_path / "yes.mp3", tmp_path / "out"
+    folder.mkdir()
+    tone = ("-f", "lavfi", "-t", "0.1", "-i", "sine=r=8000", "-c:a", "libmp3lame")
+    subprocess.run(["ffmpeg", "-v", "error", *tone, str(path)], check=True, timeout=60)
+    done = cut_what_decodes(path, folder, RULES, 4096)
+    assert [segment.end_ms for segment in done.plan] == [100]
+    assert done.warnings == ("the file has no picture, only sound",)
+
+
 def test_a_video_that_lost_its_end_is_cut_as_far_as_it_decodes(cut_video):
     made = cut_video("truncated-little.mp4")
     counts = [len(numbered_frames(segment.picture_path)) for segment in made.segments()]
