@@ -59,12 +59,15 @@ def measure_and_show(request: ParityRequest) -> int:
         check_out(request.out)
     settings = load_settings(request.profile, request.overrides)
     need_engine()
-    model_path = _model_path(request, settings.finetune.model)
     console = Console()
-    with telling(console), _samples_of(request) as (store_url, samples):
+    with telling(console):
+        model_path = _model_path(request, settings)
         if told := asked_otherwise(model_path, settings.input, settings.manifest.max_words_before):
             console.print(told, style="yellow", soft_wrap=True, markup=False)
-        with tempfile.TemporaryDirectory(prefix="waver-parity-") as folder:
+        with (
+            _samples_of(request) as (store_url, samples),
+            tempfile.TemporaryDirectory(prefix="waver-parity-") as folder,
+        ):
             parity = _measure(request, settings, model_path, store_url, samples, Path(folder))
     console.print(parity_table(parity, request.model))
     if request.out is not None:
@@ -72,13 +75,17 @@ def measure_and_show(request: ParityRequest) -> int:
     return EXIT_UNEQUAL if parity.faults() else EXIT_FINE
 
 
-def _model_path(request: ParityRequest, base: str) -> Path:
-    """Find the model; a store is made for an adapter alone, whose merged weights it keeps."""
+def _model_path(request: ParityRequest, settings: Settings) -> Path:
+    """Find the model; a store is made for an adapter alone, which it keeps with its base."""
     if request.data is not None:
         open_store_there(request.store)
     if adapter_in(request.model) is None:
         return check_model(request.model)
-    return named_model(Store(request.store), request.model, base)
+    config = settings.infer
+    return named_model(
+        Store(request.store), request.model, settings.finetune.model,
+        dtype=config.dtype, way=config.adapter,
+    )  # fmt: skip
 
 
 def _measure(

@@ -14,11 +14,10 @@ from storage.variant import Variant
 from tasks import aggregate, finetune, infer
 from tasks.aggregate import ReportSources
 from tasks.omni import ensemble
-from tasks.omni.adapters import named_model
+from tasks.omni.adapters import named_model, trained_model
 from tasks.omni.checkpoint import check_model, fingerprint_of
 from tasks.omni.trained_with import asked_otherwise
 from tasks.omni.training.job import SampleSource
-from tasks.omni.training.merged import merged_folder
 from tasks.verdicts.earlier import EarlierChoice, can_choose, chosen_earlier
 from tasks.verdicts.notices import notices_of
 from tasks.verdicts.report import RunFacts, noticed_in
@@ -113,8 +112,11 @@ class Run(Preparation):
         if self.trains:
             seeds = self.settings.finetune.all_seeds if self.is_ensemble else (self.seed,)
             return {finetune.item_of(seed): self.model_path_of(seed) for seed in seeds}
-        base = self.settings.finetune.model
-        named = [(name, named_model(self.store, name, base)) for name in self.request.models]
+        base, config = self.settings.finetune.model, self.settings.infer
+        named = [
+            (name, named_model(self.store, name, base, dtype=config.dtype, way=config.adapter))
+            for name in self.request.models
+        ]
         ensemble.check_apart([(name, fingerprint_of(path)) for name, path in named])
         return dict(named)
 
@@ -128,12 +130,14 @@ class Run(Preparation):
     def model_path_of(self, seed: int) -> Path:
         """Give the folder of the model that this run trained with a seed."""
         settings = self.settings.finetune
-        return merged_folder(
+        return trained_model(
             self.store,
             self.models[seed],
             base=settings.model,
             precision=settings.precision,
             max_shard_bytes=settings.max_shard_bytes,
+            dtype=self.settings.infer.dtype,
+            way=self.settings.infer.adapter,
         )
 
     @cached_property

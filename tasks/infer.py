@@ -42,7 +42,7 @@ from tasks.stage import Shard, ShardResult, as_state
 
 STAGE = "infer"
 VERSION = 3
-_NOT_OF_ONE_MODEL = {"seeds", "max_failed_share", "min_answer_mass"}
+_NOT_OF_ONE_MODEL = {"seeds", "adapter", "max_failed_share", "min_answer_mass"}
 _CHILD_COMMAND = (sys.executable, "-m", "tasks.omni.infer_child")
 
 
@@ -58,6 +58,9 @@ class InferConfig(BaseModel):
     seeds: Literal["best", "ensemble"] = "best"
     """Of models trained with several seeds: ask the best on validation, or all of them, whose mean
     log-odds then count."""
+    adapter: Literal["auto", "merge"] = "auto"
+    """An adapter is served by the engine as LoRA where it can be, else merged with its base, once;
+    or always merged."""
     max_failed_share: float = Field(default=0.05, ge=0, le=1)
     """The run stops if more than this share of all segments, and more than ten, are rejected or
     were asked about without a picture or sound that is damaged."""

@@ -4,6 +4,7 @@ Both are made once a run, not once a worker.
 """
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
@@ -11,8 +12,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import settings
+from safetensors.numpy import save_file
 
 from flows.server import prefect_server
 from infra.zoo.shelf import Shelf
@@ -72,6 +75,35 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             return Shelf(folder)(name)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def write_adapter() -> Callable[..., Path]:
+    """Write a peft adapter of drawn weights for the attention of the sandbox's small base."""
+
+    def write(
+        folder: Path, base: object = None, *, layer: str = "self_attn", **config: object
+    ) -> Path:
+        random, rank = np.random.default_rng(0), 3
+        shapes = {"q_proj": (128, 128), "k_proj": (64, 128), "v_proj": (64, 128)}
+        weights = dict[str, np.ndarray]()
+        for name in (f"model.layers.{n}.{layer}.{part}" for n in range(3) for part in shapes):
+            outputs, inputs = shapes[name.rpartition(".")[2]]
+            place = f"base_model.model.{name}"
+            for end, shape in (("A", (rank, inputs)), ("B", (outputs, rank))):
+                drawn = random.normal(0, 0.2, shape).astype(np.float32)
+                weights[f"{place}.lora_{end}.weight"] = drawn
+        folder.mkdir(parents=True)
+        save_file(weights, folder / "adapter_model.safetensors")
+        written = {
+            "peft_type": "LORA", "r": rank, "lora_alpha": 6, "target_modules": [*shapes],
+            "exclude_modules": "^(visual|audio_tower).*",
+            "base_model_name_or_path": str(base or "") or None,
+        }  # fmt: skip
+        (folder / "adapter_config.json").write_text(json.dumps(written | config))
+        return folder
+
+    return write
 
 
 @pytest.fixture(scope="session")

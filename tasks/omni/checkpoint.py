@@ -17,6 +17,8 @@ from storage.fingerprint import digest_file, digest_of
 MODEL_TYPE = "qwen3_omni_moe"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 COMPUTED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+SERVED_ADAPTER = "served-adapter"
 
 _DESCRIBING_FILES = (
     "config.json",
@@ -44,7 +46,7 @@ def check_model(name: str) -> Path:
         ModelError: says what is missing or foreign, and what would do.
     """
     folder = find_model(name)
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+    if (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file():
         raise ModelError(
             f"{name!r} is a peft adapter without its base model: name a whole model here; a run "
             "takes an adapter by --model."
@@ -63,7 +65,7 @@ def fingerprint_of(folder: Path) -> str:
     the name, size and header (every tensor's name, type and shape) and its content: all of it in a
     file of up to 64 MiB, otherwise 4 KiB out of the middle of every tensor. A change that leaves
     all those blocks as they were goes unseen; training or merging moves whole tensors. Where the
-    folder lies does not matter.
+    folder lies does not matter. An adapter that is served on the weights counts too.
     """
     described = {
         path.name: digest_file(path)
@@ -71,7 +73,21 @@ def fingerprint_of(folder: Path) -> str:
         if path.is_file()
     }
     weights = {path.name: _digest_weights(path) for path in weight_paths(folder)}
-    return digest_of(described, weights)
+    parts: list[object] = [described, weights]
+    if adapter := served_adapter(folder):
+        parts.append([digest_file(path) for path in adapter_files(adapter)])
+    return digest_of(*parts)
+
+
+def served_adapter(folder: Path) -> Path | None:
+    """Give the adapter that the engine serves on a folder's weights, if one is linked to them."""
+    link = folder / SERVED_ADAPTER
+    return link.resolve() if link.is_symlink() else None
+
+
+def adapter_files(adapter: Path) -> list[Path]:
+    """List the files that decide what a peft adapter does."""
+    return [adapter / name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)]
 
 
 def read_model_config(folder: Path) -> dict[str, Any]:
@@ -151,7 +167,7 @@ def weight_bytes(folder: Path, dtype: str) -> int:
     tensors = [
         tensor
         for path in weight_paths(folder)
-        for name, tensor in _read_header(path)[0].items()
+        for name, tensor in read_header(path)[0].items()
         if name != "__metadata__"
     ]
     return sum(
@@ -162,7 +178,7 @@ def weight_bytes(folder: Path, dtype: str) -> int:
 
 def weight_names(folder: Path) -> list[str]:
     """List the names of all tensors of a checked model, as they were saved."""
-    headers = (_read_header(path)[0] for path in weight_paths(folder))
+    headers = (read_header(path)[0] for path in weight_paths(folder))
     return sorted(name for header in headers for name in header if name != "__metadata__")
 
 
@@ -206,7 +222,7 @@ def _fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    wanted = [*_DESCRIBING_FILES, WEIGHTS_INDEX, "adapter_config.json", "*.safetensors"]
+    wanted = [*_DESCRIBING_FILES, WEIGHTS_INDEX, ADAPTER_CONFIG, "*.safetensors"]
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
@@ -239,7 +255,7 @@ def _check_words_and_media(name: str, folder: Path) -> None:
 
 
 def _check_weights(path: Path) -> None:
-    header, start = _read_header(path)
+    header, start = read_header(path)
     end = start + max((stop for _, stop in _extents(header)), default=0)
     if end != path.stat().st_size:
         raise ModelError(
@@ -248,7 +264,7 @@ def _check_weights(path: Path) -> None:
         )
 
 
-def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+def read_header(path: Path) -> tuple[dict[str, Any], int]:
     """Read a safetensors header and where its data begins (github.com/huggingface/safetensors)."""
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
@@ -272,7 +288,7 @@ def _extents(header: dict[str, Any]) -> Iterator[tuple[int, int]]:
 def _digest_weights(path: Path) -> str:
     if path.stat().st_size <= _READ_WHOLE_BYTES:
         return digest_file(path)
-    header, start = _read_header(path)
+    header, start = read_header(path)
     state = hashlib.blake2b(digest_of(path.stat().st_size, header).encode(), digest_size=16)
     with path.open("rb") as stream:
         for first, end in _extents(header):

@@ -17,12 +17,15 @@ from tasks.omni.answer import Answer, Census, check_numbers
 from tasks.omni.engine_settings import EngineResources as EngineResources
 from tasks.omni.engine_settings import engine_options, set_environment
 from tasks.omni.inputs import OmniInput
+from tasks.omni.lora import lora_request, plain_experts
 from tasks.omni.memory import check_engine_memory
 from tasks.omni.prompt import answer_token_ids
 from tasks.omni.requests import Renderer, Request
 
 Key = TypeVar("Key")
 Drawn = TypeVar("Drawn")
+
+_PROBE_TOKENS = 16
 
 
 class Engine:
@@ -57,9 +60,12 @@ class Engine:
         self._batch_size = config.scheduler_config.max_num_seqs
         self._block_size = config.cache_config.block_size
         self._request_ids = map(str, itertools.count())
+        self._lora = lora_request(model_path)
         self._cached_prefixes: set[tuple[int, ...]] = set()
         self.idle_seconds = 0.0
         self.num_tokens = self.num_cached_tokens = 0
+        if self._lora is not None:
+            self._check_adapter()
 
     def answers(
         self, questions: Iterable[tuple[Key, OmniInput | Request | ItemFault]]
@@ -87,7 +93,7 @@ class Engine:
                         while waiting:
                             yield from self._step(waiting)
                         self._cache(prefix)
-                    waiting[self._add(request)] = key, request.census
+                    waiting[self._add(request.rendered, self._lora)] = key, request.census
                 if waiting:
                     yield from self._step(waiting)
 
@@ -117,17 +123,41 @@ class Engine:
 
         Otherwise an answer's last bits would depend on whether another segment came before.
         """
-        from vllm.inputs.engine import tokens_input
-
-        request_id, params = next(self._request_ids), self._sampling
-        self._llm_engine.add_request(request_id, tokens_input([*prefix]), params)
-        while self._llm_engine.has_unfinished_requests():
-            self._llm_engine.step()
+        self._run_alone(prefix, self._lora)
         self._cached_prefixes.add(prefix)
 
-    def _add(self, request: Request) -> str:
+    def _run_alone(self, token_ids: Iterable[int], lora: Any) -> Any:
+        """Let the engine work on these tokens and nothing else; gives its output."""
+        from vllm.inputs.engine import tokens_input
+
+        self._add(tokens_input([*token_ids]), lora)
+        outputs: list[Any] = []
+        while self._llm_engine.has_unfinished_requests():
+            outputs += self._llm_engine.step()
+        return outputs[-1]
+
+    def _check_adapter(self) -> None:
+        """Hold answers with the adapter to those without: vLLM ignores weights in silence.
+
+        Raises:
+            ModelError: they are equal, or vLLM cannot take its weights.
+        """
+        from torch import tensor
+
+        from tasks.omni.training.merging import check_moved
+
+        probe = [*self._answer_ids] * (_PROBE_TOKENS // 2)
+        with _named(self._lora.lora_path):
+            outputs = [self._run_alone(probe, lora) for lora in (None, self._lora)]
+        before, after = (tensor(self._log_probabilities(output)) for output in outputs)
+        try:
+            check_moved(before, after, Path(self._lora.lora_path))
+        except ModelError as error:
+            raise ModelError(f"{error} Or have it merged: --set infer.adapter=merge.") from error
+
+    def _add(self, prompt: Any, lora: Any) -> str:
         request_id = next(self._request_ids)
-        self._llm_engine.add_request(request_id, request.rendered, self._sampling)
+        self._llm_engine.add_request(request_id, prompt, self._sampling, lora_request=lora)
         return request_id
 
     def _step(
@@ -142,10 +172,13 @@ class Engine:
                 yield key, self._read(output, census)
 
     def _read(self, output: Any, census: Census) -> Answer:
-        by_token = output.outputs[0].logprobs[0]
-        logp_yes, logp_no = (float(by_token[token_id].logprob) for token_id in self._answer_ids)
+        logp_yes, logp_no = self._log_probabilities(output)
         check_numbers(logp_yes, logp_no)
         return Answer(logp_yes=logp_yes, logp_no=logp_no, census=census)
+
+    def _log_probabilities(self, output: Any) -> list[float]:
+        by_token = output.outputs[0].logprobs[0]
+        return [float(by_token[token_id].logprob) for token_id in self._answer_ids]
 
 
 def read_answer_ids(model_path: Path) -> tuple[int, int]:
@@ -195,7 +228,7 @@ def engine_config(options: dict[str, Any]) -> Any:
 def _open(model_path: Path, config: Any) -> Any:
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    with _named(str(model_path)):
+    with _named(str(model_path)), plain_experts(config):
         return LLMEngine.from_vllm_config(config, disable_log_stats=True)
 
 

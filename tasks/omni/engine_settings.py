@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tasks.omni.lora import lora_options
+
 _GPU_STEP_TOKENS, _CPU_STEP_TOKENS = 16_384, 4_096
 _LONGEST_IN_A_STEP = 8
 _LEAST_REQUESTS = 8
@@ -93,4 +95,5 @@ def engine_options(
         "limit_mm_per_prompt": {"image": 0, "video": 1, "audio": 1},
         "mm_processor_cache_gb": 0,  # no segment comes twice
         "skip_mm_profiling": not on_gpu,  # it measures what media take of a GPU's memory
+        **lora_options(model_path),
     }

@@ -42,7 +42,7 @@ class InferResources(EngineResources):
 
         An engine of two threads beside one process is slower, on two cores, than one of one thread.
         """
-        on_gpu = _GPU_DRIVER.exists()
+        on_gpu = has_gpu_driver()
         cores = max(1, len(os.sched_getaffinity(0)) // num_engines)
         num_decoders = self.num_decoders
         if num_decoders is None:
@@ -87,11 +87,16 @@ class InferJob(EngineJob):
     input: InputConfig
 
 
+def has_gpu_driver() -> bool:
+    """Say whether this machine has a GPU, without importing torch."""
+    return _GPU_DRIVER.exists()
+
+
 def num_engines_for(resources: InferResources) -> int:
     """Say how many engines work side by side: as stated, or as many as the GPUs make."""
     if resources.num_engines is not None:
         return resources.num_engines
-    if not _GPU_DRIVER.exists():
+    if not has_gpu_driver():
         return 1
     import torch
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from tasks.omni.answer import Answer, check_numbers, count_tokens
-from tasks.omni.checkpoint import read_model_config
+from tasks.omni.checkpoint import read_model_config, served_adapter
 from tasks.omni.inputs import OmniInput, to_model_batch
 from tasks.omni.prompt import answer_token_ids
 
 
 class Reference:
-    """A model opened by transformers, on the CPU, in float32."""
+    """A model opened by transformers on the CPU, in float32; a served adapter is merged into it."""
 
     def __init__(self, model_path: Path) -> None:
         import torch
@@ -20,6 +20,10 @@ class Reference:
         model = Qwen3OmniMoeForConditionalGeneration.from_pretrained(
             model_path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
+        if adapter := served_adapter(model_path):
+            from tasks.omni.training.merging import lay_on
+
+            lay_on(model, adapter)
         self._thinker = model.thinker.eval()
 
     def answer(self, inputs: OmniInput) -> Answer:

@@ -2,6 +2,7 @@ import csv
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,15 +15,19 @@ MODEL = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
 
 
 @pytest.mark.slow
-def test_vllm_reads_and_answers_as_transformers_does(tmp_path: Path) -> None:
-    out = tmp_path / "parity.csv"
+def test_vllm_reads_and_serves_an_adapter_as_transformers_reads_and_merges_it(
+    tmp_path: Path, write_adapter: Callable[..., Path]
+) -> None:
+    out, adapter = tmp_path / "parity.csv", write_adapter(tmp_path / "an adapter", MODEL)
     ended = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "parity", "--model", str(MODEL), "--sample", "12",
-         "--profile", "sandbox", "--set", "input.max_pixels=36864", "--out", str(out)],
+        [sys.executable, "-m", "flows.cli", "parity", "--model", str(adapter), "--sample", "12",
+         "--profile", "sandbox", "--set", "input.max_pixels=36864", "--out", str(out),
+         "--store", str(tmp_path / "a store")],
         env={**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")},
         capture_output=True, text=True, timeout=280, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "an adapter' is served as LoRA" in " ".join(ended.stdout.split())
     assert "The sides agree" in ended.stdout
     told = [line.split() for line in ended.stdout.splitlines() if " that flip at .500 " in line]
     assert [line[-3:] for line in told] == [["0", "of", "12"], ["0", "of", "3"]]

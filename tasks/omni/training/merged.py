@@ -1,6 +1,6 @@
-"""The whole weights of a trained model: as they were stored, or merged when they are first used.
+"""The whole weights that an adapter makes of its base, merged when they are first used.
 
-What is merged then lies in the cache of a local store, or in the user's, and is made once.
+What is merged lies in the cache of a local store, or in the user's, and is made once.
 """
 
 import shutil
@@ -10,17 +10,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from storage.disk import is_abandoned, temporary_name, writing_to
-from storage.errors import StoreError
 from storage.fingerprint import digest_file, digest_of
-from storage.results import ModelRecord
 from storage.store import Store
 from tasks.child import run_worker
 from tasks.log import LOGGER
-from tasks.omni.checkpoint import check_model
+from tasks.omni.checkpoint import adapter_files, check_model
 from tasks.omni.trained_with import SETTINGS_NAME
 from tasks.omni.training.places import cache_path_of
-
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 TOLD = "told: "  # how the process marks its own lines among those of the libraries
 
@@ -37,32 +33,6 @@ class MergeJob(BaseModel):
     max_shard_bytes: int
 
 
-def merged_folder(
-    store: Store, model: ModelRecord, *, base: str, precision: str, max_shard_bytes: int
-) -> Path:
-    """Give the folder of a model's whole weights; of an adapter alone they are made, once.
-
-    Raises:
-        ModelError: the base model cannot be had or opened.
-        StoreError: the adapter is gone, or no space is left.
-    """
-    if model.adapter_path is None or store.exists(f"{model.model_path}/config.json"):
-        return store.local_folder(model.model_path)
-    if not store.exists(f"{model.adapter_path}/{ADAPTER_WEIGHTS}"):
-        raise StoreError(
-            f"The adapter {model.adapter_path!r} is gone from {store.url!r}: run again with "
-            "--from finetune."
-        )
-    return merge_once(
-        store,
-        store.local_folder(model.adapter_path),
-        base=base,
-        base_fingerprint=model.base_fingerprint,
-        precision=precision,
-        max_shard_bytes=max_shard_bytes,
-    )
-
-
 def merge_once(
     store: Store,
     adapter_path: Path,
@@ -71,21 +41,27 @@ def merge_once(
     base_fingerprint: str,
     precision: str,
     max_shard_bytes: int,
+    why: str,
 ) -> Path:
     """Give the folder of the whole model that an adapter makes of its base, made once.
+
+    ``why`` it is not served instead is told, each time.
 
     Raises:
         ModelError: the base cannot be had, the two do not fit, or the adapter changes no answer.
     """
-    files = (adapter_path / name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
-    content = [digest_file(path) for path in files if path.is_file()]
+    content = [digest_file(path) for path in adapter_files(adapter_path) if path.is_file()]
     name = digest_of(base_fingerprint, content, precision, max_shard_bytes)
     folder = cache_path_of(store) / "merged" / name
+    when = "as kept from before" if folder.is_dir() else "now, and kept"
+    LOGGER.info(
+        "infer: the adapter %r is merged with its base, %s: %s", str(adapter_path), when, why
+    )
     if not folder.is_dir():
         job = MergeJob(
             base_path=check_model(base),
             adapter_path=adapter_path,
-            out_path=_unfinished(folder.parent) / temporary_name(),
+            out_path=unfinished_in(folder.parent) / temporary_name(),
             precision=precision,
             max_shard_bytes=max_shard_bytes,
         )
@@ -93,8 +69,8 @@ def merge_once(
     return folder
 
 
-def _unfinished(parent: Path) -> Path:
-    """Give the folder for what is being merged, without what killed processes left in it."""
+def unfinished_in(parent: Path) -> Path:
+    """Give the folder for what is being made, without what killed processes left in it."""
     folder = parent / ".merging"
     with writing_to(str(folder)):
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +81,6 @@ def _unfinished(parent: Path) -> Path:
 
 def _merge(job: MergeJob, folder: Path) -> None:
     """Merge in a process of its own, beside the place, then rename: whole or not at all."""
-    LOGGER.info("merges the adapter into its base, once: vLLM serves none on fused experts")
     job_path = job.out_path / "job.json"
     with writing_to(str(folder)):
         job.out_path.mkdir()
@@ -123,7 +98,7 @@ def _merge(job: MergeJob, folder: Path) -> None:
 
 
 def put_in_place(made: Path, folder: Path) -> None:
-    """Rename what was merged, unless another process has put the same there meanwhile."""
+    """Rename what was made, unless another process has put the same there meanwhile."""
     with writing_to(str(folder)):
         try:
             made.rename(folder)

@@ -16,11 +16,14 @@ from safetensors import SafetensorError
 
 from storage.errors import ModelError, WaverError
 from tasks.child import end_with_parent, error_line
+from tasks.omni.checkpoint import ADAPTER_WEIGHTS, read_header
 from tasks.omni.decode import SAMPLE_RATE
 from tasks.omni.inputs import InputConfig, make_input, to_model_batch
 from tasks.omni.training.merged import TOLD, MergeJob
 from tasks.omni.training.opening import Opening, open_base
 from tasks.omni.training.saving import saving_to
+
+_OF_WHOLE_MODEL = "base_model.model.thinker."
 
 
 def merge_adapter(base_path: Path, adapter_path: Path, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -30,7 +33,7 @@ def merge_adapter(base_path: Path, adapter_path: Path, dtype: torch.dtype) -> tu
         ModelError: the base cannot be opened, or the adapter does not fit it.
     """
     top, processor = open_base(base_path, _opening(dtype))
-    _lay_on(top, adapter_path)
+    lay_on(top, adapter_path)
     return top, processor
 
 
@@ -44,7 +47,7 @@ def merge_checked(
     """
     top, processor = open_base(base_path, _opening(dtype))
     before = probe_logits(top, processor)
-    _lay_on(top, adapter_path)
+    lay_on(top, adapter_path)
     moved = check_moved(before, probe_logits(top, processor), adapter_path)
     return top, processor, moved
 
@@ -53,11 +56,18 @@ def _opening(dtype: torch.dtype) -> Opening:
     return Opening(dtype=dtype, device=torch.device("cpu"), experts="eager")
 
 
-def _lay_on(top: Any, adapter_path: Path) -> None:
+def lay_on(top: Any, adapter_path: Path) -> None:
+    """Merge an adapter, made on the thinker or on the whole model, into an open model's thinker.
+
+    Raises:
+        ModelError: it does not fit.
+    """
     from peft import PeftModel
 
     with _fitting(adapter_path):
-        adapted = PeftModel.from_pretrained(top.thinker, str(adapter_path))
+        weights, _ = read_header(adapter_path / ADAPTER_WEIGHTS)
+        on_whole = any(name.startswith(_OF_WHOLE_MODEL) for name in weights)
+        adapted = PeftModel.from_pretrained(top if on_whole else top.thinker, str(adapter_path))
     adapted.merge_and_unload()  # changes the thinker inside the top model
 
 

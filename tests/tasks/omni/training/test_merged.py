@@ -1,46 +1,24 @@
 """An adapter that was stored alone becomes a whole model when it is first used."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from storage.errors import ModelError, StoreError
-from storage.results import ModelRecord
+from storage.errors import StoreError
 from storage.store import Store
 from tasks.omni.checkpoint import check_model
 from tasks.omni.training.job import read_job
-from tasks.omni.training.merged import merged_folder, put_in_place
+from tasks.omni.training.merged import merge_once, put_in_place
 
 SHARD_BYTES = 1 << 20
-RECORD = ModelRecord(
-    model_path="finetune/v/files/m/merged", adapter_path="finetune/v/files/m/adapter",
-    method="lora", base_fingerprint="b", num_train_samples=1, num_val_samples=1,
-    num_parameters=1, num_trained=1, num_steps=1, best_step=1, val_loss=None, val_macro_f1=None,
-    val_average_precision=None,
-)  # fmt: skip
 
 
-def merged(store: Store, record: ModelRecord = RECORD, base: str = "/gone") -> Path:
-    return merged_folder(store, record, base=base, precision="float32", max_shard_bytes=SHARD_BYTES)
-
-
-def test_what_was_stored_whole_is_used_as_it_lies(tmp_path):
-    store = Store(str(tmp_path / "store"))
-    store.write_bytes(f"{RECORD.model_path}/config.json", b"{}")
-    assert merged(store) == Path(store.full_path(RECORD.model_path))
-    full = replace(RECORD, adapter_path=None, model_path="finetune/v/files/full")
-    assert merged(store, full) == Path(store.full_path("finetune/v/files/full"))
-
-
-def test_an_adapter_that_is_gone_or_has_no_base_is_one_clear_error(tmp_path):
-    store = Store(str(tmp_path / "store"))
-    with pytest.raises(StoreError, match=r"adapter .* is gone .* --from finetune"):
-        merged(store)
-    store.write_bytes(f"{RECORD.adapter_path}/adapter_model.safetensors", b"weights")
-    with pytest.raises(ModelError, match="no model folder '/gone'"):
-        merged(store)
+def merged(store: Store, adapter: Path, base: str) -> Path:
+    return merge_once(
+        store, adapter, base=base, base_fingerprint="b", precision="float32",
+        max_shard_bytes=SHARD_BYTES, why="a test asks",
+    )  # fmt: skip
 
 
 def test_of_two_that_merge_at_once_the_first_counts_and_the_second_is_content(tmp_path):
@@ -68,13 +46,12 @@ def test_an_adapter_alone_is_merged_into_shards_once_and_as_in_training(
     for name, parameter in opened.trained.named_parameters():
         if "lora_B" in name:  # zero at first, which would change nothing
             torch.nn.init.normal_(parameter, std=0.1)
-    store = Store(str(tmp_path / "store"))
-    place = Path(store.full_path(RECORD.adapter_path)).parent
-    place.mkdir(parents=True)
+    store, place = Store(str(tmp_path / "store")), tmp_path / "trained"
+    place.mkdir()
     save_model(opened, job.model_copy(update={"merge": False}), place)
     assert [path.name for path in place.iterdir()] == ["adapter"]
 
-    folder = merged(store, base=str(tiny_omni))
+    folder = merged(store, place / "adapter", str(tiny_omni))
     assert not any(folder.with_name(".merging").iterdir())
     check_model(str(folder))
     index = json.loads((folder / "model.safetensors.index.json").read_text())
@@ -86,4 +63,4 @@ def test_an_adapter_alone_is_merged_into_shards_once_and_as_in_training(
     expected = opened.top.thinker.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in expected)
-    assert merged(store) == folder  # no base is needed any more
+    assert merged(store, place / "adapter", "/gone") == folder  # no base is needed any more
