@@ -120,7 +120,7 @@ class Run(Preparation):
         ensemble.check_apart([(name, fingerprint_of(path)) for name, path in named])
         return dict(named)
 
-    @property
+    @cached_property
     def model_path(self) -> Path:
         """The folder of the model to infer with: the one that was named, or the best trained."""
         return (
