@@ -148,7 +148,8 @@ def _ask_machines(
     progress = ShareProgress(STAGE, variant, wanted)
     if under_way := machines.unfinished(tag):
         LOGGER.info("%s: waiting for %d shares of an earlier run", STAGE, len(under_way))
-        machines.wait_for(pool, under_way, progress.look)
+        for run in _failed(machines.wait_for(pool, under_way, progress.look)):
+            LOGGER.warning("%s: %s: what it left is dealt again", STAGE, machines.why_ended(run))
     shares = dealt(variant, wanted, num_machines)
     if shares:
         LOGGER.info("%s: %d shares for the workers of pool %s", STAGE, len(shares), pool)
@@ -162,13 +163,17 @@ def _ask_machines(
 
 
 def _check_ended(runs: Sequence[FlowRun], count: int) -> None:
-    failed = [run for run in runs if run.state is None or not run.state.is_completed()]
+    failed = _failed(runs)
     if failed or len(runs) < count:
         told = "; ".join(map(machines.why_ended, failed)) or "their runs were deleted"
         raise StageError(
             f"{count - len(runs) + len(failed)} of {count} shares of the inference failed, what "
             f"was answered is kept: {told}. See to it and run again to ask for the rest."
         )
+
+
+def _failed(runs: Sequence[FlowRun]) -> list[FlowRun]:
+    return [run for run in runs if run.state is None or not run.state.is_completed()]
 
 
 def _wait_until_seen(variant: Variant, wanted: Mapping[str, str]) -> None:
