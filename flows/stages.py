@@ -132,9 +132,11 @@ def infer_flow(request: RunRequest) -> State[StageReport]:
         LOGGER.info("infer: with %s", run.model_name)
         for told in run.asked_otherwise:
             LOGGER.warning("infer: %s", told)
-        states = [_infer_by(run, path) for path in run.model_paths.values()]
         if not run.is_ensemble:
-            return states[0]
+            return _infer_by(run, run.model_path)
+        for name, path in run.model_paths.items():
+            LOGGER.info("infer: asks %s", name)
+            _infer_by(run, path)
         variants = list(run.members.values())
         return run_stage(
             run, "infer", run.infer, run.segments_wanted,
