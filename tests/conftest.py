@@ -29,18 +29,18 @@ settings.load_profile("steady")
 LONG_FILES = (
     "flows/test_pipeline.py",
     "flows/test_pipeline_inputs.py",
-    "tasks/media/test_cut.py",
     "tasks/test_infer.py",
-    "tasks/test_finetune.py",
-    "flows/test_history.py",
-    "tasks/test_segment.py",
-    "tasks/omni/training/test_ranks.py",
-    "tasks/omni/training/test_sharding.py",
-    "flows/test_parity.py",
-    "tasks/ablation/test_ask.py",
+    "tasks/media/test_cut.py",
     "infra/test_prefect_yaml.py",
-    "tasks/media/test_damage.py",
+    "tasks/test_finetune.py",
+    "flows/test_parity.py",
     "flows/test_server.py",
+    "tasks/test_segment.py",
+    "tasks/ablation/test_ask.py",
+    "tasks/omni/training/test_ranks.py",
+    "flows/test_history.py",
+    "tasks/omni/training/test_sharding.py",
+    "tasks/media/test_damage.py",
 )
 
 # Every worker has a core; threads of toy models that wait for one another take the others' time.

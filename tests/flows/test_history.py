@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -35,19 +35,18 @@ with prefect_server():
 """
 
 
-@pytest.fixture
-def history(
-    new_history: Callable[[pytest.MonkeyPatch], Path], monkeypatch: pytest.MonkeyPatch
-) -> Path:
-    return new_history(monkeypatch)
+@pytest.fixture(scope="module")
+def api_url(new_history: Callable[[pytest.MonkeyPatch], Path]) -> Iterator[str]:
+    """A server with short pages, started on the history of a run that was killed."""
+    with pytest.MonkeyPatch.context() as patch:
+        new_history(patch)
+        patch.setenv("PREFECT_API_DEFAULT_LIMIT", "3")
+        kill_a_run()
+        with prefect_server() as started:
+            yield started
 
 
-def states(api_url: str, kind: str) -> list[str]:
-    rows = httpx.post(f"{api_url}/{kind}/filter", json={}, timeout=60).raise_for_status().json()
-    return [row["state"]["type"] for row in rows]
-
-
-def test_a_killed_run_is_crashed_after_the_next_start(history: Path) -> None:
+def kill_a_run() -> None:
     run = subprocess.Popen(
         [sys.executable, "-c", RUN], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     )
@@ -57,16 +56,20 @@ def test_a_killed_run_is_crashed_after_the_next_start(history: Path) -> None:
     finally:
         os.kill(run.pid, signal.SIGKILL)
         run.communicate()
-    with prefect_server() as api_url:
-        assert states(api_url, "flow_runs") == ["CRASHED"]
-        assert set(states(api_url, "task_runs")) <= {"CRASHED"}
 
 
-def test_more_dead_runs_than_a_page_holds_are_all_closed(
-    history: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PREFECT_API_DEFAULT_LIMIT", "3")
-    with prefect_server() as api_url, httpx.Client(base_url=api_url, timeout=60) as client:
+def states(api_url: str, kind: str) -> list[str]:
+    rows = httpx.post(f"{api_url}/{kind}/filter", json={}, timeout=60).raise_for_status().json()
+    return [row["state"]["type"] for row in rows]
+
+
+def test_a_killed_run_is_crashed_after_the_next_start(api_url: str) -> None:
+    assert states(api_url, "flow_runs") == ["CRASHED"]
+    assert set(states(api_url, "task_runs")) <= {"CRASHED"}
+
+
+def test_more_dead_runs_than_a_page_holds_are_all_closed(api_url: str) -> None:
+    with httpx.Client(base_url=api_url, timeout=60) as client:
         flow = post(client, "/flows/", {"name": "dead"})
         for state in ["RUNNING"] * 7 + ["COMPLETED"]:
             body = {"flow_id": flow["id"], "state": {"type": state}}
@@ -74,5 +77,8 @@ def test_more_dead_runs_than_a_page_holds_are_all_closed(
         assert len(states(api_url, "flow_runs")) == 3, "the page is as short as this test needs"
         assert close_dead_runs(api_url) == 7
         for kind, expected in (("CRASHED", 7), ("COMPLETED", 1)):
-            wanted = {"flow_runs": {"state": {"type": {"any_": [kind]}}}}
+            wanted = {
+                "flows": {"name": {"any_": ["dead"]}},
+                "flow_runs": {"state": {"type": {"any_": [kind]}}},
+            }
             assert post(client, "/flow_runs/count", wanted) == expected
