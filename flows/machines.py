@@ -18,8 +18,8 @@ from prefect.exceptions import ObjectNotFound, PrefectException, PrefectHTTPStat
 from prefect.states import Cancelling, Crashed
 
 from storage.errors import ConfigError, StageError
-from tasks.child import is_stopped_within
 from tasks.log import LOGGER
+from tasks.process_group import is_stopped_within
 
 DEPLOYMENT = "infer-share/infer-share"
 _DEPLOY = "prefect --no-prompt deploy --prefect-file infra/prefect.yaml --all"

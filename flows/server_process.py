@@ -7,7 +7,7 @@ one that started it, however that one ends.
 import socket
 import sys
 
-from tasks.child import end_with_parent
+from tasks.model_process import end_with_parent
 
 
 def main() -> None:

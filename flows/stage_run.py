@@ -16,8 +16,8 @@ from flows.run import Run
 from storage.errors import StageError, WaverError
 from storage.records import RejectedRecord
 from storage.variant import Variant
-from tasks.child import allow_children, stop_children
 from tasks.log import LOGGER
+from tasks.process_group import allow_children, stop_children
 from tasks.stage import Shard, ShardResult, split_into_shards
 
 

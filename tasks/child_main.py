@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from storage.errors import CrashError, WaverError
-from tasks.child import end_with_parent, error_line
+from tasks.model_process import end_with_parent, error_line
 
 _MISTAKE, _FAILED = 2, 1
 

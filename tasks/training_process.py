@@ -6,8 +6,8 @@ from pathlib import Path
 
 from storage.errors import WaverError
 from storage.variant import Variant
-from tasks.child import ERROR, run_worker
 from tasks.log import LOGGER
+from tasks.model_process import ERROR, run_worker
 from tasks.omni.training.job import LOG_NAME, TrainingJob, curve_path_of
 from tasks.omni.training.launch import launch_command
 from tasks.watching import CurveInUI

@@ -21,8 +21,8 @@ from flows.opening import open_run
 from flows.request import RunRequest
 from infra.benchmarks.finetune_ways import Measured
 from storage.records import SampleRecord
-from tasks.child import YIELDING
 from tasks.labels.plan import ClassRule, plan_classes
+from tasks.model_process import YIELDING
 from tasks.omni.checkpoint import check_model
 from tasks.omni.training.job import TrainingJob, write_job
 from tasks.omni.training.settings import FinetuneResources

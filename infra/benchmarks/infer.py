@@ -22,8 +22,8 @@ from storage.records import SampleRecord
 from storage.schema import to_table, write_parquet
 from storage.store import Store
 from storage.variant import Variant
-from tasks.child import YIELDING
 from tasks.infer import InferConfig, InferResources, infer_missing, variant_of, wanted_of
+from tasks.model_process import YIELDING
 from tasks.omni.checkpoint import check_model, fingerprint_of, stored_dtype
 from tasks.omni.dealing import shard_size_for
 from tasks.omni.infer_job import InferJob

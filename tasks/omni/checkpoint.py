@@ -5,18 +5,21 @@ safetensors, and the files of its tokenizer and processor. Pickled weights are r
 that comes with a model is never run. Nothing here opens the model.
 """
 
-import hashlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from storage.errors import ModelError
 from storage.fingerprint import digest_file, digest_of
+from tasks.omni.weights import (
+    COMPUTED_BYTES,
+    WEIGHTS_INDEX,
+    check_weights,
+    digest_weights,
+    weight_paths,
+)
 
 MODEL_TYPE = "qwen3_omni_moe"
-WEIGHTS_INDEX = "model.safetensors.index.json"
-COMPUTED_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 SERVED_ADAPTER = "served-adapter"
 
@@ -32,11 +35,6 @@ _DESCRIBING_FILES = (
     "video_preprocessor_config.json",
     "vocab.json",
 )
-_PICKLE_ENDINGS = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_READ_WHOLE_BYTES = 64 << 20
-_BLOCK_BYTES = 4096
-_FLOAT_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # as safetensors names them
-_MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
 
 def check_model(name: str) -> Path:
@@ -54,7 +52,7 @@ def check_model(name: str) -> Path:
     _check_family(name, read_model_config(folder))
     _check_words_and_media(name, folder)
     for path in weight_paths(folder):
-        _check_weights(path)
+        check_weights(path)
     return folder
 
 
@@ -72,7 +70,7 @@ def fingerprint_of(folder: Path) -> str:
         for path in (folder / name for name in _DESCRIBING_FILES)
         if path.is_file()
     }
-    weights = {path.name: _digest_weights(path) for path in weight_paths(folder)}
+    weights = {path.name: digest_weights(path) for path in weight_paths(folder)}
     parts: list[object] = [described, weights]
     if adapter := served_adapter(folder):
         parts.append([digest_file(path) for path in adapter_files(adapter)])
@@ -133,69 +131,6 @@ def computed_dtype(folder: Path, asked: str) -> str:
     return stored
 
 
-def weight_paths(folder: Path) -> list[Path]:
-    """List the safetensors files that make up a model's weights.
-
-    Raises:
-        ModelError: there are none, or the index names one that is not there.
-    """
-    index = folder / WEIGHTS_INDEX
-    if index.is_file():
-        names = _indexed_names(index)
-        if absent := [name for name in names if not (folder / name).is_file()]:
-            raise ModelError(
-                f"The model {str(folder)!r} lacks {len(absent)} of its {len(names)} weight files, "
-                f"among them {absent[0]!r}: copy them too."
-            )
-        return [folder / name for name in names]
-    if found := sorted(folder.glob("*.safetensors")):
-        return found
-    pickled = sorted(path.name for path in folder.iterdir() if path.suffix in _PICKLE_ENDINGS)
-    if pickled:
-        raise ModelError(
-            f"The model {str(folder)!r} holds its weights only as pickle ({pickled[0]!r}), which "
-            "can run code when opened: save it as safetensors (save_pretrained does)."
-        )
-    raise ModelError(f"The model {str(folder)!r} holds no weights (*.safetensors): copy them too.")
-
-
-def weight_bytes(folder: Path, dtype: str) -> int:
-    """Count what a checked model's weights take when they are computed with in a number type.
-
-    Of other kinds than plain floats (8 bits, packed ones) an engine computes with what was saved.
-    """
-    tensors = [
-        tensor
-        for path in weight_paths(folder)
-        for name, tensor in read_header(path)[0].items()
-        if name != "__metadata__"
-    ]
-    return sum(
-        (end - start) * COMPUTED_BYTES[dtype] // _FLOAT_BYTES.get(kind, COMPUTED_BYTES[dtype])
-        for kind, (start, end) in ((t["dtype"], t["data_offsets"]) for t in tensors)
-    )
-
-
-def weight_names(folder: Path) -> list[str]:
-    """List the names of all tensors of a checked model, as they were saved."""
-    headers = (read_header(path)[0] for path in weight_paths(folder))
-    return sorted(name for header in headers for name in header if name != "__metadata__")
-
-
-def _indexed_names(index: Path) -> list[str]:
-    try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        names = sorted(set(weight_map.values()))
-        if not names or not all(Path(name).name == name for name in names):
-            raise ValueError("it names no files")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{str(index)!r} is no index of weight files, or damaged "
-            f"({type(error).__name__}): copy it again."
-        ) from error
-    return names
-
-
 def find_model(name: str) -> Path:
     """Find a folder by its path or hub name; what it holds is not looked at.
 
@@ -252,47 +187,3 @@ def _check_words_and_media(name: str, folder: Path) -> None:
             f"The model {name!r} has no processor (processor_config.json or "
             "preprocessor_config.json): copy its files from the base model."
         )
-
-
-def _check_weights(path: Path) -> None:
-    header, start = read_header(path)
-    end = start + max((stop for _, stop in _extents(header)), default=0)
-    if end != path.stat().st_size:
-        raise ModelError(
-            f"The weight file {str(path)!r} is incomplete: its header states {end} bytes, it holds "
-            f"{path.stat().st_size}. Copy it again."
-        )
-
-
-def read_header(path: Path) -> tuple[dict[str, Any], int]:
-    """Read a safetensors header and where its data begins (github.com/huggingface/safetensors)."""
-    with path.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        text = stream.read(length) if length <= _MAX_HEADER_BYTES else b""
-    try:
-        header = json.loads(text)
-    except ValueError as error:
-        raise ModelError(
-            f"The weight file {str(path)!r} is no safetensors file, or damaged: copy it again."
-        ) from error
-    return header, 8 + length
-
-
-def _extents(header: dict[str, Any]) -> Iterator[tuple[int, int]]:
-    """Give each tensor's first and last byte in the data, in order."""
-    yield from sorted(
-        tuple(tensor["data_offsets"]) for key, tensor in header.items() if key != "__metadata__"
-    )
-
-
-def _digest_weights(path: Path) -> str:
-    if path.stat().st_size <= _READ_WHOLE_BYTES:
-        return digest_file(path)
-    header, start = read_header(path)
-    state = hashlib.blake2b(digest_of(path.stat().st_size, header).encode(), digest_size=16)
-    with path.open("rb") as stream:
-        for first, end in _extents(header):
-            length = min(_BLOCK_BYTES, end - first)
-            stream.seek(start + first + (end - first - length) // 2)
-            state.update(stream.read(length))
-    return state.hexdigest()

@@ -12,12 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from storage.errors import CrashError, WaverError
 from storage.variant import Variant
-from tasks.child import ChildGroup, run_worker
 from tasks.log import LOGGER
+from tasks.model_process import run_worker
 from tasks.omni.engine_settings import EngineResources
 from tasks.omni.inputs import InputConfig
 from tasks.omni.isolation import Crash, in_flight
 from tasks.omni.workers import num_workers_for
+from tasks.process_group import ChildGroup
 
 _GPU_DRIVER = Path("/proc/driver/nvidia/version")
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from storage.errors import ModelError
-from tasks.omni.checkpoint import weight_bytes
 from tasks.omni.engine_settings import EngineResources
 from tasks.omni.training.available import host_bytes
+from tasks.omni.weights import weight_bytes
 
 _WORKING_BYTES = 2 << 30  # what the libraries and one step's activations take beside weights
 _GIB = 1 << 30

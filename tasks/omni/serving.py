@@ -19,16 +19,11 @@ from storage.disk import temporary_name, writing_to
 from storage.errors import ModelError
 from storage.fingerprint import digest_file, digest_of
 from storage.store import Store
-from tasks.omni.checkpoint import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
-    SERVED_ADAPTER,
-    adapter_files,
-    read_header,
-)
+from tasks.omni.checkpoint import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SERVED_ADAPTER, adapter_files
 from tasks.omni.trained_with import SETTINGS_NAME
 from tasks.omni.training.merged import put_in_place, unfinished_in
 from tasks.omni.training.places import cache_path_of
+from tasks.omni.weights import read_header
 
 Way = Literal["auto", "merge"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from storage.errors import StageError, WaverError
 from storage.records import SampleRecord, SegmentId
 from storage.schema import from_table, read_parquet, to_table, write_parquet
-from tasks.child import run_worker
 from tasks.log import LOGGER
+from tasks.model_process import run_worker
 from tasks.omni.infer_job import InferResources
 from tasks.omni.inputs import InputConfig
 from tasks.omni.lengths import longest_request

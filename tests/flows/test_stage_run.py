@@ -3,7 +3,8 @@ from prefect.futures import PrefectFuture
 
 from flows import stage_run
 from storage.errors import StageError
-from tasks.child import allow_children, run_worker
+from tasks.model_process import run_worker
+from tasks.process_group import allow_children
 
 
 def test_a_run_that_is_stopped_lets_no_child_start_until_the_next_one() -> None:

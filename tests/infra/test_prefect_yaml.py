@@ -24,7 +24,7 @@ from flows.server import prefect_server
 from flows.shares import Share, infer_share_flow
 from storage.errors import ConfigError, StageError
 from storage.fingerprint import digest_of
-from tasks.child import allow_children, stop_children
+from tasks.process_group import allow_children, stop_children
 from tests.flows.toys import finish, request_of, write_release
 
 pytestmark = pytest.mark.slow

@@ -1,47 +1,15 @@
-import os
 import resource
-import signal
-import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
-from storage.errors import ModelError, StageError, StoreError, ToolError
-from tasks.child import (
-    ChildLimits,
-    allow_children,
-    is_lack_of_memory,
-    run_tool,
-    run_worker,
-    stop_children,
-)
+from storage.errors import ToolError
+from tasks.child import ChildLimits, run_tool
+from tests.tasks.alive import is_alive, number_in, wait_until
 
 PYTHON = sys.executable
 LIMITS = ChildLimits(seconds=60)
-
-
-def is_alive(process_id: int) -> bool:
-    try:
-        state = Path(f"/proc/{process_id}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state not in "ZX"
-
-
-def wait_until(true, seconds: float = 30) -> bool:
-    end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
-        time.sleep(0.02)
-    return true()
-
-
-def number_in(path: Path) -> int:
-    assert wait_until(lambda: path.exists() and path.read_text().endswith("\n"))
-    return int(path.read_text())
 
 
 def test_a_tools_output_status_and_complaints_come_back():
@@ -103,146 +71,6 @@ def test_a_missing_folder_is_not_told_as_a_missing_program(tmp_path):
         run_tool(["true"], limits=LIMITS, folder=tmp_path / "gone")
 
 
-def test_a_workers_lines_arrive_while_it_works(tmp_path):
-    heard = tmp_path / "heard"
-    script = f"echo one; until [ -e '{heard}' ]; do sleep 0.01; done; echo two >&2"
-    lines: list[str] = []
-
-    def on_line(line: str) -> None:
-        lines.append(line)
-        heard.touch()
-
-    run_worker(["sh", "-c", script], on_line=on_line)
-    assert lines == ["one", "two"]
-
-
-def test_a_worker_is_given_its_environment():
-    lines: list[str] = []
-    script = "import os; print(os.environ['WAVER_TEST'])"
-    run_worker([PYTHON, "-c", script], on_line=lines.append, environment={"WAVER_TEST": "a b"})
-    assert lines == ["a b"]
-
-
-def test_a_workers_threads_sleep_while_they_wait_unless_the_user_says_otherwise(monkeypatch):
-    lines: list[str] = []
-    script = "import os; print(os.environ['OMP_WAIT_POLICY'])"
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    run_worker([PYTHON, "-c", script], on_line=lines.append)
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    run_worker([PYTHON, "-c", script], on_line=lines.append)
-    assert lines == ["PASSIVE", "ACTIVE"]
-
-
-def test_a_workers_own_sentence_is_the_error():
-    script = "print('error: the folder is not a model.'); print('bye'); raise SystemExit(1)"
-    with pytest.raises(StageError, match=r"^the folder is not a model\.$"):
-        run_worker([PYTHON, "-c", script], on_line=lambda line: None)
-
-
-@pytest.mark.parametrize("error_class", [ModelError, StoreError, StageError])
-@pytest.mark.parametrize("status", [1, 2])  # accelerate's launcher makes 1 of every status
-def test_a_workers_error_is_raised_as_what_it_was(error_class, status):
-    script = (
-        "from storage import errors; from tasks.child import error_line\n"
-        f"print(error_line(errors.{error_class.__name__}('No room:\\n free some.')))\n"
-        f"raise SystemExit({status})"
-    )
-    with pytest.raises(error_class, match=r"^No room: free some\.$") as caught:
-        run_worker([PYTHON, "-c", script], on_line=lambda line: None)
-    assert type(caught.value) is error_class
-
-
-@pytest.mark.parametrize("told", ["Path: it is gone.", "The model: damaged.", "WaverErro: x"])
-def test_a_sentence_that_names_no_error_is_a_failed_stage(told):
-    with pytest.raises(StageError, match=f"^{told}$"):
-        run_worker(["sh", "-c", f"echo 'error: {told}'; exit 2"], on_line=lambda line: None)
-
-
-@pytest.mark.parametrize(
-    ("script", "told"),
-    [
-        ("print('loading'); raise SystemExit(4)", r"ended with status 4; .*\nloading"),
-        ("import os; os.kill(os.getpid(), 9)", "was killed by signal 9"),
-    ],
-)
-def test_a_worker_that_dies_is_told_with_how_and_what_it_last_said(script, told):
-    with pytest.raises(StageError, match=told):
-        run_worker([PYTHON, "-c", script], on_line=lambda line: None)
-
-
-def test_what_a_dead_worker_left_running_neither_hangs_the_parent_nor_lives_on(tmp_path):
-    script = f"sleep 300 & echo $! > {tmp_path}/child; kill -9 $$"
-    begun = time.monotonic()
-    with pytest.raises(StageError, match="signal 9"):
-        run_worker(["sh", "-c", script], on_line=lambda line: None)
-    assert time.monotonic() - begun < 60
-    child = number_in(tmp_path / "child")
-    assert wait_until(lambda: not is_alive(child))
-
-
-def test_a_fault_while_reading_its_lines_ends_the_worker(tmp_path):
-    script = f"echo $$ > {tmp_path}/worker; echo hello; sleep 300"
-
-    def refuse(line: str) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_worker(["sh", "-c", script], on_line=refuse)
-    worker = number_in(tmp_path / "worker")
-    assert wait_until(lambda: not is_alive(worker))
-
-
-def test_who_waits_for_a_worker_is_told_that_the_run_was_stopped(tmp_path):
-    script = f"echo $$ > {tmp_path}/worker; sleep 300"
-    with ThreadPoolExecutor(1) as executor:
-        waiting = executor.submit(run_worker, ["sh", "-c", script], on_line=lambda line: None)
-        assert wait_until(lambda: (tmp_path / "worker").is_file())
-        stop_children()
-        try:
-            with pytest.raises(StageError, match=r"^The run was stopped: run again"):
-                waiting.result(timeout=60)
-            with pytest.raises(StageError, match=r"^The run was stopped"):
-                run_worker(["true"], on_line=lambda line: None)
-        finally:
-            allow_children()
-    run_worker(["true"], on_line=lambda line: None)
-    assert wait_until(lambda: not is_alive(number_in(tmp_path / "worker")))
-
-
-_WORKER = """
-import os, subprocess, sys, time
-from tasks.child import end_with_parent
-end_with_parent()
-grandchild = subprocess.Popen(["sleep", "300"])
-open(sys.argv[1], "w").write(f"{os.getpid()}\\n")
-open(sys.argv[2], "w").write(f"{grandchild.pid}\\n")
-time.sleep(300)
-"""
-_PARENT = """
-import sys
-from tasks.child import run_worker
-run_worker([sys.executable, "-c", *sys.argv[1:]], on_line=print)
-"""
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_worker_and_all_it_started_end_with_their_parent(tmp_path, how):
-    notes = [tmp_path / "worker", tmp_path / "grandchild"]
-    command = [PYTHON, "-c", _PARENT, _WORKER, *map(str, notes)]
-    with subprocess.Popen(command) as parent:
-        process_ids = [number_in(note) for note in notes]
-        assert all(is_alive(process_id) for process_id in process_ids)
-        os.kill(parent.pid, how)
-    assert wait_until(lambda: not any(is_alive(process_id) for process_id in process_ids))
-
-
-def test_workers_leave_no_thread_behind():
-    before = threading.active_count()
-    for _ in range(5):
-        run_worker(["true"], on_line=lambda line: None)
-    assert wait_until(lambda: threading.active_count() <= before)
-
-
 _TAKE_600_MIB = """
 import os
 try:
@@ -271,10 +99,3 @@ def test_a_limit_of_memory_leaves_this_process_as_it_was():
     before = resource.getrlimit(resource.RLIMIT_AS)
     run_tool(["true"], limits=ChildLimits(seconds=60, memory_mb=64))
     assert resource.getrlimit(resource.RLIMIT_AS) == before
-
-
-def test_lack_of_memory_is_known_by_its_words():
-    told = ("CUDA out of memory. Tried to allocate 2.00 GiB.", "you tried to allocate memory")
-    assert all(is_lack_of_memory(RuntimeError(words)) for words in (*told, "can't allocate memory"))
-    assert is_lack_of_memory(MemoryError())
-    assert not is_lack_of_memory(RuntimeError("size mismatch"))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import ModelError, StageError
-from tasks.child import run_worker
+from tasks.model_process import run_worker
 
 CHILD = """
 import sys

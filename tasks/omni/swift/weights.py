@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from storage.errors import ModelError
-from tasks.omni.checkpoint import WEIGHTS_INDEX, check_model, may_be_on_hub, weight_names
+from tasks.omni.checkpoint import check_model, may_be_on_hub
+from tasks.omni.weights import WEIGHTS_INDEX, weight_names
 
 
 def names_in_model(model: str) -> list[str]:

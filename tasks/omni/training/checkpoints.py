@@ -20,7 +20,7 @@ from pathlib import Path
 from storage.errors import StageError, StoreError
 from storage.results import TrainingStepRecord
 from storage.store import writing_to
-from tasks.child import is_lack_of_memory
+from tasks.model_process import is_lack_of_memory
 from tasks.omni.training.contents import DAMAGE, Contents, Restore, WholeContents
 from tasks.omni.training.ranks import Ranks
 from tasks.omni.training.saving import saving_to

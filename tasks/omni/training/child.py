@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from storage.errors import WaverError
-from tasks.child import end_with_parent, error_line, is_lack_of_memory
+from tasks.model_process import end_with_parent, error_line, is_lack_of_memory
 from tasks.omni.training.job import LOG_NAME
 
 _OUT_OF_MEMORY = (

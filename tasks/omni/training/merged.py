@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict
 from storage.disk import is_abandoned, temporary_name, writing_to
 from storage.fingerprint import digest_file, digest_of
 from storage.store import Store
-from tasks.child import run_worker
 from tasks.log import LOGGER
+from tasks.model_process import run_worker
 from tasks.omni.checkpoint import adapter_files, check_model
 from tasks.omni.trained_with import SETTINGS_NAME
 from tasks.omni.training.places import cache_path_of

@@ -15,13 +15,14 @@ import torch
 from safetensors import SafetensorError
 
 from storage.errors import ModelError, WaverError
-from tasks.child import end_with_parent, error_line
-from tasks.omni.checkpoint import ADAPTER_WEIGHTS, read_header
+from tasks.model_process import end_with_parent, error_line
+from tasks.omni.checkpoint import ADAPTER_WEIGHTS
 from tasks.omni.decode import SAMPLE_RATE
 from tasks.omni.inputs import InputConfig, make_input, to_model_batch
 from tasks.omni.training.merged import TOLD, MergeJob
 from tasks.omni.training.opening import Opening, open_base
 from tasks.omni.training.saving import saving_to
+from tasks.omni.weights import read_header
 
 _OF_WHOLE_MODEL = "base_model.model.thinker."
 

@@ -7,14 +7,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from storage.errors import ModelError
-from tasks.omni import checkpoint
-from tasks.omni.checkpoint import (
-    check_model,
-    computed_dtype,
-    fingerprint_of,
-    stored_dtype,
-    weight_paths,
-)
+from tasks.omni import weights as weight_files
+from tasks.omni.checkpoint import check_model, computed_dtype, fingerprint_of, stored_dtype
+from tasks.omni.weights import weight_paths
 
 CONFIG = {
     "model_type": "qwen3_omni_moe",
@@ -150,7 +145,7 @@ def test_the_fingerprint_knows_content_and_not_the_place(model: Path, tmp_path: 
 def test_changed_weights_change_the_fingerprint(
     model: Path, read_whole_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "_READ_WHOLE_BYTES", read_whole_bytes)
+    monkeypatch.setattr(weight_files, "_READ_WHOLE_BYTES", read_whole_bytes)
     before = fingerprint_of(model)
     assert fingerprint_of(model) == before
     save_file(weights(change=0.5), model / "model.safetensors")

@@ -13,7 +13,7 @@ from tasks.omni.inputs import InputConfig
 # Stand-ins for a child: what it printed, noted and how it ended is all that its parent sees of it.
 DIES = "import os; os.kill(os.getpid(), 11)"
 TELLS = (
-    "from storage.errors import ModelError; from tasks.child import error_line\n"
+    "from storage.errors import ModelError; from tasks.model_process import error_line\n"
     "print(error_line(ModelError('No weights.'))); raise SystemExit(2)"
 )
 FIRST_TELLS = (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import CrashError, StageError
-from tasks.child import run_worker
+from tasks.model_process import run_worker
 from tasks.omni.isolation import Crash, Journal, ask_all, in_flight
 
 # Takes four items at a time, as an engine its batch, and dies by signal on any of the bad ones.

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.omni.checkpoint import weight_names
 from tasks.omni.swift.parts import bare_parameters, linear_layers, whole_pattern
 from tasks.omni.training.model import part_of
 from tasks.omni.training.settings import Part
+from tasks.omni.weights import weight_names
 
 PARTS = [part for part in get_args(Part) if part != "mlp"]  # every layer of the base has experts
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from storage.errors import StageError
 from storage.records import SegmentId
-from tasks.child import run_worker
 from tasks.labels.plan import ClassRule, plan_classes
+from tasks.model_process import run_worker
 from tasks.omni.training.data import SampleOrder
 from tasks.omni.training.job import read_job, read_result, write_job
 from tasks.omni.training.launch import launch_command
