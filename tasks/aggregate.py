@@ -118,10 +118,15 @@ def variant_of(
 
 
 def wanted_of(sources: ReportSources) -> dict[str, str]:
-    """Name the one report with the digest of everything that stands in it."""
+    """Name the one report with the digest of everything that stands in it.
+
+    The answers count by what they say: those made anew (`--force infer`) have the same inputs.
+    """
+    wanted = sources.predictions_wanted
     digest = digest_of(
         dict(sources.samples_wanted),
-        dict(sources.predictions_wanted),
+        dict(wanted),
+        [_said(variant, wanted) for variant in (sources.infer, *sources.members.values())],
         [asdict(video) for video in sources.videos],
         [asdict(row) for row in sources.rejected],
         asdict(sources.facts),
@@ -129,6 +134,11 @@ def wanted_of(sources: ReportSources) -> dict[str, str]:
         {name: variant.path for name, variant in sources.members.items()},
     )
     return {REPORT_ITEM: digest}
+
+
+def _said(infer: Variant, wanted: Mapping[str, str]) -> list[tuple[str, float]]:
+    rows = infer.read(PredictionRecord, wanted)
+    return [(row.segment_id, row.p_ah) for row in rows]
 
 
 def report_path(variant: Variant, wanted: Mapping[str, str]) -> str:

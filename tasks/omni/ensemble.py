@@ -74,7 +74,7 @@ def together(
     ]
     rejected = {
         row.item_id: row
-        for variant in variants
+        for variant in sorted(variants, key=lambda variant: variant.path)
         for row in variant.read(RejectedRecord, shard.wanted)
     }
     for item in segment_ids:
@@ -90,8 +90,30 @@ def together(
             )
 
 
+def outdated(shard: Shard, variants: Sequence[Variant], variant: Variant) -> dict[str, str]:
+    """Find the stored means that are no longer those of the models' answers.
+
+    A model that was asked anew by itself may answer what it had rejected.
+
+    Raises:
+        StageError: as `together`.
+    """
+    answers = variant.read(PredictionRecord, shard.wanted)
+    rejected = variant.read(RejectedRecord, shard.wanted)
+    stored: dict[str, object] = {
+        **{row.segment_id: row for row in answers},
+        **{row.item_id: row for row in rejected},
+    }
+    return {
+        output.item_id: shard.wanted[output.item_id]
+        for output in together([*stored], shard, variants)
+        if output.rows != (stored[output.item_id],)
+    }
+
+
 @task(name="ensemble", task_run_name="ensemble shard {shard.name}", cache_policy=NO_CACHE)
 def ensemble_shard(shard: Shard, variants: Sequence[Variant], variant: Variant) -> State:
-    """Put several models' answers together."""
+    """Put several models' answers together, anew where one of them answers otherwise by now."""
+    variant.forget(outdated(shard, variants, variant))
     make = partial(together, shard=shard, variants=variants)
     return as_state(make_missing(variant, shard, make))

@@ -255,6 +255,18 @@ def test_other_predictions_or_rejections_want_another_report(sources: ReportSour
     assert wanted_of(replace(sources, rejected=())) != first
 
 
+def test_answers_made_anew_want_another_report_where_they_are_others(
+    sources: ReportSources,
+) -> None:
+    before, wanted = wanted_of(sources), sources.predictions_wanted
+    rows = sources.infer.read(PredictionRecord, wanted)
+    sources.infer.forget(wanted)
+    stored(sources.infer, rows)
+    assert wanted_of(sources) == before
+    stored(sources.infer, [replace(rows[0], p_ah=0.99)])
+    assert wanted_of(sources) != before
+
+
 def test_another_choice_of_an_earlier_run_wants_another_report(sources: ReportSources) -> None:
     variant, _ = run(sources)
     rows = tuple(variant.read(ThresholdRecord, wanted_of(sources)))

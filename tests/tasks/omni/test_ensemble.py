@@ -71,3 +71,19 @@ def test_what_one_model_rejects_is_rejected_and_what_one_lacks_stops_the_run(tmp
         ensemble_shard.fn(SHARD, variants, together)
     assert together.read(RejectedRecord, WANTED) == [rejected]
     assert [r.segment_id for r in together.read(PredictionRecord, WANTED)] == ["a"]
+
+
+def test_a_model_that_was_asked_anew_is_heard_in_the_next_mean(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    store = Store(str(tmp_path))
+    variants = models(store, {"a": 0.2, "b": 0.9, "c": 0.5}, {"a": 0.8, "c": 0.5})
+    rejected = RejectedRecord(item_id="b", stage="infer", reason="the engine died on it")
+    variants[1].commit([ItemOutput(item_id="b", rows=(rejected,))], WANTED)
+    together = variant_of(store, variants)
+    ensemble_shard.fn(SHARD, variants, together)
+    variants[1].forget({"b": "2"})
+    variants[1].commit([ItemOutput(item_id="b", rows=(row("b", 0.9),))], WANTED)
+    assert ensemble_shard.fn(SHARD, variants, together).data == ShardResult(
+        num_cached=2, num_made=1
+    )
+    assert together.read(RejectedRecord, WANTED) == []
+    assert len(together.read(PredictionRecord, WANTED)) == 3
