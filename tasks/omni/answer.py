@@ -7,8 +7,8 @@ from typing import Any
 
 from storage.errors import StageError
 from tasks.omni import prompt
-from tasks.omni.decode import SAMPLE_RATE
-from tasks.omni.inputs import OmniInput
+from tasks.omni.inputs import HOP_SAMPLES, OmniInput
+from tasks.omni.token_count import sound_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +55,8 @@ def count_tokens(token_ids: Sequence[int], model_config: dict[str, Any]) -> Cens
 def check_census(census: Census, inputs: OmniInput) -> None:
     """Stop a run in which the engine leaves out what it was given.
 
-    The model makes 13 tokens of a second of sound and at least one of two frames; a marker that was
-    not filled counts as one.
+    What sound makes is known (`sound_tokens`), two frames make at least one; a marker that was not
+    filled counts as one.
 
     Raises:
         StageError: it hits every segment alike, so none is rejected for it.
@@ -65,7 +65,7 @@ def check_census(census: Census, inputs: OmniInput) -> None:
     num_samples = 0 if inputs.sound is None else inputs.sound.size
     for kind, count, least in (
         ("picture", census.num_picture_tokens, num_frames // 2),
-        ("sound", census.num_sound_tokens, max(13 * (num_samples // SAMPLE_RATE), num_samples > 0)),
+        ("sound", census.num_sound_tokens, sound_tokens(num_samples // HOP_SAMPLES)),
     ):
         if count < least:
             raise StageError(

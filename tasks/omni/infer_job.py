@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.errors import CrashError, WaverError
+from storage.errors import ConfigError, CrashError, WaverError
 from storage.variant import Variant
 from tasks.log import LOGGER
 from tasks.model_process import run_worker
@@ -94,14 +94,26 @@ def has_gpu_driver() -> bool:
 
 
 def num_engines_for(resources: InferResources) -> int:
-    """Say how many engines work side by side: as stated, or as many as the GPUs make."""
-    if resources.num_engines is not None:
-        return resources.num_engines
-    if not has_gpu_driver():
-        return 1
+    """Say how many engines work side by side: as stated, or as many as the GPUs make.
+
+    Raises:
+        ConfigError: there are GPUs, but fewer than the engines stated need.
+    """
+    stated = resources.num_engines
+    num_there = count_gpus() if has_gpu_driver() else 0
+    if stated and num_there and stated * resources.num_gpus > num_there:
+        raise ConfigError(
+            f"{stated} engines of {resources.num_gpus} GPU(s) each need more than the {num_there} "
+            "that this process may use: lower resources.infer.num_engines, or leave it out."
+        )
+    return stated or max(1, num_there // resources.num_gpus)
+
+
+def count_gpus() -> int:
+    """Count the GPUs that this process may use."""
     import torch
 
-    return max(1, torch.cuda.device_count() // resources.num_gpus)
+    return torch.cuda.device_count()
 
 
 def run_engines(

@@ -64,9 +64,11 @@ def test_sound_or_picture_that_is_not_fed_stops_the_run(
         check_census(census, shown())
 
 
-def test_even_a_tenth_of_a_second_of_sound_must_be_fed() -> None:
-    with pytest.raises(StageError, match="made 0 tokens of a segment's sound"):
-        check_census(NOTHING, shown(num_frames=0, seconds=0.1))
+@pytest.mark.parametrize("num_sound", [0, 1])
+def test_even_a_tenth_of_a_second_of_sound_must_be_fed(num_sound: int) -> None:
+    census = Census(num_text_tokens=9, num_picture_tokens=0, num_sound_tokens=num_sound)
+    with pytest.raises(StageError, match=f"made {num_sound} tokens of a segment's sound"):
+        check_census(census, shown(num_frames=0, seconds=0.1))
 
 
 @pytest.mark.parametrize("logp", [nan, -inf, inf, 0.5])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import CrashError, ModelError
+from storage.errors import ConfigError, CrashError, ModelError
 from storage.store import Store
 from tasks.omni import infer_job
 from tasks.omni.infer_job import InferJob, InferResources, num_engines_for, run_engines
@@ -91,6 +91,15 @@ def test_there_are_as_many_engines_as_stated_and_one_without_a_gpu(monkeypatch, 
     monkeypatch.setattr(infer_job, "_GPU_DRIVER", tmp_path / "none")
     assert num_engines_for(InferResources(num_engines=3)) == 3
     assert num_engines_for(InferResources()) == 1
+
+
+def test_engines_that_need_more_gpus_than_there_are_are_refused(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(infer_job, "_GPU_DRIVER", tmp_path)
+    monkeypatch.setattr(infer_job, "count_gpus", lambda: 4)
+    assert num_engines_for(InferResources(num_gpus=2)) == 2
+    assert num_engines_for(InferResources(num_engines=1, num_gpus=2)) == 1
+    with pytest.raises(ConfigError, match=r"3 engines of 2 GPU\(s\) each need more than the 4"):
+        num_engines_for(InferResources(num_engines=3, num_gpus=2))
 
 
 @pytest.mark.parametrize(
