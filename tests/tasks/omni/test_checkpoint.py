@@ -123,14 +123,14 @@ def test_truncated_weights_are_refused(model: Path, kept: int) -> None:
 
 def test_a_weight_file_that_the_index_names_must_be_there(model: Path) -> None:
     index = {"weight_map": {"thinker.one": "model.safetensors", "thinker.two": "gone.safetensors"}}
-    (model / checkpoint.WEIGHTS_INDEX).write_text(json.dumps(index))
+    (model / weight_files.WEIGHTS_INDEX).write_text(json.dumps(index))
     with pytest.raises(ModelError, match=r"lacks 1 of its 2 weight files.*'gone.safetensors'"):
         check_model(str(model))
 
 
 def test_only_the_indexed_weight_files_count(model: Path) -> None:
     index = {"weight_map": {"thinker.one": "model.safetensors"}}
-    (model / checkpoint.WEIGHTS_INDEX).write_text(json.dumps(index))
+    (model / weight_files.WEIGHTS_INDEX).write_text(json.dumps(index))
     shutil.copy(model / "model.safetensors", model / "old.safetensors")
     assert [path.name for path in weight_paths(model)] == ["model.safetensors"]
 
