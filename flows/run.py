@@ -16,6 +16,7 @@ from tasks.aggregate import ReportSources
 from tasks.omni import ensemble
 from tasks.omni.adapters import named_model, trained_model
 from tasks.omni.checkpoint import check_model, fingerprint_of
+from tasks.omni.prompt import uses_words
 from tasks.omni.trained_with import asked_otherwise
 from tasks.omni.training.job import SampleSource
 from tasks.verdicts.earlier import EarlierChoice, can_choose, chosen_earlier
@@ -186,8 +187,10 @@ class Run(Preparation):
         """
         if can_choose(self.samples, self.predictions):
             return None
-        settings = self.settings.aggregate.model_dump(mode="json")
-        return chosen_earlier(self.infer, settings, self.segment)
+        settings, shown = self.settings.aggregate.model_dump(mode="json"), self.settings.input
+        reads_words = shown.words and uses_words(shown.prompt)
+        made_by = (self.segment, self.transcribe) if reads_words else (self.segment,)
+        return chosen_earlier(self.infer, settings, made_by)
 
     @property
     def cautions(self) -> tuple[str, ...]:

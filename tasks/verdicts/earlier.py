@@ -20,12 +20,14 @@ from tasks.verdicts.wording import FIGURE_NAMES, share
 _STAGE = "aggregate"
 _DECIDING = ("pooling_rules", "top_k", "choose_by", "threshold_rule", "plateau_tolerance")
 
+_NOT_KNOWN = "How the run that chose the threshold made its segments is not known any more."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierChoice:
     """The thresholds of an earlier report, of every method, and which of its variants it is in.
 
-    ``caveat`` says in what that run cut its videos otherwise, if it did.
+    ``caveat`` says in what that run cut or transcribed its videos otherwise, if it did.
     """
 
     report_path: str
@@ -60,20 +62,21 @@ def can_choose(samples: Sequence[SampleRecord], predictions: Sequence[Prediction
 
 
 def chosen_earlier(
-    infer: Variant, settings: Mapping[str, Any], segment: Variant
+    infer: Variant, settings: Mapping[str, Any], made_by: Sequence[Variant]
 ) -> EarlierChoice | None:
     """Find the newest choice on validation for these predictions' model, if there is one.
 
     ``settings`` are those of the aggregate stage: a rule that was chosen by others is another rule.
-    ``segment`` is today's variant of segments. The earlier run's may be another: validation is
-    never cut at annotated bounds, but segments of another length pool to other probabilities.
+    ``made_by`` are today's variants of segments and, where the model reads them, of transcripts.
+    The earlier run's may be others: validation is never cut at annotated bounds, but segments of
+    another length, or other words, pool to other probabilities.
     """
     store, found = infer.store, list[tuple[Part, EarlierChoice]]()
     for path, manifest_id in _reports_above(store, infer.variant_id, settings):
         for part in read_parts(store, path):
             rows = tuple(read_rows(store, path, part, ThresholdRecord))
             if any(row.chosen and row.score is not None for row in rows):
-                caveat = _cut_otherwise(store, manifest_id, segment)
+                caveat = _made_otherwise(store, manifest_id, made_by)
                 choice = EarlierChoice(report_path=path, thresholds=rows, caveat=caveat)
                 found.append((part, choice))
     newest = max(found, key=lambda pair: (pair[0].created_ns, pair[0].part_id), default=None)
@@ -96,22 +99,32 @@ def _reports_above(
             yield path, identity["upstream"][0]
 
 
-def _cut_otherwise(store: Store, manifest_id: str, segment: Variant) -> str | None:
-    """Say in what the videos of an earlier run were cut otherwise than by today's variant."""
+def _made_otherwise(store: Store, manifest_id: str, made_by: Sequence[Variant]) -> str | None:
+    """Say in what an earlier run's segments or words were made otherwise than today's."""
     manifest = _identity(store, f"manifest/{manifest_id}")
-    earlier = _identity(store, f"segment/{manifest['upstream'][0]}") if manifest else None
-    today = _identity(store, segment.path)
-    if earlier is None or today is None:
-        return "How the run that chose the threshold cut its videos is not known any more."
-    then, now = earlier["settings"], today["settings"]
-    told = ", ".join(
-        f"segment.{name}={then.get(name)}, now {now.get(name)}"
-        for name in sorted({*then, *now})
-        if then.get(name) != now.get(name)
-    )
+    told: list[str] = []
+    for today, earlier_id in zip(made_by, manifest["upstream"] if manifest else (), strict=False):
+        then = _identity(store, f"{today.stage}/{earlier_id}")
+        now = _identity(store, today.path)
+        if then is None or now is None:
+            return _NOT_KNOWN
+        told += _differences(today.stage, then["settings"], now["settings"])
+    if manifest is None:
+        return _NOT_KNOWN
     if not told:
         return None
-    return f"The run that chose the threshold cut its videos otherwise ({told}): it may not fit."
+    return (
+        "The run that chose the threshold made its segments otherwise "
+        f"({', '.join(told)}): it may not fit."
+    )
+
+
+def _differences(stage: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{stage}.{name}={then.get(name)}, now {now.get(name)}"
+        for name in sorted({*then, *now})
+        if then.get(name) != now.get(name)
+    ]
 
 
 def _identity(store: Store, path: str) -> dict[str, Any] | None:

@@ -29,6 +29,10 @@ def cut(store: Store, **settings: object) -> Variant:
     return store.variant("segment", version=1, settings={"cuts": "blind", **settings})
 
 
+def heard(store: Store, model: str = "large") -> Variant:
+    return store.variant("transcribe", version=1, settings={"model": model})
+
+
 def measured(
     infer: Variant,
     data: str,
@@ -37,7 +41,7 @@ def measured(
     segment: Variant | None = None,
 ) -> str:
     """Leave a report's thresholds in the store, as the aggregate stage would; gives its variant."""
-    upstream = ((segment or cut(infer.store)).variant_id, "words")
+    upstream = ((segment or cut(infer.store)).variant_id, heard(infer.store).variant_id)
     manifest = infer.store.variant("manifest", version=1, settings={"d": data}, upstream=upstream)
     variant = infer.store.variant(
         "aggregate", version=5, settings=config.model_dump(mode="json"),
@@ -49,7 +53,7 @@ def measured(
 
 
 def found(infer: Variant) -> EarlierChoice | None:
-    return chosen_earlier(infer, SETTINGS, cut(infer.store))
+    return chosen_earlier(infer, SETTINGS, (cut(infer.store), heard(infer.store)))
 
 
 def test_what_was_chosen_on_validation_for_this_model_is_found(infer: Variant) -> None:
@@ -71,6 +75,18 @@ def test_a_choice_on_videos_that_were_cut_otherwise_says_so(infer: Variant) -> N
     assert "(segment.crf=20, now None, segment.cuts=annotated, now blind)" in str(choice.caveat)
     infer.store.remove(cut(infer.store, cuts="annotated", crf=20).path)
     assert "not known any more" in str(getattr(found(infer), "caveat", None))
+
+
+def test_a_choice_on_videos_that_were_transcribed_otherwise_says_so_where_words_are_read(
+    infer: Variant,
+) -> None:
+    measured(infer, "labelled", CHOSEN)
+    segment, tiny = cut(infer.store), heard(infer.store, "tiny")
+    read, unread = (chosen_earlier(infer, SETTINGS, v) for v in ((segment, tiny), (segment,)))
+    assert read is not None
+    assert "(transcribe.model=large, now tiny)" in str(read.caveat)
+    assert unread is not None
+    assert unread.caveat is None
 
 
 def test_the_newest_choice_counts(infer: Variant) -> None:
