@@ -97,7 +97,7 @@ def _run_arm(
                 for together in _one_by_one(pending, {*job.alone}, arm.number)
                 for output in infer_samples(questions(together, journal.begin), engine, journal)
             )
-            yield from progress.watch(answers, arm.max_failures)
+            yield from progress.watch(answers, arm.max_failures, rows, arm.input)
 
     shard = Shard(name=arm.name, wanted=wanted_of(rows))
     make_missing(variant, shard, make, job.resources.commit_seconds)

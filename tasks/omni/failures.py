@@ -22,6 +22,12 @@ def rejected(stage: str, segment_id: str, reason: str) -> ItemOutput:
     return ItemOutput(item_id=segment_id, rows=(row,))
 
 
+def has_failed(output: ItemOutput, sample: SampleRecord, config: InputConfig) -> bool:
+    """Say whether a segment is rejected, or was asked about without damaged media."""
+    answers = [row for row in output.rows if isinstance(row, PredictionRecord)]
+    return not answers or any(count_damaged(answers, [sample], config))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
     """What is rejected of a variant's wanted segments, or was asked about without damaged media.

@@ -8,12 +8,12 @@ job's log. No line names a video or quotes a word.
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from storage.records import RejectedRecord, SampleRecord
+from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet
 from storage.store import Store
 from storage.variant import ItemOutput, Variant
@@ -21,7 +21,9 @@ from tasks.child_main import run_as_child
 from tasks.infer import STAGE, infer_samples, wanted_of
 from tasks.omni.dealing import claimed
 from tasks.omni.engine import Engine, checked_config
+from tasks.omni.failures import has_failed
 from tasks.omni.infer_job import InferJob
+from tasks.omni.inputs import InputConfig
 from tasks.omni.isolation import Journal
 from tasks.omni.progress import MODEL_OPEN
 from tasks.omni.questions import Decoding, Questions, open_questions
@@ -36,7 +38,7 @@ _SHOW_SECONDS = 1.0
 class Progress:
     """Counts results as they pass, and prints their number every second.
 
-    ``is_given_up`` says that more of them were rejected than may be.
+    ``is_given_up`` says that more of them failed than may.
     """
 
     def __init__(self, out: TextIO) -> None:
@@ -45,12 +47,19 @@ class Progress:
         self._due = 0.0
         self.is_given_up = False
 
-    def watch(self, outputs: Iterator[ItemOutput], max_failures: int) -> Iterator[ItemOutput]:
-        """Pass results on, until more of them are rejected than may be."""
+    def watch(
+        self,
+        outputs: Iterator[ItemOutput],
+        max_failures: int,
+        samples: Iterable[SampleRecord],
+        config: InputConfig,
+    ) -> Iterator[ItemOutput]:
+        """Pass results about these samples on, until more of them failed than may."""
+        asked: dict[str, SampleRecord] = {sample.segment_id: sample for sample in samples}
         num_failed = 0
         for output in outputs:
             self._num_done += 1
-            num_failed += any(isinstance(row, RejectedRecord) for row in output.rows)
+            num_failed += has_failed(output, asked[output.item_id], config)
             yield output
             if time.monotonic() >= self._due:
                 self.show()
@@ -73,7 +82,8 @@ def run_job(job: InferJob, out: TextIO, open_one: Open) -> None:
 
     def make(_: Sequence[str]) -> Iterator[ItemOutput]:
         # All engines deal the same samples: what another has answered, it had claimed before.
-        yield from progress.watch(_ask(job, samples, out, open_one), job.max_failures)
+        outputs = _ask(job, samples, out, open_one)
+        yield from progress.watch(outputs, job.max_failures, samples, job.input)
 
     shard = Shard(name="all", wanted=wanted_of(samples))
     make_missing(variant, shard, make, job.resources.commit_seconds)

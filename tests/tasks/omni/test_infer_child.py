@@ -1,33 +1,29 @@
 import io
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from storage.errors import ModelError
-from storage.records import RejectedRecord, SegmentId, VideoId
-from storage.results import PredictionRecord
+from storage.records import RejectedRecord, SegmentId
 from storage.store import Store
 from storage.variant import ItemOutput
 from tasks.infer import InferConfig, InferResources, infer_missing, variant_of, wanted_of
 from tasks.omni.infer_child import Progress
 from tasks.omni.inputs import InputConfig
 from tasks.stage import Shard
+from tests.tasks.predicted.toys import prediction, sample
+
+SAMPLES = [replace(sample("video", 0), segment_id=SegmentId(str(n))) for n in range(100)]
 
 
-def output(number: int, answer_mass: float = 1.0) -> ItemOutput:
-    row = PredictionRecord(
-        segment_id=SegmentId(str(number)),
-        video_id=VideoId("video"),
-        p_ah=0.5,
-        logp_yes=-1.0,
-        logp_no=-1.0,
-        answer_mass=answer_mass,
-        num_text_tokens=1,
-        num_picture_tokens=1,
-        num_sound_tokens=1,
-    )
+def output(number: int, *, has_sound: bool = True) -> ItemOutput:
+    row = prediction("video", 0, 0.5)
+    row = replace(row, segment_id=SegmentId(str(number)), has_sound=has_sound)
     return ItemOutput(item_id=str(number), rows=(row,))
 
 
@@ -40,16 +36,23 @@ def test_progress_passes_every_result_on_and_counts_them() -> None:
     lines = io.StringIO()
     progress = Progress(lines)
     outputs = [output(number) for number in range(3)]
-    assert list(progress.watch(iter(outputs), 0)) == outputs
+    assert list(progress.watch(iter(outputs), 0, SAMPLES, InputConfig())) == outputs
     progress.show()
     assert lines.getvalue().splitlines() == ["done 1", "done 3"]
 
 
-def test_no_more_is_asked_once_too_many_are_rejected() -> None:
-    outputs = (rejected(number) if number % 2 else output(number) for number in range(100))
-    progress = Progress(io.StringIO())
-    assert len(list(progress.watch(outputs, 2))) == 6
-    assert progress.is_given_up
+@pytest.mark.parametrize("failed", [rejected, partial(output, has_sound=False)])
+def test_no_more_is_asked_once_too_many_are_rejected_or_lack_damaged_media(
+    failed: Callable[[int], ItemOutput],
+) -> None:
+    def watched(config: InputConfig) -> tuple[int, bool]:
+        outputs = (failed(number) if number % 2 else output(number) for number in range(100))
+        progress = Progress(io.StringIO())
+        return len(list(progress.watch(outputs, 2, SAMPLES, config))), progress.is_given_up
+
+    assert watched(InputConfig()) == (6, True)
+    if failed is not rejected:
+        assert watched(InputConfig(sound=False)) == (100, False)
 
 
 @pytest.mark.slow
