@@ -144,7 +144,7 @@ def _ask_machines(
         ConfigError: the Prefect server does not know the deployment of shares.
         StageError: a share failed, or this run was stopped.
     """
-    pool, tag = machines.pool_of_shares(), f"{STAGE}-{variant.variant_id}"
+    pool, tag = machines.pool_of_shares(), tag_of(variant)
     progress = ShareProgress(STAGE, variant, wanted)
     if under_way := machines.unfinished(tag):
         LOGGER.info("%s: waiting for %d shares of an earlier run", STAGE, len(under_way))
@@ -160,6 +160,11 @@ def _ask_machines(
         ]
         _check_ended(machines.wait_for(pool, runs, progress.look), len(shares))
     _wait_until_seen(variant, wanted)
+
+
+def tag_of(variant: Variant) -> str:
+    """Name what a store's shares of one model are known by at a server that may serve many."""
+    return f"{STAGE}-{variant.variant_id}-{digest_of(variant.store.full_path(variant.path))[:8]}"
 
 
 def _check_ended(runs: Sequence[FlowRun], count: int) -> None:

@@ -8,8 +8,17 @@ from hypothesis import strategies as st
 
 from flows.opening import open_run
 from flows.request import RunRequest
-from flows.shares import Share, _model_here, _wanted_here, dealt, num_shares_for, seen_anywhere
+from flows.shares import (
+    Share,
+    _model_here,
+    _wanted_here,
+    dealt,
+    num_shares_for,
+    seen_anywhere,
+    tag_of,
+)
 from storage.errors import ConfigError, StageError
+from storage.store import Store
 
 IDS = st.dictionaries(st.text(max_size=8), st.text(alphabet="0123456789abcdef", max_size=4))
 
@@ -81,3 +90,14 @@ def test_a_machine_elsewhere_is_told_every_folder_in_full(tmp_path: Path, monkey
     assert (told.data, told.store, told.profile, told.models) == (
         named.data, named.store, named.profile, named.models,
     )  # fmt: skip
+
+
+def test_another_store_s_shares_of_the_same_model_are_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    same, other, again = (
+        tag_of(Store(name).variant("infer", version=1, settings={"model": "m"}))
+        for name in ("store", "another", str(tmp_path / "store"))
+    )
+    assert other != same == again
