@@ -4,6 +4,7 @@ An adapter is served by the engine or merged with its base; which of the two, an
 """
 
 from pathlib import Path
+from typing import Any
 
 from storage.errors import ModelError, StoreError
 from storage.fingerprint import digest_file, digest_of
@@ -13,6 +14,7 @@ from tasks.log import LOGGER
 from tasks.omni.checkpoint import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
+    COMPUTED_BYTES,
     adapter_files,
     check_model,
     find_model,
@@ -22,6 +24,7 @@ from tasks.omni.checkpoint import (
 )
 from tasks.omni.infer_job import has_gpu_driver
 from tasks.omni.serving import Way, read_json, serving_folder, why_merged, why_not_computed
+from tasks.omni.trained_with import SETTINGS_NAME
 from tasks.omni.training.merged import merge_once
 
 _MAX_SHARD_BYTES = 5 << 30
@@ -80,7 +83,7 @@ def named_model(store: Store, name: str, base: str, *, dtype: str, way: Way) -> 
         adapter,
         base=str(base_path),
         base_fingerprint=base_fingerprint,
-        precision=stored_dtype(base_path),
+        precision=_precision_of(adapter, base_path),
         max_shard_bytes=_MAX_SHARD_BYTES,
         dtype=dtype,
         way=way,
@@ -168,11 +171,26 @@ def _check_adapter(adapter: Path, base: str) -> tuple[Path, str]:
         named = base
     base_path = check_model(named)
     fingerprint = fingerprint_of(base_path)
-    settings = adapter.parent / "settings.json"
-    noted = read_json(settings).get("base_fingerprint") if settings.is_file() else None
+    noted = _noted_with(adapter).get("base_fingerprint")
     if noted not in (None, fingerprint):
         raise ModelError(
             f"The adapter {str(adapter)!r} was trained from another base than {named!r}: name "
             "that one with --set finetune.model=FOLDER."
         )
     return base_path, fingerprint
+
+
+def _precision_of(adapter: Path, base_path: Path) -> str:
+    """Give the number type to merge in: that of the training, whose own answers then are the same.
+
+    Of an adapter that Waver did not train it is the base's.
+    """
+    training = _noted_with(adapter).get("training")
+    noted = training.get("precision") if isinstance(training, dict) else None
+    return str(noted) if noted in COMPUTED_BYTES else stored_dtype(base_path)
+
+
+def _noted_with(adapter: Path) -> dict[str, Any]:
+    """Read the settings that a training left beside its adapter; empty for another's adapter."""
+    path = adapter.parent / SETTINGS_NAME
+    return read_json(path) if path.is_file() else {}

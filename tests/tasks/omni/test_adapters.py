@@ -2,6 +2,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from storage.results import ModelRecord
 from storage.store import Store
 from tasks.omni.adapters import adapter_in, check_named_model, named_model, trained_model
 from tasks.omni.checkpoint import fingerprint_of, served_adapter
+from tasks.omni.training.merged import MergeJob
 
 RECORD = ModelRecord(
     model_path="finetune/v/files/m/merged", adapter_path="finetune/v/files/m/adapter",
@@ -100,7 +102,9 @@ def test_an_adapter_that_was_merged_before_is_told_to_be_so_and_why(
     tmp_path: Path, tiny_omni: Path, write_adapter: Write, caplog, monkeypatch
 ) -> None:
     store, asked = Store(str(tmp_path / "store")), []
-    monkeypatch.setattr("tasks.omni.training.merged._merge", lambda _, folder: made(folder, asked))
+    monkeypatch.setattr(
+        "tasks.omni.training.merged._merge", lambda _, folder: made(folder, asked, folder)
+    )
     adapter = str(write_adapter(tmp_path / "it", tiny_omni, layer="mlp.experts"))
     first = named_model(store, adapter, "", dtype="auto", way="auto")
     assert "is merged with its base, now, and kept: it changes fused experts" in caplog.text
@@ -110,6 +114,23 @@ def test_an_adapter_that_was_merged_before_is_told_to_be_so_and_why(
     assert asked == [first]
 
 
-def made(folder: Path, asked: list[Path]) -> None:
+@pytest.mark.parametrize(
+    ("noted", "precision"),
+    [({"precision": "bfloat16"}, "bfloat16"), ({"precision": 8}, "float32"), (None, "float32")],
+)
+def test_an_adapter_is_merged_in_the_precision_of_its_training_else_of_its_base(  # type: ignore[no-untyped-def]
+    tmp_path: Path, tiny_omni: Path, write_adapter: Write, monkeypatch, noted, precision: str
+) -> None:
+    jobs: list[MergeJob] = []
+    monkeypatch.setattr(
+        "tasks.omni.training.merged._merge", lambda job, folder: made(folder, jobs, job)
+    )
+    adapter = write_adapter(tmp_path / "model" / "adapter", tiny_omni)
+    (tmp_path / "model" / "settings.json").write_text(json.dumps({"training": noted}))
+    named_model(Store(str(tmp_path / "store")), str(adapter), "", dtype="auto", way="merge")
+    assert [job.precision for job in jobs] == [precision]
+
+
+def made(folder: Path, asked: list[Any], kept: object) -> None:
     folder.mkdir(parents=True)
-    asked.append(folder)
+    asked.append(kept)
