@@ -14,7 +14,6 @@ from tasks.log import LOGGER
 from tasks.omni.checkpoint import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
-    COMPUTED_BYTES,
     adapter_files,
     check_model,
     find_model,
@@ -26,6 +25,7 @@ from tasks.omni.infer_job import has_gpu_driver
 from tasks.omni.serving import Way, read_json, serving_folder, why_merged, why_not_computed
 from tasks.omni.trained_with import SETTINGS_NAME
 from tasks.omni.training.merged import merge_once
+from tasks.omni.weights import COMPUTED_BYTES
 
 _MAX_SHARD_BYTES = 5 << 30
 
