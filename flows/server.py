@@ -20,7 +20,6 @@ from pathlib import Path
 
 from flows.history import close_dead_runs
 from storage.errors import ConfigError, StageError, ToolError
-from storage.store import writing_to
 
 _START_SECONDS = 180.0
 _QUIET = {
@@ -39,10 +38,21 @@ def prepare_environment(history: Path) -> None:
     Prefect's own console log is silenced: the terminal shows Waver's progress, the UI everything.
     """
     home = Path(os.environ.setdefault("PREFECT_HOME", str(history.resolve())))
-    with writing_to(str(home)):
+    with _writing_history(home):
         home.mkdir(parents=True, exist_ok=True)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def _writing_history(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(
+            f"Prefect's history {str(home)!r} cannot be written ({error.strerror}): name a folder "
+            "you may write to in PREFECT_HOME, or a server in PREFECT_API_URL."
+        ) from error
 
 
 def _is_healthy(api_url: str) -> bool:
@@ -113,7 +123,8 @@ def _own_history(stack: contextlib.ExitStack) -> bool:
     The lock goes with the process that holds it, also when that is killed: whoever has it knows
     that no server serves this history and that no run on it is alive.
     """
-    lock = stack.enter_context((_history() / "server.lock").open("w"))
+    with _writing_history(_history()):
+        lock = stack.enter_context((_history() / "server.lock").open("w"))
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

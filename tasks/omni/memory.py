@@ -43,13 +43,20 @@ def check_engine_memory(
     free = free_engine_bytes(resources, on_gpu=on_gpu)
     if needed > free:
         place = f"{resources.num_gpus} GPU(s) have" if on_gpu else "the host has"
-        way_out = (
-            "give it more GPUs (resources.infer.num_gpus)"
-            if on_gpu
-            else "end other programs, or use a machine with more"
-        )
         raise ModelError(
             f"The model {str(model_path)!r} needs about {needed / _GIB:.1f} GiB in {dtype}, but "
-            f"{place} {free / _GIB:.1f} GiB for it: {way_out}, or compute in bfloat16 "
-            "(infer.dtype)."
+            f"{place} {free / _GIB:.1f} GiB for it: {_ways_out(dtype, resources, on_gpu=on_gpu)}."
         )
+
+
+def _ways_out(dtype: str, resources: EngineResources, *, on_gpu: bool) -> str:
+    ways = []
+    if on_gpu:
+        ways.append("give it more GPUs (resources.infer.num_gpus)")
+    elif resources.cpu_cache_gib > 1:
+        ways.append("give its cache less (resources.infer.cpu_cache_gib)")
+    if dtype == "float32":
+        ways.append("compute in bfloat16 (infer.dtype)")
+    if not on_gpu:
+        ways.append("end other programs, or use a machine with more")
+    return ", or ".join(ways)

@@ -130,6 +130,18 @@ def test_a_port_that_another_program_listens_on_is_refused(history: Path) -> Non
     assert not (history / "server.log").exists()
 
 
+def test_a_history_that_cannot_be_written_is_told_with_the_variable_that_names_another(
+    history: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (history / "file").touch()
+    monkeypatch.setenv("PREFECT_HOME", str(history / "file"))
+    with (
+        pytest.raises(ConfigError, match=r"cannot be written .* PREFECT_HOME"),
+        prefect_server(),
+    ):
+        pytest.fail("a server started on a history that nothing can be written to")
+
+
 @pytest.mark.slow
 def test_a_server_that_cannot_start_names_its_log(history: Path) -> None:
     (history / "prefect.db").write_text("no database" * 1_000)

@@ -46,3 +46,13 @@ def test_a_model_that_does_not_fit_is_refused_with_what_there_is(
     monkeypatch.setattr(memory, "host_bytes", lambda: 2**30)
     with pytest.raises(ModelError, match=r"about 3\.\d GiB in float32, but the host has 1\.0"):
         check_engine_memory(tiny_omni, "float32", RESOURCES, on_gpu=False)
+
+
+def test_only_what_would_help_is_named_where_a_model_does_not_fit(
+    tiny_omni: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "host_bytes", lambda: 2**30)
+    with pytest.raises(ModelError, match=r"cpu_cache_gib\), or compute in bfloat16"):
+        check_engine_memory(tiny_omni, "float32", EngineResources(cpu_cache_gib=99), on_gpu=False)
+    with pytest.raises(ModelError, match="for it: end other programs, or use a machine with more"):
+        check_engine_memory(tiny_omni, "bfloat16", RESOURCES, on_gpu=False)
