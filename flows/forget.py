@@ -24,6 +24,8 @@ _MODELS = "finetune/"
 _OUT_OF_REACH = (
     "the data folder, which is never changed: remove the videos and their annotation there",
     "exports, reports and copies made before, other stores, and backups",
+    "waver-parity-*.log in the temporary folder, which `waver parity` keeps where it fails without "
+    "--data, and kept with it before",
     "what training and inference keep outside a store: resources.finetune.checkpoint_folder and "
     "feature_folder, and for a remote store ~/.cache/waver on each machine that works on it",
 )

@@ -18,6 +18,7 @@ from storage.errors import ConfigError
 from storage.records import SampleRecord
 from storage.schema import schema_of, to_table
 from storage.store import Store
+from storage.variant import Variant
 from tasks.exports.files import check_out, write_export
 from tasks.omni.adapters import adapter_in, named_model
 from tasks.omni.checkpoint import check_model, computed_dtype
@@ -44,6 +45,15 @@ class ParityRequest:
     out: Path | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Material:
+    """The segments, the store their files lie in, and the manifest that drawn ones lack."""
+
+    store_url: str
+    samples: Sequence[SampleRecord]
+    manifest: Variant | None = None
+
+
 def measure_and_show(request: ParityRequest) -> int:
     """Measure, show, and write the segments' rows to a file where one is named.
 
@@ -64,11 +74,8 @@ def measure_and_show(request: ParityRequest) -> int:
         model_path = _model_path(request, settings)
         if told := asked_otherwise(model_path, settings.input, settings.manifest.max_words_before):
             console.print(told, style="yellow", soft_wrap=True, markup=False)
-        with (
-            _samples_of(request) as (store_url, samples),
-            tempfile.TemporaryDirectory(prefix="waver-parity-") as folder,
-        ):
-            parity = _measure(request, settings, model_path, store_url, samples, Path(folder))
+        with _material_of(request) as material, Store(material.store_url).staging() as folder:
+            parity = _measure(request, settings, model_path, material, folder)
     console.print(parity_table(parity, request.model))
     if request.out is not None:
         _write(parity, request.out)
@@ -92,13 +99,12 @@ def _measure(
     request: ParityRequest,
     settings: Settings,
     model_path: Path,
-    store_url: str,
-    samples: Sequence[SampleRecord],
+    material: _Material,
     folder: Path,
 ) -> Parity:
     return measure_parity(
-        samples,
-        store_url=store_url,
+        material.samples,
+        store_url=material.store_url,
         model_path=model_path,
         dtype=computed_dtype(model_path, settings.infer.dtype),
         input_config=settings.input,
@@ -106,16 +112,17 @@ def _measure(
         plan=settings.aggregate.plan(),
         threshold=request.threshold,
         folder=folder,
+        variant=material.manifest,
         max_difference=request.max_difference,
     )
 
 
 @contextmanager
-def _samples_of(request: ParityRequest) -> Iterator[tuple[str, Sequence[SampleRecord]]]:
-    """Give the segments and the URL of the store that their files lie in."""
+def _material_of(request: ParityRequest) -> Iterator[_Material]:
     if request.data is None:
         with tempfile.TemporaryDirectory(prefix="waver-drawn-") as folder:
-            yield folder, draw_samples(Store(folder), request.num_samples)
+            drawn = draw_samples(Store(folder), request.num_samples)
+            yield _Material(store_url=folder, samples=drawn)
         return
     run = open_run(
         RunRequest(
@@ -125,7 +132,8 @@ def _samples_of(request: ParityRequest) -> Iterator[tuple[str, Sequence[SampleRe
     )  # fmt: skip
     if not run.samples:
         raise ConfigError(f"The data set {request.data!r} has no segment to measure on.")
-    yield request.store, sorted(run.samples, key=_drawn_by)[: request.num_samples]
+    samples = sorted(run.samples, key=_drawn_by)[: request.num_samples]
+    yield _Material(store_url=request.store, samples=samples, manifest=run.manifest)
 
 
 def _drawn_by(sample: SampleRecord) -> str:

@@ -67,6 +67,17 @@ class Variant:
         """Name a file of this variant, relative to the store's root."""
         return f"{self.path}/files/{name}"
 
+    def keep_log(self, log_path: Path) -> str | None:
+        """Move what libraries printed to the variant's logs, which forgetting anybody removes.
+
+        Gives where it is kept; ``None`` if there is no such file.
+        """
+        if not log_path.is_file():
+            return None
+        kept = f"{self.path}/logs/{time.strftime('%Y%m%dT%H%M%S')}-{log_path.name}"
+        self.store.publish(log_path, kept)
+        return self.store.full_path(kept)
+
     def finished(self, wanted: Mapping[str, str]) -> set[str]:
         """Say which wanted items (id to input digest) are there, whole and undamaged."""
         return set(self._owners(wanted))

@@ -1,7 +1,6 @@
 """The process in which a model is trained, as its parent starts, follows and ends it."""
 
 import sys
-import time
 from pathlib import Path
 
 from storage.errors import WaverError
@@ -39,11 +38,9 @@ def run_training(job_path: Path, job: TrainingJob, variant: Variant, curve: Curv
         run_worker(_command(job_path, job), on_line=on_line, environment=_ENVIRONMENT)
         curve.show(curve_path, is_last=True)
     except WaverError as error:
-        if not log_path.is_file():
-            raise
-        kept = f"{variant.path}/logs/{time.strftime('%Y%m%dT%H%M%S')}.log"
-        variant.store.publish(log_path, kept)
-        raise type(error)(f"{error} The libraries' log: {variant.store.full_path(kept)}") from error
+        if log := variant.keep_log(log_path):
+            raise type(error)(f"{error} The libraries' log: {log}") from error
+        raise
 
 
 def _command(job_path: Path, job: TrainingJob) -> list[str]:

@@ -1,7 +1,6 @@
 """One child process an engine: what it is told, and what its parent does until all have ended."""
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextvars import copy_context
@@ -172,25 +171,19 @@ def _run_engine(
         run_worker(command, on_line=on_line, environment=environment, group=group)
     except CrashError as error:
         crash = Crash(
-            error=error, in_flight=in_flight(job.journal_path), log=_kept_log(job, variant)
+            error=error,
+            in_flight=in_flight(job.journal_path),
+            log=variant.keep_log(job.log_path) or "",
         )
         LOGGER.warning(
             "%s: an engine died: %s. Its log: %s", variant.stage, crash.reason, crash.log
         )
         return crash
     except WaverError as error:
-        if not group.is_stopped and (log := _kept_log(job, variant)):
+        if not group.is_stopped and (log := variant.keep_log(job.log_path)):
             raise type(error)(f"{error} The engine's log: {log}") from error
         raise
     return None
-
-
-def _kept_log(job: EngineJob, variant: Variant) -> str:
-    if not job.log_path.is_file():
-        return ""
-    kept = f"{variant.path}/logs/{time.strftime('%Y%m%dT%H%M%S')}-{job.log_path.name}"
-    variant.store.publish(job.log_path, kept)
-    return variant.store.full_path(kept)
 
 
 def _own_gpus(number: int, num_gpus: int) -> dict[str, str]:

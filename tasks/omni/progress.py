@@ -3,6 +3,7 @@
 import time
 
 from tasks.log import LOGGER
+from tasks.model_process import ERROR
 from tasks.watching import ProgressInUI
 
 MODEL_OPEN = "model open"
@@ -34,7 +35,7 @@ class EnginesProgress:
             self._show()
         elif line.startswith(_WARNING):
             LOGGER.warning("%s: %s", self._stage, line.removeprefix(_WARNING))
-        elif not line.startswith("error: "):  # that one is raised
+        elif not line.startswith(ERROR):  # that one is raised
             if line.startswith(MODEL_OPEN) and self._begun is None:
                 self._begun = time.monotonic()
             LOGGER.info("%s: %s", self._stage, line)

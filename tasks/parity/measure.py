@@ -10,8 +10,9 @@ from pathlib import Path
 from storage.errors import StageError, WaverError
 from storage.records import SampleRecord, SegmentId
 from storage.schema import from_table, read_parquet, to_table, write_parquet
+from storage.variant import Variant
 from tasks.log import LOGGER
-from tasks.model_process import run_worker
+from tasks.model_process import ERROR, run_worker
 from tasks.omni.infer_job import InferResources
 from tasks.omni.inputs import InputConfig
 from tasks.omni.lengths import longest_request
@@ -110,9 +111,12 @@ def measure_parity(
     plan: EvaluationPlan,
     threshold: float,
     folder: Path,
+    variant: Variant | None = None,
     max_difference: float | None = None,
 ) -> Parity:
     """Ask both sides, one after the other, in the empty ``folder``.
+
+    ``variant`` keeps the log of a side that fails; without one the temporary folder does.
 
     Raises:
         ModelError: a side cannot open the model.
@@ -135,35 +139,37 @@ def measure_parity(
         )
         for side in SIDES
     ]
-    first, second = (_answers_of(job, folder) for job in jobs)
+    first, second = (_answers_of(job, folder, variant) for job in jobs)
     allowed = allowed_in(dtype) if max_difference is None else max_difference
     parity = compare(first, second, threshold, dtype, allowed)
     paths = (jobs[0].answers_path, jobs[1].answers_path)
     return replace(parity, videos=count_flips(samples_path, paths, plan, threshold))
 
 
-def _answers_of(job: ParityJob, folder: Path) -> list[SideAnswer]:
+def _answers_of(job: ParityJob, folder: Path, variant: Variant | None) -> list[SideAnswer]:
     job_path = folder / f"{job.side}.json"
     job_path.write_text(job.model_dump_json(), encoding="utf-8")
     try:
         run_worker([sys.executable, "-m", "tasks.parity.child", str(job_path)], on_line=_tell)
     except WaverError as error:
-        raise type(error)(str(error) + _kept_log(job)) from error
+        log = variant.keep_log(job.log_path) if variant else _kept_log(job)
+        told = f" The libraries' log: {log}" if log else ""
+        raise type(error)(f"{error}{told}") from error
     return list(from_table(SideAnswer, read_parquet(job.answers_path)))
 
 
-def _kept_log(job: ParityJob) -> str:
-    """Keep the libraries' log of a side that failed; gives the words that name it."""
+def _kept_log(job: ParityJob) -> str | None:
+    """Keep the libraries' log of a side that failed on drawn segments, whose store goes."""
     if not job.log_path.is_file():
-        return ""
+        return None
     handle, name = tempfile.mkstemp(prefix=f"waver-parity-{job.side}-", suffix=".log")
     with os.fdopen(handle, "wb") as kept:
         kept.write(job.log_path.read_bytes())
-    return f" The libraries' log: {name}"
+    return name
 
 
 def _tell(line: str) -> None:
-    if not line.startswith("error: "):  # that one is raised
+    if not line.startswith(ERROR):  # that one is raised
         LOGGER.info("%s", line)
 
 

@@ -231,6 +231,7 @@ def test_the_command_says_what_went_what_was_searched_and_what_it_cannot_reach(
         "no model in the store was trained on them",
         "out of reach:",
         "the data folder, which is never changed",
+        "waver-parity-*.log in the temporary folder",
     ):
         assert line in told
     (Path(finished.store) / "stray.json").write_text(json.dumps({"seen": videos_of(WHO)[0]}))

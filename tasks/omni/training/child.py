@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from storage.errors import WaverError
-from tasks.model_process import end_with_parent, error_line, is_lack_of_memory
+from tasks.model_process import ERROR, end_with_parent, error_line, is_lack_of_memory
 from tasks.omni.training.job import LOG_NAME
 
 _OUT_OF_MEMORY = (
@@ -45,7 +45,7 @@ def run_quietly(job_path: Path, run: Callable[[Path, Callable[[str], None]], Non
     except Exception as error:  # noqa: BLE001 - its text may quote a person: it stays in the log
         traceback.print_exc()
         failed = f"Training failed ({type(error).__name__})."
-        say(f"error: {_OUT_OF_MEMORY if is_lack_of_memory(error) else failed}")
+        say(f"{ERROR}{_OUT_OF_MEMORY if is_lack_of_memory(error) else failed}")
         return 1
     return 0
 

@@ -1,12 +1,19 @@
+import sys
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from storage.errors import StageError
+from storage.errors import ModelError, StageError
 from storage.records import SegmentId
+from storage.store import Store
+from tasks.aggregate import AggregateConfig
+from tasks.omni.infer_job import InferResources
+from tasks.omni.inputs import InputConfig
 from tasks.parity.job import SideAnswer
-from tasks.parity.measure import Parity, allowed_in, compare
+from tasks.parity.measure import Parity, allowed_in, compare, measure_parity
 from tasks.parity.pooled import PooledFlips
 from tasks.parity.table import parity_table
 
@@ -99,3 +106,33 @@ def test_a_damaged_segment_is_left_out_and_counted() -> None:
     assert (len(parity.records), parity.num_faulty, parity.faults()) == (1, 1, [])
     with pytest.raises(StageError, match=r"None of 1 segments can be asked .*: damaged"):
         compare([damaged], [damaged], 0.5, "float32", 1e-3)
+
+
+# A stand-in for a side's process: what it printed and how it ended is all that its parent sees.
+FAILS = """#!/bin/sh
+echo "quoted words" > "${3%.json}.log"
+echo "error: ModelError: No weights."
+exit 2
+"""
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_the_log_of_a_side_that_fails_is_kept_where_forgetting_reaches_it(  # type: ignore[no-untyped-def]
+    tmp_path: Path, tiny_omni: Path, toy_samples, monkeypatch: pytest.MonkeyPatch, has_store: bool
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    variant = store.variant("manifest", version=1, settings={})
+    for name, text in (("python", FAILS), ("folder", None), ("temporary", None)):
+        (tmp_path / name).mkdir() if text is None else (tmp_path / name).write_text(text)
+    (tmp_path / "python").chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    with pytest.raises(ModelError, match=r"^No weights\. The libraries' log: ") as told:
+        measure_parity(
+            toy_samples(store, 1), store_url=store.url, model_path=tiny_omni, dtype="float32",
+            input_config=InputConfig(), resources=InferResources(), plan=AggregateConfig().plan(),
+            threshold=0.5, folder=tmp_path / "folder", variant=variant if has_store else None,
+        )  # fmt: skip
+    kept = Path(str(told.value).split("log: ")[1])
+    logs = Path(store.full_path(variant.path), "logs") if has_store else tmp_path / "temporary"
+    assert (kept.parent, kept.read_text()) == (logs, "quoted words\n")
