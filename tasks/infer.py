@@ -186,7 +186,7 @@ def _check_lengths(work: Inference) -> None:
         work.model_path,
         work.variant.store,
         max_tokens=work.max_tokens,
-        num_allowed=min(work.failures.num_left, len(work.shard.wanted) - 1),
+        num_allowed=work.failures.num_left,
     )
 
 
@@ -196,6 +196,7 @@ def _ask(
     """Run the engines once over what is pending; gives those that died."""
     progress.begin_again(len(pending))
     rows = by_length([work.samples[item] for item in pending], work.input_config, work.model_path)
+    max_tokens, max_failures = work.max_tokens, work.failures.num_left
     with work.variant.store.staging() as folder:
         samples_path = folder / "samples.parquet"
         write_parquet(to_table(SampleRecord, rows), samples_path)
@@ -211,10 +212,10 @@ def _ask(
                 suspects=tuple(alone),
                 alone=tuple(alone[number::num_engines]),
                 shard_size=shard_size_for(len(rows), num_engines),
-                max_failures=work.failures.num_left,
+                max_failures=max_failures,
                 model_path=work.model_path,
                 dtype=computed_dtype(work.model_path, work.config.dtype),
-                max_tokens=work.max_tokens,
+                max_tokens=max_tokens,
                 input=work.input_config,
                 resources=work.resources.of_one(num_engines, len(rows)),
             )

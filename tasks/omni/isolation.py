@@ -47,7 +47,10 @@ def in_flight(path: Path) -> tuple[str, ...]:
     """Read from a dead process's journal which items it was at work on."""
     items: dict[str, None] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        event, item = json.loads(line)
+        try:
+            event, item = json.loads(line)
+        except ValueError:
+            continue  # a full disk cut it short: what the process died of is told by its log
         if event == "begun":
             items[item] = None
         else:

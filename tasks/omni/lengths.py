@@ -63,7 +63,8 @@ def check_lengths(
     Raises:
         ConfigError: they are more than may be rejected.
     """
-    frame_tokens = _frame_tokens(config, read_model_config(model_path)["thinker_config"])
+    thinker = read_model_config(model_path)["thinker_config"]
+    frame_tokens = _frame_tokens(config, thinker)
     rows = list(samples)
     suspects = [s for s in rows if _bound(s, config, frame_tokens) > max_tokens]
     count = TokenCount(store, config, model_path) if suspects else None
@@ -74,15 +75,21 @@ def check_lengths(
         if num_long > num_allowed:
             raise ConfigError(
                 f"The engine takes {max_tokens} tokens, but {whose}more segments than the "
-                f"{num_allowed} that may be rejected make more, one of them {num_tokens}: raise "
-                "infer.max_tokens, or show less of them (input.fps, input.max_pixels)."
+                f"{num_allowed} that may be rejected make more, one of them {num_tokens}: "
+                f"{way_out(max_tokens, thinker)}."
             )
     if num_long:
         LOGGER.warning(
             "%s%d of %d segments make more than the %d tokens that the engine takes, and will be "
-            "rejected: infer.max_tokens may be raised",
-            whose, num_long, len(rows), max_tokens,
+            "rejected: %s",
+            whose, num_long, len(rows), max_tokens, way_out(max_tokens, thinker),
         )  # fmt: skip
+
+
+def way_out(max_tokens: int, thinker: dict[str, Any]) -> str:
+    """Say what makes longer segments fit; the model's own limit cannot be raised."""
+    less = "show less of what is too long (input.fps, input.max_pixels)"
+    return less if max_tokens >= _limit(thinker) else f"raise infer.max_tokens, or {less}"
 
 
 def _limit(thinker: dict[str, Any]) -> int:

@@ -13,6 +13,7 @@ from storage.errors import ItemFault
 from tasks.omni.answer import Census, check_census, count_tokens
 from tasks.omni.checkpoint import read_model_config
 from tasks.omni.inputs import OmniInput, to_vllm_request
+from tasks.omni.lengths import way_out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,10 +46,10 @@ class Renderer:
         rendered = self._render(inputs)
         token_ids = rendered["prompt_token_ids"]
         if len(token_ids) > self._max_tokens:
+            advice = way_out(self._max_tokens, self._model_config["thinker_config"])
             raise ItemFault(
                 f"too long: the segment makes {len(token_ids)} tokens, the engine takes "
-                f"{self._max_tokens}; show less of it (input.fps, input.max_pixels) or raise "
-                "infer.max_tokens"
+                f"{self._max_tokens}; {advice}"
             )
         census = count_tokens(token_ids, self._model_config)
         check_census(census, inputs)

@@ -42,7 +42,9 @@ def answer_job(job: ParityJob, out: TextIO) -> None:
         if len(told) % 20 == 0 or len(told) == len(samples):
             print(f"{job.side}: {len(told)} of {len(samples)} segments", file=out)
     read, decode = _open_reader(job), _decoding(job)
-    rows = [_row(sample, told[sample.segment_id], read, decode(sample)) for sample in samples]
+    rows = [
+        side_answer(sample, told[sample.segment_id], decode(sample), read) for sample in samples
+    ]
     write_parquet(to_table(SideAnswer, rows), job.answers_path)
 
 
@@ -98,11 +100,13 @@ def _open_reader(job: ParityJob) -> Reader:
     return open_transformers_reader(job.model_path)
 
 
-def _row(
-    sample: SampleRecord, answer: Answer | ItemFault, read: Reader, inputs: OmniInput | ItemFault
+def side_answer(
+    sample: SampleRecord, answer: Answer | ItemFault, inputs: OmniInput | ItemFault, read: Reader
 ) -> SideAnswer:
+    """Lay an answer beside what the side's own processor made of the same segment."""
     if isinstance(answer, ItemFault) or isinstance(inputs, ItemFault):
-        return SideAnswer(segment_id=sample.segment_id, fault=str(answer))
+        fault = answer if isinstance(answer, ItemFault) else inputs
+        return SideAnswer(segment_id=sample.segment_id, fault=str(fault))
     reading: Reading = read(inputs)
     return SideAnswer(
         segment_id=sample.segment_id,

@@ -354,6 +354,19 @@ def test_longer_segments_than_the_engine_takes_are_refused_before_it_opens(  # t
         infer_missing(shard, by_id, path, CONFIG.model_copy(update={"max_tokens": 64}), *others)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_overlong_segment_that_may_be_rejected_is_no_error_even_alone(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples, tiny_omni, caplog, monkeypatch, count: int
+) -> None:
+    run = Run(Store(str(tmp_path)), toy_samples(Store(str(tmp_path)), count), tiny_omni)
+    shard, by_id, path, _, *others = run.arguments()
+    tight, opened = CONFIG.model_copy(update={"max_tokens": 64}), []
+    monkeypatch.setattr("tasks.infer.run_engines", lambda *told: opened.append(told) or [])
+    infer_missing(shard, by_id, path, tight, *others)
+    assert f"{count} of {count} segments make more than the 64 tokens" in caplog.text
+    assert len(opened) == 1
+
+
 def test_answers_that_are_neither_yes_nor_no_are_counted_in_a_warning(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples, caplog
 ) -> None:

@@ -126,3 +126,8 @@ def test_a_journal_tells_what_was_begun_and_not_ended(tmp_path: Path) -> None:
         journal.end("first")
     assert in_flight(tmp_path / "journal") == (odd,)
     assert in_flight(tmp_path / "none") == ()
+
+
+def test_a_line_that_a_full_disk_cut_short_hides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "journal").write_text('["begun", "a"]\n["begun", "b"]\n["ended", "a"]\n["end')
+    assert in_flight(tmp_path / "journal") == ("b",)

@@ -5,8 +5,9 @@ import pytest
 
 from storage.errors import ConfigError, ModelError
 from storage.store import Store
+from tasks.omni.checkpoint import read_model_config
 from tasks.omni.inputs import InputConfig
-from tasks.omni.lengths import check_lengths, check_limit, longest_request
+from tasks.omni.lengths import check_lengths, check_limit, longest_request, way_out
 from tasks.omni.token_count import TokenCount
 
 INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
@@ -70,6 +71,13 @@ def test_segments_longer_than_the_engine_takes_are_counted_before_it_opens(  # t
     assert f"1 of 5 segments make more than the {lengths[-2]} tokens" in caplog.text
     with pytest.raises(ConfigError, match=f"takes {lengths[-2]} tokens, .* {lengths[-1]}: raise"):
         check(lengths[-2], 0)
+
+
+def test_nobody_is_told_to_raise_the_limit_of_the_model_itself(tiny_omni: Path) -> None:
+    thinker = read_model_config(tiny_omni)["thinker_config"]
+    limit = thinker["text_config"]["max_position_embeddings"] - 1
+    assert way_out(limit - 1, thinker).startswith("raise infer.max_tokens, or show less")
+    assert way_out(limit, thinker).startswith("show less")
 
 
 def test_a_limit_above_the_model_s_own_is_refused(tiny_omni: Path) -> None:

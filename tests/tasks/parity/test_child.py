@@ -3,14 +3,15 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import ModelError
+from storage.errors import ItemFault, ModelError
 from storage.records import SampleRecord
 from storage.schema import to_table, write_parquet
 from storage.store import Store
 from tasks.omni import memory
+from tasks.omni.answer import Answer, Census
 from tasks.omni.infer_job import InferResources
-from tasks.omni.inputs import InputConfig
-from tasks.parity.child import answer_job
+from tasks.omni.inputs import InputConfig, make_input
+from tasks.parity.child import answer_job, side_answer
 from tasks.parity.drawn import draw_samples
 from tasks.parity.job import SIDES, ParityJob
 
@@ -32,3 +33,16 @@ def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_opened(
     monkeypatch.setattr("tasks.omni.engine.set_environment", lambda _: False)
     with pytest.raises(ModelError, match=r"needs about 3\.\d GiB"):
         answer_job(job, io.StringIO())
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+def test_the_fault_is_told_of_a_segment_that_cannot_be_decoded_once_or_twice(
+    tmp_path: Path, is_answered: bool
+) -> None:
+    (sample,) = draw_samples(Store(str(tmp_path)), 1)
+    census = Census(num_text_tokens=1, num_picture_tokens=0, num_sound_tokens=0)
+    answer = Answer(logp_yes=-1.0, logp_no=-1.0, census=census)
+    inputs = make_input(InputConfig(), frames=None, sound=None, words="yes")
+    damaged = ItemFault("damaged")
+    pair = (answer, damaged) if is_answered else (damaged, inputs)
+    assert side_answer(sample, *pair, read=lambda _: {}).fault == "damaged"
