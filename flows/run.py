@@ -16,7 +16,6 @@ from tasks.aggregate import ReportSources
 from tasks.omni import ensemble
 from tasks.omni.adapters import named_model, trained_model
 from tasks.omni.checkpoint import check_model, fingerprint_of
-from tasks.omni.prompt import uses_words
 from tasks.omni.trained_with import asked_otherwise
 from tasks.omni.training.job import SampleSource
 from tasks.verdicts.earlier import EarlierChoice, can_choose, chosen_earlier
@@ -187,10 +186,9 @@ class Run(Preparation):
         """
         if can_choose(self.samples, self.predictions):
             return None
-        settings, shown = self.settings.aggregate.model_dump(mode="json"), self.settings.input
-        reads_words = shown.words and uses_words(shown.prompt)
+        settings, reads_words = self.settings.aggregate, self.settings.input.shows_words
         made_by = (self.segment, self.transcribe) if reads_words else (self.segment,)
-        return chosen_earlier(self.infer, settings, made_by)
+        return chosen_earlier(self.infer, settings.model_dump(mode="json"), made_by)
 
     @property
     def cautions(self) -> tuple[str, ...]:

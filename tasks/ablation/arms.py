@@ -16,7 +16,6 @@ from tasks import infer
 from tasks.ablation.swap import donors_of
 from tasks.infer import InferConfig
 from tasks.omni.inputs import InputConfig
-from tasks.omni.prompt import uses_words
 
 CONTROL = "sound of another"
 _STAGE, _VERSION = "ablate", 1
@@ -58,7 +57,8 @@ def arms_of(config: InputConfig) -> tuple[Arm, ...]:
 
 
 def _is_shown(config: InputConfig, name: str) -> bool:
-    return getattr(config, name) and (name != "words" or uses_words(config.prompt))
+    is_shown: bool = config.shows_words if name == "words" else getattr(config, name)
+    return is_shown
 
 
 def _arm(config: InputConfig, shown: Sequence[str], part: tuple[str, ...]) -> Arm:

@@ -59,11 +59,16 @@ class InputConfig(BaseModel):
 
     @model_validator(mode="after")
     def _something_is_shown(self) -> "InputConfig":
-        if not (self.picture or self.sound or (self.words and uses_words(self.prompt))):
+        if not (self.picture or self.sound or self.shows_words):
             raise ValueError("picture, sound and words are all switched off: switch one on")
         if self.min_pixels > self.max_pixels:
             raise ValueError(f"min_pixels {self.min_pixels} exceeds max_pixels {self.max_pixels}")
         return self
+
+    @property
+    def shows_words(self) -> bool:
+        """True if a segment's words stand in the prompt."""
+        return self.words and uses_words(self.prompt)
 
     @property
     def size(self) -> dict[str, int]:

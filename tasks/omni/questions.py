@@ -13,7 +13,6 @@ from storage.records import SampleRecord
 from storage.store import Store
 from tasks.omni.decode import decode_frames, decode_sound
 from tasks.omni.inputs import InputConfig, OmniInput, make_input
-from tasks.omni.prompt import uses_words
 from tasks.omni.requests import Packed, Renderer, Request, open_renderer, packed
 from tasks.omni.workers import Workers
 
@@ -56,7 +55,7 @@ class Decoding:
         show = partial(decode_frames, fps=config.fps)
         frames = self._decoded(sample.picture_path, show) if config.picture else None
         sound = self._decoded(sample.sound_path, decode_sound) if config.sound else None
-        if frames is None and sound is None and not self._quotes_words():
+        if frames is None and sound is None and not config.shows_words:
             return ItemFault("the settings show nothing of this segment")
         for damaged, other in ((frames, sound), (sound, frames)):
             if isinstance(damaged, ItemFault) and (other is None or isinstance(other, ItemFault)):
@@ -70,9 +69,6 @@ class Decoding:
                 before=sample.words_before,
             )
         )
-
-    def _quotes_words(self) -> bool:
-        return self.config.words and uses_words(self.config.prompt)
 
     def _decoded(
         self, path: str | None, decode: Callable[[BinaryIO], Array]

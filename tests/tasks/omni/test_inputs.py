@@ -34,7 +34,7 @@ def test_an_unknown_setting_and_an_unknown_prompt_are_refused() -> None:
 def test_switching_everything_off_is_refused() -> None:
     with pytest.raises(ValidationError, match="switch one on"):
         InputConfig(prompt="paper", picture=False, sound=False, words=True)
-    assert InputConfig(prompt="definition-words", picture=False, sound=False).words
+    assert InputConfig(prompt="definition-words", picture=False, sound=False).shows_words
 
 
 def test_the_form_of_the_answer_is_a_setting() -> None:
