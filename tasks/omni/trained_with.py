@@ -15,19 +15,28 @@ from tasks.omni.inputs import InputConfig
 from tasks.omni.prompt import uses_words_before
 
 SETTINGS_NAME = "settings.json"
+_NOT_KNOWN = (
+    "The model was trained by another version of Waver, whose settings this one cannot read, so it "
+    "is not known how the model was asked in training; its answers are not those it was measured "
+    "by unless it is asked alike: name the profile it was trained with"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedWith:
-    """What a model was trained on; ``max_words_before`` is ``None`` where that was not noted."""
+    """What a model was trained on; ``max_words_before`` is ``None`` where that was not noted.
 
-    input: InputConfig
+    ``input`` is ``None`` where this version of Waver cannot read what another one noted.
+    """
+
+    input: InputConfig | None
     max_words_before: int | None
 
     @property
     def quotes_before(self) -> bool:
         """True if the model was shown what had been said before a segment."""
-        return self.input.words and uses_words_before(self.input.prompt)
+        shown = self.input
+        return shown is not None and shown.words and uses_words_before(shown.prompt)
 
 
 def trained_with(model_path: Path) -> TrainedWith | None:
@@ -36,12 +45,21 @@ def trained_with(model_path: Path) -> TrainedWith | None:
     try:
         path = within if within.is_file() else beside
         settings = json.loads(path.read_text(encoding="utf-8"))
-        words = settings.get("max_words_before")
-        return TrainedWith(
-            input=InputConfig.model_validate(settings["input"]),
-            max_words_before=words if isinstance(words, int) else None,
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError):
+    except (OSError, ValueError):
+        return None
+    if not (isinstance(settings, dict) and isinstance(settings.get("input"), dict)):
+        return None
+    words = settings.get("max_words_before")
+    return TrainedWith(
+        input=_input_of(settings["input"]),
+        max_words_before=words if isinstance(words, int) else None,
+    )
+
+
+def _input_of(noted: dict[str, Any]) -> InputConfig | None:
+    try:
+        return InputConfig.model_validate(noted)
+    except ValidationError:
         return None
 
 
@@ -53,6 +71,8 @@ def asked_otherwise(model_path: Path, asked: InputConfig, max_words_before: int)
     trained = trained_with(model_path)
     if trained is None:
         return None
+    if trained.input is None:
+        return _NOT_KNOWN
     told = [
         f"--set input.{name}={_written(value)}"
         for name, value in trained.input.model_dump().items()

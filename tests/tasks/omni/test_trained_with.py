@@ -52,7 +52,18 @@ def test_other_numbers_of_words_before_are_told_where_the_model_was_shown_them(
     assert not told or str(answer).endswith(", or --set manifest.max_words_before=30")
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", '{"input": {"fps": -1}}', '{"training": {}}'])
+@pytest.mark.parametrize("noted", [{"fps": -1}, {"frames_a_second": 2}, {"prompt": "of old"}])
+def test_settings_of_another_version_are_told_to_be_not_known(
+    model: Path, noted: dict[str, object]
+) -> None:
+    settings = {"input": TRAINED.model_dump() | noted, "max_words_before": 50}
+    (model.parent / "settings.json").write_text(json.dumps(settings))
+    answer = asked_otherwise(model, TRAINED, 50)
+    assert answer is not None
+    assert "it is not known how the model was asked in training" in answer
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"training": {}}'])
 def test_of_any_other_model_nothing_is_known(model: Path, content: str | None) -> None:
     settings = model.parent / "settings.json"
     settings.unlink() if content is None else settings.write_text(content)
