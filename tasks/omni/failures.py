@@ -52,38 +52,44 @@ class Failures:
     @property
     def num_left(self) -> int:
         """How many more may fail."""
-        return self.most - len(self._rejected()) - sum(self._damaged())
+        found = self._read()
+        return self.most - len(found.rejected) - found.num_damaged
 
     def check(self) -> None:
         """Stop where more failed than may; raises StageError."""
-        rejected, num_damaged = self._rejected(), sum(self._damaged())
-        if len(rejected) + num_damaged <= self.most:
+        found = self._read()
+        num_rejected = len(found.rejected)
+        if num_rejected + found.num_damaged <= self.most:
             return
+        told = failures_told(num_rejected, found.num_damaged, len(self.wanted))
         raise StageError(
-            f"{self.whose}{failures_told(len(rejected), num_damaged, len(self.wanted))}, expected "
-            f"at most {self.most}, most often for: {_most_often(rejected)}. See to their cause and "
-            "run again with --force infer, which asks about all anew, or go on without them by a "
-            "higher infer.max_failed_share."
+            f"{self.whose}{told}, expected at most {self.most}, most often for: "
+            f"{_most_often(found.rejected)}. See to their cause and run again with --force infer, "
+            "which asks about all anew, or go on without them by a higher infer.max_failed_share."
         )
 
     def tell(self) -> None:
         """Warn of segments that are rejected, or were asked about without their damaged media."""
-        if rejected := self._rejected():
+        found = self._read()
+        if rejected := found.rejected:
             LOGGER.warning(
                 "%s: %s%d of %d segments are rejected, most often for: %s. Once that is mended, "
                 "--force infer asks about all anew",
                 self.stage, self.whose, len(rejected), len(self.wanted), _most_often(rejected),
             )  # fmt: skip
-        num_answers = len(self.variant.read(PredictionRecord, self.wanted))
-        if told := damage_told(*self._damaged(), num_answers):
+        if told := damage_told(found.num_blind, found.num_deaf, found.num_answers):
             LOGGER.warning("%s: %s%s", self.stage, self.whose, told)
 
-    def _rejected(self) -> list[RejectedRecord]:
-        return self.variant.read(RejectedRecord, self.wanted)
-
-    def _damaged(self) -> tuple[int, int]:
+    def _read(self) -> "_Found":
+        """Read the rows as they are now; a large variant's take seconds."""
         rows = self.variant.read(PredictionRecord, self.wanted)
-        return count_damaged(rows, self.samples, self.input_config)
+        blind, deaf = count_damaged(rows, self.samples, self.input_config)
+        return _Found(
+            rejected=self.variant.read(RejectedRecord, self.wanted),
+            num_answers=len(rows),
+            num_blind=blind,
+            num_deaf=deaf,
+        )
 
     def reject(self, reasons: Mapping[str, str]) -> None:
         """Write down the segments on which the engine dies, with how it died on each."""
@@ -100,6 +106,21 @@ class Failures:
                 for item in items
             ),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What a variant holds at one moment of the wanted segments."""
+
+    rejected: Sequence[RejectedRecord]
+    num_answers: int
+    num_blind: int
+    num_deaf: int
+
+    @property
+    def num_damaged(self) -> int:
+        """How many were asked about without a damaged picture, or sound."""
+        return self.num_blind + self.num_deaf
 
 
 def _most_often(rejected: Sequence[RejectedRecord]) -> str:
