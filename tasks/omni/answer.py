@@ -8,7 +8,7 @@ from typing import Any
 from storage.errors import StageError
 from tasks.omni import prompt
 from tasks.omni.inputs import HOP_SAMPLES, OmniInput
-from tasks.omni.token_count import sound_tokens
+from tasks.omni.token_count import picture_tokens, sound_tokens, token_side_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,19 +52,18 @@ def count_tokens(token_ids: Sequence[int], model_config: dict[str, Any]) -> Cens
     )
 
 
-def check_census(census: Census, inputs: OmniInput) -> None:
+def check_census(census: Census, inputs: OmniInput, model_config: dict[str, Any]) -> None:
     """Stop a run in which the engine leaves out what it was given.
 
-    What sound makes is known (`sound_tokens`), two frames make at least one; a marker that was not
-    filled counts as one.
+    What picture and sound make is known (`picture_tokens`, `sound_tokens`); a marker that was not
+    filled counts as one. ``model_config`` is the content of ``config.json``.
 
     Raises:
         StageError: it hits every segment alike, so none is rejected for it.
     """
-    num_frames = 0 if inputs.frames is None else len(inputs.frames)
     num_samples = 0 if inputs.sound is None else inputs.sound.size
     for kind, count, least in (
-        ("picture", census.num_picture_tokens, num_frames // 2),
+        ("picture", census.num_picture_tokens, _num_picture(inputs, model_config)),
         ("sound", census.num_sound_tokens, sound_tokens(num_samples // HOP_SAMPLES)),
     ):
         if count < least:
@@ -72,6 +71,13 @@ def check_census(census: Census, inputs: OmniInput) -> None:
                 f"The engine made {count} tokens of a segment's {kind}, expected {least} or more: "
                 f"the {kind} does not reach the model. Use the library versions Waver is locked to."
             )
+
+
+def _num_picture(inputs: OmniInput, model_config: dict[str, Any]) -> int:
+    if inputs.frames is None:
+        return 0
+    token_side = token_side_of(model_config)
+    return picture_tokens(*inputs.frames.shape[:3], size=inputs.size, token_side=token_side)
 
 
 def check_numbers(logp_yes: float, logp_no: float) -> None:

@@ -52,7 +52,7 @@ class Renderer:
                 f"{self._max_tokens}; {advice}"
             )
         census = count_tokens(token_ids, self._model_config)
-        check_census(census, inputs)
+        check_census(census, inputs, self._model_config)
         return Request(
             rendered=rendered, census=census, num_instruction_tokens=_first_medium(rendered)
         )

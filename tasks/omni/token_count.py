@@ -30,8 +30,7 @@ class TokenCount:
 
         self._store, self._config = store, config
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False)
-        vision = read_model_config(model_path)["thinker_config"]["vision_config"]
-        self._token_side = vision["patch_size"] * vision["spatial_merge_size"]
+        self._token_side = token_side_of(read_model_config(model_path))
 
     def of(self, sample: SampleRecord) -> int:
         """Count one segment's tokens; what is damaged or gone of it makes none."""
@@ -49,20 +48,16 @@ class TokenCount:
         return num_text + num_picture + num_sound
 
     def _num_picture(self, sample: SampleRecord) -> int:
-        from transformers.models.qwen2_vl.video_processing_qwen2_vl import smart_resize
-
         if not self._config.picture or sample.picture_path is None:
             return 0
         try:
             with self._store.open(sample.picture_path) as file:
                 num_frames, height, width = measure_frames(file, self._config.fps)
-            sides = smart_resize(
-                height, width, self._token_side, self._config.min_pixels, self._config.max_pixels
+            return picture_tokens(
+                num_frames, height, width, size=self._config.size, token_side=self._token_side
             )
         except (ItemFault, FileNotFoundError, ValueError):
             return 0
-        num_tokens: int = sides[0] * sides[1] // self._token_side**2
-        return -(-num_frames // FRAME_MULTIPLE) * num_tokens
 
     def _num_sound(self, sample: SampleRecord) -> int:
         if not self._config.sound or sample.sound_path is None:
@@ -73,6 +68,29 @@ class TokenCount:
         except (ItemFault, FileNotFoundError):
             return 0
         return sound_tokens(max(num_samples, MIN_SOUND_SAMPLES) // HOP_SAMPLES)
+
+
+def token_side_of(model_config: dict[str, Any]) -> int:
+    """Give the side of the square of pixels that makes a token, from ``config.json``'s content."""
+    vision = model_config["thinker_config"]["vision_config"]
+    side: int = vision["patch_size"] * vision["spatial_merge_size"]
+    return side
+
+
+def picture_tokens(
+    num_frames: int, height: int, width: int, *, size: dict[str, int], token_side: int
+) -> int:
+    """Count the tokens of frames of this shape, which are scaled into the bounds of ``size``.
+
+    Raises:
+        ValueError: no processor takes so long and narrow a frame.
+    """
+    from transformers.models.qwen2_vl.video_processing_qwen2_vl import smart_resize
+
+    bounds = size["shortest_edge"], size["longest_edge"]
+    sides = smart_resize(height, width, token_side, *bounds)
+    num_tokens: int = sides[0] * sides[1] // token_side**2
+    return -(-num_frames // FRAME_MULTIPLE) * num_tokens
 
 
 def sound_tokens(num_hops: int) -> int:

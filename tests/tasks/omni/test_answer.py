@@ -9,7 +9,12 @@ from storage.errors import StageError
 from tasks.omni.answer import Answer, Census, check_census, check_numbers, count_tokens
 from tasks.omni.inputs import InputConfig, make_input
 
-MODEL_CONFIG = {"thinker_config": {"video_token_id": 7, "audio_token_id": 9}}
+MODEL_CONFIG = {
+    "thinker_config": {
+        "video_token_id": 7, "audio_token_id": 9,
+        "vision_config": {"patch_size": 16, "spatial_merge_size": 2},
+    }
+}  # fmt: skip
 NOTHING = Census(num_text_tokens=0, num_picture_tokens=0, num_sound_tokens=0)
 logps = st.floats(min_value=-60, max_value=0)
 
@@ -46,29 +51,38 @@ def test_every_token_is_counted_once(token_ids: list[int]) -> None:
 
 
 def test_a_fed_picture_and_sound_pass_the_census() -> None:
-    check_census(Census(num_text_tokens=9, num_picture_tokens=5, num_sound_tokens=65), shown())
+    check_census(
+        Census(num_text_tokens=9, num_picture_tokens=20, num_sound_tokens=65), shown(), MODEL_CONFIG
+    )
 
 
 def test_what_was_not_given_need_not_be_counted() -> None:
-    check_census(NOTHING, shown(num_frames=0, seconds=0))
+    check_census(NOTHING, shown(num_frames=0, seconds=0), MODEL_CONFIG)
 
 
 @pytest.mark.parametrize(
-    ("num_picture", "num_sound", "kind"), [(5, 0, "sound"), (5, 1, "sound"), (0, 65, "picture")]
+    ("num_picture", "num_sound", "kind"),
+    [(20, 0, "sound"), (20, 1, "sound"), (0, 65, "picture"), (19, 65, "picture")],
 )
 def test_sound_or_picture_that_is_not_fed_stops_the_run(
     num_picture: int, num_sound: int, kind: str
 ) -> None:
     census = Census(num_text_tokens=9, num_picture_tokens=num_picture, num_sound_tokens=num_sound)
     with pytest.raises(StageError, match=f"the {kind} does not reach the model"):
-        check_census(census, shown())
+        check_census(census, shown(), MODEL_CONFIG)
+
+
+def test_even_two_frames_must_be_fed() -> None:
+    census = Census(num_text_tokens=9, num_picture_tokens=1, num_sound_tokens=0)
+    with pytest.raises(StageError, match="made 1 tokens of a segment's picture, expected 4"):
+        check_census(census, shown(num_frames=2, seconds=0), MODEL_CONFIG)
 
 
 @pytest.mark.parametrize("num_sound", [0, 1])
 def test_even_a_tenth_of_a_second_of_sound_must_be_fed(num_sound: int) -> None:
     census = Census(num_text_tokens=9, num_picture_tokens=0, num_sound_tokens=num_sound)
     with pytest.raises(StageError, match=f"made {num_sound} tokens of a segment's sound"):
-        check_census(census, shown(num_frames=0, seconds=0.1))
+        check_census(census, shown(num_frames=0, seconds=0.1), MODEL_CONFIG)
 
 
 @pytest.mark.parametrize("logp", [nan, -inf, inf, 0.5])
