@@ -20,6 +20,7 @@ from storage.schema import schema_of, to_table
 from storage.store import Store
 from storage.variant import Variant
 from tasks.exports.files import check_out, write_export
+from tasks.log import LOGGER
 from tasks.omni.adapters import adapter_in, named_model
 from tasks.omni.checkpoint import check_model, computed_dtype
 from tasks.omni.trained_with import asked_otherwise
@@ -133,6 +134,8 @@ def _material_of(request: ParityRequest) -> Iterator[_Material]:
     if not run.samples:
         raise ConfigError(f"The data set {request.data!r} has no segment to measure on.")
     samples = sorted(run.samples, key=_drawn_by)[: request.num_samples]
+    if len(samples) < request.num_samples:
+        LOGGER.warning("parity: the data set has %d segments, all are taken", len(samples))
     yield _Material(store_url=request.store, samples=samples, manifest=run.manifest)
 
 

@@ -90,8 +90,8 @@ def ask_for(paths: Sequence[Path]) -> Question:
     """
     faults = tuple(fault for path in paths if (fault := _fault_of(path)))
     if faults:
-        raise DataError(f"Of {len(paths)} names {len(faults)} cannot be taken: {faults[0]}",
-                        details=faults[1:])  # fmt: skip
+        counted = f"Of {len(paths)} names {len(faults)} cannot be taken: " if paths[1:] else ""
+        raise DataError(counted + faults[0], details=faults[1:])
     resolved = [path.resolve() for path in paths]
     once = tuple(dict.fromkeys(resolved))
     twice = [str(path) for path in once if resolved.count(path) > 1]

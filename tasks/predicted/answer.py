@@ -74,7 +74,7 @@ def put_together(answered: Answered, verdicts: Mapping[str, Verdict]) -> tuple[P
             file_digest=answered.file_digests[video.video_id],
             duration_ms=known.duration_ms if known else None,
             rejected=reasons.get(video.video_id),
-            warnings=known.warnings if known else (),
+            warnings=_warnings_of(known) if known else (),
             verdict=verdicts[video.video_id],
             segments=tuple(
                 _segment(sample, answers.get(sample.segment_id), reasons.get(sample.segment_id))
@@ -84,6 +84,10 @@ def put_together(answered: Answered, verdicts: Mapping[str, Verdict]) -> tuple[P
         for video in answered.videos
         for known in [facts.get(video.video_id)]
     )
+
+
+def _warnings_of(facts: MediaFacts) -> tuple[str, ...]:
+    return facts.warnings if facts.has_sound else (*facts.warnings, "the file has no sound")
 
 
 def _segment(

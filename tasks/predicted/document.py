@@ -18,7 +18,7 @@ The JSON document, whose keys are only ever added to (`schema` moves if one chan
         file_digest   digest of its content (BLAKE2b, 16 bytes), or "unreadable"
         duration_ms   null where it was rejected
         rejected      null, or why there is no answer
-        warnings      sentences about the file, as of a damaged part
+        warnings      sentences about the file, as of a damaged part or of no sound
         verdict       {present, p_ah, pooling_rule, threshold, num_segments, num_predicted};
                       `present` says whether p_ah >= threshold; null without any answer
         segments      in order of time, each:
@@ -149,6 +149,8 @@ class PredictedRow:
     words: str | None
     p_ah: float | None
     answer_mass: float | None
+    has_picture: bool | None
+    has_sound: bool | None
     rejected: str | None
     model: str
     model_fingerprint: str
@@ -188,6 +190,8 @@ def _row(
         words=segment.words if segment else None,
         p_ah=segment.p_ah if segment else None,
         answer_mass=segment.answer_mass if segment else None,
+        has_picture=segment.has_picture if segment else None,
+        has_sound=segment.has_sound if segment else None,
         rejected=segment.rejected if segment else video.rejected,
         model=predicted.model.name,
         model_fingerprint=predicted.model.fingerprint,

@@ -49,4 +49,5 @@ def test_every_file_has_its_segments_or_the_reason_why_not(tmp_path: Path) -> No
     assert (bad.rejected, bad.segments, bad.duration_ms) == ("not a video", (), None)
     assert half.segments[0].rejected == "no picture decodes"
     assert half.segments[0].p_ah is None
+    assert good.warnings == ("the file has no sound",)
     assert half.warnings == ("a damaged part",)

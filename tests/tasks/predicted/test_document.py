@@ -46,5 +46,7 @@ def test_the_flat_table_has_a_row_for_each_segment_and_one_for_a_rejected_video(
     assert [row["path"] for row in rows] == [GOOD, GOOD, BAD, HALF, HALF]
     assert [row["p_ah"] for row in rows] == [0.2, 0.6, None, None, 0.9]
     assert [row["verdict"] for row in rows] == [0, 0, None, 1, 1]
+    assert [row["has_picture"] for row in rows] == [True, True, None, False, True]
+    assert [row["has_sound"] for row in rows] == [False, False, None, False, False]
     assert rows[2]["rejected"] == "not a video"
     assert rows[2]["start_ms"] is None

@@ -33,17 +33,17 @@ def prediction(name: str, index: int, p_ah: float) -> PredictionRecord:
     )  # fmt: skip
 
 
-def facts(name: str, *warnings: str) -> MediaFacts:
+def facts(name: str, *warnings: str, has_sound: bool = True) -> MediaFacts:
     return MediaFacts(
         video_id=VideoId(name), source_digest="d", duration_ms=4_000, num_frames=8, width=4,
-        height=4, has_sound=True, warnings=warnings,
+        height=4, has_sound=has_sound, warnings=warnings,
     )  # fmt: skip
 
 
 ANSWERED = Answered(
     videos=[VideoRecord(video_id=VideoId(name), path=name) for name in (GOOD, BAD, HALF)],
     file_digests={GOOD: "digest of good", BAD: "digest of bad", HALF: "digest of half"},
-    facts=[facts(GOOD), facts(HALF, "a damaged part")],
+    facts=[facts(GOOD, has_sound=False), facts(HALF, "a damaged part")],
     samples=[sample(name, index) for name in (GOOD, HALF) for index in (0, 1)],
     predictions=[prediction(GOOD, 0, 0.2), prediction(GOOD, 1, 0.6), prediction(HALF, 1, 0.9)],
     rejected=[
