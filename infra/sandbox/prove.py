@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -25,7 +26,7 @@ from tasks.verdicts.wording import interval, share
 
 MIN_LEARNT = 0.90
 MAX_CHANCE = 0.65
-_FIGURES = ("macro_f1", "accuracy", "average_precision")
+_FIGURES = {"macro_f1": "macro F1", "accuracy": "accuracy", "average_precision": "AP"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", default=".waver/sandbox")
     parser.add_argument("--store", default=".waver/store")
     options = parser.parse_args(arguments)
-    table = Table(title="Held-out participants (test), value and 95 % interval")
-    for column in ("trial", "level", *_FIGURES, "as it should"):
-        table.add_column(column)
+    title = "Held-out participants (test), value and 95 % interval"
+    table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("trial", "level", *_FIGURES.values(), "as it should"):
+        table.add_column(column, no_wrap=True)
     all_hold = True
     for trial in TRIALS:
         request = _run(trial, options.data, options.store)
@@ -110,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         good = holds(trial, figures)
         all_hold &= good
         for level, rows in figures.items():
-            cells = [f"{share(rows[name].value)} [{interval(rows[name])}]" for name in _FIGURES]
+            cells = [f"{share(rows[name].value)}\n{interval(rows[name])}" for name in _FIGURES]
             table.add_row(trial.name, level, *cells, "yes" if good else "NO")
     Console().print(table)
     return 0 if all_hold else 1
