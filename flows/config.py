@@ -24,7 +24,7 @@ from tasks.segment import SegmentConfig, SegmentResources
 from tasks.transcribe import TranscribeConfig
 
 PROFILES_PATH = Path(__file__).parent.parent / "infra" / "profiles"
-_MODEL_SETTINGS = (("transcribe", "model"), ("finetune", "model"))
+MODEL_SETTINGS = (("transcribe", "model"), ("finetune", "model"))
 
 
 class Resources(BaseModel):
@@ -151,7 +151,7 @@ def load_settings(profile: str, overrides: tuple[str, ...] = ()) -> Settings:
 
 
 def _change_model_names(values: dict[str, Any], change: Callable[[str], str]) -> None:
-    for section, key in _MODEL_SETTINGS:
+    for section, key in MODEL_SETTINGS:
         place = values.get(section)
         if isinstance(place, dict) and isinstance(place.get(key), str):
             place[key] = change(place[key])

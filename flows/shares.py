@@ -17,6 +17,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows import machines
+from flows.config import MODEL_SETTINGS, PROFILES_PATH, load_settings
 from flows.opening import open_to_work
 from flows.request import RunRequest
 from flows.run import Run
@@ -204,11 +205,30 @@ def seen_anywhere(request: RunRequest) -> RunRequest:
             "store": request.store if root is None else str(root.absolute()),
             "profile": str(Path(request.profile).absolute()) if is_file else request.profile,
             "model": tuple(map(_in_full, request.models)) or None,
+            "overrides": (*request.overrides, *_folders_set(request)),
             "only": (STAGE,),
             "start_at": None,
             "force": (),
         }
     )
+
+
+def _folders_set(request: RunRequest) -> list[str]:
+    """Set in full the models that settings name as folders.
+
+    Left as they are: names of the hub, and the folders of Waver itself, which may lie elsewhere on
+    another machine and are found there by the profile that names them.
+    """
+    settings, own = load_settings(request.profile, request.overrides), PROFILES_PATH.resolve()
+    named = {
+        f"{section}.{key}": Path(getattr(getattr(settings, section), key))
+        for section, key in MODEL_SETTINGS
+    }
+    return [
+        f"{setting}={path.absolute()}"
+        for setting, path in named.items()
+        if path.is_dir() and not path.is_relative_to(own.parent)
+    ]
 
 
 def _in_full(model: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flows.config import load_settings
 from flows.opening import open_run
 from flows.request import RunRequest
 from flows.shares import (
@@ -74,10 +75,12 @@ def test_a_share_knows_its_segments_and_model_and_refuses_others(finished: RunRe
 
 def test_a_machine_elsewhere_is_told_every_folder_in_full(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "model").mkdir()
+    for name in ("model", "speech", "base = 1"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "ours.toml").write_text("transcribe.model = 'speech'\nextends = 'sandbox'")
     asked = RunRequest(
         data="videos", store="store", profile="ours.toml", model="model", force=("infer",),
-        start_at="segment",
+        start_at="segment", overrides=("finetune.model=base = 1", "finetune.method=full"),
     )  # fmt: skip
     told = seen_anywhere(asked)
     assert (told.data, told.store, told.profile, told.models) == (
@@ -85,11 +88,18 @@ def test_a_machine_elsewhere_is_told_every_folder_in_full(tmp_path: Path, monkey
         (str(tmp_path / "model"),),
     )  # fmt: skip
     assert (told.stages(), told.force) == (("infer",), ())
+    here = load_settings(asked.profile, asked.overrides)
+    monkeypatch.chdir("/")
+    there = load_settings(told.profile, told.overrides)
+    assert there.transcribe.model == str(tmp_path / "speech")
+    assert there.finetune.model == str(tmp_path / "base = 1")
+    assert there.finetune.model_copy(update={"model": here.finetune.model}) == here.finetune
     named = RunRequest(data="/d", store="s3://bucket/store", profile="sandbox", model="Org/model")
     told = seen_anywhere(named)
     assert (told.data, told.store, told.profile, told.models) == (
         named.data, named.store, named.profile, named.models,
     )  # fmt: skip
+    assert told.overrides == (), "a machine finds Waver's own folders where Waver lies there"
 
 
 def test_another_store_s_shares_of_the_same_model_are_not_waited_for(
