@@ -17,7 +17,8 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectException, PrefectHTTPStatusError
 from prefect.states import Cancelling, Crashed
 
-from storage.errors import ConfigError, StageError
+from flows.outage import Patience, is_outage
+from storage.errors import ConfigError, StageError, WaverError
 from tasks.log import LOGGER
 from tasks.process_group import is_stopped_within
 
@@ -28,6 +29,10 @@ _LOOK_SECONDS = 2.0
 _SAID = "Flow run encountered an exception: "
 _GONE = "the worker is not heard of any more: its machine stopped"
 _STOPPED = "The run was stopped, and its shares with it: run again to go on."
+_STOPPED_ALONE = (
+    "The run was stopped, but not all of its shares could be, and those go on: run again to wait "
+    "for them."
+)
 _SILENT_SECONDS = 60.0  # beside the 90 s after which Prefect calls a worker offline
 _WARN_SECONDS = 600.0
 _OPEN = (
@@ -62,18 +67,44 @@ def submit(name: str, parameters: Mapping[str, Any], tag: str) -> FlowRun:
 
     Raises:
         ConfigError: the deployment is of another version.
+        HTTPError: the server is in trouble.
     """
     try:
         run = run_deployment(
             DEPLOYMENT, parameters=dict(parameters), flow_run_name=name, tags=[tag], timeout=0
         )
     except PrefectHTTPStatusError as error:  # it holds parameters to the form that was deployed
+        if is_outage(error):
+            raise
         raise ConfigError(
             f"The Prefect server does not take a share for {DEPLOYMENT!r} (status "
             f"{error.response.status_code}), which another version of Waver made: make it again "
             f"with `{_DEPLOY}`."
         ) from error
     return cast(FlowRun, run)  # a coroutine only where an event loop runs
+
+
+def submit_all(shares: Mapping[str, Mapping[str, Any]], tag: str) -> list[FlowRun]:
+    """Leave all shares, parameters by name, to whichever workers are free.
+
+    Raises:
+        ConfigError: the deployment is of another version.
+        StageError: the server failed; the shares that it took go on.
+    """
+    runs: list[FlowRun] = []
+    for name, parameters in shares.items():
+        try:
+            runs.append(submit(name, parameters, tag))
+        except (httpx.HTTPError, PrefectException, ConfigError) as error:
+            if isinstance(error, ConfigError) and not runs:
+                raise
+            why = str(error) if isinstance(error, WaverError) else type(error).__name__
+            raise StageError(
+                f"The Prefect server failed when it had taken {len(runs)} of {len(shares)} shares "
+                f"of the inference ({why.rstrip('.')}). Those that it took go on: run again to "
+                "wait for them and to deal the rest."
+            ) from error
+    return runs
 
 
 def unfinished(tag: str) -> list[FlowRun]:
@@ -91,21 +122,29 @@ def wait_for(
     """Wait until all runs have ended, well or not; ``on_look`` sees them every two seconds.
 
     Raises:
-        StageError: the run that waits was stopped; its shares are cancelled then.
+        StageError: the run that waits was stopped, and its shares are cancelled; or the server has
+            not answered for minutes, and they go on.
     """
-    wanted = FlowRunFilter.model_validate({"id": {"any_": [run.id for run in runs]}})
-    watch = _WorkerWatch(pool)
+    left = list(runs)
+    wanted = FlowRunFilter.model_validate({"id": {"any_": [run.id for run in left]}})
+    watch, patience = _WorkerWatch(pool), Patience()
     with get_client(sync_client=True) as client:
         while True:
-            seen = client.read_flow_runs(flow_run_filter=wanted)
-            on_look(seen)
-            left = [run for run in seen if not has_ended(run)]
-            if not left:
-                return seen
-            watch.look(client, left)
+            try:
+                seen = client.read_flow_runs(flow_run_filter=wanted)
+                left = [run for run in seen if not has_ended(run)]
+                if left:
+                    watch.look(client, left)
+            except httpx.HTTPError as error:
+                patience.bear(error)
+                watch.begin_again()
+            else:
+                patience.renew()
+                on_look(seen)
+                if not left:
+                    return seen
             if is_stopped_within(_LOOK_SECONDS):
-                _cancel(client, left)
-                raise StageError(_STOPPED)
+                raise StageError(_STOPPED if _cancel(client, left) else _STOPPED_ALONE)
 
 
 def has_ended(run: FlowRun) -> bool:
@@ -139,12 +178,18 @@ def pause(seconds: float) -> None:
         raise StageError(_STOPPED)
 
 
-def _cancel(client: SyncPrefectClient, runs: Iterable[FlowRun]) -> None:
+def _cancel(client: SyncPrefectClient, runs: Iterable[FlowRun]) -> bool:
+    """Cancel runs, and say whether all are; a server in trouble is not asked about the others."""
+    are_cancelled = True
     for run in runs:
         try:
             client.set_flow_run_state(run.id, Cancelling())
         except (httpx.HTTPError, PrefectException) as error:
             LOGGER.warning("%s could not be cancelled (%s)", run.name, type(error).__name__)
+            are_cancelled = False
+            if is_outage(error):
+                break
+    return are_cancelled
 
 
 class _WorkerWatch:
@@ -166,6 +211,11 @@ class _WorkerWatch:
                 self._silent_since.pop(run.id, None)
             elif now - self._silent_since.setdefault(run.id, now) > _SILENT_SECONDS:
                 client.set_flow_run_state(run.id, Crashed(message=_GONE), force=True)
+
+    def begin_again(self) -> None:
+        """Give workers time to be heard of by a server that was out."""
+        self._silent_since.clear()
+        self._due = max(self._due, time.monotonic() + _SILENT_SECONDS)
 
     def _warn_without(self, online: set[str]) -> None:
         if online or time.monotonic() < self._due:

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.history import close_dead_runs
-from storage.errors import ConfigError, StageError, ToolError
+from storage.errors import ConfigError, StageError, ToolError, WaverError
 
 _START_SECONDS = 180.0
 _QUIET = {
@@ -90,7 +90,8 @@ def prefect_server(port: int | None = None) -> Iterator[str]:
     Raises:
         ConfigError: the port is taken by another program.
         ToolError: the server did not answer in time; names its log.
-        StageError: the server of another run, which this one had joined, ended first.
+        StageError: the server of another run, which this one had joined, or the one given, ended
+            first.
     """
     if given := os.environ.get("PREFECT_API_URL"):
         if not _is_healthy(given):
@@ -98,7 +99,8 @@ def prefect_server(port: int | None = None) -> Iterator[str]:
                 f"No Prefect server answers at PREFECT_API_URL {given!r}: start it, or unset the "
                 "variable to have one started for the run."
             )
-        yield given
+        with _told_if_gone(given):
+            yield given
         return
     with contextlib.ExitStack() as stack:
         owns = _own_history(stack)
@@ -115,6 +117,26 @@ def prefect_server(port: int | None = None) -> Iterator[str]:
             ) from error
         finally:
             os.environ.pop("PREFECT_API_URL", None)
+
+
+@contextlib.contextmanager
+def _told_if_gone(api_url: str) -> Iterator[None]:
+    """Turn what Prefect raises where its server is gone into a sentence: one of ours, if it hides.
+
+    Prefect cannot note there that a run has failed, and raises that instead of why it had.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, WaverError) or _is_healthy(api_url):
+            raise
+        hidden = error.__cause__ or error.__context__
+        while not (hidden is None or isinstance(hidden, WaverError)):
+            hidden = hidden.__cause__ or hidden.__context__
+        raise StageError(
+            str(hidden or f"The Prefect server at PREFECT_API_URL {api_url!r} does not answer any "
+                "more. What was finished is kept: see to the server and run again to go on.")
+        ) from error  # fmt: skip
 
 
 def _own_history(stack: contextlib.ExitStack) -> bool:

@@ -143,7 +143,7 @@ def _ask_machines(
 
     Raises:
         ConfigError: the Prefect server does not know the deployment of shares.
-        StageError: a share failed, or this run was stopped.
+        StageError: a share failed, or the server did, or this run was stopped.
     """
     pool, tag = machines.pool_of_shares(), tag_of(variant)
     progress = ShareProgress(STAGE, variant, wanted)
@@ -155,10 +155,9 @@ def _ask_machines(
     if shares:
         LOGGER.info("%s: %d shares for the workers of pool %s", STAGE, len(shares), pool)
         asked = seen_anywhere(request).model_dump(mode="json")
-        runs = [
-            machines.submit(share.name, {"request": asked, "share": share.model_dump()}, tag)
-            for share in shares
-        ]
+        runs = machines.submit_all(
+            {share.name: {"request": asked, "share": share.model_dump()} for share in shares}, tag
+        )
         _check_ended(machines.wait_for(pool, runs, progress.look), len(shares))
     _wait_until_seen(variant, wanted)
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from flows import server
 from flows.server import prefect_server, running_server
-from storage.errors import ConfigError, ToolError
+from storage.errors import ConfigError, StageError, ToolError
 
 USE_SERVER = """
 import sys, urllib.request
@@ -115,6 +116,28 @@ def test_a_killed_owner_is_named_by_the_run_that_joined_and_followed_by_a_new_on
         for run in runs:
             run.kill()
             run.communicate()
+
+
+def fail_where_no_failure_can_be_noted(sentence: str) -> None:
+    try:
+        raise StageError(sentence)
+    except StageError:
+        raise httpx.ConnectError("no route to it")  # noqa: B904 - as Prefect does
+
+
+def test_a_given_server_that_is_gone_is_told_unless_that_hides_another_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    api_url = "http://127.0.0.1:9/api"
+    monkeypatch.setenv("PREFECT_API_URL", api_url)
+    health = [True, False, True, False, True, True]
+    monkeypatch.setattr(server, "_is_healthy", lambda asked: asked == api_url and health.pop(0))
+    with pytest.raises(StageError, match=r"does not answer any more.* run again"), prefect_server():
+        raise httpx.ConnectError("no route to it")
+    with pytest.raises(StageError, match=r"^The shares go on\.$"), prefect_server():
+        fail_where_no_failure_can_be_noted("The shares go on.")
+    with pytest.raises(httpx.ConnectError), prefect_server():
+        raise httpx.ConnectError("to another server: this one answers")
 
 
 def test_a_port_that_another_program_listens_on_is_refused(history: Path) -> None:
