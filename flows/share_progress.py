@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from prefect.client.schemas.objects import FlowRun
 
 from flows.machines import has_ended, is_running
+from storage.part import marker_paths, read_marker
 from storage.variant import Variant
 from tasks.log import LOGGER
 from tasks.watching import ProgressInUI
@@ -16,14 +17,17 @@ _SECONDS = 10.0
 class ShareProgress:
     """Counts the answers to what was missing when it was made, in the log and in the UI.
 
-    The rate is that since the first answer, so that opening the engines is not counted.
+    The rate is that since the first answer, so that opening the engines is not counted. What the
+    answers hold is checked once all shares have ended: until then markers tell.
     """
 
     def __init__(self, stage: str, variant: Variant, wanted: Mapping[str, str]) -> None:
         self._stage = stage
         self._variant = variant
-        self._wanted = wanted
-        self._total = len(variant.pending(wanted))
+        self._seen = set(marker_paths(variant.store, variant.path))
+        self._missing = {item: wanted[item] for item in variant.pending(wanted)}
+        self._left = set(self._missing)
+        self._total = len(self._missing)
         self._first: tuple[float, int] | None = None
         self._told: tuple[object, ...] | None = None
         self._due = 0.0
@@ -35,7 +39,7 @@ class ShareProgress:
         if time.monotonic() < self._due and not is_last:
             return
         self._due = time.monotonic() + _SECONDS
-        done = self._total - len(self._variant.pending(self._wanted))
+        done = self._total - (self._count_left() if is_last else self._count_uncommitted())
         running, ended = sum(map(is_running, runs)), sum(map(has_ended, runs))
         if (done, running, ended) == self._told:
             return
@@ -46,6 +50,21 @@ class ShareProgress:
         )
         LOGGER.info("%s: %s", self._stage, told)
         self._in_ui.show(100 * done / max(self._total, 1), told, is_last=is_last)
+
+    def _count_left(self) -> int:
+        """Count what has no whole answer; every file of the variant is looked at."""
+        return len(self._variant.pending(self._missing))
+
+    def _count_uncommitted(self) -> int:
+        """Count what no marker written since the beginning lists; each is read once."""
+        for path in marker_paths(self._variant.store, self._variant.path):
+            if path in self._seen:
+                continue
+            if part := read_marker(self._variant.store, path):
+                self._seen.add(path)
+                made = part.items.items() & self._missing.items()
+                self._left.difference_update(item for item, _ in made)
+        return len(self._left)
 
     def _rate(self, done: int) -> str:
         """Say how fast it goes and how long it takes, once there are answers to tell it by."""

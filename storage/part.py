@@ -51,10 +51,20 @@ def table_path(variant_path: str, part_id: str, table_name: str) -> str:
 
 def read_parts(store: Store, variant_path: str) -> Iterator[Part]:
     """Read a variant's markers; a damaged one is no marker, so that its part is made again."""
-    for path in store.list_files(f"{variant_path}/done"):
-        part = store.parsed(path, partial(_part_of, Path(path).stem))
+    for path in marker_paths(store, variant_path):
+        part = read_marker(store, path)
         if part is not None:
             yield part
+
+
+def marker_paths(store: Store, variant_path: str) -> list[str]:
+    """List a variant's markers, whatever they hold."""
+    return store.list_files(f"{variant_path}/done")
+
+
+def read_marker(store: Store, path: str) -> Part | None:
+    """Read one marker, or None where it is damaged or gone."""
+    return store.parsed(path, partial(_part_of, Path(path).stem))
 
 
 def write_marker(store: Store, variant_path: str, part: Part) -> None:
