@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.disk import temporary_name
 from storage.fingerprint import digest_of
 from storage.part import (
     Part,
@@ -74,7 +75,8 @@ class Variant:
         """
         if not log_path.is_file():
             return None
-        kept = f"{self.path}/logs/{time.strftime('%Y%m%dT%H%M%S')}-{log_path.name}"
+        at = f"{time.strftime('%Y%m%dT%H%M%S')}-{temporary_name()}"  # several machines keep theirs
+        kept = f"{self.path}/logs/{at}-{log_path.name}"
         self.store.publish(log_path, kept)
         return self.store.full_path(kept)
 

@@ -259,3 +259,15 @@ def test_threads_commit_side_by_side(variant):
         thread.join()
     assert reopened(variant).finished(wanted) == set(wanted)
     assert len(variant.read(Row, wanted)) == 48
+
+
+def test_logs_of_one_name_and_second_are_all_kept(variant, tmp_path, monkeypatch):
+    monkeypatch.setattr("storage.variant.time.strftime", lambda _: "20260101T000000")
+    kept = []
+    for told in ("of one machine", "of another"):
+        (tmp_path / "engine 0.log").write_text(told)
+        kept.append(Path(variant.keep_log(tmp_path / "engine 0.log")).read_text())
+    assert kept == ["of one machine", "of another"]
+    logs = Path(variant.store.full_path(variant.path), "logs")
+    assert sorted(log.read_text() for log in logs.iterdir()) == sorted(kept)
+    assert variant.keep_log(tmp_path / "engine 0.log") is None
