@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     title = "Held-out participants (test), value and 95 % interval"
     table = Table(title=title, box=SIMPLE_HEAD, pad_edge=False)
-    for column in ("trial", "level", *_FIGURES.values(), "as it should"):
+    for column in ("trial", "level", *_FIGURES.values(), "holds"):
         table.add_column(column, no_wrap=True)
     all_hold = True
     for trial in TRIALS:
