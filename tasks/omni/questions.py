@@ -1,6 +1,5 @@
 """Samples on their way to the engine: decoded and prepared beside it, never on its thread."""
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from storage.records import SampleRecord
 from storage.store import Store
 from tasks.omni.decode import decode_frames, decode_sound
 from tasks.omni.inputs import InputConfig, OmniInput, make_input
-from tasks.omni.requests import Packed, Renderer, Request, open_renderer, packed
+from tasks.omni.packing import Packed, packed
+from tasks.omni.requests import Renderer, Request, open_renderer
 from tasks.omni.workers import Workers
 
 Array = TypeVar("Array")
@@ -24,7 +24,6 @@ Asked = Iterator[tuple[SampleRecord, Question]]
 Questions = Callable[[Iterable[SampleRecord], Callable[[str], None]], Asked]
 
 _AHEAD = 4  # segments of each process
-_SWITCH_SECONDS = 0.0005
 _PRELOAD = (
     "av",
     "vllm.engine.arg_utils",
@@ -148,9 +147,6 @@ def open_questions(
     if not num_processes:
         yield partial(_decoded_here, decode)
         return
-    # A thread receives megabytes in many small reads: at each, with the default of 5 ms, it would
-    # keep the interpreter from the engine's thread, and take a tenth of its rate.
-    sys.setswitchinterval(_SWITCH_SECONDS)
     make = Preparing(decode=decode, config=config, model_path=model_path, max_tokens=max_tokens)
     workers: Workers[SampleRecord, Question] = Workers(
         make, num_processes, preload=_PRELOAD, on_death=_death

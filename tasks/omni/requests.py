@@ -3,8 +3,6 @@
 vLLM's own renderer makes them, here or in a process beside the engine, which then only adds them.
 """
 
-import io
-import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,39 +82,3 @@ def open_renderer(config: Any, model_path: Path, max_tokens: int) -> Renderer:
     from vllm.renderers import renderer_from_config
 
     return Renderer(renderer_from_config(config), model_path, max_tokens)
-
-
-class Packed:
-    """A result on its way from one process to another, with tensors as plain bytes.
-
-    A tensor sent as such would hold shared memory, of which containers have little.
-    """
-
-    def __init__(self, content: bytes) -> None:
-        self._content = content
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return pickle.loads, (self._content,)  # the receiver gets what was packed
-
-
-def packed(result: object) -> Packed:
-    """Pack a result for the way to another process, which receives the result itself."""
-    stream = io.BytesIO()
-    _Packer(stream, protocol=5).dump(result)
-    return Packed(stream.getvalue())
-
-
-class _Packer(pickle.Pickler):
-    def reducer_override(self, value: Any) -> Any:
-        import torch
-
-        if not isinstance(value, torch.Tensor):
-            return NotImplemented
-        flat = value.detach().contiguous().reshape(-1).view(torch.uint8)
-        return _tensor_of, (flat.numpy(), value.dtype, value.shape)
-
-
-def _tensor_of(flat: Any, dtype: Any, shape: Any) -> Any:
-    import torch
-
-    return torch.from_numpy(flat).view(dtype).reshape(shape)

@@ -1,11 +1,14 @@
+import os
 import pickle
 
 import numpy as np
 import torch
 
 from storage.errors import ItemFault
+from tasks.omni import packing
 from tasks.omni.answer import Census
-from tasks.omni.requests import Request, packed
+from tasks.omni.packing import packed
+from tasks.omni.requests import Request
 
 CENSUS = Census(num_text_tokens=1, num_picture_tokens=2, num_sound_tokens=3)
 
@@ -30,12 +33,23 @@ def test_a_packed_request_arrives_as_itself_whatever_its_tensors_are() -> None:
     arrived.rendered["pixels"][0, 0] = 1.0  # it may be written to
 
 
-def test_no_shared_memory_is_held_on_the_way() -> None:
-    sent = packed(Request(rendered=torch.zeros(1_000), census=CENSUS))
-    assert len(pickle.dumps(sent)) > 4_000
+def test_what_was_received_takes_no_memory_any_more() -> None:
+    for _ in range(3):
+        sent = pickle.dumps(packed(Request(rendered=torch.zeros(1_000), census=CENSUS)))
+        assert len(sent) < 1_000
+        waiting = [os.fstat(descriptor).st_size for descriptor in packing._waiting]
+        assert waiting == [4_000]
+        pickle.loads(sent)
+    assert [os.fstat(descriptor).st_size for descriptor in packing._waiting] == [0]
 
 
-def test_a_fault_arrives_as_itself() -> None:
-    arrived = pickle.loads(pickle.dumps(packed(ItemFault("damaged"))))
+def test_a_fault_arrives_as_itself_and_takes_nothing_of_what_comes_after_it() -> None:
+    fault, nothing, request = (
+        pickle.dumps(packed(one))
+        for one in (ItemFault("damaged"), torch.zeros(0), torch.arange(9.0))
+    )
+    arrived = pickle.loads(fault)
     assert isinstance(arrived, ItemFault)
     assert str(arrived) == "damaged"
+    assert pickle.loads(nothing).shape == (0,)
+    assert (pickle.loads(request) == torch.arange(9.0)).all()
