@@ -1,8 +1,8 @@
 """A result on its way to the process that asked for it: its tensors by way of memory both can open.
 
 A pipe would carry megabytes in many small reads, copied again and again while the receiver's other
-threads wait: beside an engine it took a tenth of its rate. Shared memory by name outlives whoever is
-killed, and containers have little of it.
+threads wait: beside an engine it took a tenth of its rate. Shared memory by name outlives whoever
+is killed, and containers have little of it.
 """
 
 import io
