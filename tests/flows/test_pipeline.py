@@ -27,7 +27,7 @@ BEGUN = {  # the line after which each stage is in the middle of its work
     "transcribe": f"transcribe: {NUM_VIDEOS} wanted",
     "manifest": f"manifest: {NUM_VIDEOS} wanted",
     "finetune": "finetune: step 1/4",
-    "infer": "infer: model open",
+    "infer": "infer: opening the model",  # once open it may answer all of it before the kill
     "aggregate": "aggregate: 1 wanted",
 }
 
