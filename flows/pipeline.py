@@ -8,11 +8,11 @@ from typing import cast
 
 from prefect import flow
 
-from flows.machines import pool_of_shares
-from flows.opening import open_to_work
-from flows.preflight import check_before_start
-from flows.request import RunRequest
-from flows.stage_run import StageReport
+from flows.context.open import open_to_work
+from flows.context.preflight import check_before_start
+from flows.context.request import RunRequest
+from flows.distributed.work_pool import pool_of_shares
+from flows.stage import StageReport
 from flows.stages import (
     aggregate_flow,
     finetune_flow,

@@ -11,24 +11,24 @@ from prefect.artifacts import create_table_artifact
 from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.opening import open_to_work
-from flows.request import RunRequest
-from flows.run import Run
-from flows.shares import asking
-from flows.stage_run import StageReport, result_of, run_stage
+from flows.context.open import open_to_work
+from flows.context.request import RunRequest
+from flows.context.run_context import Run
+from flows.distributed.partitions import asking
+from flows.stage import StageReport, result_of, run_stage
 from storage.results import MetricRecord, VerdictRecord
 from tasks.aggregate import aggregate_shard
+from tasks.ensemble import ensemble_shard
+from tasks.evaluation.display import METHOD_NAMES
 from tasks.finetune import finetune_models
-from tasks.labels.marks import LENGTHS_LEAK
-from tasks.labels.splits import check_no_leakage
+from tasks.labels.cut_points import LENGTHS_LEAK
+from tasks.labels.leakage import check_no_leakage
 from tasks.log import LOGGER
 from tasks.manifest import PLAN_ITEM, class_plan, manifest_shard
-from tasks.omni.ensemble import ensemble_shard
+from tasks.report.table import metric_rows, verdict_rows
 from tasks.segment import segment_shard
 from tasks.stage import Shard
 from tasks.transcribe import transcribe_shard
-from tasks.verdicts.table import metric_rows, verdict_rows
-from tasks.verdicts.wording import METHOD_NAMES
 
 _THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count())
 _SHARDS_PER_CORE = 4

@@ -18,17 +18,17 @@ from storage.fingerprint import digest_of
 from storage.records import SPOKEN_COLUMNS, RejectedRecord, SampleRecord, VideoRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
+from tasks.evaluation.bootstrap import Resampling
+from tasks.evaluation.earlier_selection import EarlierChoice
+from tasks.evaluation.evaluation import Evaluation, EvaluationPlan, evaluate
+from tasks.evaluation.members import TOGETHER, measure_members
+from tasks.evaluation.metrics import ScoreName
+from tasks.evaluation.pooling import PoolingRule
+from tasks.evaluation.thresholds import ThresholdPolicy, ThresholdRule
+from tasks.report.html import RunFacts, write_report, write_verdicts
 from tasks.stage import Shard, as_state, make_missing
-from tasks.verdicts.earlier import EarlierChoice
-from tasks.verdicts.evaluation import Evaluation, EvaluationPlan, evaluate
-from tasks.verdicts.members import TOGETHER, measure_members
-from tasks.verdicts.metrics import ScoreName
-from tasks.verdicts.pooling import PoolingRule
-from tasks.verdicts.report import RunFacts, write_report, write_verdicts
-from tasks.verdicts.resampling import Resampling
-from tasks.verdicts.thresholds import ThresholdPolicy, ThresholdRule
 
 STAGE = "aggregate"
 VERSION = 6

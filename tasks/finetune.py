@@ -17,19 +17,19 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field, NonNegativeInt, field_validator
 
+from storage.datasets.erased import digest_of_participant, salt_of
 from storage.fingerprint import digest_of
-from storage.forgotten import digest_of_participant, salt_of
 from storage.records import SampleRecord
 from storage.results import ModelRecord, TrainedOnRecord, TrainingStepRecord
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
-from tasks.labels.plan import Plan
-from tasks.omni.checkpoint import check_model, fingerprint_of
-from tasks.omni.inputs import InputConfig
-from tasks.omni.prompt import prompt_digest
-from tasks.omni.swift.program import find_swift
-from tasks.omni.training.card import write_card
-from tasks.omni.training.job import (
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
+from tasks.labels.class_plan import Plan
+from tasks.model.model_folder import check_model, fingerprint_of
+from tasks.ms_swift.program import find_swift
+from tasks.prompting.model_input import InputConfig
+from tasks.prompting.prompt import prompt_digest
+from tasks.stage import Shard, as_state, make_missing
+from tasks.training.job import (
     ADAPTER_FOLDER,
     MERGED_FOLDER,
     MODEL_FOLDER,
@@ -40,14 +40,14 @@ from tasks.omni.training.job import (
     read_result,
     write_job,
 )
-from tasks.omni.training.places import features_path_of, work_path_of
-from tasks.omni.training.selection import check_samples, digest_samples, select_samples
-from tasks.omni.training.settings import FinetuneResources as FinetuneResources
-from tasks.omni.training.settings import TrainingSettings
-from tasks.omni.training.tracking import check_trackers
-from tasks.stage import Shard, as_state, make_missing
-from tasks.training_process import run_training
-from tasks.watching import CurveInUI
+from tasks.training.paths import features_path_of, work_path_of
+from tasks.training.process import run_training
+from tasks.training.selection import check_samples, digest_samples, select_samples
+from tasks.training.settings import FinetuneResources as FinetuneResources
+from tasks.training.settings import TrainingSettings
+from tasks.training.tracking.model_card import write_card
+from tasks.training.tracking.trackers import check_trackers
+from tasks.ui_artifacts import CurveInUI
 
 STAGE = "finetune"
 VERSION = 4

@@ -22,28 +22,28 @@ from storage.errors import ItemFault
 from storage.records import SampleRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
+from tasks.inference.engine import Engine
+from tasks.inference.failures import Failures, rejected
+from tasks.inference.isolation import Crash, Journal, ask_all
+from tasks.inference.job import InferJob, num_engines_for, run_engines
+from tasks.inference.job import InferResources as InferResources
+from tasks.inference.preparation import Asked
+from tasks.inference.progress import EnginesProgress
+from tasks.inference.shard_claims import shard_size_for
 from tasks.log import LOGGER
-from tasks.omni.answer import Answer
-from tasks.omni.checkpoint import computed_dtype
-from tasks.omni.dealing import shard_size_for
-from tasks.omni.engine import Engine
-from tasks.omni.failures import Failures, rejected
-from tasks.omni.infer_job import InferJob, num_engines_for, run_engines
-from tasks.omni.infer_job import InferResources as InferResources
-from tasks.omni.inputs import InputConfig
-from tasks.omni.isolation import Crash, Journal, ask_all
-from tasks.omni.lengths import by_length, check_lengths, check_limit, longest_request
-from tasks.omni.progress import EnginesProgress
-from tasks.omni.prompt import prompt_digest
-from tasks.omni.questions import Asked
+from tasks.model.model_folder import computed_dtype
+from tasks.prompting.model_input import InputConfig
+from tasks.prompting.prediction import Answer
+from tasks.prompting.prompt import prompt_digest
+from tasks.prompting.request_length import by_length, check_lengths, check_limit, longest_request
 from tasks.stage import Shard, ShardResult, as_state
 
 STAGE = "infer"
 VERSION = 3
 _NOT_OF_ONE_MODEL = {"seeds", "adapter", "max_failed_share", "min_answer_mass"}
-_CHILD_COMMAND = (sys.executable, "-m", "tasks.omni.infer_child")
+_CHILD_COMMAND = (sys.executable, "-m", "tasks.inference.child")
 
 
 class InferConfig(BaseModel):

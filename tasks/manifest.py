@@ -25,14 +25,14 @@ from storage.records import (
     VideoRecord,
     Word,
 )
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
 from tasks.labels.annotation import LocatedAnnotation, locate
-from tasks.labels.assignment import SplitRule
+from tasks.labels.class_plan import ClassRule, plan_classes
+from tasks.labels.label_rule import LabelRule, SegmentLabel, label_segment
 from tasks.labels.overlap import overlap_ms
-from tasks.labels.plan import ClassRule, plan_classes
-from tasks.labels.rule import LabelRule, SegmentLabel, label_segment
-from tasks.speech.layout import words_before_segments, words_of_segments
+from tasks.labels.split_assignment import SplitRule
+from tasks.speech.word_alignment import words_before_segments, words_of_segments
 from tasks.stage import Shard, as_state, make_missing, or_rejected
 
 STAGE = "manifest"

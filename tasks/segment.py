@@ -17,7 +17,7 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.dataset import digest_or_unreadable
+from storage.datasets.dataset import digest_or_unreadable
 from storage.errors import StageError
 from storage.fingerprint import digest_file, digest_of
 from storage.paths import mark_of
@@ -29,10 +29,10 @@ from storage.records import (
     SegmentRecord,
     VideoId,
 )
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
 from tasks.media.command import picture_name, sound_name
-from tasks.media.damage import CutRules, CutVideo, cut_what_decodes
+from tasks.media.cut_video import CutRules, CutVideo, cut_what_decodes
 from tasks.media.plan import PlannedSegment, frames_ms
 from tasks.media.probe import SourceMedia
 from tasks.stage import Shard, as_state, make_missing, or_rejected

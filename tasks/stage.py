@@ -9,11 +9,11 @@ from pathlib import Path
 from prefect import State
 from prefect.states import Completed
 
+from storage.datasets.erased import read_forgotten
 from storage.errors import ItemFault, StageError, WaverError
-from storage.forgotten import read_forgotten
 from storage.records import RejectedRecord
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
 
 _COMMIT_SECONDS = 10.0
 

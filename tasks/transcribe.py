@@ -15,12 +15,12 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
 from storage.records import SegmentRecord, TranscriptRecord, VideoId
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
-from tasks.speech.layout import pauses_between
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
+from tasks.speech.audio import read_video_sound
 from tasks.speech.model import open_speech_model, speech_model_identity
-from tasks.speech.recognise import NOTHING_HEARD, Recognition, recognise
-from tasks.speech.sound import read_video_sound
+from tasks.speech.recognize import NOTHING_HEARD, Recognition, recognise
+from tasks.speech.word_alignment import pauses_between
 from tasks.stage import Shard, as_state, make_missing, or_rejected
 
 STAGE = "transcribe"

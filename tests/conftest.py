@@ -17,7 +17,7 @@ import pytest
 from hypothesis import settings
 from safetensors.numpy import save_file
 
-from flows.server import prefect_server
+from flows.server.local_server import prefect_server
 from infra.zoo.shelf import Shelf
 
 # The same examples for everyone; look for new ones with --hypothesis-profile=explore.
@@ -33,14 +33,14 @@ LONG_FILES = (
     "tasks/media/test_cut.py",
     "infra/test_prefect_yaml.py",
     "tasks/test_finetune.py",
-    "flows/test_parity.py",
-    "flows/test_server.py",
+    "flows/commands/test_parity.py",
+    "flows/server/test_local_server.py",
     "tasks/test_segment.py",
-    "tasks/ablation/test_ask.py",
-    "tasks/omni/training/test_ranks.py",
-    "flows/test_history.py",
-    "tasks/omni/training/test_sharding.py",
-    "tasks/media/test_damage.py",
+    "tasks/ablation/test_infer_arms.py",
+    "tasks/training/distributed/test_ranks.py",
+    "flows/server/test_history.py",
+    "tasks/training/distributed/test_fsdp.py",
+    "tasks/media/test_cut_video.py",
 )
 
 # Every worker has a core; threads of toy models that wait for one another take the others' time.

@@ -17,15 +17,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from flows.opening import open_run
-from flows.request import RunRequest
+from flows.context.open import open_run
+from flows.context.request import RunRequest
 from infra.benchmarks.finetune_ways import Measured
 from storage.records import SampleRecord
-from tasks.labels.plan import ClassRule, plan_classes
-from tasks.model_process import YIELDING
-from tasks.omni.checkpoint import check_model
-from tasks.omni.training.job import TrainingJob, write_job
-from tasks.omni.training.settings import FinetuneResources
+from tasks.labels.class_plan import ClassRule, plan_classes
+from tasks.model.model_folder import check_model
+from tasks.processes.child_process import YIELDING
+from tasks.training.job import TrainingJob, write_job
+from tasks.training.settings import FinetuneResources
 
 TARGET = 3.0
 MOST_WAITING = 0.05
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prepare(request: RunRequest) -> None:
     """Bring the store up to the manifest; what is there already is not made again."""
     command = [
-        sys.executable, "-m", "flows.cli", "run", "--data", request.data, "--store", request.store,
+        sys.executable, "-m", "flows.commands.cli", "run", "--data", request.data, "--store", request.store,
         "--profile", request.profile, "--only", "segment", "--only", "transcribe",
         "--only", "manifest",
     ]  # fmt: skip

@@ -16,20 +16,20 @@ from typing import Any
 import torch
 
 from storage.records import SampleRecord
-from storage.store import Store
-from tasks.omni.inputs import build_input, to_model_batch
-from tasks.omni.prompt import ANSWER_NO, ANSWER_YES
-from tasks.omni.training.batches import Training
-from tasks.omni.training.checkpoints import Checkpoints
-from tasks.omni.training.job import TrainingJob, read_job
-from tasks.omni.training.last_position import compute_every_position
-from tasks.omni.training.loop import train
-from tasks.omni.training.model import OpenModel, open_for_training
-from tasks.omni.training.pace import wait_share
-from tasks.omni.training.ranks import Ranks
-from tasks.omni.training.reading import open_reader
-from tasks.omni.training.selection import select_samples
-from tasks.omni.training.tracking import Watches
+from storage.store.store import Store
+from tasks.prompting.model_input import build_input, to_model_batch
+from tasks.prompting.prompt import ANSWER_NO, ANSWER_YES
+from tasks.training.checkpoints.checkpoints import Checkpoints
+from tasks.training.data.batches import Training
+from tasks.training.data.reading import open_reader
+from tasks.training.distributed.ranks import Ranks
+from tasks.training.job import TrainingJob, read_job
+from tasks.training.loop import train
+from tasks.training.model.last_position import compute_every_position
+from tasks.training.model.trainable import OpenModel, open_for_training
+from tasks.training.selection import select_samples
+from tasks.training.tracking.throughput import wait_share
+from tasks.training.tracking.trackers import Watches
 
 NO_LABEL = -100  # transformers' losses leave these positions out
 WHOLE_VOCABULARY = 151_936

@@ -16,12 +16,9 @@ from typing import Any
 
 import torch
 
-from tasks.omni.inputs import collate_rows
-from tasks.omni.training.last_position import compute_last_position_only
-from tasks.omni.training.model import with_adapters
-from tasks.omni.training.opening import spare_memory
-from tasks.omni.training.settings import TrainingSettings
-from tasks.omni.training.towers import (
+from tasks.model.loading import spare_memory
+from tasks.prompting.model_input import collate_rows
+from tasks.training.data.towers import (
     NUM_HOPS,
     PICTURE,
     SOUND,
@@ -30,6 +27,9 @@ from tasks.omni.training.towers import (
     collate_features,
     take_features,
 )
+from tasks.training.model.last_position import compute_last_position_only
+from tasks.training.model.trainable import with_adapters
+from tasks.training.settings import TrainingSettings
 
 HIDDEN, VOCABULARY = 2_048, 151_936
 _ACTIVE_SHARE_OF_EXPERTS = 8 / 128

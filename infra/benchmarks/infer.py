@@ -20,16 +20,16 @@ from statistics import median
 from infra.benchmarks.infer_ways import WAYS, Measured
 from storage.records import SampleRecord
 from storage.schema import to_table, write_parquet
-from storage.store import Store
-from storage.variant import Variant
+from storage.store.store import Store
+from storage.store.variant import Variant
 from tasks.infer import InferConfig, InferResources, infer_missing, variant_of, wanted_of
-from tasks.model_process import YIELDING
-from tasks.omni.checkpoint import check_model, fingerprint_of, stored_dtype
-from tasks.omni.dealing import shard_size_for
-from tasks.omni.infer_job import InferJob
-from tasks.omni.inputs import InputConfig
-from tasks.omni.lengths import by_length, longest_request
-from tasks.parity.drawn import draw_samples
+from tasks.inference.job import InferJob
+from tasks.inference.shard_claims import shard_size_for
+from tasks.model.model_folder import check_model, fingerprint_of, stored_dtype
+from tasks.parity.synthetic import draw_samples
+from tasks.processes.child_process import YIELDING
+from tasks.prompting.model_input import InputConfig
+from tasks.prompting.request_length import by_length, longest_request
 from tasks.stage import Shard
 
 LEAST_OF_BARE = 0.90

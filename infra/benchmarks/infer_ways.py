@@ -17,13 +17,13 @@ from typing import Any, TextIO
 from storage.errors import ItemFault
 from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet
-from tasks.omni.engine import Engine, read_answer_ids
-from tasks.omni.engine_settings import engine_options, set_environment
-from tasks.omni.infer_child import opened, run_job
-from tasks.omni.infer_job import InferJob
-from tasks.omni.inputs import OmniInput, to_model_batch
-from tasks.omni.questions import Decoding, Questions
-from tasks.omni.requests import Renderer, Request
+from tasks.inference.child import opened, run_job
+from tasks.inference.engine import Engine, read_answer_ids
+from tasks.inference.engine_settings import engine_options, set_environment
+from tasks.inference.job import InferJob
+from tasks.inference.preparation import Decoding, Questions
+from tasks.inference.requests import Renderer, Request
+from tasks.prompting.model_input import OmniInput, to_model_batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,9 @@ from statistics import median
 from flows.stages import for_every_core
 from infra.benchmarks.ways import WAYS
 from storage.fingerprint import digest_file
-from storage.store import Store
-from tasks.child import ChildLimits
+from storage.store.store import Store
 from tasks.media.probe import probe
+from tasks.processes.tool import ChildLimits
 from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
 from tasks.stage import split_into_shards
 

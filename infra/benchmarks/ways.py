@@ -6,9 +6,9 @@ from pathlib import Path
 
 from storage.fingerprint import digest_file
 from storage.records import SegmentRecord
-from storage.store import Store
-from storage.variant import ItemOutput
-from tasks.media.frames import input_url
+from storage.store.store import Store
+from storage.store.variant import ItemOutput
+from tasks.media.frame_times import input_url
 from tasks.segment import SegmentConfig, SourceVideo, segment_videos, variant_of
 
 SEGMENT_SECONDS = 5

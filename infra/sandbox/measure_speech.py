@@ -17,15 +17,15 @@ import ffmpeg
 import jiwer
 import numpy as np
 
-from flows.config import load_settings
+from flows.context.settings import load_settings
 from infra.sandbox.espeak import SAMPLE_RATE, SpokenWord
 from infra.sandbox.plan import PlannedVideo, WorldSettings, plan_world
 from infra.sandbox.render import Soundtrack, compose_sound
 from storage.errors import ToolError
 from storage.records import SegmentId, SegmentRecord, TranscriptRecord, VideoId, Word
-from storage.store import Store
-from tasks.child import ChildLimits, run_tool
+from storage.store.store import Store
 from tasks.media.cut import write_sound
+from tasks.processes.tool import ChildLimits, run_tool
 from tasks.transcribe import TranscribeConfig, transcribe_videos
 
 MODEL_PATH = Path(__file__).parent / "models" / "whisper"

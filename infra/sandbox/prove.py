@@ -17,12 +17,12 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from flows.console import EXIT_SOME_REJECTED
-from flows.opening import open_run
-from flows.request import RunRequest
+from flows.commands.run import EXIT_SOME_REJECTED
+from flows.context.open import open_run
+from flows.context.request import RunRequest
 from storage.results import MetricRecord, ThresholdRecord
-from tasks.verdicts.evaluation import SEGMENT_METHOD
-from tasks.verdicts.wording import interval, share
+from tasks.evaluation.display import interval, share
+from tasks.evaluation.evaluation import SEGMENT_METHOD
 
 MIN_LEARNT = 0.90
 MAX_CHANCE = 0.65
@@ -84,7 +84,7 @@ def holds(trial: Trial, figures: dict[str, dict[str, MetricRecord]]) -> bool:
 def _run(trial: Trial, data: str, store: str) -> RunRequest:
     request = RunRequest(data=data, store=store, profile=trial.profile, overrides=trial.overrides)
     command = [
-        sys.executable, "-m", "flows.cli", "run",
+        sys.executable, "-m", "flows.commands.cli", "run",
         "--data", data, "--store", store, "--profile", trial.profile,
     ]  # fmt: skip
     for override in trial.overrides:

@@ -18,7 +18,7 @@ from av.video.reformatter import VideoReformatter
 from infra.zoo.inputs import Cut
 from infra.zoo.sources import BITS_IN_A_ROW, NUM_BITS
 from tasks.media.cut import read_sound
-from tasks.media.frames import input_url
+from tasks.media.frame_times import input_url
 from tasks.media.plan import SAMPLE_RATE
 
 MAX_SEGMENT_MS = 5_000

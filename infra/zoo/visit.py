@@ -8,10 +8,10 @@ from typing import TypeVar
 from infra.zoo.inputs import DAMAGED, GOOD, Cut, Rejected, Spoilt
 from infra.zoo.shelf import Shelf
 from infra.zoo.truth import WrittenSegment, faults_of
-from storage.dataset import digest_or_unreadable
+from storage.datasets.dataset import digest_or_unreadable
 from storage.records import MediaFacts, RejectedRecord, SegmentRecord
-from storage.store import Store
-from storage.variant import ItemOutput
+from storage.store.store import Store
+from storage.store.variant import ItemOutput
 from tasks.segment import (
     SegmentConfig,
     SegmentResources,

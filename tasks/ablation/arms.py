@@ -10,12 +10,12 @@ from itertools import combinations
 
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord, SegmentId
-from storage.store import Store
-from storage.variant import Variant
+from storage.store.store import Store
+from storage.store.variant import Variant
 from tasks import infer
-from tasks.ablation.swap import donors_of
+from tasks.ablation.audio_swap import donors_of
 from tasks.infer import InferConfig
-from tasks.omni.inputs import InputConfig
+from tasks.prompting.model_input import InputConfig
 
 CONTROL = "sound of another"
 _STAGE, _VERSION = "ablate", 1

@@ -12,16 +12,16 @@ from typing import Any, TextIO
 
 from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
 from tasks.ablation.job import AblationJob, ArmJob, key_of
-from tasks.child_main import run_as_child
 from tasks.infer import infer_samples, wanted_of
-from tasks.omni.engine import Engine, checked_config
-from tasks.omni.infer_child import Progress
-from tasks.omni.isolation import Journal
-from tasks.omni.progress import MODEL_OPEN
-from tasks.omni.questions import Decoding, open_questions
+from tasks.inference.child import Progress
+from tasks.inference.engine import Engine, checked_config
+from tasks.inference.isolation import Journal
+from tasks.inference.preparation import Decoding, open_questions
+from tasks.inference.progress import MODEL_OPEN
+from tasks.processes.child_frame import run_as_child
 from tasks.stage import Shard, make_missing
 
 OpenEngine = Callable[[AblationJob, TextIO], tuple[Engine, Any]]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.omni.infer_job import EngineJob
-from tasks.omni.inputs import InputConfig
+from tasks.inference.job import EngineJob
+from tasks.prompting.model_input import InputConfig
 
 
 class ArmJob(BaseModel):

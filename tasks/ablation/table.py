@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tasks.ablation.figures import LEVELS, AblationRecord
-from tasks.verdicts.wording import FIGURE_NAMES, METHOD_NAMES, UNDEFINED, share
+from tasks.ablation.comparison import LEVELS, AblationRecord
+from tasks.evaluation.display import FIGURE_NAMES, METHOD_NAMES, UNDEFINED, share
 
 _SHOWN = ("macro_f1", "average_precision")
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 from storage.errors import ItemFault
 from storage.fingerprint import digest_file
 from storage.records import VideoId
-from tasks.child import ChildLimits
 from tasks.media.probe import probe_seconds
+from tasks.processes.tool import ChildLimits
 
 _LIMITS = ChildLimits(seconds=120)
 Seen = Callable[[], None]

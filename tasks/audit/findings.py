@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from storage.dataset import Dataset
+from storage.datasets.dataset import Dataset
 from storage.issues import IssueKind
 from storage.records import SPLITS, VideoId, VideoRecord
 from storage.results import AuditRecord

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from storage.intervals import clip_intervals, tidy_intervals
+from storage.datasets.intervals import clip_intervals, tidy_intervals
 from storage.issues import Issue, IssueKind
 from storage.records import Interval, VideoRecord
 

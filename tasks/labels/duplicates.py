@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.records import MediaPrintRecord, VideoId
-from tasks.media.prints import NUM_SOUND_BITS, PICTURE_RATE, SILENT, SOUND_RATE, Words
+from tasks.media.perceptual_hash import NUM_SOUND_BITS, PICTURE_RATE, SILENT, SOUND_RATE, Words
 
 _MAX_PICTURE_BITS = 5.0
 _MAX_SOUND_SHARE = 0.30

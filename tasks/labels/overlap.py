@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from storage.intervals import tidy_intervals
+from storage.datasets.intervals import tidy_intervals
 from storage.records import Interval
 
 

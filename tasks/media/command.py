@@ -9,9 +9,9 @@ from typing import Any
 
 import ffmpeg
 
-from tasks.media.frames import input_url
+from tasks.media.frame_times import input_url
+from tasks.media.perceptual_hash import PICTURE_RATE, PICTURE_SIZE
 from tasks.media.plan import SAMPLE_RATE, PlannedSegment
-from tasks.media.prints import PICTURE_RATE, PICTURE_SIZE
 from tasks.media.probe import SourceMedia
 
 SOUND_NAME = "sound.wav"

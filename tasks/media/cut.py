@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.errors import FramesFault, ItemFault, ToolError
-from tasks.child import ChildLimits, ChildResult, run_tool
 from tasks.media.command import (
     GREY_NAME,
     SOUND_BEYOND_SECONDS,
@@ -25,10 +24,11 @@ from tasks.media.command import (
     sound_command,
     sound_name,
 )
-from tasks.media.frames import check_not_killed, last_cause, memory_reason
+from tasks.media.frame_times import check_not_killed, last_cause, memory_reason
+from tasks.media.perceptual_hash import PICTURE_SIZE, Prints, prints_of
 from tasks.media.plan import SAMPLE_RATE, PlannedSegment
-from tasks.media.prints import PICTURE_SIZE, Prints, prints_of
 from tasks.media.probe import SourceMedia
+from tasks.processes.tool import ChildLimits, ChildResult, run_tool
 
 _SOUND_TOLERANCE_SECONDS = 0.5
 _LONGEST_ARGUMENT = 120_000  # bytes; Linux allows 128 KiB

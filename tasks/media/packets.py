@@ -6,8 +6,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from storage.errors import ItemFault
-from tasks.child import ChildLimits
-from tasks.media.frames import read_rows, run_ffprobe
+from tasks.media.frame_times import read_rows, run_ffprobe
+from tasks.processes.tool import ChildLimits
 
 _HOLE_SECONDS = 1.0
 # Silence is written for what a clock leaves out: a wrong one would fill the disk.

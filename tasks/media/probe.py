@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import ItemFault
-from tasks.child import ChildLimits, ChildResult
-from tasks.media.frames import Frames, input_url, list_frames, run_ffprobe
+from tasks.media.frame_times import Frames, input_url, list_frames, run_ffprobe
 from tasks.media.packets import list_packets
+from tasks.processes.tool import ChildLimits, ChildResult
 
 _MACHINE_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _GUESSED = ("aac", "ac3", "amr", "dts", "eac3", "mp3")

@@ -14,10 +14,7 @@ from typing import TextIO
 from storage.errors import ItemFault, ModelError
 from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet, to_table, write_parquet
-from tasks.child_main import run_as_child
-from tasks.omni.answer import Answer
-from tasks.omni.inputs import OmniInput
-from tasks.omni.questions import Decoding, open_questions
+from tasks.inference.preparation import Decoding, open_questions
 from tasks.parity.job import ParityJob, SideAnswer
 from tasks.parity.reading import (
     Reader,
@@ -25,6 +22,9 @@ from tasks.parity.reading import (
     open_transformers_reader,
     open_vllm_reader,
 )
+from tasks.processes.child_frame import run_as_child
+from tasks.prompting.model_input import OmniInput
+from tasks.prompting.prediction import Answer
 
 _GIB = 1 << 30
 
@@ -53,7 +53,7 @@ def _decoding(job: ParityJob) -> Decoding:
 
 
 def _by_vllm(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
-    from tasks.omni.engine import Engine, checked_config
+    from tasks.inference.engine import Engine, checked_config
 
     config = checked_config(
         job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
@@ -72,7 +72,7 @@ def _by_vllm(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
 
 
 def _by_transformers(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
-    from tasks.omni.reference import Reference
+    from tasks.parity.transformers_baseline import Reference
 
     _check_host_memory(job)
     reference, decode = Reference(job.model_path), _decoding(job)
@@ -82,7 +82,7 @@ def _by_transformers(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
 
 
 def _check_host_memory(job: ParityJob) -> None:
-    from tasks.omni.memory import free_engine_bytes, needed_bytes
+    from tasks.inference.engine_memory import free_engine_bytes, needed_bytes
 
     needed = needed_bytes(job.model_path, "float32", job.resources, on_gpu=False)
     free = free_engine_bytes(job.resources, on_gpu=False)

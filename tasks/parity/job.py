@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from storage.records import SegmentId
-from tasks.omni.infer_job import InferResources
-from tasks.omni.inputs import InputConfig
+from tasks.inference.job import InferResources
+from tasks.prompting.model_input import InputConfig
 
 Side = Literal["transformers", "vllm"]
 SIDES: tuple[Side, ...] = ("transformers", "vllm")

@@ -10,15 +10,15 @@ from pathlib import Path
 from storage.errors import StageError, WaverError
 from storage.records import SampleRecord, SegmentId
 from storage.schema import from_table, read_parquet, to_table, write_parquet
-from storage.variant import Variant
+from storage.store.variant import Variant
+from tasks.evaluation.evaluation import EvaluationPlan
+from tasks.inference.job import InferResources
 from tasks.log import LOGGER
-from tasks.model_process import ERROR, run_worker
-from tasks.omni.infer_job import InferResources
-from tasks.omni.inputs import InputConfig
-from tasks.omni.lengths import longest_request
 from tasks.parity.job import SIDES, ParityJob, Side, SideAnswer
 from tasks.parity.pooled import PooledFlips, count_flips
-from tasks.verdicts.evaluation import EvaluationPlan
+from tasks.processes.child_process import ERROR, run_worker
+from tasks.prompting.model_input import InputConfig
+from tasks.prompting.request_length import longest_request
 
 _STATED = {"float32": 1e-3}  # the contract; in fewer bits, what rounding makes of it
 _ROUNDED = 5e-2

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.verdicts.evaluation import EvaluationPlan
-from tasks.verdicts.pooling import PoolingRule, open_segments
+from tasks.evaluation.evaluation import EvaluationPlan
+from tasks.evaluation.pooling import PoolingRule, open_segments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.fingerprint import digest_bytes, digest_of
-from tasks.omni.inputs import OmniInput, to_model_row, to_vllm_request
+from tasks.prompting.model_input import OmniInput, to_model_row, to_vllm_request
 
 Reading = dict[str, str | None]
 Reader = Callable[[OmniInput], Reading]

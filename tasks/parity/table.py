@@ -7,9 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tasks.evaluation.display import METHOD_NAMES, share
 from tasks.parity.job import SIDES
 from tasks.parity.measure import KINDS, Parity
-from tasks.verdicts.wording import METHOD_NAMES, share
 
 
 def parity_table(parity: Parity, model_name: str) -> RenderableType:

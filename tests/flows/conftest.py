@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.request import RunRequest
-from flows.server import prefect_server, prepare_environment
+from flows.context.request import RunRequest
+from flows.server.local_server import prefect_server, prepare_environment
 from tests.flows.toys import finish, request_of, write_release
 
 

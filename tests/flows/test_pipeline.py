@@ -11,13 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.history import post
-from flows.opening import open_run
-from flows.request import STAGES
+from flows.context.open import open_run
+from flows.context.request import STAGES
+from flows.server.history import post
 from infra.sandbox.plan import WorldSettings
 from infra.sandbox.world import make_world
 from storage.results import MetricRecord, VerdictRecord
-from tests.flows.command_line import command, made, request_of, run
+from tests.flows.commands.command_line import command, made, request_of, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from flows import ablate
-from flows.config import load_settings
-from flows.opening import open_run
-from flows.request import STAGES, RunRequest
+from flows.commands import ablate
+from flows.context.open import open_run
+from flows.context.request import STAGES, RunRequest
+from flows.context.settings import load_settings
 from infra.sandbox.plan import WorldSettings
 from infra.sandbox.world import make_world
-from storage.part import read_parts, read_rows
 from storage.results import PredictionRecord, VerdictRecord
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
+from storage.store.part import read_parts, read_rows
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
 from tasks.ablation.arms import arms_of, with_samples
 from tasks.infer import variant_of, wanted_of
-from tasks.omni.checkpoint import fingerprint_of
-from tests.flows.command_line import command, made, request_of, run
+from tasks.model.model_folder import fingerprint_of
+from tests.flows.commands.command_line import command, made, request_of, run
 from tests.flows.toys import another_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -99,7 +99,7 @@ def predict(
     """Ask about single files; gives the document and what was told meanwhile."""
     named = [part for path in models for part in ("--model", str(path))]
     ended = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "predict", *map(str, videos), "--json", *named,
+        [sys.executable, "-m", "flows.commands.cli", "predict", *map(str, videos), "--json", *named,
          "--profile", "sandbox", "--store", str(store), *options],
         env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
     )  # fmt: skip
@@ -183,7 +183,7 @@ def test_an_ablation_whose_arms_are_answered_opens_no_model_and_compares_them(
     out = tmp_path / "ablation.csv"
     overrides = [part for setting in finished.overrides for part in ("--set", setting)]
     ended = subprocess.run(
-        [sys.executable, "-m", "flows.cli", "ablate", "--data", finished.data, "--profile",
+        [sys.executable, "-m", "flows.commands.cli", "ablate", "--data", finished.data, "--profile",
          "sandbox", "--store", finished.store, "--model", str(MODEL), "--out", str(out),
          *overrides],
         env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,

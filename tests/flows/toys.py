@@ -5,9 +5,9 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from flows.opening import open_run
-from flows.request import RunRequest
-from flows.run import Run
+from flows.context.open import open_run
+from flows.context.request import RunRequest
+from flows.context.run_context import Run
 from storage.records import (
     FrameTimesRecord,
     MediaFacts,
@@ -20,7 +20,7 @@ from storage.records import (
     Word,
 )
 from storage.results import PredictionRecord
-from storage.variant import ItemOutput
+from storage.store.variant import ItemOutput
 from tasks.aggregate import aggregate_shard
 from tasks.manifest import sample_videos
 from tasks.stage import Shard

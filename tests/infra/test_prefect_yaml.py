@@ -17,14 +17,14 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Completed, Failed, Running
 
-from flows import machines
-from flows.opening import open_run
-from flows.request import STAGES
-from flows.server import prefect_server
-from flows.shares import Share, infer_share_flow
+from flows.context.open import open_run
+from flows.context.request import STAGES
+from flows.distributed import work_pool as machines
+from flows.distributed.partitions import Share, infer_share_flow
+from flows.server.local_server import prefect_server
 from storage.errors import ConfigError, StageError
 from storage.fingerprint import digest_of
-from tasks.process_group import allow_children, stop_children
+from tasks.processes.group import allow_children, stop_children
 from tests.flows.toys import finish, request_of, write_release
 
 pytestmark = pytest.mark.slow

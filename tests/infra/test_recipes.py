@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.config import Settings, load_settings
-from tasks.omni.prompt import uses_words
+from flows.context.settings import Settings, load_settings
+from tasks.prompting.prompt import uses_words
 
 TINY = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
 RECIPES = {
@@ -62,7 +62,7 @@ def test_our_recipe_reads_words_and_definition_cuts_blindly_and_stops_early() ->
 
 @pytest.mark.parametrize("profile", RECIPES)
 def test_a_recipe_trains_the_parts_it_names_and_leaves_the_towers_frozen(profile: str) -> None:
-    from tasks.omni.training.model import census, open_for_training
+    from tasks.training.model.trainable import census, open_for_training
 
     settings: Settings = load_settings(profile)
     opened = open_for_training(TINY, settings.finetune)

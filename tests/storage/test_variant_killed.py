@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.store import Store
-from storage.variant import Variant
+from storage.store.store import Store
+from storage.store.variant import Variant
 from tests.storage.toys import Fact, Row, make, open_variant
 
 REPOSITORY = Path(__file__).parents[2]

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

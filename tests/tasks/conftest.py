@@ -11,7 +11,7 @@ import pytest
 
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord, SegmentId, VideoId
-from storage.store import Store
+from storage.store.store import Store
 
 REPOSITORY = Path(__file__).parents[2]
 WORDS = ("I want to try", "", "maybe not this year", "yes but I am tired")

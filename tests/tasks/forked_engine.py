@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.child_main import _quiet
-from tasks.omni.engine import Engine
-from tasks.omni.infer_child import run_job
-from tasks.omni.infer_job import InferJob
-from tasks.omni.questions import Decoding, open_questions
+from tasks.inference.child import run_job
+from tasks.inference.engine import Engine
+from tasks.inference.job import InferJob
+from tasks.inference.preparation import Decoding, open_questions
+from tasks.processes.child_frame import _quiet
 
 
 def main() -> None:

@@ -23,8 +23,8 @@ from storage.results import (
     ThresholdRecord,
     VerdictRecord,
 )
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
 from tasks import aggregate
 from tasks.aggregate import (
     AggregateConfig,
@@ -34,10 +34,10 @@ from tasks.aggregate import (
     variant_of,
     wanted_of,
 )
+from tasks.evaluation.earlier_selection import EarlierChoice
+from tasks.report.html import RunFacts
+from tasks.report.table import result_table
 from tasks.stage import Shard, ShardResult
-from tasks.verdicts.earlier import EarlierChoice
-from tasks.verdicts.report import RunFacts
-from tasks.verdicts.table import result_table
 
 CONFIG = AggregateConfig(bootstrap_draws=20)
 WORDS = "unspeakable words"

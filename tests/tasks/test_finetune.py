@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from storage.datasets.erased import digest_of_participant, salt_of
 from storage.errors import ModelError, StageError, ToolError
 from storage.fingerprint import digest_of
-from storage.forgotten import digest_of_participant, salt_of
 from storage.results import ModelRecord, TrainingStepRecord
-from storage.store import Store
+from storage.store.store import Store
 from tasks.finetune import (
     FinetuneConfig,
     FinetuneResources,
@@ -27,13 +27,13 @@ from tasks.finetune import (
     variant_of,
     wanted_of,
 )
-from tasks.labels.plan import ClassRule, plan_classes
-from tasks.omni.checkpoint import check_model, fingerprint_of
-from tasks.omni.inputs import InputConfig
-from tasks.omni.training.places import work_path_of
-from tasks.omni.training.selection import digest_samples
+from tasks.labels.class_plan import ClassRule, plan_classes
+from tasks.model.model_folder import check_model, fingerprint_of
+from tasks.prompting.model_input import InputConfig
 from tasks.stage import Shard
-from tests.tasks.omni.training.together import train_alone
+from tasks.training.paths import work_path_of
+from tasks.training.selection import digest_samples
+from tests.tasks.training.together import train_alone
 
 RESOURCES = FinetuneResources(device="cpu", num_threads=1, checkpoint_seconds=0)
 INPUT = InputConfig(max_pixels=64 * 64)
@@ -215,7 +215,7 @@ def test_a_training_killed_in_its_second_seed_goes_on_there_with_the_same_losses
 
     undisturbed = config_of(tiny_omni, seed=5)
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.training_process.run_worker", train_here)
+        patch.setattr("tasks.training.process.run_worker", train_here)
         assert finetune_models.fn(*arguments(store, samples, undisturbed)).name == "Completed"
     expected = losses(store, samples, undisturbed)
     shutil.rmtree(store.full_path("finetune"))
@@ -226,7 +226,7 @@ def test_a_training_killed_in_its_second_seed_goes_on_there_with_the_same_losses
     assert 0 < num_done < len(expected)
     assert begun[-1].pending(begun[0].wanted) == ["seed 5"]
     messages = []
-    monkeypatch.setattr("tasks.training_process.LOGGER.info", lambda *told: messages.append(told))
+    monkeypatch.setattr("tasks.training.process.LOGGER.info", lambda *told: messages.append(told))
     assert finetune_models.fn(*begun).name == "Completed"
     assert sum("trains" in str(told) for told in messages) == 1  # the first seed is not told again
     assert any(f"continues after step {num_done} of 12" in str(told) for told in messages)

@@ -17,8 +17,8 @@ from storage.errors import ConfigError, CrashError, StageError
 from storage.records import RejectedRecord, SampleRecord, SegmentId
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
 from tasks.infer import (
     InferConfig,
     InferResources,
@@ -27,13 +27,13 @@ from tasks.infer import (
     variant_of,
     wanted_of,
 )
+from tasks.inference.isolation import Crash, ask_all, in_flight
+from tasks.inference.job import InferJob
+from tasks.inference.preparation import Decoding
 from tasks.log import LOGGER
-from tasks.omni.checkpoint import fingerprint_of
-from tasks.omni.infer_job import InferJob
-from tasks.omni.inputs import InputConfig, OmniInput
-from tasks.omni.isolation import Crash, ask_all, in_flight
-from tasks.omni.questions import Decoding
-from tasks.omni.reference import Reference
+from tasks.model.model_folder import fingerprint_of
+from tasks.parity.transformers_baseline import Reference
+from tasks.prompting.model_input import InputConfig, OmniInput
 from tasks.stage import Shard, ShardResult
 
 NUM_SOUND = 40

@@ -19,10 +19,10 @@ from storage.records import (
     VideoRecord,
     Word,
 )
-from storage.store import Store
-from storage.variant import Variant
-from tasks.labels.plan import plan_classes
-from tasks.labels.splits import check_no_leakage
+from storage.store.store import Store
+from storage.store.variant import Variant
+from tasks.labels.class_plan import plan_classes
+from tasks.labels.leakage import check_no_leakage
 from tasks.manifest import (
     ManifestConfig,
     VideoInputs,

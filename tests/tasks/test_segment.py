@@ -14,8 +14,8 @@ import pytest
 from storage.errors import StageError, StoreError, ToolError
 from storage.fingerprint import digest_file, digest_stream
 from storage.records import FrameTimesRecord, MediaFacts, RejectedRecord, SegmentRecord
-from storage.store import Store
-from storage.variant import Variant
+from storage.store.store import Store
+from storage.store.variant import Variant
 from tasks import segment
 from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
 from tasks.stage import Shard
@@ -265,7 +265,7 @@ def test_a_store_in_memory_serves_the_stage_too(video, tmp_path):
 _STAGE_TO_KILL = """
 import json, sys
 from pathlib import Path
-from storage.store import Store
+from storage.store.store import Store
 from tasks.segment import SegmentConfig, SourceVideo, segment_videos, variant_of
 from tasks.stage import Shard, make_missing
 url, paths, wanted = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
@@ -323,7 +323,7 @@ from pathlib import Path
 from storage.errors import WaverError
 from storage.fingerprint import digest_file
 from storage.records import RejectedRecord
-from storage.store import Store
+from storage.store.store import Store
 from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
 from tasks.stage import Shard
 disk, path = sys.argv[1:]

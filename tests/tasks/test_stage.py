@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.datasets.erased import remember_to_leave_out
+from storage.erasure.erase import find_traces, forget_participant
 from storage.errors import ItemFault, StageError, StoreError, ToolError
-from storage.forget import find_traces, forget_participant
-from storage.forgotten import remember_to_leave_out
 from storage.records import RejectedRecord
-from storage.store import Store
-from storage.variant import ItemOutput, Variant
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
 from tasks.stage import Shard, ShardResult, as_state, make_missing, or_rejected, split_into_shards
 
 

@@ -9,8 +9,8 @@ from infra.sandbox.measure_speech import MODEL_PATH, sandbox_config
 from infra.sandbox.speech import HELD_OUT_VOICES, speak
 from storage.errors import ModelError
 from storage.records import RejectedRecord, SegmentId, SegmentRecord, TranscriptRecord, VideoId
-from storage.store import Store
-from storage.variant import Variant
+from storage.store.store import Store
+from storage.store.variant import Variant
 from tasks.media.cut import write_sound
 from tasks.stage import Shard, ShardResult
 from tasks.transcribe import (

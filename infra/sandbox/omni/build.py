@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.omni.decode import SAMPLE_RATE
-from tasks.omni.prompt import answer_token_ids
+from tasks.prompting.decode import SAMPLE_RATE
+from tasks.prompting.prompt import answer_token_ids
 
 FRAME_SIDE = 64
 MAX_TOKENS = 4_096

@@ -18,7 +18,7 @@ from infra.sandbox.render import compose_sound
 from infra.sandbox.sentences import draw_sentence
 from infra.sandbox.speech import Stance, Voice
 from storage.records import ParticipantId
-from tasks.omni.decode import SAMPLE_RATE, Frames, Sound, decode_frames
+from tasks.prompting.decode import SAMPLE_RATE, Frames, Sound, decode_frames
 
 FPS = 2.0
 KEPT_SIZE = (448, 336)  # width and height that the segment stage keeps of 640 x 480

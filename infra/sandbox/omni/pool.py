@@ -10,8 +10,8 @@ import torch
 from infra.sandbox.omni.build import FRAME_SIZE
 from infra.sandbox.omni.material import FPS, FacePiece, VoicePiece, WordsPiece
 from infra.sandbox.omni.questions import Question
-from tasks.omni.inputs import OmniInput, even_frames, to_model_row, whole_hops
-from tasks.omni.prompt import PICTURE_MARK, SOUND_MARK, fill_in
+from tasks.prompting.model_input import OmniInput, even_frames, to_model_row, whole_hops
+from tasks.prompting.prompt import PICTURE_MARK, SOUND_MARK, fill_in
 
 Row = dict[str, torch.Tensor]
 

@@ -22,8 +22,8 @@ from infra.sandbox.omni.material import draw_faces, draw_voices, draw_words
 from infra.sandbox.omni.pool import PlacedRow, Pool, RowMaker, face_tensors, voice_tensors
 from infra.sandbox.omni.questions import CUES, Question, all_texts, cue_question, waver_questions
 from infra.sandbox.speech import HELD_OUT_VOICES, TRAIN_VOICES
-from tasks.omni.inputs import collate_rows
-from tasks.omni.prompt import answer_token_ids
+from tasks.prompting.model_input import collate_rows
+from tasks.prompting.prompt import answer_token_ids
 
 BATCH = 32
 LEARNING_RATE = 2e-3

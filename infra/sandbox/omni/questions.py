@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from infra.sandbox.sentences import WORDS
-from tasks.omni.prompt import ANSWER_NO, ANSWER_YES, NO_WORDS, fill_in, prompt_names, prompt_text
+from tasks.prompting.prompt import (
+    ANSWER_NO,
+    ANSWER_YES,
+    NO_WORDS,
+    fill_in,
+    prompt_names,
+    prompt_text,
+)
 
 CUES = ("face", "voice", "words")
 WORDS_LINE = "\nThe person says: {words}"

@@ -7,7 +7,7 @@ from infra.benchmarks.full_size import (
     num_text_parameters,
     random_row,
 )
-from tasks.omni.training.model import part_of
+from tasks.training.model.trainable import part_of
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 from infra.benchmarks import segment
 from infra.benchmarks.segment import Cost, cpu_seconds_of, main, measure
 from infra.benchmarks.ways import WAYS
-from tasks.child import ChildLimits, run_tool
+from tasks.processes.tool import ChildLimits, run_tool
 
 
 def cost(waver: float) -> Cost:

@@ -10,7 +10,7 @@ from infra.zoo.inputs import Cut
 from infra.zoo.truth import WrittenSegment, beeps_in, faults_of, numbered_frames
 from tasks.media.command import picture_name, sound_name
 from tasks.media.cut import read_sound, write_sound
-from tasks.media.damage import CutRules, cut_what_decodes
+from tasks.media.cut_video import CutRules, cut_what_decodes
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_share=0.9)
 WANTED = Cut(beeps=(2,))

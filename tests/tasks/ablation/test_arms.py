@@ -2,12 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from storage.store import Store
-from storage.traces import Traces
+from storage.erasure.traces import Traces
+from storage.store.store import Store
 from tasks import infer
 from tasks.ablation.arms import arms_of, with_samples
 from tasks.infer import InferConfig, wanted_of
-from tasks.omni.inputs import InputConfig
+from tasks.prompting.model_input import InputConfig
 from tests.tasks.ablation.toys import sample
 
 CONFIG = InferConfig()

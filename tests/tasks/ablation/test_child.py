@@ -3,12 +3,12 @@ from pathlib import Path
 
 from storage.records import RejectedRecord
 from storage.schema import to_table, write_parquet
-from storage.store import Store
-from storage.variant import Variant
+from storage.store.store import Store
+from storage.store.variant import Variant
 from tasks.ablation.child import run_job
 from tasks.ablation.job import AblationJob, ArmJob
 from tasks.infer import InferResources, wanted_of
-from tasks.omni.inputs import InputConfig
+from tasks.prompting.model_input import InputConfig
 from tests.tasks.ablation.toy_child import ToyEngine
 
 

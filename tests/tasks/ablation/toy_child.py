@@ -11,7 +11,7 @@ from typing import Any
 
 from storage.errors import ItemFault
 from tasks.ablation.child import main
-from tasks.omni.answer import Answer, Census
+from tasks.prompting.prediction import Answer, Census
 
 
 class ToyEngine:

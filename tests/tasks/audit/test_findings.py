@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.dataset import Dataset
+from storage.datasets.dataset import Dataset
 from storage.issues import Issue, IssueKind
 from storage.records import Interval, VideoId, VideoRecord
 from tasks.audit.findings import (

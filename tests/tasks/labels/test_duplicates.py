@@ -13,10 +13,10 @@ import pytest
 from storage.errors import LeakageError
 from storage.fingerprint import digest_file
 from storage.records import MediaPrintRecord, ParticipantId, SampleRecord, VideoId
-from storage.store import Store
+from storage.store.store import Store
 from tasks.labels.duplicates import find_duplicates
-from tasks.labels.splits import check_no_leakage
-from tasks.media.prints import SILENT
+from tasks.labels.leakage import check_no_leakage
+from tasks.media.perceptual_hash import SILENT
 from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
 from tasks.stage import Shard
 

@@ -12,7 +12,7 @@ import pytest
 from infra.zoo.truth import WrittenSegment
 from tasks.media.command import picture_name, sound_name
 from tasks.media.cut import read_sound
-from tasks.media.damage import CutRules, CutVideo, cut_what_decodes
+from tasks.media.cut_video import CutRules, CutVideo, cut_what_decodes
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_share=0.9)
 

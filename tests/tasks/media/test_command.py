@@ -2,10 +2,10 @@ import re
 
 import pytest
 
-from tasks.child import ChildLimits
 from tasks.media.command import cut_command, picture_name, sound_command, sound_name
 from tasks.media.plan import PlannedSegment, plan_segments
 from tasks.media.probe import probe
+from tasks.processes.tool import ChildLimits
 
 LIMITS = ChildLimits(seconds=60)
 

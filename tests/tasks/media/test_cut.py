@@ -10,11 +10,11 @@ import pytest
 from infra.zoo.inputs import GOOD
 from infra.zoo.truth import faults_of
 from storage.errors import ItemFault, StageError, ToolError
-from tasks.child import ChildLimits
 from tasks.media.command import sound_name
 from tasks.media.cut import count_frames, cut, cut_sound, read_sound, write_sound
 from tasks.media.plan import plan_segments, plan_sound
 from tasks.media.probe import probe
+from tasks.processes.tool import ChildLimits
 
 LIMITS = ChildLimits(seconds=60)
 

@@ -1,8 +1,8 @@
 import pytest
 
 from storage.errors import ItemFault
-from tasks.child import ChildLimits
 from tasks.media.packets import list_packets
+from tasks.processes.tool import ChildLimits
 
 LIMITS = ChildLimits(seconds=60)
 

@@ -5,8 +5,8 @@ from itertools import pairwise
 import pytest
 
 from storage.errors import ItemFault, ToolError
-from tasks.child import ChildLimits
 from tasks.media.probe import probe, probe_seconds
+from tasks.processes.tool import ChildLimits
 
 LIMITS = ChildLimits(seconds=60)
 

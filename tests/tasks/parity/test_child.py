@@ -6,14 +6,14 @@ import pytest
 from storage.errors import ItemFault, ModelError
 from storage.records import SampleRecord
 from storage.schema import to_table, write_parquet
-from storage.store import Store
-from tasks.omni import memory
-from tasks.omni.answer import Answer, Census
-from tasks.omni.infer_job import InferResources
-from tasks.omni.inputs import InputConfig, make_input
+from storage.store.store import Store
+from tasks.inference import engine_memory as memory
+from tasks.inference.job import InferResources
 from tasks.parity.child import answer_job, side_answer
-from tasks.parity.drawn import draw_samples
 from tasks.parity.job import SIDES, ParityJob
+from tasks.parity.synthetic import draw_samples
+from tasks.prompting.model_input import InputConfig, make_input
+from tasks.prompting.prediction import Answer, Census
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -30,7 +30,7 @@ def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_opened(
         resources=InferResources(),
     )  # fmt: skip
     monkeypatch.setattr(memory, "host_bytes", lambda: 2**20)
-    monkeypatch.setattr("tasks.omni.engine.set_environment", lambda _: False)
+    monkeypatch.setattr("tasks.inference.engine.set_environment", lambda _: False)
     with pytest.raises(ModelError, match=r"needs about 3\.\d GiB"):
         answer_job(job, io.StringIO())
 

@@ -8,14 +8,14 @@ from rich.console import Console
 
 from storage.errors import ModelError, StageError
 from storage.records import SegmentId
-from storage.store import Store
+from storage.store.store import Store
 from tasks.aggregate import AggregateConfig
-from tasks.omni.infer_job import InferResources
-from tasks.omni.inputs import InputConfig
+from tasks.inference.job import InferResources
 from tasks.parity.job import SideAnswer
 from tasks.parity.measure import Parity, allowed_in, compare, measure_parity
 from tasks.parity.pooled import PooledFlips
 from tasks.parity.table import parity_table
+from tasks.prompting.model_input import InputConfig
 
 
 def answer(name: str, p_ah: float) -> SideAnswer:

@@ -6,7 +6,7 @@ from storage.schema import to_table, write_parquet
 from tasks.aggregate import AggregateConfig
 from tasks.parity.job import SideAnswer
 from tasks.parity.pooled import PooledFlips, count_flips
-from tests.tasks.predicted.toys import prediction, sample
+from tests.tasks.prediction.toys import prediction, sample
 
 PLAN = AggregateConfig().plan()
 

@@ -5,8 +5,8 @@ from transformers import AutoProcessor, Qwen3OmniMoeForConditionalGeneration
 
 from infra.sandbox.omni.build import FRAME_SIZE, build_model, build_processor, save
 from infra.sandbox.omni.questions import all_texts
-from tasks.omni.checkpoint import check_model
-from tasks.omni.inputs import InputConfig, make_input, to_model_batch
+from tasks.model.model_folder import check_model
+from tasks.prompting.model_input import InputConfig, make_input, to_model_batch
 
 CONFIG = InputConfig(min_pixels=FRAME_SIZE["shortest_edge"], max_pixels=FRAME_SIZE["longest_edge"])
 

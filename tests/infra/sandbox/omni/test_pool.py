@@ -6,8 +6,8 @@ from infra.sandbox.omni.build import FRAME_SIZE, build_processor
 from infra.sandbox.omni.material import FacePiece, VoicePiece, WordsPiece
 from infra.sandbox.omni.pool import Pool, RowMaker, face_tensors, voice_tensors
 from infra.sandbox.omni.questions import CUES, all_texts, cue_question, waver_questions
-from tasks.omni.inputs import InputConfig, make_input, to_model_row
-from tasks.omni.prompt import prompt_names
+from tasks.prompting.model_input import InputConfig, make_input, to_model_row
+from tasks.prompting.prompt import prompt_names
 
 
 @pytest.fixture(scope="module")

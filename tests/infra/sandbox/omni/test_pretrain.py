@@ -19,8 +19,8 @@ from infra.sandbox.omni.pretrain import (
 )
 from infra.sandbox.omni.questions import waver_questions
 from infra.sandbox.speech import HELD_OUT_VOICES
-from tasks.omni.checkpoint import check_model
-from tasks.omni.prompt import answer_token_ids
+from tasks.model.model_folder import check_model
+from tasks.prompting.prompt import answer_token_ids
 
 BASE = Path(infra.sandbox.__file__).parent / "models" / "omni-base"
 OTHER_PEOPLE = 4242

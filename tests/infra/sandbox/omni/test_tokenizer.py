@@ -3,7 +3,7 @@ import pytest
 from infra.sandbox.omni.questions import all_texts
 from infra.sandbox.omni.tokenizer import MARKERS, train_tokenizer
 from infra.sandbox.sentences import WORDS
-from tasks.omni.prompt import answer_token_ids, prompt_names, render_chat
+from tasks.prompting.prompt import answer_token_ids, prompt_names, render_chat
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,151 @@
+"""What a model's answers stand on: asked with every set of picture, sound and words, and a control.
+
+The stages up to the manifest are run first, where something of them is missing. Then one task asks
+all arms with one open model, and the figures are put beside one another.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.task_runners import ThreadPoolTaskRunner
+from rich.console import Console
+
+from flows.commands.run import EXIT_FINE, EXIT_SOME_REJECTED, at_prefect
+from flows.context.open import open_run, open_to_work
+from flows.context.preflight import check_before_start
+from flows.context.request import RunRequest, StageName
+from flows.context.run_context import Run
+from flows.pipeline import pipeline
+from flows.stage import wait_for
+from storage.errors import ConfigError, StageError
+from storage.records import RejectedRecord, SampleRecord, SegmentId
+from storage.results import PredictionRecord
+from storage.schema import schema_of, to_table
+from tasks.ablation.arms import ArmSamples, arms_of, with_samples
+from tasks.ablation.comparison import SPLIT, AblationRecord, ArmAnswers, measure_arms
+from tasks.ablation.infer_arms import ask_arms
+from tasks.ablation.table import ablation_table, artifact_rows
+from tasks.export.files import check_out, write_export
+from tasks.infer import wanted_of
+from tasks.labels.leakage import check_no_leakage
+from tasks.log import LOGGER
+from tasks.model.model_folder import fingerprint_of
+
+_ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
+_BEFORE: tuple[StageName, ...] = ("segment", "transcribe", "manifest")
+_SIDES = ("val", SPLIT)  # thresholds are chosen on the first, figures stand on the second
+
+
+def ablate_and_show(request: RunRequest, out: Path | None) -> int:
+    """Ask all arms about the data set's val and test segments, show the figures, and write them.
+
+    Returns the exit status: 0, or 3 where an arm rejected segments.
+
+    Raises:
+        ConfigError: there is nothing to measure on, one way of asking alone, or ``out`` is no file.
+        StageError: the run has not trained its model yet, or a stage or the engine failed.
+    """
+    if out is not None:
+        check_out(out)
+    console = Console()
+    first = request.model_copy(
+        update={"only": _BEFORE, "force": tuple(s for s in request.force if s in _BEFORE)}
+    )
+    with at_prefect(console, lambda: _check(request)):
+        pipeline(first)
+        _check_measurable(open_run(request).samples)
+        records, num_rejected = ablate_flow(request)
+    console.print(ablation_table(records))
+    if out is not None:
+        table = to_table(AblationRecord, records)
+        write_export(out, schema_of(AblationRecord), [table], {"kind": "ablation", "split": SPLIT})
+    return EXIT_SOME_REJECTED if num_rejected else EXIT_FINE
+
+
+def _check(request: RunRequest) -> None:
+    run = open_run(request)
+    if not run.dataset.has_labels:
+        raise ConfigError(
+            f"The data set {request.data!r} has no labels, so there is nothing to measure arms on."
+        )
+    check_before_start(run)
+    if len(arms_of(run.settings.input)) < 2:
+        raise ConfigError(
+            "The settings of [input] show the model one thing alone, so that nothing can be taken "
+            "away: switch on another of input.picture, input.sound and input.words."
+        )
+
+
+def _check_measurable(samples: Sequence[SampleRecord]) -> None:
+    if not any(sample.split == SPLIT and sample.video_label is not None for sample in samples):
+        raise ConfigError(
+            "No video in test is labelled, so there is nothing to measure arms on: put some there, "
+            "or have sides drawn by manifest.split_by."
+        )
+
+
+@flow(name="ablate", flow_run_name="ablate", task_runner=_ONE_AT_A_TIME)
+def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
+    """Ask all arms, and measure them; gives the figures, and how many answers are missing."""
+    with open_to_work(request) as run:
+        check_no_leakage(run.samples, run.prints)
+        samples = [sample for sample in run.samples if sample.split in _SIDES]
+        LOGGER.info("ablate: with %s", run.model_path)
+        arms = arms_to_ask(run, samples)
+        submit = partial(
+            ask_arms.submit,
+            arms, run.store, run.model_path, run.settings.infer, run.settings.resources.infer,
+        )  # fmt: skip
+        wait_for([submit])[0].result()
+        rejected = sum(
+            len(arm.variant.read(RejectedRecord, wanted_of(arm.samples))) for arm in arms
+        )
+        with tempfile.TemporaryDirectory(prefix="waver-ablate-") as folder:
+            plan = run.settings.aggregate.plan()
+            answers = [_answers(arm) for arm in arms]
+            records = measure_arms(samples, answers, plan, Path(folder))
+    create_table_artifact(
+        key="ablation", table=artifact_rows(records), description="What each arm reaches on test."
+    )
+    return records, rejected
+
+
+def arms_to_ask(run: Run, samples: Sequence[SampleRecord]) -> list[ArmSamples]:
+    """Give all arms their samples; what was answered does not count where `infer` is forced."""
+    for told in run.asked_otherwise:
+        LOGGER.warning("ablate: %s", told)
+    fingerprint = fingerprint_of(run.model_path)
+    arms = [
+        with_samples(arm, samples, run.store, run.settings.infer, fingerprint)
+        for arm in arms_of(run.settings.input)
+    ]
+    if "infer" in run.request.force:
+        for arm in arms:
+            arm.variant.forget(wanted_of(arm.samples))
+    return arms
+
+
+def _answers(arm: ArmSamples) -> ArmAnswers:
+    """Read an arm's answers, and give them back to the segments they are about.
+
+    Raises:
+        StageError: some are missing, which asking should have made.
+    """
+    wanted = wanted_of(arm.samples)
+    if missing := len(arm.variant.pending(wanted)):
+        raise StageError(
+            f"The arm {arm.arm.name!r} lacks {missing} of {len(wanted)} answers: run again."
+        )
+    own = {asked: SegmentId(segment_id) for segment_id, asked in arm.asked_as.items()}
+    rows = arm.variant.read(PredictionRecord, wanted)
+    return ArmAnswers(
+        name=arm.arm.name,
+        is_control=arm.arm.is_control,
+        predictions=[replace(row, segment_id=own[row.segment_id]) for row in rows],
+    )

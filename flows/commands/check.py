@@ -1,0 +1,147 @@
+"""The audit of a data set before any work on it: what it holds, and what is wrong with it."""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import pyarrow as pa
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from storage.datasets.annotation_cache import AnnotationCache
+from storage.datasets.dataset import Dataset, check_apart, read_dataset
+from storage.datasets.erased import leave_out_forgotten, read_forgotten
+from storage.errors import ConfigError
+from storage.records import VideoId
+from storage.results import AuditRecord
+from storage.schema import schema_of, to_table
+from storage.store.store import Store, local_root
+from tasks.audit.counts import count_videos
+from tasks.audit.files import SeenFiles, look_at
+from tasks.audit.findings import (
+    Finding,
+    alike_participants,
+    beyond_the_end,
+    divided_participants,
+    empty_splits,
+    reencoded,
+    same_files,
+    summarise,
+    told_by_reader,
+    unopened,
+)
+from tasks.audit.reencoded import SeenPrints, compare_prints
+from tasks.audit.table import audit_table
+from tasks.export.files import check_out, write_export
+
+Looked = TypeVar("Looked")
+EXIT_FINE = 0
+EXIT_UNTRUSTWORTHY = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What looking at a data set's files showed; ``print_command`` makes missing prints."""
+
+    files: SeenFiles
+    prints: SeenPrints
+    print_command: str
+
+
+def check_and_show(data: str, store: str, out: Path | None) -> int:
+    """Audit a data set, show the outcome and write it; a store that is there keeps the annotation.
+
+    Returns the exit status: 0, or 1 where something makes results untrustworthy.
+
+    Raises:
+        ConfigError: `out` is no file that ends in .parquet, or the store lies among the videos.
+        DataError: the data folder is missing or cannot be read.
+        ToolError: ffprobe is not installed.
+    """
+    _check_out(out)
+    check_apart(data, store)
+    console = Console()
+    known = _store_if_there(store)
+    dataset = read_dataset(data, None if known is None else AnnotationCache(store))
+    if known is not None:
+        dataset, _ = leave_out_forgotten(dataset, read_forgotten(known))
+    seen = Seen(
+        files=_shown(look_at, "opening videos", dataset, console),
+        prints=_shown(partial(compare_prints, known), "comparing videos", dataset, console),
+        print_command=shlex.join(
+            ("waver", "run", "--data", data, "--store", store, "--only", "segment")
+        ),
+    )
+    records = list(audit(dataset, seen))
+    console.print(audit_table(dataset.root.resolve().name, records), crop=False)
+    if out is not None:
+        write_export(out, schema_of(AuditRecord), [_table_of(records)], {"kind": "audit"})
+        console.print(f"Audit: {out}", soft_wrap=True, highlight=False)
+    return EXIT_UNTRUSTWORTHY if any(record.spoils for record in records) else EXIT_FINE
+
+
+def audit(dataset: Dataset, seen: Seen) -> Iterator[AuditRecord]:
+    """Give everything that there is to say of a data set whose files were looked at."""
+    yield from count_videos(dataset.videos, seen.files.durations)
+    yield from summarise(_find(dataset, seen))
+    num_unprinted = len(seen.prints.unprinted - seen.files.faults.keys())
+    if num_unprinted:
+        yield AuditRecord(
+            subject="not looked at",
+            split=None,
+            name="reencoded",
+            value=num_unprinted,
+            spoils=False,
+            meaning=f"whether {num_unprinted} of {len(dataset.videos)} videos are others encoded "
+            f"again; the store has no prints of them: `{seen.print_command}` makes them",
+            examples=(),
+        )
+
+
+def _find(dataset: Dataset, seen: Seen) -> Iterator[Finding]:
+    yield from told_by_reader(dataset)
+    yield from divided_participants(dataset.videos)
+    yield from alike_participants(dataset.videos)
+    yield from empty_splits(dataset.videos)
+    yield from unopened(seen.files.faults)
+    yield from beyond_the_end(dataset.videos, seen.files.durations)
+    yield from same_files(dataset.videos, seen.files.digests)
+    yield from reencoded(dataset.videos, seen.prints.groups)
+
+
+def _store_if_there(url: str) -> Store | None:
+    """Open the store; a check makes none."""
+    root = local_root(url)
+    return None if root is not None and not root.is_dir() else Store(url)
+
+
+def _check_out(out: Path | None) -> None:
+    if out is None:
+        return
+    if out.suffix.lower() != ".parquet":
+        raise ConfigError(
+            f"The audit {str(out)!r} is no Parquet file: name one that ends in .parquet with --out."
+        )
+    check_out(out)
+
+
+def _table_of(records: list[AuditRecord]) -> pa.Table:
+    return to_table(AuditRecord, records)
+
+
+def _shown(
+    look: Callable[[Mapping[VideoId, Path], Callable[[], None]], Looked],
+    told: str,
+    dataset: Dataset,
+    console: Console,
+) -> Looked:
+    """Look at every video while a bar shows how many are done."""
+    columns = (TextColumn(told), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("", total=len(dataset.videos))
+        return look(dataset.paths(), lambda: progress.advance(task))

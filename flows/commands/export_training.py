@@ -1,0 +1,78 @@
+"""What a run trains on, as a folder for other programs: ms-swift, or Hugging Face's `datasets`."""
+
+from pathlib import Path
+
+from flows.commands.export import check_some, left_out
+from flows.context.open import open_run, open_store_there
+from flows.context.request import RunRequest, TrainingFormat
+from flows.context.run_context import Run
+from storage.datasets.consent import Permission, Purpose, permission_of
+from storage.errors import ConfigError
+from tasks.export.hf_folder import write_hub_folder
+from tasks.export.output_path import check_out_folder, whole_folder
+from tasks.labels.class_plan import plan_classes
+from tasks.labels.leakage import check_no_leakage
+from tasks.ms_swift.export import write_swift_folder
+from tasks.ms_swift.source import TrainingSource
+
+
+def write_training(
+    request: RunRequest, layout: TrainingFormat, purpose: Purpose, out: Path
+) -> list[str]:
+    """Write the folder, whole or not at all; gives what there is to say about it.
+
+    It needs the stages up to the manifest; the splits must not leak.
+
+    Raises:
+        ConfigError: something lies at that place, or nothing may be exported for the purpose.
+        DataError: there is no such store.
+        StageError: a stage whose rows it needs is not finished, or nothing can be learnt.
+        LeakageError: somebody or something stands on two sides of the split.
+    """
+    if layout == "ms-swift":
+        _check_stays_inside(purpose)
+    check_out_folder(out)
+    open_store_there(request.store)
+    run = open_run(request)
+    permission = permission_of(run.samples, purpose)
+    check_some(permission)
+    check_no_leakage(run.samples, run.prints)
+    with whole_folder(out) as folder:
+        if layout == "ms-swift":
+            said = write_swift_folder(folder, _source(run, permission), out) + _told_seed(run)
+        else:
+            said = write_hub_folder(folder, run.store, permission.keep(run.samples), purpose)
+    return [
+        *said,
+        f"of {len(permission.allowed)} videos, for purpose {purpose!r}",
+        left_out(len(permission.refused), len(permission.unknown)),
+    ]
+
+
+def _check_stays_inside(purpose: Purpose) -> None:
+    """Refuse every purpose outside the house: the rows are what was said, and where media lie."""
+    if purpose != "internal":
+        raise ConfigError(
+            f"The format 'ms-swift' holds what was said and where the media lie, which is not "
+            f"exported for purpose {purpose!r}: use --purpose internal."
+        )
+
+
+def _told_seed(run: Run) -> list[str]:
+    first, *others = run.settings.finetune.all_seeds
+    told = f"train.sh trains with seed {first} alone, of {len(others) + 1}: change --seed in it"
+    return [told] if others else []
+
+
+def _source(run: Run, permission: Permission) -> TrainingSource:
+    samples = permission.keep(run.samples)
+    settings = run.settings.finetune
+    return TrainingSource(
+        store=run.store,
+        samples=samples,
+        plan=plan_classes(samples, run.settings.manifest),
+        settings=settings.training_of(settings.all_seeds[0]),
+        config=run.settings.input,
+        resources=run.settings.resources.finetune,
+        model=settings.model,
+    )

@@ -1,0 +1,150 @@
+"""Whether vLLM answers as transformers does: on a data set's segments, or on drawn ones."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from flows.commands.run import EXIT_FINE, telling
+from flows.context.open import open_run, open_store_there
+from flows.context.preflight import need_engine
+from flows.context.request import RunRequest
+from flows.context.settings import Settings, load_settings
+from storage.errors import ConfigError
+from storage.records import SampleRecord
+from storage.schema import schema_of, to_table
+from storage.store.store import Store
+from storage.store.variant import Variant
+from tasks.adapters.resolve import adapter_in, named_model
+from tasks.export.files import check_out, write_export
+from tasks.log import LOGGER
+from tasks.model.model_folder import check_model, computed_dtype
+from tasks.parity.measure import Parity, ParityRecord, measure_parity
+from tasks.parity.synthetic import draw_samples
+from tasks.parity.table import parity_table
+from tasks.prompting.trained_with import asked_otherwise
+
+EXIT_UNEQUAL = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityRequest:
+    """What to measure on; without ``data`` segments are drawn."""
+
+    model: str
+    data: str | None
+    num_samples: int
+    profile: str
+    store: str
+    overrides: tuple[str, ...]
+    threshold: float
+    max_difference: float | None
+    out: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Material:
+    """The segments, the store their files lie in, and the manifest that drawn ones lack."""
+
+    store_url: str
+    samples: Sequence[SampleRecord]
+    manifest: Variant | None = None
+
+
+def measure_and_show(request: ParityRequest) -> int:
+    """Measure, show, and write the segments' rows to a file where one is named.
+
+    Returns the exit status: 0, or 1 where the two sides are not equal.
+
+    Raises:
+        ConfigError: a setting or ``out`` cannot be used.
+        DataError: there is no such data set or store.
+        ModelError: the model cannot be used.
+        StageError: the data set has no manifest in the store yet, or a side failed.
+    """
+    if request.out is not None:
+        check_out(request.out)
+    settings = load_settings(request.profile, request.overrides)
+    need_engine()
+    console = Console()
+    with telling(console):
+        model_path = _model_path(request, settings)
+        if told := asked_otherwise(model_path, settings.input, settings.manifest.max_words_before):
+            console.print(told, style="yellow", soft_wrap=True, markup=False)
+        with _material_of(request) as material, Store(material.store_url).staging() as folder:
+            parity = _measure(request, settings, model_path, material, folder)
+    console.print(parity_table(parity, request.model))
+    if request.out is not None:
+        _write(parity, request.out)
+    return EXIT_UNEQUAL if parity.faults() else EXIT_FINE
+
+
+def _model_path(request: ParityRequest, settings: Settings) -> Path:
+    """Find the model; a store is made for an adapter alone, which it keeps with its base."""
+    if request.data is not None:
+        open_store_there(request.store)
+    if adapter_in(request.model) is None:
+        return check_model(request.model)
+    config = settings.infer
+    return named_model(
+        Store(request.store), request.model, settings.finetune.model,
+        dtype=config.dtype, way=config.adapter,
+    )  # fmt: skip
+
+
+def _measure(
+    request: ParityRequest,
+    settings: Settings,
+    model_path: Path,
+    material: _Material,
+    folder: Path,
+) -> Parity:
+    return measure_parity(
+        material.samples,
+        store_url=material.store_url,
+        model_path=model_path,
+        dtype=computed_dtype(model_path, settings.infer.dtype),
+        input_config=settings.input,
+        resources=settings.resources.infer,
+        plan=settings.aggregate.plan(),
+        threshold=request.threshold,
+        folder=folder,
+        variant=material.manifest,
+        max_difference=request.max_difference,
+    )
+
+
+@contextmanager
+def _material_of(request: ParityRequest) -> Iterator[_Material]:
+    if request.data is None:
+        with tempfile.TemporaryDirectory(prefix="waver-drawn-") as folder:
+            drawn = draw_samples(Store(folder), request.num_samples)
+            yield _Material(store_url=folder, samples=drawn)
+        return
+    run = open_run(
+        RunRequest(
+            data=request.data, profile=request.profile, store=request.store, model=request.model,
+            overrides=request.overrides,
+        )
+    )  # fmt: skip
+    if not run.samples:
+        raise ConfigError(f"The data set {request.data!r} has no segment to measure on.")
+    samples = sorted(run.samples, key=_drawn_by)[: request.num_samples]
+    if len(samples) < request.num_samples:
+        LOGGER.warning("parity: the data set has %d segments, all are taken", len(samples))
+    yield _Material(store_url=request.store, samples=samples, manifest=run.manifest)
+
+
+def _drawn_by(sample: SampleRecord) -> str:
+    """Order segments by a hash of their content: the first ones are drawn from all videos."""
+    return hashlib.blake2b(sample.content_digest.encode()).hexdigest()
+
+
+def _write(parity: Parity, out: Path) -> None:
+    table = to_table(ParityRecord, parity.records)
+    facts = {"kind": "parity", "dtype": parity.dtype, "threshold": str(parity.threshold)}
+    write_export(out, schema_of(ParityRecord), [table], facts)

@@ -1,0 +1,204 @@
+"""Answers about single videos that are in no data set: a run's stages on a list of files.
+
+The videos are only read. What is made of them lies in the store like that of any run, under their
+whole paths, so that the same file asked about again costs nothing, and `waver forget` finds it.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from flows.commands.run import EXIT_FINE, EXIT_SOME_REJECTED, run_and_tell
+from flows.context.open import open_run
+from flows.context.preflight import check_named_models
+from flows.context.request import RunRequest
+from flows.context.run_context import Run
+from flows.context.settings import load_settings
+from storage.datasets.erased import read_forgotten
+from storage.datasets.video_list import write_list
+from storage.errors import DataError
+from storage.fingerprint import digest_of
+from storage.records import MediaFacts
+from storage.store.store import Store
+from tasks.export.files import TABLE_FORMATS, check_out, write_export
+from tasks.export.output_path import whole_file
+from tasks.inference.damaged_media import count_damaged, damage_told
+from tasks.model.model_folder import fingerprint_of
+from tasks.prediction.document import SCHEMA, Member, Model, Predicted, flat_table, to_json
+from tasks.prediction.table import predicted_table
+from tasks.prediction.verdicts import Answered, judge_videos, put_together
+
+_JSON = ".json"
+_STAGES = ("segment", "transcribe", "manifest", "infer")
+# Whatever a profile says: nothing is labelled, so nothing is dealt to sides or cut at bounds; and
+# of few segments any share may be rejected, which is told of each.
+_FORCED = (
+    "manifest.split_by=release", "segment.cuts=blind", "infer.max_failed_share=1.0",
+    "resources.infer.num_machines=1",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """The files to answer for, each once, and what there is to say about how they were named."""
+
+    paths: tuple[Path, ...]
+    warnings: tuple[str, ...]
+
+
+def predict_and_show(
+    paths: Sequence[Path], request: RunRequest, out: Path | None, *, as_json: bool
+) -> int:
+    """Answer for these files, show the answers, and write them to a file where one is named.
+
+    With ``as_json`` nothing but the document goes to the standard output. ``request`` names
+    profile, store and model; its data are the files.
+
+    Returns the exit status: 0, or 3 where a video or a segment was rejected.
+
+    Raises:
+        DataError: a name is not that of a file, or its participant is forgotten.
+        ModelError: the model cannot be used.
+        ConfigError: ``out`` says no format, or a setting cannot be used.
+    """
+    question = ask_for(paths)
+    if out is not None:
+        check_out(out, (*TABLE_FORMATS, _JSON))
+    settings = load_settings(request.profile, request.overrides)
+    check_named_models(request.models, settings.finetune.model)
+    predicted = predict(question, request, Console(stderr=as_json))
+    if out is not None:
+        _write(predicted, out)
+    if as_json:
+        typer.echo(to_json(predicted))
+    else:
+        Console().print(predicted_table(predicted))
+    return EXIT_SOME_REJECTED if predicted.num_rejected else EXIT_FINE
+
+
+def ask_for(paths: Sequence[Path]) -> Question:
+    """Check that every name is that of a file; one that is named twice is asked about once.
+
+    Raises:
+        DataError: a name that is no file, before anything is opened.
+    """
+    faults = tuple(fault for path in paths if (fault := _fault_of(path)))
+    if faults:
+        counted = f"Of {len(paths)} names {len(faults)} cannot be taken: " if paths[1:] else ""
+        raise DataError(counted + faults[0], details=faults[1:])
+    resolved = [path.resolve() for path in paths]
+    once = tuple(dict.fromkeys(resolved))
+    twice = [str(path) for path in once if resolved.count(path) > 1]
+    return Question(
+        paths=once,
+        warnings=tuple(f"{path!r} is named more than once: it is answered once" for path in twice),
+    )
+
+
+def _fault_of(path: Path) -> str | None:
+    try:
+        path.name.encode()
+        if path.is_file():
+            return None
+        if path.is_dir():
+            return (
+                f"{str(path)!r} is a folder: name the videos in it, or run all of them with "
+                "`waver run --data`."
+            )
+        there = path.exists()
+    except UnicodeEncodeError:
+        return f"{str(path)!r} is not valid Unicode: rename the file."
+    except OSError as error:
+        return f"{str(path)!r} cannot be looked at ({error.strerror})."
+    return f"{str(path)!r} is {'no file' if there else 'not there'}: name a video."
+
+
+def predict(question: Question, request: RunRequest, console: Console) -> Predicted:
+    """Run what is missing of the stages on these files, and put the answers together."""
+    store = Store(request.store)
+    _check_not_forgotten(store, question)
+    with ExitStack() as stack:
+        folder = stack.enter_context(store.staging())
+        asked = request.model_copy(
+            update={
+                "data": str(write_list(folder, question.paths)),
+                "only": _STAGES,
+                "overrides": (*request.overrides, *_FORCED),
+            }
+        )
+        run_and_tell(asked, console)
+        return _put_together(open_run(asked), question, folder)
+
+
+def _check_not_forgotten(store: Store, question: Question) -> None:
+    forgotten = read_forgotten(store)
+    named = tuple(str(path) for path in question.paths if forgotten.in_path(str(path)))
+    if named:
+        raise DataError(
+            f"Of {len(question.paths)} videos, {len(named)} are of participants whom the store has "
+            "forgotten: leave them out, or take that back with `waver forget --undo`.",
+            details=named,
+        )
+
+
+def _put_together(run: Run, question: Question, folder: Path) -> Predicted:
+    """Read what the stages left; ``folder`` takes files for as long as this lasts."""
+    answered = Answered(
+        videos=run.videos,
+        file_digests={name: source.source_digest for name, source in run.sources.items()},
+        facts=run.segment.read(MediaFacts, run.videos_wanted),
+        samples=run.samples,
+        predictions=run.predictions,
+        rejected=run.rejected(),
+    )
+    rule, verdicts = judge_videos(answered, run.settings.aggregate.plan(), run.earlier, folder)
+    damaged = count_damaged(answered.predictions, answered.samples, run.settings.input)
+    without = damage_told(*damaged, len(answered.predictions))
+    stages = (run.segment, run.transcribe, run.manifest, run.infer)
+    return Predicted(
+        schema=SCHEMA,
+        waver_version=_version(),
+        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=_model_of(run),
+        profile=run.request.profile,
+        variants={variant.stage: variant.variant_id for variant in stages},
+        rule=rule,
+        warnings=(*question.warnings, *run.cautions, *([without] if without else [])),
+        videos=put_together(answered, verdicts),
+    )
+
+
+def _model_of(run: Run) -> Model:
+    members = tuple(
+        Member(name=name, fingerprint=fingerprint_of(path), variant=run.members[name].variant_id)
+        for name, path in run.model_paths.items()
+    )
+    prints = sorted(member.fingerprint for member in members)
+    return Model(
+        name=run.model_name,
+        fingerprint=prints[0] if len(prints) == 1 else digest_of(prints),
+        members=members if run.is_ensemble else (),
+    )
+
+
+def _write(predicted: Predicted, out: Path) -> None:
+    if out.suffix.lower() == _JSON:
+        with whole_file(out) as unfinished:
+            unfinished.write_text(to_json(predicted) + "\n", encoding="utf-8")
+        return
+    table = flat_table(predicted)
+    facts = {"kind": "predict", **{f"rule.{k}": str(v) for k, v in asdict(predicted.rule).items()}}
+    write_export(out, table.schema, [table], facts)
+
+
+def _version() -> str:
+    try:
+        return version("waver")
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"

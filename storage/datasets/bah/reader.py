@@ -1,0 +1,235 @@
+"""Read a data set in the BAH layout: videos, labels, intervals, splits, questions and consent.
+
+Parsing is apart from interpretation: `parse_release` reads files, `interpret` decides what they
+mean. A fault of one video is told in its `issues`, a fault of the whole, or of a video that has no
+file, in the data set's. Neither ever quotes a transcript or a participant's details.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from storage.datasets.annotation_cache import AnnotationCache, read_annotation_file
+from storage.datasets.bah.annotation import Annotation
+from storage.datasets.bah.splits import SPLIT_FOLDER, SplitRow, join_rows, read_splits
+from storage.datasets.bah.yaml_files import parse_yaml, read_text
+from storage.datasets.consent import read_answer
+from storage.datasets.dataset import Dataset
+from storage.errors import DataError
+from storage.issues import Issue, IssueKind
+from storage.paths import iter_video_names, resolve_inside
+from storage.records import SPLITS, ParticipantId, VideoId, VideoRecord
+
+ANNOTATION_FILE = "video_annotation_transcript.yaml"
+PARTICIPANTS_FILE = "meta_data.yml"
+_NO_SOURCE_VIDEOS = frozenset({"cropped-aligned-faces", "transcription", SPLIT_FOLDER})
+_QUESTION = re.compile(r"_Question_(\d+)(?:_|\b)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A release's files, parsed and not yet interpreted; `video_names` are the files there are."""
+
+    annotation: Mapping[str, Annotation]
+    participants: Mapping[str, Any]
+    split_rows: tuple[SplitRow, ...]
+    video_names: tuple[str, ...]
+    issues: tuple[Issue, ...] = ()
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the files of a release say about one video, gathered from all of them."""
+
+    name: str
+    path: str | None = None
+    annotation: Annotation | None = None
+    split_row: SplitRow | None = None
+    issues: list[Issue] = field(default_factory=list)
+
+
+def is_bah(root: Path) -> bool:
+    """Say whether a folder has a release's annotation or split files."""
+    splits = (root / SPLIT_FOLDER / f"{split}.txt" for split in SPLITS)
+    return (root / ANNOTATION_FILE).is_file() or any(path.is_file() for path in splits)
+
+
+def read_bah(root: Path, cache: AnnotationCache | None = None) -> Dataset:
+    """Read the release at `root`; every video that has a file becomes a record.
+
+    Raises:
+        DataError: a file of the release cannot be read, or holds what it must not hold.
+    """
+    return interpret(root, parse_release(root, cache))
+
+
+def parse_release(root: Path, cache: AnnotationCache | None = None) -> Release:
+    """Parse the files of a release; the large annotation takes most of the time."""
+    issues: list[Issue] = []
+    annotation: Mapping[str, Annotation] = {}
+    if _is_there(root, ANNOTATION_FILE, issues):
+        annotation = read_annotation_file(root / ANNOTATION_FILE, cache)
+    participants: Mapping[str, Any] = {}
+    if _is_there(root, PARTICIPANTS_FILE, issues):
+        participants = parse_yaml(PARTICIPANTS_FILE, read_text(root / PARTICIPANTS_FILE))
+    split_rows, faults = read_splits(root)
+    return Release(
+        annotation=annotation,
+        participants=participants,
+        split_rows=split_rows,
+        video_names=tuple(iter_video_names(root, skipping=_NO_SOURCE_VIDEOS)),
+        issues=(*issues, *faults),
+    )
+
+
+def interpret(root: Path, release: Release) -> Dataset:
+    """Bring together what the files of a release say about each video."""
+    issues = list(release.issues)
+    known = _gather(root, release, issues)
+    videos: list[VideoRecord] = []
+    for video in known:
+        if video.path is None:
+            told = f"{video.name}: {_says_who(video)}, but there is no such file"
+            issues.append(Issue(IssueKind.VIDEO_MISSING, told))
+            continue
+        videos.append(_record(video, video.path, release))
+    videos.sort(key=lambda video: video.video_id)
+    return Dataset(root=root, videos=tuple(videos), issues=tuple(issues))
+
+
+def _is_there(root: Path, name: str, issues: list[Issue]) -> bool:
+    if (root / name).is_file():
+        return True
+    issues.append(Issue(IssueKind.FILE_MISSING, f"there is no {name}"))
+    return False
+
+
+def _canonical(name: str) -> str:
+    """Make the spellings of a video's path equal that occur between files and releases."""
+    steps = [step for step in PurePosixPath(name.strip()).parts if step != "."]
+    if steps and steps[0] == "Videos":
+        steps = steps[1:]
+    return "/".join(step.replace("Visite ", "Visite_") for step in steps)
+
+
+def _gather(root: Path, release: Release, issues: list[Issue]) -> list[_Known]:
+    known: dict[str, _Known] = {}
+    for name in _safe_names(root, release.annotation, issues):
+        video = known.setdefault(_canonical(name), _Known(name))
+        if video.annotation is not None:
+            told = "annotated twice: the first annotation holds"
+            video.issues.append(Issue(IssueKind.ANNOTATED_TWICE, told))
+            continue
+        video.annotation = release.annotation[name]
+    listed = set(_safe_names(root, (row.name for row in release.split_rows), issues))
+    for row in release.split_rows:
+        if row.name in listed:
+            video = known.setdefault(_canonical(row.name), _Known(row.name))
+            video.split_row = join_rows(video.split_row, row, video.issues)
+    for name in _safe_names(root, release.video_names, issues):
+        video = known.setdefault(_canonical(name), _Known(name))
+        if video.path is None or name == video.name:
+            video.path = name
+    return list(known.values())
+
+
+def _safe_names(root: Path, names: Iterable[str], issues: list[Issue]) -> Iterator[str]:
+    """Leave out, and tell of, names that lead out of the data folder; each name once."""
+    for name in dict.fromkeys(names):
+        try:
+            resolve_inside(root, name)
+        except DataError as error:
+            issues.append(Issue(IssueKind.PATH_REFUSED, f"left out: {error}"))
+        else:
+            yield name
+
+
+def _says_who(video: _Known) -> str:
+    return "annotated" if video.annotation else f"listed in split/{_split_of(video)}.txt"
+
+
+def _split_of(video: _Known) -> str | None:
+    return None if video.split_row is None else video.split_row.split
+
+
+def _record(video: _Known, path: str, release: Release) -> VideoRecord:
+    issues = list(video.issues)
+    annotation = video.annotation
+    if annotation is None and release.annotation:
+        issues.append(Issue(IssueKind.NOT_ANNOTATED, "there is a file, but no annotation"))
+    if video.split_row is None and release.split_rows:
+        issues.append(Issue(IssueKind.NOT_IN_SPLIT, "in no split file"))
+    participant_id = _participant_of(path, issues)
+    details = _details_of(participant_id, release, issues)
+    return VideoRecord(
+        video_id=VideoId(video.name),
+        path=path,
+        participant_id=participant_id,
+        split=_split_of(video),
+        question=_question_of(path, issues),
+        label=_label_of(video, annotation, issues),
+        intervals=() if annotation is None else annotation.intervals,
+        consent_publications=_consent(details, "Use in publications", issues),
+        consent_challenges=_consent(details, "Use in challenges", issues),
+        issues=(*issues, *(annotation.issues if annotation else ())),
+    )
+
+
+def _label_of(video: _Known, annotation: Annotation | None, issues: list[Issue]) -> int | None:
+    listed = None if video.split_row is None else video.split_row.label
+    if annotation is None or annotation.label is None:
+        return listed
+    if listed is not None and listed != annotation.label:
+        told = f"annotated with the label {annotation.label}, listed in its split with {listed}"
+        issues.append(
+            Issue(IssueKind.SPLIT_CONTRADICTS_ANNOTATION, f"{told}: the annotation holds")
+        )
+    return annotation.label
+
+
+def _participant_of(path: str, issues: list[Issue]) -> ParticipantId | None:
+    """The folder a participant's visits lie in, which the file's name repeats."""
+    steps = PurePosixPath(_canonical(path)).parts
+    named = steps[-1].partition("_Question_")
+    if len(steps) < 2:
+        told = "no participant: the video lies in no participant's folder"
+        issues.append(Issue(IssueKind.NO_PARTICIPANT, told))
+        return ParticipantId(named[0]) if named[1] else None
+    if named[1] and named[0] != steps[0]:
+        told = f"the file is named after {named[0]!r}, but lies in {steps[0]!r}"
+        issues.append(Issue(IssueKind.PARTICIPANT_CONTRADICTED, told))
+    return ParticipantId(steps[0])
+
+
+def _question_of(path: str, issues: list[Issue]) -> int | None:
+    found = _QUESTION.search(PurePosixPath(path).name)
+    if found and 1 <= int(found[1]) <= 7:
+        return int(found[1])
+    told = "the file's name gives no question from 1 to 7"
+    issues.append(Issue(IssueKind.NO_QUESTION, told))
+    return None
+
+
+def _details_of(
+    participant_id: ParticipantId | None, release: Release, issues: list[Issue]
+) -> Mapping[str, Any]:
+    details = release.participants.get(str(participant_id))
+    if isinstance(details, Mapping):
+        return details
+    if release.participants:
+        told = f"{PARTICIPANTS_FILE} says nothing about the participant"
+        issues.append(Issue(IssueKind.NOT_DETAILED, told))
+    return {}
+
+
+def _consent(details: Mapping[str, Any], key: str, issues: list[Issue]) -> bool | None:
+    """Read Yes or No; YAML itself turns them into true and false where they stand unquoted."""
+    if key not in details:
+        return None
+    answer = read_answer(str(details[key]))
+    if answer is None:
+        told = f"{key!r} is neither Yes nor No: taken as unknown"
+        issues.append(Issue(IssueKind.CONSENT_UNREADABLE, told))
+    return answer

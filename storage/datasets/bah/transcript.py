@@ -1,0 +1,108 @@
+"""Interpret the transcript that a release brings of one video; what is mended is told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from storage.datasets.intervals import is_seconds
+from storage.issues import Issue, IssueKind
+
+_RESTART_EVERY_MS = 30_000  # the transcriber's window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phrase:
+    """A piece of the released transcript; `end_ms` is `None` where nobody knows it."""
+
+    text: str
+    start_ms: int
+    end_ms: int | None
+
+
+def read_phrases(transcript: Any, issues: list[Issue]) -> tuple[Phrase, ...]:
+    """Read a transcript's pieces with monotone times; adds to `issues` what was wrong with it."""
+    pieces = transcript.get("chunks") if isinstance(transcript, Mapping) else None
+    if not isinstance(pieces, list | tuple):
+        return ()
+    phrases: list[Phrase] = []
+    num_unreadable = 0
+    for piece in pieces:
+        phrase = _read_phrase(piece)
+        if phrase is None:
+            num_unreadable += 1
+        else:
+            phrases.append(phrase)
+    if num_unreadable:
+        told = f"transcript has {num_unreadable} pieces without text or start: left out"
+        issues.append(Issue(IssueKind.TRANSCRIPT_UNREADABLE, told))
+    mended, faults = mend_phrases(phrases)
+    issues += faults
+    return mended
+
+
+def mend_phrases(
+    phrases: Sequence[Phrase], duration_ms: int | None = None
+) -> tuple[tuple[Phrase, ...], tuple[Issue, ...]]:
+    """Make phrases' times monotone and, where the duration is known, lie within the video.
+
+    Times that fall back are taken to count from the end of what came before (transcribers start
+    again about every 30 s); an open end is the next phrase's start, or the end of the video.
+    """
+    mended: list[Phrase] = []
+    offset_ms = 0
+    num_restarts = 0
+    raw_start_ms = 0
+    for phrase in phrases:
+        if phrase.start_ms < raw_start_ms:
+            num_restarts += 1
+            offset_ms = _end_so_far(mended, num_restarts)
+        raw_start_ms = phrase.start_ms
+        start_ms = max(phrase.start_ms + offset_ms, mended[-1].start_ms if mended else 0)
+        end_ms = None if phrase.end_ms is None else max(phrase.end_ms + offset_ms, start_ms)
+        mended.append(Phrase(text=phrase.text, start_ms=start_ms, end_ms=end_ms))
+    closed = [
+        _close(phrase, mended[i + 1] if i + 1 < len(mended) else None, duration_ms)
+        for i, phrase in enumerate(mended)
+    ]
+    issues = []
+    if num_restarts:
+        told = f"transcript times restart {num_restarts} times: made monotone"
+        issues.append(Issue(IssueKind.TRANSCRIPT_RESTARTS, told))
+    if num_open := sum(phrase.end_ms is None for phrase in phrases):
+        told = f"transcript has {num_open} pieces without an end: closed where possible"
+        issues.append(Issue(IssueKind.TRANSCRIPT_OPEN, told))
+    return tuple(closed), tuple(issues)
+
+
+def _read_phrase(piece: Any) -> Phrase | None:
+    if not isinstance(piece, Mapping) or not isinstance(piece.get("text"), str):
+        return None
+    times = piece.get("timestamp")
+    if not isinstance(times, list | tuple) or len(times) != 2 or not _is_seconds(times[0]):
+        return None
+    start_ms = round(times[0] * 1000)
+    end_ms = round(times[1] * 1000) if _is_seconds(times[1]) else None
+    return Phrase(text=piece["text"].strip(), start_ms=start_ms, end_ms=end_ms)
+
+
+def _is_seconds(written: Any) -> bool:
+    is_number = isinstance(written, int | float) and not isinstance(written, bool)
+    return is_number and is_seconds(written)
+
+
+def _end_so_far(phrases: Sequence[Phrase], num_restarts: int) -> int:
+    last = phrases[-1]
+    if last.end_ms is not None:
+        return last.end_ms
+    return max(last.start_ms, num_restarts * _RESTART_EVERY_MS)
+
+
+def _close(phrase: Phrase, following: Phrase | None, duration_ms: int | None) -> Phrase:
+    end_ms = phrase.end_ms
+    if end_ms is None:
+        end_ms = following.start_ms if following else duration_ms
+    start_ms = phrase.start_ms
+    if duration_ms is not None:
+        start_ms = min(start_ms, duration_ms)
+        end_ms = duration_ms if end_ms is None else min(end_ms, duration_ms)
+    return Phrase(text=phrase.text, start_ms=start_ms, end_ms=end_ms)

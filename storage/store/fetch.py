@@ -1,0 +1,71 @@
+"""Local copies of folders that lie in a remote store, for programs that open nothing but files."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from storage.errors import StoreError
+from storage.fingerprint import digest_file, digest_of
+from storage.store.disk import is_abandoned, temporary_name, writing_to
+
+if TYPE_CHECKING:
+    from storage.store.store import Store
+
+_State = tuple[int, str]
+
+
+def fetch_folder(store: "Store", path: str) -> Path:
+    """Copy a stored folder to the user's cache, once for its content, which names the copy.
+
+    Raises:
+        StoreError: nothing is there, or it changed while it was fetched.
+    """
+    content = _content_of(store, path)
+    if not content:
+        raise StoreError(f"There is no folder {path!r} in the store {store.url!r}: run again.")
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "waver" / "models"
+    folder = caches / digest_of(content)
+    if not folder.is_dir():
+        with writing_to(str(caches)):
+            _fetch(store, path, content, folder)
+    return folder
+
+
+def _content_of(store: "Store", path: str) -> dict[str, _State]:
+    """Map all files of a folder, however deep, to their size and digest."""
+    store.fs.invalidate_cache()
+    above = store.full_path(path) + "/"
+    names = sorted(found.removeprefix(above) for found in store.fs.find(store.full_path(path)))
+    states = {name: store.file_state(f"{path}/{name}") for name in names}
+    return {name: state for name, state in states.items() if state is not None}
+
+
+def _fetch(store: "Store", path: str, content: Mapping[str, _State], folder: Path) -> None:
+    """Copy the files beside their place, then rename: the folder appears whole or not at all."""
+    unfinished = folder.parent / ".fetching"
+    unfinished.mkdir(parents=True, exist_ok=True)
+    for left in filter(is_abandoned, list(unfinished.iterdir())):
+        shutil.rmtree(left, ignore_errors=True)
+    whole = unfinished / temporary_name()
+    try:
+        for name, state in content.items():
+            local = whole / name
+            local.parent.mkdir(parents=True, exist_ok=True)
+            store.fs.get_file(store.full_path(f"{path}/{name}"), str(local))
+            if (local.stat().st_size, digest_file(local)) != state:
+                raise StoreError(
+                    f"{path!r} changed while it was fetched from {store.url!r}: run again."
+                )
+        _put_in_place(whole, folder)
+    finally:
+        shutil.rmtree(whole, ignore_errors=True)
+
+
+def _put_in_place(whole: Path, folder: Path) -> None:
+    try:
+        whole.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # else another run was quicker with the same content
+            raise

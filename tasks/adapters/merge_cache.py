@@ -1,0 +1,112 @@
+"""The whole weights that an adapter makes of its base, merged when they are first used.
+
+What is merged lies in the cache of a local store, or in the user's, and is made once.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from storage.fingerprint import digest_file, digest_of
+from storage.store.disk import is_abandoned, temporary_name, writing_to
+from storage.store.store import Store
+from tasks.log import LOGGER
+from tasks.model.model_folder import adapter_files, check_model
+from tasks.processes.child_process import run_worker
+from tasks.prompting.trained_with import SETTINGS_NAME
+from tasks.training.paths import cache_path_of
+
+TOLD = "told: "  # how the process marks its own lines among those of the libraries
+
+
+class MergeJob(BaseModel):
+    """All that the merging process has to know; ``out_path`` holds nothing but this job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_path: Path
+    adapter_path: Path
+    out_path: Path
+    precision: str
+    max_shard_bytes: int
+
+
+def merge_once(
+    store: Store,
+    adapter_path: Path,
+    *,
+    base: str,
+    base_fingerprint: str,
+    precision: str,
+    max_shard_bytes: int,
+    why: str,
+) -> Path:
+    """Give the folder of the whole model that an adapter makes of its base, made once.
+
+    ``why`` it is not served instead is told, each time.
+
+    Raises:
+        ModelError: the base cannot be had, the two do not fit, or the adapter changes no answer.
+    """
+    content = [digest_file(path) for path in adapter_files(adapter_path) if path.is_file()]
+    name = digest_of(base_fingerprint, content, precision, max_shard_bytes)
+    folder = cache_path_of(store) / "merged" / name
+    when = "as kept from before" if folder.is_dir() else "now, and kept"
+    LOGGER.info(
+        "infer: the adapter %r is merged with its base, %s: %s", str(adapter_path), when, why
+    )
+    if not folder.is_dir():
+        job = MergeJob(
+            base_path=check_model(base),
+            adapter_path=adapter_path,
+            out_path=unfinished_in(folder.parent) / temporary_name(),
+            precision=precision,
+            max_shard_bytes=max_shard_bytes,
+        )
+        _merge(job, folder)
+    return folder
+
+
+def unfinished_in(parent: Path) -> Path:
+    """Give the folder for what is being made, without what killed processes left in it."""
+    folder = parent / ".merging"
+    with writing_to(str(folder)):
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in filter(is_abandoned, list(folder.iterdir())):
+            shutil.rmtree(left, ignore_errors=True)
+    return folder
+
+
+def _merge(job: MergeJob, folder: Path) -> None:
+    """Merge in a process of its own, beside the place, then rename: whole or not at all."""
+    job_path = job.out_path / "job.json"
+    with writing_to(str(folder)):
+        job.out_path.mkdir()
+        job_path.write_text(job.model_dump_json(), encoding="utf-8")
+    try:
+        command = [sys.executable, "-m", "tasks.adapters.merge", str(job_path)]
+        run_worker(command, on_line=_show, environment={"PYTHONSAFEPATH": "1"})
+        job_path.unlink()
+        settings_path = job.adapter_path.parent / SETTINGS_NAME
+        if settings_path.is_file():
+            shutil.copyfile(settings_path, job.out_path / SETTINGS_NAME)
+        put_in_place(job.out_path, folder)
+    finally:
+        shutil.rmtree(job.out_path, ignore_errors=True)
+
+
+def put_in_place(made: Path, folder: Path) -> None:
+    """Rename what was made, unless another process has put the same there meanwhile."""
+    with writing_to(str(folder)):
+        try:
+            made.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+
+
+def _show(line: str) -> None:
+    if line.startswith(TOLD):
+        LOGGER.info("%s", line.removeprefix(TOLD))

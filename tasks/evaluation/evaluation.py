@@ -1,0 +1,181 @@
+"""Verdicts on videos, their thresholds, and figures of merit beside baselines.
+
+Rows without a prediction are in no figure; every figure says on how many rows it stands.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from storage.records import VideoId, VideoRecord
+from storage.results import MemberRecord, MetricRecord, ThresholdRecord, VerdictRecord
+from tasks.evaluation.baselines import baselines
+from tasks.evaluation.bootstrap import Resampling, resample
+from tasks.evaluation.earlier_selection import EarlierChoice
+from tasks.evaluation.metrics import METRIC_NAMES, Floats, measure
+from tasks.evaluation.pooling import PoolingRule, open_segments
+from tasks.evaluation.rows import SPLITS, EvaluatedSegment, EvaluatedVideo, Scored
+from tasks.evaluation.selection import choose_rule, choose_thresholds, is_chosen, take_over
+from tasks.evaluation.thresholds import ThresholdPolicy
+
+SEGMENT_METHOD = "segment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationPlan:
+    """How to pool, choose and resample; ``pooling_rules`` stand in order of preference."""
+
+    pooling_rules: tuple[PoolingRule, ...]
+    top_k: int
+    policy: ThresholdPolicy
+    resampling: Resampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """All that evaluation found; ``videos`` and ``segments`` are what it looked at.
+
+    ``videos`` holds every video of the data set, also those without a single segment. ``members``
+    are the figures of an ensemble's models, which are measured apart.
+    """
+
+    videos: tuple[EvaluatedVideo, ...]
+    segments: tuple[EvaluatedSegment, ...]
+    verdicts: tuple[VerdictRecord, ...]
+    thresholds: tuple[ThresholdRecord, ...]
+    metrics: tuple[MetricRecord, ...]
+    members: tuple[MemberRecord, ...] = ()
+
+
+def evaluate(
+    samples_path: Path,
+    predictions_path: Path,
+    videos: Iterable[VideoRecord],
+    plan: EvaluationPlan,
+    earlier: EarlierChoice | None = None,
+) -> Evaluation:
+    """Pool, choose, judge and measure what two Parquet files and the data set hold.
+
+    Where validation lets nothing be chosen, what an ``earlier`` run chose counts.
+    """
+    with open_segments(samples_path, predictions_path) as table:
+        segments = table.segments()
+        rows = with_unseen(table.videos(), videos)
+        pooled = {rule: table.pool(rule, plan.top_k) for rule in plan.pooling_rules}
+    by_rule: dict[str, Floats] = {
+        rule: np.array([p_ah.get(row.video_id, np.nan) for row in rows], dtype=float)
+        for rule, p_ah in pooled.items()
+    }
+    unpooled = np.array([row.p_ah for row in segments], dtype=float)  # None becomes NaN
+    of_videos = Scored(level="video", rows=rows, scores={**by_rule, **baselines(rows)})
+    of_segments = Scored(
+        level="segment", rows=segments, scores={SEGMENT_METHOD: unpooled, **baselines(segments)}
+    )
+    thresholds = choose_rule(choose_thresholds(of_videos, plan.policy), plan.pooling_rules)
+    segment_thresholds = choose_thresholds(of_segments, plan.policy)
+    if not is_chosen(thresholds):
+        thresholds = take_over(thresholds, earlier)
+        segment_thresholds = take_over(segment_thresholds, earlier)
+    return Evaluation(
+        videos=tuple(rows),
+        segments=tuple(segments),
+        verdicts=tuple(judge(rows, by_rule, thresholds)),
+        thresholds=(*thresholds, *segment_thresholds),
+        metrics=(
+            *measure_splits(of_videos, thresholds, plan.resampling),
+            *measure_splits(of_segments, segment_thresholds, plan.resampling),
+        ),
+    )
+
+
+def with_unseen(
+    rows: Sequence[EvaluatedVideo], videos: Iterable[VideoRecord]
+) -> list[EvaluatedVideo]:
+    """Add the data set's videos that have no segment at all."""
+    seen = {row.video_id for row in rows}
+    unseen = [
+        EvaluatedVideo(
+            row_id=video.video_id,
+            video_id=video.video_id,
+            participant_id=video.participant_id,
+            split=video.split or "unsplit",
+            question=video.question,
+            duration_ms=0,
+            label=video.label,
+            num_segments=0,
+            num_predicted=0,
+            consent_publications=video.consent_publications,
+            consent_challenges=video.consent_challenges,
+        )
+        for video in videos
+        if video.video_id not in seen
+    ]
+    return sorted([*rows, *unseen], key=lambda row: row.video_id)
+
+
+def judge(
+    rows: Sequence[EvaluatedVideo],
+    by_rule: Mapping[str, Floats],
+    thresholds: Sequence[ThresholdRecord],
+) -> list[VerdictRecord]:
+    """Judge every video under every pooling rule; a video without predictions has no verdict."""
+    records = {record.method: record for record in thresholds}
+    return [
+        VerdictRecord(
+            video_id=VideoId(row.video_id),
+            split=None if row.split == "unsplit" else row.split,
+            pooling_rule=rule,
+            num_segments=row.num_segments,
+            num_predicted=row.num_predicted,
+            p_ah=None if np.isnan(p) else float(p),
+            threshold=records[rule].threshold,
+            verdict=None if np.isnan(p) else int(p >= records[rule].threshold),
+            label=row.label,
+            chosen=records[rule].chosen,
+            consent_publications=row.consent_publications,
+            consent_challenges=row.consent_challenges,
+        )
+        for rule, p_ah in by_rule.items()
+        for row, p in zip(rows, p_ah, strict=True)
+    ]
+
+
+def measure_splits(
+    scored: Scored, thresholds: Sequence[ThresholdRecord], resampling: Resampling
+) -> list[MetricRecord]:
+    """Measure every method on every split that has labelled rows with a prediction."""
+    return [
+        metric
+        for split in SPLITS
+        if scored.measurable(split).any()
+        for record in thresholds
+        for metric in _measure(scored, split, record, resampling)
+    ]
+
+
+def _measure(
+    scored: Scored, split: str, record: ThresholdRecord, resampling: Resampling
+) -> list[MetricRecord]:
+    used = scored.measurable(split)
+    labels, p_ah = scored.labels[used], scored.scores[record.method][used]
+    clusters = [row.cluster for row in scored.marked(used)]
+    values = measure(labels, p_ah, record.threshold)
+    spread = resample(labels, p_ah, record.threshold, clusters, resampling)
+    metrics = []
+    for name in METRIC_NAMES:
+        low, high = (spread[name] if values[name] is not None else None) or (None, None)
+        metrics.append(
+            MetricRecord(
+                name=name,
+                method=record.method,
+                split=split,
+                level=record.level,
+                value=values[name],
+                low=low,
+                high=high,
+                num_rows=len(labels),
+            )
+        )
+    return metrics

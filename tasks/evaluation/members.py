@@ -1,0 +1,54 @@
+"""The models of an ensemble one by one, beside what they reach together."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from storage.results import MemberRecord, ThresholdRecord
+from tasks.evaluation.evaluation import Evaluation, EvaluationPlan
+from tasks.evaluation.metrics import measure
+from tasks.evaluation.pooling import PoolingRule, open_segments
+from tasks.evaluation.rows import SPLITS, Scored
+from tasks.evaluation.selection import choose_thresholds
+
+TOGETHER = "together"
+
+
+def measure_members(
+    samples_path: Path,
+    predictions_paths: Mapping[str, Path],
+    evaluation: Evaluation,
+    plan: EvaluationPlan,
+) -> Iterator[MemberRecord]:
+    """Measure each model's own predictions on videos, by the rule that counts for all together.
+
+    Its threshold is its own, chosen on validation alike, and that of all where none can be chosen.
+    """
+    rule = next(row for row in evaluation.thresholds if row.chosen)
+    for name, path in predictions_paths.items():
+        with open_segments(samples_path, path) as table:
+            pooled = table.pool(cast(PoolingRule, rule.method), plan.top_k)
+        p_ah = np.array([pooled.get(row.video_id, np.nan) for row in evaluation.videos], float)
+        scored = Scored(level="video", rows=evaluation.videos, scores={rule.method: p_ah})
+        (own,) = choose_thresholds(scored, plan.policy)
+        yield from _figures(name, scored, own if own.score is not None else rule)
+
+
+def _figures(name: str, scored: Scored, rule: ThresholdRecord) -> Iterator[MemberRecord]:
+    for split in SPLITS:
+        used = scored.measurable(split)
+        if not used.any():
+            continue
+        labels, p_ah = scored.labels[used], scored.scores[rule.method][used]
+        values = measure(labels, p_ah, rule.threshold)
+        yield MemberRecord(
+            model=name,
+            split=split,
+            pooling_rule=rule.method,
+            threshold=rule.threshold,
+            macro_f1=values["macro_f1"],
+            average_precision=values["average_precision"],
+            num_rows=len(labels),
+        )

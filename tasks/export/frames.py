@@ -1,0 +1,76 @@
+"""Labels and predictions by frame, in the release's own naming: `<video>/frame-N.jpg`, N from 0."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from storage.datasets.consent import Purpose
+from storage.records import FrameTimesRecord, SampleRecord, VideoRecord
+from storage.results import PredictionRecord
+from storage.schema import schema_of
+from tasks.export.tables import verdict_on
+from tasks.labels.annotation import locate
+from tasks.labels.frame_labels import labels_of_frames, values_of_frames
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedFrame:
+    """A frame with its annotated label, and the probability and verdict of its segment.
+
+    ``label`` is ``None`` where the annotation does not say when A/H is shown, ``p_ah`` where the
+    segment has no prediction. ``frame_ms`` is when the frame is shown first.
+    """
+
+    frame: str
+    label: int | None
+    p_ah: float | None
+    verdict: int | None
+    frame_ms: int
+    split: str | None
+    video_id: str
+    purpose: str
+
+
+FRAME_SCHEMA = schema_of(ExportedFrame)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FramedVideo:
+    """All that is known of one video by time; ``samples`` are its segments."""
+
+    video: VideoRecord
+    times: FrameTimesRecord
+    samples: Sequence[SampleRecord]
+    predictions: Sequence[PredictionRecord]
+
+
+def frame_table(framed: FramedVideo, threshold: float, purpose: Purpose) -> pa.Table:
+    """Lay out every shown frame of one video, in order."""
+    video_id, times = framed.video.video_id, framed.times
+    num_frames = len(times.frame_ms)
+    p_ah = _p_ah_of_frames(framed)
+    columns = {
+        "frame": [f"{video_id}/frame-{number}.jpg" for number in range(num_frames)],
+        "label": _labels(framed.video, times),
+        "p_ah": p_ah,
+        "verdict": [verdict_on(value, threshold) for value in p_ah],
+        "frame_ms": times.frame_ms,
+        "split": [framed.samples[0].split if framed.samples else None] * num_frames,
+        "video_id": [video_id] * num_frames,
+        "purpose": [purpose] * num_frames,
+    }
+    return pa.Table.from_pydict(columns, schema=FRAME_SCHEMA)
+
+
+def _labels(video: VideoRecord, times: FrameTimesRecord) -> Sequence[int | None]:
+    annotation = locate(video, times.end_ms)
+    if not annotation.says_where:
+        return [None] * len(times.frame_ms)
+    return labels_of_frames(annotation.intervals, times)
+
+
+def _p_ah_of_frames(framed: FramedVideo) -> Sequence[float | None]:
+    p_ah_of = {row.segment_id: row.p_ah for row in framed.predictions}
+    of_segments = [(row.start_ms, p_ah_of.get(row.segment_id)) for row in framed.samples]
+    return values_of_frames(of_segments, framed.times)

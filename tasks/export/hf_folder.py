@@ -1,0 +1,130 @@
+"""The manifest as a folder that Hugging Face's `datasets` loads by its path.
+
+README.md                       which file holds which split (https://huggingface.co/docs/datasets/
+                                repository_structure), and what the columns are
+data/<split>-00000-of-00001.parquet
+
+The columns' types for `datasets` stand in each file's metadata under ``huggingface``, as `datasets`
+itself writes them. Media are columns of bytes or a path; here it is a path into the store.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.datasets.consent import Purpose
+from storage.errors import StoreError
+from storage.records import SPLITS, SampleRecord
+from storage.store.store import Store
+from tasks.export.tables import manifest_table
+
+# Hugging Face's names; rows that are in no split are passed on by name too.
+_NAMES: Mapping[str | None, str] = {
+    **dict(zip(SPLITS, ("train", "validation", "test"), strict=True)),
+    None: "unsplit",
+}
+_MEDIA = {"picture_path": ("picture", "Video"), "sound_path": ("sound", "Audio")}
+_MEDIUM = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_TYPES: Mapping[pa.DataType, str] = {
+    pa.string(): "string",
+    pa.int64(): "int64",
+    pa.float64(): "float64",
+    pa.bool_(): "bool",
+}
+_CARD = """\
+---
+configs:
+- config_name: default
+  data_files:
+{files}
+---
+
+# Segments of a data set, labelled for ambivalence and hesitancy
+
+A row is a segment of a video. Made by `waver export training --format hf` for purpose {purpose}.
+
+{table}
+
+`label` is 1 where ambivalence or hesitancy is present; `in_training` marks the rows that a model
+may learn from; times are milliseconds of the video, `[start_ms, end_ms)`. {media}
+
+```python
+from datasets import load_dataset
+
+segments = load_dataset("{place}")
+```
+"""
+_WITH_MEDIA = """`picture` and `sound`
+are paths on the machine that wrote this folder: `segments.cast_column("sound", Audio())` decodes
+them. Words and media are of real people: they stay where this folder is."""
+_WITHOUT_MEDIA = "It holds neither\nwords nor media."
+
+
+def write_hub_folder(
+    folder: Path, store: Store, samples: Sequence[SampleRecord], purpose: Purpose
+) -> list[str]:
+    """Fill an empty folder with the samples, a file a split; gives what there is to say about it.
+
+    Raises:
+        StoreError: the media of a remote store have no path.
+    """
+    if purpose == "internal" and not store.is_local:
+        raise StoreError(
+            f"The store {store.url!r} is remote, so that its media have no path for other "
+            "programs: copy it to a folder and name that with --store, or export for another "
+            "purpose."
+        )
+    groups = {name: [s for s in samples if s.split == split] for split, name in _NAMES.items()}
+    counts = {name: len(rows) for name, rows in groups.items() if rows}
+    (folder / "data").mkdir()
+    for name in counts:
+        table = _hub_table(manifest_table(groups[name], purpose), store)
+        pq.write_table(table, folder / _file_of(name), compression="zstd")
+    card = _card(counts, purpose, with_media=purpose == "internal")
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    return [", ".join(f"{count} rows in {name}" for name, count in counts.items())]
+
+
+def _file_of(split_name: str) -> str:
+    return f"data/{split_name}-00000-of-00001.parquet"
+
+
+def _hub_table(table: pa.Table, store: Store) -> pa.Table:
+    """Turn paths in the store into media, and state every column's type."""
+    for column, (name, _) in _MEDIA.items():
+        if column in table.column_names:
+            index = table.column_names.index(column)
+            table = table.set_column(index, name, _media(table[column], store.full_path))
+    features = {field.name: _feature(field) for field in table.schema}
+    facts = json.dumps({"info": {"features": features}})
+    return table.replace_schema_metadata({"huggingface": facts})
+
+
+def _media(paths: pa.ChunkedArray, full_path: Callable[[str], str]) -> pa.Array:
+    places = [path and str(Path(full_path(path)).absolute()) for path in paths.to_pylist()]
+    rows = [place and {"bytes": None, "path": place} for place in places]
+    return pa.array(rows, type=_MEDIUM)
+
+
+def _feature(field: pa.Field) -> dict[str, Any]:
+    """Describe a column; media are decoded where somebody asks for it."""
+    for name, kind in _MEDIA.values():
+        if field.name == name:
+            return {"decode": False, "_type": kind}
+    return {"dtype": _TYPES[field.type], "_type": "Value"}
+
+
+def _card(counts: Mapping[str, int], purpose: Purpose, *, with_media: bool) -> str:
+    files = "\n".join(f"  - split: {name}\n    path: {_file_of(name)}" for name in counts)
+    rows = "\n".join(f"| {name} | {count} |" for name, count in counts.items())
+    return _CARD.format(
+        files=files,
+        table=f"| split | rows |\n|---|---|\n{rows}",
+        purpose=purpose,
+        media=_WITH_MEDIA if with_media else _WITHOUT_MEDIA,
+        place="FOLDER",
+    )

@@ -1,0 +1,156 @@
+"""The child process of the infer stage: opens the model once, answers, commits small parts.
+
+Started as ``python -m tasks.inference.child JOB``. Prints ``done N`` now and then, other lines of
+progress, and a user's error as ``error: <sentence>``; all that the libraries print goes to the
+job's log. No line names a video or quotes a word.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from storage.records import SampleRecord
+from storage.schema import from_table, read_parquet
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
+from tasks.infer import STAGE, infer_samples, wanted_of
+from tasks.inference.engine import Engine, checked_config
+from tasks.inference.failures import has_failed
+from tasks.inference.isolation import Journal
+from tasks.inference.job import InferJob
+from tasks.inference.preparation import Decoding, Questions, open_questions
+from tasks.inference.progress import MODEL_OPEN
+from tasks.inference.shard_claims import claimed
+from tasks.processes.child_frame import run_as_child
+from tasks.prompting.model_input import InputConfig
+from tasks.stage import Shard, make_missing
+
+Opening = AbstractContextManager[tuple[Questions, Callable[[], Engine]]]
+Open = Callable[[InferJob, TextIO], Opening]
+
+_SHOW_SECONDS = 1.0
+
+
+class Progress:
+    """Counts results as they pass, and prints their number every second.
+
+    ``is_given_up`` says that more of them failed than may.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._num_done = 0
+        self._due = 0.0
+        self.is_given_up = False
+
+    def watch(
+        self,
+        outputs: Iterator[ItemOutput],
+        max_failures: int,
+        samples: Iterable[SampleRecord],
+        config: InputConfig,
+    ) -> Iterator[ItemOutput]:
+        """Pass results about these samples on, until more of them failed than may."""
+        asked: dict[str, SampleRecord] = {sample.segment_id: sample for sample in samples}
+        num_failed = 0
+        for output in outputs:
+            self._num_done += 1
+            num_failed += has_failed(output, asked[output.item_id], config)
+            yield output
+            if time.monotonic() >= self._due:
+                self.show()
+            if num_failed > max_failures:
+                self.is_given_up = True
+                break
+
+    def show(self) -> None:
+        """Print how many results there are."""
+        print(f"done {self._num_done}", file=self._out)
+        self._due = time.monotonic() + _SHOW_SECONDS
+
+
+def run_job(job: InferJob, out: TextIO, open_one: Open) -> None:
+    """Answer all of a job's samples that no other engine claims, into its variant."""
+    store = Store(job.store_url)
+    variant = Variant(store=store, stage=STAGE, variant_id=job.variant_id)
+    samples = list(from_table(SampleRecord, read_parquet(job.samples_path)))
+    progress = Progress(out)
+
+    def make(_: Sequence[str]) -> Iterator[ItemOutput]:
+        # All engines deal the same samples: what another has answered, it had claimed before.
+        outputs = _ask(job, samples, out, open_one)
+        yield from progress.watch(outputs, job.max_failures, samples, job.input)
+
+    shard = Shard(name="all", wanted=wanted_of(samples))
+    make_missing(variant, shard, make, job.resources.commit_seconds)
+    progress.show()
+
+
+def _ask(
+    job: InferJob,
+    samples: Sequence[SampleRecord],
+    out: TextIO,
+    open_one: Open,
+) -> Iterator[ItemOutput]:
+    """Ask about this engine's suspects, one at a time, then about what it claims."""
+    others = [sample for sample in samples if sample.segment_id not in job.suspects]
+    with (
+        Journal(job.journal_path) as journal,
+        open_one(job, out) as (questions, open_engine),
+    ):
+        claims = claimed(others, job.claims_path, size=job.shard_size)
+        dealt = questions(claims, journal.begin)  # the first are prepared while the engine opens
+        engine = open_engine()
+        for sample in samples:
+            if sample.segment_id in job.alone:
+                yield from infer_samples(questions([sample], journal.begin), engine, journal)
+        yield from infer_samples(dealt, engine, journal)
+        share = engine.num_cached_tokens / max(engine.num_tokens, 1)
+        print(f"{share:.0%} of all tokens, the shared instruction, came from the cache", file=out)
+
+
+@contextmanager
+def opened(job: InferJob, out: TextIO) -> Iterator[tuple[Questions, Callable[[], Engine]]]:
+    """Give what prepares questions, which may begin at once, and what opens the engine for them."""
+    begun = time.monotonic()
+    print("opening the model", file=out)
+    config = checked_config(
+        job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
+    )
+
+    def open_engine() -> Engine:
+        engine = Engine(
+            job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources,
+            config=config,
+        )  # fmt: skip
+        print(f"{MODEL_OPEN} after {time.monotonic() - begun:.0f} s", file=out)
+        return engine
+
+    with open_questions(
+        Decoding(store_url=job.store_url, config=job.input),
+        config,
+        job.model_path,
+        max_tokens=job.max_tokens,
+        num_processes=job.resources.num_decoders or 0,
+    ) as questions:
+        yield questions, open_engine
+
+
+def main(job_path: Path) -> int:
+    """Run one job; gives the exit status."""
+    job = InferJob.model_validate_json(job_path.read_text(encoding="utf-8"))
+
+    def work(out: TextIO) -> None:
+        run_job(job, out, opened)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"peak memory {peak:.1f} GiB", file=out)
+
+    return run_as_child("The inference engine", job.log_path, work)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,60 @@
+"""How far the engines are: their counts summed, told in the log and in the Prefect UI."""
+
+import time
+
+from tasks.log import LOGGER
+from tasks.processes.child_process import ERROR
+from tasks.ui_artifacts import ProgressInUI
+
+MODEL_OPEN = "model open"
+_DONE = "done "
+_WARNING = "warning: "
+_SECONDS = 5.0
+
+
+class EnginesProgress:
+    """Follows the lines of several engines that together answer ``total`` segments.
+
+    An engine prints ``done N`` with the number of segments it is done with, and other lines, which
+    are logged.
+    """
+
+    def __init__(self, stage: str, total: int) -> None:
+        self._stage = stage
+        self._total = total
+        self._in_ui = ProgressInUI(stage)
+        self._before = 0
+        self._done: dict[int, int] = {}
+        self._begun: float | None = None
+        self._due = 0.0
+
+    def on_line(self, engine: int, line: str) -> None:
+        """Take an engine's line."""
+        if line.startswith(_DONE):
+            self._done[engine] = int(line.removeprefix(_DONE))
+            self._show()
+        elif line.startswith(_WARNING):
+            LOGGER.warning("%s: %s", self._stage, line.removeprefix(_WARNING))
+        elif not line.startswith(ERROR):  # that one is raised
+            if line.startswith(MODEL_OPEN) and self._begun is None:
+                self._begun = time.monotonic()
+            LOGGER.info("%s: %s", self._stage, line)
+
+    def begin_again(self, num_left: int) -> None:
+        """Go on with other engines; what a dead one had not committed is not done."""
+        self._before = self._total - num_left
+        self._done = {}
+
+    def _show(self) -> None:
+        done, now = self._before + sum(self._done.values()), time.monotonic()
+        self._begun = now if self._begun is None else self._begun
+        if now < self._due and done < self._total:
+            return
+        self._due = now + _SECONDS
+        seconds = max(now - self._begun, 1e-9)
+        rate = done / seconds
+        left = (self._total - done) / rate if rate else 0.0
+        end = f"about {left:.0f} s left" if done < self._total else f"in {seconds:.1f} s"
+        told = f"{done} of {self._total} segments, {rate:.1f} a second, {end}"
+        LOGGER.info("%s: %s", self._stage, told)
+        self._in_ui.show(100 * done / max(self._total, 1), told, is_last=done >= self._total)

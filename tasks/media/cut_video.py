@@ -1,0 +1,151 @@
+"""Cutting a video of which a part may be lost or spoilt: how much is too much, and what is told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.errors import FramesFault, ItemFault
+from tasks.media.cut import CutReport, cut, cut_sound
+from tasks.media.frame_times import Frames, decode_frames, memory_reason
+from tasks.media.perceptual_hash import Prints
+from tasks.media.plan import SAMPLE_RATE, PlannedSegment, plan_segments, plan_sound
+from tasks.media.probe import SourceMedia, probe
+from tasks.processes.tool import ChildLimits
+
+_PROBE_SECONDS = 120
+_NO_PICTURE = "the file has no picture, only sound"
+_TOLD_SECONDS = 0.5
+_PADDING_SECONDS = 0.25  # what encoders fill a sound's first and last packet with, at 8 kHz
+_LINES_PER_FRAME = 2  # a decoder says of a spoilt frame where it broke, then what it concealed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutRules:
+    """How to cut: the settings of the segment stage, and one video's ``marks_ms`` to cut at."""
+
+    max_segment_ms: int
+    long_side: int
+    crf: int
+    min_decoded_share: float
+    marks_ms: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutVideo:
+    """A video whose segments lie in a folder, its prints, and what was noticed about it."""
+
+    source: SourceMedia
+    plan: tuple[PlannedSegment, ...]
+    warnings: tuple[str, ...]
+    prints: Prints
+
+
+def cut_what_decodes(path: Path, folder: Path, rules: CutRules, memory_mb: int) -> CutVideo:
+    """Cut a video into an empty ``folder``; where frames do not decode, cut the ones that do.
+
+    A file of sound alone is cut by its sound. ``memory_mb`` is what one ffmpeg or ffprobe may take,
+    in MiB.
+
+    Raises:
+        ItemFault: not a video, or less than ``min_decoded_share`` of it is left.
+        ToolError: ffmpeg or ffprobe is not installed.
+    """
+    source = probe(path, limits=ChildLimits(seconds=_PROBE_SECONDS, memory_mb=memory_mb))
+    warnings = _check_length(source, rules.min_decoded_share)
+    limits = ChildLimits(seconds=60 + 10 * source.duration_seconds, memory_mb=memory_mb)
+    if source.picture_stream is None:
+        return _cut_sound_alone(source, folder, rules, limits, warnings)
+    try:
+        plan, report = _cut(source, folder, rules, limits)
+        if not report.num_errors:
+            return _cut_video(source, plan, warnings, report)
+        fault = None
+    except FramesFault as error:
+        fault = error
+    decoded = decode_frames(path, source.picture_stream, source.origin, limits=limits)
+    warnings += _check_decoding(len(source.frame_times), decoded, rules.min_decoded_share, limits)
+    if fault:
+        if decoded.times == source.frame_times:
+            raise fault
+        for left in folder.iterdir():
+            left.unlink()
+        source = source.with_frames(decoded)
+        plan, report = _cut(source, folder, rules, limits)
+    if report.num_errors:
+        warnings.append(f"ffmpeg reported {report.num_errors} errors, the last: {report.cause}")
+    return _cut_video(source, plan, warnings, report)
+
+
+def _cut_video(
+    source: SourceMedia,
+    plan: tuple[PlannedSegment, ...],
+    warnings: list[str],
+    report: CutReport,
+) -> CutVideo:
+    told = (*warnings, *report.warnings)
+    return CutVideo(source=source, plan=plan, warnings=told, prints=report.prints)
+
+
+def _cut(
+    source: SourceMedia, folder: Path, rules: CutRules, limits: ChildLimits
+) -> tuple[tuple[PlannedSegment, ...], CutReport]:
+    plan = plan_segments(source.frame_times, source.end_time, rules.max_segment_ms, rules.marks_ms)
+    report = cut(
+        source,
+        plan,
+        folder,
+        long_side=rules.long_side,
+        crf=rules.crf,
+        limits=limits,
+    )
+    return tuple(plan), report
+
+
+def _cut_sound_alone(
+    source: SourceMedia, folder: Path, rules: CutRules, limits: ChildLimits, warnings: list[str]
+) -> CutVideo:
+    """Cut a file without picture, if enough of its sound decodes.
+
+    A decoder says in two lines at most what is wrong with a packet.
+    """
+    plan, report = cut_sound(
+        source,
+        lambda num_samples: plan_sound(num_samples, rules.max_segment_ms, rules.marks_ms),
+        folder,
+        limits=limits,
+    )
+    decoded, listed = plan[-1].end_sample / SAMPLE_RATE, source.duration_seconds
+    lost = max(0.0, listed - decoded - _PADDING_SECONDS)
+    spoilt = report.num_errors / _LINES_PER_FRAME
+    told = f"{decoded:.2f} of {listed:.2f} s of sound decode"
+    if report.num_errors:
+        told += f", with {report.num_errors} errors (ffmpeg: {report.cause})"
+    allowed = 1 - rules.min_decoded_share
+    if lost > allowed * listed or spoilt > allowed * source.num_packets:
+        raise ItemFault(f"damaged: {told}")
+    damage = [told] if report.num_errors or lost > _TOLD_SECONDS else []
+    return _cut_video(source, plan, [_NO_PICTURE, *warnings, *damage], report)
+
+
+def _check_length(source: SourceMedia, min_share: float) -> list[str]:
+    """Compare the stated length of the picture with the end of its frames, or of sound alone."""
+    stated, found = source.stated_seconds, source.duration_seconds
+    told = f"the file states {stated:.2f} s of picture, its frames end after {found:.2f} s"
+    if source.picture_stream is None:
+        told = f"the file states {stated:.2f} s of sound, it ends after {found:.2f} s"
+    if found < min_share * stated:
+        raise ItemFault(f"truncated: {told}")
+    return [told] if stated - found > _TOLD_SECONDS else []
+
+
+def _check_decoding(
+    num_listed: int, decoded: Frames, min_share: float, limits: ChildLimits
+) -> list[str]:
+    """Compare the frames listed with those that decode, and weigh the decoder's complaints."""
+    lost = max(0, num_listed - len(decoded.times))
+    spoilt = decoded.num_errors / _LINES_PER_FRAME
+    told = f"{len(decoded.times)} of {num_listed} frames decode"
+    if decoded.num_errors:
+        told += f", with {decoded.num_errors} errors (ffmpeg: {decoded.cause})"
+    if lost + spoilt > (1 - min_share) * num_listed:
+        raise ItemFault(memory_reason(limits) if decoded.out_of_memory else f"damaged: {told}")
+    return [told] if lost or decoded.num_errors else []

@@ -1,0 +1,101 @@
+"""How many tokens a segment makes, from its words and its files' times and sizes, undecoded.
+
+The counts are those that the engine's own renderer makes of the same segment.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from storage.errors import ItemFault
+from storage.records import SampleRecord
+from storage.store.store import Store
+from tasks.model.model_folder import read_model_config
+from tasks.prompting.decode import decode_sound, measure_frames
+from tasks.prompting.model_input import (
+    FRAME_MULTIPLE,
+    HOP_SAMPLES,
+    MIN_SOUND_SAMPLES,
+    InputConfig,
+)
+from tasks.prompting.prompt import render_chat
+
+_HOPS_PER_SECOND, _TOKENS_PER_SECOND = 100, 13
+
+
+class TokenCount:
+    """Counts the tokens of segments whose files lie in a store, as one model reads them."""
+
+    def __init__(self, store: Store, config: InputConfig, model_path: Path) -> None:
+        from transformers import AutoTokenizer
+
+        self._store, self._config = store, config
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False)
+        self._token_side = token_side_of(read_model_config(model_path))
+
+    def of(self, sample: SampleRecord) -> int:
+        """Count one segment's tokens; what is damaged or gone of it makes none."""
+        num_picture, num_sound = self._num_picture(sample), self._num_sound(sample)
+        chat = render_chat(
+            self._config.prompt,
+            picture=num_picture > 0,
+            sound=num_sound > 0,
+            words=sample.words if self._config.words else None,
+            before=sample.words_before,
+            answer=self._config.answer,
+        )
+        num_marks = (num_picture > 0) + (num_sound > 0)
+        num_text = len(self._tokenizer(chat)["input_ids"]) - num_marks
+        return num_text + num_picture + num_sound
+
+    def _num_picture(self, sample: SampleRecord) -> int:
+        if not self._config.picture or sample.picture_path is None:
+            return 0
+        try:
+            with self._store.open(sample.picture_path) as file:
+                num_frames, height, width = measure_frames(file, self._config.fps)
+            return picture_tokens(
+                num_frames, height, width, size=self._config.size, token_side=self._token_side
+            )
+        except (ItemFault, FileNotFoundError, ValueError):
+            return 0
+
+    def _num_sound(self, sample: SampleRecord) -> int:
+        if not self._config.sound or sample.sound_path is None:
+            return 0
+        try:
+            with self._store.open(sample.sound_path) as file:
+                num_samples = decode_sound(file).size
+        except (ItemFault, FileNotFoundError):
+            return 0
+        return sound_tokens(max(num_samples, MIN_SOUND_SAMPLES) // HOP_SAMPLES)
+
+
+def token_side_of(model_config: dict[str, Any]) -> int:
+    """Give the side of the square of pixels that makes a token, from ``config.json``'s content."""
+    vision = model_config["thinker_config"]["vision_config"]
+    side: int = vision["patch_size"] * vision["spatial_merge_size"]
+    return side
+
+
+def picture_tokens(
+    num_frames: int, height: int, width: int, *, size: dict[str, int], token_side: int
+) -> int:
+    """Count the tokens of frames of this shape, which are scaled into the bounds of ``size``.
+
+    Raises:
+        ValueError: no processor takes so long and narrow a frame.
+    """
+    from transformers.models.qwen2_vl.video_processing_qwen2_vl import smart_resize
+
+    bounds = size["shortest_edge"], size["longest_edge"]
+    sides = smart_resize(height, width, token_side, *bounds)
+    num_tokens: int = sides[0] * sides[1] // token_side**2
+    return -(-num_frames // FRAME_MULTIPLE) * num_tokens
+
+
+def sound_tokens(num_hops: int) -> int:
+    """Count the tokens of a sound: 13 a second, what is left over halved three times."""
+    seconds, rest = divmod(num_hops, _HOPS_PER_SECOND)
+    for _ in range(3):
+        rest = -(-rest // 2)
+    return _TOKENS_PER_SECOND * seconds + rest

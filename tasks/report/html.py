@@ -1,0 +1,106 @@
+"""The report: one HTML file that holds all of itself, and the verdicts as a CSV file beside it.
+
+Neither holds a word that was said; participants appear as ids only.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from storage.datasets.consent import permission_of
+from storage.issues import Issue, IssueKind
+from storage.records import IssueRecord, MediaFacts, RejectedRecord, VideoId, VideoRecord
+from storage.results import VerdictRecord
+from tasks.evaluation import display as wording
+from tasks.evaluation.baselines import BASELINES
+from tasks.evaluation.evaluation import Evaluation
+from tasks.export.files import write_csv
+from tasks.export.tables import verdict_table
+from tasks.report import svg as drawing
+from tasks.report.sections import (
+    confusions,
+    figure_tables,
+    validation_curve,
+    verdict_groups,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What was run: names for people, the variant of each stage, the data set's own issues.
+
+    ``noticed`` is what the stages found odd about videos that they used all the same; ``notices``
+    are what a reader has to know before the figures.
+    """
+
+    data_name: str
+    model_name: str
+    variants: Mapping[str, str]
+    issues: Sequence[Issue] = field(default=())
+    noticed: Sequence[IssueRecord] = field(default=())
+    notices: Sequence[str] = field(default=())
+
+
+def noticed_in(media: Iterable[MediaFacts]) -> list[IssueRecord]:
+    """List what decoding the videos showed that is not as it should be."""
+    return [
+        IssueRecord(video_id=facts.video_id, stage="segment", kind=IssueKind.MEDIA, issue=warning)
+        for facts in media
+        for warning in facts.warnings
+    ]
+
+
+def write_verdicts(path: Path, verdicts: Iterable[VerdictRecord]) -> None:
+    """Write the chosen rule's verdicts as CSV, for use in the house: no video is left out.
+
+    Each row says so, and with which consent it may be passed on.
+    """
+    table = verdict_table(verdicts, "internal")
+    write_csv(path, table.schema, [table])
+
+
+def _by_kind(videos: Sequence[VideoRecord]) -> list[tuple[VideoId, Issue]]:
+    """List the videos' issues, those of a kind together and in the kinds' own order."""
+    kinds = list(IssueKind)
+    told = [(video.video_id, issue) for video in videos for issue in video.issues]
+    return sorted(told, key=lambda pair: kinds.index(pair[1].kind))
+
+
+def write_report(
+    path: Path,
+    evaluation: Evaluation,
+    videos: Sequence[VideoRecord],
+    rejected: Sequence[RejectedRecord],
+    facts: RunFacts,
+    settings: Mapping[str, Any],
+) -> None:
+    """Write the report as one HTML file that asks nothing of the network."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(drawing=drawing, wording=wording, baselines=BASELINES)
+    verdicts = [row for row in evaluation.verdicts if row.chosen]
+    page = environment.get_template("report.html.j2").render(
+        facts=facts,
+        settings=settings,
+        made_at=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
+        evaluation=evaluation,
+        verdicts=verdicts,
+        rejected=rejected,
+        rule=next(row for row in evaluation.thresholds if row.chosen),
+        tables=figure_tables(evaluation),
+        curve=validation_curve(evaluation, verdicts),
+        confusions=confusions(verdicts),
+        groups=verdict_groups(evaluation, verdicts, videos, rejected),
+        publication=permission_of(videos, "publication"),
+        mended=_by_kind(videos),
+    )
+    path.write_text(page, encoding="utf-8")

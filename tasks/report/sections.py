@@ -1,0 +1,131 @@
+"""What the report shows, arranged from an evaluation: tables by split, videos by split, a curve."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from markupsafe import Markup
+
+from storage.records import Interval, RejectedRecord, VideoId, VideoRecord
+from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
+from tasks.evaluation.display import REPORT_SPLITS
+from tasks.evaluation.evaluation import Evaluation
+from tasks.evaluation.metrics import ScoreName
+from tasks.evaluation.rows import EvaluatedSegment, EvaluatedVideo
+from tasks.evaluation.thresholds import score_steps
+from tasks.report import svg as drawing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerdictLine:
+    """One video in the report's table of verdicts."""
+
+    video: EvaluatedVideo
+    verdict: VerdictRecord
+    timeline: Markup
+    reasons: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """The video's id up to its last slash."""
+        return self.video.video_id[: len(self.video.video_id) - len(self.name)]
+
+    @property
+    def name(self) -> str:
+        """The video's id after its last slash."""
+        return self.video.video_id.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FigureTable:
+    """Every method's figures at one level on one split."""
+
+    level: str
+    split: str
+    num_rows: int
+    lines: tuple[tuple[ThresholdRecord, Mapping[str, MetricRecord]], ...]
+
+
+def figure_tables(evaluation: Evaluation) -> list[FigureTable]:
+    """Lay figures out by level and split, methods in the order of their thresholds."""
+    cells: dict[tuple[str, str, str], dict[str, MetricRecord]] = defaultdict(dict)
+    for metric in evaluation.metrics:
+        cells[metric.level, metric.split, metric.method][metric.name] = metric
+    tables = []
+    for split in REPORT_SPLITS:
+        for level in ("video", "segment"):
+            methods = [row for row in evaluation.thresholds if row.level == level]
+            lines = [(row, cells.get((level, split, row.method), {})) for row in methods]
+            counts = {cell.num_rows for _, figures in lines for cell in figures.values()}
+            if counts:
+                (num_rows,) = counts
+                tables.append(
+                    FigureTable(level=level, split=split, num_rows=num_rows, lines=tuple(lines))
+                )
+    return tables
+
+
+def validation_curve(evaluation: Evaluation, verdicts: Sequence[VerdictRecord]) -> Markup:
+    """Draw where the chosen rule's threshold came from; empty if it was not chosen on rows."""
+    rule = next(row for row in evaluation.thresholds if row.chosen)
+    if rule.score is None:
+        return Markup()
+    used = set(rule.chosen_on)
+    rows = [(v.label, v.p_ah) for v in verdicts if v.video_id in used]
+    labels, p_ah = np.array(rows, dtype=float).T
+    return drawing.threshold_curve(
+        score_steps(labels, p_ah, cast(ScoreName, rule.score_name)),
+        rule.threshold,
+        rule.low,
+        rule.high,
+        positives=p_ah[labels > 0].tolist(),
+        negatives=p_ah[labels == 0].tolist(),
+    )
+
+
+def confusions(verdicts: Sequence[VerdictRecord]) -> dict[str, dict[tuple[int, int], int]]:
+    """Count videos by (label, verdict) on each split that has both."""
+    counts: dict[str, dict[tuple[int, int], int]] = {}
+    for row in verdicts:
+        if row.label is not None and row.verdict is not None:
+            empty = {(label, verdict): 0 for label in (0, 1) for verdict in (0, 1)}
+            counts.setdefault(row.split or "unsplit", empty)[row.label, row.verdict] += 1
+    return {split: counts[split] for split in REPORT_SPLITS if split in counts}
+
+
+def verdict_groups(
+    evaluation: Evaluation,
+    verdicts: Sequence[VerdictRecord],
+    videos: Sequence[VideoRecord],
+    rejected: Sequence[RejectedRecord],
+) -> dict[str, list[VerdictLine]]:
+    """Lay the videos out by split, each with its timeline and what was rejected of it."""
+    annotated: dict[str, tuple[Interval, ...]] = {v.video_id: v.intervals for v in videos}
+    segments: dict[str, list[EvaluatedSegment]] = defaultdict(list)
+    for segment in evaluation.segments:
+        segments[segment.video_id].append(segment)
+    reasons = _reasons(evaluation, rejected)
+    verdict_of = {row.video_id: row for row in verdicts}
+    longest_ms = max((segment.end_ms for segment in evaluation.segments), default=1)
+    groups: dict[str, list[VerdictLine]] = {split: [] for split in REPORT_SPLITS}
+    for video in evaluation.videos:
+        video_id = VideoId(video.video_id)
+        line = VerdictLine(
+            video=video,
+            verdict=verdict_of[video_id],
+            timeline=drawing.timeline(segments[video_id], annotated.get(video_id, ()), longest_ms),
+            reasons=tuple(reasons[video_id]),
+        )
+        groups.setdefault(video.split, []).append(line)
+    return {split: lines for split, lines in groups.items() if lines}
+
+
+def _reasons(evaluation: Evaluation, rejected: Sequence[RejectedRecord]) -> Mapping[str, list[str]]:
+    """Gather what was rejected of each video, as a whole or in segments."""
+    video_of = {segment.row_id: segment.video_id for segment in evaluation.segments}
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for row in rejected:
+        reasons[video_of.get(row.item_id, row.item_id)].append(f"{row.stage}: {row.reason}")
+    return reasons

@@ -1,0 +1,36 @@
+"""A video's whole sound, put together from its segments, which are sample-exact neighbours."""
+
+import wave
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from storage.errors import ItemFault
+from storage.records import SegmentRecord
+from storage.store.store import Store
+
+SAMPLE_RATE = 16_000
+
+
+def read_video_sound(store: Store, segments: Sequence[SegmentRecord]) -> npt.NDArray[np.float32]:
+    """Read a video's 16 kHz mono sound in [-1, 1); empty for a video without sound.
+
+    Raises:
+        ItemFault: a stored sound is not what the segment says it is.
+    """
+    sounds = [_read(store, segment) for segment in segments if segment.sound_path is not None]
+    whole = np.concatenate(sounds) if sounds else np.zeros(0, np.int16)
+    return whole.astype(np.float32) / np.float32(32_768)
+
+
+def _read(store: Store, segment: SegmentRecord) -> npt.NDArray[np.int16]:
+    with store.open(str(segment.sound_path)) as stream, wave.open(stream, "rb") as sound:
+        rate, channels = sound.getframerate(), sound.getnchannels()
+        samples = np.frombuffer(sound.readframes(sound.getnframes()), np.int16)
+    if (rate, channels, len(samples)) != (SAMPLE_RATE, 1, segment.num_samples):
+        raise ItemFault(
+            f"segment {segment.index}: its stored sound has {len(samples)} samples of {channels} "
+            f"channels at {rate} Hz, expected {segment.num_samples} of 1 at {SAMPLE_RATE}"
+        )
+    return samples

@@ -1,0 +1,161 @@
+"""Where a training's rows come from: stored features of frozen towers, or media."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from storage.errors import ItemFault
+from storage.records import SampleRecord
+from tasks.prompting.model_input import InputConfig
+from tasks.training.data.decoding import (
+    MediaRows,
+    decode,
+    decoding_processes,
+    num_decoders_for,
+    reading_threads,
+)
+from tasks.training.data.encoding import Encoder, Missing, encode_missing, missing_samples
+from tasks.training.data.features import FeatureFolder, feature_key
+from tasks.training.data.prefix import share_prefix
+from tasks.training.data.samples import RowReader
+from tasks.training.data.towers import (
+    are_frozen,
+    row_of_features,
+    take_features,
+    with_positions,
+)
+from tasks.training.distributed.fsdp import is_sharded
+from tasks.training.distributed.ranks import Ranks
+from tasks.training.job import TrainingJob
+from tasks.training.model.trainable import OpenModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureRows:
+    """Makes a sample's row from its stored features and its words, for a thinker."""
+
+    thinker: Any
+    features: FeatureFolder
+    processor: Any
+    config: InputConfig
+
+    def __call__(self, sample: SampleRecord) -> dict[str, torch.Tensor] | ItemFault:
+        """Give the row, or say that its features are gone."""
+        stored = self.features.read(feature_key(sample, self.config))
+        if stored is None:
+            return ItemFault("its features could not be made, or are gone")
+        row = row_of_features(
+            self.processor,
+            self.config,
+            stored,
+            words=sample.words,
+            before=sample.words_before,
+        )
+        return with_positions(self.thinker, row)
+
+
+@contextmanager
+def open_reader(
+    job: TrainingJob,
+    opened: OpenModel,
+    ranks: Ranks,
+    samples: Sequence[SampleRecord],
+    say: Callable[[str], None],
+) -> Iterator[RowReader]:
+    """Open what reads the rows of all steps.
+
+    With frozen towers and room on the disk these are features, which are made first where they are
+    missing; the model is then prepared to take them.
+    """
+    keep_bytes = job.resources.keep_mib << 20
+    if not is_sharded(job.resources, ranks):  # whose processes must all run each layer as often
+        share_prefix(opened.top.thinker)
+    features = _stored_features(job, opened, ranks, samples, say)
+    if features is None:
+        with media_reader(job, opened.processor, samples, keep_bytes=keep_bytes) as reader:
+            yield reader
+        return
+    thinker = opened.top.thinker
+    take_features(thinker)
+    make = FeatureRows(
+        thinker=thinker, features=features, processor=opened.processor, config=job.input
+    )
+    with reading_threads() as executor:
+        yield RowReader(make, executor, num_samples=len(samples), keep_bytes=keep_bytes)
+
+
+def _stored_features(
+    job: TrainingJob,
+    opened: OpenModel,
+    ranks: Ranks,
+    samples: Sequence[SampleRecord],
+    say: Callable[[str], None],
+) -> FeatureFolder | None:
+    """Make the features that are missing; ``None`` where none are kept or the disk is short.
+
+    Each process of a training makes its part, and reads those of all.
+    """
+    if job.features_path is None or not are_frozen(opened.top.thinker):
+        return None
+    encoder = _encoder(job, opened, job.features_path, ranks, say)
+    missing = missing_samples(encoder, ranks.share(samples))
+    fits = not missing or _encode(job, opened.processor, samples, encoder, missing)
+    if ranks.count == 1:
+        return encoder.features if fits else None
+    return FeatureFolder(job.features_path) if all(ranks.gather(fits)) else None
+
+
+def _encoder(
+    job: TrainingJob, opened: OpenModel, folder: Path, ranks: Ranks, say: Callable[[str], None]
+) -> Encoder:
+    return Encoder(
+        thinker=opened.top.thinker,
+        pad_token_id=opened.processor.tokenizer.pad_token_id,
+        config=job.input,
+        folder=folder,
+        features=FeatureFolder(folder),
+        dtype=getattr(torch, job.training.precision),
+        device=ranks.device,
+        batch_size=job.resources.micro_batch_size,
+        num_processes=ranks.count,
+        say=say,
+    )
+
+
+def _encode(
+    job: TrainingJob,
+    processor: Any,
+    samples: Sequence[SampleRecord],
+    encoder: Encoder,
+    missing: Missing,
+) -> bool:
+    with media_reader(job, processor, samples, num_wanted=len(missing), keep_bytes=0) as reader:
+        return encode_missing(encoder, reader, missing)
+
+
+@contextmanager
+def media_reader(
+    job: TrainingJob,
+    processor: Any,
+    samples: Sequence[SampleRecord],
+    *,
+    keep_bytes: int,
+    num_wanted: int | None = None,
+) -> Iterator[RowReader]:
+    """Open what reads rows from media, in as many processes as the settings or the machine say.
+
+    Of the samples, ``num_wanted`` will be read; by default all.
+    """
+    wanted = len(samples) if num_wanted is None else num_wanted
+    num_decoders = num_decoders_for(job.resources.num_decoders, wanted)
+    make = MediaRows(store_url=job.store_url, processor=processor, config=job.input)
+    executor = decoding_processes(make, num_decoders) if num_decoders else reading_threads()
+    run = decode if num_decoders else make
+    try:
+        yield RowReader(run, executor, num_samples=len(samples), keep_bytes=keep_bytes)
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,151 @@
+"""Frozen towers run once: what they make of a segment stands in for its pixels and mels.
+
+A row that `encode_rows` gives holds, in the place of ``pixel_values_videos`` and
+``input_features``, ``picture_features`` [tokens, (1 + D) * hidden] (the merged picture and, beside
+it, the D deepstack layers' features) and ``sound_features`` [tokens, hidden]. A thinker prepared by
+`take_features` understands such rows as it understands the others.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from tasks.prompting.model_input import InputConfig, collate_rows, token_ids
+from tasks.prompting.prompt import render_chat
+
+Row = dict[str, torch.Tensor]
+
+PICTURE, SOUND, NUM_HOPS = "picture_features", "sound_features", "num_hops"
+POSITIONS = "position_ids"
+_PIXELS, _MELS = "pixel_values_videos", "input_features"
+
+
+def are_frozen(thinker: Any) -> bool:
+    """Say whether no number of the vision or audio tower, projectors included, is trained."""
+    return not any(
+        parameter.requires_grad for tower in _towers(thinker) for parameter in tower.parameters()
+    )
+
+
+def towers_to(thinker: Any, device: torch.device) -> None:
+    """Bring the towers to a device, ahead of the language model."""
+    for tower in _towers(thinker):
+        tower.to(device)
+
+
+def _towers(thinker: Any) -> tuple[Any, Any]:
+    return thinker.visual, thinker.audio_tower
+
+
+def bytes_per_token(thinker: Any, dtype: torch.dtype) -> tuple[int, int]:
+    """Say how much the features of one picture token and of one sound token take."""
+    hidden = thinker.config.text_config.hidden_size * dtype.itemsize
+    return hidden * (1 + len(thinker.config.vision_config.deepstack_visual_indexes)), hidden
+
+
+@torch.no_grad()
+def encode_rows(thinker: Any, rows: Sequence[Row], pad_token_id: int) -> list[Row]:
+    """Run the towers over a batch of rows; gives rows that hold features, on the processor."""
+    device = next(thinker.visual.parameters()).device
+    batch = {name: value.to(device) for name, value in collate_rows(rows, pad_token_id).items()}
+    pictures = _encode_pictures(thinker, batch) if _PIXELS in batch else iter(())
+    sounds = _encode_sounds(thinker, batch) if _MELS in batch else iter(())
+    encoded = []
+    for row in rows:
+        kept = {name: value for name, value in row.items() if name not in (_PIXELS, _MELS)}
+        if _PIXELS in row:
+            kept[PICTURE] = next(pictures).cpu()
+        if _MELS in row:
+            kept |= {SOUND: next(sounds).cpu(), NUM_HOPS: torch.tensor([row[_MELS].shape[-1]])}
+        encoded.append(kept)
+    return encoded
+
+
+def _encode_pictures(thinker: Any, batch: Mapping[str, torch.Tensor]) -> Any:
+    found = thinker.get_video_features(batch[_PIXELS], batch["video_grid_thw"], return_dict=True)
+    layers = [found.pooler_output, *found.deepstack_features]  # each: one [tokens, hidden] a row
+    return (torch.cat(parts, dim=-1).contiguous() for parts in zip(*layers, strict=True))
+
+
+def _encode_sounds(thinker: Any, batch: Mapping[str, torch.Tensor]) -> Any:
+    mask = batch["feature_attention_mask"]
+    found = thinker.get_audio_features(batch[_MELS], mask, return_dict=True).last_hidden_state
+    ids = batch["input_ids"]
+    counts = (ids == thinker.config.audio_token_id).sum(dim=-1)
+    return iter(torch.split(found, counts[counts > 0].tolist()))
+
+
+def row_of_features(
+    processor: Any, config: InputConfig, stored: Row, *, words: str, before: str
+) -> Row:
+    """A segment's row from its stored features and the question that the settings ask."""
+    text = render_chat(
+        config.prompt,
+        picture=PICTURE in stored,
+        sound=SOUND in stored,
+        words=words if config.words else None,
+        before=before,
+        answer=config.answer,
+    )
+    lengths = {name: len(stored[name]) if name in stored else 0 for name in (PICTURE, SOUND)}
+    ids = token_ids(processor, text, num_picture=lengths[PICTURE], num_sound=lengths[SOUND])
+    return {**stored, "input_ids": ids}
+
+
+def with_positions(thinker: Any, row: Row) -> Row:
+    """Lay a row's positions [3, tokens] beside its features: they are the same in every step."""
+    ids = row["input_ids"][None]
+    positions, _ = thinker.get_rope_index(
+        ids,
+        video_grid_thw=row.get("video_grid_thw"),
+        attention_mask=torch.ones_like(ids),
+        audio_seqlens=row.get(NUM_HOPS),
+        second_per_grids=row.get("video_second_per_grid"),
+    )
+    return {**row, POSITIONS: positions[:, 0]}
+
+
+def take_features(thinker: Any) -> None:
+    """Let the thinker's forward take the features of `collate_features` for pictures and sounds."""
+    thinker.register_forward_pre_hook(_put_in_place, with_kwargs=True)
+
+
+def _put_in_place(thinker: Any, arguments: Any, options: dict[str, Any]) -> Any:
+    """Give features to the forward by the ways it has: encoder outputs, and finished embeddings."""
+    picture, sound = options.pop(PICTURE, None), options.pop(SOUND, None)
+    # With and without sound: processes that share a model out come to its parts in one order.
+    embeds = thinker.get_input_embeddings()(options["input_ids"])
+    if sound is not None:
+        heard = (options["input_ids"] == thinker.config.audio_token_id)[..., None]
+        embeds = embeds.masked_scatter(heard.expand_as(embeds), sound.to(embeds.dtype))
+    options["inputs_embeds"] = embeds
+    if picture is not None:
+        options["mm_encoder_outputs"] = {"video": _encoder_output(thinker, picture)}
+    return arguments, options
+
+
+def _encoder_output(thinker: Any, picture: torch.Tensor) -> Any:
+    from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
+        BaseModelOutputWithDeepstackFeatures,
+    )
+
+    merged, *layers = torch.split(picture, thinker.config.text_config.hidden_size, dim=-1)
+    return BaseModelOutputWithDeepstackFeatures(
+        pooler_output=(merged,), deepstack_features=[(layer.contiguous(),) for layer in layers]
+    )
+
+
+def collate_features(rows: Sequence[Row], pad_token_id: int) -> dict[str, torch.Tensor]:
+    """Rows of `encode_rows` as one batch, padded on the left, for a prepared thinker."""
+    batch = collate_rows(rows, pad_token_id)
+    for name in (PICTURE, SOUND):
+        if parts := [row[name] for row in rows if name in row]:
+            batch[name] = torch.cat(parts)
+    if hops := [torch.ones(int(row[NUM_HOPS])) for row in rows if NUM_HOPS in row]:
+        mask = pad_sequence(hops, True).long()
+        batch["feature_attention_mask"] = mask  # sound's positions are counted from it
+    if parts := [row[POSITIONS].T for row in rows if POSITIONS in row]:
+        batch[POSITIONS] = pad_sequence(parts, True, 0, "left").permute(2, 0, 1)
+    return batch

@@ -1,0 +1,75 @@
+"""How the gradients of all processes become one change of the weights."""
+
+from typing import Any
+
+import torch
+from torch.distributed.tensor import DTensor
+
+from tasks.training.checkpoints.formats import Contents, ShardContents, WholeContents
+from tasks.training.distributed.deepspeed import ZeroUpdates
+from tasks.training.distributed.fsdp import clip_gradients, is_sharded
+from tasks.training.distributed.ranks import Ranks
+from tasks.training.settings import FinetuneResources, TrainingSettings
+
+
+def open_updates(
+    trained: Any, settings: TrainingSettings, resources: FinetuneResources, ranks: Ranks
+) -> "Updates | ZeroUpdates":
+    """Prepare this process's model, or its part of one, for training."""
+    if resources.sharding == "deepspeed" and is_sharded(resources, ranks):
+        return ZeroUpdates(trained, settings, ranks)
+    return Updates(trained, settings, resources, ranks)
+
+
+class Updates:
+    """One process's model and its optimizer under accelerate.
+
+    Gradients are summed up from any number of losses, of which each process has its own.
+    """
+
+    def __init__(
+        self,
+        trained: Any,
+        settings: TrainingSettings,
+        resources: FinetuneResources,
+        ranks: Ranks,
+    ) -> None:
+        from accelerate import Accelerator
+
+        self._settings = settings
+        self._ranks = ranks
+        self._accelerator = Accelerator(
+            mixed_precision="bf16" if settings.precision == "bfloat16" else "no",
+            cpu=resources.device == "cpu",
+        )
+        self._trained = [p for p in trained.parameters() if p.requires_grad]
+        self._whole = [p for p in self._trained if not isinstance(p, DTensor)]
+        optimizer = torch.optim.AdamW(
+            self._trained,
+            lr=settings.learning_rate,
+            betas=settings.adam_betas,
+            weight_decay=settings.weight_decay,
+        )
+        # The ranks sum gradients themselves: accelerate shall add nothing that does.
+        self.model = self._accelerator.prepare_model(trained, evaluation_mode=True)
+        self.optimizer = self._accelerator.prepare_optimizer(optimizer)
+        self._is_sharded = is_sharded(resources, ranks)
+        kind = ShardContents if self._is_sharded else WholeContents
+        self.contents: Contents = kind(self.model, self.optimizer)
+
+    def add(self, loss: torch.Tensor) -> None:
+        """Add a loss's gradients to those of the step."""
+        self._accelerator.backward(loss)
+
+    def apply(self, learning_rate: float) -> float:
+        """Change the weights by the gradients of all processes; gives the gradients' norm."""
+        self._ranks.sum_gradients(self._whole)
+        if self._is_sharded:
+            norm = clip_gradients(self._trained, self._settings.max_grad_norm)
+        else:
+            norm = self._accelerator.clip_grad_norm_(self._trained, self._settings.max_grad_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return float(norm)

@@ -1,0 +1,50 @@
+"""The process in which a model is trained, as its parent starts, follows and ends it."""
+
+import sys
+from pathlib import Path
+
+from storage.errors import WaverError
+from storage.store.variant import Variant
+from tasks.log import LOGGER
+from tasks.processes.child_process import ERROR, run_worker
+from tasks.training.distributed.launch import launch_command
+from tasks.training.job import LOG_NAME, TrainingJob, curve_path_of
+from tasks.ui_artifacts import CurveInUI
+
+SWIFT_CHILD_MODULE = "tasks.ms_swift.child"
+_ENVIRONMENT = {
+    "PYTHONSAFEPATH": "1",  # no folder of the user's is taken for a package
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def run_training(job_path: Path, job: TrainingJob, variant: Variant, curve: CurveInUI) -> None:
+    """Run a training to its end; the libraries' log is kept only of one that failed.
+
+    Raises:
+        WaverError: as the process told it, with the place of that log.
+    """
+    log_path, curve_path = job_path.with_name(LOG_NAME), curve_path_of(job_path)
+
+    told: list[str] = []
+
+    def on_line(line: str) -> None:
+        told.extend([line] if line.startswith(ERROR) else [])
+        if not told:  # what a launcher adds to an error is no news, and the error itself is raised
+            LOGGER.info("%s: %s", variant.stage, line)
+        curve.show(curve_path)
+
+    try:
+        run_worker(_command(job_path, job), on_line=on_line, environment=_ENVIRONMENT)
+        curve.show(curve_path, is_last=True)
+    except WaverError as error:
+        if log := variant.keep_log(log_path):
+            raise type(error)(f"{error} The libraries' log: {log}") from error
+        raise
+
+
+def _command(job_path: Path, job: TrainingJob) -> list[str]:
+    """Waver's own training runs in several processes; ms-swift starts its own."""
+    if job.training.trainer == "ms-swift":
+        return [sys.executable, "-m", SWIFT_CHILD_MODULE, str(job_path)]
+    return launch_command(job_path, job.resources)

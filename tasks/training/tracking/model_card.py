@@ -1,0 +1,164 @@
+"""The model card: what a model is, what it was trained on, how good it is, and how to open it.
+
+It is for those the model is passed on to, so it names no participant, video or folder of this
+machine. Figures are those of the kept weights on the validation segments, at the threshold 0.5.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from storage.fingerprint import digest_of
+from storage.records import SampleRecord
+from tasks.evaluation.bootstrap import Interval, Resampling, resample
+from tasks.evaluation.metrics import measure
+from tasks.prompting.prompt import prompt_digest, prompt_text
+from tasks.training.job import (
+    ADAPTER_FOLDER,
+    MERGED_FOLDER,
+    TrainingJob,
+    TrainingResult,
+    ValidationAnswer,
+)
+
+CARD_NAME = "README.md"
+_THRESHOLD = 0.5
+_RESAMPLING = Resampling(draws=1000, level=0.95, seed=0)
+_FIGURES = {
+    "macro_f1": "macro F1",
+    "f1_present": "F1 of A/H present",
+    "f1_absent": "F1 of A/H absent",
+    "accuracy": "accuracy",
+    "average_precision": "average precision",
+}
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardFigure:
+    """One figure on the validation segments, with its interval over participants."""
+
+    name: str
+    key: str
+    value: float | None
+    interval: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitFacts:
+    """One side of the split: its digest over content and labels, and what it holds."""
+
+    name: str
+    digest: str
+    num_segments: int
+    num_videos: int
+    num_participants: int
+    num_present: int
+
+
+def write_card(
+    folder: Path,
+    job: TrainingJob,
+    result: TrainingResult,
+    used: Sequence[SampleRecord],
+    answers: Sequence[ValidationAnswer],
+) -> None:
+    """Write the card into a model's folder."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, in which nothing stands that anybody said
+    )
+    text = environment.get_template("card.md.j2").render(
+        job=job,
+        result=result,
+        settings=job.training.resolved(),
+        base=public_name(job.base_name),
+        adapter=ADAPTER_FOLDER if job.training.method == "lora" else None,
+        merged=MERGED_FOLDER,
+        splits=split_facts(used),
+        figures=figures_of(used, answers),
+        num_answers=len(answers),
+        consent=consent_counts(used),
+        prompt=prompt_text(job.input.prompt),
+        prompt_digest=prompt_digest(job.input.prompt),
+        libraries=_versions(),
+    )
+    (folder / CARD_NAME).write_text(text, encoding="utf-8")
+
+
+def public_name(base_name: str) -> str | None:
+    """Give a base's name on the hub; ``None`` for a folder, whose place is nobody's business."""
+    is_folder = base_name.startswith(("/", ".", "~")) or Path(base_name).is_dir()
+    return None if is_folder else base_name
+
+
+def split_facts(used: Sequence[SampleRecord]) -> list[SplitFacts]:
+    """Describe the training and the validation side, as far as they were used."""
+    sides = (("train", True), ("val", False))
+    return [
+        _facts(name, rows)
+        for name, in_training in sides
+        if (rows := [sample for sample in used if sample.in_training == in_training])
+    ]
+
+
+def _facts(name: str, rows: Sequence[SampleRecord]) -> SplitFacts:
+    return SplitFacts(
+        name=name,
+        digest=digest_of(sorted((row.content_digest, row.label) for row in rows)),
+        num_segments=len(rows),
+        num_videos=len({row.video_id for row in rows}),
+        num_participants=len({row.participant_id for row in rows} - {None}),
+        num_present=sum(row.label == 1 for row in rows),
+    )
+
+
+def figures_of(
+    used: Sequence[SampleRecord], answers: Sequence[ValidationAnswer]
+) -> list[CardFigure]:
+    """Measure the answers; participants are resampled, and videos where nobody names those."""
+    if not answers:
+        return []
+    samples = {sample.segment_id: sample for sample in used}
+    rows = [samples[answer.segment_id] for answer in answers]
+    labels = np.array([row.label for row in rows], dtype=float)
+    p_ah = np.array([answer.p_ah for answer in answers])
+    clusters = [str(row.participant_id or row.video_id) for row in rows]
+    values = measure(labels, p_ah, _THRESHOLD)
+    intervals = resample(labels, p_ah, _THRESHOLD, clusters, _RESAMPLING)
+    return [
+        CardFigure(name=name, key=key, value=values[key], interval=intervals[key])
+        for key, name in _FIGURES.items()
+    ]
+
+
+def consent_counts(used: Sequence[SampleRecord]) -> Mapping[str, Mapping[str, int]]:
+    """Count, for each purpose, the participants' answers in the rows a model saw."""
+    words = {True: "yes", False: "no", None: "unknown"}
+    questions = {"publications": "consent_publications", "challenges": "consent_challenges"}
+    counts = {}
+    for purpose, name in questions.items():
+        given = {(row.participant_id or row.video_id, getattr(row, name)) for row in used}
+        tally = Counter(words[answer] for _, answer in given)
+        counts[purpose] = {word: tally[word] for word in words.values()}
+    return counts
+
+
+def _versions() -> dict[str, Any]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

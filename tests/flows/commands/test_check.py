@@ -1,0 +1,198 @@
+"""A data set is audited before any work: nothing is made but the outcome, and a store's cache."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from flows.commands import cli
+from storage.datasets.annotation_cache import remove_cache
+from storage.datasets.erased import remember_to_leave_out
+from storage.errors import ConfigError, DataError, WaverError
+from storage.results import AuditRecord
+from storage.schema import from_table, read_parquet
+from storage.store.store import Store
+
+NAME = "Videos/{0}/Visite_1/{0}_Question_{1}_2024-01-01_10-00-00_Video.mp4"
+SPLITS = {
+    "train": ("90001", "90002"), "test": ("90003", "90004"), "val": ("90005", "90006"),
+}  # fmt: skip
+WORDS = "private words"
+
+
+@pytest.fixture
+def release(video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A faultless release of six videos, in a working folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    root, annotation, people = tmp_path / "data", {}, {}
+    for split, participants in SPLITS.items():
+        lines = []
+        for label, participant in enumerate(participants):
+            name = NAME.format(participant, label + 1)
+            (root / name).parent.mkdir(parents=True)
+            shutil.copy(video("cfr25.mp4"), root / name)
+            with (root / name).open("ab") as stream:
+                stream.write(b"\0" * int(participant[-1]))  # no two of one content
+            times = [["00:00:01.000", "00:00:04.000"]] * label
+            annotation[name] = {
+                "global_ah": label, "time_detailed_ah": times, "certainty_ah": [1] * label,
+                "all_cues": [{"facial": WORDS}] * label,
+                "transcript": {"chunks": [{"text": WORDS, "timestamp": [0.0, None]}]},
+            }  # fmt: skip
+            people[participant] = {"Use in challenges": "Yes", "Age": WORDS}
+            lines.append(f"{name},{label},{WORDS}\n")
+        (root / "split").mkdir(exist_ok=True)
+        (root / "split" / f"{split}.txt").write_text("".join(lines))
+    (root / "video_annotation_transcript.yaml").write_text(yaml.safe_dump(annotation))
+    (root / "meta_data.yml").write_text(yaml.safe_dump(people))
+    return root
+
+
+def check(*options: str) -> int:
+    """Run the command in this process; gives its exit status."""
+    command = typer.main.get_command(cli.app)
+    return command.main(args=["check", "--data", "data", *options], standalone_mode=False)
+
+
+def audited() -> dict[tuple[str | None, str], AuditRecord]:
+    rows = from_table(AuditRecord, read_parquet("audit.parquet"))
+    return {(row.split, row.name): row for row in rows}
+
+
+def found() -> dict[str, tuple[str, ...]]:
+    rows = audited().values()
+    return {row.name: row.examples for row in rows if row.subject == "finding"}
+
+
+def test_a_sound_data_set_ends_with_status_0_and_makes_nothing_but_the_outcome(
+    release, tmp_path, capsys
+):
+    before = sorted(tmp_path.rglob("*"))
+    assert check("--out", "audit.parquet") == 0
+    printed = capsys.readouterr().out
+    assert "Nothing found that makes results untrustworthy." in printed
+    assert "Audit: audit.parquet" in printed
+    made = {str(p.relative_to(tmp_path)) for p in set(tmp_path.rglob("*")) - set(before)}
+    assert made == {"audit.parquet"}
+
+
+def test_a_store_that_is_there_keeps_the_parsed_annotation(release):
+    store = Store("my store")
+    assert check("--store", "my store") == 0
+    assert len(store.list_files(".cache/annotation")) == 1
+    assert not Path(".waver").exists()
+
+
+def test_the_table_holds_every_count_and_finding(release):
+    assert check("--out", "audit.parquet") == 0
+    rows = audited()
+    assert rows[None, "videos"].value == 6
+    assert rows["test", "positive_share"].value == 0.5
+    assert rows[None, "hours"].value == pytest.approx(6 * 12 / 3600)
+    assert rows["train", "ah_share"].value == pytest.approx(3 / 24)
+    assert rows[None, "challenges_yes"].value == 6
+    assert set(found()) == {"transcript_open"}
+
+
+def test_leakage_ends_with_status_1_and_names_the_videos(release, capsys):
+    train, test = NAME.format("90001", 1), NAME.format("90004", 2)
+    with (release / "split" / "test.txt").open("a") as stream:
+        stream.write(f"{train},0,words\n")
+    copy = NAME.format("90002", 3)
+    shutil.copy(release / test, release / copy)
+    with (release / "split" / "train.txt").open("a") as stream:
+        stream.write(f"{copy},1,words\n")
+    assert check("--out", "audit.parquet") == 1
+    assert "results untrustworthy" in capsys.readouterr().out
+    assert found()["video_in_two_splits"] == (train,)
+    assert found()["same_file_in_two_splits"] == (f"{copy} (train) + {test} (test)",)
+
+
+def test_a_contradiction_ends_with_status_1_and_a_damaged_file_alone_does_not(release):
+    (release / NAME.format("90003", 1)).write_bytes(b"")
+    assert check("--out", "audit.parquet") == 0
+    (told,) = found()["cannot_be_opened"]
+    assert told.startswith(f"{NAME.format('90003', 1)}: ")
+    assert "empty" in told
+    with (release / "split" / "train.txt").open("a") as stream:
+        stream.write(f"{NAME.format('90001', 1)},1,words\n")
+    assert check("--out", "audit.parquet") == 1
+    assert "listed_with_two_labels" in found()
+
+
+def test_neither_screen_nor_table_holds_words_or_details(release, tmp_path, capsys):
+    assert check("--out", "audit.parquet") == 0
+    printed = capsys.readouterr()
+    assert WORDS.split()[0] not in printed.out + printed.err
+    table = read_parquet("audit.parquet").to_pylist()
+    assert WORDS.split()[0] not in str(table)
+
+
+def test_what_was_not_looked_at_is_said_with_the_command_that_changes_it(release, capsys):
+    assert check("--store", "my store", "--out", "audit.parquet") == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "Not looked at: whether 6 of 6 videos are others encoded again" in printed
+    assert "`waver run --data data --store 'my store' --only segment` makes them" in printed
+    assert audited()[None, "reencoded"].value == 6
+
+
+def test_whom_the_store_has_forgotten_is_left_out_as_a_run_does(release):
+    store = Store(".waver/store")
+    assert check("--out", "audit.parquet") == 0
+    remember_to_leave_out(store, "90004")
+    remove_cache(store)
+    for _ in range(2):  # the second time the annotation is in the cache, without them
+        assert check("--out", "audit.parquet") == 1
+        assert audited()[None, "videos"].value == 5
+        assert set(found()) == {"forgotten", "transcript_open", "split_of_one_label"}
+        assert "90004" not in str(found())
+
+
+def test_a_plain_folder_is_audited_too(video, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    shutil.copy(video("cfr25.mp4"), tmp_path / "data" / "a.mp4")
+    assert check("--out", "audit.parquet") == 0
+    assert not (tmp_path / ".waver").exists()
+    (tmp_path / "data" / "labels.csv").write_text("video,label,split\na.mp4,1,train\n")
+    assert check("--out", "audit.parquet") == 1
+    assert set(found()) == {
+        "split_of_one_label", "split_without_videos", "test_without_videos", "no_participant",
+    }  # fmt: skip
+
+
+def test_all_contradictions_of_a_table_of_labels_are_told_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("a.mp4", "b.mp4", "c.mp4"):
+        (tmp_path / "data" / name).write_bytes(b"")
+    (tmp_path / "data" / "labels.csv").write_text(
+        "video,label,split,start_ms,end_ms\na.mp4,1,train,,\na.mp4,,test,,\n"
+        "b.mp4,1,train,,\nb.mp4,0,,,\nc.mp4,0,train,10,20\n"
+    )
+    assert check("--out", "audit.parquet") == 1
+    assert found()["video_in_two_splits"] == ("a.mp4",)
+    assert found()["listed_with_two_labels"] == ("b.mp4",)
+    assert found()["negative_with_intervals"] == ("c.mp4",)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        (("--data", "nowhere"), DataError, "There is no data folder 'nowhere'"),
+        (("--out", "audit.csv"), ConfigError, "'audit.csv' is no Parquet file: name one"),
+        (("--out", "audit"), ConfigError, "ends in .parquet with --out"),
+        (("--out", "folder.parquet"), ConfigError, "is a folder"),
+        (("--store", "data/store"), ConfigError, "lies inside the data folder 'data'"),
+        (("--store", "nothing://x"), ConfigError, "The store 'nothing://x' cannot be opened"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence_before_any_work(release, tmp_path, options, error, told):
+    (tmp_path / "folder.parquet").mkdir()
+    with pytest.raises(WaverError) as caught:
+        check(*options)
+    assert isinstance(caught.value, error)
+    assert told in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,290 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+from flows import pipeline, stages
+from flows.commands import cli
+from flows.commands.erase import ForgetReport, find_participant, forget, undo
+from flows.context.open import open_run
+from flows.context.request import RunRequest
+from storage.datasets.erased import digest_of_participant, salt_of
+from storage.errors import ConfigError, DataError, StoreError
+from storage.fingerprint import digest_of
+from storage.results import ModelRecord, TrainedOnRecord
+from storage.store.store import Store
+from storage.store.variant import ItemOutput
+from tests.flows.toys import ANSWERS, finish, request_of, videos_of, write_release
+
+WHO = "90002"
+NO_HISTORY = Path("/nonexistent")
+
+
+def forget_now(store: str, who: str, data: str | None) -> ForgetReport:
+    return forget(find_participant(store, who, data), NO_HISTORY)
+
+
+def everything(store: str) -> dict[str, bytes]:
+    root = Path(store)
+    return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def commit_model(
+    store: str, folder: Path, *trained_on: str, digest: Callable[[str], str] | None = None
+) -> str:
+    """Put a model of no weight into the store; gives its folder."""
+    variant = Store(store).variant("finetune", version=1, settings={"on": trained_on})
+    path = variant.file_path("abc/merged")
+    record = ModelRecord(
+        model_path=path, adapter_path=None, method="full", base_fingerprint="b",
+        num_train_samples=1, num_val_samples=1, num_parameters=1, num_trained=1, num_steps=1,
+        best_step=1, val_loss=None, val_macro_f1=None, val_average_precision=None,
+    )  # fmt: skip
+    salt = salt_of(Store(store))
+    digest = digest or (lambda who: digest_of_participant(salt, who))
+    seen = [
+        TrainedOnRecord(participant_digest=digest(who), split="val", num_samples=4)
+        for who in trained_on
+    ]
+    (folder / "weights").write_bytes(b"weights")
+    files = {f"{path}/weights.bin": folder / "weights"}
+    variant.commit([ItemOutput(item_id="model", rows=(record, *seen), files=files)], {"model": "1"})
+    return f"{store}/{variant.file_path('abc')}"
+
+
+def test_every_stage_forgets_and_the_next_run_makes_only_the_report(
+    finished: RunRequest, tmp_path: Path
+) -> None:
+    report = forget_now(finished.store, WHO, None)
+    assert report.removed == {
+        "segment": 2, "transcribe": 2, "manifest": 2, "infer": 4, "aggregate": 1,
+    }  # fmt: skip
+    assert report.scan.is_clean
+    assert not [path for path in everything(finished.store) if WHO in path]
+    run = open_run(finished)
+    for variant, wanted in (
+        (run.segment, run.videos_wanted), (run.transcribe, run.segmented_wanted),
+        (run.manifest, run.inputs_wanted), (run.infer, run.segments_wanted),
+    ):  # fmt: skip
+        assert len(wanted) in (6, 12)
+        assert variant.pending(wanted) == []
+    assert run.aggregate.pending(run.report_wanted) == ["report"]
+    (tmp_path / "made").mkdir()
+    finish(finished, tmp_path / "made")
+    assert {row.video_id for row in open_run(finished).verdicts} == {
+        name for who in ANSWERS if who != WHO for name in videos_of(who)
+    }
+    assert forget_now(finished.store, WHO, finished.data).scan.is_clean
+
+
+def test_what_a_run_leaves_out_is_counted_and_names_nobody(finished: RunRequest, caplog) -> None:
+    forget_now(finished.store, WHO, None)
+    with caplog.at_level("INFO", logger="waver"):
+        (issue,) = [
+            issue for issue in open_run(finished).dataset.issues if "left out" in str(issue)
+        ]
+        open_run(finished)
+    assert issue.detail.startswith("2 videos are of participants whom the store has forgotten")
+    assert [record.getMessage() for record in caplog.records] == [issue.detail]
+    assert WHO not in caplog.text + issue.detail
+
+
+def test_a_participant_with_data_alone_is_left_out_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "store").mkdir()
+    write_release(tmp_path / "data")
+    request = request_of(tmp_path / "data", tmp_path / "store")
+    assert len(open_run(request).dataset.videos) == 8
+    with pytest.raises(DataError, match="No such participant is known to the store"):
+        find_participant(request.store, WHO, None)
+    report = forget_now(request.store, WHO, request.data)
+    assert (report.removed, report.scan.is_clean) == ({}, True)
+    assert len(open_run(request).dataset.videos) == 6
+    assert find_participant(request.store, WHO, None).traces.videos == frozenset()
+
+
+def test_the_cache_that_the_next_run_keeps_does_not_hold_them(finished: RunRequest) -> None:
+    open_run(finished)
+    found = find_participant(finished.store, WHO, None)
+    forget(found, NO_HISTORY)
+    from storage.datasets import dataset
+
+    dataset._read.cache_clear()
+    open_run(finished)
+    assert Store(finished.store).list_files(".cache/annotation")
+    report = forget_now(finished.store, WHO, finished.data)
+    assert report.scan.is_clean
+
+
+def test_undoing_lets_the_next_run_use_the_videos_again(finished: RunRequest) -> None:
+    forget_now(finished.store, WHO, None)
+    undo(finished.store, WHO)
+    run = open_run(finished)
+    assert len(run.dataset.videos) == 8
+    assert sorted(run.segment.pending(run.videos_wanted)) == sorted(videos_of(WHO))
+    with pytest.raises(DataError, match="leaves no such participant out"):
+        undo(finished.store, WHO)
+
+
+def test_a_forgetting_that_was_stopped_is_told_and_must_end_before_it_is_undone(
+    finished: RunRequest, monkeypatch, caplog
+) -> None:
+    found = find_participant(finished.store, WHO, None)
+
+    def stop(_: Store) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("storage.erasure.erase.remove_cache", stop)
+        with pytest.raises(KeyboardInterrupt):
+            forget(found, NO_HISTORY)
+    with pytest.raises(StoreError, match="did not end: run `waver forget` again") as told:
+        undo(finished.store, WHO)
+    assert (WHO in str(told.value), told.value.details) == (False, (WHO,))
+    open_run(finished)
+    assert "did not end" in caplog.text
+    assert WHO not in caplog.text
+    assert forget_now(finished.store, WHO, None).scan.is_clean
+    undo(finished.store, WHO)
+    caplog.clear()
+    open_run(finished)
+    assert caplog.text == ""
+
+
+def test_all_forgotten_is_one_sentence(finished: RunRequest) -> None:
+    for who in ANSWERS:
+        forget_now(finished.store, who, None)
+    with pytest.raises(DataError, match=r"nothing is left: all 8 videos"):
+        open_run(finished)
+
+
+def test_models_that_saw_the_participant_are_listed_and_kept(
+    finished: RunRequest, tmp_path: Path
+) -> None:
+    saw = commit_model(finished.store, tmp_path, WHO, "90001")
+    early = commit_model(finished.store, tmp_path, WHO, digest=digest_of)
+    never = commit_model(finished.store, tmp_path, "90001")
+    untold = commit_model(finished.store, tmp_path)
+    report = forget_now(finished.store, WHO, None)
+    assert {model.folder: model.sides for model in report.models} == {
+        saw: ("val",), early: ("val",), untold: (),
+    }  # fmt: skip
+    told = "\n".join(report.lines())
+    assert f"{saw} (val)" in told
+    assert f"{untold} (nobody noted on whom)" in told
+    assert never not in told
+    assert "finetune" not in report.removed
+    assert Path(saw, "merged", "weights.bin").exists()
+
+
+@pytest.mark.parametrize("who", ["9000", "02", "Question", "nobody", "1"])
+def test_an_unknown_participant_is_a_mistake_and_nothing_is_touched(
+    finished: RunRequest, who: str
+) -> None:
+    before = everything(finished.store)
+    with pytest.raises(DataError, match=r"or the data set .* nothing was changed") as caught:
+        find_participant(finished.store, who, finished.data)
+    assert caught.value.details == (who,)
+    assert everything(finished.store) == before
+
+
+def test_no_name_and_no_store_are_mistakes(finished: RunRequest, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No participant is named"):
+        find_participant(finished.store, " ", None)
+    with pytest.raises(DataError, match=r"There is no store .*--store"):
+        find_participant(str(tmp_path / "nowhere"), WHO, None)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_between_the_stages_of_a_run_nobody_is_forgotten(finished: RunRequest, monkeypatch) -> None:
+    def forget_instead(*_: object) -> None:
+        forget_now(finished.store, WHO, None)
+
+    monkeypatch.setitem(pipeline._FLOWS, "transcribe", forget_instead)
+    monkeypatch.setattr(stages, "run_stage", forget_instead)
+    request = finished.model_copy(update={"only": ("transcribe",)})
+    flows = (stages.segment_flow, stages.transcribe_flow, stages.manifest_flow,
+             stages.infer_flow, stages.aggregate_flow, pipeline.pipeline)  # fmt: skip
+    before = everything(finished.store)
+    for flow in flows:
+        with pytest.raises(StoreError, match="Another process is writing"):
+            flow.fn(request)
+        assert everything(finished.store) == before, flow.name
+    assert forget_now(finished.store, WHO, None).scan.is_clean
+
+
+def run_command(*arguments: str) -> int:
+    """Run the command in this process; gives its exit status."""
+    return typer.main.get_command(cli.app).main(args=list(arguments), standalone_mode=False) or 0
+
+
+def test_the_command_says_what_went_what_was_searched_and_what_it_cannot_reach(
+    finished: RunRequest, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    assert run_command("forget", WHO, "--store", finished.store, "--yes") == 0
+    told = capsys.readouterr().out
+    for line in (
+        "removed: segment 2, transcribe 2, manifest 2, infer 4, aggregate 1",
+        "of the store: nothing is left",
+        "no model in the store was trained on them",
+        "out of reach:",
+        "the data folder, which is never changed",
+        "waver-parity-*.log in the temporary folder",
+    ):
+        assert line in told
+    (Path(finished.store) / "stray.json").write_text(json.dumps({"seen": videos_of(WHO)[0]}))
+    assert run_command("forget", WHO, "--store", finished.store, "--yes") == 1
+    assert "still names them: stray.json" in capsys.readouterr().out
+    (Path(finished.store) / "stray.json").unlink()
+    assert run_command("forget", WHO, "--store", finished.store, "--undo") == 0
+    assert "used again" in capsys.readouterr().out
+
+
+def test_without_a_name_the_store_is_the_one_that_runs_write_to(
+    finished: RunRequest, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    (tmp_path / ".waver").mkdir()
+    Path(finished.store).rename(tmp_path / ".waver" / "store")
+    monkeypatch.chdir(tmp_path)
+    assert run_command("forget", f" {WHO} ", "--yes") == 0
+    assert "of the store: nothing is left" in capsys.readouterr().out
+    assert run_command("forget", f"{WHO}\t", "--undo") == 0
+
+
+def test_on_a_terminal_it_asks_first_and_a_no_changes_nothing(
+    finished: RunRequest, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    before = everything(finished.store)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: (_ for _ in ()).throw(typer.Abort()))
+    with pytest.raises(typer.Abort):
+        run_command("forget", WHO, "--store", finished.store)
+    assert everything(finished.store) == before
+
+
+def test_somebody_elses_mistake_in_the_data_set_keeps_nobody_from_being_forgotten(
+    finished: RunRequest,
+) -> None:
+    splits = Path(finished.data) / "split"
+    other = videos_of("90003")[0]
+    for name in ("train", "test"):
+        with (splits / f"{name}.txt").open("a", encoding="utf-8") as stream:
+            stream.write(f"{other},0,said\n")
+    assert forget_now(finished.store, WHO, finished.data).removed
+
+
+def test_a_data_set_that_cannot_be_read_is_told_and_the_stores_own_word_is_taken(
+    finished: RunRequest,
+) -> None:
+    annotation = Path(finished.data) / "video_annotation_transcript.yaml"
+    annotation.write_text("a: [", encoding="utf-8")
+    report = forget_now(finished.store, WHO, finished.data)
+    assert report.removed
+    assert "the data set was not asked" in report.lines()[0]
+    with pytest.raises(DataError, match="There is no data folder"):
+        find_participant(finished.store, WHO, f"{finished.data} elsewhere")

@@ -1,0 +1,75 @@
+"""What `waver predict` refuses before any work; its answers are held to in test_pipeline.py."""
+
+import os
+from pathlib import Path
+
+import pytest
+import typer
+
+from flows.commands import cli
+from flows.commands.predict import ask_for
+from storage.datasets.erased import remember_to_leave_out
+from storage.errors import ConfigError, DataError, ModelError, WaverError
+from storage.store.store import Store
+
+MODEL = Path(__file__).parents[3] / "infra" / "sandbox" / "models" / "omni-base"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    for name in ("a ü.mp4", "x/same.mp4", "y/same.mp4", "90001/one.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    return tmp_path
+
+
+def fault(*arguments: str, model: object = MODEL) -> WaverError:
+    command = ["predict", *arguments, "--model", str(model), "--profile", "sandbox"]
+    with pytest.raises(WaverError) as caught:
+        typer.main.get_command(cli.app).main(args=command, standalone_mode=False)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_a_name_that_is_no_file_is_told_before_a_store_is_made(folder: Path) -> None:
+    error = fault("a ü.mp4", "gone.mp4", "x")
+    assert isinstance(error, DataError)
+    assert "Of 3 names 2 cannot be taken: 'gone.mp4' is not there" in str(error)
+    assert "'x' is a folder: name the videos in it" in error.details[0]
+    os.mkfifo("pipe.mp4")
+    assert str(fault("pipe.mp4")).startswith("'pipe.mp4' is no file")
+    assert not (folder / ".waver").exists()
+
+
+def test_a_model_or_setting_that_cannot_be_used_is_told_before_a_store_is_made(
+    folder: Path,
+) -> None:
+    assert isinstance(fault("a ü.mp4", model=folder), ModelError)
+    assert isinstance(fault("a ü.mp4", "--set", "input.fps=-1"), ConfigError)
+    assert ".csv, .parquet or .json" in str(fault("a ü.mp4", "--out", "a ü.mp4"))
+    assert not (folder / ".waver").exists()
+
+
+def test_a_file_that_is_named_twice_is_asked_about_once_and_namesakes_each(folder: Path) -> None:
+    (folder / "link.mp4").symlink_to("a ü.mp4")
+    names = ("a ü.mp4", "y/same.mp4", "x/../a ü.mp4", "x/same.mp4", "link.mp4")
+    question = ask_for([Path(name) for name in names])
+    assert question.paths == tuple(folder / name for name in ("a ü.mp4", *names[1::2]))
+    assert len(question.warnings) == 1
+    assert "a ü.mp4' is named more than once" in question.warnings[0]
+
+
+def test_a_file_whose_name_is_no_unicode_is_refused(folder: Path) -> None:
+    path = Path(os.fsdecode(b"\xff.mp4"))
+    path.write_bytes(b"")
+    with pytest.raises(DataError, match="not valid Unicode: rename the file"):
+        ask_for([path])
+
+
+def test_a_video_of_somebody_whom_the_store_has_forgotten_is_refused(folder: Path) -> None:
+    remember_to_leave_out(Store("store"), "90001")
+    error = fault("a ü.mp4", "90001/one.mp4", "--store", "store")
+    assert "Of 2 videos, 1 are of participants whom the store has forgotten" in str(error)
+    assert error.details == (str(folder / "90001" / "one.mp4"),)

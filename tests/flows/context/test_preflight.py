@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+
+from flows.context.open import open_run
+from flows.context.preflight import check_before_start
+from storage.errors import ConfigError, ModelError, ToolError
+from tests.flows.toys import QUICK, request_of, write_release
+
+
+def test_ms_swift_is_asked_for_before_any_video_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write_release(tmp_path / "data")
+    overrides = (
+        *QUICK, "finetune.trainer=ms-swift", "finetune.metric=loss",
+        f"resources.finetune.swift_command={tmp_path}/swift",
+    )  # fmt: skip
+    request = request_of(tmp_path / "data", tmp_path / "store").model_copy(
+        update={"model": None, "only": ("finetune",), "overrides": overrides}
+    )
+    with pytest.raises(ToolError, match=r"no program .*/swift.*pip install ms-swift"):
+        check_before_start(open_run(request))
+    (tmp_path / "swift").write_text("#!/bin/sh\necho --tuner_type\n")
+    (tmp_path / "swift").chmod(0o755)
+    check_before_start(open_run(request))
+
+
+def test_what_cannot_be_shared_out_is_refused_before_any_video_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    write_release(tmp_path / "data")
+    overrides = (*QUICK, "resources.finetune.sharding=fsdp", "finetune.method=lora")
+    request = request_of(tmp_path / "data", tmp_path / "store").model_copy(
+        update={"model": None, "only": ("finetune",), "overrides": overrides}
+    )
+    with pytest.raises(ConfigError, match=r"sharding = fsdp is for finetune\.method = full"):
+        check_before_start(open_run(request))
+
+
+def test_more_tokens_than_the_model_takes_are_refused_before_any_video_is_opened(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data").mkdir()
+    write_release(tmp_path / "data")
+    request = request_of(tmp_path / "data", tmp_path / "store")
+    check_before_start(open_run(request))
+    more = request.model_copy(update={"overrides": (*QUICK, "infer.max_tokens=10000000")})
+    with pytest.raises(ModelError, match=r"infer\.max_tokens asks for 10000000"):
+        check_before_start(open_run(more))

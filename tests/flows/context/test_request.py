@@ -1,0 +1,39 @@
+"""Which stages a request runs."""
+
+import pytest
+from pydantic import ValidationError
+
+from flows.context.request import STAGES, RunRequest
+
+
+def test_all_stages_run_in_order_by_default() -> None:
+    assert RunRequest(data="d").stages() == STAGES
+
+
+def test_from_runs_that_stage_and_the_later_ones() -> None:
+    assert RunRequest(data="d", start_at="infer").stages() == ("infer", "aggregate")
+
+
+def test_only_runs_the_named_stages_in_pipeline_order() -> None:
+    request = RunRequest(data="d", only=("aggregate", "segment"))
+    assert request.stages() == ("segment", "aggregate")
+
+
+@pytest.mark.parametrize(
+    ("given", "models"), [(None, ()), ("a", ("a",)), (["a"], ("a",)), (["a", "b"], ("a", "b"))]
+)
+def test_one_model_is_named_as_a_text_or_several_in_a_list(given, models) -> None:
+    request = RunRequest.model_validate({"data": "d", "model": given})
+    assert request.models == models
+    assert RunRequest.model_validate_json(request.model_dump_json()).models == models
+    assert hash(request) == hash(request.model_copy())
+
+
+def test_a_deployment_takes_one_model_as_a_text_still() -> None:
+    described = RunRequest.model_json_schema()["properties"]["model"]["anyOf"]
+    assert {kind["type"] for kind in described} == {"string", "array", "null"}
+
+
+def test_an_unknown_stage_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        RunRequest.model_validate({"data": "d", "only": ["segmnt"]})

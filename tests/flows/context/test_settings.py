@@ -1,0 +1,138 @@
+"""Settings: every profile parses, and a mistake is one clear sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.context.settings import Settings, load_settings, profile_names, read_profile
+from storage.errors import ConfigError
+
+
+@pytest.mark.parametrize("profile", profile_names())
+def test_every_profile_parses(profile: str) -> None:
+    assert isinstance(load_settings(profile), Settings)
+
+
+def test_both_sandbox_profiles_differ_in_training_only() -> None:
+    lora, full = load_settings("sandbox"), load_settings("sandbox-full")
+    assert lora.model_copy(update={"finetune": full.finetune}) == full
+    assert (lora.finetune.method, full.finetune.method) == ("lora", "full")
+
+
+def test_a_model_folder_is_found_from_the_profile_file(tmp_path: Path) -> None:
+    (tmp_path / "my model").mkdir()
+    profile = tmp_path / "mine.toml"
+    profile.write_text('[transcribe]\nmodel = "my model"\n[finetune]\nmodel = "some/hub-name"\n')
+    settings = load_settings(str(profile))
+    assert Path(settings.transcribe.model) == (tmp_path / "my model").resolve()
+    assert settings.finetune.model == "some/hub-name"
+
+
+def test_an_override_is_laid_over_the_profile() -> None:
+    settings = load_settings("sandbox", ("segment.crf=30", "finetune.method=full"))
+    assert settings.segment.crf == 30
+    assert settings.finetune.method == "full"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (("segment.crff=3",), ("'segment.crff'", "crf, cuts, long_side")),
+        (("segments.crf=3",), ("'segments'", "segment, transcribe")),
+        (("segment.crf=99",), ("'segment.crf'", "99", "less than or equal to 51")),
+        (("segment.crf",), ("'segment.crf'", "SECTION.KEY=VALUE")),
+        (("crf=3",), ("'crf=3'", "SECTION.KEY=VALUE")),
+        (("finetune.seeds=[0, -1]",), ("'finetune.seeds.1'", "-1", "greater than or equal to 0")),
+        (("finetune.seeds=[2, 2]",), ("'finetune.seeds'", "each seed may be listed once")),
+        (("resources.finetune.report_to=['wendy']",), ("report_to", "'wendy'", "'wandb'")),
+        (("manifest.fold=7",), ("Section 'manifest'", "itself: fold 7 must be one of 0 to 4")),
+        (("finetune.parts=['norms']",), ("'finetune'", ": LoRA cannot train norms: use method")),
+        (("finetune.seeds=3",), ("'finetune.seeds'", "3", "a list, as in [3]")),
+        (("finetune.seeds=[]",), ("'finetune.seeds'", "[]", "at least 1")),
+        (("finetune.learning_rate=inf",), ("'finetune.learning_rate'", "inf", "a finite number")),
+        (("finetune.adam_betas=[0.9, 1]",), ("'finetune.adam_betas.1'", "1", "less than 1")),
+        (("manifest.split_shares=[0.5, 0.5, 0.5]",), ("split_shares", "sum to 1")),
+        (("segment=3",), ("'segment=3'", "SECTION.KEY=VALUE")),
+        (("resources.infer.nonsense=3",), ("'resources.infer.nonsense'", "num_decoders")),
+        (("segment.crf.deep=3",), ("'segment.crf'",)),
+        (("finetune.method.x=1",), ("'finetune.method.x=1'", "'method' is a value")),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_with_the_way_out(
+    overrides: tuple[str, ...], parts: tuple[str, ...]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings("sandbox", overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(part in message for part in parts), message
+
+
+def test_an_unknown_profile_names_those_that_exist() -> None:
+    with pytest.raises(ConfigError, match=r"'sandbx'.*sandbox"):
+        load_settings("sandbx")
+
+
+def test_a_profile_that_is_not_toml_is_refused(tmp_path: Path) -> None:
+    profile = tmp_path / "broken.toml"
+    profile.write_text("[segment\n")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_settings(str(profile))
+
+
+def test_a_section_that_is_a_value_is_one_sentence(tmp_path: Path) -> None:
+    profile = tmp_path / "flat.toml"
+    profile.write_text("transcribe = 3\n")
+    with pytest.raises(ConfigError, match=r"^Setting 'transcribe' in profile .* is 3: [^\n]*$"):
+        load_settings(str(profile))
+    with pytest.raises(ConfigError, match="'transcribe' is a value there"):
+        load_settings(str(profile), ("transcribe.model=x",))
+
+
+@pytest.mark.parametrize("call", ["is_file", "read_text"])
+def test_a_profile_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    profile = tmp_path / "mine.toml"
+    profile.write_text("")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, call, refuse)
+    with pytest.raises(ConfigError, match=r"mine\.toml' cannot be read \(Permission denied\)"):
+        read_profile(str(profile))
+
+
+def test_a_profile_is_laid_over_the_one_it_extends_each_with_the_models_beside_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "lower" / "model").mkdir(parents=True)
+    lower, upper = tmp_path / "lower" / "lower.toml", tmp_path / "upper.toml"
+    lower.write_text('extends = "default"\n[finetune]\nmodel = "model"\nrank = 4\n')
+    upper.write_text('extends = "lower/lower.toml"\n[finetune]\nrank = 16\n[segment]\ncrf = 30\n')
+    settings = load_settings(str(upper))
+    assert Path(settings.finetune.model) == (tmp_path / "lower" / "model").resolve()
+    assert (settings.finetune.rank, settings.segment.crf) == (16, 30)
+    assert settings.transcribe == load_settings("default").transcribe
+
+
+def test_a_profile_that_extends_itself_or_nothing_known_is_refused(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    first.write_text('extends = "second.toml"\n')
+    second.write_text('extends = "first.toml"\n')
+    with pytest.raises(ConfigError, match=r"extends itself by way of .*first\.toml"):
+        load_settings(str(first))
+    first.write_text('extends = "nowhere"\n')
+    with pytest.raises(ConfigError, match="There is no profile 'nowhere'"):
+        load_settings(str(second))
+
+
+@pytest.mark.parametrize("setting", ["transcribe.model", "finetune.model"])
+def test_the_home_folder_may_be_written_as_a_tilde(
+    monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setenv("HOME", "/somebody")
+    settings = load_settings("default", (f"{setting}=~/a model {setting}",))
+    section, key = setting.split(".")
+    assert getattr(getattr(settings, section), key) == f"/somebody/a model {setting}"

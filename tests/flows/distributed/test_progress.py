@@ -1,0 +1,64 @@
+"""Answers are counted by markers, each read once, until what they hold is looked at in the end."""
+
+import logging
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Completed, Running
+
+from flows.distributed import progress as share_progress
+from flows.distributed.progress import ShareProgress
+from storage.records import RejectedRecord
+from storage.store.store import Store
+from storage.store.variant import ItemOutput, Variant
+
+WANTED = {f"segment {number}": "digest" for number in range(8)}
+RUNNING, ENDED = (
+    [FlowRun(id=uuid4(), name="share 1 of 1", flow_id=uuid4(), state=state)]
+    for state in (Running(), Completed())
+)
+
+
+def answer(variant: Variant, *numbers: int, digest: str = "digest") -> None:
+    rows = {
+        name: RejectedRecord(item_id=name, stage="infer", reason="damaged")
+        for name in (f"segment {number}" for number in numbers)
+    }
+    variant.commit(
+        [ItemOutput(item_id=name, rows=(row,)) for name, row in rows.items()],
+        dict.fromkeys(rows, digest),
+    )
+
+
+def test_each_marker_is_read_once_and_content_is_checked_when_all_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(share_progress, "_SECONDS", 0)
+    read, really_read = [], share_progress.read_marker
+    monkeypatch.setattr(
+        share_progress, "read_marker",
+        lambda store, path: (read.append(path), really_read(store, path))[1],
+    )  # fmt: skip
+    variant = Store(str(tmp_path)).variant("infer", version=1, settings={})
+    answer(variant, 0, 1)
+    variant.forget({"segment 1": "digest"})
+    progress = ShareProgress("infer", variant, WANTED)
+    answer(variant, 2, 3, 0)
+    answer(variant, 4, digest="of yesterday")
+    told = []
+    for runs in (RUNNING, RUNNING):
+        progress.look(runs)
+    told.append(caplog.messages[-1].partition(";")[0])
+    assert len(read) == 2, "neither that of before, nor one a second time"
+    answer(variant, 1, 3)
+    progress.look(RUNNING)
+    told.append(caplog.messages[-1].partition(",")[0])
+    assert len(read) == 3
+    for table in (tmp_path / variant.path / "RejectedRecord").iterdir():
+        table.write_bytes(b"damaged")
+    progress.look(ENDED)
+    told.append(caplog.messages[-1].partition(";")[0].partition(",")[0])
+    assert told == ["infer: 2 of 7 segments", "infer: 3 of 7 segments", "infer: 0 of 7 segments"]

@@ -1,0 +1,197 @@
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from storage.datasets.annotation_cache import AnnotatedVideo
+from storage.datasets.bah.annotation import read_annotation
+from storage.issues import Issue, IssueKind
+from storage.records import Interval
+from storage.schema import from_table, to_table
+
+RECORD = {
+    "all_cues": [{"audio": None, "body": None, "facial": "frown", "language": None}],
+    "annotator_id": "AB",
+    "certainty_ah": [2],
+    "global_ah": 1,
+    "time_detailed_ah": [["00:00:01.721", "00:00:04.410"]],
+    "transcript": {
+        "text": " I guess.",
+        "chunks": [{"language": "english", "text": " I guess.", "timestamp": (0.0, 3.2)}],
+    },
+}
+WITHIN_ITSELF: list[object] = ["cue"]  # as an alias in the file makes it
+WITHIN_ITSELF.append(WITHIN_ITSELF)
+FIRST = Interval(start_ms=1721, end_ms=4410)
+
+
+def test_a_plain_record_is_read_without_issues():
+    read = read_annotation(RECORD)
+    assert (read.label, read.annotator, read.intervals, read.issues) == (1, "AB", (FIRST,), ())
+    assert read.annotated[0].certainty == 2
+    assert read.annotated[0].cues == (("facial", "frown"),)
+
+
+def _issues(**changes) -> tuple[Issue, ...]:
+    return read_annotation(RECORD | changes).issues
+
+
+def _kinds(**changes) -> list[IssueKind]:
+    return [issue.kind for issue in _issues(**changes)]
+
+
+def test_a_video_level_label_without_times_is_surfaced():
+    read = read_annotation({"global_ah": 1, "time_detailed_ah": []})
+    assert (read.label, read.intervals) == (1, ())
+    told = "labelled A/H, but no interval says when"
+    assert read.issues == (Issue(IssueKind.POSITIVE_WITHOUT_INTERVALS, told),)
+
+
+def test_a_negative_label_with_intervals_is_surfaced_and_neither_is_changed():
+    read = read_annotation(RECORD | {"global_ah": 0})
+    assert (read.label, read.intervals) == (0, (FIRST,))
+    told = "labelled as without A/H, but has 1 A/H intervals"
+    assert read.issues == (Issue(IssueKind.NEGATIVE_WITH_INTERVALS, told),)
+
+
+@pytest.mark.parametrize("label", [None, "1", 2, -1, 1.0, [1]])
+def test_a_label_that_is_not_0_or_1_leaves_the_video_unlabelled(label):
+    read = read_annotation(RECORD | {"global_ah": label})
+    assert read.label is None
+    assert read.issues[0].kind is IssueKind.LABEL_UNREADABLE
+    assert "global_ah" in read.issues[0].detail
+
+
+def test_lists_of_different_lengths_keep_every_interval():
+    pair = ["00:00:10.000", "00:00:11.000"]
+    read = read_annotation(RECORD | {"time_detailed_ah": [*RECORD["time_detailed_ah"], pair]})
+    assert len(read.intervals) == 2
+    assert [entry.certainty for entry in read.annotated] == [2, None]
+    assert [issue.kind for issue in read.issues] == [IssueKind.LENGTHS_DIFFER] * 2
+    assert read.issues[0].detail == "certainty_ah has 1 entries for 2 intervals"
+
+
+def test_an_unusable_interval_is_rejected_with_its_number_and_the_others_stay():
+    pairs = [["00:00:03.000", "00:00:02.000"], *RECORD["time_detailed_ah"]]
+    read = read_annotation(RECORD | {"time_detailed_ah": pairs})
+    assert read.intervals == (FIRST,)
+    told = [i.detail for i in read.issues if i.kind is IssueKind.INTERVAL_UNREADABLE]
+    assert told == ["interval 1 of 2 rejected: it is reversed (00:00:03.000 to 00:00:02.000)"]
+
+
+def test_an_empty_interval_is_told_apart_from_one_that_lost_its_times():
+    empty = [["00:00:03.000", "00:00:03.000"]]
+    assert IssueKind.INTERVAL_EMPTY in _kinds(time_detailed_ah=empty)
+    assert IssueKind.INTERVAL_UNREADABLE in _kinds(time_detailed_ah=[["soon", "later"]])
+    assert not IssueKind.INTERVAL_EMPTY.spoils
+    assert IssueKind.INTERVAL_UNREADABLE.spoils
+
+
+def test_unsorted_and_overlapping_intervals_are_put_right_and_told():
+    pairs = [
+        ["00:00:08.000", "00:00:09.000"],
+        ["00:00:01.000", "00:00:03.000"],
+        ["00:00:02.000", "00:00:04.000"],
+    ]
+    read = read_annotation(RECORD | {"time_detailed_ah": pairs})
+    expected = (Interval(start_ms=1000, end_ms=4000), Interval(start_ms=8000, end_ms=9000))
+    assert read.intervals == expected
+    kinds = {issue.kind for issue in read.issues}
+    assert kinds >= {IssueKind.INTERVALS_UNSORTED, IssueKind.INTERVALS_OVERLAP}
+
+
+def test_a_time_that_yaml_took_for_a_number_is_read_as_seconds():
+    read = read_annotation(RECORD | {"time_detailed_ah": [[1.721, 4.41]]})
+    assert read.intervals == (FIRST,)
+
+
+@pytest.mark.parametrize(
+    ("cues", "expected"),
+    [
+        (None, ()),
+        ("frown", (("unknown", "frown"),)),
+        ({"facial": ["frown", "gaze"]}, (("facial", "frown; gaze"),)),
+        ({"facial": {"mouth": "down"}, "audio": 3}, (("facial", "mouth: down"), ("audio", "3"))),
+    ],
+)
+def test_cues_of_any_kind_are_kept_as_text(cues, expected):
+    assert read_annotation(RECORD | {"all_cues": [cues]}).annotated[0].cues == expected
+
+
+@pytest.mark.parametrize("record", [None, [], "text", 3])
+def test_a_record_that_is_no_mapping_is_told_and_gives_nothing(record):
+    read = read_annotation(record)
+    assert (read.label, read.intervals) == (None, ())
+    (issue,) = read.issues
+    assert issue.kind is IssueKind.ANNOTATION_UNREADABLE
+    assert "not a mapping" in issue.detail
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        ("time_detailed_ah", IssueKind.INTERVAL_UNREADABLE),
+        ("certainty_ah", IssueKind.FIELD_UNREADABLE),
+        ("all_cues", IssueKind.FIELD_UNREADABLE),
+        ("fr_detailed_ah", IssueKind.FIELD_UNREADABLE),
+    ],
+)
+def test_a_list_that_is_none_is_told(key, kind):
+    told = [issue.detail for issue in _issues(**{key: "soon"}) if issue.kind is kind]
+    assert told == [f"{key} is a str, expected a list: not used"]
+
+
+def test_frames_that_fit_the_times_are_not_told():
+    assert _issues(fr_detailed_ah=[[51, 132]]) == ()
+
+
+def test_frames_that_disagree_are_told_and_the_times_hold():
+    read = read_annotation(RECORD | {"fr_detailed_ah": [[51, 95]]})
+    assert [issue.kind for issue in read.issues] == [IssueKind.FRAMES_DISAGREE]
+    assert read.intervals == (FIRST,)
+
+
+def test_frames_of_another_number_of_intervals_are_told():
+    assert _kinds(fr_detailed_ah=[[51, 132], [300, 310]]) == [IssueKind.LENGTHS_DIFFER]
+
+
+def test_issues_never_quote_what_was_said():
+    said = {"chunks": [{"text": "private words", "timestamp": None}, {"text": 3}, "private words"]}
+    issues = _issues(transcript=said)
+    assert issues
+    assert "private" not in " ".join(issue.detail for issue in issues)
+
+
+def _values() -> st.SearchStrategy[object]:
+    """Anything that a YAML file may hold."""
+    leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9)
+    return st.recursive(
+        leaves | st.just("00:00:01.000") | st.dates(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.tuples(inner, inner)
+            | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
+        ),
+        max_leaves=6,
+    )
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={key: _values() for key in (*RECORD, "fr_detailed_ah")}
+        | {"time_detailed_ah": st.lists(st.tuples(_values(), _values()) | _values(), max_size=3)}
+        | {"transcript": st.fixed_dictionaries({"chunks": st.lists(
+            st.fixed_dictionaries({"text": _values(), "timestamp": st.tuples(_values(), _values())})
+            | _values(), max_size=3)})},
+    )
+    | _values()
+)  # fmt: skip
+@example({"certainty_ah": [2**70], "time_detailed_ah": [["00:00:01.000", "00:00:02.000"]]})
+@example({"time_detailed_ah": [[0, 1e300]]})
+@example({"time_detailed_ah": [[0, 10**30]]})
+@example({"transcript": {"chunks": [{"text": "so", "timestamp": [1e300, 1e301]}]}})
+@example({"time_detailed_ah": [[0, 1]], "all_cues": [WITHIN_ITSELF]})
+def test_no_record_whatever_stops_the_reader_or_cannot_be_kept(record):
+    annotation = read_annotation(record)
+    kept = to_table(AnnotatedVideo, [AnnotatedVideo(name="v", annotation=annotation)])
+    assert next(from_table(AnnotatedVideo, kept)).annotation == annotation

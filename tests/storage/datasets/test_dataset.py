@@ -1,0 +1,133 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from storage.datasets.dataset import Dataset, open_dataset
+from storage.errors import DataError
+from storage.fingerprint import digest_file
+from storage.issues import IssueKind
+from storage.records import VideoId, VideoRecord
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.mp4", "a.MOV", "deeper/c.webm", "notes.txt"):
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"content of {name}")
+    return tmp_path / "data"
+
+
+def test_a_folder_of_videos_is_a_data_set_without_labels(folder):
+    dataset = open_dataset(str(folder))
+    assert [video.video_id for video in dataset.videos] == ["a.MOV", "b.mp4", "deeper/c.webm"]
+    assert not dataset.has_labels
+    assert dataset.paths()[VideoId("deeper/c.webm")] == folder / "deeper" / "c.webm"
+
+
+def test_one_labelled_video_is_enough_to_have_labels(tmp_path):
+    videos = [
+        VideoRecord(video_id=VideoId(n), path=n, label=0 if n == "b" else None) for n in "abc"
+    ]
+    assert Dataset(root=tmp_path, videos=tuple(videos)).has_labels
+    assert not Dataset(root=tmp_path, videos=tuple(videos[:1])).has_labels
+
+
+def test_digests_are_of_the_content_and_follow_every_change(folder):
+    before = open_dataset(str(folder)).source_digests()
+    assert before == {
+        video_id: digest_file(path) for video_id, path in open_dataset(str(folder)).paths().items()
+    }
+    (folder / "b.mp4").write_text("CONTENT of b.mp4")
+    after = open_dataset(str(folder)).source_digests()
+    assert {name for name in before if before[name] != after[name]} == {"b.mp4"}
+
+
+def test_a_file_is_read_once_as_long_as_nobody_touches_it(folder, monkeypatch):
+    reads = []
+
+    def counted(path):
+        reads.append(path.name)
+        return digest_file(path)
+
+    monkeypatch.setattr("storage.datasets.dataset.digest_file", counted)
+    for _ in range(3):
+        open_dataset(str(folder)).source_digests()
+    assert sorted(reads) == ["a.MOV", "b.mp4", "c.webm"]
+    os.utime(folder / "b.mp4", (1, 1))
+    open_dataset(str(folder)).source_digests()
+    assert reads[3:] == ["b.mp4"]
+
+
+def test_a_file_that_is_gone_still_has_its_place_in_the_data_set(folder):
+    dataset = open_dataset(str(folder))
+    (folder / "b.mp4").unlink()
+    assert dataset.source_digests()[VideoId("b.mp4")] == "unreadable"
+
+
+def test_only_what_is_read_decides_whether_a_data_set_is_read_again(folder, monkeypatch):
+    looked_at = []
+    stat = os.stat
+
+    def counted(path, *arguments, **options):
+        looked_at.append(str(path))
+        return stat(path, *arguments, **options)
+
+    frame = folder / "cropped-aligned-faces" / "a" / "0001.jpg"
+    frame.parent.mkdir(parents=True)
+    frame.write_bytes(b"frame")
+    (folder / "split").mkdir()
+    (folder / "split" / "train.txt").write_text("b.mp4,0\nnobody.mp4,1\n")
+    monkeypatch.setattr(os, "stat", counted)
+    first = open_dataset(str(folder))
+    assert looked_at
+    assert not any(path.endswith("0001.jpg") for path in looked_at)
+    frame.write_bytes(b"another frame")
+    assert open_dataset(str(folder)) is first
+    (folder / "split" / "train.txt").write_text("b.mp4,1\nnobody.mp4,0\n")
+    labels = {video.video_id: video.label for video in open_dataset(str(folder)).videos}
+    assert labels[VideoId("b.mp4")] == 1
+
+
+def test_an_added_video_is_seen_by_the_next_opening(folder):
+    open_dataset(str(folder))
+    (folder / "new.mp4").write_text("new")
+    assert VideoId("new.mp4") in open_dataset(str(folder)).paths()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("nowhere", "There is no data folder .*nowhere.*--data"),
+     ("notes.txt", "The data folder .*notes.txt' is a file: name the folder .*--data")],
+)  # fmt: skip
+def test_what_is_no_folder_is_refused_with_the_way_out(folder, name, told):
+    with pytest.raises(DataError, match=told):
+        open_dataset(str(folder / name))
+
+
+def test_a_folder_without_videos_is_refused_with_what_was_expected(tmp_path):
+    (tmp_path / "notes.txt").write_text("no video")
+    with pytest.raises(DataError, match=r"No video was found under .*\.mp4, \.mov"):
+        open_dataset(str(tmp_path))
+
+
+def test_a_video_whose_name_no_table_can_hold_is_left_out_and_told(folder):
+    odd = os.fsencode(folder) + b"/caf\xe9.mp4"
+    with open(odd, "wb") as stream:  # noqa: PTH123 - the name is bytes
+        stream.write(b"x")
+    dataset = open_dataset(str(folder))
+    assert len(dataset.videos) == 3
+    (issue,) = dataset.issues
+    assert issue.kind is IssueKind.PATH_REFUSED
+    assert "not valid Unicode: rename" in issue.detail
+
+
+@pytest.mark.parametrize("call", ["is_dir", "iterdir"])
+def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch, call):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, call, refuse)
+    with pytest.raises(DataError, match=r"cannot be read \(Permission denied\): .*--data"):
+        open_dataset(str(tmp_path))

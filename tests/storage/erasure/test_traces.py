@@ -1,0 +1,108 @@
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.erasure.traces import Traces
+from storage.paths import mark_of
+from storage.schema import to_table
+
+VIDEO = "Videos/12/Visite_1/12_Question_4_2024-01-01 10-00-00_Video.mp4"
+TWELVE = Traces("12", frozenset({VIDEO}))
+ONE = Traces("1", frozenset())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        VIDEO, f"{VIDEO}#0003", f"{VIDEO}/frame-7.jpg", f"/data/bah/{VIDEO}", f"no file '{VIDEO}'.",
+        f"<td>{VIDEO}</td>", "Videos/12/Visite_2/other.mp4", "Videos/12",
+        "a,12_Question_7.mp4,1", "segment/ab/files/12_Question_1-ab/0.mp4",
+    ],
+)  # fmt: skip
+def test_a_text_names_a_participant_by_a_video_or_by_a_step_of_a_path(text):
+    assert TWELVE.in_text(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "12", "12 times", "120/a.mp4", "Videos/112/a.mp4", "_12-00-00", "x12_y", "3.12_z",
+        "Videos/7/Visite_1/7_Question_12_2024-12-12_12-12-12_Video.mp4", "12.mp4", f"{VIDEO}x"[-4:],
+    ],
+)  # fmt: skip
+def test_a_number_inside_another_name_names_nobody(text):
+    assert not TWELVE.in_text(text)
+    assert not ONE.in_text("Videos/7/Visite_1/7_Question_1_10-00-01.mp4#0001")
+
+
+def test_what_was_said_is_searched_for_videos_alone():
+    assert not TWELVE.in_cell("words", "12/7 or 12_")
+    assert TWELVE.in_cell("words", VIDEO)
+    assert TWELVE.in_cell("issue", "lies in 12/")
+
+
+def test_a_column_of_participants_counts_by_the_whole_value():
+    assert TWELVE.in_cell("participant_id", "12")
+    assert not TWELVE.in_cell("participant_id", "120")
+    assert not TWELVE.in_cell("index", "12")
+
+
+def test_a_video_known_to_be_of_another_is_theirs_whatever_its_name_says():
+    name = "12/from the other session.mp4"
+    assert TWELVE.in_cell("video_id", name)
+    known = Traces("12", frozenset({VIDEO}), frozenset({name}))
+    assert not known.in_cell("video_id", name)
+    assert not known.in_cell("segment_id", f"{name}#0001")
+
+
+def test_a_video_in_no_folder_is_not_its_namesake_in_one():
+    plain = Traces("ann", frozenset({"a.mp4"}))
+    assert plain.in_text("a.mp4")
+    assert plain.in_text("left out: a.mp4.")
+    assert not plain.in_text("x/a.mp4")
+    assert not plain.in_text("ba.mp4")
+    assert not plain.in_text("a.mp4v")
+
+
+def test_stored_files_are_known_by_their_videos_mark():
+    assert TWELVE.in_name(f"segment/ab/files/whatever-{mark_of(VIDEO)}-0123/0000.mp4")
+    assert not TWELVE.in_name(f"segment/ab/files/whatever-{mark_of('another')}-0123/0000.mp4")
+    assert not ONE.in_name("segment/ab/files/0001.mp4")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inner:
+    participant_id: str | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outer:
+    number: int
+    chosen_on: tuple[str, ...]
+    inner: tuple[Inner, ...]
+
+
+texts = st.sampled_from(["12", "120", VIDEO, "said 12/7", "Videos/12/x", "fine", ""])
+inners = st.builds(Inner, participant_id=st.none() | texts, words=texts)
+outers = st.builds(
+    Outer,
+    number=st.just(12),
+    chosen_on=st.lists(texts, max_size=3).map(tuple),
+    inner=st.lists(inners, max_size=2).map(tuple),
+)
+
+
+@given(st.lists(outers, max_size=4))
+def test_a_table_names_whom_one_of_its_rows_names_however_deep(records):
+    table = to_table(Outer, records)
+    rows = table.to_pylist()
+    by_hand = [
+        any("12/" in text for text in record.chosen_on)
+        or any(i.participant_id == "12" or i.words == VIDEO for i in record.inner)
+        for record in records
+    ]
+    assert [TWELVE.in_row(row) for row in rows] == by_hand
+    assert TWELVE.in_table(table) == any(by_hand)

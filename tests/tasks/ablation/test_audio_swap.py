@@ -1,0 +1,68 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import ConfigError
+from storage.records import SampleRecord, SegmentId, VideoId
+from tasks.ablation.audio_swap import donors_of
+from tests.tasks.ablation.toys import sample
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> list[SampleRecord]:
+    """Videos of a few participants, some of nobody known, some copies of others, some silent."""
+    samples = []
+    for number in range(draw(st.integers(2, 9))):
+        participant = draw(st.sampled_from(["ann", "bea", "cem", None]))
+        content = draw(st.sampled_from([None, None, None, "a copy"]))
+        for index in range(draw(st.integers(1, 3))):
+            samples.append(
+                sample(
+                    f"v{number}.mp4", index, participant=participant, content=content,
+                    has_sound=draw(st.integers(0, 4)) > 0,
+                )
+            )  # fmt: skip
+    return samples
+
+
+@given(worlds(), st.randoms())
+def test_everybody_who_is_heard_gets_the_sound_of_somebody_else_once(samples, dice) -> None:
+    heard = [row for row in samples if row.sound_path]
+    try:
+        pairs = donors_of(samples)
+    except ConfigError:
+        return
+    assert sorted(host.segment_id for host, _ in pairs) == sorted(r.segment_id for r in heard)
+    assert sorted(donor.segment_id for _, donor in pairs) == sorted(r.segment_id for r in heard)
+    for host, donor in pairs:
+        assert host.video_id != donor.video_id
+        assert host.source_digest != donor.source_digest
+        assert host.participant_id is None or host.participant_id != donor.participant_id
+    dice.shuffle(samples)
+    assert set(donors_of(samples)) == set(pairs)
+
+
+def test_pairs_follow_from_content_and_not_from_names() -> None:
+    samples = [sample(f"v{number}.mp4", index) for number in range(5) for index in range(2)]
+    renamed = [
+        replace(row, video_id=VideoId(f"{9 - int(row.video_id[1])}"), segment_id=SegmentId(str(n)))
+        for n, row in enumerate(samples)
+    ]
+
+    def contents(rows: list[SampleRecord]) -> set[tuple[str, str]]:
+        return {(host.content_digest, donor.content_digest) for host, donor in donors_of(rows)}
+
+    assert contents(samples) == contents(renamed)
+
+
+def test_one_participant_with_most_of_the_sound_cannot_be_swapped() -> None:
+    mostly_one = [sample(f"v{n}.mp4", participant="ann" if n < 3 else "bea") for n in range(5)]
+    with pytest.raises(ConfigError, match="of 5 segments with sound 3 are of one"):
+        donors_of(mostly_one)
+    assert len(donors_of(mostly_one[1:])) == 4
+
+
+def test_without_sound_there_is_nothing_to_swap() -> None:
+    assert donors_of([sample("a.mp4", has_sound=False)]) == []

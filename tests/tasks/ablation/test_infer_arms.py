@@ -1,0 +1,120 @@
+import logging
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from storage.errors import ConfigError, StageError
+from storage.records import ParticipantId, RejectedRecord, SampleRecord
+from storage.results import PredictionRecord
+from storage.store.store import Store
+from storage.store.variant import ItemOutput
+from tasks.ablation import infer_arms as ask
+from tasks.ablation.arms import ArmSamples, arms_of, with_samples
+from tasks.ablation.infer_arms import ask_missing
+from tasks.infer import InferConfig, InferResources, wanted_of
+from tasks.model.model_folder import fingerprint_of
+from tasks.prompting.model_input import InputConfig
+
+INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
+CONFIG = InferConfig()
+RESOURCES = InferResources(cpu_threads=1)
+
+
+def answered_by_a_run(arm: ArmSamples) -> list[PredictionRecord]:
+    """Leave answers that no model gave where a run would have left its own."""
+    rows = [
+        PredictionRecord(
+            segment_id=row.segment_id, video_id=row.video_id, p_ah=0.5, logp_yes=-9.0,
+            logp_no=-9.0, answer_mass=0.0, num_text_tokens=1, num_picture_tokens=1,
+            num_sound_tokens=1,
+        )
+        for row in arm.samples
+    ]  # fmt: skip
+    outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
+    arm.variant.commit(outputs, wanted_of(arm.samples))
+    return rows
+
+
+@pytest.mark.slow
+def test_one_open_model_answers_what_is_missing_of_every_arm(
+    tmp_path: Path, toy_samples, tiny_omni: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    samples: list[SampleRecord] = [
+        replace(row, participant_id=ParticipantId(f"p{number % 3}"))
+        for number, row in enumerate(toy_samples(store, 6))
+    ]
+    fingerprint = fingerprint_of(tiny_omni)
+    arms = [with_samples(arm, samples, store, CONFIG, fingerprint) for arm in arms_of(INPUT)]
+    of_run = answered_by_a_run(arms[0])
+    with caplog.at_level(logging.INFO, "waver"):
+        num_asked = ask_missing(arms, store, tiny_omni, CONFIG, RESOURCES)
+    assert num_asked == sum(len(arm.samples) for arm in arms[1:]) == 5 * 6 + 2 * 5
+    assert caplog.text.count("opening the model") == 1
+    assert arms[0].variant.read(PredictionRecord, wanted_of(arms[0].samples)) == of_run
+    for arm in arms[1:]:
+        rows = arm.variant.read(PredictionRecord, wanted_of(arm.samples))
+        assert len(rows) == len(arm.samples)
+        heard = {row.segment_id for row in arm.samples if row.sound_path}
+        for row in rows:
+            assert (row.num_picture_tokens > 0) == ("picture" in arm.arm.shown)
+            assert (row.num_sound_tokens > 0) == (
+                "sound" in arm.arm.shown and row.segment_id in heard
+            )
+    assert ask_missing(arms, store, tmp_path / "no model", CONFIG, RESOURCES) == 0
+
+
+def two_arms(store: Store, samples: list[SampleRecord]) -> tuple[ArmSamples, ArmSamples]:
+    """The whole, and the control."""
+    arms = arms_of(INPUT)
+    whole, control = (with_samples(arm, samples, store, CONFIG, "m") for arm in (arms[0], arms[-1]))
+    return whole, control
+
+
+@pytest.mark.slow
+def test_a_segment_on_which_the_engine_dies_is_rejected_and_all_else_is_answered(
+    tmp_path: Path, toy_samples, tiny_omni: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    caplog.set_level(logging.INFO, "waver")
+    store = Store(str(tmp_path / "store"))
+    arms = two_arms(store, toy_samples(store, 4))
+    deadly = arms[1].samples[2].segment_id
+    child = str(Path(__file__).with_name("toy_child.py"))
+    monkeypatch.setattr(ask, "CHILD_COMMAND", (sys.executable, child, deadly))
+    assert ask_missing(arms, store, tiny_omni, CONFIG, RESOURCES) == 8
+    whole, control = (wanted_of(arm.samples) for arm in arms)
+    assert arms[0].variant.finished(whole) == set(whole)
+    (rejected,) = arms[1].variant.read(RejectedRecord, control)
+    assert rejected.item_id == deadly
+    assert rejected.stage == "infer"
+    assert rejected.reason.startswith("the engine died on it twice: The child process")
+    assert "/" not in rejected.reason, "rows do not name this machine's folders"
+    assert "8 of 8 segments, " in caplog.text
+    answered = {row.segment_id for row in arms[1].variant.read(PredictionRecord, control)}
+    assert answered == set(control) - {deadly}
+    assert ask_missing(arms, store, tiny_omni, CONFIG, RESOURCES) == 0
+
+
+def test_an_arm_of_which_too_much_is_rejected_stops_the_ablation(
+    tmp_path: Path, toy_samples
+) -> None:
+    store = Store(str(tmp_path))
+    whole, _ = two_arms(store, toy_samples(store, 11))
+    wanted = wanted_of(whole.samples)
+    rows = [RejectedRecord(item_id=item, stage="infer", reason="bad") for item in wanted]
+    outputs = [ItemOutput(item_id=row.item_id, rows=(row,)) for row in rows]
+    whole.variant.commit(outputs, wanted)
+    with pytest.raises(StageError, match=r"11 of 11 segments are rejected, .*often for: bad\. See"):
+        ask_missing([whole], store, tmp_path / "no model", CONFIG, RESOURCES)
+
+
+def test_an_arm_of_longer_segments_than_the_engine_takes_is_refused_before_it_opens(
+    tmp_path: Path, toy_samples, tiny_omni: Path
+) -> None:
+    store = Store(str(tmp_path))
+    whole, _ = two_arms(store, toy_samples(store, 11))
+    short = CONFIG.model_copy(update={"max_tokens": 64})
+    with pytest.raises(ConfigError, match=r"in the arm 'picture .* than the 10 .*max_tokens"):
+        ask_missing([whole], store, tiny_omni, short, RESOURCES)

@@ -1,0 +1,66 @@
+"""An adapter that was stored alone becomes a whole model when it is first used."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from storage.errors import StoreError
+from storage.store.store import Store
+from tasks.adapters.merge_cache import merge_once, put_in_place
+from tasks.model.model_folder import check_model
+from tasks.training.job import read_job
+
+SHARD_BYTES = 1 << 20
+
+
+def merged(store: Store, adapter: Path, base: str) -> Path:
+    return merge_once(
+        store, adapter, base=base, base_fingerprint="b", precision="float32",
+        max_shard_bytes=SHARD_BYTES, why="a test asks",
+    )  # fmt: skip
+
+
+def test_of_two_that_merge_at_once_the_first_counts_and_the_second_is_content(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights").write_text(name)
+        put_in_place(tmp_path / name, tmp_path / "merged")
+    assert (tmp_path / "merged" / "weights").read_text() == "first"
+    with pytest.raises(StoreError, match="Cannot write to"):
+        put_in_place(tmp_path / "second", tmp_path / "second" / "weights" / "below a file")
+
+
+@pytest.mark.slow
+def test_an_adapter_alone_is_merged_into_shards_once_and_as_in_training(
+    make_job, tiny_omni, tmp_path
+):
+    import torch
+    from transformers import Qwen3OmniMoeForConditionalGeneration
+
+    from tasks.training.checkpoints.save import save_model
+    from tasks.training.model.trainable import open_for_training
+
+    job, _ = read_job(make_job("adapter alone"))
+    opened = open_for_training(tiny_omni, job.training)
+    for name, parameter in opened.trained.named_parameters():
+        if "lora_B" in name:  # zero at first, which would change nothing
+            torch.nn.init.normal_(parameter, std=0.1)
+    store, place = Store(str(tmp_path / "store")), tmp_path / "trained"
+    place.mkdir()
+    save_model(opened, job.model_copy(update={"merge": False}), place)
+    assert [path.name for path in place.iterdir()] == ["adapter"]
+
+    folder = merged(store, place / "adapter", str(tiny_omni))
+    assert not any(folder.with_name(".merging").iterdir())
+    check_model(str(folder))
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    shards = set(index["weight_map"].values())
+    assert len(shards) > 3
+    assert all((folder / name).stat().st_size < 2 * SHARD_BYTES for name in shards)
+    found = Qwen3OmniMoeForConditionalGeneration.from_pretrained(folder).thinker.state_dict()
+    opened.trained.merge_and_unload()
+    expected = opened.top.thinker.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in expected)
+    assert merged(store, place / "adapter", "/gone") == folder  # no base is needed any more

@@ -1,0 +1,136 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storage.errors import ModelError, StoreError
+from storage.results import ModelRecord
+from storage.store.store import Store
+from tasks.adapters.merge_cache import MergeJob
+from tasks.adapters.resolve import adapter_in, check_named_model, named_model, trained_model
+from tasks.model.model_folder import fingerprint_of, served_adapter
+
+RECORD = ModelRecord(
+    model_path="finetune/v/files/m/merged", adapter_path="finetune/v/files/m/adapter",
+    method="lora", base_fingerprint="b", num_train_samples=1, num_val_samples=1,
+    num_parameters=1, num_trained=1, num_steps=1, best_step=1, val_loss=None, val_macro_f1=None,
+    val_average_precision=None,
+)  # fmt: skip
+
+Write = Callable[..., Path]
+
+
+def test_an_adapter_is_found_directly_and_in_what_a_training_left(
+    tmp_path: Path, tiny_omni: Path, write_adapter: Write
+) -> None:
+    adapter = write_adapter(tmp_path / "a model" / "adapter")
+    assert adapter_in(str(adapter)) == adapter
+    assert adapter_in(str(tmp_path / "a model")) == adapter
+    assert adapter_in(str(tiny_omni)) is None
+    with pytest.raises(ModelError, match="no model folder"):
+        adapter_in(str(tmp_path / "gone here"))
+
+
+def test_an_adapter_s_base_is_its_own_or_else_the_one_that_is_trained(
+    tmp_path: Path, tiny_omni: Path, write_adapter: Write
+) -> None:
+    check_named_model(str(write_adapter(tmp_path / "names", str(tiny_omni))), "/gone")
+    check_named_model(str(write_adapter(tmp_path / "moved", "/elsewhere/base")), str(tiny_omni))
+    nameless = str(write_adapter(tmp_path / "nameless"))
+    check_named_model(nameless, str(tiny_omni))
+    with pytest.raises(ModelError, match="no model folder '/gone'"):
+        check_named_model(nameless, "/gone")
+
+
+def test_an_adapter_of_another_base_or_without_weights_is_refused(
+    tmp_path: Path, tiny_omni: Path, write_adapter: Write
+) -> None:
+    adapter = write_adapter(tmp_path / "model" / "adapter")
+    settings = tmp_path / "model" / "settings.json"
+    settings.write_text(json.dumps({"base_fingerprint": fingerprint_of(tiny_omni)}))
+    check_named_model(str(adapter), str(tiny_omni))
+    settings.write_text(json.dumps({"base_fingerprint": "of another"}))
+    with pytest.raises(ModelError, match="trained from another base than"):
+        check_named_model(str(adapter), str(tiny_omni))
+    (adapter / "adapter_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"holds no adapter_model\.safetensors"):
+        check_named_model(str(adapter), str(tiny_omni))
+
+
+def trained(store: Store, record: ModelRecord = RECORD, base: str = "/gone") -> Path:
+    return trained_model(
+        store, record, base=base, precision="float32", max_shard_bytes=1 << 20, dtype="auto",
+        way="auto",
+    )  # fmt: skip
+
+
+def test_what_a_training_stored_whole_is_used_as_it_lies(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"))
+    store.write_bytes(f"{RECORD.model_path}/config.json", b"{}")
+    assert trained(store) == Path(store.full_path(RECORD.model_path))
+    full = replace(RECORD, adapter_path=None, model_path="finetune/v/files/full")
+    assert trained(store, full) == Path(store.full_path("finetune/v/files/full"))
+
+
+def test_a_trained_adapter_that_is_gone_or_has_no_base_is_one_clear_error(
+    tmp_path: Path, write_adapter: Write
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    with pytest.raises(StoreError, match=r"adapter .* is gone .* --from finetune"):
+        trained(store)
+    write_adapter(Path(store.full_path(str(RECORD.adapter_path))))
+    with pytest.raises(ModelError, match="no model folder '/gone'"):
+        trained(store)
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_an_adapter_on_attention_is_served_and_told_to_be_untried_on_a_gpu(
+    tmp_path: Path, tiny_omni: Path, write_adapter: Write, caplog, monkeypatch, on_gpu: bool
+) -> None:
+    monkeypatch.setattr("tasks.adapters.resolve.has_gpu_driver", lambda: on_gpu)
+    store, adapter = Store(str(tmp_path / "store")), write_adapter(tmp_path / "it")
+    folder = named_model(store, str(adapter), str(tiny_omni), dtype="bfloat16", way="auto")
+    assert served_adapter(folder) == adapter
+    assert "served as LoRA" in caplog.text
+    assert ("untried on a GPU" in caplog.text) == on_gpu
+
+
+def test_an_adapter_that_was_merged_before_is_told_to_be_so_and_why(
+    tmp_path: Path, tiny_omni: Path, write_adapter: Write, caplog, monkeypatch
+) -> None:
+    store, asked = Store(str(tmp_path / "store")), []
+    monkeypatch.setattr(
+        "tasks.adapters.merge_cache._merge", lambda _, folder: made(folder, asked, folder)
+    )
+    adapter = str(write_adapter(tmp_path / "it", tiny_omni, layer="mlp.experts"))
+    first = named_model(store, adapter, "", dtype="auto", way="auto")
+    assert "is merged with its base, now, and kept: it changes fused experts" in caplog.text
+    caplog.clear()
+    assert named_model(store, adapter, "", dtype="auto", way="auto") == first
+    assert "as kept from before: it changes fused experts" in caplog.text
+    assert asked == [first]
+
+
+@pytest.mark.parametrize(
+    ("noted", "precision"),
+    [({"precision": "bfloat16"}, "bfloat16"), ({"precision": 8}, "float32"), (None, "float32")],
+)
+def test_an_adapter_is_merged_in_the_precision_of_its_training_else_of_its_base(  # type: ignore[no-untyped-def]
+    tmp_path: Path, tiny_omni: Path, write_adapter: Write, monkeypatch, noted, precision: str
+) -> None:
+    jobs: list[MergeJob] = []
+    monkeypatch.setattr(
+        "tasks.adapters.merge_cache._merge", lambda job, folder: made(folder, jobs, job)
+    )
+    adapter = write_adapter(tmp_path / "model" / "adapter", tiny_omni)
+    (tmp_path / "model" / "settings.json").write_text(json.dumps({"training": noted}))
+    named_model(Store(str(tmp_path / "store")), str(adapter), "", dtype="auto", way="merge")
+    assert [job.precision for job in jobs] == [precision]
+
+
+def made(folder: Path, asked: list[Any], kept: object) -> None:
+    folder.mkdir(parents=True)
+    asked.append(kept)

@@ -1,0 +1,122 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from storage.results import ThresholdRecord
+from tasks.evaluation.earlier_selection import EarlierChoice
+from tasks.evaluation.rows import EvaluatedRow, Scored
+from tasks.evaluation.selection import choose_rule, choose_thresholds, take_over
+from tasks.evaluation.thresholds import ThresholdPolicy
+
+POLICY = ThresholdPolicy(rule="plateau", score_name="macro_f1", tolerance=0.0)
+
+
+def scored(splits: str, labels: list[int | None], **scores: list[float]) -> Scored:
+    names = {"r": "train", "v": "val", "t": "test"}
+    rows = [
+        EvaluatedRow(
+            row_id=f"{place}",
+            video_id=f"video {place}",
+            participant_id=None,
+            split=names[split],
+            question=None,
+            duration_ms=1_000,
+            label=label,
+        )
+        for place, (split, label) in enumerate(zip(splits, labels, strict=True))
+    ]
+    arrays = {name: np.array(values, dtype=float) for name, values in scores.items()}
+    return Scored(level="video", rows=rows, scores=arrays)
+
+
+def record(method: str, score: float | None, average_precision: float | None) -> ThresholdRecord:
+    return ThresholdRecord(
+        method=method,
+        level="video",
+        threshold=0.5,
+        threshold_rule="plateau",
+        reason="",
+        low=None,
+        high=None,
+        score_name="macro_f1",
+        score=score,
+        average_precision=average_precision,
+        chosen=False,
+        chosen_on=(),
+    )
+
+
+def chosen(records: list[ThresholdRecord], rules: tuple[str, ...]) -> str:
+    (rule,) = (row.method for row in choose_rule(records, rules) if row.chosen)
+    return rule
+
+
+def test_the_rows_that_a_threshold_was_chosen_on_are_recorded() -> None:
+    rows = scored("vvvtr", [0, 1, None, 1, 0], mean=[0.1, 0.9, 0.5, 0.9, 0.1])
+    (record,) = choose_thresholds(rows, POLICY)
+    assert record.chosen_on == ("video 0", "video 1")
+    assert record.threshold == pytest.approx(0.5)
+    assert "2 validation rows" in record.reason
+
+
+def test_labels_and_predictions_outside_validation_change_no_threshold() -> None:
+    one = scored("vvvvtr", [0, 1, 0, 1, 0, 1], mean=[0.1, 0.9, 0.2, 0.6, 0.1, 0.9])
+    other = scored("vvvvtr", [0, 1, 0, 1, 1, 0], mean=[0.1, 0.9, 0.2, 0.6, 0.7, 0.3])
+    assert choose_thresholds(one, POLICY) == choose_thresholds(other, POLICY)
+
+
+def test_a_validation_row_without_prediction_is_used_for_no_method() -> None:
+    rows = scored("vvv", [0, 1, 1], mean=[0.1, 0.9, np.nan], question=[0.2, 0.3, 0.9])
+    for record in choose_thresholds(rows, POLICY):
+        assert record.chosen_on == ("video 0", "video 1")
+
+
+def test_the_majority_baseline_is_never_tuned() -> None:
+    rows = scored("vv", [0, 1], constant=[0.8, 0.8])
+    (record,) = choose_thresholds(rows, POLICY)
+    assert (record.threshold, record.threshold_rule) == (0.5, "fixed")
+
+
+def test_the_rule_with_the_best_score_is_chosen() -> None:
+    records = [record("mean", 0.7, 0.9), record("any", 0.8, 0.1)]
+    assert chosen(records, ("mean", "any")) == "any"
+
+
+def test_equal_scores_are_told_apart_by_average_precision_then_by_order() -> None:
+    records = [record("mean", 0.8, 0.7), record("any", 0.8, 0.9), record("noisy_or", 0.8, 0.9)]
+    assert chosen(records, ("mean", "noisy_or", "any")) == "noisy_or"
+    assert chosen(records, ("mean", "any", "noisy_or")) == "any"
+
+
+def test_a_baseline_is_never_chosen_however_well_it_does() -> None:
+    assert chosen([record("question", 0.99, 1.0), record("any", 0.2, 0.2)], ("any",)) == "any"
+
+
+def test_without_scores_the_mean_is_taken_or_else_the_first_rule() -> None:
+    records = [record("any", None, None), record("mean", None, None)]
+    assert chosen(records, ("any", "mean")) == "mean"
+    assert chosen([replace(records[0])], ("any",)) == "any"
+
+
+def test_what_an_earlier_run_chose_is_taken_unmeasured_and_of_the_model_alone() -> None:
+    mean, top, base = (record(name, None, None) for name in ("mean", "top_k_mean", "duration"))
+    there = [
+        replace(record("top_k_mean", 0.8, 0.7), threshold=0.3, reason="best on 9", chosen=True),
+        replace(record("mean", 0.6, 0.7), threshold=0.4),
+        replace(record("duration", 0.6, 0.7), threshold=0.9),
+    ]
+    earlier = EarlierChoice(report_path="aggregate/abc", thresholds=tuple(there))
+    taken = take_over([replace(mean, chosen=True), top, base], earlier)
+    assert [row.threshold for row in taken] == [0.4, 0.3, 0.5]
+    assert [row.chosen for row in taken] == [False, True, False]
+    assert [row.score for row in taken] == [None, None, None]
+    assert taken[1].reason.startswith("best on 9, chosen by an earlier run with this model (aggr")
+
+
+def test_where_no_run_chose_anything_the_reason_says_so() -> None:
+    (row,) = take_over([replace(record("mean", None, None), reason="0.5, because")], None)
+    assert row.threshold == 0.5
+    assert row.reason == (
+        "0.5, because, and no run in this store chose another for this model with these settings"
+    )

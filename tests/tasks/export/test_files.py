@@ -1,0 +1,74 @@
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from storage.errors import ConfigError, StoreError
+from tasks.export.files import check_out, write_export
+
+TABLE = pa.table({"name": ["a, b", "ü\n'x'"], "agreed": [True, None], "p": [0.1, None]})
+ROWS = [["name", "agreed", "p"], ["a, b", "yes", "0.1"], ["ü\n'x'", "", ""]]
+
+
+def written_by_hand(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.reader(stream))
+
+
+def test_many_tables_make_one_csv_file(tmp_path: Path) -> None:
+    path = tmp_path / "a folder" / "t.CSV"
+    assert write_export(path, TABLE.schema, [TABLE, TABLE.slice(0, 0), TABLE], {}) == 4
+    assert written_by_hand(path) == ROWS + ROWS[1:]
+
+
+def test_many_tables_make_one_parquet_file_with_facts(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    assert write_export(path, TABLE.schema, iter([TABLE, TABLE]), {"purpose": "internal"}) == 4
+    table = pq.read_table(path)
+    assert table.to_pylist() == pa.concat_tables([TABLE, TABLE]).to_pylist()
+    assert table.schema.metadata[b"waver.purpose"] == b"internal"
+    assert pq.ParquetFile(path).num_row_groups == 1
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_an_export_that_fails_leaves_the_former_one_and_nothing_half_written(
+    tmp_path: Path, name: str
+) -> None:
+    write_export(tmp_path / name, TABLE.schema, [TABLE], {})
+    before = (tmp_path / name).read_bytes()
+
+    def fails() -> Iterator[pa.Table]:
+        yield TABLE
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_export(tmp_path / name, TABLE.schema, fails(), {})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: before}
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"^Cannot write .*t\.csv' .*--out\.$"):
+        write_export(tmp_path / "file" / "t.csv", TABLE.schema, [TABLE], {})
+
+
+@pytest.mark.parametrize("name", ["t", "t.xlsx", "folder.csv"])
+def test_a_name_that_says_no_format_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ConfigError, match="--out"):
+        check_out(tmp_path / name)
+
+
+def test_a_place_that_takes_no_file_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (Path("/proc/t.csv"), Path("/proc/deeper/t.csv"), tmp_path / "file" / "t.csv"):
+        with pytest.raises(StoreError, match=r"^Cannot write .*t\.csv' .*--out\.$"):
+            check_out(place)
+
+
+def test_a_look_at_a_place_leaves_nothing_there(tmp_path: Path) -> None:
+    check_out(tmp_path / "deep" / "deeper" / "t.csv")
+    assert list(tmp_path.iterdir()) == []

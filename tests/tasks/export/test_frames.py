@@ -1,0 +1,71 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.records import (
+    FrameTimesRecord,
+    Interval,
+    SampleRecord,
+    SegmentId,
+    VideoId,
+    VideoRecord,
+)
+from storage.results import PredictionRecord
+from tasks.export.frames import FRAME_SCHEMA, FramedVideo, frame_table
+
+VIDEO = VideoId("Videos/7/a b.mp4")
+
+
+def a_sample(index: int, start_ms: int, end_ms: int) -> SampleRecord:
+    return SampleRecord(
+        segment_id=SegmentId(f"{VIDEO}#{index:04d}"), video_id=VIDEO, participant_id=None,
+        split="val", question=None, index=index, num_segments=2, start_ms=start_ms, end_ms=end_ms,
+        picture_path="p.mp4", sound_path=None, words="", words_before="", num_words=0, pause_ms=0,
+        label=None, label_source=None, in_training=False, video_label=None, overlap_ms=0,
+        overlap_share=0.0, consent_publications=None, consent_challenges=None, source_digest="s",
+        media_digest="m", content_digest="c",
+    )  # fmt: skip
+
+
+def an_answer(index: int, p_ah: float) -> PredictionRecord:
+    return PredictionRecord(
+        segment_id=SegmentId(f"{VIDEO}#{index:04d}"), video_id=VIDEO, p_ah=p_ah, logp_yes=0.0,
+        logp_no=0.0, answer_mass=1.0, num_text_tokens=1, num_picture_tokens=1, num_sound_tokens=1,
+    )  # fmt: skip
+
+
+def framed(label: int | None, *intervals: Interval, frame_ms=tuple(range(0, 1_000, 100))):
+    return FramedVideo(
+        video=VideoRecord(video_id=VIDEO, path=VIDEO, label=label, intervals=intervals),
+        times=FrameTimesRecord(video_id=VIDEO, frame_ms=frame_ms, end_ms=1_000),
+        samples=[a_sample(1, 500, 1_000), a_sample(0, 0, 500)],
+        predictions=[an_answer(0, 0.25)],
+    )
+
+
+def test_a_video_without_picture_has_no_frames():
+    table = frame_table(framed(1, Interval(start_ms=200, end_ms=600), frame_ms=()), 0.2, "internal")
+    assert (table.num_rows, table.schema) == (0, FRAME_SCHEMA)
+
+
+def test_every_frame_has_its_segments_answer_and_its_own_label():
+    rows = frame_table(framed(1, Interval(start_ms=200, end_ms=600)), 0.2, "internal").to_pylist()
+    assert [row["frame"] for row in rows[:2]] == [f"{VIDEO}/frame-0.jpg", f"{VIDEO}/frame-1.jpg"]
+    assert [row["label"] for row in rows] == [0, 0, 1, 1, 1, 1, 0, 0, 0, 0]
+    assert [row["p_ah"] for row in rows] == [0.25] * 5 + [None] * 5
+    assert [row["verdict"] for row in rows] == [1] * 5 + [None] * 5
+    assert {(row["split"], row["video_id"], row["purpose"]) for row in rows} == {
+        ("val", VIDEO, "internal")
+    }
+
+
+def test_frames_of_a_video_without_ah_are_labelled_0_and_without_times_not_at_all():
+    for label, expected in ((0, 0), (1, None), (None, None)):
+        table = frame_table(framed(label), 0.5, "challenge")
+        assert table["label"].unique().to_pylist() == [expected]
+
+
+@given(st.lists(st.integers(0, 999), unique=True).map(sorted))
+def test_there_is_one_row_for_each_shown_frame_at_its_time(frame_ms):
+    table = frame_table(framed(None, frame_ms=tuple(frame_ms)), 0.5, "internal")
+    assert table.schema == FRAME_SCHEMA
+    assert table["frame_ms"].to_pylist() == frame_ms

@@ -1,0 +1,92 @@
+import io
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from storage.errors import ModelError
+from storage.records import RejectedRecord, SegmentId
+from storage.store.store import Store
+from storage.store.variant import ItemOutput
+from tasks.infer import InferConfig, InferResources, infer_missing, variant_of, wanted_of
+from tasks.inference.child import Progress
+from tasks.prompting.model_input import InputConfig
+from tasks.stage import Shard
+from tests.tasks.prediction.toys import prediction, sample
+
+SAMPLES = [replace(sample("video", 0), segment_id=SegmentId(str(n))) for n in range(100)]
+
+
+def output(number: int, *, has_sound: bool = True) -> ItemOutput:
+    row = prediction("video", 0, 0.5)
+    row = replace(row, segment_id=SegmentId(str(number)), has_sound=has_sound)
+    return ItemOutput(item_id=str(number), rows=(row,))
+
+
+def rejected(number: int) -> ItemOutput:
+    row = RejectedRecord(item_id=str(number), stage="infer", reason="damaged")
+    return ItemOutput(item_id=str(number), rows=(row,))
+
+
+def test_progress_passes_every_result_on_and_counts_them() -> None:
+    lines = io.StringIO()
+    progress = Progress(lines)
+    outputs = [output(number) for number in range(3)]
+    assert list(progress.watch(iter(outputs), 0, SAMPLES, InputConfig())) == outputs
+    progress.show()
+    assert lines.getvalue().splitlines() == ["done 1", "done 3"]
+
+
+@pytest.mark.parametrize("failed", [rejected, partial(output, has_sound=False)])
+def test_no_more_is_asked_once_too_many_are_rejected_or_lack_damaged_media(
+    failed: Callable[[int], ItemOutput],
+) -> None:
+    def watched(config: InputConfig) -> tuple[int, bool]:
+        outputs = (failed(number) if number % 2 else output(number) for number in range(100))
+        progress = Progress(io.StringIO())
+        return len(list(progress.watch(outputs, 2, SAMPLES, config))), progress.is_given_up
+
+    assert watched(InputConfig()) == (6, True)
+    if failed is not rejected:
+        assert watched(InputConfig(sound=False)) == (100, False)
+
+
+@pytest.mark.slow
+def test_a_model_whose_answer_is_not_one_token_is_one_clear_sentence(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples, tiny_omni: Path
+) -> None:
+    model = shutil.copytree(tiny_omni, tmp_path / "model")
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    split_the_word(tokenizer, "Yes")
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    store = Store(str(tmp_path / "store"))
+    samples = toy_samples(store, 2)
+    variant = variant_of(store, InferConfig(), InputConfig(), "fingerprint")
+    wanted = wanted_of(samples)
+    with pytest.raises(ModelError, match=r"splits the answer 'Yes' into \d tokens") as caught:
+        infer_missing(
+            Shard(name="1 of 1", wanted=wanted),
+            {sample.segment_id: sample for sample in samples},
+            model,
+            InferConfig(),
+            InputConfig(),
+            InferResources(),
+            variant,
+        )
+    assert "\n" not in str(caught.value)
+    log = Path(str(caught.value).split("The engine's log: ")[1])
+    assert "ModelError" in log.read_text()
+    assert variant.pending(wanted) == list(wanted)
+
+
+def split_the_word(tokenizer: dict, word: str) -> None:  # type: ignore[type-arg]
+    """Make a byte-level BPE tokenizer forget one whole word."""
+    model = tokenizer["model"]
+    model["vocab"][f"<no {word}>"] = model["vocab"].pop(word)
+    model["merges"] = [
+        merge for merge in model["merges"] if "".join(merge) != word and word not in merge
+    ]

@@ -1,0 +1,124 @@
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from storage.errors import ConfigError, CrashError, ModelError
+from storage.store.store import Store
+from tasks.inference import job as infer_job
+from tasks.inference.job import InferJob, InferResources, num_engines_for, run_engines
+from tasks.prompting.model_input import InputConfig
+
+# Stand-ins for a child: what it printed, noted and how it ended is all that its parent sees of it.
+DIES = "import os; os.kill(os.getpid(), 11)"
+TELLS = (
+    "from storage.errors import ModelError; from tasks.processes.child_process import error_line\n"
+    "print(error_line(ModelError('No weights.'))); raise SystemExit(2)"
+)
+FIRST_TELLS = (
+    "import os, sys, time\n"
+    "print('begun')\n"
+    "time.sleep(60) if os.environ['CUDA_VISIBLE_DEVICES'] != '0' else time.sleep(1)\n" + TELLS
+)
+FIRST_DIES = "import os; os.environ['CUDA_VISIBLE_DEVICES'] != '0' or os.kill(os.getpid(), 11)"
+WORKS = "import os; print('done 3', os.environ['CUDA_VISIBLE_DEVICES'])"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
+    variant = Store(str(tmp_path)).variant("infer", version=1, settings={})
+    (tmp_path / "journal").write_text('["begun", "a"]\n["begun", "b"]\n["ended", "a"]\n')
+
+    def run(script: str, count: int = 1, num_gpus: int = 1):  # type: ignore[no-untyped-def]
+        (tmp_path / "log").write_text("what the libraries said")
+        (tmp_path / "child.py").write_text(script)
+        jobs = [
+          InferJob(
+            store_url=str(tmp_path), variant_id="v", samples_path=tmp_path, claims_path=tmp_path,
+            journal_path=tmp_path / "journal", log_path=tmp_path / "log", suspects=(), alone=(),
+            shard_size=1, max_failures=1, model_path=tmp_path, dtype="float32", max_tokens=64,
+            input=InputConfig(), resources=InferResources(num_gpus=num_gpus),
+        )
+        ] * count  # fmt: skip
+        monkeypatch.setenv("PYTHONPATH", infer_job.__file__.rsplit("/", 3)[0])
+        command = [sys.executable, str(tmp_path / "child.py")]
+        lines: list[tuple[int, str]] = []
+        crashes = run_engines(command, jobs, variant, lambda *line: lines.append(line))
+        return crashes, lines
+
+    return run
+
+
+def test_a_dead_child_is_a_crash_with_what_was_in_flight_and_where_its_log_is(run) -> None:  # type: ignore[no-untyped-def]
+    (crash,), _ = run(DIES)
+    assert crash.in_flight == ("b",)
+    assert isinstance(crash.error, CrashError)
+    path = str(crash.told).split("The engine's log: ")[1]
+    assert Path(path).read_text() == "what the libraries said"
+    assert crash.reason.endswith("was killed by signal 11")
+    assert "/" not in crash.reason, "it is stored, and must not name this machine's folders"
+
+
+def test_a_child_s_own_sentence_ends_the_run_as_what_it_was(run) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ModelError, match=r"^No weights\. The engine's log: "):
+        run(TELLS)
+
+
+def test_the_first_error_in_a_sentence_ends_the_other_engines(run) -> None:  # type: ignore[no-untyped-def]
+    begun = time.monotonic()
+    with pytest.raises(ModelError, match=r"^No weights\."):
+        run(FIRST_TELLS, count=2)
+    assert time.monotonic() - begun < 30
+
+
+def test_an_engine_that_dies_lets_the_others_go_on(run) -> None:  # type: ignore[no-untyped-def]
+    crashes, lines = run(FIRST_DIES + "; print('done 3')", count=2)
+    assert len(crashes) == 1
+    assert lines == [(1, "done 3")]
+
+
+def test_each_engine_gets_its_own_of_the_visible_gpus(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    crashes, lines = run(WORKS, count=2, num_gpus=2)
+    assert crashes == []
+    assert sorted(lines) == [(0, "done 3 4,5"), (1, "done 3 6,7")]
+    _, lines = run(WORKS)
+    assert lines == [(0, "done 3 4,5,6,7")], "one engine may use all that is visible"
+
+
+def test_there_are_as_many_engines_as_stated_and_one_without_a_gpu(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(infer_job, "_GPU_DRIVER", tmp_path / "none")
+    assert num_engines_for(InferResources(num_engines=3)) == 3
+    assert num_engines_for(InferResources()) == 1
+
+
+def test_engines_that_need_more_gpus_than_there_are_are_refused(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(infer_job, "_GPU_DRIVER", tmp_path)
+    monkeypatch.setattr(infer_job, "count_gpus", lambda: 4)
+    assert num_engines_for(InferResources(num_gpus=2)) == 2
+    assert num_engines_for(InferResources(num_engines=1, num_gpus=2)) == 1
+    with pytest.raises(ConfigError, match=r"3 engines of 2 GPU\(s\) each need more than the 4"):
+        num_engines_for(InferResources(num_engines=3, num_gpus=2))
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "num_engines", "num_samples", "decoders", "threads"),
+    [
+        (False, 1, 10_000, 4, 4),
+        (False, 1, 100, 0, 8),
+        (False, 2, 10_000, 2, 2),
+        (False, 16, 10_000, 0, 1),
+        (True, 2, 10_000, 3, 1),
+    ],
+)
+def test_an_engine_gets_its_share_of_the_cores(  # type: ignore[no-untyped-def]
+    monkeypatch, tmp_path: Path, on_gpu: bool, num_engines: int, num_samples: int, decoders: int,
+    threads: int,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(infer_job, "_GPU_DRIVER", tmp_path if on_gpu else tmp_path / "none")
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8))
+    dealt = InferResources().of_one(num_engines, num_samples)
+    assert (dealt.num_decoders, dealt.cpu_threads) == (decoders, threads)
+    stated = InferResources(num_decoders=1, cpu_threads=5).of_one(num_engines, num_samples)
+    assert (stated.num_decoders, stated.cpu_threads) == (1, 5)

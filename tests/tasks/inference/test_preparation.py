@@ -1,0 +1,102 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from storage.errors import ItemFault, StoreError
+from storage.store.store import Store
+from tasks.inference.preparation import Decoding, open_questions
+from tasks.prompting.model_input import InputConfig, OmniInput
+
+INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
+
+
+def test_a_segment_whose_file_is_gone_stops_the_run_with_the_way_out(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples
+) -> None:
+    store = Store(str(tmp_path))
+    samples = toy_samples(store, 1)
+    store.remove(samples[0].sound_path)
+    with pytest.raises(StoreError, match="segment makes it anew"):
+        Decoding(store_url=store.url, config=INPUT)(samples[0])
+
+
+def test_samples_come_in_order_with_their_question_or_their_fault(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples
+) -> None:
+    store = Store(str(tmp_path))
+    samples = toy_samples(store, 5)[2:]
+    for path in (samples[1].picture_path, samples[1].sound_path, samples[2].picture_path):
+        store.write_bytes(path, b"neither")
+    decoding = Decoding(store_url=store.url, config=INPUT)
+    noted: list[str] = []
+    with open_questions(decoding, None, tmp_path, max_tokens=99, num_processes=0) as questions:
+        asked = list(questions(samples, noted.append))
+    assert [sample for sample, _ in asked] == samples
+    assert noted == [sample.segment_id for sample in samples]
+    assert [type(question) for _, question in asked] == [OmniInput, ItemFault, ItemFault]
+
+
+@pytest.mark.parametrize("damaged", ["picture", "sound"])
+def test_of_a_segment_with_one_damaged_medium_the_other_is_asked_about(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples, damaged: str
+) -> None:
+    store = Store(str(tmp_path))
+    (sample,) = toy_samples(store, 1)
+    store.write_bytes(getattr(sample, f"{damaged}_path"), b"damaged")
+    question = Decoding(store_url=store.url, config=INPUT)(sample)
+    assert isinstance(question, OmniInput)
+    assert [question.frames is None, question.sound is None] == [
+        damaged == "picture", damaged == "sound",
+    ]  # fmt: skip
+    assert sample.words in question.text
+    alone = INPUT.model_copy(update={name: name == damaged for name in ("picture", "sound")})
+    assert isinstance(Decoding(store_url=store.url, config=alone)(sample), ItemFault)
+    store.remove(getattr(sample, f"{damaged}_path"))
+    with pytest.raises(StoreError, match="segment makes it anew"):
+        Decoding(store_url=store.url, config=INPUT)(sample)
+    others = INPUT.model_copy(update={damaged: False})
+    assert isinstance(Decoding(store_url=store.url, config=others)(sample), OmniInput)
+
+
+def test_a_segment_without_picture_is_asked_about_with_what_it_has(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples
+) -> None:
+    store = Store(str(tmp_path))
+    sample = replace(toy_samples(store, 1)[0], picture_path=None)
+    question = Decoding(store_url=store.url, config=INPUT)(sample)
+    assert isinstance(question, OmniInput)
+    assert question.frames is None
+    assert question.sound is not None
+    deaf = INPUT.model_copy(update={"sound": False})
+    assert isinstance(Decoding(store_url=store.url, config=deaf)(sample), OmniInput)
+    mute = deaf.model_copy(update={"words": False})
+    fault = Decoding(store_url=store.url, config=mute)(sample)
+    assert str(fault) == "the settings show nothing of this segment"
+
+
+def test_a_question_quotes_what_was_said_in_the_segment_and_before(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples
+) -> None:
+    store = Store(str(tmp_path))
+    config = INPUT.model_copy(update={"prompt": "definition-context"})
+    (sample,) = toy_samples(store, 1)
+    sample = replace(sample, words_before="so far so good")
+    question = Decoding(store_url=store.url, config=config)(sample)
+    assert isinstance(question, OmniInput)
+    assert f": so far so good\nThe person says: {sample.words}<" in question.text
+
+
+def test_an_unforeseen_error_over_one_segment_is_its_fault_and_quotes_nothing(  # type: ignore[no-untyped-def]
+    tmp_path: Path, toy_samples, monkeypatch
+) -> None:
+    store = Store(str(tmp_path))
+    samples = toy_samples(store, 1)
+
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("what the person said")
+
+    monkeypatch.setattr("tasks.inference.preparation.make_input", fail)
+    fault = Decoding(store_url=store.url, config=INPUT)(samples[0])
+    assert isinstance(fault, ItemFault)
+    assert str(fault) == "the segment cannot be decoded (unforeseen ZeroDivisionError)"

@@ -1,0 +1,28 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.inference.shard_claims import claimed, shard_size_for
+
+
+def test_engines_that_ask_at_once_claim_every_sample_once(tmp_path: Path) -> None:
+    samples = list(range(100))
+    with ThreadPoolExecutor(4) as threads:
+        dealt = threads.map(lambda _: list(claimed(samples, tmp_path / "c", size=3)), range(4))
+    assert sorted(sample for share in dealt for sample in share) == samples
+
+
+def test_a_slow_engine_leaves_its_share_to_the_others(tmp_path: Path) -> None:
+    slow = claimed(range(10), tmp_path, size=2)  # type: ignore[arg-type]
+    assert next(slow) == 0
+    assert list(claimed(range(10), tmp_path, size=2)) == list(range(2, 10))  # type: ignore[arg-type]
+    assert list(slow) == [1]
+
+
+@given(st.integers(min_value=0, max_value=10**6), st.integers(min_value=1, max_value=64))
+def test_shards_are_small_enough_for_engines_to_end_together(count: int, engines: int) -> None:
+    size = shard_size_for(count, engines)
+    assert 1 <= size <= 64
+    assert size == 1 or size * engines * 16 <= count

@@ -1,0 +1,116 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import LeakageError
+from storage.records import SPLITS, ParticipantId, SampleRecord, SegmentId, VideoId
+from tasks.labels.leakage import check_no_leakage
+from tasks.labels.split_assignment import side_by_hash
+
+SHARES = (0.7, 0.1, 0.2)
+
+
+def a_sample(video_id: str, participant_id: str | None, split: str | None, digest: str = ""):
+    return SampleRecord(
+        segment_id=SegmentId(f"{video_id}#0000"),
+        video_id=VideoId(video_id),
+        participant_id=ParticipantId(participant_id) if participant_id else None,
+        split=split,
+        question=None,
+        index=0,
+        num_segments=1,
+        start_ms=0,
+        end_ms=1_000,
+        picture_path="a.mp4",
+        sound_path=None,
+        words="",
+        words_before="",
+        num_words=0,
+        pause_ms=0,
+        label=None,
+        label_source=None,
+        in_training=False,
+        video_label=None,
+        overlap_ms=0,
+        overlap_share=0.0,
+        consent_publications=None,
+        consent_challenges=None,
+        source_digest=digest or f"digest of {video_id}",
+        media_digest="",
+        content_digest="",
+    )
+
+
+CLEAN = [
+    a_sample("a1", "ann", "train"),
+    a_sample("a2", "ann", "train"),
+    a_sample("b1", "bea", "val"),
+    a_sample("c1", None, "test"),
+    a_sample("u1", "ann", None),  # unlabelled: on no side
+]
+
+
+def test_a_clean_split_passes_the_gate():
+    check_no_leakage(CLEAN, [])
+    check_no_leakage([], [])
+
+
+@pytest.mark.parametrize(
+    ("leak", "told", "details"),
+    [
+        (
+            a_sample("a3", "ann", "test"),
+            "participant \\(1\\)",
+            ("participant ann: test, train",),
+        ),
+        (
+            replace(CLEAN[3], split="val"),
+            "video \\(1\\), file content \\(1\\)",
+            ("video c1: test, val", "file content c1: test, val"),
+        ),
+        (
+            a_sample("copy of b1", "carl", "train", digest="digest of b1"),
+            "file content \\(1\\)",
+            ("file content b1 = copy of b1: train, val",),
+        ),
+    ],
+)
+def test_the_gate_counts_what_stands_on_two_sides_and_names_it_apart(leak, told, details):
+    with pytest.raises(LeakageError, match=f"^The same {told} .*Put each on one side") as caught:
+        check_no_leakage([*CLEAN, leak], [])
+    assert caught.value.details == details
+    named = [leak.video_id, "b1", *([leak.participant_id] if leak.participant_id else [])]
+    assert not any(name in repr(caught.value) for name in named)
+
+
+def test_the_gate_counts_and_names_all():
+    leaks = [a_sample(f"v{n}{split}", f"p{n}", split) for n in range(80) for split in SPLITS]
+    with pytest.raises(LeakageError, match=r"participant \(80\) stands") as caught:
+        check_no_leakage(leaks, [])
+    assert len(caught.value.details) == 80
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 6), st.integers(0, 20), st.integers(0, 12)), max_size=30),
+    st.integers(0, 5),
+)
+def test_a_drawn_split_only_leaks_through_copies_of_a_file(rows, seed):
+    samples = [
+        a_sample(
+            f"{person}/{video}",
+            f"p{person}",
+            side_by_hash(f"p{person}", SHARES, seed),
+            digest=f"content {content}",
+        )
+        for person, video, content in rows
+    ]
+    sides: dict[str, set[str | None]] = {}
+    for sample in samples:
+        sides.setdefault(sample.source_digest, set()).add(sample.split)
+    if any(len(splits) > 1 for splits in sides.values()):
+        with pytest.raises(LeakageError, match="file content"):
+            check_no_leakage(samples, [])
+    else:
+        check_no_leakage(samples, [])

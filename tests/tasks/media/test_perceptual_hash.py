@@ -1,0 +1,116 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from tasks.media.perceptual_hash import (
+    NUM_SOUND_BITS,
+    PICTURE_RATE,
+    SILENT,
+    SOUND_RATE,
+    picture_print,
+    prints_of,
+    sound_print,
+)
+
+RATE = 16_000
+
+
+def speech(seconds: float, seed: int) -> npt.NDArray[np.float64]:
+    """Syllables of changing pitch and colour, with pauses between them."""
+    random = np.random.default_rng(seed)
+    samples = random.normal(0, 3, round(seconds * RATE))
+    for start in np.arange(0, seconds - 0.2, 0.2):
+        if random.random() < 0.8:
+            time = np.arange(round(0.2 * RATE)) / RATE
+            pitch = random.uniform(90, 220) * (1 + random.normal(0, 0.3) * time)
+            weights = random.exponential(1, 20)
+            tones = [w * np.sin(2 * np.pi * n * pitch * time) for n, w in enumerate(weights, 1)]
+            at = round(start * RATE)
+            samples[at : at + len(time)] += 300 * np.hanning(len(time)) * np.sum(tones, axis=0)
+    return samples
+
+
+def as_samples(samples: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
+    return np.clip(samples, -32_768, 32_767).astype(np.int16)
+
+
+def share_of_bits_apart(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> float:
+    length = min(len(one), len(other))
+    heard = (one[:length] != SILENT) & (other[:length] != SILENT)
+    apart = np.bitwise_count(one[:length] ^ other[:length])[heard]
+    return float(apart.mean()) / NUM_SOUND_BITS
+
+
+@pytest.fixture(scope="module")
+def voice() -> npt.NDArray[np.float64]:
+    return speech(8, seed=1)
+
+
+def test_a_bit_of_the_picture_is_a_dot_clearly_brighter_than_its_right_neighbour():
+    grey = np.full((2, 8, 9), 100, np.uint8)
+    assert picture_print(grey).tolist() == [0, 0]
+    grey[0, 7, 8] = 90  # the last pair of the last row
+    grey[1, 0, 1] = 97  # a difference of 3 is noise; so is any step upwards
+    assert picture_print(grey).tolist() == [1, 0]
+    grey[1, 0, 1] = 96
+    assert picture_print(grey).tolist() == [1, -(2**63)]
+
+
+def test_a_brighter_picture_has_the_same_print():
+    grey = np.random.default_rng(0).integers(0, 120, (40, 8, 9)).astype(np.uint8)
+    assert picture_print(grey + 100).tolist() == picture_print(grey).tolist()
+
+
+@pytest.mark.parametrize("dark", [0, 16])
+def test_black_says_nothing(dark):
+    noise = np.random.default_rng(0).integers(0, 3, (40, 8, 9))
+    assert not picture_print((dark + noise).astype(np.uint8)).any()
+
+
+def test_words_come_at_the_stated_rates(voice):
+    prints = prints_of(np.zeros((8 * PICTURE_RATE, 8, 9), np.uint8), as_samples(voice))
+    assert len(prints.picture) == 8 * PICTURE_RATE
+    assert 8 * SOUND_RATE - 8 <= len(prints.sound) <= 8 * SOUND_RATE
+    assert all(word == SILENT or 0 <= word < 2**NUM_SOUND_BITS for word in prints.sound)
+
+
+def test_volume_is_no_part_of_a_sound(voice):
+    loud, quiet = sound_print(as_samples(4 * voice)), sound_print(as_samples(0.1 * voice))
+    assert share_of_bits_apart(loud, quiet) < 0.05
+
+
+def test_noise_and_a_shift_of_half_a_word_change_few_bits_and_another_voice_changes_half(voice):
+    clean = sound_print(as_samples(voice))
+    hiss = np.random.default_rng(2).normal(0, 20, len(voice))
+    shifted = voice[RATE // SOUND_RATE // 2 :]
+    other = sound_print(as_samples(speech(8, seed=3)))
+    assert share_of_bits_apart(clean, sound_print(as_samples(voice + hiss))) < 0.15
+    assert share_of_bits_apart(clean, sound_print(as_samples(shifted))) < 0.25
+    assert 0.4 < share_of_bits_apart(clean, other) < 0.6
+
+
+def test_pauses_are_silent_and_speech_is_not(voice):
+    words = sound_print(as_samples(np.concatenate([voice, np.zeros(4 * RATE)])))
+    assert (words[-3 * SOUND_RATE :] == SILENT).all()
+    assert (words[: 7 * SOUND_RATE] != SILENT).mean() > 0.8
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        np.zeros(5 * RATE),
+        np.random.default_rng(0).integers(-1, 2, 5 * RATE).astype(float),  # dither
+        np.random.default_rng(0).normal(0, 500, 5 * RATE),  # hiss
+        3_000 * np.sin(np.arange(5 * RATE) * 2 * np.pi * 50 / RATE),  # hum
+    ],
+    ids=["nothing", "dither", "hiss", "hum"],
+)
+def test_a_sound_that_never_changes_is_silent(sound):
+    words = sound_print(as_samples(sound))
+    assert len(words) > 4 * SOUND_RATE
+    assert (words == SILENT).all()
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 5_999, 6_000, 7_999])
+def test_a_sound_too_short_for_a_word_has_none(num_samples):
+    assert sound_print(np.ones(num_samples, np.int16)).tolist() == []

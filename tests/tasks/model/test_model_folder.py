@@ -1,0 +1,193 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from storage.errors import ModelError
+from tasks.model import weights as weight_files
+from tasks.model.model_folder import check_model, computed_dtype, fingerprint_of, stored_dtype
+from tasks.model.weights import weight_paths
+
+CONFIG = {
+    "model_type": "qwen3_omni_moe",
+    "thinker_config": {"dtype": "bfloat16", "text_config": {"max_position_embeddings": 128}},
+}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder that holds what a model must hold, with weights too small to be one."""
+    folder = tmp_path / "a model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "processor_config.json").write_text("{}")
+    save_file(weights(), folder / "model.safetensors")
+    return folder
+
+
+def weights(change: float = 0.0) -> dict[str, np.ndarray]:
+    one = np.arange(5_000, dtype=np.float32)
+    return {"thinker.one": one, "thinker.two": one + 1 + change}
+
+
+def test_a_whole_model_folder_passes_wherever_it_is_named_from(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert check_model(str(model)) == model
+    monkeypatch.chdir(model.parent)
+    assert check_model("a model") == model
+
+
+def test_the_shipped_base_passes(tiny_omni: Path) -> None:
+    assert check_model(str(tiny_omni)) == tiny_omni.resolve()
+    assert stored_dtype(tiny_omni) in ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("/no/such/folder", "There is no model folder '/no/such/folder'"),
+        ("no such folder", "There is no model folder 'no such folder'"),
+        (__file__, "is a file: expected a folder"),
+    ],
+)
+def test_what_is_no_folder_is_refused(name: str, reason: str) -> None:
+    with pytest.raises(ModelError, match=reason):
+        check_model(name)
+
+
+def test_a_hub_name_without_a_connection_is_one_clear_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="'Qwen/Qwen3-Omni' is no folder here") as caught:
+        check_model("Qwen/Qwen3-Omni")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("absent", "reason"),
+    [
+        ("config.json", "holds no config.json"),
+        ("tokenizer.json", "has no tokenizer"),
+        ("processor_config.json", "has no processor"),
+        ("model.safetensors", "holds no weights"),
+    ],
+)
+def test_a_folder_that_lacks_a_file_is_refused_by_its_name(
+    model: Path, absent: str, reason: str
+) -> None:
+    (model / absent).unlink()
+    with pytest.raises(ModelError, match=reason):
+        check_model(str(model))
+
+
+def test_a_model_of_another_family_is_refused(model: Path) -> None:
+    (model / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(ModelError, match="of type 'llama': expected one of the Qwen3-Omni family"):
+        check_model(str(model))
+
+
+def test_a_damaged_config_is_refused(model: Path) -> None:
+    (model / "config.json").write_text('{"model_type": ')
+    with pytest.raises(ModelError, match="not valid JSON"):
+        check_model(str(model))
+
+
+def test_pickled_weights_are_refused(model: Path) -> None:
+    (model / "model.safetensors").rename(model / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"only as pickle \('pytorch_model.bin'\)"):
+        check_model(str(model))
+
+
+def test_an_adapter_without_its_base_is_refused_with_the_way_out(model: Path) -> None:
+    (model / "config.json").rename(model / "adapter_config.json")
+    with pytest.raises(ModelError, match="peft adapter without its base model: name a whole"):
+        check_model(str(model))
+
+
+@pytest.mark.parametrize("kept", [4, 20, 30_000])
+def test_truncated_weights_are_refused(model: Path, kept: int) -> None:
+    path = model / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ModelError, match="weight file"):
+        check_model(str(model))
+
+
+def test_a_weight_file_that_the_index_names_must_be_there(model: Path) -> None:
+    index = {"weight_map": {"thinker.one": "model.safetensors", "thinker.two": "gone.safetensors"}}
+    (model / weight_files.WEIGHTS_INDEX).write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"lacks 1 of its 2 weight files.*'gone.safetensors'"):
+        check_model(str(model))
+
+
+def test_only_the_indexed_weight_files_count(model: Path) -> None:
+    index = {"weight_map": {"thinker.one": "model.safetensors"}}
+    (model / weight_files.WEIGHTS_INDEX).write_text(json.dumps(index))
+    shutil.copy(model / "model.safetensors", model / "old.safetensors")
+    assert [path.name for path in weight_paths(model)] == ["model.safetensors"]
+
+
+def test_the_fingerprint_knows_content_and_not_the_place(model: Path, tmp_path: Path) -> None:
+    copied = shutil.copytree(model, tmp_path / "elsewhere")
+    (copied / "README.md").write_text("notes are not part of a model")
+    assert fingerprint_of(copied) == fingerprint_of(model)
+
+
+@pytest.mark.parametrize("read_whole_bytes", [1 << 20, 0])
+def test_changed_weights_change_the_fingerprint(
+    model: Path, read_whole_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weight_files, "_READ_WHOLE_BYTES", read_whole_bytes)
+    before = fingerprint_of(model)
+    assert fingerprint_of(model) == before
+    save_file(weights(change=0.5), model / "model.safetensors")
+    assert fingerprint_of(model) != before
+
+
+def test_a_changed_processor_changes_the_fingerprint(model: Path) -> None:
+    before = fingerprint_of(model)
+    (model / "processor_config.json").write_text('{"a": 1}')
+    assert fingerprint_of(model) != before
+
+
+def test_the_number_type_is_read_from_where_it_stands(model: Path) -> None:
+    assert stored_dtype(model) == "bfloat16"
+    (model / "config.json").write_text(json.dumps({**CONFIG, "torch_dtype": "float16"}))
+    assert stored_dtype(model) == "float16"
+    (model / "config.json").write_text('{"model_type": "qwen3_omni_moe"}')
+    assert stored_dtype(model) == "float32"
+
+
+def test_what_is_computed_in_is_asked_for_where_weights_are_of_no_such_type(model: Path) -> None:
+    (model / "config.json").write_text(json.dumps({**CONFIG, "dtype": "torch.bfloat16"}))
+    assert computed_dtype(model, "auto") == "bfloat16"
+    (model / "config.json").write_text(json.dumps({**CONFIG, "dtype": "float8_e4m3fn"}))
+    assert computed_dtype(model, "float16") == "float16"
+    with pytest.raises(ModelError, match=r"saved in float8_e4m3fn, .* \(infer\.dtype\)\."):
+        computed_dtype(model, "auto")
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"weight_map": 3}',
+        '{"weight_map": {}}',
+        '{"weight_map": {"a": 1}}',
+        '{"weight_map": {"a": "../model.safetensors"}}',
+    ],
+)
+def test_a_damaged_index_of_weights_is_named(model: Path, index: str) -> None:
+    (model / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json' is no index"):
+        check_model(str(model))

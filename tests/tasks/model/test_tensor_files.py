@@ -1,0 +1,54 @@
+import resource
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from storage.errors import StoreError
+from tasks.model.tensor_files import read_pickle, saving_to, write_pickle
+from tasks.training.checkpoints import formats as contents
+
+TENSORS = {"weights": torch.zeros(100_000)}
+WRITE = {"safetensors": save_file, "torch": write_pickle}
+
+
+@pytest.fixture
+def _small_files():
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("_small_files")
+@pytest.mark.parametrize("library", WRITE)
+def test_a_disk_that_takes_no_more_is_told_in_a_sentence(tmp_path, library):
+    told = pytest.raises(StoreError, match="No space left while writing to 'here'")
+    with told, saving_to("here"):
+        WRITE[library](TENSORS, tmp_path / "weights")
+
+
+@pytest.mark.usefixtures("_small_files")
+@pytest.mark.filterwarnings("ignore::UserWarning")  # that there are no other processes
+def test_parts_that_a_disk_does_not_take_are_told_in_a_sentence(tmp_path):
+    told = pytest.raises(StoreError, match=r"Cannot write to .here. .*is the disk full")
+    with told, saving_to("here"):
+        contents._write_parts(TENSORS, tmp_path / "parts")
+
+
+def test_other_faults_of_these_libraries_are_not_taken_for_the_disks(tmp_path):
+    (tmp_path / "weights").write_bytes(b"no weights")
+    with pytest.raises(SafetensorError), saving_to("here"):
+        load_file(tmp_path / "weights")
+    with pytest.raises(RuntimeError, match="size"), saving_to("here"):
+        torch.zeros(2) + torch.zeros(3)
+
+
+def test_what_was_on_a_device_is_read_where_there_is_none(tmp_path, monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(torch.serialization, "location_tag", lambda _storage: "cuda:7")
+        write_pickle(TENSORS, tmp_path / "state.pt")
+    with pytest.raises(RuntimeError, match="CUDA"):
+        torch.load(tmp_path / "state.pt", weights_only=True)
+    assert torch.equal(read_pickle(tmp_path / "state.pt")["weights"], TENSORS["weights"])

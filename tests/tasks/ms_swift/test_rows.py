@@ -1,0 +1,118 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.records import SampleRecord, SegmentId, VideoId
+from tasks.labels.class_plan import ClassRule, plan_classes
+from tasks.ms_swift.rows import drawn_by_plan, swift_row
+from tasks.prompting.model_input import InputConfig
+from tasks.prompting.prompt import PICTURE_MARK, SOUND_MARK, prompt_names, render_chat
+
+SAMPLE = SampleRecord(
+    segment_id=SegmentId("a.mp4#0000"), video_id=VideoId("a.mp4"), participant_id=None,
+    split="train", question=None, index=0, num_segments=1, start_ms=0, end_ms=2_000,
+    picture_path="segment/v/files/a.mp4", sound_path="segment/v/files/a.wav", words="I may",
+    words_before="we shall see",
+    num_words=2, pause_ms=0, label=1, label_source="intervals", in_training=True, video_label=1,
+    overlap_ms=2_000, overlap_share=1.0, consent_publications=None, consent_challenges=None,
+    source_digest="s", media_digest="m", content_digest="c",
+)  # fmt: skip
+
+
+def row_of(sample: SampleRecord, plan=(), **settings):
+    return swift_row(sample, InputConfig(**settings), plan, lambda path: Path("/store") / path)
+
+
+def chat_of(row) -> str:
+    """The chat as ms-swift lays it out: its ChatML template without a system turn."""
+    question = row["messages"][0]["content"]
+    body = question.replace("<video>", PICTURE_MARK).replace("<audio>", SOUND_MARK)
+    return f"<|im_start|>user\n{body}<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.mark.parametrize("prompt", prompt_names())
+@pytest.mark.parametrize("words", [True, False])
+def test_ms_swift_asks_what_waver_asks(prompt: str, words: bool) -> None:
+    row = row_of(SAMPLE, prompt=prompt, words=words)
+    said = SAMPLE.words if words else None
+    before = SAMPLE.words_before
+    asked = render_chat(prompt, picture=True, sound=True, words=said, before=before)
+    assert chat_of(row) == asked
+    assert [message["role"] for message in row["messages"]] == ["user", "assistant"]
+    assert row["videos"] == ["/store/segment/v/files/a.mp4"]
+    assert row["audios"] == ["/store/segment/v/files/a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "settings"), [({"sound_path": None}, {}), ({}, {"sound": False})]
+)
+def test_a_row_without_sound_has_no_tag_for_it(changed, settings) -> None:
+    row = row_of(replace(SAMPLE, **changed), **settings)
+    assert row["audios"] == []
+    assert chat_of(row) == render_chat(
+        "definition-words", picture=True, sound=False, words=SAMPLE.words
+    )
+
+
+def test_a_row_of_sound_alone_has_no_tag_for_a_picture() -> None:
+    row = row_of(replace(SAMPLE, picture_path=None))
+    assert (row["videos"], row["audios"]) == ([], ["/store/segment/v/files/a.wav"])
+    assert chat_of(row) == render_chat(
+        "definition-words", picture=False, sound=True, words=SAMPLE.words, before=""
+    )
+
+
+def test_a_row_without_picture_has_no_tag_for_it() -> None:
+    row = row_of(SAMPLE, picture=False)
+    assert (row["videos"], len(row["audios"])) == ([], 1)
+    assert "<video>" not in row["messages"][0]["content"]
+
+
+@given(st.text(alphabet="<>/videoaudimg |", max_size=60))
+def test_words_can_forge_no_tag(words: str) -> None:
+    forged = words + "<vi<video>deo>"
+    sample = replace(SAMPLE, words=forged, words_before=forged)
+    question = row_of(sample, prompt="definition-context")["messages"][0]["content"]
+    assert (question.count("<video>"), question.count("<audio>")) == (1, 1)
+    assert "<image>" not in question
+
+
+def test_an_answer_in_tags_goes_on_where_waver_lets_it_begin() -> None:
+    row = row_of(SAMPLE, answer="tag")
+    asked = render_chat(
+        "definition-words", picture=True, sound=True, words=SAMPLE.words, answer="tag"
+    )
+    whole = chat_of(row) + row["messages"][1]["content"]
+    assert whole == f"{asked}Yes</answer>"
+
+
+def test_the_answer_is_one_word_and_carries_its_class_weight_if_there_is_one() -> None:
+    calm = replace(SAMPLE, label=0)
+    rows = [SAMPLE, calm, calm, calm]
+    plain = plan_classes(rows, ClassRule(class_weights="none", sampling="natural"))
+    assert row_of(SAMPLE, plain)["messages"][1] == {"role": "assistant", "content": "Yes"}
+    weighted = plan_classes(rows, ClassRule(class_weights="balanced", sampling="natural"))
+    assert row_of(SAMPLE, weighted)["messages"][1]["loss_scale"] == pytest.approx(2.0)
+    answer = row_of(calm, weighted)["messages"][1]
+    assert (answer["content"], answer["loss_scale"]) == ("No", pytest.approx(2 / 3))
+
+
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_classes_drawn_equally_are_equally_many_and_nobody_is_left_out(calm: int, shown: int):
+    rows = [
+        replace(SAMPLE, segment_id=SegmentId(f"{label} {index}"), label=label)
+        for label, count in ((0, calm), (1, shown))
+        for index in range(count)
+    ]
+    drawn = drawn_by_plan(rows, plan_classes(rows, ClassRule(sampling="balanced")))
+    times = [drawn.count(row) for row in rows]
+    assert sum(row.label == 1 for row in drawn) * 2 == len(drawn) == 2 * max(calm, shown)
+    assert min(times) >= 1
+    for label in (0, 1):
+        of_label = [n for n, row in zip(times, rows, strict=True) if row.label == label]
+        assert max(of_label) - min(of_label) <= 1
+    natural = plan_classes(rows, ClassRule(sampling="natural"))
+    assert drawn_by_plan(rows, natural) == rows

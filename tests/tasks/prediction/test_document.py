@@ -1,0 +1,52 @@
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from tasks.aggregate import AggregateConfig
+from tasks.prediction import document
+from tasks.prediction.document import SCHEMA, Model, Predicted, flat_table, to_json
+from tasks.prediction.verdicts import judge_videos, put_together
+from tests.tasks.prediction.toys import ANSWERED, BAD, GOOD, HALF
+
+
+@pytest.fixture
+def predicted(tmp_path: Path) -> Predicted:
+    rule, verdicts = judge_videos(ANSWERED, AggregateConfig().plan(), None, tmp_path)
+    return Predicted(
+        schema=SCHEMA, waver_version="1", made_at="2026-11-22T15:00:00+00:00",
+        model=Model(name="a model", fingerprint="f"), profile="default",
+        variants={"infer": "v"}, rule=rule, warnings=("ü",),
+        videos=put_together(ANSWERED, verdicts),
+    )  # fmt: skip
+
+
+def test_the_document_has_every_key_that_its_description_promises(predicted: Predicted) -> None:
+    written = json.loads(to_json(predicted))
+    assert set(written) == {field.name for field in fields(Predicted)}
+    video = written["videos"][0]
+    keys = {*written, *written["model"], *written["rule"], *video, *video["verdict"]}
+    keys |= set(video["segments"][0])
+    undescribed = {key for key in keys if key not in (document.__doc__ or "")}
+    assert not undescribed
+    assert video["verdict"]["present"] is False
+    assert written["videos"][1]["verdict"]["present"] is None
+    assert "ü" in to_json(predicted)
+
+
+def test_rejected_videos_and_segments_are_counted(predicted: Predicted) -> None:
+    assert predicted.num_rejected == 2
+
+
+def test_the_flat_table_has_a_row_for_each_segment_and_one_for_a_rejected_video(
+    predicted: Predicted,
+) -> None:
+    rows = flat_table(predicted).to_pylist()
+    assert [row["path"] for row in rows] == [GOOD, GOOD, BAD, HALF, HALF]
+    assert [row["p_ah"] for row in rows] == [0.2, 0.6, None, None, 0.9]
+    assert [row["verdict"] for row in rows] == [0, 0, None, 1, 1]
+    assert [row["has_picture"] for row in rows] == [True, True, None, False, True]
+    assert [row["has_sound"] for row in rows] == [False, False, None, False, False]
+    assert rows[2]["rejected"] == "not a video"
+    assert rows[2]["start_ms"] is None

@@ -1,0 +1,41 @@
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from tasks.aggregate import AggregateConfig
+from tasks.prediction.document import SCHEMA, Model, Predicted
+from tasks.prediction.table import predicted_table
+from tasks.prediction.verdicts import judge_videos, put_together
+from tests.tasks.prediction.toys import ANSWERED
+
+
+def shown(predicted: Predicted) -> str:
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(predicted_table(predicted))
+    return captured.get()
+
+
+def test_a_person_reads_verdicts_words_reasons_and_the_rule(tmp_path: Path) -> None:
+    rule, verdicts = judge_videos(ANSWERED, AggregateConfig().plan(), None, tmp_path)
+    predicted = Predicted(
+        schema=SCHEMA, waver_version="1", made_at="now", model=Model(name="m", fingerprint="f"),
+        profile="default", variants={}, rule=rule, warnings=("a [warning]",),
+        videos=put_together(ANSWERED, verdicts),
+    )  # fmt: skip
+    for line in (
+        "/in/good [1].mp4: no A/H (.400 < .500)",
+        "2.0–4.0     .600   words [1]",
+        "/in/bad.mp4: rejected: not a video",
+        "/in/half.mp4: A/H (.900 ≥ .500)",
+        "a damaged part",
+        "rejected: no picture decodes",
+        "Pooling rule mean, threshold .500 (0.5, because no validation row is labelled, and no run",
+        "a [warning]",
+    ):
+        assert line in shown(predicted)
+    video = predicted.videos[0]
+    verdict = replace(video.verdict, present=None, p_ah=None)
+    unanswered = replace(predicted, videos=(replace(video, verdict=verdict),))
+    assert "/in/good [1].mp4: no verdict" in shown(unanswered)

@@ -1,0 +1,164 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.errors import ConfigError, ModelError
+from tasks.prompting.prompt import (
+    NO_WORDS,
+    PICTURE_MARK,
+    SOUND_MARK,
+    answer_text,
+    answer_token_ids,
+    check_placeholders,
+    p_ah,
+    prompt_digest,
+    prompt_names,
+    prompt_text,
+    render_chat,
+    uses_words,
+)
+
+
+class LettersTokenizer:
+    """One token for each of the known words, one for each letter of any other."""
+
+    def __init__(self, *known: str) -> None:
+        self.known = list(known)
+
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        return [self.known.index(text)] if text in self.known else [ord(c) for c in text]
+
+
+def test_every_shipped_prompt_asks_first_and_shows_media_before_words() -> None:
+    for name in prompt_names():
+        chat = render_chat(name, picture=True, sound=True, words="i am sure")
+        question, media, rest = chat.partition(PICTURE_MARK + SOUND_MARK)
+        assert media
+        assert "Yes or No" in question
+        assert question.startswith("<|im_start|>user\n")
+        assert rest.endswith("<|im_end|>\n<|im_start|>assistant\n")
+        assert ("i am sure" in rest) == uses_words(name)
+
+
+def test_two_segments_share_everything_before_the_media() -> None:
+    first = render_chat("definition-words", picture=True, sound=True, words="yes")
+    second = render_chat("definition-words", picture=True, sound=True, words="no never")
+    assert first.partition(PICTURE_MARK)[0] == second.partition(PICTURE_MARK)[0]
+
+
+def test_words_switched_off_differ_from_words_not_said() -> None:
+    off = render_chat("definition-words", picture=True, sound=True, words=None)
+    silent = render_chat("definition-words", picture=True, sound=True, words="")
+    assert off == render_chat("definition", picture=True, sound=True, words=None)
+    off = render_chat("definition-context", picture=True, sound=True, words=None, before="I may")
+    assert off == render_chat("definition", picture=True, sound=True, words=None)
+    assert NO_WORDS in silent
+
+
+def test_what_was_said_before_stands_between_the_media_and_the_segment_s_words() -> None:
+    said = {"words": "yes but", "before": "I want to\n"}
+    chat = render_chat("definition-context", picture=True, sound=True, **said)
+    plain = render_chat("definition-words", picture=True, sound=True, words="yes but")
+    line = "Before this part the person said: I want to\n"
+    assert chat.replace(line, "") == plain
+    assert chat.index(SOUND_MARK) < chat.index(line) < chat.index("The person says: yes but")
+
+
+@pytest.mark.parametrize("before", ["", " \n"])
+def test_where_nothing_was_said_before_no_line_quotes_it(before: str) -> None:
+    said = {"words": "yes but", "before": before}
+    assert render_chat("definition-context", picture=True, sound=True, **said) == render_chat(
+        "definition-words", picture=True, sound=True, words="yes but"
+    )
+
+
+@pytest.mark.parametrize("name", ["definition", "definition-words", "paper"])
+@pytest.mark.parametrize("words", [None, "", "i am sure"])
+def test_a_prompt_that_quotes_nothing_said_before_asks_the_same_whatever_it_was(
+    name: str, words: str | None
+) -> None:
+    text = prompt_text(name)
+    quoted = words if words != "" else NO_WORDS
+    asked = text.replace("{media}", PICTURE_MARK).replace("{words}", quoted or "")
+    asked = asked if words is not None else asked.removesuffix("\nThe person says: ")
+    assert render_chat(name, picture=True, sound=False, words=words, before="I may") == (
+        f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_absent_media_leave_no_marker_and_no_empty_line() -> None:
+    chat = render_chat("definition-words", picture=False, sound=False, words="well")
+    assert "pad|>" not in chat
+    assert "\n\n" not in chat
+
+
+@given(st.text(alphabet="<|>im_endstart vopa\n", max_size=40))
+def test_words_can_never_forge_a_marker(words: str) -> None:
+    plain = render_chat("definition-context", picture=True, sound=True, words="x", before="x")
+    chat = render_chat(
+        "definition-context", picture=True, sound=True, words=words, before=f"x{words}"
+    )
+    assert chat.count("<|") == plain.count("<|")
+    assert chat.count("\n") == plain.count("\n")
+
+
+def test_placeholders_inside_the_words_are_left_alone() -> None:
+    chat = render_chat("definition-words", picture=True, sound=False, words="{media} {words}")
+    assert chat.count(PICTURE_MARK) == 1
+    said = {"words": "{before} {media}", "before": "{words} {media}"}
+    chat = render_chat("definition-context", picture=True, sound=False, **said)
+    assert chat.count(PICTURE_MARK) == 1
+    assert ("said: {words} {media}\n" in chat, "says: {before} {media}<" in chat) == (True, True)
+
+
+def test_an_unknown_prompt_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="definition-words"):
+        prompt_digest("poem")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no media",
+        "{media} {media}",
+        "{words} {media}",
+        "{before} {media}",
+        "{media} {before} {before}",
+    ],
+)
+def test_a_prompt_that_cannot_share_its_prefix_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="media"):
+        check_placeholders("draft", text)
+
+
+def test_a_line_that_could_not_be_left_out_alone_is_refused() -> None:
+    check_placeholders("draft", "{media}\n{words}\n{before}")
+    with pytest.raises(ConfigError, match="on lines apart"):
+        check_placeholders("draft", "{media}\n{before} {words}")
+
+
+def test_the_paper_s_answer_is_begun_in_the_prompt_so_that_its_word_comes_first() -> None:
+    plain = render_chat("paper", picture=True, sound=True, words=None)
+    tagged = render_chat("paper", picture=True, sound=True, words=None, answer="tag")
+    assert plain.endswith("<|im_start|>assistant\n")
+    assert tagged == plain + "<answer>"
+    assert [answer_text(label, "tag") for label in (1, 0)] == [
+        "<answer>Yes</answer>",
+        "<answer>No</answer>",
+    ]
+    assert [answer_text(label, "word") for label in (1, 0)] == ["Yes", "No"]
+
+
+def test_answers_of_several_tokens_are_refused() -> None:
+    assert answer_token_ids(LettersTokenizer("Yes", "No")) == (0, 1)
+    with pytest.raises(ModelError, match="3 tokens"):
+        answer_token_ids(LettersTokenizer("No"))
+
+
+@given(st.floats(-80, 0), st.floats(-80, 0))
+def test_p_ah_is_the_softmax_of_two_log_probabilities(yes: float, no: float) -> None:
+    assert 0.0 <= p_ah(yes, no) <= 1.0
+    assert math.isclose(p_ah(yes, no) + p_ah(no, yes), 1.0)
+    assert math.isclose(p_ah(yes, no), math.exp(yes) / (math.exp(yes) + math.exp(no)), rel_tol=1e-9)

@@ -1,0 +1,37 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from transformers import AutoProcessor
+
+from storage.store.store import Store
+from tasks.inference.preparation import Decoding
+from tasks.prompting.model_input import InputConfig, to_model_row
+from tasks.prompting.token_count import TokenCount
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_pixels": 64 * 64},
+        {"min_pixels": 150 * 100, "fps": 7.3, "prompt": "definition-context", "answer": "tag"},
+        {"words": False, "fps": 1},
+        {"picture": False},
+    ],
+)
+def test_as_many_tokens_are_counted_as_the_processor_makes(  # type: ignore[no-untyped-def]
+    settings, tmp_path: Path, toy_samples, tiny_omni: Path
+) -> None:
+    store, config = Store(str(tmp_path)), InputConfig.model_validate(settings)
+    samples = toy_samples(store, 6)  # one has no sound
+    samples[0] = replace(samples[0], words="ünd so <|video_pad|> on")
+    store.write_bytes(samples[1].picture_path, b"no picture")
+    samples[2] = replace(samples[2], picture_path=None)
+    processor = AutoProcessor.from_pretrained(tiny_omni)
+    count, decode = (
+        TokenCount(store, config, tiny_omni),
+        Decoding(store_url=store.url, config=config),
+    )
+    for sample in samples:
+        row = to_model_row(processor, decode(sample))  # type: ignore[arg-type]
+        assert count.of(sample) == len(row["input_ids"])

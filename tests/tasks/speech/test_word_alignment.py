@@ -1,0 +1,108 @@
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from storage.records import SegmentId, SegmentRecord, VideoId, Word
+from tasks.speech.word_alignment import pauses_between, words_of_segments, words_per_minute
+
+
+def segment(index: int, start_ms: int, end_ms: int) -> SegmentRecord:
+    return SegmentRecord(
+        segment_id=SegmentId(f"v#{index:04d}"),
+        video_id=VideoId("v"),
+        index=index,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        num_frames=1,
+        num_samples=(end_ms - start_ms) * 16,
+        picture_path="p",
+        sound_path=None,
+        picture_digest="d",
+        sound_digest=None,
+    )
+
+
+def word(start_ms: int, end_ms: int, text: str = "w") -> Word:
+    return Word(text=text, start_ms=start_ms, end_ms=end_ms, probability=1.0)
+
+
+@st.composite
+def segment_rows(draw: st.DrawFn) -> list[SegmentRecord]:
+    lengths = draw(st.lists(st.integers(1, 5000), min_size=1, max_size=8))
+    edges = [sum(lengths[:i]) for i in range(len(lengths) + 1)]
+    return [segment(i, a, b) for i, (a, b) in enumerate(pairwise(edges))]
+
+
+@st.composite
+def word_rows(draw: st.DrawFn) -> list[Word]:
+    steps = st.tuples(st.integers(0, 2000), st.integers(0, 900))
+    words, now = [], 0
+    for number, (gap, length) in enumerate(draw(st.lists(steps, max_size=30))):
+        words.append(word(now + gap, now + gap + length, f"w{number}"))
+        now += gap + length
+    return words
+
+
+def overlap_ms(one: Word, other: SegmentRecord) -> int:
+    return max(0, min(one.end_ms, other.end_ms) - max(one.start_ms, other.start_ms))
+
+
+@given(word_rows(), segment_rows())
+def test_every_word_lands_on_exactly_one_segment_and_order_is_kept(
+    words: list[Word], segments: list[SegmentRecord]
+) -> None:
+    laid = words_of_segments(words, segments)
+    assert len(laid) == len(segments)
+    assert [w for of_segment in laid for w in of_segment] == words
+
+
+@given(word_rows(), segment_rows())
+def test_a_word_across_a_boundary_goes_to_the_segment_that_it_overlaps_most(
+    words: list[Word], segments: list[SegmentRecord]
+) -> None:
+    for own, of_segment in zip(segments, words_of_segments(words, segments), strict=True):
+        for one in of_segment:
+            assert overlap_ms(one, own) == max(overlap_ms(one, other) for other in segments)
+
+
+@given(segment_rows(), st.data())
+def test_a_word_without_length_lands_where_it_stands(
+    segments: list[SegmentRecord], data: st.DataObject
+) -> None:
+    at = data.draw(st.integers(0, segments[-1].end_ms - 1))
+    (place,) = [i for i, found in enumerate(words_of_segments([word(at, at)], segments)) if found]
+    assert segments[place].start_ms <= at < segments[place].end_ms
+
+
+def test_a_word_past_the_end_lands_on_the_last_segment_and_a_tie_on_the_earlier() -> None:
+    segments = [segment(0, 0, 1000), segment(1, 1000, 2000)]
+    tie, late = word(900, 1100), word(2500, 2600)
+    assert words_of_segments([tie, late], segments) == [(tie,), (late,)]
+
+
+def test_words_that_overlap_each_other_keep_their_order() -> None:
+    segments = [segment(0, 0, 1000), segment(1, 1000, 2000)]
+    long, short = word(500, 1900), word(600, 700)
+    assert words_of_segments([long, short], segments) == [(), (long, short)]
+
+
+def test_without_segments_no_word_is_laid_anywhere() -> None:
+    assert words_of_segments([word(0, 1)], []) == []
+
+
+@given(word_rows(), st.integers(1, 1500))
+def test_pauses_are_the_long_enough_gaps_between_neighbouring_words(
+    words: list[Word], min_pause_ms: int
+) -> None:
+    pauses = pauses_between(words, min_pause_ms)
+    gaps = [after.start_ms - before.end_ms for before, after in pairwise(words)]
+    assert [p.end_ms - p.start_ms for p in pauses] == [g for g in gaps if g >= min_pause_ms]
+    for pause in pauses:
+        assert all(w.end_ms <= pause.start_ms or w.start_ms >= pause.end_ms for w in words)
+
+
+def test_speech_rate_counts_from_the_first_word_to_the_last() -> None:
+    assert words_per_minute([]) == 0
+    assert words_per_minute([word(3000, 3000)]) == 0
+    assert words_per_minute([word(5000, 5300), word(5800, 6000)]) == 120

@@ -1,0 +1,114 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tasks.prompting.model_input import InputConfig, collate_rows, make_input, to_model_row
+from tasks.training.data.decoding import MediaRows
+from tasks.training.data.features import FeatureFolder, feature_key
+from tasks.training.data.reading import FeatureRows
+from tasks.training.data.towers import (
+    are_frozen,
+    bytes_per_token,
+    collate_features,
+    encode_rows,
+    take_features,
+    with_positions,
+)
+from tasks.training.model.trainable import open_for_training
+from tasks.training.settings import TrainingSettings
+
+CONFIG = InputConfig(max_pixels=64 * 64)
+WITH_ALL, DEAF, BLIND, WORDS_ALONE = (True, True), (True, False), (False, True), (False, False)
+
+
+@pytest.fixture(scope="module")
+def opened(tiny_omni):
+    return open_for_training(tiny_omni, TrainingSettings(precision="float32"))
+
+
+@pytest.fixture(scope="module")
+def thinker(opened):
+    take_features(opened.top.thinker)
+    return opened.top.thinker
+
+
+def row_of(processor, seed: int, *, sees: bool, hears: bool) -> dict[str, torch.Tensor]:
+    import numpy as np
+
+    random = np.random.default_rng(seed)
+    frames = random.integers(0, 256, (2 + 2 * (seed % 3), 64, 64, 3), np.uint8) if sees else None
+    sound = random.normal(0, 0.1, 8_000 + 3_200 * seed).astype(np.float32) if hears else None
+    inputs = make_input(CONFIG, frames=frames, sound=sound, words="maybe not")
+    return to_model_row(processor, inputs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kinds",
+    [(WITH_ALL, WITH_ALL, WITH_ALL), (WITH_ALL, DEAF, BLIND, WORDS_ALONE), (DEAF,), (WORDS_ALONE,)],
+    ids=["all the same", "mixed", "no sound at all", "words alone"],
+)
+def test_features_give_the_logits_and_gradients_that_pixels_and_mels_give(opened, thinker, kinds):
+    pad = opened.processor.tokenizer.pad_token_id
+    rows = [
+        row_of(opened.processor, seed, sees=sees, hears=hears)
+        for seed, (sees, hears) in enumerate(kinds)
+    ]
+    features = encode_rows(thinker, rows, pad)
+    assert not any("pixel_values_videos" in row or "input_features" in row for row in features)
+    placed = [with_positions(thinker, row) for row in features]
+    found = []
+    for batch in (
+        collate_rows(rows, pad),
+        collate_features(features, pad),
+        collate_features(placed, pad),
+    ):
+        opened.trained.zero_grad()
+        logits = opened.trained(**batch, use_cache=False).logits[:, -1]
+        logits.logsumexp(-1).sum().backward()
+        grads = [p.grad for p in opened.trained.parameters() if p.grad is not None]
+        found.append((logits.detach(), torch.cat([grad.flatten() for grad in grads])))
+    for logits, gradients in found[1:]:
+        torch.testing.assert_close(logits, found[0][0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(gradients, found[0][1], rtol=1e-4, atol=1e-6)
+    assert found[0][1].abs().max() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [True, False])
+def test_media_and_features_ask_the_same_question_of_what_was_said_before(
+    opened, thinker, toy_store, toy_samples, tmp_path, words
+):
+    settings = {"prompt": "definition-context", "words": words}
+    config, processor = CONFIG.model_copy(update=settings), opened.processor
+    (sample,) = toy_samples(toy_store, 1)
+    sample = replace(sample, words_before="so far so good")
+    row = MediaRows(store_url=toy_store.url, processor=processor, config=config)(sample)
+    (encoded,) = encode_rows(thinker, [row], processor.tokenizer.pad_token_id)
+    features = FeatureFolder(tmp_path)
+    features.write({feature_key(sample, config): encoded})
+    make = FeatureRows(thinker=thinker, features=features, processor=processor, config=config)
+    again = replace(sample, words="no", words_before="")
+    assert torch.equal(make(sample)["input_ids"], row["input_ids"])
+    assert torch.equal(make(again)["input_ids"], row["input_ids"]) == (not words)
+    assert ("so far so good" in processor.tokenizer.decode(row["input_ids"])) == words
+
+
+@pytest.mark.slow
+def test_features_take_the_bytes_that_their_tokens_are_said_to_take(opened, thinker):
+    row = row_of(opened.processor, 1, sees=True, hears=True)
+    (features,) = encode_rows(thinker, [row], opened.processor.tokenizer.pad_token_id)
+    each_picture, each_sound = bytes_per_token(thinker, torch.float32)
+    config = opened.top.config.thinker_config
+    seen = int((row["input_ids"] == config.video_token_id).sum())
+    heard = int((row["input_ids"] == config.audio_token_id).sum())
+    assert features["picture_features"].nbytes == seen * each_picture > 0
+    assert features["sound_features"].nbytes == heard * each_sound > 0
+
+
+@pytest.mark.slow
+def test_towers_count_as_frozen_only_if_nothing_in_them_is_trained(tiny_omni, thinker):
+    assert are_frozen(thinker)
+    settings = TrainingSettings(method="full", parts=("projector",), precision="float32")
+    assert not are_frozen(open_for_training(tiny_omni, settings).top.thinker)

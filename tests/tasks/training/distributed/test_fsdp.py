@@ -1,0 +1,132 @@
+"""Two processes that share a model out, each forked from this one: nothing is imported again."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+import torch
+
+from storage.errors import ConfigError
+from tasks.training.distributed.fsdp import check_sharding, clip_gradients
+from tasks.training.job import (
+    MODEL_FOLDER,
+    read_answers,
+    read_job,
+    read_result,
+    write_job,
+)
+from tasks.training.settings import FinetuneResources, TrainingSettings
+from tests.tasks.training.together import train_alone, train_together
+
+PARTS = ("attention", "experts", "router", "embedding", "norms", "head")
+SETTINGS = {
+    "method": "full", "learning_rate": 5e-4, "steps": 4, "batch_size": 3, "eval_steps": 2,
+    "seed": 3,
+}  # fmt: skip
+RESOURCES = {
+    "num_processes": 2, "micro_batch_size": 1, "checkpoint_seconds": 0,
+    "gradient_checkpointing": True,
+}  # fmt: skip
+
+
+def weights_of(job_path):
+    from transformers import Qwen3OmniMoeForConditionalGeneration
+
+    folder = job_path.parent / MODEL_FOLDER / "merged"
+    top = Qwen3OmniMoeForConditionalGeneration.from_pretrained(folder, dtype="auto")
+    return top.state_dict()
+
+
+def config_of(job_path):
+    folder = job_path.parent / MODEL_FOLDER / "merged"
+    names = ("config.json", "generation_config.json", "processor_config.json")
+    return [json.loads((folder / name).read_text()) for name in names]
+
+
+def without_times(log):
+    return [replace(row, seconds=1.0, wait_seconds=0.0) for row in log]
+
+
+@pytest.mark.slow
+def test_a_model_in_two_parts_learns_what_a_whole_one_does_however_often_it_is_killed(
+    make_job, labelled
+):
+    check_parts(make_job, labelled, "fsdp", (*PARTS, "audio"))  # some rows of a step lack sound
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_a_model_in_two_parts_of_deepspeed_learns_what_a_whole_one_does(make_job, labelled):
+    pytest.importorskip("deepspeed", reason="the extra deepspeed is not installed")
+    check_parts(make_job, labelled, "deepspeed", PARTS)
+
+
+def check_parts(make_job, labelled, sharding, parts):
+    samples = [
+        replace(sample, sound_path=None if index % 2 else sample.sound_path)
+        for index, sample in enumerate(labelled)
+    ]
+    settings = {**SETTINGS, "parts": parts}
+    resources = {**RESOURCES, "sharding": sharding}
+    whole = make_job("whole", **settings)
+    shared, killed = (make_job(name, resources, **settings) for name in ("shared", "killed"))
+    for path in (whole, shared, killed):
+        features = {} if path == whole else {"features_path": path.parent / "features"}
+        write_job(read_job(path)[0].model_copy(update=features), samples, path.parent)
+    train_alone(whole)
+    assert train_together(shared)[0] == 0
+    check_same(whole, shared)
+
+    status, _ = train_together(killed, at_line="step 2/4")  # before its checkpoint
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    status, _ = train_together(killed, in_checkpoint="step-000003.tmp")  # not yet renamed
+    assert os.WTERMSIG(status) == signal.SIGKILL
+    status, said = train_together(killed)
+    assert status == 0
+    assert "continues after step 2 of 4" in said
+    assert without_times(read_result(killed.parent)[1]) == without_times(
+        read_result(shared.parent)[1]
+    )
+
+
+def check_same(whole, shared):
+    (result, log), (wanted, expected) = (read_result(path.parent) for path in (shared, whole))
+    assert [row.loss for row in log] == pytest.approx([row.loss for row in expected], abs=1e-4)
+    norms = [row.grad_norm for row in expected]
+    assert [row.grad_norm for row in log] == pytest.approx(norms, rel=1e-3)
+    measured = [row.val_loss for row in expected if row.val_loss is not None]
+    assert [row.val_loss for row in log if row.val_loss is not None] == pytest.approx(
+        measured, abs=1e-4
+    )
+    assert result == wanted
+    answers, others = (
+        {answer.segment_id: answer.p_ah for answer in read_answers(path.parent)}
+        for path in (shared, whole)
+    )
+    assert answers == pytest.approx(others, abs=1e-4)
+    assert config_of(shared) == config_of(whole)
+    weights, wanted_weights = weights_of(shared), weights_of(whole)
+    assert weights.keys() == wanted_weights.keys()
+    for name, tensor in weights.items():
+        torch.testing.assert_close(tensor, wanted_weights[name], rtol=1e-3, atol=1e-4)
+
+
+def test_gradients_are_scaled_as_torch_scales_them():
+    def layer():
+        torch.manual_seed(0)
+        made = torch.nn.Linear(4, 3)
+        made(torch.randn(5, 4)).square().sum().backward()
+        return list(made.parameters())
+
+    ours, torchs = layer(), layer()
+    norm = clip_gradients([*ours, torch.nn.Parameter(torch.ones(2))], 0.5)
+    assert norm == float(torch.nn.utils.clip_grad_norm_(torchs, 0.5))
+    for parameter, other in zip(ours, torchs, strict=True):
+        torch.testing.assert_close(parameter.grad, other.grad)
+
+
+def test_adapters_are_not_shared_out():
+    with pytest.raises(ConfigError, match=r"sharding = fsdp is for finetune.method = full, but"):
+        check_sharding(TrainingSettings(), FinetuneResources(sharding="fsdp"))

@@ -1,0 +1,33 @@
+from pathlib import Path
+
+from storage.records import SegmentId
+from storage.results import TrainingStepRecord
+from tasks.labels.class_plan import ClassRule, plan_classes
+from tasks.training.job import (
+    TrainingResult,
+    ValidationAnswer,
+    read_answers,
+    read_job,
+    read_result,
+    write_result,
+)
+
+
+def test_a_job_comes_back_as_it_was_laid_down(make_job, labelled):
+    path = make_job("one", method="full", seed=7)
+    job, samples = read_job(path)
+    assert (job.training.method, job.training.seed) == ("full", 7)
+    assert samples == labelled
+    assert job.plan == plan_classes(labelled, ClassRule())
+    assert path.parent.name == "one"
+
+
+def test_a_result_comes_back_with_its_log(tmp_path: Path):
+    result = TrainingResult(num_steps=1, best_step=1, trained={"head": 3}, num_parameters=9)
+    row = TrainingStepRecord(
+        step=1, loss=0.5, grad_norm=1.0, learning_rate=0.1, num_samples=4, seconds=0.5, val_loss=0.4
+    )
+    answer = ValidationAnswer(segment_id=SegmentId("a#0000"), p_ah=0.25)
+    write_result(result, [row], [answer], tmp_path)
+    assert read_result(tmp_path) == (result, [row])
+    assert read_answers(tmp_path) == [answer]

@@ -1,0 +1,112 @@
+from dataclasses import replace
+
+import pytest
+
+from storage.errors import StageError
+from storage.records import SampleRecord, SegmentId, VideoId
+from tasks.labels.class_plan import ClassRule, plan_classes
+from tasks.training import selection
+from tasks.training.selection import check_samples, digest_samples, select_samples
+from tasks.training.settings import TrainingSettings
+
+SETTINGS = TrainingSettings()
+UNVALIDATED = TrainingSettings(validation=False)
+
+
+def sample(name: str, split: str | None, label: int | None) -> SampleRecord:
+    return SampleRecord(
+        segment_id=SegmentId(name),
+        video_id=VideoId(name),
+        participant_id=None,
+        split=split,
+        question=None,
+        index=0,
+        num_segments=1,
+        start_ms=0,
+        end_ms=1_000,
+        picture_path="a.mp4",
+        sound_path=None,
+        words="",
+        words_before="",
+        num_words=0,
+        pause_ms=0,
+        label=label,
+        label_source="intervals" if label is not None else None,
+        in_training=split == "train" and label is not None,
+        video_label=label,
+        overlap_ms=0,
+        overlap_share=0.0,
+        consent_publications=None,
+        consent_challenges=None,
+        source_digest=name,
+        media_digest=name,
+        content_digest=name,
+    )
+
+
+TRAIN = [sample("a", "train", 0), sample("b", "train", 1)]
+VAL = [sample("c", "val", 0), sample("d", "val", 1)]
+UNUSED = [
+    sample("e", "test", 1),
+    sample("f", "train", None),
+    sample("g", None, None),
+    replace(sample("h", "train", 0), in_training=False),  # in the ignore band
+]
+
+
+def test_only_labelled_rows_of_train_and_val_are_used():
+    assert select_samples([*UNUSED, *VAL, *TRAIN], SETTINGS) == (TRAIN, VAL)
+    assert select_samples([*TRAIN, *VAL], UNVALIDATED) == (TRAIN, [])
+
+
+@pytest.mark.parametrize(
+    ("samples", "settings", "said"),
+    [
+        ([*VAL, *UNUSED], SETTINGS, "None of the 6 samples .* split 'train'"),
+        ([TRAIN[0], TRAIN[0], *VAL], SETTINGS, "All 2 training samples have label 0"),
+        (TRAIN, SETTINGS, "finetune.validation = false"),
+        ([*TRAIN, VAL[1]], SETTINGS, "All 1 validation samples have label 1, .*'macro_f1' undef"),
+    ],
+)
+def test_rows_that_cannot_teach_or_choose_are_refused_with_the_way_out(samples, settings, said):
+    with pytest.raises(StageError, match=said):
+        check_samples(samples, settings)
+
+
+def test_weak_labels_choose_no_checkpoint_unless_there_is_nothing_else():
+    weak = replace(sample("w", "val", 1), label_source="video")
+    assert select_samples([*VAL, weak], SETTINGS)[1] == VAL
+    assert select_samples([VAL[0], weak], SETTINGS)[1] == [VAL[0], weak]
+
+
+def test_the_ways_out_lead_out():
+    check_samples([*TRAIN, *VAL], SETTINGS)
+    check_samples(TRAIN, UNVALIDATED)
+    check_samples([*TRAIN, VAL[1]], TrainingSettings(metric="loss"))
+
+
+def test_the_digest_covers_what_is_used_and_nothing_else():
+    samples = [*TRAIN, *VAL]
+
+    def digest_samples(samples, settings):
+        return selection.digest_samples(samples, settings, ())
+
+    digest = digest_samples(samples, SETTINGS)
+    assert digest_samples([*UNUSED, *samples], SETTINGS) == digest
+    assert digest_samples([replace(TRAIN[0], label=1), *samples[1:]], SETTINGS) != digest
+    assert digest_samples([replace(TRAIN[0], content_digest="z"), *samples[1:]], SETTINGS) != digest
+    assert (
+        digest_samples([*TRAIN, replace(VAL[0], split="train", in_training=True), VAL[1]], SETTINGS)
+        != digest
+    )
+    assert digest_samples(samples, UNVALIDATED) == digest_samples(TRAIN, UNVALIDATED) != digest
+
+
+def test_a_class_plan_counts_as_far_as_it_changes_training():
+    weighted = ClassRule(class_weights="balanced", sampling="natural")
+    more = [*TRAIN, replace(TRAIN[0], content_digest="z"), *VAL]
+    for samples, expected in (([*TRAIN, *VAL], 2), (more, 3)):
+        digests = {digest_samples(samples, SETTINGS, ())}
+        for rule in (ClassRule(sampling="natural"), weighted, ClassRule(sampling="balanced")):
+            digests.add(digest_samples(samples, SETTINGS, plan_classes(samples, rule)))
+        assert len(digests) == expected
