@@ -11,7 +11,7 @@ from prefect import flow
 from flows.context.open import open_to_work
 from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest
-from flows.distributed.work_pool import pool_of_shares
+from flows.distributed.work_pool import infer_work_pool
 from flows.stage import StageReport
 from flows.stages import (
     aggregate_flow,
@@ -38,7 +38,7 @@ def pipeline(request: RunRequest) -> list[StageReport]:
     with open_to_work(request) as run:
         run.store.sweep()
         check_before_start(run)
-        if "infer" in run.stages and run.settings.resources.infer.num_machines > 1:
-            pool_of_shares()
+        if "infer" in run.stages and run.settings.resources.infer.num_nodes > 1:
+            infer_work_pool()
         # A flow that returns a state gives its caller the state's data.
         return [cast(StageReport, _FLOWS[stage](request)) for stage in run.stages]

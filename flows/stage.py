@@ -27,23 +27,23 @@ class StageReport:
 
     stage: str
     variant_id: str
-    num_wanted: int
+    num_expected: int
     num_cached: int
-    num_made: int
+    num_computed: int
     num_rejected: int
     seconds: float
 
     @property
     def is_cached(self) -> bool:
         """True if the stage had nothing to make."""
-        return self.num_made == 0
+        return self.num_computed == 0
 
 
 def run_stage(
     run: Run,
     stage: StageName,
     variant: Variant,
-    wanted: Mapping[str, str],
+    expected: Mapping[str, str],
     submit: Callable[[Shard], PrefectFuture[Any]],
     shard_size: int,
 ) -> State[StageReport]:
@@ -52,22 +52,22 @@ def run_stage(
     The state is named Cached where nothing had to be made. One failed shard does not stop the
     others; its error is raised when all have ended.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     if stage in run.request.force:
-        variant.forget(wanted)
-    shards = split_into_shards(wanted, shard_size)
-    LOGGER.info("%s: %d wanted, shards: %d", stage, len(wanted), len(shards))
+        variant.invalidate(expected)
+    shards = split_into_shards(expected, shard_size)
+    LOGGER.info("%s: %d wanted, shards: %d", stage, len(expected), len(shards))
     futures = wait_for([partial(submit, shard) for shard in shards])
     results = [result_of(stage, future.state) for future in futures]
-    rejected = variant.read(RejectedRecord, wanted)
+    rejected = variant.read(RejectedRecord, expected)
     report = StageReport(
         stage=stage,
         variant_id=variant.variant_id,
-        num_wanted=len(wanted),
+        num_expected=len(expected),
         num_cached=sum(result.num_cached for result in results),
-        num_made=sum(result.num_made for result in results),
+        num_computed=sum(result.num_computed for result in results),
         num_rejected=len(rejected),
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - started,
     )
     _show(report, rejected)
     return Completed(name="Cached" if report.is_cached else "Completed", data=report)
@@ -103,9 +103,9 @@ def _show(report: StageReport, rejected: list[RejectedRecord]) -> None:
         key=f"{report.stage}-result",
         table=[
             {
-                "wanted": report.num_wanted,
+                "wanted": report.num_expected,
                 "there already": report.num_cached,
-                "made": report.num_made,
+                "made": report.num_computed,
                 "rejected": report.num_rejected,
                 "seconds": round(report.seconds, 1),
                 "variant": report.variant_id,
@@ -121,5 +121,5 @@ def _show(report: StageReport, rejected: list[RejectedRecord]) -> None:
         )
     LOGGER.info(
         "%s: %d there, %d made, %d rejected in %.1f s",
-        report.stage, report.num_cached, report.num_made, report.num_rejected, report.seconds,
+        report.stage, report.num_cached, report.num_computed, report.num_rejected, report.seconds,
     )  # fmt: skip

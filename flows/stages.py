@@ -46,14 +46,14 @@ def segment_flow(request: RunRequest) -> State[StageReport]:
     """Cut every video into segments."""
     with open_to_work(request) as run:
         settings = run.settings
-        if settings.segment.cuts == "annotated":
+        if settings.segment.boundaries == "annotated":
             LOGGER.warning(LENGTHS_LEAK)
         return run_stage(
-            run, "segment", run.segment, run.videos_wanted,
+            run, "segment", run.segment, run.expected_videos,
             lambda shard: segment_shard.submit(
                 shard, run.sources, settings.segment, run.segment, settings.resources.segment
             ),
-            for_every_core(len(run.videos_wanted), settings.resources.shard_videos),
+            for_every_core(len(run.expected_videos), settings.resources.shard_videos),
         )  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def transcribe_flow(request: RunRequest) -> State[StageReport]:
     with open_to_work(request) as run:
         settings = run.settings
         return run_stage(
-            run, "transcribe", run.transcribe, run.segmented_wanted,
+            run, "transcribe", run.transcribe, run.expected_transcripts,
             lambda shard: transcribe_shard.submit(
                 shard, run.segments, settings.transcribe, run.transcribe
             ),
@@ -77,25 +77,25 @@ def manifest_flow(request: RunRequest) -> State[StageReport]:
     with open_to_work(request) as run:
         settings = run.settings
         state = run_stage(
-            run, "manifest", run.manifest, run.inputs_wanted,
+            run, "manifest", run.manifest, run.expected_inputs,
             lambda shard: manifest_shard.submit(
                 shard, run.video_inputs, settings.manifest, run.manifest
             ),
             settings.resources.shard_videos,
         )  # fmt: skip
-        check_no_leakage(run.samples, run.prints)
+        check_no_leakage(run.samples, run.hashes)
         _plan_classes(run)
         return state
 
 
 def _plan_classes(run: Run) -> None:
     """Decide what each class counts in training, and put it into the Prefect UI."""
-    wanted = run.class_plan_wanted
-    if not wanted:
+    expected = run.expected_class_plan
+    if not expected:
         return
     if "manifest" in run.request.force:
-        run.manifest.forget(wanted)
-    shard = Shard(name=PLAN_ITEM, wanted=wanted)
+        run.manifest.invalidate(expected)
+    shard = Shard(name=PLAN_ITEM, expected=expected)
     future = class_plan.submit(shard, run.samples, run.settings.manifest, run.manifest)
     wait([future])
     result_of("manifest", future.state)
@@ -110,10 +110,10 @@ def _plan_classes(run: Run) -> None:
 def finetune_flow(request: RunRequest) -> State[StageReport]:
     """Fine-tune one model a seed on the training rows, unless the splits leak; a shard is one."""
     with open_to_work(request) as run:
-        check_no_leakage(run.samples, run.prints)
+        check_no_leakage(run.samples, run.hashes)
         settings = run.settings
         return run_stage(
-            run, "finetune", run.finetune, run.models_wanted,
+            run, "finetune", run.finetune, run.expected_models,
             lambda shard: finetune_models.submit(
                 shard, run.samples, run.class_plan, settings.finetune, settings.input,
                 settings.resources.finetune, run.finetune, run.sample_source,
@@ -130,8 +130,8 @@ def infer_flow(request: RunRequest) -> State[StageReport]:
     """
     with open_to_work(request) as run:
         LOGGER.info("infer: with %s", run.model_name)
-        for told in run.asked_otherwise:
-            LOGGER.warning("infer: %s", told)
+        for message in run.input_mismatches:
+            LOGGER.warning("infer: %s", message)
         if not run.is_ensemble:
             return _infer_by(run, run.model_path)
         for name, path in run.model_paths.items():
@@ -139,7 +139,7 @@ def infer_flow(request: RunRequest) -> State[StageReport]:
             _infer_by(run, path)
         variants = list(run.members.values())
         return run_stage(
-            run, "infer", run.infer, run.segments_wanted,
+            run, "infer", run.infer, run.expected_segments,
             lambda shard: ensemble_shard.submit(shard, variants, run.infer),
             max(1, len(run.samples)),
         )  # fmt: skip
@@ -148,7 +148,7 @@ def infer_flow(request: RunRequest) -> State[StageReport]:
 def _infer_by(run: Run, model_path: Path) -> State[StageReport]:
     """Ask one model about every segment."""
     return run_stage(
-        run, "infer", run.infer_by(model_path), run.segments_wanted, asking(run, model_path),
+        run, "infer", run.infer_by(model_path), run.expected_segments, asking(run, model_path),
         max(1, len(run.samples)),
     )  # fmt: skip
 
@@ -157,21 +157,21 @@ def _infer_by(run: Run, model_path: Path) -> State[StageReport]:
 def aggregate_flow(request: RunRequest) -> State[StageReport]:
     """Pool the answers to verdicts, measure them, write the report, unless the splits leak."""
     with open_to_work(request) as run:
-        check_no_leakage(run.samples, run.prints)
+        check_no_leakage(run.samples, run.hashes)
         settings = run.settings
         state = run_stage(
-            run, "aggregate", run.aggregate, run.report_wanted,
+            run, "aggregate", run.aggregate, run.expected_report,
             lambda shard: aggregate_shard.submit(
                 shard, run.report_sources, settings.aggregate, run.aggregate
             ),
             1,
         )  # fmt: skip
-        _tell_of_rule(run)
+        _log_rule(run)
         _show_figures(run)
         return state
 
 
-def _tell_of_rule(run: Run) -> None:
+def _log_rule(run: Run) -> None:
     """Say by which rule verdicts were made, and warn where it was not chosen on this validation."""
     rule = next(row for row in run.thresholds if row.chosen)
     LOGGER.log(
@@ -185,8 +185,8 @@ def _tell_of_rule(run: Run) -> None:
 
 def _show_figures(run: Run) -> None:
     """Put verdict counts and figures into the Prefect UI."""
-    variant, wanted = run.aggregate, run.report_wanted
-    verdicts, metrics = variant.read(VerdictRecord, wanted), variant.read(MetricRecord, wanted)
+    variant, expected = run.aggregate, run.expected_report
+    verdicts, metrics = variant.read(VerdictRecord, expected), variant.read(MetricRecord, expected)
     for name, rows in (("verdicts", verdict_rows(verdicts)), ("figures", metric_rows(metrics))):
         create_table_artifact(
             key=f"aggregate-{name}", table=rows, description=f"The report's {name}."

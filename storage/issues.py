@@ -1,6 +1,6 @@
 """The kinds of things that can be wrong with a data set, each with its stable name and meaning.
 
-A kind spoils results where figures could not be believed in spite of what the pipeline does about
+A kind invalidates results where figures could not be believed in spite of what the pipeline does about
 it: labels that contradict one another, lost annotation, one person on two sides of a split.
 """
 
@@ -12,18 +12,18 @@ class IssueKind(StrEnum):
     """A kind of issue: its value is the name that tables hold, ``meaning`` a line for people."""
 
     meaning: str
-    spoils: bool
+    invalidates: bool
 
-    def __new__(cls, name: str, meaning: str, spoils: bool = False) -> "IssueKind":
+    def __new__(cls, name: str, meaning: str, invalidates: bool = False) -> "IssueKind":
         """Keep meaning and weight beside the name, which alone is the value."""
         kind = str.__new__(cls, name)
         kind._value_ = name
-        kind.meaning, kind.spoils = meaning, spoils
+        kind.meaning, kind.invalidates = meaning, invalidates
         return kind
 
     # Files, paths and places
     FILE_MISSING = "file_missing", "a file of the release is not there"
-    PATH_REFUSED = (
+    PATH_REJECTED = (
         "path_refused", "a path leaves the data folder or cannot be stored: left out", True,
     )  # fmt: skip
     VIDEO_MISSING = "video_missing", "annotated or listed in a split, but there is no such file"
@@ -115,7 +115,7 @@ class IssueKind(StrEnum):
     TRANSCRIPT_OPEN = "transcript_open", "transcript pieces without an end: closed where possible"
 
     # Whose videos are not used
-    FORGOTTEN = "forgotten", "videos of participants whom this store has forgotten: left out"
+    ERASED = "forgotten", "videos of participants whom this store has forgotten: left out"
 
     # What the files showed
     CANNOT_BE_OPENED = "cannot_be_opened", "not a video that can be opened: a run rejects it"

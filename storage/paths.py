@@ -13,7 +13,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 
 
-def mark_of(video_id: str) -> str:
+def path_key(video_id: str) -> str:
     """Give the mark by which stored files are known to be of a video: 8 hexadecimal digits."""
     return digest_of(video_id)[:8]
 

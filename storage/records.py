@@ -15,7 +15,7 @@ ParticipantId = NewType("ParticipantId", str)
 SegmentId = NewType("SegmentId", str)
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-SPOKEN_COLUMNS = ("words", "words_before")  # a sample's, which hold what was said
+TRANSCRIPT_COLUMNS = ("transcript", "transcript_before")  # a sample's, which hold what was said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Interval:
 class VideoRecord:
     """A source video and what its data set says about it, before anything is opened.
 
-    ``path`` is relative to the data root. ``issues`` lists what the reader mended or could not
+    ``path`` is relative to the data root. ``issues`` lists what the reader repaired or could not
     reconcile in this video's annotation.
     """
 
@@ -56,7 +56,7 @@ class MediaFacts:
     num_frames: int
     width: int
     height: int
-    has_sound: bool
+    has_audio: bool
     warnings: tuple[str, ...] = ()
 
 
@@ -75,23 +75,23 @@ class FrameTimesRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MediaPrintRecord:
+class MediaHashRecord:
     """What a video looks and sounds like, in words of bits that survive encoding it again.
 
     ``sound`` is empty for a video without sound, ``picture`` for one without picture.
     """
 
     video_id: VideoId
-    picture: tuple[int, ...]
-    sound: tuple[int, ...]
+    video: tuple[int, ...]
+    audio: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentRecord:
     """One segment's picture and sound as files in the store.
 
-    Paths are relative to the store's root. ``sound_path`` is ``None`` for a video without sound;
-    otherwise the file holds ``num_samples`` samples of 16 kHz mono 16-bit PCM. ``picture_path`` is
+    Paths are relative to the store's root. ``audio_path`` is ``None`` for a video without sound;
+    otherwise the file holds ``num_samples`` samples of 16 kHz mono 16-bit PCM. ``video_path`` is
     ``None`` for a video without picture. One of the two is always there.
     """
 
@@ -102,10 +102,10 @@ class SegmentRecord:
     end_ms: int
     num_frames: int
     num_samples: int
-    picture_path: str | None
-    sound_path: str | None
-    picture_digest: str | None
-    sound_digest: str | None
+    video_path: str | None
+    audio_path: str | None
+    video_digest: str | None
+    audio_digest: str | None
 
     @property
     def duration_ms(self) -> int:
@@ -140,11 +140,12 @@ class TranscriptRecord:
 class SampleRecord:
     """A segment, ready to train or infer on: media, words, label and where it may be used.
 
-    ``picture_path`` and ``sound_path`` are ``None`` where the video has no such stream.
-    ``words`` are the segment's own, ``words_before`` the last ones of the segments before it.
+    ``video_path`` and ``audio_path`` are ``None`` where the video has no such stream.
+    ``transcript`` is the text of the segment, ``transcript_before`` the last words of the segments
+    before it.
     ``media_digest`` covers picture and sound, ``content_digest`` all that a model may be shown (the
     words, too); neither covers anything of the label.
-    ``overlap_share`` is the part of the segment, in [0, 1], that annotated intervals cover.
+    ``overlap_fraction`` is the part of the segment, in [0, 1], that annotated intervals cover.
     ``num_segments`` is the number of segments of the whole video.
 
     ``label_source`` says what the label stands on: ``intervals`` where the annotation says which
@@ -166,10 +167,10 @@ class SampleRecord:
     num_segments: int
     start_ms: int
     end_ms: int
-    picture_path: str | None
-    sound_path: str | None
-    words: str
-    words_before: str
+    video_path: str | None
+    audio_path: str | None
+    transcript: str
+    transcript_before: str
     num_words: int
     pause_ms: int
     label: int | None
@@ -177,7 +178,7 @@ class SampleRecord:
     in_training: bool
     video_label: int | None
     overlap_ms: int
-    overlap_share: float
+    overlap_fraction: float
     consent_publications: bool | None
     consent_challenges: bool | None
     source_digest: str
@@ -196,7 +197,7 @@ class ClassPlanRecord:
     label: int
     num_samples: int
     weight: float
-    draw_share: float
+    draw_fraction: float
     sampling: str
 
 

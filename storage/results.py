@@ -21,7 +21,7 @@ class AuditRecord:
     split: str | None
     name: str
     value: float | None
-    spoils: bool
+    invalidates: bool
     meaning: str
     examples: tuple[str, ...]
 
@@ -33,7 +33,7 @@ class TrainingStepRecord:
     ``loss`` is the mean cross-entropy of the answer token before the step, weighted by the class
     plan, ``grad_norm`` the norm of the gradients before they were scaled down. Before its
     ``seconds``, which leave validation out, a step waited ``wait_seconds`` for its rows, which hold
-    ``num_tokens``; ``padding_share`` of the positions that the model computed were padding.
+    ``num_tokens``; ``padding_fraction`` of the positions that the model computed were padding.
     """
 
     step: int
@@ -43,7 +43,7 @@ class TrainingStepRecord:
     num_samples: int
     seconds: float
     num_tokens: int = 0
-    padding_share: float = 0.0
+    padding_fraction: float = 0.0
     wait_seconds: float = 0.0
     val_loss: float | None = None
     val_macro_f1: float | None = None
@@ -94,7 +94,7 @@ class PredictionRecord:
 
     ``p_ah = softmax(logp_yes, logp_no)[yes]`` at the first generated position. ``answer_mass`` is
     the probability that Yes and No hold together, in [0, 1]. Token counts are of the whole request.
-    ``has_picture`` and ``has_sound`` say what the model was shown of the segment, beside its words.
+    ``has_video`` and ``has_audio`` say what the model was shown of the segment, beside its words.
     Where that is less than the settings show, its `SampleRecord` tells why: there is no path, or
     the path of a file that cannot be decoded.
     """
@@ -106,10 +106,10 @@ class PredictionRecord:
     logp_no: float
     answer_mass: float
     num_text_tokens: int
-    num_picture_tokens: int
-    num_sound_tokens: int
-    has_picture: bool = True
-    has_sound: bool = True
+    num_video_tokens: int
+    num_audio_tokens: int
+    has_video: bool = True
+    has_audio: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,8 +114,8 @@ def check_columns(record_type: type, table: pa.Table) -> None:
         StoreError: a column is missing or holds another type than the class says.
     """
     for column in schema_of(record_type):
-        place = table.schema.get_field_index(column.name)
-        if place < 0 or table.schema.field(place).type != column.type:
+        location = table.schema.get_field_index(column.name)
+        if location < 0 or table.schema.field(location).type != column.type:
             raise StoreError(
                 f"A table of {record_type.__name__} has no column {column.name!r} of type "
                 f"{column.type}: it was written by another version; run the stage again with "

@@ -15,20 +15,20 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from storage.fingerprint import digest_of
-from storage.records import SPOKEN_COLUMNS, RejectedRecord, SampleRecord, VideoRecord
+from storage.records import TRANSCRIPT_COLUMNS, RejectedRecord, SampleRecord, VideoRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 from tasks.evaluation.bootstrap import Resampling
-from tasks.evaluation.earlier_selection import EarlierChoice
+from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.evaluation.evaluation import Evaluation, EvaluationPlan, evaluate
 from tasks.evaluation.members import TOGETHER, measure_members
 from tasks.evaluation.metrics import ScoreName
 from tasks.evaluation.pooling import PoolingRule
 from tasks.evaluation.thresholds import ThresholdPolicy, ThresholdRule
 from tasks.report.html import RunFacts, write_report, write_verdicts
-from tasks.stage import Shard, as_state, make_missing
+from tasks.stage import Shard, as_state, compute_missing
 
 STAGE = "aggregate"
 VERSION = 6
@@ -55,7 +55,7 @@ class AggregateConfig(BaseModel):
     plateau_tolerance: float = Field(default=0.08, ge=0, lt=1)
     """How far below the best score a threshold still counts as near-best."""
     interval_level: float = Field(default=0.95, gt=0, lt=1)
-    """Share of the resampled figures that an interval spans."""
+    """Fraction of the resampled figures that an interval spans."""
     bootstrap_draws: int = Field(default=1000, ge=20, le=1_000_000)
     """Resamples of participants behind each interval."""
     seed: int = Field(default=0, ge=0)
@@ -88,20 +88,20 @@ class AggregateConfig(BaseModel):
 class ReportSources:
     """Where samples and predictions are read from, and what else a report tells.
 
-    ``samples_wanted`` and ``predictions_wanted`` name the items of today, id to input digest.
+    ``expected_samples`` and ``expected_predictions`` name the items of today, id to input digest.
     ``rejected`` is what all stages before could not use. ``members`` are the variants of
     predictions of an ensemble's models, by name. ``earlier`` is what another run chose for
     the same model, where this one can choose nothing.
     """
 
     manifest: Variant
-    samples_wanted: Mapping[str, str]
+    expected_samples: Mapping[str, str]
     infer: Variant
-    predictions_wanted: Mapping[str, str]
+    expected_predictions: Mapping[str, str]
     videos: Sequence[VideoRecord]
     rejected: Sequence[RejectedRecord]
     facts: RunFacts
-    earlier: EarlierChoice | None = None
+    earlier: EarlierSelection | None = None
     members: Mapping[str, Variant] = field(default_factory=dict)
 
 
@@ -117,16 +117,16 @@ def variant_of(
     )
 
 
-def wanted_of(sources: ReportSources) -> dict[str, str]:
+def expected_items(sources: ReportSources) -> dict[str, str]:
     """Name the one report with the digest of everything that stands in it.
 
     The answers count by what they say: those made anew (`--force infer`) have the same inputs.
     """
-    wanted = sources.predictions_wanted
+    expected = sources.expected_predictions
     digest = digest_of(
-        dict(sources.samples_wanted),
-        dict(wanted),
-        [_said(variant, wanted) for variant in (sources.infer, *sources.members.values())],
+        dict(sources.expected_samples),
+        dict(expected),
+        [_said(variant, expected) for variant in (sources.infer, *sources.members.values())],
         [asdict(video) for video in sources.videos],
         [asdict(row) for row in sources.rejected],
         asdict(sources.facts),
@@ -136,19 +136,19 @@ def wanted_of(sources: ReportSources) -> dict[str, str]:
     return {REPORT_ITEM: digest}
 
 
-def _said(infer: Variant, wanted: Mapping[str, str]) -> list[tuple[str, float]]:
-    rows = infer.read(PredictionRecord, wanted)
+def _said(infer: Variant, expected: Mapping[str, str]) -> list[tuple[str, float]]:
+    rows = infer.read(PredictionRecord, expected)
     return [(row.segment_id, row.p_ah) for row in rows]
 
 
-def report_path(variant: Variant, wanted: Mapping[str, str]) -> str:
+def report_path(variant: Variant, expected: Mapping[str, str]) -> str:
     """Say where the wanted report lies, relative to the store's root."""
-    return _stored_path(variant, wanted, REPORT_NAME)
+    return _stored_path(variant, expected, REPORT_NAME)
 
 
-def _stored_path(variant: Variant, wanted: Mapping[str, str], name: str) -> str:
+def _stored_path(variant: Variant, expected: Mapping[str, str], name: str) -> str:
     """Name a report's file by all that stands in it, so that no report overwrites another."""
-    return variant.file_path(f"{wanted[REPORT_ITEM][:12]}/{name}")
+    return variant.file_path(f"{expected[REPORT_ITEM][:12]}/{name}")
 
 
 def make_report(
@@ -176,13 +176,13 @@ def _evaluate(sources: ReportSources, plan: EvaluationPlan, folder: Path) -> Eva
     """Lay samples and predictions into the folder as Parquet files, and evaluate them."""
     samples_path = folder / "samples.parquet"
     samples = to_table(
-        SampleRecord, sources.manifest.read(SampleRecord, sources.samples_wanted)
-    ).drop_columns(list(SPOKEN_COLUMNS))
+        SampleRecord, sources.manifest.read(SampleRecord, sources.expected_samples)
+    ).drop_columns(list(TRANSCRIPT_COLUMNS))
     write_parquet(samples, samples_path)
     paths = {}
     for number, (name, variant) in enumerate({TOGETHER: sources.infer, **sources.members}.items()):
         paths[name] = folder / f"predictions-{number}.parquet"
-        rows = variant.read(PredictionRecord, sources.predictions_wanted)
+        rows = variant.read(PredictionRecord, sources.expected_predictions)
         write_parquet(to_table(PredictionRecord, rows), paths[name])
     evaluation = evaluate(samples_path, paths[TOGETHER], sources.videos, plan, sources.earlier)
     if not sources.members:
@@ -197,10 +197,10 @@ def aggregate_shard(
 ) -> State:
     """Make the report if it is missing."""
     names = (REPORT_NAME, VERDICTS_NAME)
-    stored = {name: _stored_path(variant, shard.wanted, name) for name in names}
+    stored = {name: _stored_path(variant, shard.expected, name) for name in names}
     with variant.store.staging() as folder:
         return as_state(
-            make_missing(
+            compute_missing(
                 variant, shard, lambda _: iter([make_report(sources, config, stored, folder)])
             )
         )

@@ -14,7 +14,7 @@ from storage.results import PredictionRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 from tasks.prompting import prompt
-from tasks.stage import Shard, as_state, make_missing
+from tasks.stage import Shard, as_state, compute_missing
 
 STAGE = "infer"
 VERSION = 1
@@ -69,13 +69,13 @@ def together(
         StageError: a model has not answered yet.
     """
     answered = [  # in an order of their own: counts of tokens are taken from the first
-        {row.segment_id: row for row in variant.read(PredictionRecord, shard.wanted)}
+        {row.segment_id: row for row in variant.read(PredictionRecord, shard.expected)}
         for variant in sorted(variants, key=lambda variant: variant.path)
     ]
     rejected = {
         row.item_id: row
         for variant in sorted(variants, key=lambda variant: variant.path)
-        for row in variant.read(RejectedRecord, shard.wanted)
+        for row in variant.read(RejectedRecord, shard.expected)
     }
     for item in segment_ids:
         rows = [by_id[item] for by_id in answered if item in by_id]  # type: ignore[index]
@@ -98,14 +98,14 @@ def outdated(shard: Shard, variants: Sequence[Variant], variant: Variant) -> dic
     Raises:
         StageError: as `together`.
     """
-    answers = variant.read(PredictionRecord, shard.wanted)
-    rejected = variant.read(RejectedRecord, shard.wanted)
+    answers = variant.read(PredictionRecord, shard.expected)
+    rejected = variant.read(RejectedRecord, shard.expected)
     stored: dict[str, object] = {
         **{row.segment_id: row for row in answers},
         **{row.item_id: row for row in rejected},
     }
     return {
-        output.item_id: shard.wanted[output.item_id]
+        output.item_id: shard.expected[output.item_id]
         for output in together([*stored], shard, variants)
         if output.rows != (stored[output.item_id],)
     }
@@ -114,6 +114,6 @@ def outdated(shard: Shard, variants: Sequence[Variant], variant: Variant) -> dic
 @task(name="ensemble", task_run_name="ensemble shard {shard.name}", cache_policy=NO_CACHE)
 def ensemble_shard(shard: Shard, variants: Sequence[Variant], variant: Variant) -> State:
     """Put several models' answers together, anew where one of them answers otherwise by now."""
-    variant.forget(outdated(shard, variants, variant))
+    variant.invalidate(outdated(shard, variants, variant))
     make = partial(together, shard=shard, variants=variants)
-    return as_state(make_missing(variant, shard, make))
+    return as_state(compute_missing(variant, shard, make))

@@ -28,7 +28,7 @@ from tasks.model.model_folder import check_model, fingerprint_of
 from tasks.ms_swift.program import find_swift
 from tasks.prompting.model_input import InputConfig
 from tasks.prompting.prompt import prompt_digest
-from tasks.stage import Shard, as_state, make_missing
+from tasks.stage import Shard, as_state, compute_missing
 from tasks.training.job import (
     ADAPTER_FOLDER,
     MERGED_FOLDER,
@@ -36,8 +36,8 @@ from tasks.training.job import (
     SampleSource,
     TrainingJob,
     TrainingResult,
-    read_answers,
     read_result,
+    read_validation_predictions,
     write_job,
 )
 from tasks.training.paths import features_path_of, work_path_of
@@ -116,7 +116,7 @@ def _what_decides(training: TrainingSettings) -> dict[str, Any]:
     return training.model_dump(exclude={"seed", *own})
 
 
-def wanted_of(
+def expected_items(
     samples: Sequence[SampleRecord], plan: Plan, config: FinetuneConfig
 ) -> dict[str, str]:
     """Name each seed's model with the digest of all rows that it learns from or is chosen on."""
@@ -167,7 +167,7 @@ def train_model(
     job = _job_of(seed, digest, plan, config, input_config, resources, variant, source)
     run_training(write_job(job, used, folder), job, variant, CurveInUI(item_of(seed)))
     result, log = read_result(folder)
-    write_card(folder / MODEL_FOLDER, job, result, used, read_answers(folder))
+    write_card(folder / MODEL_FOLDER, job, result, used, read_validation_predictions(folder))
     stored_folder = variant.file_path(f"{digest[:12]}-seed-{seed}")
     seen = trained_on(used, salt_of(variant.store))
     return ItemOutput(
@@ -272,15 +272,15 @@ def finetune_models(
 
         def make(items: Sequence[str]) -> Iterator[ItemOutput]:
             for seed in (seeds[item] for item in items):
-                place = folder / str(seed)
-                place.mkdir()
+                location = folder / str(seed)
+                location.mkdir()
                 yield train_model(
-                    seed, samples, plan, config, input_config, resources, variant, place,
+                    seed, samples, plan, config, input_config, resources, variant, location,
                     source,
                 )  # fmt: skip
 
-        result = make_missing(variant, shard, make, commit_seconds=0)
-    for item in shard.wanted:
+        result = compute_missing(variant, shard, make, commit_seconds=0)
+    for item in shard.expected:
         work_path = work_path_of(variant, digest, seeds[item], resources)
         shutil.rmtree(work_path, ignore_errors=True)
     return as_state(result)

@@ -26,7 +26,7 @@ from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 from tasks.inference.engine import Engine
 from tasks.inference.failures import Failures, rejected
-from tasks.inference.isolation import Crash, Journal, ask_all
+from tasks.inference.isolation import Crash, Journal, predict_all
 from tasks.inference.job import InferJob, num_engines_for, run_engines
 from tasks.inference.job import InferResources as InferResources
 from tasks.inference.preparation import Asked
@@ -42,7 +42,7 @@ from tasks.stage import Shard, ShardResult, as_state
 
 STAGE = "infer"
 VERSION = 3
-_NOT_OF_ONE_MODEL = {"seeds", "adapter", "max_failed_share", "min_answer_mass"}
+_NOT_OF_ONE_MODEL = {"seeds", "adapter", "max_failed_fraction", "min_answer_mass"}
 _CHILD_COMMAND = (sys.executable, "-m", "tasks.inference.child")
 
 
@@ -61,7 +61,7 @@ class InferConfig(BaseModel):
     adapter: Literal["auto", "merge"] = "auto"
     """An adapter is served by the engine as LoRA where it can be, else merged with its base, once;
     or always merged."""
-    max_failed_share: float = Field(default=0.05, ge=0, le=1)
+    max_failed_fraction: float = Field(default=0.05, ge=0, le=1)
     """The run stops if more than this share of all segments, and more than ten, are rejected or
     were asked about without a picture or sound that is damaged."""
     min_answer_mass: float = Field(default=0.5, ge=0, le=1)
@@ -82,7 +82,7 @@ def variant_of(
     return store.variant(STAGE, version=VERSION, settings=settings)
 
 
-def wanted_of(samples: Sequence[SampleRecord]) -> dict[str, str]:
+def expected_items(samples: Sequence[SampleRecord]) -> dict[str, str]:
     """Name each segment with the digest of what the model sees of it."""
     return {sample.segment_id: sample.content_digest for sample in samples}
 
@@ -105,11 +105,11 @@ def _prediction(sample: SampleRecord, answer: Answer) -> PredictionRecord:
         logp_yes=answer.logp_yes,
         logp_no=answer.logp_no,
         answer_mass=answer.answer_mass,
-        num_text_tokens=answer.census.num_text_tokens,
-        num_picture_tokens=answer.census.num_picture_tokens,
-        num_sound_tokens=answer.census.num_sound_tokens,
-        has_picture=answer.census.num_picture_tokens > 0,
-        has_sound=answer.census.num_sound_tokens > 0,
+        num_text_tokens=answer.token_counts.num_text_tokens,
+        num_video_tokens=answer.token_counts.num_video_tokens,
+        num_audio_tokens=answer.token_counts.num_audio_tokens,
+        has_video=answer.token_counts.num_video_tokens > 0,
+        has_audio=answer.token_counts.num_audio_tokens > 0,
     )
 
 
@@ -127,23 +127,23 @@ class Inference:
 
     def pending(self) -> list[str]:
         """List the segments that have neither an answer nor a reason."""
-        return self.variant.pending(self.shard.wanted)
+        return self.variant.pending(self.shard.expected)
 
     @property
     def failures(self) -> Failures:
         """What is rejected of the shard's segments, and may be."""
         return Failures(
-            stage=STAGE, variant=self.variant, wanted=self.shard.wanted,
+            stage=STAGE, variant=self.variant, expected=self.shard.expected,
             samples=self.samples.values(), input_config=self.input_config,
-            max_share=self.config.max_failed_share,
+            max_fraction=self.config.max_failed_fraction,
         )  # fmt: skip
 
     @property
     def max_tokens(self) -> int:
         """How many tokens a request may hold: as stated, or the bound of the longest."""
-        wanted = [self.samples[item] for item in self.shard.wanted]
+        expected = [self.samples[item] for item in self.shard.expected]
         stated = self.config.max_tokens
-        return stated or longest_request(wanted, self.input_config, self.model_path)
+        return stated or longest_request(expected, self.input_config, self.model_path)
 
 
 def infer_missing(
@@ -171,10 +171,10 @@ def infer_missing(
         work.failures.check()
         _check_lengths(work)
         progress = EnginesProgress(STAGE, num_pending)
-        ask_all(work.pending, partial(_ask, work, progress), work.failures.reject)
+        predict_all(work.pending, partial(_ask, work, progress), work.failures.reject)
     work.failures.check()
     _tell_of_answers(work)
-    return ShardResult(num_cached=len(shard.wanted) - num_pending, num_made=num_pending)
+    return ShardResult(num_cached=len(shard.expected) - num_pending, num_computed=num_pending)
 
 
 def _check_lengths(work: Inference) -> None:
@@ -194,7 +194,7 @@ def _ask(
     work: Inference, progress: EnginesProgress, pending: Sequence[str], alone: Sequence[str]
 ) -> list[Crash]:
     """Run the engines once over what is pending; gives those that died."""
-    progress.begin_again(len(pending))
+    progress.reset_grace(len(pending))
     rows = by_length([work.samples[item] for item in pending], work.input_config, work.model_path)
     max_tokens, max_failures = work.max_tokens, work.failures.num_left
     with work.variant.store.staging() as folder:
@@ -226,15 +226,15 @@ def _ask(
 
 def _tell_of_answers(work: Inference) -> None:
     """Say how many answers are no clear Yes or No, and how many segments lack picture or sound."""
-    rows = work.variant.read(PredictionRecord, work.shard.wanted)
-    blind, deaf = (
+    rows = work.variant.read(PredictionRecord, work.shard.expected)
+    without_video, without_audio = (
         sum(not seen for seen in column)
-        for column in ((row.has_picture for row in rows), (row.has_sound for row in rows))
+        for column in ((row.has_video for row in rows), (row.has_audio for row in rows))
     )
-    if blind or deaf:
+    if without_video or without_audio:
         LOGGER.info(
             "%s: of %d segments %d were asked about without picture and %d without sound",
-            STAGE, len(rows), blind, deaf,
+            STAGE, len(rows), without_video, without_audio,
         )  # fmt: skip
     work.failures.tell()
     num_low = sum(row.answer_mass < work.config.min_answer_mass for row in rows)

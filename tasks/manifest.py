@@ -33,7 +33,7 @@ from tasks.labels.label_rule import LabelRule, SegmentLabel, label_segment
 from tasks.labels.overlap import overlap_ms
 from tasks.labels.split_assignment import SplitRule
 from tasks.speech.word_alignment import words_before_segments, words_of_segments
-from tasks.stage import Shard, as_state, make_missing, or_rejected
+from tasks.stage import Shard, as_state, compute_missing, or_rejected
 
 STAGE = "manifest"
 VERSION = 4
@@ -68,7 +68,7 @@ class VideoInputs:
             self.source_digest,
             asdict(self.video),
             asdict(self.transcript),
-            [(s.picture_digest, s.sound_digest, s.start_ms, s.end_ms) for s in self.segments],
+            [(s.video_digest, s.audio_digest, s.start_ms, s.end_ms) for s in self.segments],
             self.cut_at_bounds,
         )
 
@@ -115,12 +115,14 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
     video, segments = inputs.video, sorted(inputs.segments, key=lambda s: s.index)
     annotation = _annotation_of(inputs)
     words_by_segment = words_of_segments(inputs.transcript.words, segments)
-    words_before = words_before_segments(words_by_segment, config.max_words_before)
-    for segment, words, before in zip(segments, words_by_segment, words_before, strict=True):
+    transcript_before = words_before_segments(words_by_segment, config.max_words_before)
+    for segment, words, before in zip(segments, words_by_segment, transcript_before, strict=True):
         covered_ms, share = _overlap_of(segment, annotation.intervals)
-        found = label_segment(annotation, overlap_ms=covered_ms, overlap_share=share, rule=config)
+        found = label_segment(
+            annotation, overlap_ms=covered_ms, overlap_fraction=share, rule=config
+        )
         text, text_before = _text_of(words), _text_of(before)
-        media = (segment.picture_digest, segment.sound_digest)
+        media = (segment.video_digest, segment.audio_digest)
         yield SampleRecord(
             segment_id=segment.segment_id,
             video_id=segment.video_id,
@@ -131,10 +133,10 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             num_segments=len(segments),
             start_ms=segment.start_ms,
             end_ms=segment.end_ms,
-            picture_path=segment.picture_path,
-            sound_path=segment.sound_path,
-            words=text,
-            words_before=text_before,
+            video_path=segment.video_path,
+            audio_path=segment.audio_path,
+            transcript=text,
+            transcript_before=text_before,
             num_words=len(words),
             pause_ms=_pause_ms(segment, inputs.transcript.pauses),
             label=found.label,
@@ -142,7 +144,7 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             in_training=video.split == "train" and _may_teach(found, inputs),
             video_label=video.label,
             overlap_ms=covered_ms,
-            overlap_share=share,
+            overlap_fraction=share,
             consent_publications=video.consent_publications,
             consent_challenges=video.consent_challenges,
             source_digest=inputs.source_digest,
@@ -180,11 +182,11 @@ def manifest_shard(
 ) -> State:
     """Write a shard's missing samples."""
     return as_state(
-        make_missing(variant, shard, lambda video_ids: sample_videos(video_ids, inputs, config))
+        compute_missing(variant, shard, lambda video_ids: sample_videos(video_ids, inputs, config))
     )
 
 
-def plan_wanted_of(samples: Sequence[SampleRecord], config: ManifestConfig) -> dict[str, str]:
+def expected_plan(samples: Sequence[SampleRecord], config: ManifestConfig) -> dict[str, str]:
     """Name the class plan with the digest of the samples in training; none, no plan."""
     trained = [(sample.segment_id, sample.label) for sample in samples if sample.in_training]
     rule = config.model_dump(include=set(ClassRule.model_fields))
@@ -200,4 +202,4 @@ def class_plan(
     def make(_: Sequence[str]) -> Iterator[ItemOutput]:
         yield ItemOutput(item_id=PLAN_ITEM, rows=plan_classes(samples, config))
 
-    return as_state(make_missing(variant, shard, make))
+    return as_state(compute_missing(variant, shard, make))

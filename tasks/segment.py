@@ -2,7 +2,7 @@
 
 In: source videos. Out: for each video its segments (H.264 picture and sample-exact 16 kHz mono
 sound as files in the store, one `SegmentRecord` each), its `MediaFacts`, the times of its frames
-(`FrameTimesRecord`) and what it looks and sounds like (`MediaPrintRecord`); or a `RejectedRecord`.
+(`FrameTimesRecord`) and what it looks and sounds like (`MediaHashRecord`); or a `RejectedRecord`.
 A video without sound has segments of picture alone, and the other way round. The source is only
 read.
 """
@@ -20,22 +20,22 @@ from pydantic import BaseModel, ConfigDict, Field
 from storage.datasets.dataset import digest_or_unreadable
 from storage.errors import StageError
 from storage.fingerprint import digest_file, digest_of
-from storage.paths import mark_of
+from storage.paths import path_key
 from storage.records import (
     FrameTimesRecord,
     MediaFacts,
-    MediaPrintRecord,
+    MediaHashRecord,
     SegmentId,
     SegmentRecord,
     VideoId,
 )
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
-from tasks.media.command import picture_name, sound_name
+from tasks.media.command import audio_name, video_name
 from tasks.media.cut_video import CutRules, CutVideo, cut_what_decodes
 from tasks.media.plan import PlannedSegment, frames_ms
 from tasks.media.probe import SourceMedia
-from tasks.stage import Shard, as_state, make_missing, or_rejected
+from tasks.stage import Shard, as_state, compute_missing, or_rejected
 
 STAGE = "segment"
 VERSION = 4
@@ -52,9 +52,9 @@ class SegmentConfig(BaseModel):
     """Longer side of the kept picture in pixels; smaller pictures are not enlarged."""
     crf: int = Field(default=23, ge=0, le=51)
     """Constant rate factor of the kept H.264 picture: lower is better and larger."""
-    min_decoded_share: float = Field(default=0.9, gt=0, le=1)
+    min_decoded_fraction: float = Field(default=0.9, gt=0, le=1)
     """A video of which less than this share is there and decodes is rejected."""
-    cuts: Literal["blind", "annotated"] = "blind"
+    boundaries: Literal["fixed", "annotated"] = "fixed"
     """`annotated` cuts training videos at the bounds of A/H intervals too, as the paper does: their
     segments' lengths then leak the label. `blind` cuts all videos alike."""
 
@@ -65,14 +65,14 @@ class SourceVideo:
 
     path: Path
     source_digest: str
-    marks_ms: tuple[int, ...] = ()
+    cut_points_ms: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str:
         """The digest of what goes into the video's segments; without marks, the file's own."""
-        if not self.marks_ms:
+        if not self.cut_points_ms:
             return self.source_digest
-        return digest_of(self.source_digest, self.marks_ms)
+        return digest_of(self.source_digest, self.cut_points_ms)
 
 
 class SegmentResources(BaseModel):
@@ -132,16 +132,18 @@ def _segment_video(
     resources: SegmentResources,
 ) -> ItemOutput:
     stem = source.path.stem[:60].replace(" ", "_")
-    name = f"{stem}-{mark_of(video_id)}-{source.digest[:12]}"
+    name = f"{stem}-{path_key(video_id)}-{source.digest[:12]}"
     own_folder = folder / name
     own_folder.mkdir()
-    rules = CutRules(**config.model_dump(exclude={"cuts"}), marks_ms=source.marks_ms)
+    rules = CutRules(
+        **config.model_dump(exclude={"boundaries"}), cut_points_ms=source.cut_points_ms
+    )
     done = cut_what_decodes(source.path, own_folder, rules, resources.child_memory_mb)
     segments = [
         _record(video_id, planned, done.source, own_folder, variant.file_path(name))
         for planned in done.plan
     ]
-    stored = [path for s in segments for path in (s.picture_path, s.sound_path) if path]
+    stored = [path for s in segments for path in (s.video_path, s.audio_path) if path]
     return ItemOutput(
         item_id=video_id,
         rows=(*_rows_of_video(VideoId(video_id), source, done), *segments),
@@ -151,7 +153,7 @@ def _segment_video(
 
 def _rows_of_video(
     video_id: VideoId, source: SourceVideo, done: CutVideo
-) -> tuple[MediaFacts, FrameTimesRecord, MediaPrintRecord]:
+) -> tuple[MediaFacts, FrameTimesRecord, MediaHashRecord]:
     """Describe a video as it was decoded: its facts, its frames' times, its prints."""
     end_ms = done.plan[-1].end_ms
     facts = MediaFacts(
@@ -161,22 +163,22 @@ def _rows_of_video(
         num_frames=len(done.source.frame_times),
         width=done.source.width,
         height=done.source.height,
-        has_sound=done.source.sound_stream is not None,
+        has_audio=done.source.audio_stream is not None,
         warnings=done.warnings,
     )
     times = FrameTimesRecord(
         video_id=video_id, frame_ms=frames_ms(done.source.frame_times), end_ms=end_ms
     )
-    seen, heard = done.prints.picture, done.prints.sound
-    return facts, times, MediaPrintRecord(video_id=video_id, picture=seen, sound=heard)
+    seen, heard = done.hashes.video, done.hashes.audio
+    return facts, times, MediaHashRecord(video_id=video_id, video=seen, audio=heard)
 
 
 def _record(
     video_id: str, planned: PlannedSegment, source: SourceMedia, folder: Path, stored_folder: str
 ) -> SegmentRecord:
     """Describe one written segment."""
-    picture = None if source.picture_stream is None else picture_name(planned.index)
-    sound = None if source.sound_stream is None else sound_name(planned.index)
+    video = None if source.video_stream is None else video_name(planned.index)
+    audio = None if source.audio_stream is None else audio_name(planned.index)
     return SegmentRecord(
         segment_id=SegmentId(f"{video_id}#{planned.index:04d}"),
         video_id=VideoId(video_id),
@@ -184,11 +186,11 @@ def _record(
         start_ms=planned.start_ms,
         end_ms=planned.end_ms,
         num_frames=planned.num_frames,
-        num_samples=planned.num_samples if sound else 0,
-        picture_path=picture and f"{stored_folder}/{picture}",
-        sound_path=sound and f"{stored_folder}/{sound}",
-        picture_digest=picture and digest_file(folder / picture),
-        sound_digest=sound and digest_file(folder / sound),
+        num_samples=planned.num_samples if audio else 0,
+        video_path=video and f"{stored_folder}/{video}",
+        audio_path=audio and f"{stored_folder}/{audio}",
+        video_digest=video and digest_file(folder / video),
+        audio_digest=audio and digest_file(folder / audio),
     )
 
 
@@ -203,7 +205,7 @@ def segment_shard(
     """Segment a shard's missing videos."""
     with variant.store.staging() as folder:
         return as_state(
-            make_missing(
+            compute_missing(
                 variant,
                 shard,
                 lambda video_ids: segment_videos(

@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect import State
 from prefect.states import Completed
 
-from storage.datasets.erased import read_forgotten
+from storage.datasets.erased import read_erased
 from storage.errors import ItemFault, StageError, WaverError
 from storage.records import RejectedRecord
 from storage.store.store import Store
@@ -23,7 +23,7 @@ class Shard:
     """Some of a stage's items, by id, each with the digest of what goes into it."""
 
     name: str
-    wanted: Mapping[str, str]
+    expected: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,25 +31,25 @@ class ShardResult:
     """How many of a shard's items were there already and how many were made or rejected now."""
 
     num_cached: int
-    num_made: int
+    num_computed: int
 
     @property
     def is_cached(self) -> bool:
         """True if nothing had to be made."""
-        return self.num_made == 0
+        return self.num_computed == 0
 
 
-def split_into_shards(wanted: Mapping[str, str], shard_size: int) -> list[Shard]:
+def split_into_shards(expected: Mapping[str, str], shard_size: int) -> list[Shard]:
     """Deal items, in order, into shards of at most ``shard_size``."""
-    items = list(wanted.items())
+    items = list(expected.items())
     count = -(-len(items) // shard_size)
     return [
-        Shard(name=f"{index + 1} of {count}", wanted=dict(items[start : start + shard_size]))
+        Shard(name=f"{index + 1} of {count}", expected=dict(items[start : start + shard_size]))
         for index, start in enumerate(range(0, len(items), shard_size))
     ]
 
 
-def make_missing(
+def compute_missing(
     variant: Variant,
     shard: Shard,
     make: Callable[[Sequence[str]], Iterator[ItemOutput]],
@@ -65,16 +65,16 @@ def make_missing(
         StageError: a participant was forgotten meanwhile, of whom nothing may come back.
     """
     with variant.store.at_work():
-        left_out = read_forgotten(variant.store).digests
-        pending = variant.pending(shard.wanted)
+        left_out = read_erased(variant.store).digests
+        pending = variant.pending(shard.expected)
         for part in _parts_by_time(make(pending), commit_seconds) if pending else ():
-            _check_nobody_forgotten(variant.store, left_out)
-            variant.commit(part, shard.wanted)
-    return ShardResult(num_cached=len(shard.wanted) - len(pending), num_made=len(pending))
+            _check_nobody_erased(variant.store, left_out)
+            variant.commit(part, shard.expected)
+    return ShardResult(num_cached=len(shard.expected) - len(pending), num_computed=len(pending))
 
 
-def _check_nobody_forgotten(store: Store, left_out: Set[str]) -> None:
-    if not read_forgotten(store).digests <= left_out:
+def _check_nobody_erased(store: Store, left_out: Set[str]) -> None:
+    if not read_erased(store).digests <= left_out:
         raise StageError(
             "A participant was forgotten while this run was going on, so that it must not write "
             "what it makes: run again; what was finished before is kept."
@@ -84,13 +84,13 @@ def _check_nobody_forgotten(store: Store, left_out: Set[str]) -> None:
 def _parts_by_time(outputs: Iterator[ItemOutput], seconds: float) -> Iterator[list[ItemOutput]]:
     """Group outputs as time passes; what was ready is handed on before a failure is."""
     ready: list[ItemOutput] = []
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         for output in outputs:
             ready.append(output)
-            if time.monotonic() - begun >= seconds:
+            if time.monotonic() - started >= seconds:
                 yield ready
-                ready, begun = [], time.monotonic()
+                ready, started = [], time.monotonic()
     except Exception:
         yield ready
         raise

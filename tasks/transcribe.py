@@ -17,11 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from storage.records import SegmentRecord, TranscriptRecord, VideoId
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
-from tasks.speech.audio import read_video_sound
+from tasks.speech.audio import read_video_audio
 from tasks.speech.model import open_speech_model, speech_model_identity
 from tasks.speech.recognize import NOTHING_HEARD, Recognition, recognise
 from tasks.speech.word_alignment import pauses_between
-from tasks.stage import Shard, as_state, make_missing, or_rejected
+from tasks.stage import Shard, as_state, compute_missing, or_rejected
 
 STAGE = "transcribe"
 VERSION = 1
@@ -75,7 +75,7 @@ def transcribe_videos(
 def _transcribe_video(
     video_id: str, segments: Sequence[SegmentRecord], config: TranscribeConfig, store: Store
 ) -> ItemOutput:
-    samples = read_video_sound(store, segments)
+    samples = read_video_audio(store, segments)
     heard = _hear(samples, config) if len(samples) else NOTHING_HEARD
     transcript = TranscriptRecord(
         video_id=VideoId(video_id),
@@ -102,7 +102,7 @@ def transcribe_shard(
 ) -> State:
     """Transcribe a shard's missing videos."""
     return as_state(
-        make_missing(
+        compute_missing(
             variant,
             shard,
             lambda video_ids: transcribe_videos(video_ids, segments, config, variant.store),

@@ -77,13 +77,13 @@ class ProgressInUI:
         self._id: UUID | None = None
         self._is_off = TaskRunContext.get() is None
 
-    def show(self, percent: float, told: str, *, is_last: bool = False) -> None:
+    def show(self, percent: float, message: str, *, is_last: bool = False) -> None:
         """Show a share in [0, 100] and a line about it, unless it was shown a moment ago."""
         if self._is_off or not (is_last or time.monotonic() >= self._due):
             return
         self._due = time.monotonic() + self._seconds
         try:
-            self._id = self._renew(self._id, percent, told) if self._id else self._make(percent)
+            self._id = self._renew(self._id, percent, message) if self._id else self._make(percent)
         except (httpx.HTTPError, PrefectException, OSError) as error:
             self._is_off = True
             LOGGER.warning(
@@ -98,7 +98,7 @@ class ProgressInUI:
         )
         return UUID(str(made))
 
-    def _renew(self, artifact_id: UUID, percent: float, told: str) -> UUID:
+    def _renew(self, artifact_id: UUID, percent: float, message: str) -> UUID:
         with get_client(sync_client=True) as client:
-            client.update_artifact(artifact_id, ArtifactUpdate(data=percent, description=told))
+            client.update_artifact(artifact_id, ArtifactUpdate(data=percent, description=message))
         return artifact_id

@@ -89,10 +89,10 @@ def write_adapter() -> Callable[..., Path]:
         weights = dict[str, np.ndarray]()
         for name in (f"model.layers.{n}.{layer}.{part}" for n in range(3) for part in shapes):
             outputs, inputs = shapes[name.rpartition(".")[2]]
-            place = f"base_model.model.{name}"
+            location = f"base_model.model.{name}"
             for end, shape in (("A", (rank, inputs)), ("B", (outputs, rank))):
                 drawn = random.normal(0, 0.2, shape).astype(np.float32)
-                weights[f"{place}.lora_{end}.weight"] = drawn
+                weights[f"{location}.lora_{end}.weight"] = drawn
         folder.mkdir(parents=True)
         save_file(weights, folder / "adapter_model.safetensors")
         written = {

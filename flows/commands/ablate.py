@@ -28,11 +28,11 @@ from storage.records import RejectedRecord, SampleRecord, SegmentId
 from storage.results import PredictionRecord
 from storage.schema import schema_of, to_table
 from tasks.ablation.arms import ArmSamples, arms_of, with_samples
-from tasks.ablation.comparison import SPLIT, AblationRecord, ArmAnswers, measure_arms
-from tasks.ablation.infer_arms import ask_arms
+from tasks.ablation.comparison import SPLIT, AblationRecord, ArmPredictions, measure_arms
+from tasks.ablation.infer_arms import infer_arms_task
 from tasks.ablation.table import ablation_table, artifact_rows
 from tasks.export.files import check_out, write_export
-from tasks.infer import wanted_of
+from tasks.infer import expected_items
 from tasks.labels.leakage import check_no_leakage
 from tasks.log import LOGGER
 from tasks.model.model_folder import fingerprint_of
@@ -78,7 +78,7 @@ def _check(request: RunRequest) -> None:
     if len(arms_of(run.settings.input)) < 2:
         raise ConfigError(
             "The settings of [input] show the model one thing alone, so that nothing can be taken "
-            "away: switch on another of input.picture, input.sound and input.words."
+            "away: switch on another of input.video, input.audio and input.transcript."
         )
 
 
@@ -94,17 +94,17 @@ def _check_measurable(samples: Sequence[SampleRecord]) -> None:
 def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
     """Ask all arms, and measure them; gives the figures, and how many answers are missing."""
     with open_to_work(request) as run:
-        check_no_leakage(run.samples, run.prints)
+        check_no_leakage(run.samples, run.hashes)
         samples = [sample for sample in run.samples if sample.split in _SIDES]
         LOGGER.info("ablate: with %s", run.model_path)
         arms = arms_to_ask(run, samples)
         submit = partial(
-            ask_arms.submit,
+            infer_arms_task.submit,
             arms, run.store, run.model_path, run.settings.infer, run.settings.resources.infer,
         )  # fmt: skip
         wait_for([submit])[0].result()
         rejected = sum(
-            len(arm.variant.read(RejectedRecord, wanted_of(arm.samples))) for arm in arms
+            len(arm.variant.read(RejectedRecord, expected_items(arm.samples))) for arm in arms
         )
         with tempfile.TemporaryDirectory(prefix="waver-ablate-") as folder:
             plan = run.settings.aggregate.plan()
@@ -118,8 +118,8 @@ def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
 
 def arms_to_ask(run: Run, samples: Sequence[SampleRecord]) -> list[ArmSamples]:
     """Give all arms their samples; what was answered does not count where `infer` is forced."""
-    for told in run.asked_otherwise:
-        LOGGER.warning("ablate: %s", told)
+    for message in run.input_mismatches:
+        LOGGER.warning("ablate: %s", message)
     fingerprint = fingerprint_of(run.model_path)
     arms = [
         with_samples(arm, samples, run.store, run.settings.infer, fingerprint)
@@ -127,24 +127,24 @@ def arms_to_ask(run: Run, samples: Sequence[SampleRecord]) -> list[ArmSamples]:
     ]
     if "infer" in run.request.force:
         for arm in arms:
-            arm.variant.forget(wanted_of(arm.samples))
+            arm.variant.invalidate(expected_items(arm.samples))
     return arms
 
 
-def _answers(arm: ArmSamples) -> ArmAnswers:
+def _answers(arm: ArmSamples) -> ArmPredictions:
     """Read an arm's answers, and give them back to the segments they are about.
 
     Raises:
         StageError: some are missing, which asking should have made.
     """
-    wanted = wanted_of(arm.samples)
-    if missing := len(arm.variant.pending(wanted)):
+    expected = expected_items(arm.samples)
+    if missing := len(arm.variant.pending(expected)):
         raise StageError(
-            f"The arm {arm.arm.name!r} lacks {missing} of {len(wanted)} answers: run again."
+            f"The arm {arm.arm.name!r} lacks {missing} of {len(expected)} answers: run again."
         )
     own = {asked: SegmentId(segment_id) for segment_id, asked in arm.asked_as.items()}
-    rows = arm.variant.read(PredictionRecord, wanted)
-    return ArmAnswers(
+    rows = arm.variant.read(PredictionRecord, expected)
+    return ArmPredictions(
         name=arm.arm.name,
         is_control=arm.arm.is_control,
         predictions=[replace(row, segment_id=own[row.segment_id]) for row in rows],

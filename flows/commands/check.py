@@ -13,14 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from storage.datasets.annotation_cache import AnnotationCache
 from storage.datasets.dataset import Dataset, check_apart, read_dataset
-from storage.datasets.erased import leave_out_forgotten, read_forgotten
+from storage.datasets.erased import exclude_erased, read_erased
 from storage.errors import ConfigError
 from storage.records import VideoId
 from storage.results import AuditRecord
 from storage.schema import schema_of, to_table
 from storage.store.store import Store, local_root
 from tasks.audit.counts import count_videos
-from tasks.audit.files import SeenFiles, look_at
+from tasks.audit.files import FileFacts, look_at
 from tasks.audit.findings import (
     Finding,
     alike_participants,
@@ -28,12 +28,12 @@ from tasks.audit.findings import (
     divided_participants,
     empty_splits,
     reencoded,
+    reported_by_reader,
     same_files,
     summarise,
-    told_by_reader,
     unopened,
 )
-from tasks.audit.reencoded import SeenPrints, compare_prints
+from tasks.audit.reencoded import ComparedHashes, compare_hashes
 from tasks.audit.table import audit_table
 from tasks.export.files import check_out, write_export
 
@@ -44,11 +44,11 @@ EXIT_UNTRUSTWORTHY = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """What looking at a data set's files showed; ``print_command`` makes missing prints."""
+    """What looking at a data set's files showed; ``hash_command`` makes missing prints."""
 
-    files: SeenFiles
-    prints: SeenPrints
-    print_command: str
+    files: FileFacts
+    hashes: ComparedHashes
+    hash_command: str
 
 
 def check_and_show(data: str, store: str, out: Path | None) -> int:
@@ -67,11 +67,11 @@ def check_and_show(data: str, store: str, out: Path | None) -> int:
     known = _store_if_there(store)
     dataset = read_dataset(data, None if known is None else AnnotationCache(store))
     if known is not None:
-        dataset, _ = leave_out_forgotten(dataset, read_forgotten(known))
+        dataset, _ = exclude_erased(dataset, read_erased(known))
     seen = Seen(
         files=_shown(look_at, "opening videos", dataset, console),
-        prints=_shown(partial(compare_prints, known), "comparing videos", dataset, console),
-        print_command=shlex.join(
+        hashes=_shown(partial(compare_hashes, known), "comparing videos", dataset, console),
+        hash_command=shlex.join(
             ("waver", "run", "--data", data, "--store", store, "--only", "segment")
         ),
     )
@@ -80,36 +80,36 @@ def check_and_show(data: str, store: str, out: Path | None) -> int:
     if out is not None:
         write_export(out, schema_of(AuditRecord), [_table_of(records)], {"kind": "audit"})
         console.print(f"Audit: {out}", soft_wrap=True, highlight=False)
-    return EXIT_UNTRUSTWORTHY if any(record.spoils for record in records) else EXIT_FINE
+    return EXIT_UNTRUSTWORTHY if any(record.invalidates for record in records) else EXIT_FINE
 
 
 def audit(dataset: Dataset, seen: Seen) -> Iterator[AuditRecord]:
     """Give everything that there is to say of a data set whose files were looked at."""
     yield from count_videos(dataset.videos, seen.files.durations)
     yield from summarise(_find(dataset, seen))
-    num_unprinted = len(seen.prints.unprinted - seen.files.faults.keys())
-    if num_unprinted:
+    num_unhashed = len(seen.hashes.unhashed - seen.files.faults.keys())
+    if num_unhashed:
         yield AuditRecord(
             subject="not looked at",
             split=None,
             name="reencoded",
-            value=num_unprinted,
-            spoils=False,
-            meaning=f"whether {num_unprinted} of {len(dataset.videos)} videos are others encoded "
-            f"again; the store has no prints of them: `{seen.print_command}` makes them",
+            value=num_unhashed,
+            invalidates=False,
+            meaning=f"whether {num_unhashed} of {len(dataset.videos)} videos are others encoded "
+            f"again; the store has no prints of them: `{seen.hash_command}` makes them",
             examples=(),
         )
 
 
 def _find(dataset: Dataset, seen: Seen) -> Iterator[Finding]:
-    yield from told_by_reader(dataset)
+    yield from reported_by_reader(dataset)
     yield from divided_participants(dataset.videos)
     yield from alike_participants(dataset.videos)
     yield from empty_splits(dataset.videos)
     yield from unopened(seen.files.faults)
     yield from beyond_the_end(dataset.videos, seen.files.durations)
     yield from same_files(dataset.videos, seen.files.digests)
-    yield from reencoded(dataset.videos, seen.prints.groups)
+    yield from reencoded(dataset.videos, seen.hashes.groups)
 
 
 def _store_if_there(url: str) -> Store | None:
@@ -134,12 +134,12 @@ def _table_of(records: list[AuditRecord]) -> pa.Table:
 
 def _shown(
     look: Callable[[Mapping[VideoId, Path], Callable[[], None]], Looked],
-    told: str,
+    message: str,
     dataset: Dataset,
     console: Console,
 ) -> Looked:
     """Look at every video while a bar shows how many are done."""
-    columns = (TextColumn(told), BarColumn(), MofNCompleteColumn())
+    columns = (TextColumn(message), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as progress:

@@ -141,7 +141,7 @@ def export(
 
 
 @app.command()
-def forget(
+def invalidate(
     participant: Annotated[str, typer.Argument(metavar="PARTICIPANT", help="The id.")],
     store: Annotated[str, typer.Option(help="The store to remove them from.")] = ".waver/store",
     data: Annotated[
@@ -167,7 +167,7 @@ def forget(
     if not yes and sys.stdin.isatty():
         num_videos = len(found.traces.videos)
         typer.confirm(f"Remove all results of {num_videos} videos from {store!r}?", abort=True)
-    report = forgetting.forget(found, Path(os.environ["PREFECT_HOME"]))
+    report = forgetting.invalidate(found, Path(os.environ["PREFECT_HOME"]))
     for line in report.lines():
         typer.echo(line)
     if not report.scan.is_clean:

@@ -33,9 +33,9 @@ def predict(
         force=forced_stages(force), overrides=tuple(overrides or ()),
     )  # fmt: skip
     prepare_environment(HISTORY)
-    from flows.commands.predict import predict_and_show
+    from flows.commands.predict import predict_and_print
 
-    raise typer.Exit(predict_and_show(videos, request, out, as_json=as_json))
+    raise typer.Exit(predict_and_print(videos, request, out, as_json=as_json))
 
 
 def parity(

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.context.open import open_store_there
+from flows.context.open import open_existing_store
 from flows.context.request import STAGES
 from flows.server.history_search import count_traces
 from storage.datasets.annotation_cache import remove_cache
 from storage.datasets.dataset import read_dataset
-from storage.datasets.erased import digest_of_participant, read_forgotten, take_up_again
-from storage.erasure.erase import find_traces, forget_participant, is_unfinished, variant_paths
+from storage.datasets.erased import digest_of_participant, read_erased, take_up_again
+from storage.erasure.erase import erase_participant, find_traces, is_unfinished, variant_paths
 from storage.erasure.scan import Scan, scan_store
 from storage.erasure.traces import Traces
 from storage.errors import ConfigError, DataError, StoreError
@@ -56,7 +56,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ForgetReport:
+class EraseReport:
     """What was removed, by stage, and what a search of the whole store found after."""
 
     removed: Mapping[str, int]
@@ -96,7 +96,7 @@ def find_participant(store_url: str, participant_id: str, data: str | None) -> F
     participant_id = participant_id.strip()
     if not participant_id:
         raise ConfigError("No participant is named: give the id that the data set knows.")
-    store = open_store_there(store_url)
+    store = open_existing_store(store_url)
     own: set[str] = set()
     others: set[str] = set()
     videos, fault = _videos_of(data)
@@ -107,7 +107,7 @@ def find_participant(store_url: str, participant_id: str, data: str | None) -> F
     traces = find_traces(store, participant_id, own, others)
     models = _models_trained_on(store, participant_id)
     known = traces.videos or any(model.sides for model in models)
-    if not known and participant_id not in read_forgotten(store):
+    if not known and participant_id not in read_erased(store):
         where = f"the store {store_url!r}" + (f" or the data set {data!r}" if data else "")
         raise DataError(
             f"No such participant is known to {where}, and nothing was changed: check the id, and "
@@ -132,14 +132,14 @@ def _videos_of(data: str | None) -> tuple[tuple[VideoRecord, ...], str | None]:
         return (), str(error)
 
 
-def forget(found: Found, history: Path) -> ForgetReport:
+def invalidate(found: Found, history: Path) -> EraseReport:
     """Remove what was found, leave the participant out from now on, and search what is left.
 
     Raises:
         StoreError: another process is writing to the store.
     """
-    removed = forget_participant(found.store, found.traces)
-    return ForgetReport(
+    removed = erase_participant(found.store, found.traces)
+    return EraseReport(
         removed=removed,
         scan=scan_store(found.store, found.traces),
         models=found.models,
@@ -156,7 +156,7 @@ def undo(store_url: str, participant_id: str) -> None:
         DataError: the store has not forgotten this participant.
         StoreError: it was stopped while it forgot them.
     """
-    store = open_store_there(store_url)
+    store = open_existing_store(store_url)
     if is_unfinished(store, participant_id.strip()):
         raise StoreError(
             f"Forgetting this participant in the store {store_url!r} was begun and did not end: "
@@ -172,13 +172,13 @@ def undo(store_url: str, participant_id: str) -> None:
 
 
 def _models_trained_on(store: Store, participant_id: str) -> tuple[TrainedModel, ...]:
-    salted = digest_of_participant(read_forgotten(store).salt, participant_id)
-    wanted = (salted, digest_of(participant_id))  # models of version 2 were noted without salt
+    salted = digest_of_participant(read_erased(store).salt, participant_id)
+    expected = (salted, digest_of(participant_id))  # models of version 2 were noted without salt
     models = []
     for variant_path in variant_paths(store):
         for part in read_parts(store, variant_path) if variant_path.startswith(_MODELS) else ():
             seen = read_rows(store, variant_path, part, TrainedOnRecord)
-            sides = tuple(row.split for row in seen if row.participant_digest in wanted)
+            sides = tuple(row.split for row in seen if row.participant_digest in expected)
             for record in read_rows(store, variant_path, part, ModelRecord):
                 if sides or not seen:
                     folder = store.full_path(str(Path(record.model_path).parent))
@@ -200,12 +200,12 @@ def _scan_lines(scan: Scan) -> list[str]:
 def _model_lines(models: tuple[TrainedModel, ...]) -> list[str]:
     if not models:
         return ["no model in the store was trained on them"]
-    told = [
+    message = [
         f"  {model.folder} ({' and '.join(model.sides) or 'nobody noted on whom'})"
         for model in models
     ]
     return [
         "models trained on them, kept until you remove their folders (the next run trains anew, "
         "without them):",
-        *told,
+        *message,
     ]

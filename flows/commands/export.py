@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from flows.context.open import open_run, open_store_there
+from flows.context.open import open_existing_store, open_run
 from flows.context.request import ExportKind, RunRequest
 from flows.context.run_context import Run
 from storage.datasets.consent import Permission, Purpose, Row, permission_of
@@ -25,20 +25,22 @@ class ExportReport:
     purpose: Purpose
     num_rows: int
     num_videos: int
-    num_refused: int
+    num_not_consented: int
     num_unknown: int
 
     def lines(self) -> list[str]:
         """Say it, a line each."""
         return [
             f"{self.num_rows} rows of {self.num_videos} videos, for purpose {self.purpose!r}",
-            left_out(self.num_refused, self.num_unknown),
+            left_out(self.num_not_consented, self.num_unknown),
         ]
 
 
-def left_out(num_refused: int, num_unknown: int) -> str:
+def left_out(num_not_consented: int, num_unknown: int) -> str:
     """Say how many videos stay out of an export."""
-    return f"left out for want of consent: {num_refused} videos refused, {num_unknown} unknown"
+    return (
+        f"left out for want of consent: {num_not_consented} videos refused, {num_unknown} unknown"
+    )
 
 
 def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Path) -> ExportReport:
@@ -50,7 +52,7 @@ def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Pat
         StageError: a stage whose rows it needs is not finished.
     """
     check_out(out)
-    open_store_there(request.store)
+    open_existing_store(request.store)
     run = open_run(request)
     permission = permission_of(run.verdicts if kind == "verdicts" else run.samples, purpose)
     check_some(permission)
@@ -65,7 +67,7 @@ def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Pat
         purpose=purpose,
         num_rows=write_export(out, schema, tables, facts),
         num_videos=len(permission.allowed),
-        num_refused=len(permission.refused),
+        num_not_consented=len(permission.refused),
         num_unknown=len(permission.unknown),
     )
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from flows.commands.export import check_some, left_out
-from flows.context.open import open_run, open_store_there
+from flows.context.open import open_existing_store, open_run
 from flows.context.request import RunRequest, TrainingFormat
 from flows.context.run_context import Run
 from storage.datasets.consent import Permission, Purpose, permission_of
 from storage.errors import ConfigError
 from tasks.export.hf_folder import write_hub_folder
-from tasks.export.output_path import check_out_folder, whole_folder
+from tasks.export.output_path import atomic_folder, check_out_folder
 from tasks.labels.class_plan import plan_classes
 from tasks.labels.leakage import check_no_leakage
 from tasks.ms_swift.export import write_swift_folder
@@ -32,18 +32,18 @@ def write_training(
     if layout == "ms-swift":
         _check_stays_inside(purpose)
     check_out_folder(out)
-    open_store_there(request.store)
+    open_existing_store(request.store)
     run = open_run(request)
     permission = permission_of(run.samples, purpose)
     check_some(permission)
-    check_no_leakage(run.samples, run.prints)
-    with whole_folder(out) as folder:
+    check_no_leakage(run.samples, run.hashes)
+    with atomic_folder(out) as folder:
         if layout == "ms-swift":
-            said = write_swift_folder(folder, _source(run, permission), out) + _told_seed(run)
+            message = write_swift_folder(folder, _source(run, permission), out) + _told_seed(run)
         else:
-            said = write_hub_folder(folder, run.store, permission.keep(run.samples), purpose)
+            message = write_hub_folder(folder, run.store, permission.keep(run.samples), purpose)
     return [
-        *said,
+        *message,
         f"of {len(permission.allowed)} videos, for purpose {purpose!r}",
         left_out(len(permission.refused), len(permission.unknown)),
     ]
@@ -60,8 +60,8 @@ def _check_stays_inside(purpose: Purpose) -> None:
 
 def _told_seed(run: Run) -> list[str]:
     first, *others = run.settings.finetune.all_seeds
-    told = f"train.sh trains with seed {first} alone, of {len(others) + 1}: change --seed in it"
-    return [told] if others else []
+    message = f"train.sh trains with seed {first} alone, of {len(others) + 1}: change --seed in it"
+    return [message] if others else []
 
 
 def _source(run: Run, permission: Permission) -> TrainingSource:

@@ -19,17 +19,17 @@ def show_outcome(request: RunRequest, reports: Sequence[StageReport], console: C
     """
     if any(report.stage == "aggregate" for report in reports):
         run = open_run(request)
-        variant, wanted = run.aggregate, run.report_wanted
+        variant, expected = run.aggregate, run.expected_report
         console.print(
             result_table(
-                variant.read(VerdictRecord, wanted),
-                variant.read(ThresholdRecord, wanted),
-                variant.read(MetricRecord, wanted),
+                variant.read(VerdictRecord, expected),
+                variant.read(ThresholdRecord, expected),
+                variant.read(MetricRecord, expected),
                 run.rejected(),
-                variant.read(MemberRecord, wanted),
+                variant.read(MemberRecord, expected),
             )
         )
-        report = run.store.full_path(report_path(variant, wanted))
+        report = run.store.full_path(report_path(variant, expected))
         for path in run.model_paths.values():
             console.print(f"Model:  {path}", soft_wrap=True, highlight=False)
         console.print(f"Report: {report}", soft_wrap=True, highlight=False)

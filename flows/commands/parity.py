@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from flows.commands.run import EXIT_FINE, telling
-from flows.context.open import open_run, open_store_there
-from flows.context.preflight import need_engine
+from flows.context.open import open_existing_store, open_run
+from flows.context.preflight import require_engine
 from flows.context.request import RunRequest
 from flows.context.settings import Settings, load_settings
 from storage.errors import ConfigError
@@ -26,7 +26,7 @@ from tasks.model.model_folder import check_model, computed_dtype
 from tasks.parity.measure import Parity, ParityRecord, measure_parity
 from tasks.parity.synthetic import draw_samples
 from tasks.parity.table import parity_table
-from tasks.prompting.trained_with import asked_otherwise
+from tasks.prompting.trained_with import input_mismatches
 
 EXIT_UNEQUAL = 1
 
@@ -69,12 +69,14 @@ def measure_and_show(request: ParityRequest) -> int:
     if request.out is not None:
         check_out(request.out)
     settings = load_settings(request.profile, request.overrides)
-    need_engine()
+    require_engine()
     console = Console()
     with telling(console):
         model_path = _model_path(request, settings)
-        if told := asked_otherwise(model_path, settings.input, settings.manifest.max_words_before):
-            console.print(told, style="yellow", soft_wrap=True, markup=False)
+        if message := input_mismatches(
+            model_path, settings.input, settings.manifest.max_words_before
+        ):
+            console.print(message, style="yellow", soft_wrap=True, markup=False)
         with _material_of(request) as material, Store(material.store_url).staging() as folder:
             parity = _measure(request, settings, model_path, material, folder)
     console.print(parity_table(parity, request.model))
@@ -86,7 +88,7 @@ def measure_and_show(request: ParityRequest) -> int:
 def _model_path(request: ParityRequest, settings: Settings) -> Path:
     """Find the model; a store is made for an adapter alone, which it keeps with its base."""
     if request.data is not None:
-        open_store_there(request.store)
+        open_existing_store(request.store)
     if adapter_in(request.model) is None:
         return check_model(request.model)
     config = settings.infer

@@ -14,33 +14,33 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from flows.commands.run import EXIT_FINE, EXIT_SOME_REJECTED, run_and_tell
+from flows.commands.run import EXIT_FINE, EXIT_SOME_REJECTED, run_quietly_with_progress
 from flows.context.open import open_run
 from flows.context.preflight import check_named_models
 from flows.context.request import RunRequest
 from flows.context.run_context import Run
 from flows.context.settings import load_settings
-from storage.datasets.erased import read_forgotten
+from storage.datasets.erased import read_erased
 from storage.datasets.video_list import write_list
 from storage.errors import DataError
 from storage.fingerprint import digest_of
 from storage.records import MediaFacts
 from storage.store.store import Store
 from tasks.export.files import TABLE_FORMATS, check_out, write_export
-from tasks.export.output_path import whole_file
-from tasks.inference.damaged_media import count_damaged, damage_told
+from tasks.export.output_path import atomic_file
+from tasks.inference.damaged_media import count_damaged, damage_message
 from tasks.model.model_folder import fingerprint_of
-from tasks.prediction.document import SCHEMA, Member, Model, Predicted, flat_table, to_json
-from tasks.prediction.table import predicted_table
-from tasks.prediction.verdicts import Answered, judge_videos, put_together
+from tasks.prediction.document import SCHEMA, Member, Model, PredictionDocument, flat_table, to_json
+from tasks.prediction.table import prediction_table
+from tasks.prediction.verdicts import Answered, put_together, score_videos
 
 _JSON = ".json"
 _STAGES = ("segment", "transcribe", "manifest", "infer")
 # Whatever a profile says: nothing is labelled, so nothing is dealt to sides or cut at bounds; and
 # of few segments any share may be rejected, which is told of each.
 _FORCED = (
-    "manifest.split_by=release", "segment.cuts=blind", "infer.max_failed_share=1.0",
-    "resources.infer.num_machines=1",
+    "manifest.split_by=release", "segment.boundaries=fixed", "infer.max_failed_fraction=1.0",
+    "resources.infer.num_nodes=1",
 )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ class Question:
     warnings: tuple[str, ...]
 
 
-def predict_and_show(
+def predict_and_print(
     paths: Sequence[Path], request: RunRequest, out: Path | None, *, as_json: bool
 ) -> int:
     """Answer for these files, show the answers, and write them to a file where one is named.
@@ -78,7 +78,7 @@ def predict_and_show(
     if as_json:
         typer.echo(to_json(predicted))
     else:
-        Console().print(predicted_table(predicted))
+        Console().print(prediction_table(predicted))
     return EXIT_SOME_REJECTED if predicted.num_rejected else EXIT_FINE
 
 
@@ -119,10 +119,10 @@ def _fault_of(path: Path) -> str | None:
     return f"{str(path)!r} is {'no file' if there else 'not there'}: name a video."
 
 
-def predict(question: Question, request: RunRequest, console: Console) -> Predicted:
+def predict(question: Question, request: RunRequest, console: Console) -> PredictionDocument:
     """Run what is missing of the stages on these files, and put the answers together."""
     store = Store(request.store)
-    _check_not_forgotten(store, question)
+    _check_not_erased(store, question)
     with ExitStack() as stack:
         folder = stack.enter_context(store.staging())
         asked = request.model_copy(
@@ -132,13 +132,13 @@ def predict(question: Question, request: RunRequest, console: Console) -> Predic
                 "overrides": (*request.overrides, *_FORCED),
             }
         )
-        run_and_tell(asked, console)
+        run_quietly_with_progress(asked, console)
         return _put_together(open_run(asked), question, folder)
 
 
-def _check_not_forgotten(store: Store, question: Question) -> None:
-    forgotten = read_forgotten(store)
-    named = tuple(str(path) for path in question.paths if forgotten.in_path(str(path)))
+def _check_not_erased(store: Store, question: Question) -> None:
+    erased = read_erased(store)
+    named = tuple(str(path) for path in question.paths if erased.in_path(str(path)))
     if named:
         raise DataError(
             f"Of {len(question.paths)} videos, {len(named)} are of participants whom the store has "
@@ -147,21 +147,21 @@ def _check_not_forgotten(store: Store, question: Question) -> None:
         )
 
 
-def _put_together(run: Run, question: Question, folder: Path) -> Predicted:
+def _put_together(run: Run, question: Question, folder: Path) -> PredictionDocument:
     """Read what the stages left; ``folder`` takes files for as long as this lasts."""
     answered = Answered(
         videos=run.videos,
         file_digests={name: source.source_digest for name, source in run.sources.items()},
-        facts=run.segment.read(MediaFacts, run.videos_wanted),
+        facts=run.segment.read(MediaFacts, run.expected_videos),
         samples=run.samples,
         predictions=run.predictions,
         rejected=run.rejected(),
     )
-    rule, verdicts = judge_videos(answered, run.settings.aggregate.plan(), run.earlier, folder)
+    rule, verdicts = score_videos(answered, run.settings.aggregate.plan(), run.earlier, folder)
     damaged = count_damaged(answered.predictions, answered.samples, run.settings.input)
-    without = damage_told(*damaged, len(answered.predictions))
+    without = damage_message(*damaged, len(answered.predictions))
     stages = (run.segment, run.transcribe, run.manifest, run.infer)
-    return Predicted(
+    return PredictionDocument(
         schema=SCHEMA,
         waver_version=_version(),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -179,17 +179,17 @@ def _model_of(run: Run) -> Model:
         Member(name=name, fingerprint=fingerprint_of(path), variant=run.members[name].variant_id)
         for name, path in run.model_paths.items()
     )
-    prints = sorted(member.fingerprint for member in members)
+    hashes = sorted(member.fingerprint for member in members)
     return Model(
         name=run.model_name,
-        fingerprint=prints[0] if len(prints) == 1 else digest_of(prints),
+        fingerprint=hashes[0] if len(hashes) == 1 else digest_of(hashes),
         members=members if run.is_ensemble else (),
     )
 
 
-def _write(predicted: Predicted, out: Path) -> None:
+def _write(predicted: PredictionDocument, out: Path) -> None:
     if out.suffix.lower() == _JSON:
-        with whole_file(out) as unfinished:
+        with atomic_file(out) as unfinished:
             unfinished.write_text(to_json(predicted) + "\n", encoding="utf-8")
         return
     table = flat_table(predicted)

@@ -26,15 +26,15 @@ EXIT_SOME_REJECTED = 3
 
 
 class _ProgressHandler(logging.Handler):
-    """Prints each progress line with the time since the run began."""
+    """Print each progress line with the time since the run began."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(logging.INFO)
         self.console = console
-        self.begun = time.monotonic()
+        self.started = time.monotonic()
 
     def emit(self, record: logging.LogRecord) -> None:
-        minutes, seconds = divmod(int(time.monotonic() - self.begun), 60)
+        minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
         style = "yellow" if record.levelno >= logging.WARNING else None
         clock = f"[dim]{minutes:3d}:{seconds:02d}[/dim]"
         self.console.print(f"{clock}  ", end="", highlight=False)
@@ -49,16 +49,16 @@ def run_and_show(request: RunRequest) -> int:
     Returns the exit status: 0, or 3 where some videos were rejected.
     """
     console = Console()
-    begun = time.monotonic()
-    reports = run_and_tell(request, console)
+    started = time.monotonic()
+    reports = run_quietly_with_progress(request, console)
     console.print(_stage_table(reports))
     some_rejected = show_outcome(request, reports, console)
-    console.print(f"Finished in {time.monotonic() - begun:.0f} s. See this run in the Prefect UI: "
+    console.print(f"Finished in {time.monotonic() - started:.0f} s. See this run in the Prefect UI: "
                   "[bold]waver ui[/bold] (or [bold]make ui[/bold])")  # fmt: skip
     return EXIT_SOME_REJECTED if some_rejected else EXIT_FINE
 
 
-def run_and_tell(request: RunRequest, console: Console) -> list[StageReport]:
+def run_quietly_with_progress(request: RunRequest, console: Console) -> list[StageReport]:
     """Run the pipeline against a Prefect server, telling its progress and nothing else."""
     with at_prefect(console, lambda: check_before_start(open_run(request))):
         return pipeline(request)
@@ -69,8 +69,8 @@ def at_prefect(console: Console, check: Callable[[], None]) -> Iterator[None]:
     """Check, then give a Prefect server to what runs meanwhile, and tell the progress of that."""
     with telling(console):
         check()
-        told = "starting the local Prefect server" if _starts_server() else "joining Prefect"
-        LOGGER.info(told)
+        message = "starting the local Prefect server" if _starts_server() else "joining Prefect"
+        LOGGER.info(message)
         with prefect_server() as api_url, temporary_settings({PREFECT_API_URL: api_url}):
             LOGGER.info("Prefect UI while this run lasts: %s", api_url.removesuffix("/api"))
             try:
@@ -107,7 +107,7 @@ def _stage_table(reports: Sequence[StageReport]) -> Table:
     for name in ("wanted", "there already", "made", "rejected", "seconds"):
         table.add_column(name, justify="right")
     for report in reports:
-        counts = (report.num_wanted, report.num_cached, report.num_made, report.num_rejected)
+        counts = (report.num_expected, report.num_cached, report.num_computed, report.num_rejected)
         state = "Cached" if report.is_cached else "Completed"
         table.add_row(report.stage, state, *map(str, counts), f"{report.seconds:.1f}")
     return table

@@ -1,6 +1,6 @@
-"""Opening a run: a request's settings, data set and store, read and checked before any work.
+"""Open a run: a request's settings, data set and store, read and checked before any work.
 
-Opening a run makes no results, and changes nothing but the store's cache. Each stage's flow opens
+Open a run makes no results, and changes nothing but the store's cache. Each stage's flow opens
 its own, so that it sees what the stages before it have written.
 """
 
@@ -14,7 +14,7 @@ from flows.context.run_context import Run
 from flows.context.settings import load_settings
 from storage.datasets.annotation_cache import AnnotationCache
 from storage.datasets.dataset import check_apart, open_dataset
-from storage.datasets.erased import leave_out_forgotten, read_forgotten
+from storage.datasets.erased import exclude_erased, read_erased
 from storage.erasure.erase import is_unfinished
 from storage.errors import DataError
 from storage.store.store import Store, local_root
@@ -34,7 +34,7 @@ def open_run(request: RunRequest) -> Run:
         DataError: the data folder is missing or cannot be read, or none of its videos may be used.
         StoreError: the store cannot be written.
     """
-    return _without_forgotten(_open(request))
+    return _without_erased(_open(request))
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def open_to_work(request: RunRequest) -> Iterator[Run]:
     """
     run = _open(request)
     with run.store.at_work():
-        yield _without_forgotten(run)
+        yield _without_erased(run)
 
 
 def _open(request: RunRequest) -> Run:
@@ -56,7 +56,7 @@ def _open(request: RunRequest) -> Run:
     return Run(request=request, settings=settings, dataset=dataset, store=Store(request.store))
 
 
-def open_store_there(url: str) -> Store:
+def open_existing_store(url: str) -> Store:
     """Open a store that is there: a typing error shall not make one.
 
     Raises:
@@ -68,19 +68,19 @@ def open_store_there(url: str) -> Store:
     return Store(url)
 
 
-def _without_forgotten(run: Run) -> Run:
+def _without_erased(run: Run) -> Run:
     """Leave forgotten participants' videos out, and say so, unless nothing is left."""
-    dataset, told = leave_out_forgotten(run.dataset, read_forgotten(run.store))
+    dataset, message = exclude_erased(run.dataset, read_erased(run.store))
     if not dataset.videos:
-        raise DataError(f"Of the data set {run.request.data!r} nothing is left: all {told}.")
-    if told:
-        _say_once(told, run.request)
+        raise DataError(f"Of the data set {run.request.data!r} nothing is left: all {message}.")
+    if message:
+        _log_once(message, run.request)
     if is_unfinished(run.store):
         LOGGER.warning(_UNFINISHED)
     return replace(run, dataset=dataset)
 
 
 @cache
-def _say_once(told: str, _request: RunRequest) -> None:
+def _log_once(message: str, _request: RunRequest) -> None:
     """Log a line once in a process: every stage opens its own run."""
-    LOGGER.info("%s", told)
+    LOGGER.info("%s", message)

@@ -33,8 +33,8 @@ def check_before_start(run: Run) -> None:
     if "transcribe" in stages:
         check_speech_model(run.settings.transcribe.model)
     if "infer" in stages:
-        need_engine()
-        run.need_model()
+        require_engine()
+        run.require_model()
     if run.request.models:
         check_named_models(run.request.models, run.settings.finetune.model)
     elif "finetune" in stages:
@@ -101,7 +101,7 @@ def _need_programs(*programs: str) -> None:
         )
 
 
-def need_engine() -> None:
+def require_engine() -> None:
     """Refuse to begin where vLLM is not installed; raises ToolError."""
     if importlib.util.find_spec("vllm") is None:
         raise ToolError(

@@ -13,7 +13,7 @@ from storage.errors import StageError
 from storage.records import (
     ClassPlanRecord,
     FrameTimesRecord,
-    MediaPrintRecord,
+    MediaHashRecord,
     SampleRecord,
     SegmentRecord,
     TranscriptRecord,
@@ -22,7 +22,7 @@ from storage.records import (
 from storage.store.store import Store
 from storage.store.variant import Variant
 from tasks import manifest, segment, transcribe
-from tasks.labels.cut_points import marks_of
+from tasks.labels.cut_points import cut_points_of
 from tasks.labels.split_assignment import assign_sides
 from tasks.manifest import VideoInputs
 from tasks.segment import SourceVideo
@@ -53,7 +53,9 @@ class Preparation:
             video.video_id: SourceVideo(
                 path=paths[video.video_id],
                 source_digest=digests[video.video_id],
-                marks_ms=marks_of(video) if self.settings.segment.cuts == "annotated" else (),
+                cut_points_ms=cut_points_of(video)
+                if self.settings.segment.boundaries == "annotated"
+                else (),
             )
             for video in self.videos
         }
@@ -76,42 +78,42 @@ class Preparation:
         )
 
     @cached_property
-    def videos_wanted(self) -> Mapping[str, str]:
+    def expected_videos(self) -> Mapping[str, str]:
         """Every video with the digest of its content and marks: what `segment` wants."""
         return {video_id: source.digest for video_id, source in self.sources.items()}
 
     @cached_property
     def segments(self) -> Mapping[str, tuple[SegmentRecord, ...]]:
         """Every usable video's segments, in order."""
-        rows = self.rows("segment", self.segment, SegmentRecord, self.videos_wanted)
+        rows = self.rows("segment", self.segment, SegmentRecord, self.expected_videos)
         grouped: dict[str, list[SegmentRecord]] = defaultdict(list)
         for row in rows:
             grouped[row.video_id].append(row)
         return {
             video_id: tuple(sorted(grouped[video_id], key=lambda s: s.index))
-            for video_id in self.videos_wanted
+            for video_id in self.expected_videos
             if video_id in grouped
         }
 
     @cached_property
-    def prints(self) -> tuple[MediaPrintRecord, ...]:
+    def hashes(self) -> tuple[MediaHashRecord, ...]:
         """What every usable video looks and sounds like."""
-        return tuple(self.rows("segment", self.segment, MediaPrintRecord, self.videos_wanted))
+        return tuple(self.rows("segment", self.segment, MediaHashRecord, self.expected_videos))
 
     @cached_property
     def frame_times(self) -> tuple[FrameTimesRecord, ...]:
         """When every frame of every usable video is shown."""
-        return tuple(self.rows("segment", self.segment, FrameTimesRecord, self.videos_wanted))
+        return tuple(self.rows("segment", self.segment, FrameTimesRecord, self.expected_videos))
 
     @cached_property
-    def segmented_wanted(self) -> Mapping[str, str]:
+    def expected_transcripts(self) -> Mapping[str, str]:
         """The videos that have segments: what `transcribe` wants."""
-        return {video_id: self.videos_wanted[video_id] for video_id in self.segments}
+        return {video_id: self.expected_videos[video_id] for video_id in self.segments}
 
     @cached_property
     def video_inputs(self) -> Mapping[str, VideoInputs]:
         """Segments, transcript and annotation of every video that has them all."""
-        rows = self.rows("transcribe", self.transcribe, TranscriptRecord, self.segmented_wanted)
+        rows = self.rows("transcribe", self.transcribe, TranscriptRecord, self.expected_transcripts)
         transcripts = {row.video_id: row for row in rows}
         return {
             video.video_id: VideoInputs(
@@ -119,51 +121,51 @@ class Preparation:
                 source_digest=self.sources[video.video_id].source_digest,
                 segments=self.segments[video.video_id],
                 transcript=transcripts[video.video_id],
-                cut_at_bounds=bool(self.sources[video.video_id].marks_ms),
+                cut_at_bounds=bool(self.sources[video.video_id].cut_points_ms),
             )
             for video in self.videos
             if video.video_id in transcripts
         }
 
     @cached_property
-    def inputs_wanted(self) -> Mapping[str, str]:
+    def expected_inputs(self) -> Mapping[str, str]:
         """The videos with segments and words: what `manifest` wants."""
         return {video_id: inputs.digest for video_id, inputs in self.video_inputs.items()}
 
     @cached_property
     def samples(self) -> tuple[SampleRecord, ...]:
         """The whole manifest, by video and time."""
-        rows = self.rows("manifest", self.manifest, SampleRecord, self.inputs_wanted)
+        rows = self.rows("manifest", self.manifest, SampleRecord, self.expected_inputs)
         return tuple(sorted(rows, key=lambda sample: (sample.video_id, sample.index)))
 
     @cached_property
-    def class_plan_wanted(self) -> Mapping[str, str]:
+    def expected_class_plan(self) -> Mapping[str, str]:
         """The plan of what each class counts, with the digest of the samples in training."""
-        return manifest.plan_wanted_of(self.samples, self.settings.manifest)
+        return manifest.expected_plan(self.samples, self.settings.manifest)
 
     @cached_property
     def class_plan(self) -> tuple[ClassPlanRecord, ...]:
         """What each class counts in training."""
-        wanted = self.class_plan_wanted
-        return tuple(self.rows("manifest", self.manifest, ClassPlanRecord, wanted))
+        expected = self.expected_class_plan
+        return tuple(self.rows("manifest", self.manifest, ClassPlanRecord, expected))
 
     def rows(
         self,
         stage: StageName,
         variant: Variant,
         record_type: type[Record],
-        wanted: Mapping[str, str],
+        expected: Mapping[str, str],
     ) -> list[Record]:
         """Read a finished stage's rows.
 
         Raises:
             StageError: the stage has not finished with today's data and settings.
         """
-        missing = len(variant.pending(wanted))
+        missing = len(variant.pending(expected))
         if missing:
             raise StageError(
-                f"Stage {stage!r} is not finished: {missing} of {len(wanted)} results are missing "
+                f"Stage {stage!r} is not finished: {missing} of {len(expected)} results are missing "
                 f"or were made from other data or settings; run it first, with "
                 f"`waver run --from {stage}`."
             )
-        return variant.read(record_type, wanted)
+        return variant.read(record_type, expected)

@@ -14,9 +14,9 @@ from storage.store.variant import Variant
 from tasks import aggregate, ensemble, finetune, infer
 from tasks.adapters.resolve import named_model, trained_model
 from tasks.aggregate import ReportSources
-from tasks.evaluation.earlier_selection import EarlierChoice, can_choose, chosen_earlier
+from tasks.evaluation.earlier_selection import EarlierSelection, can_choose, find_earlier_selection
 from tasks.model.model_folder import check_model, fingerprint_of
-from tasks.prompting.trained_with import asked_otherwise
+from tasks.prompting.trained_with import input_mismatches
 from tasks.report.html import RunFacts, noticed_in
 from tasks.report.notices import notices_of
 from tasks.training.job import SampleSource
@@ -54,14 +54,14 @@ class Run(Preparation):
         return SampleSource(path=self.manifest.path, max_words_before=words)
 
     @cached_property
-    def models_wanted(self) -> Mapping[str, str]:
+    def expected_models(self) -> Mapping[str, str]:
         """One model a seed, with the digest of the rows it is trained and chosen on."""
-        return finetune.wanted_of(self.samples, self.class_plan, self.settings.finetune)
+        return finetune.expected_items(self.samples, self.class_plan, self.settings.finetune)
 
     @cached_property
     def models(self) -> Mapping[int, ModelRecord]:
         """The models that this run trained, by seed."""
-        rows = self.rows("finetune", self.finetune, ModelRecord, self.models_wanted)
+        rows = self.rows("finetune", self.finetune, ModelRecord, self.expected_models)
         return dict(zip(self.settings.finetune.all_seeds, rows, strict=True))
 
     @cached_property
@@ -77,7 +77,7 @@ class Run(Preparation):
         several = len(self.settings.finetune.all_seeds) > 1
         return several and self.settings.infer.seeds == "ensemble"
 
-    def need_model(self) -> None:
+    def require_model(self) -> None:
         """Refuse to infer without a model; raises ConfigError."""
         if not (self.dataset.has_labels or self.request.models):
             raise ConfigError(
@@ -107,7 +107,7 @@ class Run(Preparation):
             ConfigError: there are neither labels to train on nor a model.
             ModelError: a model cannot be used, or two of them are the same.
         """
-        self.need_model()
+        self.require_model()
         if self.trains:
             seeds = self.settings.finetune.all_seeds if self.is_ensemble else (self.seed,)
             return {finetune.item_of(seed): self.model_path_of(seed) for seed in seeds}
@@ -157,17 +157,17 @@ class Run(Preparation):
         )
 
     @cached_property
-    def asked_otherwise(self) -> tuple[str, ...]:
+    def input_mismatches(self) -> tuple[str, ...]:
         """What to say of models that were trained with other settings than they are asked with."""
         paths = () if self.trains else self.model_paths.values()
         words = self.settings.manifest.max_words_before
-        told = (asked_otherwise(path, self.settings.input, words) for path in paths)
-        return tuple(dict.fromkeys(sentence for sentence in told if sentence))
+        message = (input_mismatches(path, self.settings.input, words) for path in paths)
+        return tuple(dict.fromkeys(sentence for sentence in message if sentence))
 
     @cached_property
-    def segments_wanted(self) -> Mapping[str, str]:
+    def expected_segments(self) -> Mapping[str, str]:
         """Every sample with the digest of what the model sees: what `infer` wants."""
-        return infer.wanted_of(self.samples)
+        return infer.expected_items(self.samples)
 
     @cached_property
     def aggregate(self) -> Variant:
@@ -177,7 +177,7 @@ class Run(Preparation):
         )
 
     @cached_property
-    def earlier(self) -> EarlierChoice | None:
+    def earlier(self) -> EarlierSelection | None:
         """The rule and thresholds that another run chose for this model, if this one cannot choose.
 
         Raises:
@@ -186,14 +186,16 @@ class Run(Preparation):
         if can_choose(self.samples, self.predictions):
             return None
         settings, reads_words = self.settings.aggregate, self.settings.input.shows_words
-        made_by = (self.segment, self.transcribe) if reads_words else (self.segment,)
-        return chosen_earlier(self.infer, settings.model_dump(mode="json"), made_by)
+        upstream_variants = (self.segment, self.transcribe) if reads_words else (self.segment,)
+        return find_earlier_selection(
+            self.infer, settings.model_dump(mode="json"), upstream_variants
+        )
 
     @property
     def cautions(self) -> tuple[str, ...]:
         """Why answers or verdicts may be worse than those that the model was measured by."""
         caveat = self.earlier.caveat if self.earlier else None
-        return (*self.asked_otherwise, *([caveat] if caveat else []))
+        return (*self.input_mismatches, *([caveat] if caveat else []))
 
     @cached_property
     def report_sources(self) -> ReportSources:
@@ -205,9 +207,9 @@ class Run(Preparation):
         variants = (self.segment, self.transcribe, self.manifest, self.infer)
         return ReportSources(
             manifest=self.manifest,
-            samples_wanted=self.inputs_wanted,
+            expected_samples=self.expected_inputs,
             infer=self.infer,
-            predictions_wanted=self.segments_wanted,
+            expected_predictions=self.expected_segments,
             videos=self.videos,
             rejected=self.rejected(),
             facts=RunFacts(
@@ -216,11 +218,11 @@ class Run(Preparation):
                 variants={variant.stage: variant.variant_id for variant in variants},
                 issues=self.dataset.issues,
                 noticed=[
-                    *noticed_in(self.segment.read(MediaFacts, self.videos_wanted)),
-                    *self.manifest.read(IssueRecord, self.inputs_wanted),
+                    *noticed_in(self.segment.read(MediaFacts, self.expected_videos)),
+                    *self.manifest.read(IssueRecord, self.expected_inputs),
                 ],
                 notices=(
-                    *notices_of(self.settings.segment.cuts, self.samples),
+                    *notices_of(self.settings.segment.boundaries, self.samples),
                     *self.cautions,
                 ),
             ),
@@ -229,30 +231,30 @@ class Run(Preparation):
         )
 
     @cached_property
-    def report_wanted(self) -> Mapping[str, str]:
+    def expected_report(self) -> Mapping[str, str]:
         """The one report, with the digest of everything that stands in it."""
-        return aggregate.wanted_of(self.report_sources)
+        return aggregate.expected_items(self.report_sources)
 
     @cached_property
     def predictions(self) -> tuple[PredictionRecord, ...]:
         """Every segment's answer; of a rejected segment there is none."""
-        return tuple(self.rows("infer", self.infer, PredictionRecord, self.segments_wanted))
+        return tuple(self.rows("infer", self.infer, PredictionRecord, self.expected_segments))
 
     @cached_property
     def verdicts(self) -> tuple[VerdictRecord, ...]:
         """The report's verdicts, of every video under every pooling rule."""
-        return tuple(self.rows("aggregate", self.aggregate, VerdictRecord, self.report_wanted))
+        return tuple(self.rows("aggregate", self.aggregate, VerdictRecord, self.expected_report))
 
     @cached_property
     def thresholds(self) -> tuple[ThresholdRecord, ...]:
         """The report's thresholds, of every method."""
-        return tuple(self.rows("aggregate", self.aggregate, ThresholdRecord, self.report_wanted))
+        return tuple(self.rows("aggregate", self.aggregate, ThresholdRecord, self.expected_report))
 
     def rejected(self) -> list[RejectedRecord]:
         """What the stages before `aggregate` could not use."""
         return [
-            *self.segment.read(RejectedRecord, self.videos_wanted),
-            *self.transcribe.read(RejectedRecord, self.segmented_wanted),
-            *self.manifest.read(RejectedRecord, self.inputs_wanted),
-            *self.infer.read(RejectedRecord, self.segments_wanted),
+            *self.segment.read(RejectedRecord, self.expected_videos),
+            *self.transcribe.read(RejectedRecord, self.expected_transcripts),
+            *self.manifest.read(RejectedRecord, self.expected_inputs),
+            *self.infer.read(RejectedRecord, self.expected_segments),
         ]

@@ -80,22 +80,22 @@ def read_profile(profile: str) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     seen: list[Path] = []
-    wanted: object = profile
-    while wanted is not None:
+    expected: object = profile
+    while expected is not None:
         try:
-            path = _profile_path(wanted, seen[-1] if seen else None)
+            path = _profile_path(expected, seen[-1] if seen else None)
             written = _parse_profile(path)
         except OSError as error:
             raise ConfigError(
-                f"The profile {wanted!r} cannot be read ({error.strerror}): name another, or make "
+                f"The profile {expected!r} cannot be read ({error.strerror}): name another, or make "
                 "it readable."
             ) from error
         if path in seen:
             raise ConfigError(f"The profile {profile!r} extends itself by way of {str(path)!r}.")
         seen.append(path)
-        wanted = written.pop("extends", None)
+        expected = written.pop("extends", None)
         _change_model_names(written, partial(_beside, path.parent))
-        values = _laid_over(written, values)
+        values = _overridden(written, values)
     return values
 
 
@@ -121,12 +121,12 @@ def _parse_profile(path: Path) -> dict[str, Any]:
         raise ConfigError(f"The profile {str(path)!r} is not valid TOML: {error}.") from error
 
 
-def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _overridden(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Lay one profile's values over another's, section by section."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _laid_over(merged[key], value) if both else value
+        merged[key] = _overridden(merged[key], value) if both else value
     return merged
 
 
@@ -142,7 +142,7 @@ def load_settings(profile: str, overrides: tuple[str, ...] = ()) -> Settings:
     """
     values = read_profile(profile)
     for override in overrides:
-        _lay_over(values, override)
+        _override(values, override)
     _change_model_names(values, os.path.expanduser)
     try:
         return Settings.model_validate(values)
@@ -152,16 +152,16 @@ def load_settings(profile: str, overrides: tuple[str, ...] = ()) -> Settings:
 
 def _change_model_names(values: dict[str, Any], change: Callable[[str], str]) -> None:
     for section, key in MODEL_SETTINGS:
-        place = values.get(section)
-        if isinstance(place, dict) and isinstance(place.get(key), str):
-            place[key] = change(place[key])
+        location = values.get(section)
+        if isinstance(location, dict) and isinstance(location.get(key), str):
+            location[key] = change(location[key])
 
 
 def _beside(folder: Path, name: str) -> str:
     return str((folder / name).resolve()) if (folder / name).is_dir() else name
 
 
-def _lay_over(values: dict[str, Any], override: str) -> None:
+def _override(values: dict[str, Any], override: str) -> None:
     path, mark, text = override.partition("=")
     *sections, key = path.strip().split(".")
     if not mark or not sections:
@@ -169,18 +169,18 @@ def _lay_over(values: dict[str, Any], override: str) -> None:
             f"The override {override!r} is not of the form SECTION.KEY=VALUE, "
             "as in finetune.method=full."
         )
-    place = values
+    location = values
     for section in sections:
-        place = place.setdefault(section, {})
-        if not isinstance(place, dict):
+        location = location.setdefault(section, {})
+        if not isinstance(location, dict):
             raise ConfigError(
                 f"The override {override!r} cannot be laid over the profile: {section!r} is a "
-                f"value there ({place!r}), not a section."
+                f"value there ({location!r}), not a section."
             )
     try:
-        place[key] = tomllib.loads(f"value = {text.strip()}")["value"]
+        location[key] = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
-        place[key] = text.strip()  # a bare word is a text
+        location[key] = text.strip()  # a bare word is a text
 
 
 def _first_fault(error: ValidationError, profile: str) -> str:
@@ -204,10 +204,10 @@ def _told_of(fault: ErrorDetails) -> str:
         return f"expected a list of at least {fault['ctx']['min_length']}"
     if fault["type"] == "missing":
         return "it is not complete"
-    told = fault["msg"]
+    message = fault["msg"]
     if fault["type"] == "value_error":  # a sentence of our own
-        return told.removeprefix("Value error, ")
-    return told[0].lower() + told[1:]
+        return message.removeprefix("Value error, ")
+    return message[0].lower() + message[1:]
 
 
 def _keys_beside(location: tuple[int | str, ...]) -> list[str]:

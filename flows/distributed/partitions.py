@@ -21,7 +21,7 @@ from flows.context.request import RunRequest
 from flows.context.run_context import Run
 from flows.context.settings import MODEL_SETTINGS, PROFILES_PATH, load_settings
 from flows.distributed import work_pool as machines
-from flows.distributed.progress import ShareProgress
+from flows.distributed.progress import PartitionProgress
 from flows.stage import StageReport, run_stage
 from storage.errors import ConfigError, StageError
 from storage.fingerprint import digest_of
@@ -36,14 +36,14 @@ from tasks.stage import Shard, ShardResult, as_state
 _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
 _LEAST = 16  # segments for which it is worth to open an engine
 _MANY = 4096  # segments beside which the 30 to 60 s that an engine takes to open are few
-_MAX_PER_MACHINE = 4
+_MAX_PER_NODE = 4
 _LOOK_SECONDS = 2.0
 _LATE_SECONDS = 90.0  # for which a network disk may show an old listing
 
 _Work = tuple[Mapping[str, SampleRecord], Path, InferConfig, InputConfig, InferResources, Variant]
 
 
-class Share(BaseModel):
+class Partition(BaseModel):
     """One of ``count`` shares of one model's segments.
 
     ``wanted`` is the digest of all of them, ``missing`` of those that had no answer when the shares
@@ -53,7 +53,7 @@ class Share(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     variant_id: str
-    wanted: str
+    expected: str
     missing: str
     number: int = Field(ge=1)
     count: int = Field(ge=1)
@@ -63,33 +63,33 @@ class Share(BaseModel):
         """What the share is called in the UI and in errors."""
         return f"share {self.number} of {self.count}"
 
-    def of(self, wanted: Mapping[str, str]) -> dict[str, str]:
+    def of(self, expected: Mapping[str, str]) -> dict[str, str]:
         """Give this share's segments: every ``count``-th, in the order of a digest.
 
         The order is another whenever others are missing, so that what one share left behind is
         spread over all of the next deal.
         """
-        names = sorted(wanted, key=lambda name: (digest_of(self.missing, name), name))
-        return {name: wanted[name] for name in names[self.number - 1 :: self.count]}
+        names = sorted(expected, key=lambda name: (digest_of(self.missing, name), name))
+        return {name: expected[name] for name in names[self.number - 1 :: self.count]}
 
 
-def num_shares_for(num_missing: int, num_machines: int) -> int:
+def num_partitions_for(num_missing: int, num_nodes: int) -> int:
     """Say into how many shares to deal: one a machine, of very many segments up to four.
 
     A machine that is quicker than the others then takes more of them.
     """
-    per_machine = min(_MAX_PER_MACHINE, max(1, num_missing // (num_machines * _MANY)))
-    return max(1, min(num_machines * per_machine, num_missing // _LEAST))
+    per_node = min(_MAX_PER_NODE, max(1, num_missing // (num_nodes * _MANY)))
+    return max(1, min(num_nodes * per_node, num_missing // _LEAST))
 
 
-def dealt(variant: Variant, wanted: Mapping[str, str], num_machines: int) -> list[Share]:
+def dealt(variant: Variant, expected: Mapping[str, str], num_nodes: int) -> list[Partition]:
     """Deal segments into shares for so many machines; into none where nothing is missing."""
-    missing = variant.pending(wanted)
-    count = num_shares_for(len(missing), num_machines) if missing else 0
+    missing = variant.pending(expected)
+    count = num_partitions_for(len(missing), num_nodes) if missing else 0
     return [
-        Share(
+        Partition(
             variant_id=variant.variant_id,
-            wanted=digest_of(sorted(wanted.items())),
+            expected=digest_of(sorted(expected.items())),
             missing=digest_of(sorted(missing)),
             number=number,
             count=count,
@@ -100,11 +100,11 @@ def dealt(variant: Variant, wanted: Mapping[str, str], num_machines: int) -> lis
 
 def asking(run: Run, model_path: Path) -> Callable[[Shard], PrefectFuture[Any]]:
     """Give what submits a shard of one model's segments: to this machine, or to several."""
-    work, num_machines = _work(run, model_path), run.settings.resources.infer.num_machines
-    if num_machines == 1:
+    work, num_nodes = _work(run, model_path), run.settings.resources.infer.num_nodes
+    if num_nodes == 1:
         return lambda shard: infer_shard.submit(shard, *work)
-    return lambda shard: infer_on_machines.submit(
-        shard, run.request, run.infer_by(model_path), num_machines,
+    return lambda shard: infer_on_nodes.submit(
+        shard, run.request, run.infer_by(model_path), num_nodes,
         lambda: infer_missing(shard, *work),
     )  # fmt: skip
 
@@ -120,24 +120,24 @@ def _work(run: Run, model_path: Path) -> _Work:
 
 
 @task(name="infer", task_run_name="infer on several machines", cache_policy=NO_CACHE)
-def infer_on_machines(
+def infer_on_nodes(
     shard: Shard,
     request: RunRequest,
     variant: Variant,
-    num_machines: int,
+    num_nodes: int,
     judge: Callable[[], ShardResult],
 ) -> State:
     """Have what is missing answered by the pool's machines; ``judge`` then sees all of it."""
-    num_missing = len(variant.pending(shard.wanted))
+    num_missing = len(variant.pending(shard.expected))
     if num_missing:
-        _ask_machines(shard.wanted, request, variant, num_machines)
+        _ask_machines(shard.expected, request, variant, num_nodes)
     judge()
-    num_cached = len(shard.wanted) - num_missing
-    return as_state(ShardResult(num_cached=num_cached, num_made=num_missing))
+    num_cached = len(shard.expected) - num_missing
+    return as_state(ShardResult(num_cached=num_cached, num_computed=num_missing))
 
 
 def _ask_machines(
-    wanted: Mapping[str, str], request: RunRequest, variant: Variant, num_machines: int
+    expected: Mapping[str, str], request: RunRequest, variant: Variant, num_nodes: int
 ) -> None:
     """Wait for shares that are under way already, then deal what is left, and wait for that.
 
@@ -145,13 +145,13 @@ def _ask_machines(
         ConfigError: the Prefect server does not know the deployment of shares.
         StageError: a share failed, or the server did, or this run was stopped.
     """
-    pool, tag = machines.pool_of_shares(), tag_of(variant)
-    progress = ShareProgress(STAGE, variant, wanted)
+    pool, tag = machines.infer_work_pool(), tag_of(variant)
+    progress = PartitionProgress(STAGE, variant, expected)
     if under_way := machines.unfinished(tag):
         LOGGER.info("%s: waiting for %d shares of an earlier run", STAGE, len(under_way))
         for run in _failed(machines.wait_for(pool, under_way, progress.look)):
             LOGGER.warning("%s: %s: what it left is dealt again", STAGE, machines.why_ended(run))
-    shares = dealt(variant, wanted, num_machines)
+    shares = dealt(variant, expected, num_nodes)
     if shares:
         LOGGER.info("%s: %d shares for the workers of pool %s", STAGE, len(shares), pool)
         asked = seen_anywhere(request).model_dump(mode="json")
@@ -159,7 +159,7 @@ def _ask_machines(
             {share.name: {"request": asked, "share": share.model_dump()} for share in shares}, tag
         )
         _check_ended(machines.wait_for(pool, runs, progress.look), len(shares))
-    _wait_until_seen(variant, wanted)
+    _wait_until_seen(variant, expected)
 
 
 def tag_of(variant: Variant) -> str:
@@ -170,10 +170,10 @@ def tag_of(variant: Variant) -> str:
 def _check_ended(runs: Sequence[FlowRun], count: int) -> None:
     failed = _failed(runs)
     if failed or len(runs) < count:
-        told = "; ".join(map(machines.why_ended, failed)) or "their runs were deleted"
+        message = "; ".join(map(machines.why_ended, failed)) or "their runs were deleted"
         raise StageError(
             f"{count - len(runs) + len(failed)} of {count} shares of the inference failed, what "
-            f"was answered is kept: {told}. See to it and run again to ask for the rest."
+            f"was answered is kept: {message}. See to it and run again to ask for the rest."
         )
 
 
@@ -181,13 +181,13 @@ def _failed(runs: Sequence[FlowRun]) -> list[FlowRun]:
     return [run for run in runs if run.state is None or not run.state.is_completed()]
 
 
-def _wait_until_seen(variant: Variant, wanted: Mapping[str, str]) -> None:
+def _wait_until_seen(variant: Variant, expected: Mapping[str, str]) -> None:
     """Wait until this machine sees what the others have written."""
     deadline = time.monotonic() + _LATE_SECONDS
-    while missing := variant.pending(wanted):
+    while missing := variant.pending(expected):
         if time.monotonic() > deadline:
             raise StageError(
-                f"All shares have ended, but {len(missing)} of {len(wanted)} segments have no "
+                f"All shares have ended, but {len(missing)} of {len(expected)} segments have no "
                 f"answer in {variant.store.url!r}: see that every machine has this store at this "
                 "place, and run again."
             )
@@ -236,34 +236,34 @@ def _in_full(model: str) -> str:
 
 
 @flow(name="infer-share", flow_run_name="{share.name}", task_runner=_ONE_AT_A_TIME)
-def infer_share_flow(request: RunRequest, share: Share) -> State[StageReport]:
+def infer_partition_flow(request: RunRequest, share: Partition) -> State[StageReport]:
     """Answer one share of a model's segments, with the engines of this machine."""
     with open_to_work(request) as run:
-        wanted = share.of(_wanted_here(run, share))
+        expected = share.of(_expected_here(run, share))
         model_path = _model_here(run, share)
         work = _work(run, model_path)
         return run_stage(
-            run, "infer", run.infer_by(model_path), wanted,
+            run, "infer", run.infer_by(model_path), expected,
             lambda shard: infer_shard.submit(shard, *work),
-            max(1, len(wanted)),
+            max(1, len(expected)),
         )  # fmt: skip
 
 
-def _wanted_here(run: Run, share: Share) -> Mapping[str, str]:
+def _expected_here(run: Run, share: Partition) -> Mapping[str, str]:
     """Give all segments, of which the share is one part.
 
     Raises:
         StageError: they are not those that were dealt.
     """
-    if digest_of(sorted(run.segments_wanted.items())) != share.wanted:
+    if digest_of(sorted(run.expected_segments.items())) != share.expected:
         raise StageError(
             f"This machine finds other segments in {run.store.url!r} than the run that dealt the "
             "shares, since data or settings changed or a network disk is late: run again."
         )
-    return run.segments_wanted
+    return run.expected_segments
 
 
-def _model_here(run: Run, share: Share) -> Path:
+def _model_here(run: Run, share: Partition) -> Path:
     """Find the model that is asked.
 
     Raises:

@@ -14,22 +14,22 @@ from tasks.ui_artifacts import ProgressInUI
 _SECONDS = 10.0
 
 
-class ShareProgress:
+class PartitionProgress:
     """Counts the answers to what was missing when it was made, in the log and in the UI.
 
     The rate is that since the first answer, so that opening the engines is not counted. What the
     answers hold is checked once all shares have ended: until then markers tell.
     """
 
-    def __init__(self, stage: str, variant: Variant, wanted: Mapping[str, str]) -> None:
+    def __init__(self, stage: str, variant: Variant, expected: Mapping[str, str]) -> None:
         self._stage = stage
         self._variant = variant
         self._seen = set(marker_paths(variant.store, variant.path))
-        self._missing = {item: wanted[item] for item in variant.pending(wanted)}
+        self._missing = {item: expected[item] for item in variant.pending(expected)}
         self._left = set(self._missing)
         self._total = len(self._missing)
         self._first: tuple[float, int] | None = None
-        self._told: tuple[object, ...] | None = None
+        self._reported: tuple[object, ...] | None = None
         self._due = 0.0
         self._in_ui = ProgressInUI(stage)
 
@@ -41,15 +41,15 @@ class ShareProgress:
         self._due = time.monotonic() + _SECONDS
         done = self._total - (self._count_left() if is_last else self._count_uncommitted())
         running, ended = sum(map(is_running, runs)), sum(map(has_ended, runs))
-        if (done, running, ended) == self._told:
+        if (done, running, ended) == self._reported:
             return
-        self._told = done, running, ended
-        told = (
+        self._reported = done, running, ended
+        message = (
             f"{done} of {self._total} segments{self._rate(done)}; of {len(runs)} shares "
             f"{running} are running, {ended} have ended"
         )
-        LOGGER.info("%s: %s", self._stage, told)
-        self._in_ui.show(100 * done / max(self._total, 1), told, is_last=is_last)
+        LOGGER.info("%s: %s", self._stage, message)
+        self._in_ui.show(100 * done / max(self._total, 1), message, is_last=is_last)
 
     def _count_left(self) -> int:
         """Count what has no whole answer; every file of the variant is looked at."""
@@ -70,8 +70,8 @@ class ShareProgress:
         """Say how fast it goes and how long it takes, once there are answers to tell it by."""
         if self._first is None and done:
             self._first = time.monotonic(), done
-        begun, before = self._first or (0.0, done)
+        started, before = self._first or (0.0, done)
         if done in (before, self._total):
             return ""
-        rate = (done - before) / (time.monotonic() - begun)
+        rate = (done - before) / (time.monotonic() - started)
         return f", {rate:.1f} a second, about {(self._total - done) / rate:.0f} s left"

@@ -41,7 +41,7 @@ _OPEN = (
 )  # fmt: skip
 
 
-def pool_of_shares() -> str:
+def infer_work_pool() -> str:
     """Name the work pool whose workers take shares.
 
     Raises:
@@ -57,7 +57,7 @@ def pool_of_shares() -> str:
             f"Inference on several machines needs the deployment {DEPLOYMENT!r}, which the Prefect "
             "server of this run does not have: set PREFECT_API_URL to the server that the machines "
             f"work for and make it there with `{_DEPLOY}` (README: Several machines), or leave out "
-            "resources.infer.num_machines."
+            "resources.infer.num_nodes."
         )
     return pool
 
@@ -109,11 +109,11 @@ def submit_all(shares: Mapping[str, Mapping[str, Any]], tag: str) -> list[FlowRu
 
 def unfinished(tag: str) -> list[FlowRun]:
     """Find the shares that wait or run already, of whichever run."""
-    wanted = FlowRunFilter.model_validate(
+    expected = FlowRunFilter.model_validate(
         {"tags": {"all_": [tag]}, "state": {"type": {"any_": list(_OPEN)}}}
     )
     with get_client(sync_client=True) as client:
-        return client.read_flow_runs(flow_run_filter=wanted)
+        return client.read_flow_runs(flow_run_filter=expected)
 
 
 def wait_for(
@@ -126,18 +126,18 @@ def wait_for(
             not answered for minutes, and they go on.
     """
     left = list(runs)
-    wanted = FlowRunFilter.model_validate({"id": {"any_": [run.id for run in left]}})
+    expected = FlowRunFilter.model_validate({"id": {"any_": [run.id for run in left]}})
     watch, patience = _WorkerWatch(pool), Patience()
     with get_client(sync_client=True) as client:
         while True:
             try:
-                seen = client.read_flow_runs(flow_run_filter=wanted)
+                seen = client.read_flow_runs(flow_run_filter=expected)
                 left = [run for run in seen if not has_ended(run)]
                 if left:
                     watch.look(client, left)
             except httpx.HTTPError as error:
                 patience.bear(error)
-                watch.begin_again()
+                watch.reset_grace()
             else:
                 patience.renew()
                 on_look(seen)
@@ -165,10 +165,10 @@ def worker_of(run: FlowRun) -> str | None:
 
 def why_ended(run: FlowRun) -> str:
     """Say how a run ended that did not end well: which, on what worker, and its own words."""
-    state, told = "unknown", None
+    state, message = "unknown", None
     if run.state is not None:
-        state, told = str(run.state.name).lower(), run.state.message
-    words = (told or "without a word").removeprefix(_SAID)
+        state, message = str(run.state.name).lower(), run.state.message
+    words = (message or "without a word").removeprefix(_SAID)
     return f"{run.name} on worker {worker_of(run)!r} is {state} ({words})"
 
 
@@ -212,7 +212,7 @@ class _WorkerWatch:
             elif now - self._silent_since.setdefault(run.id, now) > _SILENT_SECONDS:
                 client.set_flow_run_state(run.id, Crashed(message=_GONE), force=True)
 
-    def begin_again(self) -> None:
+    def reset_grace(self) -> None:
         """Give workers time to be heard of by a server that was out."""
         self._silent_since.clear()
         self._due = max(self._due, time.monotonic() + _SILENT_SECONDS)

@@ -32,9 +32,9 @@ def _unfinished(client: httpx.Client, kind: str) -> list[str]:
     All pages are read before any run is changed: a closed one would shift the pages after it.
     """
     ids: list[str] = []
-    wanted = {"state": {"type": {"any_": _UNFINISHED}}}
+    expected = {"state": {"type": {"any_": _UNFINISHED}}}
     while True:
-        rows = post(client, f"/{kind}/filter", {kind: wanted, "offset": len(ids)})
+        rows = post(client, f"/{kind}/filter", {kind: expected, "offset": len(ids)})
         page = [str(row["id"]) for row in rows]
         if not page:
             return ids

@@ -99,7 +99,7 @@ def prefect_server(port: int | None = None) -> Iterator[str]:
                 f"No Prefect server answers at PREFECT_API_URL {given!r}: start it, or unset the "
                 "variable to have one started for the run."
             )
-        with _told_if_gone(given):
+        with _explain_lost_server(given):
             yield given
         return
     with contextlib.ExitStack() as stack:
@@ -120,7 +120,7 @@ def prefect_server(port: int | None = None) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _told_if_gone(api_url: str) -> Iterator[None]:
+def _explain_lost_server(api_url: str) -> Iterator[None]:
     """Turn what Prefect raises where its server is gone into a sentence: one of ours, if it hides.
 
     Prefect cannot note there that a run has failed, and raises that instead of why it had.

@@ -28,8 +28,8 @@ from tasks.training.loop import train
 from tasks.training.model.last_position import compute_every_position
 from tasks.training.model.trainable import OpenModel, open_for_training
 from tasks.training.selection import select_samples
-from tasks.training.tracking.throughput import wait_share
-from tasks.training.tracking.trackers import Watches
+from tasks.training.tracking.throughput import wait_fraction
+from tasks.training.tracking.trackers import StepListeners
 
 NO_LABEL = -100  # transformers' losses leave these positions out
 WHOLE_VOCABULARY = 151_936
@@ -44,8 +44,8 @@ class Measured:
     seconds: float
     num_samples: int
     num_tokens: int
-    wait_share: float
-    padding_share: float
+    wait_fraction: float
+    padding_fraction: float
     peak_mib: float
     cpu_seconds: float
 
@@ -65,9 +65,9 @@ class Spent:
             wall=time.perf_counter(), cpu=sum(part.ru_utime + part.ru_stime for part in used)
         )
 
-    def since(self, begun: "Spent") -> "Spent":
+    def since(self, started: "Spent") -> "Spent":
         """Give what was spent since then."""
-        return Spent(wall=self.wall - begun.wall, cpu=self.cpu - begun.cpu)
+        return Spent(wall=self.wall - started.wall, cpu=self.cpu - started.cpu)
 
 
 Way = Callable[[TrainingJob, Sequence[SampleRecord]], Measured]
@@ -94,7 +94,7 @@ def _train(
     job: TrainingJob, samples: Sequence[SampleRecord], opened: OpenModel, *, shares: bool = True
 ) -> Measured:
     ranks = Ranks(cpu=True)
-    begun = Spent.now()
+    started = Spent.now()
     with open_reader(job, opened, ranks, samples, _tell) as reader:
         if not shares:
             opened.top.thinker.model._forward_pre_hooks.clear()
@@ -110,17 +110,17 @@ def _train(
                 checkpoints=Checkpoints(job.work_path, job.identity),
                 ranks=ranks,
                 say=lambda _line: None,
-                watch=Watches(),
+                watch=StepListeners(),
             )
         )
-    log, spent = progress.log, Spent.now().since(begun)
+    log, spent = progress.log, Spent.now().since(started)
     return Measured(
         seconds=spent.wall,
         cpu_seconds=spent.cpu,
         num_samples=sum(row.num_samples for row in log),
         num_tokens=sum(row.num_tokens for row in log),
-        wait_share=wait_share(log),
-        padding_share=sum(row.padding_share for row in log) / len(log),
+        wait_fraction=wait_fraction(log),
+        padding_fraction=sum(row.padding_fraction for row in log) / len(log),
         peak_mib=_peak_mib(),
     )
 
@@ -137,26 +137,26 @@ class PlainCollator:
 
     def __call__(self, samples: Sequence[SampleRecord]) -> dict[str, torch.Tensor]:
         """Lay samples into a batch with ``labels`` [batch, tokens] for the answer's token alone."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         store = Store(self.job.store_url)
         batch = to_model_batch(self.processor, [self._input(store, sample) for sample in samples])
         labels = torch.full_like(batch["input_ids"], NO_LABEL)
         labels[:, -1] = batch["input_ids"][:, -1]
         self.lengths += batch["attention_mask"].sum(-1).tolist()
         self.num_positions += labels.numel()
-        self.seconds += time.perf_counter() - begun
+        self.seconds += time.perf_counter() - started
         return {**batch, "labels": labels}
 
     def _input(self, store: Store, sample: SampleRecord) -> Any:
         with ExitStack() as files:
-            picture = sample.picture_path and files.enter_context(store.open(sample.picture_path))
-            sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
+            video = sample.video_path and files.enter_context(store.open(sample.video_path))
+            audio = sample.audio_path and files.enter_context(store.open(sample.audio_path))
             made = build_input(
                 self.job.input,
-                picture=picture or None,
-                sound=sound or None,
-                words=sample.words,
-                before=sample.words_before,
+                video=video or None,
+                audio=audio or None,
+                transcript=sample.transcript,
+                before=sample.transcript_before,
             )
         answer = ANSWER_YES if sample.label else ANSWER_NO
         return replace(made, text=made.text + answer)
@@ -184,16 +184,16 @@ def train_plainly(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured
     trainer = Trainer(
         model=opened.trained, args=arguments, train_dataset=list(samples), data_collator=collator
     )
-    begun = Spent.now()
+    started = Spent.now()
     trainer.train()
-    spent = Spent.now().since(begun)
+    spent = Spent.now().since(started)
     return Measured(
         seconds=spent.wall,
         cpu_seconds=spent.cpu,
         num_samples=len(collator.lengths),
         num_tokens=sum(collator.lengths),
-        wait_share=collator.seconds / spent.wall,
-        padding_share=1 - sum(collator.lengths) / collator.num_positions,
+        wait_fraction=collator.seconds / spent.wall,
+        padding_fraction=1 - sum(collator.lengths) / collator.num_positions,
         peak_mib=_peak_mib(),
     )
 
@@ -212,17 +212,17 @@ def step_with_whole_vocabulary(
     collator = PlainCollator(job=job, processor=opened.processor)
     batch = collator(list(samples)[:_HEAD_ROWS])
     answers = batch.pop("labels")[:, -1]
-    begun = Spent.now()
+    started = Spent.now()
     logits = opened.trained(**batch, use_cache=False).logits[:, -1]
     torch.autograd.backward(torch.nn.functional.cross_entropy(logits, answers))
-    spent = Spent.now().since(begun)
+    spent = Spent.now().since(started)
     return Measured(
         seconds=spent.wall,
         cpu_seconds=spent.cpu,
         num_samples=len(answers),
         num_tokens=sum(collator.lengths),
-        wait_share=0.0,
-        padding_share=1 - sum(collator.lengths) / collator.num_positions,
+        wait_fraction=0.0,
+        padding_fraction=1 - sum(collator.lengths) / collator.num_positions,
         peak_mib=_peak_mib(),
     )
 

@@ -19,9 +19,9 @@ import torch
 from tasks.model.loading import spare_memory
 from tasks.prompting.model_input import collate_rows
 from tasks.training.data.towers import (
+    AUDIO,
     NUM_HOPS,
-    PICTURE,
-    SOUND,
+    VIDEO,
     Row,
     bytes_per_token,
     collate_features,
@@ -32,7 +32,7 @@ from tasks.training.model.trainable import with_adapters
 from tasks.training.settings import TrainingSettings
 
 HIDDEN, VOCABULARY = 2_048, 151_936
-_ACTIVE_SHARE_OF_EXPERTS = 8 / 128
+_ACTIVE_FRACTION_OF_EXPERTS = 8 / 128
 _WARM_UP = 2
 _GRID = (5, 28, 28)  # ten frames of 448 x 448, in pairs
 _NUM_HOPS = 500  # five seconds
@@ -110,7 +110,7 @@ def num_text_parameters(thinker: Any) -> int:
 def num_active_parameters(thinker: Any) -> int:
     """Count those that one token meets: 8 of 128 experts, and no table of embeddings."""
     return sum(
-        round(p.numel() * (_ACTIVE_SHARE_OF_EXPERTS if ".experts." in name else 1))
+        round(p.numel() * (_ACTIVE_FRACTION_OF_EXPERTS if ".experts." in name else 1))
         for name, p in thinker.model.named_parameters()
         if "embed_tokens" not in name and "lora_" not in name
     )
@@ -130,8 +130,8 @@ def random_row(thinker: Any, *, from_features: bool, seed: int = 0) -> Row:
     }
     if from_features:
         layers = bytes_per_token(thinker, torch.bfloat16)[0] // (2 * HIDDEN)
-        row[PICTURE] = torch.randn(num_seen, layers * HIDDEN, generator=generator).bfloat16()
-        row[SOUND] = torch.randn(num_heard, HIDDEN, generator=generator).bfloat16()
+        row[VIDEO] = torch.randn(num_seen, layers * HIDDEN, generator=generator).bfloat16()
+        row[AUDIO] = torch.randn(num_heard, HIDDEN, generator=generator).bfloat16()
         row[NUM_HOPS] = torch.tensor([_NUM_HOPS])
     else:
         patches = _GRID[0] * _GRID[1] * _GRID[2]
@@ -142,18 +142,18 @@ def random_row(thinker: Any, *, from_features: bool, seed: int = 0) -> Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """One way's figures; ``peak_share`` is of the device's bfloat16 peak, as the user stated it."""
+    """One way's figures; ``peak_fraction`` is of the device's bfloat16 peak, as the user stated it."""
 
     samples_per_second: float
     tokens_per_second: float
     peak_gib: float
-    peak_share: float
+    peak_fraction: float
 
     @property
     def as_cells(self) -> str:
         """The figures as a table's cells."""
         speeds = f"{self.samples_per_second:.2f} | {self.tokens_per_second:.0f}"
-        return f"{speeds} | {self.peak_gib:.1f} | {self.peak_share:.1%}"
+        return f"{speeds} | {self.peak_gib:.1f} | {self.peak_fraction:.1%}"
 
 
 def measure(trained: Any, rows: Sequence[Row], *, steps: int, peak_tflops: float) -> Speed:
@@ -163,13 +163,13 @@ def measure(trained: Any, rows: Sequence[Row], *, steps: int, peak_tflops: float
     """
     device = next(trained.parameters()).device
     optimizer = torch.optim.AdamW([p for p in trained.parameters() if p.requires_grad], lr=1e-5)
-    lay = collate_features if PICTURE in rows[0] else collate_rows
+    lay = collate_features if VIDEO in rows[0] else collate_rows
     torch.cuda.reset_peak_memory_stats()
-    begun = 0.0
+    started = 0.0
     for step in range(_WARM_UP + steps):
         if step == _WARM_UP:
             torch.cuda.synchronize()
-            begun = time.perf_counter()
+            started = time.perf_counter()
         batch = {name: values.to(device) for name, values in lay(rows, 0).items()}
         with torch.autocast(device.type, torch.bfloat16):
             logits = trained(**batch, use_cache=False).logits[:, -1].float()
@@ -178,7 +178,7 @@ def measure(trained: Any, rows: Sequence[Row], *, steps: int, peak_tflops: float
         optimizer.step()
         optimizer.zero_grad()
     torch.cuda.synchronize()
-    seconds = (time.perf_counter() - begun) / steps
+    seconds = (time.perf_counter() - started) / steps
     num_tokens = sum(len(row["input_ids"]) for row in rows)
     thinker = trained.get_base_model()
     operations = 4 * num_active_parameters(thinker) * num_tokens
@@ -186,7 +186,7 @@ def measure(trained: Any, rows: Sequence[Row], *, steps: int, peak_tflops: float
         samples_per_second=len(rows) / seconds,
         tokens_per_second=num_tokens / seconds,
         peak_gib=torch.cuda.max_memory_allocated() / 2**30,
-        peak_share=operations / seconds / (peak_tflops * 1e12),
+        peak_fraction=operations / seconds / (peak_tflops * 1e12),
     )
 
 

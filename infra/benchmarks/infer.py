@@ -22,7 +22,7 @@ from storage.records import SampleRecord
 from storage.schema import to_table, write_parquet
 from storage.store.store import Store
 from storage.store.variant import Variant
-from tasks.infer import InferConfig, InferResources, infer_missing, variant_of, wanted_of
+from tasks.infer import InferConfig, InferResources, expected_items, infer_missing, variant_of
 from tasks.inference.job import InferJob
 from tasks.inference.shard_claims import shard_size_for
 from tasks.model.model_folder import check_model, fingerprint_of, stored_dtype
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_table(found)
         if options.restart:
             _print_restart(bench)
-    return 0 if share_of_bare(found) >= LEAST_OF_BARE else 1
+    return 0 if fraction_of_bare(found) >= LEAST_OF_BARE else 1
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -141,7 +141,7 @@ def measure(bench: Bench, way: str, name: str) -> Measured:
     return Measured(**json.loads(ended.stdout.splitlines()[-1]))
 
 
-def share_of_bare(found: Mapping[str, Sequence[Measured]]) -> float:
+def fraction_of_bare(found: Mapping[str, Sequence[Measured]]) -> float:
     """Give the median, over the rounds, of what share of the engine's own rate is reached."""
     if not {"waver", "bare"} <= found.keys():
         return 1.0
@@ -165,7 +165,7 @@ def _cells(way: str, rounds: Sequence[Measured], bare: Sequence[Measured] | None
     rate = median(one.rate for one in rounds)
     yield f"{rate:.1f}"
     yield f"{rate / median(one.rate for one in bare):.2f}" if bare else ""
-    yield f"{median(one.idle_share for one in rounds):.0%}" if way == "waver" else ""
+    yield f"{median(one.idle_fraction for one in rounds):.0%}" if way == "waver" else ""
     yield f"{median(1000 * one.thread_seconds / one.num_segments for one in rounds):.1f}"
     yield f"{median(1000 * one.cpu_seconds / one.num_segments for one in rounds):.1f}"
     yield f"{median(one.open_seconds for one in rounds):.1f}"
@@ -175,19 +175,19 @@ def _cells(way: str, rounds: Sequence[Measured], bare: Sequence[Measured] | None
 def _print_restart(bench: Bench) -> None:
     """Tell how long a run takes that finds nothing missing, and one that finds one segment."""
     variant = bench.variant(f"restart {fingerprint_of(bench.model_path)}")
-    wanted = wanted_of(bench.samples[:2])
+    expected = expected_items(bench.samples[:2])
     by_id: dict[str, SampleRecord] = {sample.segment_id: sample for sample in bench.samples}
-    for told, items in (
-        ("the first segment, engine and all", list(wanted)[:1]),
-        ("one more segment after a kill", list(wanted)),
-        ("nothing missing", list(wanted)),
+    for message, items in (
+        ("the first segment, engine and all", list(expected)[:1]),
+        ("one more segment after a kill", list(expected)),
+        ("nothing missing", list(expected)),
     ):
-        shard = Shard(name=told, wanted={item: wanted[item] for item in items})
-        begun = time.monotonic()
+        shard = Shard(name=message, expected={item: expected[item] for item in items})
+        started = time.monotonic()
         infer_missing(
             shard, by_id, bench.model_path, InferConfig(), bench.input, bench.resources, variant
         )
-        print(f"{told}: {time.monotonic() - begun:.2f} s")
+        print(f"{message}: {time.monotonic() - started:.2f} s")
 
 
 if __name__ == "__main__":

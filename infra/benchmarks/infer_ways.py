@@ -30,7 +30,7 @@ from tasks.prompting.model_input import OmniInput, to_model_batch
 class Measured:
     """One way's figures, from an open model to its last answer.
 
-    ``idle_share`` is the part of that time in which the engine had nothing to work on. Of the
+    ``idle_fraction`` is the part of that time in which the engine had nothing to work on. Of the
     processors' seconds, which other programs do not add to, ``thread_seconds`` are those of the
     thread that works the engine, ``cpu_seconds`` of all threads of its process.
     """
@@ -39,7 +39,7 @@ class Measured:
     seconds: float
     thread_seconds: float
     cpu_seconds: float
-    idle_share: float
+    idle_fraction: float
     open_seconds: float
     peak_mib: float
 
@@ -53,7 +53,7 @@ class Clock:
     """Counts seconds, and processors' seconds, since it was started."""
 
     def __init__(self) -> None:
-        self._begun = self._now()
+        self._started = self._now()
 
     @staticmethod
     def _now() -> tuple[float, float, float]:
@@ -63,7 +63,7 @@ class Clock:
     def read(self) -> tuple[float, float, float]:
         """Give the seconds by the clock, of this thread, and of the whole process."""
         now = self._now()
-        return now[0] - self._begun[0], now[1] - self._begun[1], now[2] - self._begun[2]
+        return now[0] - self._started[0], now[1] - self._started[1], now[2] - self._started[2]
 
 
 def measure_waver(job: InferJob, out: TextIO) -> Measured:
@@ -158,7 +158,7 @@ def _samples(job: InferJob) -> list[SampleRecord]:
 
 
 def _measured(
-    job: InferJob, spent: tuple[float, float, float], open_seconds: float, idle_share: float
+    job: InferJob, spent: tuple[float, float, float], open_seconds: float, idle_fraction: float
 ) -> Measured:
     seconds, thread_seconds, cpu_seconds = spent
     return Measured(
@@ -166,7 +166,7 @@ def _measured(
         seconds=seconds,
         thread_seconds=thread_seconds,
         cpu_seconds=cpu_seconds,
-        idle_share=idle_share,
+        idle_fraction=idle_fraction,
         open_seconds=open_seconds,
         peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     )

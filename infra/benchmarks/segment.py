@@ -74,10 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_video(path: Path, seconds: float) -> Path:
     """Make a 720p25 H.264 video with AAC sound: moving shapes under a camera's noise."""
-    picture = "testsrc2=s=1280x720:r=25,noise=alls=4:allf=t,format=yuv420p"
+    video = "testsrc2=s=1280x720:r=25,noise=alls=4:allf=t,format=yuv420p"
     command = [
         "ffmpeg", "-hide_banner", "-loglevel", "error", "-y", "-t", str(seconds),
-        "-f", "lavfi", "-i", picture, "-t", str(seconds),
+        "-f", "lavfi", "-i", video, "-t", str(seconds),
         "-f", "lavfi", "-i", "anoisesrc=c=pink:a=0.1:r=44100:seed=1",
         "-c:v", "libx264", "-preset", "veryfast", "-crf", "26", "-c:a", "aac", "-b:a", "96k",
         str(path),
@@ -123,13 +123,13 @@ def _print_costs(costs: Sequence[Cost]) -> None:
 
 def _print_use(video: Path, num_videos: int) -> None:
     """Cut a folder of videos as a run does, and tell how many cores that kept busy."""
-    begun, idle = time.monotonic(), _idle_seconds()
+    started, idle = time.monotonic(), _idle_seconds()
     cpu = cpu_seconds_of(partial(cut_folder, video, num_videos))
-    wall, cores = time.monotonic() - begun, os.cpu_count() or 1
-    idle_share = (_idle_seconds() - idle) / (wall * cores)
+    wall, cores = time.monotonic() - started, os.cpu_count() or 1
+    idle_fraction = (_idle_seconds() - idle) / (wall * cores)
     print(
         f"{num_videos} videos side by side: {cpu:.1f} CPU s in {wall:.1f} s, "
-        f"{cpu / wall:.2f} of {cores} cores; the machine was idle {idle_share:.0%} of the time"
+        f"{cpu / wall:.2f} of {cores} cores; the machine was idle {idle_fraction:.0%} of the time"
     )
 
 
@@ -139,8 +139,8 @@ def cut_folder(video: Path, num_videos: int) -> None:
         sources = dict(_copies(video, num_videos, Path(name)))
         config = SegmentConfig()
         variant = variant_of(Store(str(Path(name) / "store")), config)
-        wanted = {video_id: source.digest for video_id, source in sources.items()}
-        shards = split_into_shards(wanted, for_every_core(num_videos, _SHARD_VIDEOS))
+        expected = {video_id: source.digest for video_id, source in sources.items()}
+        shards = split_into_shards(expected, for_every_core(num_videos, _SHARD_VIDEOS))
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
             list(threads.map(lambda s: segment_shard.fn(s, sources, config, variant), shards))
 

@@ -73,8 +73,8 @@ def synthesise(text: str, espeak_voice: str, prosody: Prosody) -> Utterance:
     """
     with _lock:
         pcm, word_starts = _run_library(text, espeak_voice, prosody)
-    sound = resample_poly(pcm.astype(np.float32) / 32768, SAMPLE_RATE // 50, _ESPEAK_RATE // 50)
-    samples = np.clip(sound, -1, 1).astype(np.float32)
+    audio = resample_poly(pcm.astype(np.float32) / 32768, SAMPLE_RATE // 50, _ESPEAK_RATE // 50)
+    samples = np.clip(audio, -1, 1).astype(np.float32)
     audible = np.flatnonzero(np.abs(samples) > _AUDIBLE)
     last = int(audible[-1]) + 1 if len(audible) else len(samples)
     words = place_words(text, word_starts, last * 1000 // SAMPLE_RATE)

@@ -20,11 +20,11 @@ import numpy as np
 from flows.context.settings import load_settings
 from infra.sandbox.espeak import SAMPLE_RATE, SpokenWord
 from infra.sandbox.plan import PlannedVideo, WorldSettings, plan_world
-from infra.sandbox.render import Soundtrack, compose_sound
+from infra.sandbox.render import Soundtrack, compose_audio
 from storage.errors import ToolError
 from storage.records import SegmentId, SegmentRecord, TranscriptRecord, VideoId, Word
 from storage.store.store import Store
-from tasks.media.cut import write_sound
+from tasks.media.cut import write_audio
 from tasks.processes.tool import ChildLimits, run_tool
 from tasks.transcribe import TranscribeConfig, transcribe_videos
 
@@ -102,17 +102,17 @@ def measure(
 ) -> list[Errors]:
     """Make the videos' soundtracks, transcribe them by the stage, and compare."""
     store = Store(str(folder))
-    sounds: list[Soundtrack] = []
+    audios: list[Soundtrack] = []
     segments: dict[str, tuple[SegmentRecord, ...]] = {}
     for number, video in enumerate(videos):
-        sound = compose_sound(video, cue_strength, np.random.default_rng(video.seed))
-        sounds.append(sound)
+        audio = compose_audio(video, cue_strength, np.random.default_rng(video.seed))
+        audios.append(audio)
         name = f"{number:04d}"
-        segments[name] = (_store_sound(sound, store, name),)
+        segments[name] = (_store_audio(audio, store, name),)
     outputs = transcribe_videos(list(segments), segments, config, store)
     return [
-        compare(sound.words, _transcript(output.rows).words)
-        for sound, output in zip(sounds, outputs, strict=True)
+        compare(audio.words, _transcript(output.rows).words)
+        for audio, output in zip(audios, outputs, strict=True)
     ]
 
 
@@ -123,16 +123,16 @@ def _transcript(rows: tuple[object, ...]) -> TranscriptRecord:
     return row
 
 
-def _store_sound(sound: Soundtrack, store: Store, name: str) -> SegmentRecord:
+def _store_audio(audio: Soundtrack, store: Store, name: str) -> SegmentRecord:
     """Put a soundtrack into the store as it comes out of a video: through AAC, then 16 kHz mono."""
     raw, coded = Path(store.full_path(f"{name}.raw")), Path(store.full_path(f"{name}.m4a"))
-    raw.write_bytes((sound.samples * 32767).astype("<i2").tobytes())
+    raw.write_bytes((audio.samples * 32767).astype("<i2").tobytes())
     pcm = {"format": "s16le", "ar": SAMPLE_RATE, "ac": 1}
-    said = ffmpeg.input(str(raw), **pcm)
-    _run(ffmpeg.output(said, str(coded), acodec="aac", audio_bitrate="96k", ar=44100, ac=2))
+    message = ffmpeg.input(str(raw), **pcm)
+    _run(ffmpeg.output(message, str(coded), acodec="aac", audio_bitrate="96k", ar=44100, ac=2))
     _run(ffmpeg.output(ffmpeg.input(str(coded)), str(raw), **pcm))
     samples = np.frombuffer(raw.read_bytes(), np.int16)
-    write_sound(Path(store.full_path(f"{name}.wav")), samples)
+    write_audio(Path(store.full_path(f"{name}.wav")), samples)
     return SegmentRecord(
         segment_id=SegmentId(f"{name}#0000"),
         video_id=VideoId(name),
@@ -141,10 +141,10 @@ def _store_sound(sound: Soundtrack, store: Store, name: str) -> SegmentRecord:
         end_ms=len(samples) * 1000 // SAMPLE_RATE,
         num_frames=0,
         num_samples=len(samples),
-        picture_path=None,
-        sound_path=f"{name}.wav",
-        picture_digest=None,
-        sound_digest=None,
+        video_path=None,
+        audio_path=f"{name}.wav",
+        video_digest=None,
+        audio_digest=None,
     )
 
 
@@ -155,20 +155,20 @@ def _run(output: ffmpeg.Stream) -> None:
         raise ToolError(f"ffmpeg could not code a soundtrack: {' '.join(result.stderr_tail)}")
 
 
-def compare(said: Sequence[SpokenWord], heard: Sequence[Word]) -> Errors:
+def compare(message: Sequence[SpokenWord], heard: Sequence[Word]) -> Errors:
     """Align what was heard with what was said and take the starts of the words heard rightly."""
-    names = [word.text for word in said], [word.text for word in heard]
+    names = [word.text for word in message], [word.text for word in heard]
     if not names[0] or not names[1]:
-        return Errors(num_words=len(said), num_wrong=max(map(len, names)), start_errors_ms=())
+        return Errors(num_words=len(message), num_wrong=max(map(len, names)), start_errors_ms=())
     aligned = jiwer.process_words(" ".join(names[0]), " ".join(names[1]))
     right = [part for part in aligned.alignments[0] if part.type == "equal"]
     starts = [
-        abs(heard[part.hyp_start_idx + i].start_ms - said[part.ref_start_idx + i].start_ms)
+        abs(heard[part.hyp_start_idx + i].start_ms - message[part.ref_start_idx + i].start_ms)
         for part in right
         for i in range(part.ref_end_idx - part.ref_start_idx)
     ]
     num_wrong = aligned.substitutions + aligned.deletions + aligned.insertions
-    return Errors(num_words=len(said), num_wrong=num_wrong, start_errors_ms=tuple(starts))
+    return Errors(num_words=len(message), num_wrong=num_wrong, start_errors_ms=tuple(starts))
 
 
 def add(errors: Sequence[Errors]) -> Errors:

@@ -172,7 +172,7 @@ def plan_world(settings: WorldSettings) -> WorldPlan:
 
 
 def count_split(num_participants: int) -> dict[Split, int]:
-    """Share participants out, in even numbers where possible, so that groups are complete."""
+    """Assign participants, in even numbers where possible, so that groups are complete."""
     if num_participants < 6:
         return {"train": num_participants - 2, "val": 1, "test": 1}
     val = 2 * max(1, round(num_participants / 10))

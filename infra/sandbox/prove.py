@@ -45,11 +45,11 @@ TRIALS = (
     Trial(
         name="LoRA without picture",
         profile="sandbox",
-        overrides=("input.picture=false",),
+        overrides=("input.video=false",),
         learns=False,
     ),
     Trial(
-        name="LoRA without sound", profile="sandbox", overrides=("input.sound=false",), learns=False
+        name="LoRA without sound", profile="sandbox", overrides=("input.audio=false",), learns=False
     ),
 )
 
@@ -57,11 +57,11 @@ TRIALS = (
 def test_figures(request: RunRequest, level: str) -> dict[str, MetricRecord]:
     """Read the model's figures on test, by name; on videos, those of the chosen pooling rule."""
     run = open_run(request)
-    (rule,) = [r for r in run.aggregate.read(ThresholdRecord, run.report_wanted) if r.chosen]
+    (rule,) = [r for r in run.aggregate.read(ThresholdRecord, run.expected_report) if r.chosen]
     method = rule.method if level == "video" else SEGMENT_METHOD
     return {
         row.name: row
-        for row in run.aggregate.read(MetricRecord, run.report_wanted)
+        for row in run.aggregate.read(MetricRecord, run.expected_report)
         if row.split == "test" and row.level == level and row.method == method
     }
 

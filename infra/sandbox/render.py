@@ -28,7 +28,7 @@ Track = npt.NDArray[np.float64]  # one number a frame
 
 _SHORTEST_PAUSE_MS = 160
 _MOST_MISFITS = 5
-_NEUTRAL_SHARE = 0.25
+_NEUTRAL_FRACTION = 0.25
 _TURN_MS = 240
 _BLINK_MS = 200
 
@@ -49,22 +49,22 @@ def render_video(video: PlannedVideo, cue_strength: float, path: Path) -> VideoT
         ToolError: ffmpeg is missing or fails.
     """
     rng = np.random.default_rng(video.seed)
-    sound = compose_sound(video, cue_strength, rng)
-    frames = iter_frames(video, sound.samples, cue_strength, rng)
+    audio = compose_audio(video, cue_strength, rng)
+    frames = iter_frames(video, audio.samples, cue_strength, rng)
     with tempfile.TemporaryDirectory(prefix="waver-sandbox-") as folder:
-        sound_path = Path(folder) / "sound.wav"
-        _write_wav(sound.samples, sound_path)
-        _encode(frames, sound_path, path)
+        audio_path = Path(folder) / "sound.wav"
+        _write_wav(audio.samples, audio_path)
+        _encode(frames, audio_path, path)
     return VideoTruth(
         video_id=video.video_id,
         voice=video.participant.voice.name,
         statements=video.statements,
-        sentences=sound.sentences,
-        words=sound.words,
+        sentences=audio.sentences,
+        words=audio.words,
     )
 
 
-def compose_sound(video: PlannedVideo, cue_strength: float, rng: np.random.Generator) -> Soundtrack:
+def compose_audio(video: PlannedVideo, cue_strength: float, rng: np.random.Generator) -> Soundtrack:
     """Fill every statement with sentences in its voice stance; a sentence never crosses a bound."""
     noise = rng.normal(0.0, 10 ** rng.uniform(-4.0, -3.0), video.duration_ms * SAMPLE_RATE // 1000)
     samples = noise.astype(np.float32)
@@ -73,7 +73,7 @@ def compose_sound(video: PlannedVideo, cue_strength: float, rng: np.random.Gener
     words: list[SpokenWord] = []
     for statement in video.statements:
         utterances = _fill_statement(statement, video, cue_strength, rng)
-        for utterance, start_ms in _place(statement, utterances, rng):
+        for utterance, start_ms in _location(statement, utterances, rng):
             start = start_ms * SAMPLE_RATE // 1000
             samples[start : start + len(utterance.samples)] += volume * utterance.samples
             shifted = [_shift(word, start_ms) for word in utterance.words]
@@ -133,12 +133,12 @@ def _fill_statement(
 ) -> list[Utterance]:
     """Draw sentences until several in a row would not fit with their pause."""
     left_ms = statement.end_ms - statement.start_ms - _SHORTEST_PAUSE_MS
-    told: Sentiment = "positive" if statement.words_stance > 0 else "negative"
+    message: Sentiment = "positive" if statement.words_stance > 0 else "negative"
     voice = video.participant.voice
     utterances: list[Utterance] = []
     misfits = 0
     while misfits < _MOST_MISFITS:
-        sentence = draw_sentence(rng, "neutral" if rng.random() < _NEUTRAL_SHARE else told)
+        sentence = draw_sentence(rng, "neutral" if rng.random() < _NEUTRAL_FRACTION else message)
         utterance = speak(sentence.text, voice, statement.voice_stance, rng, cue_strength)
         needed_ms = utterance.duration_ms + 1 + _SHORTEST_PAUSE_MS
         if needed_ms > left_ms:
@@ -149,7 +149,7 @@ def _fill_statement(
     return utterances
 
 
-def _place(
+def _location(
     statement: Statement, utterances: list[Utterance], rng: np.random.Generator
 ) -> Iterator[tuple[Utterance, int]]:
     """Spread what is left of the statement over the pauses before, between and after."""
@@ -181,26 +181,26 @@ def _write_wav(samples: Samples, path: Path) -> None:
         file.writeframes((samples * 32767).astype("<i2").tobytes())
 
 
-def _encode_command(sound_path: Path, path: Path) -> list[str]:
+def _encode_command(audio_path: Path, path: Path) -> list[str]:
     """The same frames and sound give the same file: one thread, no dates, no encoder names."""
     pipe = {"format": "rawvideo", "pix_fmt": "yuv420p", "framerate": 1000 // FRAME_MS}
-    picture = ffmpeg.input("pipe:", **pipe, video_size=(WIDTH, HEIGHT), threads=1).video
-    sound = ffmpeg.input(str(sound_path)).audio
+    video = ffmpeg.input("pipe:", **pipe, video_size=(WIDTH, HEIGHT), threads=1).video
+    audio = ffmpeg.input(str(audio_path)).audio
     codecs = {"vcodec": "libx264", "preset": "ultrafast", "crf": 28, "pix_fmt": "yuv420p"}
     codecs |= {"acodec": "aac", "audio_bitrate": "96k", "ar": 44100, "ac": 2}
     exact = {"threads": 1, "flags": "+bitexact", "fflags": "+bitexact", "map_metadata": -1}
-    output = ffmpeg.output(picture, sound, str(path), **codecs, **exact, movflags="+faststart")
+    output = ffmpeg.output(video, audio, str(path), **codecs, **exact, movflags="+faststart")
     command: list[str] = output.global_args("-hide_banner", "-loglevel", "error").compile(
         overwrite_output=True
     )
     return command
 
 
-def _encode(frames: Iterable[Frame], sound_path: Path, path: Path) -> None:
+def _encode(frames: Iterable[Frame], audio_path: Path, path: Path) -> None:
     with tempfile.TemporaryFile() as complaints:
         try:
             process = subprocess.Popen(
-                _encode_command(sound_path, path), stdin=subprocess.PIPE, stderr=complaints
+                _encode_command(audio_path, path), stdin=subprocess.PIPE, stderr=complaints
             )
         except FileNotFoundError as error:
             raise ToolError(
@@ -210,8 +210,8 @@ def _encode(frames: Iterable[Frame], sound_path: Path, path: Path) -> None:
             _feed(process, frames)
         complaints.seek(0)
         if process.returncode != 0:
-            said = complaints.read().decode(errors="replace").strip()
-            raise ToolError(f"ffmpeg could not write {path.name!r}: {said or 'no reason given'}")
+            message = complaints.read().decode(errors="replace").strip()
+            raise ToolError(f"ffmpeg could not write {path.name!r}: {message or 'no reason given'}")
 
 
 def _feed(process: subprocess.Popen[bytes], frames: Iterable[Frame]) -> None:

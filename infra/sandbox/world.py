@@ -44,7 +44,7 @@ class WorldResult:
     """How many videos the world has, and how many of them this run had to make."""
 
     num_videos: int
-    num_made: int
+    num_computed: int
 
 
 def make_world(
@@ -80,16 +80,16 @@ def _make(
     sizes = marker.get("sizes", {})
     num_videos = len(plan.videos)
     if sizes and all(_size(root / path) == size for path, size in sizes.items()):
-        return WorldResult(num_videos=num_videos, num_made=0)
+        return WorldResult(num_videos=num_videos, num_computed=0)
     pending = [video for video in plan.videos if not _is_there(root, video, sizes)]
-    num_there = num_videos - len(pending)
-    progress(num_there, num_videos)
+    num_cached = num_videos - len(pending)
+    progress(num_cached, num_videos)
     strength = plan.settings.cue_strength
-    for num_made, _ in enumerate(_render_all(root, pending, strength, workers), start=1):
-        progress(num_there + num_made, num_videos)
+    for num_computed, _ in enumerate(_render_all(root, pending, strength, workers), start=1):
+        progress(num_cached + num_computed, num_videos)
     _write_labels(root, plan)
     _write_marker(root, plan, digest, sizes={path: _size(root / path) for path in _iter_made(root)})
-    return WorldResult(num_videos=num_videos, num_made=len(pending))
+    return WorldResult(num_videos=num_videos, num_computed=len(pending))
 
 
 def _read_marker(root: Path) -> dict[str, Any]:
@@ -207,11 +207,11 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _show_progress(num_there: int, num_videos: int) -> None:
-    line = f"sandbox world: {num_there} of {num_videos} videos"
+def _show_progress(num_cached: int, num_videos: int) -> None:
+    line = f"sandbox world: {num_cached} of {num_videos} videos"
     if sys.stdout.isatty():
-        print(f"\r{line}", end="" if num_there < num_videos else "\n", flush=True)
-    elif num_there % 5 == 0 or num_there == num_videos:
+        print(f"\r{line}", end="" if num_cached < num_videos else "\n", flush=True)
+    elif num_cached % 5 == 0 or num_cached == num_videos:
         print(line, flush=True)
 
 
@@ -234,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nwaver: stopped; the same command goes on where it stopped.", file=sys.stderr)
         return 130
     seconds = time.monotonic() - started
-    what = f"{made.num_made} made" if made.num_made else "all there"
+    what = f"{made.num_computed} made" if made.num_computed else "all there"
     print(f"sandbox world: {made.num_videos} videos in {options.out}, {what}, {seconds:.0f} s")
     return 0
 

@@ -12,7 +12,7 @@ ODD_NAMES = (
 class Cut:
     """A video that must be cut: when its beeps are heard on the picture's clock, in seconds.
 
-    ``picture_stream`` is None where there is no picture; its clock is then the container's.
+    ``video_stream`` is None where there is no picture; its clock is then the container's.
 
     ``beeps`` is None where there is no sound; ``warning`` is a part of the one warning that must be
     given. ``turns`` quarter turns to the left take the kept picture back to the stored one.
@@ -21,8 +21,8 @@ class Cut:
 
     beeps: tuple[float, ...] | None
     warning: str | None = None
-    picture_stream: int | None = 0
-    sound_stream: int = 0
+    video_stream: int | None = 0
+    audio_stream: int = 0
     turns: int = 0
     exact_seconds: float = 0.012
 
@@ -67,7 +67,7 @@ GOOD: dict[str, Cut] = {
     "matroska-inside.mp4": Cut(beeps=(5,)),
     # Without an edit list the encoder's priming is heard: 21 ms of AAC at 48 kHz.
     "fragmented.mp4": Cut(beeps=(2.021,)),
-    "many-streams.mp4": Cut(beeps=(4,), picture_stream=1, sound_stream=1),
+    "many-streams.mp4": Cut(beeps=(4,), video_stream=1, audio_stream=1),
     "cover-art.mp4": Cut(beeps=(3,)),
     "no-sound.mp4": Cut(beeps=None),
     "sound-longer.mp4": Cut(beeps=(1, 5), warning="3.00 s longer than the picture"),
@@ -82,12 +82,10 @@ GOOD: dict[str, Cut] = {
     "recorded-live.webm": Cut(beeps=(1.2, 3.2)),
     "clock-not-at-zero.ts": Cut(beeps=(2, 5.5)),
     "trimmed.mp4": Cut(beeps=(5.2, 9.7)),
-    "only-sound.m4a": Cut(beeps=(1,), picture_stream=None, warning="no picture, only sound"),
-    "long-sound.m4a": Cut(
-        beeps=(1, 6.5, 11), picture_stream=None, warning="no picture, only sound"
-    ),
+    "only-sound.m4a": Cut(beeps=(1,), video_stream=None, warning="no picture, only sound"),
+    "long-sound.m4a": Cut(beeps=(1, 6.5, 11), video_stream=None, warning="no picture, only sound"),
     "song-with-cover.mp3": Cut(
-        beeps=(1, 6.5, 11), picture_stream=None, warning="no picture, only sound"
+        beeps=(1, 6.5, 11), video_stream=None, warning="no picture, only sound"
     ),
     "sound-8-khz.mp4": Cut(beeps=(4,)),
     "sound-44-khz-stereo.mov": Cut(beeps=(4,)),

@@ -3,7 +3,7 @@
 Tiny pictures and the fastest encoders: all of them are made in seconds.
 """
 
-from infra.zoo.sources import picture, sound
+from infra.zoo.sources import audio, video
 
 _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "30")
 _H265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none")
@@ -19,27 +19,27 @@ _KEY = (
 )  # fmt: skip
 
 _RATES = {
-    "cinema.mp4": (*picture(6.1, fps="24000/1001"), *sound(6.1, 4), *_H264, *_AAC),
-    "cfr25.mp4": (*picture(12), *sound(12, 1, 6.5, 11), *_H264, *_AAC),
-    "ntsc.mp4": (*picture(7.3, fps="30000/1001"), *sound(7.3, 2), *_H264, *_AAC),
-    "thirty.mp4": (*picture(5.1, fps="30"), *sound(5.1, 4.5), *_H264, *_AAC),
-    "fifty.mp4": (*picture(5.3, fps="50"), *sound(5.3, 3), *_H264, *_AAC),
-    "sixty.mp4": (*picture(5.02, fps="60"), *sound(5.02, 4), *_H264, *_AAC),
+    "cinema.mp4": (*video(6.1, fps="24000/1001"), *audio(6.1, 4), *_H264, *_AAC),
+    "cfr25.mp4": (*video(12), *audio(12, 1, 6.5, 11), *_H264, *_AAC),
+    "ntsc.mp4": (*video(7.3, fps="30000/1001"), *audio(7.3, 2), *_H264, *_AAC),
+    "thirty.mp4": (*video(5.1, fps="30"), *audio(5.1, 4.5), *_H264, *_AAC),
+    "fifty.mp4": (*video(5.3, fps="50"), *audio(5.3, 3), *_H264, *_AAC),
+    "sixty.mp4": (*video(5.02, fps="60"), *audio(5.02, 4), *_H264, *_AAC),
     "vfr.mp4": (
-        *picture(9, fps="30"), *sound(9, 4, 8),
+        *video(9, fps="30"), *audio(9, 4, 8),
         "-vf", _SLOWER_IN_PARTS, "-fps_mode", "vfr", *_H264, *_AAC,
     ),
     "two-rates.webm": (
-        *picture(8, fps="30"), *sound(11.5, 3, 9),
+        *video(8, fps="30"), *audio(11.5, 3, 9),
         "-vf", _SLOW_THEN_FAST, *_TIMES_AS_GIVEN, *_VP8, "-c:a", "libopus",
     ),
     "jitter.mkv": (
-        *picture(7, fps="30"), *sound(7, 1, 6),
+        *video(7, fps="30"), *audio(7, 1, 6),
         "-vf", "settb=1/1000,setpts='N*33+random(1)*30'", *_TIMES_AS_GIVEN, *_H264, "-bf", "0",
         *_AAC,
     ),
     "still-for-seconds.mkv": (
-        *picture(4), *sound(20, 1),
+        *video(4), *audio(20, 1),
         "-vf", "settb=1/1000,setpts='if(lt(N,50),N*40,N*40+12000)'", *_TIMES_AS_GIVEN, *_H264,
         "-bf", "0", *_AAC,
     ),
@@ -47,100 +47,100 @@ _RATES = {
 
 _PICTURES = {
     "odd.mp4": (
-        *picture(3, size="161x121"), *sound(3, 1),
+        *video(3, size="161x121"), *audio(3, 1),
         "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p", *_AAC,
     ),
-    "wide-pixels.mp4": (*picture(3), "-vf", "setsar=2", *_H264),
-    "ten-bit.mp4": (*picture(3), *sound(3, 2), *_H265, "-pix_fmt", "yuv420p10le", *_AAC),
-    "hevc.mp4": (*picture(5.2), *sound(5.2, 3), *_H265, "-tag:v", "hvc1", *_AAC),
-    "vp9.webm": (*picture(5.2), *sound(5.2, 3), *_VP9, "-c:a", "libopus"),
+    "wide-pixels.mp4": (*video(3), "-vf", "setsar=2", *_H264),
+    "ten-bit.mp4": (*video(3), *audio(3, 2), *_H265, "-pix_fmt", "yuv420p10le", *_AAC),
+    "hevc.mp4": (*video(5.2), *audio(5.2, 3), *_H265, "-tag:v", "hvc1", *_AAC),
+    "vp9.webm": (*video(5.2), *audio(5.2, 3), *_VP9, "-c:a", "libopus"),
     "studio.mov": (
-        *picture(5.2), *sound(5.2, 3), "-c:v", "prores_ks", "-profile:v", "0", "-c:a", "pcm_s24le",
+        *video(5.2), *audio(5.2, 3), "-c:v", "prores_ks", "-profile:v", "0", "-c:a", "pcm_s24le",
     ),
     "camcorder.mpg": (
-        *picture(5.2), *sound(5.2, 3), "-c:v", "mpeg2video", "-flags", "+ildct+ilme",
+        *video(5.2), *audio(5.2, 3), "-c:v", "mpeg2video", "-flags", "+ildct+ilme",
         "-b:v", "1M", "-c:a", "mp2",
     ),
-    "windows.wmv": (*picture(3), *sound(3, 1), "-c:v", "wmv2", "-b:v", "1M", "-c:a", "wmav2"),
-    "flash.flv": (*picture(3), *sound(3, 1), *_H264, *_AAC),
-    "one-frame-over.mp4": (*picture(10.04), *sound(10.04, 9), *_H264, *_AAC),
-    "b-frames.mkv": (*picture(6), *sound(6, 5), "-c:v", "libx264", "-bf", "3", "-g", "50", *_AAC),
+    "windows.wmv": (*video(3), *audio(3, 1), "-c:v", "wmv2", "-b:v", "1M", "-c:a", "wmav2"),
+    "flash.flv": (*video(3), *audio(3, 1), *_H264, *_AAC),
+    "one-frame-over.mp4": (*video(10.04), *audio(10.04, 9), *_H264, *_AAC),
+    "b-frames.mkv": (*video(6), *audio(6, 5), "-c:v", "libx264", "-bf", "3", "-g", "50", *_AAC),
     "b-frames.avi": (
-        *picture(6), *sound(6, 5), "-c:v", "mpeg4", "-bf", "2", "-b:v", "1M", "-c:a", "pcm_s16le",
+        *video(6), *audio(6, 5), "-c:v", "mpeg4", "-bf", "2", "-b:v", "1M", "-c:a", "pcm_s16le",
     ),
-    "one-frame.mp4": (*picture(0.04), *_H264),
-    "very-short.mp4": (*picture(0.2), *sound(0.2, 0), *_H264, *_AAC),
-    "third-of-a-second.mp4": (*picture(0.3, fps="30"), *sound(0.3, 0.1), *_H264, *_AAC),
+    "one-frame.mp4": (*video(0.04), *_H264),
+    "very-short.mp4": (*video(0.2), *audio(0.2, 0), *_H264, *_AAC),
+    "third-of-a-second.mp4": (*video(0.3, fps="30"), *audio(0.3, 0.1), *_H264, *_AAC),
     "ten-minutes.mp4": (
-        *picture(600, fps="5", size="64x48"), *sound(600, 1, 299.99, 599, rate=8_000),
+        *video(600, fps="5", size="64x48"), *audio(600, 1, 299.99, 599, rate=8_000),
         *_H264, "-c:a", "aac", "-b:a", "16k",
     ),
-    "moov-first.mp4": (*picture(8), *sound(8, 1), *_H264, *_AAC, "-movflags", "+faststart"),
+    "moov-first.mp4": (*video(8), *audio(8, 1), *_H264, *_AAC, "-movflags", "+faststart"),
     "fragmented.mp4": (
-        *picture(6), *sound(6, 2), *_H264, *_AAC, "-movflags", "+frag_keyframe+empty_moov",
+        *video(6), *audio(6, 2), *_H264, *_AAC, "-movflags", "+frag_keyframe+empty_moov",
     ),
 }  # fmt: skip
 
 _SOUNDS = {
-    "no-sound.mp4": (*picture(6), *_H264),
-    "only-sound.m4a": (*sound(3, 1), *_AAC),
-    "long-sound.m4a": (*sound(12, 1, 6.5, 11), *_AAC, "-movflags", "+faststart"),
+    "no-sound.mp4": (*video(6), *_H264),
+    "only-sound.m4a": (*audio(3, 1), *_AAC),
+    "long-sound.m4a": (*audio(12, 1, 6.5, 11), *_AAC, "-movflags", "+faststart"),
     "song-with-cover.mp3": (
-        *sound(12, 1, 6.5, 11), "-f", "lavfi", "-t", "0.04", "-i", "color=red:s=64x64",
+        *audio(12, 1, 6.5, 11), "-f", "lavfi", "-t", "0.04", "-i", "color=red:s=64x64",
         "-map", "0:a", "-map", "1:v", "-c:a", "libmp3lame", "-c:v", "png",
         "-disposition:v:0", "attached_pic",
     ),
-    "sound-8-khz.mp4": (*picture(5.2), *sound(5.2, 4, rate=8_000), *_H264, *_AAC),
+    "sound-8-khz.mp4": (*video(5.2), *audio(5.2, 4, rate=8_000), *_H264, *_AAC),
     "sound-44-khz-stereo.mov": (
-        *picture(5.2), *sound(5.2, 4, rate=44_100), "-ac", "2", *_H264, *_AAC,
+        *video(5.2), *audio(5.2, 4, rate=44_100), "-ac", "2", *_H264, *_AAC,
     ),
-    "surround.mkv": (*picture(5.2), *sound(5.2, 4), "-ac", "6", *_H264, "-c:a", "ac3"),
+    "surround.mkv": (*video(5.2), *audio(5.2, 4), "-ac", "6", *_H264, "-c:a", "ac3"),
     "sample-for-sample.mkv": (
-        *picture(12), "-f", "lavfi", "-t", "12", "-i", "anoisesrc=r=16000:seed=1:a=0.5",
+        *video(12), "-f", "lavfi", "-t", "12", "-i", "anoisesrc=r=16000:seed=1:a=0.5",
         *_H264, "-c:a", "pcm_s16le",
     ),
-    "sound-shorter.mp4": (*picture(7), *sound(4, 1), *_H264, *_AAC),
-    "sound-longer.mp4": (*picture(6), *sound(9, 1, 5), *_H264, *_AAC),
-    "sound-much-longer.mp4": (*picture(1), *sound(70, 0.5, rate=8_000), *_H264, *_AAC),
-    "sound-late.mp4": (*picture(6), "-itsoffset", "1.5", *sound(4, 1), *_H264, *_AAC),
+    "sound-shorter.mp4": (*video(7), *audio(4, 1), *_H264, *_AAC),
+    "sound-longer.mp4": (*video(6), *audio(9, 1, 5), *_H264, *_AAC),
+    "sound-much-longer.mp4": (*video(1), *audio(70, 0.5, rate=8_000), *_H264, *_AAC),
+    "sound-late.mp4": (*video(6), "-itsoffset", "1.5", *audio(4, 1), *_H264, *_AAC),
     "sound-with-a-hole.mkv": (
-        *picture(8), *sound(8, 1, 6), "-af", "aselect='not(between(t,2,4))'", *_H264, *_AAC,
+        *video(8), *audio(8, 1, 6), "-af", "aselect='not(between(t,2,4))'", *_H264, *_AAC,
     ),
     "sound-away-for-minutes.mkv": (
-        *picture(800, fps="1", size="64x48"), *sound(5, 0.5, 2), "-ac", "2",
+        *video(800, fps="1", size="64x48"), *audio(5, 0.5, 2), "-ac", "2",
         "-af", "asetpts='PTS+if(gt(T,1),795/TB)'", *_H264, "-c:a", "pcm_s16le",
     ),
-    "sound-hours-late.mkv": (*picture(6), "-itsoffset", "20000", *sound(2, 1), *_H264, *_AAC),
+    "sound-hours-late.mkv": (*video(6), "-itsoffset", "20000", *audio(2, 1), *_H264, *_AAC),
     "picture-late.mkv": (
-        "-itsoffset", "1.2", *picture(6), *sound(7.2, 3, 6), "-fps_mode", "passthrough",
+        "-itsoffset", "1.2", *video(6), *audio(7.2, 3, 6), "-fps_mode", "passthrough",
         *_H264, *_AAC,
     ),
     "picture-late.mp4": (
-        "-itsoffset", "1.2", *picture(6), *sound(7.2, 3, 6), "-fps_mode", "passthrough",
+        "-itsoffset", "1.2", *video(6), *audio(7.2, 3, 6), "-fps_mode", "passthrough",
         *_H264, *_AAC,
     ),
     "recorded-live.webm": (
-        "-itsoffset", "0.8", *picture(4, fps="15"), *sound(5, 2, 4), "-fps_mode", "passthrough",
+        "-itsoffset", "0.8", *video(4, fps="15"), *audio(5, 2, 4), "-fps_mode", "passthrough",
         *_VP8, "-c:a", "libopus", "-live", "1",
     ),
     "clock-not-at-zero.ts": (
-        *picture(6), *sound(6, 2, 5.5), *_H264, *_AAC, "-output_ts_offset", "100",
+        *video(6), *audio(6, 2, 5.5), *_H264, *_AAC, "-output_ts_offset", "100",
     ),
     "many-streams.mp4": (
-        *picture(6, size="64x48"), *picture(6, fps="30000/1001"), *sound(6, 1), *sound(6, 4),
+        *video(6, size="64x48"), *video(6, fps="30000/1001"), *audio(6, 1), *audio(6, 4),
         "-map", "0:v", "-map", "1:v", "-map", "2:a", "-map", "3:a", *_H264, *_AAC,
         "-disposition:a:0", "0", "-disposition:a:1", "default",
     ),
     "cover-art.mp4": (
-        *picture(5.2), *sound(5.2, 3), "-f", "lavfi", "-t", "0.04", "-i", "color=red:s=640x640",
+        *video(5.2), *audio(5.2, 3), "-f", "lavfi", "-t", "0.04", "-i", "color=red:s=640x640",
         "-map", "2:v", "-map", "0:v", "-map", "1:a", *_H264, *_AAC, "-c:v:0", "png",
         "-disposition:v:0", "attached_pic",
     ),
     "sound-alone-away.mkv": (
-        *sound(5, 0.5, 2), "-af", "asetpts='PTS+if(gt(T,1),795/TB)'", "-c:a", "pcm_s16le",
+        *audio(5, 0.5, 2), "-af", "asetpts='PTS+if(gt(T,1),795/TB)'", "-c:a", "pcm_s16le",
     ),
-    "encrypted-sound.m4a": (*sound(3, 1), *_AAC, *_KEY),
-    "encrypted.mp4": (*picture(6), *sound(6, 1), *_H264, *_AAC, *_KEY),
+    "encrypted-sound.m4a": (*audio(3, 1), *_AAC, *_KEY),
+    "encrypted.mp4": (*video(6), *audio(6, 1), *_H264, *_AAC, *_KEY),
 }  # fmt: skip
 
 RECIPES: dict[str, tuple[str, ...]] = {**_RATES, **_PICTURES, **_SOUNDS}

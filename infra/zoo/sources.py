@@ -21,17 +21,17 @@ def _numbered() -> str:
     boxes = ["drawbox=0:0:iw:ih/2:black:fill"]
     for k in range(NUM_BITS):
         row, column = divmod(k, BITS_IN_A_ROW)
-        place = f"x=iw*{column}/{BITS_IN_A_ROW}:y=ih*{row}/4:w=iw/{BITS_IN_A_ROW}:h=ih/4"
-        boxes.append(f"drawbox={place}:c=white:t=fill:enable='bitand(n,{1 << k})'")
+        location = f"x=iw*{column}/{BITS_IN_A_ROW}:y=ih*{row}/4:w=iw/{BITS_IN_A_ROW}:h=ih/4"
+        boxes.append(f"drawbox={location}:c=white:t=fill:enable='bitand(n,{1 << k})'")
     return ",".join(boxes)
 
 
-def picture(seconds: float, *, fps: str = "25", size: str = "160x120") -> tuple[str, ...]:
+def video(seconds: float, *, fps: str = "25", size: str = "160x120") -> tuple[str, ...]:
     """Name a moving lavfi picture as ffmpeg's input."""
     source = f"testsrc2=s={size}:r={fps},format=yuv420p,{_numbered()}"
     return ("-f", "lavfi", "-t", str(seconds), "-i", source)
 
 
-def sound(seconds: float, *beeps: float, rate: int = 48_000) -> tuple[str, ...]:
+def audio(seconds: float, *beeps: float, rate: int = 48_000) -> tuple[str, ...]:
     """Name a lavfi sound as ffmpeg's input."""
     return ("-f", "lavfi", "-t", str(seconds), "-i", beep(*beeps, rate=rate))

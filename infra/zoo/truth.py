@@ -17,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 
 from infra.zoo.inputs import Cut
 from infra.zoo.sources import BITS_IN_A_ROW, NUM_BITS
-from tasks.media.cut import read_sound
+from tasks.media.cut import read_audio
 from tasks.media.frame_times import input_url
 from tasks.media.plan import SAMPLE_RATE
 
@@ -41,8 +41,8 @@ class WrittenSegment:
     end_ms: int
     num_frames: int
     num_samples: int
-    picture_path: Path | None
-    sound_path: Path | None
+    video_path: Path | None
+    audio_path: Path | None
 
 
 def numbered_frames(path: Path, stream: int = 0, turns: int = 0) -> list[tuple[float, int]]:
@@ -69,44 +69,44 @@ def beeps_in(samples: Samples) -> list[float]:
     return [float(n / SAMPLE_RATE) for n in begins]
 
 
-def faults_of(path: Path, segments: Sequence[WrittenSegment], wanted: Cut) -> Iterator[str]:
+def faults_of(path: Path, segments: Sequence[WrittenSegment], expected: Cut) -> Iterator[str]:
     """Say everything that is not as it must be; nothing, if the cut is exact."""
     source, written = [], []
-    if wanted.picture_stream is not None:
-        source = numbered_frames(path, wanted.picture_stream)
+    if expected.video_stream is not None:
+        source = numbered_frames(path, expected.video_stream)
         written = [
-            numbered_frames(segment.picture_path, 0, wanted.turns)
+            numbered_frames(segment.video_path, 0, expected.turns)
             for segment in segments
-            if segment.picture_path
+            if segment.video_path
         ]
         yield from _faults_of_frames(source, written)
         yield from _faults_of_counts(source, segments, written)
-    elif any(segment.picture_path for segment in segments):
+    elif any(segment.video_path for segment in segments):
         yield "there is a picture where the source has none"
     yield from _faults_of_times(segments)
-    if wanted.beeps is None:
-        if any(segment.sound_path for segment in segments):
+    if expected.beeps is None:
+        if any(segment.audio_path for segment in segments):
             yield "there is sound where the source has none"
         return
     first_time = source[0][0] if source else _origin(path)
-    yield from _faults_of_sound(path, segments, wanted, first_time)
+    yield from _faults_of_audio(path, segments, expected, first_time)
 
 
 def _faults_of_frames(
     source: list[tuple[float, int]], written: list[list[tuple[float, int]]]
 ) -> Iterator[str]:
-    wanted = [number for _, number in source]
+    expected = [number for _, number in source]
     found = [number for frames in written for _, number in frames]
-    if any(a >= b for a, b in pairwise(wanted)):
-        yield f"the source's own frames are not in order: {wanted[:20]}"
-    if found != wanted:
-        lost, doubled = set(wanted) - set(found), len(found) - len(set(found))
-        yield f"{len(found)} frames of {len(wanted)}: {len(lost)} lost, {doubled} doubled"
+    if any(a >= b for a, b in pairwise(expected)):
+        yield f"the source's own frames are not in order: {expected[:20]}"
+    if found != expected:
+        lost, doubled = set(expected) - set(found), len(found) - len(set(found))
+        yield f"{len(found)} frames of {len(expected)}: {len(lost)} lost, {doubled} doubled"
         return
     first = 0
     for index, frames in enumerate(written):
-        begun = source[first][0]
-        times = [time - begun for time, _ in source[first : first + len(frames)]]
+        started = source[first][0]
+        times = [time - started for time, _ in source[first : first + len(frames)]]
         off = max(abs(a - b) for a, (b, _) in zip(times, frames, strict=True))
         if off > _TIME_SLACK:
             yield f"segment {index}: a frame is shown {off * 1000:.1f} ms off its time"
@@ -133,26 +133,26 @@ def _faults_of_times(segments: Sequence[WrittenSegment]) -> Iterator[str]:
     ends = [0, *(segment.end_ms for segment in segments)]
     if [segment.start_ms for segment in segments] != ends[:-1]:
         yield "segments are not neighbours in time"
-    is_heard_alone = all(segment.picture_path is None for segment in segments)
+    is_heard_alone = all(segment.video_path is None for segment in segments)
     if is_heard_alone and max(lengths_ms) - min(lengths_ms) > 1:
         yield f"a stub: segments of {lengths_ms} ms"
 
 
-def _faults_of_sound(
-    path: Path, segments: Sequence[WrittenSegment], wanted: Cut, first_time: float
+def _faults_of_audio(
+    path: Path, segments: Sequence[WrittenSegment], expected: Cut, first_time: float
 ) -> Iterator[str]:
-    sounds = [read_sound(s.sound_path) for s in segments if s.sound_path]
-    whole = np.concatenate(sounds) if sounds else np.zeros(0, np.int16)
-    if [len(samples) for samples in sounds] != [s.num_samples for s in segments]:
+    audios = [read_audio(s.audio_path) for s in segments if s.audio_path]
+    whole = np.concatenate(audios) if audios else np.zeros(0, np.int16)
+    if [len(samples) for samples in audios] != [s.num_samples for s in segments]:
         yield "samples are not as many as is said"
     if abs(len(whole) - segments[-1].end_ms * SAMPLE_RATE // 1000) > SAMPLE_RATE // 1000:
         yield f"{len(whole)} samples for {segments[-1].end_ms} ms of picture"
-    if max(map(len, sounds), default=0) > MAX_SEGMENT_MS * SAMPLE_RATE // 1000:
+    if max(map(len, audios), default=0) > MAX_SEGMENT_MS * SAMPLE_RATE // 1000:
         yield "a sound is too long"
-    if not np.array_equal(whole, _track(path, wanted.sound_stream, first_time, len(whole))):
+    if not np.array_equal(whole, _track(path, expected.audio_stream, first_time, len(whole))):
         yield "the samples are not those of the track"
-    heard, beeps = beeps_in(whole), wanted.beeps or ()
-    off = [abs(a - b) > wanted.exact_seconds for a, b in zip(heard, beeps, strict=False)]
+    heard, beeps = beeps_in(whole), expected.beeps or ()
+    off = [abs(a - b) > expected.exact_seconds for a, b in zip(heard, beeps, strict=False)]
     if len(heard) != len(beeps) or any(off):
         yield f"beeps are heard at {heard}, not at {list(beeps)}"
 

@@ -38,22 +38,22 @@ class Seen:
 def visit(names: Sequence[str], folder: Path) -> Iterator[Seen]:
     """Make inputs in an empty ``folder``, cut each by the stage's own function, and check it."""
     made, cut = folder / "inputs", folder / "segments"
-    for place in (made, cut):
-        place.mkdir(parents=True, exist_ok=True)
+    for location in (made, cut):
+        location.mkdir(parents=True, exist_ok=True)
     shelf = Shelf(made)
     variant = variant_of(Store(str(folder / "store")), _CONFIG)
     for name in names:
         path = shelf(name)
         source = SourceVideo(path=path, source_digest=digest_or_unreadable(path))
         (output,) = segment_videos([name], {name: source}, _CONFIG, variant, cut, _RESOURCES)
-        yield Seen(name=name, outcome=_told(output), faults=tuple(_faults(path, output)))
+        yield Seen(name=name, outcome=_reported(output), faults=tuple(_faults(path, output)))
 
 
 def _rows(output: ItemOutput, row_type: type[Row]) -> list[Row]:
     return [row for row in output.rows if isinstance(row, row_type)]
 
 
-def _told(output: ItemOutput) -> str:
+def _reported(output: ItemOutput) -> str:
     """Put an outcome in words: how much was cut, the warnings, or the reason."""
     rejected = _rows(output, RejectedRecord)
     if rejected:
@@ -61,24 +61,26 @@ def _told(output: ItemOutput) -> str:
     facts = _rows(output, MediaFacts)[0]
     segments = _rows(output, SegmentRecord)
     samples = sum(segment.num_samples for segment in segments)
-    told = f"segments {len(segments)}, frames {facts.num_frames}, samples {samples}"
-    return "; ".join([told, *(f"warning: {warning}" for warning in facts.warnings)])
+    message = f"segments {len(segments)}, frames {facts.num_frames}, samples {samples}"
+    return "; ".join([message, *(f"warning: {warning}" for warning in facts.warnings)])
 
 
 def _faults(path: Path, output: ItemOutput) -> Iterator[str]:
-    wanted, outcome = INPUTS[path.name], _told(output)
-    if isinstance(wanted, Rejected):
-        if not outcome.startswith("rejected: ") or wanted.reason not in outcome:
-            yield f"it must be rejected with {wanted.reason!r}"
+    expected, outcome = INPUTS[path.name], _reported(output)
+    if isinstance(expected, Rejected):
+        if not outcome.startswith("rejected: ") or expected.reason not in outcome:
+            yield f"it must be rejected with {expected.reason!r}"
         return
     if outcome.startswith("rejected: "):
         yield "it must not be rejected"
         return
     warnings = _rows(output, MediaFacts)[0].warnings
-    if (wanted.warning or "") not in "; ".join(warnings) or bool(warnings) != bool(wanted.warning):
-        yield f"it must be told {wanted.warning!r}"
-    if isinstance(wanted, Cut):
-        yield from faults_of(path, _written(output), wanted)
+    if (expected.warning or "") not in "; ".join(warnings) or bool(warnings) != bool(
+        expected.warning
+    ):
+        yield f"it must be told {expected.warning!r}"
+    if isinstance(expected, Cut):
+        yield from faults_of(path, _written(output), expected)
 
 
 def _written(output: ItemOutput) -> list[WrittenSegment]:
@@ -88,8 +90,8 @@ def _written(output: ItemOutput) -> list[WrittenSegment]:
             end_ms=row.end_ms,
             num_frames=row.num_frames,
             num_samples=row.num_samples,
-            picture_path=output.files[row.picture_path] if row.picture_path else None,
-            sound_path=output.files[row.sound_path] if row.sound_path else None,
+            video_path=output.files[row.video_path] if row.video_path else None,
+            audio_path=output.files[row.audio_path] if row.audio_path else None,
         )
         for row in _rows(output, SegmentRecord)
     ]

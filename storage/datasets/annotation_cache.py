@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from storage.datasets.bah.annotation import Annotation, read_annotation
 from storage.datasets.bah.yaml_files import parse_yaml, read_text
-from storage.datasets.erased import read_forgotten
+from storage.datasets.erased import read_erased
 from storage.errors import StoreError
 from storage.fingerprint import digest_bytes, digest_of
 from storage.schema import from_table, read_parquet, to_table, write_parquet
@@ -58,11 +58,11 @@ class AnnotationCache:
         Of participants whom the store has forgotten nothing is kept: no run uses their videos.
         """
         store = Store(self.store_url)
-        forgotten = read_forgotten(store)
+        erased = read_erased(store)
         rows = (
             AnnotatedVideo(name=name, annotation=annotation)
             for name, annotation in annotations.items()
-            if not forgotten.in_path(name)
+            if not erased.in_path(name)
         )
         sink = io.BytesIO()
         write_parquet(to_table(AnnotatedVideo, rows), sink)

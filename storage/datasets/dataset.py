@@ -75,7 +75,7 @@ def open_dataset(folder: str, cache: "AnnotationCache | None" = None) -> Dataset
         LeakageError: a video is listed in two splits.
     """
     dataset = read_dataset(folder, cache)
-    _refuse_two_splits(dataset)
+    _reject_two_splits(dataset)
     return dataset
 
 
@@ -128,17 +128,17 @@ def check_apart(folder: str, store: str) -> None:
         )
 
 
-def _refuse_two_splits(dataset: Dataset) -> None:
-    told = tuple(
+def _reject_two_splits(dataset: Dataset) -> None:
+    message = tuple(
         f"video {video.video_id}: {issue.detail}"
         for video in dataset.videos
         for issue in video.issues
         if issue.kind is IssueKind.VIDEO_IN_TWO_SPLITS
     )
-    if told:
+    if message:
         raise LeakageError(
-            f"Videos are listed in two splits ({len(told)} of them): leave each in one.",
-            details=told,
+            f"Videos are listed in two splits ({len(message)} of them): leave each in one.",
+            details=message,
         )
 
 
@@ -182,8 +182,8 @@ def _stamp(root: Path) -> tuple[tuple[str, int, int], ...]:
     from storage.datasets.table.rows import label_file_names
 
     splits = (f"{SPLIT_FOLDER}/{split}.txt" for split in SPLITS)
-    told = (ANNOTATION_FILE, PARTICIPANTS_FILE, *splits, *label_file_names(root))
-    return tuple(_state_of(root, name) for name in (*told, *iter_video_names(root)))
+    message = (ANNOTATION_FILE, PARTICIPANTS_FILE, *splits, *label_file_names(root))
+    return tuple(_state_of(root, name) for name in (*message, *iter_video_names(root)))
 
 
 def _state_of(root: Path, name: str) -> tuple[str, int, int]:

@@ -24,7 +24,7 @@ _NAMED_AFTER = re.compile(r"([^/\s'\"]+)_Question_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Forgotten:
+class ErasedParticipants:
     """The participants that a store has forgotten."""
 
     salt: str
@@ -52,18 +52,18 @@ def digest_of_participant(salt: str, participant_id: str) -> str:
     return key.hex()
 
 
-def read_forgotten(store: Store) -> Forgotten:
+def read_erased(store: Store) -> ErasedParticipants:
     """Read whom a store has forgotten.
 
     Raises:
         StoreError: the file is damaged, so that nobody can say whom to leave out.
     """
     if not store.exists(PATH):
-        return Forgotten(salt=secrets.token_hex(16), digests=frozenset())
+        return ErasedParticipants(salt=secrets.token_hex(16), digests=frozenset())
     try:
         with store.open(PATH) as stream:
             content = json.loads(stream.read())
-        return Forgotten(salt=content["salt"], digests=frozenset(content["participants"]))
+        return ErasedParticipants(salt=content["salt"], digests=frozenset(content["participants"]))
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{store.full_path(PATH)!r} is damaged, so that forgotten participants cannot be told: "
@@ -75,44 +75,46 @@ def salt_of(store: Store) -> str:
     """Give the store's salt, which is written down when it is first needed.
 
     Raises:
-        StoreError: as `read_forgotten`, or the store cannot be written.
+        StoreError: as `read_erased`, or the store cannot be written.
     """
     if not store.exists(PATH):
-        _write(store, read_forgotten(store), frozenset())
-    return read_forgotten(store).salt
+        _write(store, read_erased(store), frozenset())
+    return read_erased(store).salt
 
 
 def remember_to_leave_out(store: Store, participant_id: str) -> None:
     """Leave a participant's videos out of every run from now on."""
-    known = read_forgotten(store)
+    known = read_erased(store)
     _write(store, known, known.digests | {digest_of_participant(known.salt, participant_id)})
 
 
 def take_up_again(store: Store, participant_id: str) -> bool:
     """Let a participant's videos be used again; says whether they were left out until now."""
-    known = read_forgotten(store)
+    known = read_erased(store)
     if participant_id not in known:
         return False
     _write(store, known, known.digests - {digest_of_participant(known.salt, participant_id)})
     return True
 
 
-def _write(store: Store, known: Forgotten, digests: frozenset[str]) -> None:
+def _write(store: Store, known: ErasedParticipants, digests: frozenset[str]) -> None:
     content = {"salt": known.salt, "participants": sorted(digests)}
     store.write_bytes(PATH, json.dumps(content, indent=2).encode())
 
 
-def leave_out_forgotten(dataset: Dataset, forgotten: Forgotten) -> tuple[Dataset, str]:
+def exclude_erased(dataset: Dataset, erased: ErasedParticipants) -> tuple[Dataset, str]:
     """Take forgotten participants' videos, and what is told of them, out of a data set.
 
     Returns the data set, which tells how many videos that were, naming nobody, and those words;
     none if no video was left out.
     """
-    videos = tuple(video for video in dataset.videos if video.participant_id not in forgotten)
-    issues = tuple(issue for issue in dataset.issues if not forgotten.in_path(issue.detail))
+    videos = tuple(video for video in dataset.videos if video.participant_id not in erased)
+    issues = tuple(issue for issue in dataset.issues if not erased.in_path(issue.detail))
     num_left_out = len(dataset.videos) - len(videos)
-    told = ""
+    message = ""
     if num_left_out:
-        told = f"{num_left_out} videos are of participants whom the store has forgotten: left out"
-        issues = (*issues, Issue(IssueKind.FORGOTTEN, told))
-    return replace(dataset, videos=videos, issues=issues), told
+        message = (
+            f"{num_left_out} videos are of participants whom the store has forgotten: left out"
+        )
+        issues = (*issues, Issue(IssueKind.ERASED, message))
+    return replace(dataset, videos=videos, issues=issues), message

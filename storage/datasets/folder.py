@@ -17,7 +17,7 @@ def read_folder(root: Path) -> Dataset:
         try:
             resolve_inside(root, name)
         except DataError as error:
-            issues.append(Issue(IssueKind.PATH_REFUSED, f"left out: {error}"))
+            issues.append(Issue(IssueKind.PATH_REJECTED, f"left out: {error}"))
             continue
         videos.append(VideoRecord(video_id=VideoId(name), path=name))
     return Dataset(root=root, videos=tuple(videos), issues=tuple(issues))

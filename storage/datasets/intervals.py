@@ -74,11 +74,11 @@ def tidy_intervals(intervals: Iterable[Interval]) -> tuple[tuple[Interval, ...],
         joined.append(interval)
     issues = []
     if ordered != given:
-        told = "intervals were not in order of time: sorted"
-        issues.append(Issue(IssueKind.INTERVALS_UNSORTED, told))
+        message = "intervals were not in order of time: sorted"
+        issues.append(Issue(IssueKind.INTERVALS_UNSORTED, message))
     if len(joined) < len(given):
-        told = f"intervals overlap or touch: {len(given)} joined to {len(joined)}"
-        issues.append(Issue(IssueKind.INTERVALS_OVERLAP, told))
+        message = f"intervals overlap or touch: {len(given)} joined to {len(joined)}"
+        issues.append(Issue(IssueKind.INTERVALS_OVERLAP, message))
     return tuple(joined), tuple(issues)
 
 
@@ -91,12 +91,12 @@ def clip_intervals(
     for interval in intervals:
         over_ms = interval.end_ms - duration_ms
         if interval.start_ms >= duration_ms:
-            told = f"interval at {interval.start_ms} ms lies after the video's end: dropped"
-            issues.append(Issue(IssueKind.INTERVAL_AFTER_END, told))
+            message = f"interval at {interval.start_ms} ms lies after the video's end: dropped"
+            issues.append(Issue(IssueKind.INTERVAL_AFTER_END, message))
             continue
         if over_ms > 0:
-            told = f"interval ends {over_ms} ms after the video: clipped"
-            issues.append(Issue(IssueKind.INTERVAL_PAST_END, told))
+            message = f"interval ends {over_ms} ms after the video: clipped"
+            issues.append(Issue(IssueKind.INTERVAL_PAST_END, message))
         end_ms = min(interval.end_ms, duration_ms)
         clipped.append(Interval(start_ms=interval.start_ms, end_ms=end_ms))
     return tuple(clipped), tuple(issues)

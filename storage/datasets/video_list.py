@@ -22,20 +22,20 @@ def is_list(path: Path) -> bool:
 
 def write_list(folder: Path, paths: Sequence[Path]) -> Path:
     """Write the list of these videos, by their whole paths, into a folder."""
-    place = folder / LIST_NAME
-    place.write_text(json.dumps([str(path) for path in paths]), encoding="utf-8")
-    return place
+    location = folder / LIST_NAME
+    location.write_text(json.dumps([str(path) for path in paths]), encoding="utf-8")
+    return location
 
 
-def read_list(place: Path) -> Dataset:
+def read_list(location: Path) -> Dataset:
     """Read a list as a data set of videos that nobody said anything about.
 
     Raises:
         DataError: it lists nothing.
     """
-    paths = [Path(name) for name in json.loads(place.read_text(encoding="utf-8"))]
+    paths = [Path(name) for name in json.loads(location.read_text(encoding="utf-8"))]
     if not paths:
-        raise DataError(f"The list {str(place)!r} names no video.")
+        raise DataError(f"The list {str(location)!r} names no video.")
     root = Path(paths[0].anchor)
     return Dataset(root=root, videos=tuple(_video(path, root) for path in paths))
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.datasets.annotation_cache import remove_cache
-from storage.datasets.erased import digest_of_participant, read_forgotten, remember_to_leave_out
+from storage.datasets.erased import digest_of_participant, read_erased, remember_to_leave_out
 from storage.erasure.scan import is_table, is_text, read_strings, stored_paths, text_names
 from storage.erasure.traces import Traces
 from storage.errors import StoreError
@@ -31,7 +31,7 @@ from storage.store.part import (
     read_notes,
     read_parts,
     table_path,
-    tables_are_whole,
+    tables_are_intact,
     write_marker,
     write_note,
     write_table,
@@ -67,7 +67,7 @@ def find_traces(
     return replace(known, videos=frozenset(own), other_videos=frozenset(others - own))
 
 
-def forget_participant(store: Store, traces: Traces) -> Mapping[str, int]:
+def erase_participant(store: Store, traces: Traces) -> Mapping[str, int]:
     """Remove all that names a participant, and leave the participant out of every run to come.
 
     Returns how many results of each stage went.
@@ -84,7 +84,7 @@ def forget_participant(store: Store, traces: Traces) -> Mapping[str, int]:
         store.remove(path)
     removed: Counter[str] = Counter()
     for variant_path in variant_paths(store):
-        removed[variant_path.partition("/")[0]] += _forget_in(store, variant_path, traces)
+        removed[variant_path.partition("/")[0]] += _erase_in(store, variant_path, traces)
     store.remove(_UNFINISHED if store.list_files(_UNFINISHED) == [note] else note)
     return {stage: count for stage, count in removed.items() if count}
 
@@ -113,7 +113,7 @@ def _unfinished(store: Store, participant_id: str) -> set[str]:
 
 
 def _note_path(store: Store, participant_id: str) -> str:
-    salt = read_forgotten(store).salt
+    salt = read_erased(store).salt
     return f"{_UNFINISHED}/{digest_of_participant(salt, participant_id)}.json"
 
 
@@ -130,17 +130,17 @@ def _check_nobody_writes(store: Store) -> None:
         )
 
 
-def _forget_in(store: Store, variant_path: str, traces: Traces) -> int:
+def _erase_in(store: Store, variant_path: str, traces: Traces) -> int:
     """Forget in one variant; gives the number of items that went."""
-    forgotten: set[str] = set()
+    erased: set[str] = set()
     for part in list(read_parts(store, variant_path)):
         named = _items_naming(store, variant_path, part, traces)
         if named:
             _take_out(store, variant_path, part, named)
-            forgotten |= named
+            erased |= named
     _clean_notes(store, variant_path, traces)
     _remove_unlisted(store, variant_path, traces)
-    return len(forgotten)
+    return len(erased)
 
 
 def _items_naming(store: Store, variant_path: str, part: Part, traces: Traces) -> set[str]:
@@ -168,7 +168,7 @@ def _take_out(store: Store, variant_path: str, part: Part, named: Collection[str
     A part with a damaged table, or one that was half removed, counts for none of its items: there
     is nothing to keep.
     """
-    if set(part.items) - set(named) and tables_are_whole(store, variant_path, part):
+    if set(part.items) - set(named) and tables_are_intact(store, variant_path, part):
         _write_rest(store, variant_path, part, named)
     for item in named:
         for path in part.files.get(item, {}):
@@ -235,13 +235,13 @@ def _remove_unlisted(store: Store, variant_path: str, traces: Traces) -> None:
 
 
 def _is_left_over(store: Store, path: str, part_ids: Collection[str], traces: Traces) -> bool:
-    place = PurePosixPath(path)
-    if is_table(path) and place.parts[2] not in _NO_TABLES:
-        if place.stem in part_ids:
+    location = PurePosixPath(path)
+    if is_table(path) and location.parts[2] not in _NO_TABLES:
+        if location.stem in part_ids:
             return False
         table = read_strings(store, path)
         return table is None or traces.in_table(table)
-    return place.parts[2] == "files" and _file_names(store, path, traces)
+    return location.parts[2] == "files" and _file_names(store, path, traces)
 
 
 def _remove_file(store: Store, path: str) -> None:

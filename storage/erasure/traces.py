@@ -14,11 +14,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.paths import mark_of
-from storage.records import SPOKEN_COLUMNS
+from storage.paths import path_key
+from storage.records import TRANSCRIPT_COLUMNS
 
 _SPOKEN = frozenset(
-    {*SPOKEN_COLUMNS, "text"}
+    {*TRANSCRIPT_COLUMNS, "text"}
 )  # columns of what was said, where numbers are just numbers
 _EDGE = r"""\s/"'<>()\[\],;:=#"""
 
@@ -89,7 +89,7 @@ class Traces:
 
     @cached_property
     def _mark(self) -> re.Pattern[str] | None:
-        marks = sorted(mark_of(name) for name in self.videos)
+        marks = sorted(path_key(name) for name in self.videos)
         return re.compile(f"(?<![0-9a-z])(?:{'|'.join(marks)})(?![0-9a-z])") if marks else None
 
 

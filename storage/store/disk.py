@@ -21,22 +21,22 @@ _REFUSED = (
 
 
 @contextlib.contextmanager
-def writing_to(place: str) -> Iterator[None]:
+def writing_to(location: str) -> Iterator[None]:
     """Turn the operating system's refusals into one clear sentence."""
     try:
-        with space_on(place):
+        with space_on(location):
             yield
     except OSError as error:
         if error.errno not in _REFUSED:
             raise
         raise StoreError(
-            f"Cannot write to {place!r} ({error.strerror}): name a folder you may write to "
+            f"Cannot write to {location!r} ({error.strerror}): name a folder you may write to "
             "with --store."
         ) from error
 
 
 @contextlib.contextmanager
-def space_on(place: str) -> Iterator[None]:
+def space_on(location: str) -> Iterator[None]:
     """Turn a full disk, quota or file size limit, and nothing else, into one clear sentence."""
     try:
         yield
@@ -44,7 +44,7 @@ def space_on(place: str) -> Iterator[None]:
         if error.errno not in _NO_SPACE:
             raise
         raise StoreError(
-            f"No space left while writing to {place!r} ({error.strerror}): free some space or "
+            f"No space left while writing to {location!r} ({error.strerror}): free some space or "
             "name another place with --store; everything finished so far is kept."
         ) from error
 

@@ -111,14 +111,14 @@ def state_of_written(store: Store, path: str) -> State:
     return state
 
 
-def all_whole(store: Store, files: Mapping[str, State]) -> bool:
+def all_intact(store: Store, files: Mapping[str, State]) -> bool:
     """Say whether all files have the content that they were written with."""
     return all(store.file_state(path) == tuple(state) for path, state in files.items())
 
 
-def tables_are_whole(store: Store, variant_path: str, part: Part) -> bool:
+def tables_are_intact(store: Store, variant_path: str, part: Part) -> bool:
     """Say whether all tables of a part have the content that they were written with."""
-    return all_whole(
+    return all_intact(
         store,
         {table_path(variant_path, part.part_id, name): s for name, s in part.tables.items()},
     )
@@ -131,11 +131,11 @@ def read_notes(store: Store, variant_path: str) -> Notes:
 
 
 def write_note(
-    store: Store, variant_path: str, name: str, forgotten: Iterable[tuple[str, str]]
+    store: Store, variant_path: str, name: str, erased: Iterable[tuple[str, str]]
 ) -> None:
     """Write down that these items of these parts do not count any more."""
     parts: dict[str, list[str]] = {}
-    for part_id, item in sorted(forgotten):
+    for part_id, item in sorted(erased):
         parts.setdefault(part_id, []).append(item)
     note = json.dumps({"parts": parts, "digest": digest_of(parts)})
     store.write_bytes(f"{variant_path}/forgotten/{name}.json", note.encode())

@@ -186,11 +186,11 @@ class Store:
         state = self._state(path)
         if state is None:
             return None
-        seen, digest = _DIGESTS.get(self._place(path), (None, ""))
+        seen, digest = _DIGESTS.get(self._location(path), (None, ""))
         if seen != state:
             with self.open(path) as stream:
                 digest = digest_stream(stream)
-            _DIGESTS[self._place(path)] = state, digest
+            _DIGESTS[self._location(path)] = state, digest
         return state[0], digest
 
     def parsed(self, path: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
@@ -198,14 +198,14 @@ class Store:
         state = self._state(path)
         if state is None:
             return None
-        seen, parsed = _PARSED.get(self._place(path), (None, None))
+        seen, parsed = _PARSED.get(self._location(path), (None, None))
         if seen != state:
             with self.open(path) as stream:
                 parsed = parse(stream.read())
-            _PARSED[self._place(path)] = state, parsed
+            _PARSED[self._location(path)] = state, parsed
         return cast(Parsed, parsed)
 
-    def _place(self, path: str) -> _Place:
+    def _location(self, path: str) -> _Place:
         return _protocols(self.fs)[0], self.root, path
 
     def _state(self, path: str) -> _State | None:

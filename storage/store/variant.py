@@ -15,12 +15,12 @@ from storage.store.disk import temporary_name
 from storage.store.part import (
     Part,
     State,
-    all_whole,
+    all_intact,
     read_notes,
     read_parts,
     state_of_written,
     table_path,
-    tables_are_whole,
+    tables_are_intact,
     write_marker,
     write_note,
     write_table,
@@ -80,21 +80,21 @@ class Variant:
         self.store.publish(log_path, kept)
         return self.store.full_path(kept)
 
-    def finished(self, wanted: Mapping[str, str]) -> set[str]:
+    def finished(self, expected: Mapping[str, str]) -> set[str]:
         """Say which wanted items (id to input digest) are there, whole and undamaged."""
-        return set(self._owners(wanted))
+        return set(self._owners(expected))
 
-    def pending(self, wanted: Mapping[str, str]) -> list[str]:
+    def pending(self, expected: Mapping[str, str]) -> list[str]:
         """List the wanted items that still have to be made, in their given order."""
-        there = self.finished(wanted)
-        return [item for item in wanted if item not in there]
+        there = self.finished(expected)
+        return [item for item in expected if item not in there]
 
-    def commit(self, outputs: Iterable[ItemOutput], wanted: Mapping[str, str]) -> None:
+    def commit(self, outputs: Iterable[ItemOutput], expected: Mapping[str, str]) -> None:
         """Write items as one part: files, then tables, then the marker that makes it count."""
         outputs = list(outputs)
         if not outputs:
             return
-        items = {output.item_id: wanted[output.item_id] for output in outputs}
+        items = {output.item_id: expected[output.item_id] for output in outputs}
         part_id = digest_of(items, time.time_ns())[:16]
         files = {output.item_id: self._publish(output.files) for output in outputs}
         tables = {
@@ -106,14 +106,14 @@ class Variant:
         )
         write_marker(self.store, self.path, part)
 
-    def read(self, record_type: type[Record], wanted: Mapping[str, str]) -> list[Record]:
+    def read(self, record_type: type[Record], expected: Mapping[str, str]) -> list[Record]:
         """Read the rows of the wanted items that are finished."""
-        return list(from_table(record_type, self.table(record_type, wanted)))
+        return list(from_table(record_type, self.table(record_type, expected)))
 
-    def table(self, record_type: type, wanted: Mapping[str, str]) -> pa.Table:
+    def table(self, record_type: type, expected: Mapping[str, str]) -> pa.Table:
         """Read the wanted items' rows, in their order, with `_item_id` and `_input_digest`."""
         owned: dict[str, list[str]] = {}
-        for item, part in self._owners(wanted).items():
+        for item, part in self._owners(expected).items():
             if record_type.__name__ in part.tables:
                 owned.setdefault(part.part_id, []).append(item)
         tables = []
@@ -125,10 +125,10 @@ class Variant:
         if not tables:
             return _with_identity(schema_of(record_type)).empty_table()
         together = pa.concat_tables(tables)
-        places = pc.index_in(together["_item_id"], pa.array(list(wanted), pa.string()))
-        return together.take(pc.array_sort_indices(places))
+        locations = pc.index_in(together["_item_id"], pa.array(list(expected), pa.string()))
+        return together.take(pc.array_sort_indices(locations))
 
-    def forget(self, wanted: Mapping[str, str]) -> None:
+    def invalidate(self, expected: Mapping[str, str]) -> None:
         """Let no part made so far count for these items, so that they are made again.
 
         One note is written and nothing is removed: other items of the same parts stay finished.
@@ -137,26 +137,26 @@ class Variant:
             (part.part_id, item)
             for part in read_parts(self.store, self.path)
             for item, digest in part.items.items()
-            if wanted.get(item) == digest
+            if expected.get(item) == digest
         ]
         if held:
             write_note(self.store, self.path, digest_of(held, time.time_ns())[:16], held)
 
-    def _owners(self, wanted: Mapping[str, str]) -> dict[str, Part]:
+    def _owners(self, expected: Mapping[str, str]) -> dict[str, Part]:
         """Map each wanted item to the newest part that holds it whole, for today's input digest."""
         owners: dict[str, Part] = {}
-        forgotten = read_notes(self.store, self.path)
+        erased = read_notes(self.store, self.path)
         for part in sorted(
             read_parts(self.store, self.path), key=lambda part: (part.created_ns, part.part_id)
         ):
             mine = [
                 item
                 for item, digest in part.items.items()
-                if wanted.get(item) == digest and (part.part_id, item) not in forgotten
+                if expected.get(item) == digest and (part.part_id, item) not in erased
             ]
-            if mine and tables_are_whole(self.store, self.path, part):
+            if mine and tables_are_intact(self.store, self.path, part):
                 owners.update(
-                    {item: part for item in mine if all_whole(self.store, part.files[item])}
+                    {item: part for item in mine if all_intact(self.store, part.files[item])}
                 )
         return owners
 

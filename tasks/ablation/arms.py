@@ -19,7 +19,7 @@ from tasks.prompting.model_input import InputConfig
 
 CONTROL = "sound of another"
 _STAGE, _VERSION = "ablate", 1
-_MODALITIES = ("picture", "sound", "words")
+_MODALITIES = ("video", "audio", "transcript")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +50,14 @@ def arms_of(config: InputConfig) -> tuple[Arm, ...]:
     shown = tuple(name for name in _MODALITIES if _is_shown(config, name))
     subsets = [part for size in range(len(shown), 0, -1) for part in combinations(shown, size)]
     arms = [_arm(config, shown, part) for part in subsets]
-    if "sound" in shown:
-        name = " + ".join(part if part != "sound" else CONTROL for part in shown)
+    if "audio" in shown:
+        name = " + ".join(part if part != "audio" else CONTROL for part in shown)
         arms.append(Arm(name=name, shown=shown, input_config=config, is_control=True))
     return tuple(arms)
 
 
 def _is_shown(config: InputConfig, name: str) -> bool:
-    is_shown: bool = config.shows_words if name == "words" else getattr(config, name)
+    is_shown: bool = config.shows_words if name == "transcript" else getattr(config, name)
     return is_shown
 
 
@@ -94,7 +94,7 @@ def with_samples(
 
 def _shows_any(arm: Arm, sample: SampleRecord) -> bool:
     """Say whether an arm shows anything of a sample; that nothing was said is shown, too."""
-    there = {"picture": sample.picture_path, "sound": sample.sound_path, "words": "words"}
+    there = {"video": sample.video_path, "audio": sample.audio_path, "transcript": "transcript"}
     return any(there[name] for name in arm.shown)
 
 
@@ -105,7 +105,7 @@ def _swapped(host: SampleRecord, donor: SampleRecord) -> SampleRecord:
         host,
         segment_id=SegmentId(f"{host.segment_id} with the sound of {donor.segment_id}"),
         end_ms=host.start_ms + longer_ms,
-        sound_path=donor.sound_path,
+        audio_path=donor.audio_path,
         media_digest=digest_of(CONTROL, host.media_digest, donor.media_digest),
         content_digest=digest_of(CONTROL, host.content_digest, donor.content_digest),
     )

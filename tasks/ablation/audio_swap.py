@@ -23,17 +23,19 @@ def donors_of(samples: Sequence[SampleRecord]) -> list[Pair]:
     Raises:
         ConfigError: one participant holds more than half of the segments with sound.
     """
-    heard = [sample for sample in samples if sample.sound_path is not None]
-    groups = sorted(_groups(heard), key=lambda group: (-len(group), _place(group[0])))
+    heard = [sample for sample in samples if sample.audio_path is not None]
+    groups = sorted(_groups(heard), key=lambda group: (-len(group), _location(group[0])))
     ordered = [sample for group in groups for sample in group]
     shift = len(groups[0]) if groups else 0
     if 2 * shift > len(ordered):
         raise ConfigError(
             f"Sound cannot be swapped between participants: of {len(ordered)} segments with sound "
-            f"{shift} are of one. Ablate on data of more participants, or with input.sound=false."
+            f"{shift} are of one. Ablate on data of more participants, or with input.audio=false."
         )
     # A group lies in one stretch no longer than the shift: nobody's donor is of the same group.
-    return [(host, ordered[(place + shift) % len(ordered)]) for place, host in enumerate(ordered)]
+    return [
+        (host, ordered[(location + shift) % len(ordered)]) for location, host in enumerate(ordered)
+    ]
 
 
 def _groups(samples: Sequence[SampleRecord]) -> list[list[SampleRecord]]:
@@ -53,8 +55,8 @@ def _groups(samples: Sequence[SampleRecord]) -> list[list[SampleRecord]]:
     together: dict[tuple[str, str], list[SampleRecord]] = defaultdict(list)
     for sample in samples:
         together[root(("video", sample.video_id))].append(sample)
-    return [sorted(group, key=_place) for group in together.values()]
+    return [sorted(group, key=_location) for group in together.values()]
 
 
-def _place(sample: SampleRecord) -> tuple[str, str]:
+def _location(sample: SampleRecord) -> tuple[str, str]:
     return digest_of("swap", sample.content_digest), sample.segment_id

@@ -15,14 +15,14 @@ from storage.schema import from_table, read_parquet
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 from tasks.ablation.job import AblationJob, ArmJob, key_of
-from tasks.infer import infer_samples, wanted_of
+from tasks.infer import expected_items, infer_samples
 from tasks.inference.child import Progress
 from tasks.inference.engine import Engine, checked_config
 from tasks.inference.isolation import Journal
 from tasks.inference.preparation import Decoding, open_questions
 from tasks.inference.progress import MODEL_OPEN
 from tasks.processes.child_frame import run_as_child
-from tasks.stage import Shard, make_missing
+from tasks.stage import Shard, compute_missing
 
 OpenEngine = Callable[[AblationJob, TextIO], tuple[Engine, Any]]
 
@@ -61,7 +61,7 @@ def open_engine(job: AblationJob, out: TextIO) -> tuple[Engine, Any]:
 
     Its own holds the open model and cannot be sent to other processes any more.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     print("opening the model", file=out)
     config = checked_config(
         job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
@@ -69,7 +69,7 @@ def open_engine(job: AblationJob, out: TextIO) -> tuple[Engine, Any]:
     engine = Engine(
         job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
     )
-    print(f"{MODEL_OPEN} after {time.monotonic() - begun:.0f} s", file=out)
+    print(f"{MODEL_OPEN} after {time.monotonic() - started:.0f} s", file=out)
     return engine, config
 
 
@@ -99,8 +99,8 @@ def _run_arm(
             )
             yield from progress.watch(answers, arm.max_failures, rows, arm.input)
 
-    shard = Shard(name=arm.name, wanted=wanted_of(rows))
-    make_missing(variant, shard, make, job.resources.commit_seconds)
+    shard = Shard(name=arm.name, expected=expected_items(rows))
+    compute_missing(variant, shard, make, job.resources.commit_seconds)
 
 
 def _one_by_one(

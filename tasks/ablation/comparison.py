@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from storage.records import SPOKEN_COLUMNS, SampleRecord
+from storage.records import TRANSCRIPT_COLUMNS, SampleRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from tasks.evaluation.bootstrap import Interval, Resampling, resample, resample_difference
@@ -52,7 +52,7 @@ class AblationRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmAnswers:
+class ArmPredictions:
     """One arm's answers, under the segments' own names."""
 
     name: str
@@ -64,7 +64,7 @@ class ArmAnswers:
 class _Judged:
     """One arm at one level: rows that every arm shares, probabilities (NaN: none), threshold."""
 
-    arm: ArmAnswers
+    arm: ArmPredictions
     scored: Scored
     method: str
     threshold: float
@@ -77,19 +77,21 @@ class _Judged:
 
 def measure_arms(
     samples: Sequence[SampleRecord],
-    arms: Sequence[ArmAnswers],
+    arms: Sequence[ArmPredictions],
     plan: EvaluationPlan,
     folder: Path,
 ) -> list[AblationRecord]:
     """Measure all arms in the empty ``folder``; the first one is the whole."""
     samples_path = folder / "samples.parquet"
-    write_parquet(to_table(SampleRecord, samples).drop_columns(list(SPOKEN_COLUMNS)), samples_path)
+    write_parquet(
+        to_table(SampleRecord, samples).drop_columns(list(TRANSCRIPT_COLUMNS)), samples_path
+    )
     scored = [_score(samples_path, arm, plan, folder) for arm in arms]
     rule = _rule_of(scored[0]["video"], plan)
     records = []
     for level, method in zip(LEVELS, (rule, SEGMENT_METHOD), strict=True):
         judged = [
-            _judge(arm, of_levels[level], method, plan)
+            _verify(arm, of_levels[level], method, plan)
             for arm, of_levels in zip(arms, scored, strict=True)
         ]
         for one in judged:
@@ -98,7 +100,7 @@ def measure_arms(
 
 
 def _score(
-    samples_path: Path, arm: ArmAnswers, plan: EvaluationPlan, folder: Path
+    samples_path: Path, arm: ArmPredictions, plan: EvaluationPlan, folder: Path
 ) -> Mapping[str, Scored]:
     """Pool one arm's answers under every rule."""
     predictions_path = folder / "predictions.parquet"
@@ -123,7 +125,7 @@ def _rule_of(scored: Scored, plan: EvaluationPlan) -> PoolingRule:
     return next(rule for rule in plan.pooling_rules if rule in marked)
 
 
-def _judge(arm: ArmAnswers, scored: Scored, method: str, plan: EvaluationPlan) -> _Judged:
+def _verify(arm: ArmPredictions, scored: Scored, method: str, plan: EvaluationPlan) -> _Judged:
     records = choose_thresholds(scored, plan.policy)
     threshold = next(record.threshold for record in records if record.method == method)
     return _Judged(arm=arm, scored=scored, method=method, threshold=threshold)

@@ -19,9 +19,9 @@ from storage.schema import to_table, write_parquet
 from storage.store.store import Store
 from tasks.ablation.arms import ArmSamples
 from tasks.ablation.job import AblationJob, ArmJob, key_of, split_key
-from tasks.infer import STAGE, InferConfig, InferResources, wanted_of
+from tasks.infer import STAGE, InferConfig, InferResources, expected_items
 from tasks.inference.failures import Failures
-from tasks.inference.isolation import Crash, ask_all
+from tasks.inference.isolation import Crash, predict_all
 from tasks.inference.job import run_engines
 from tasks.inference.progress import EnginesProgress
 from tasks.log import LOGGER
@@ -47,7 +47,7 @@ class Ablation:
         return [
             key_of(number, item)
             for number, arm in enumerate(self.arms)
-            for item in arm.variant.pending(wanted_of(arm.samples))
+            for item in arm.variant.pending(expected_items(arm.samples))
         ]
 
     def max_tokens(self, numbers: Iterable[int]) -> int:
@@ -61,8 +61,8 @@ class Ablation:
         """Say what is rejected in an arm, and may be."""
         arm = self.arms[number]
         return Failures(
-            stage=STAGE, variant=arm.variant, wanted=wanted_of(arm.samples), samples=arm.samples,
-            input_config=arm.arm.input_config, max_share=self.config.max_failed_share,
+            stage=STAGE, variant=arm.variant, expected=expected_items(arm.samples), samples=arm.samples,
+            input_config=arm.arm.input_config, max_fraction=self.config.max_failed_fraction,
             whose=f"In the arm {arm.arm.name!r} ",
         )  # fmt: skip
 
@@ -102,7 +102,7 @@ def ask_missing(
     if pending:
         _check_lengths(work, pending)
         progress = EnginesProgress(_STAGE, len(pending))
-        ask_all(work.pending, partial(_ask, work, progress), partial(_reject, work))
+        predict_all(work.pending, partial(_ask, work, progress), partial(_reject, work))
         work.check_failures()
     for number in range(len(arms)):
         work.failures(number).tell()
@@ -137,7 +137,7 @@ def _ask(
     work: Ablation, progress: EnginesProgress, left: Sequence[str], alone: Sequence[str]
 ) -> list[Crash]:
     """Run the child once over what is left; gives how it died, if it did."""
-    progress.begin_again(len(left))
+    progress.reset_grace(len(left))
     with work.store.staging() as folder:
         job = _job_of(work, left, alone, folder)
         return run_engines(CHILD_COMMAND, [job], work.arms[0].variant, progress.on_line)
@@ -184,4 +184,6 @@ def _reject(work: Ablation, reasons: Mapping[str, str]) -> None:
         work.failures(number).reject(of_arm)
 
 
-ask_arms = task(name=_STAGE, task_run_name="ablate all arms", cache_policy=NO_CACHE)(ask_missing)
+infer_arms_task = task(name=_STAGE, task_run_name="ablate all arms", cache_policy=NO_CACHE)(
+    ask_missing
+)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from storage.errors import ModelError, WaverError
 from tasks.adapters.merge_cache import TOLD, MergeJob
-from tasks.model.loading import Opening, open_base
+from tasks.model.loading import LoadOptions, open_base
 from tasks.model.model_folder import ADAPTER_WEIGHTS
 from tasks.model.tensor_files import saving_to
 from tasks.model.weights import read_header
@@ -34,7 +34,7 @@ def merge_adapter(base_path: Path, adapter_path: Path, dtype: torch.dtype) -> tu
         ModelError: the base cannot be opened, or the adapter does not fit it.
     """
     top, processor = open_base(base_path, _opening(dtype))
-    lay_on(top, adapter_path)
+    apply_adapter(top, adapter_path)
     return top, processor
 
 
@@ -48,16 +48,16 @@ def merge_checked(
     """
     top, processor = open_base(base_path, _opening(dtype))
     before = probe_logits(top, processor)
-    lay_on(top, adapter_path)
+    apply_adapter(top, adapter_path)
     moved = check_moved(before, probe_logits(top, processor), adapter_path)
     return top, processor, moved
 
 
-def _opening(dtype: torch.dtype) -> Opening:
-    return Opening(dtype=dtype, device=torch.device("cpu"), experts="eager")
+def _opening(dtype: torch.dtype) -> LoadOptions:
+    return LoadOptions(dtype=dtype, device=torch.device("cpu"), experts="eager")
 
 
-def lay_on(top: Any, adapter_path: Path) -> None:
+def apply_adapter(top: Any, adapter_path: Path) -> None:
     """Merge an adapter, made on the thinker or on the whole model, into an open model's thinker.
 
     Raises:
@@ -91,8 +91,8 @@ def probe_logits(top: Any, processor: Any) -> torch.Tensor:
     inputs = make_input(
         InputConfig(min_pixels=64 * 64, max_pixels=64 * 64),
         frames=random.integers(0, 256, (2, 64, 64, 3), np.uint8),
-        sound=random.normal(0, 0.1, SAMPLE_RATE).astype(np.float32),
-        words="I want to, but not yet",
+        audio=random.normal(0, 0.1, SAMPLE_RATE).astype(np.float32),
+        transcript="I want to, but not yet",
     )
     batch = to_model_batch(processor, [inputs])
     dtype = top.thinker.dtype

@@ -39,8 +39,8 @@ def adapter_in(name: str) -> Path | None:
     folder = find_model(name)
     if (folder / "config.json").is_file():
         return None
-    places = (folder, folder / "adapter")
-    return next((place for place in places if (place / ADAPTER_CONFIG).is_file()), None)
+    locations = (folder, folder / "adapter")
+    return next((location for location in locations if (location / ADAPTER_CONFIG).is_file()), None)
 
 
 def check_named_model(name: str, base: str) -> None:

@@ -54,9 +54,9 @@ def plain_experts(config: Any) -> Iterator[None]:
         return
     from vllm.model_executor.layers.fused_moe import layer
 
-    made_by = layer.FusedMoEConfig
-    layer.FusedMoEConfig = lambda **facts: made_by(**{**facts, "is_lora_enabled": False})
+    upstream_variants = layer.FusedMoEConfig
+    layer.FusedMoEConfig = lambda **facts: upstream_variants(**{**facts, "is_lora_enabled": False})
     try:
         yield
     finally:
-        layer.FusedMoEConfig = made_by
+        layer.FusedMoEConfig = upstream_variants

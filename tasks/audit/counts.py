@@ -24,7 +24,7 @@ def count_videos(videos: Sequence[VideoRecord], durations: Durations) -> Iterato
                 split=split,
                 name=name,
                 value=measure(chosen, durations),
-                spoils=False,
+                invalidates=False,
                 meaning=meaning,
                 examples=(),
             )
@@ -50,7 +50,7 @@ def _ah_hours(videos: Sequence[VideoRecord], durations: Durations) -> float:
     return sum(covered) / _HOUR_MS
 
 
-def _ah_share(videos: Sequence[VideoRecord], durations: Durations) -> float | None:
+def _ah_fraction(videos: Sequence[VideoRecord], durations: Durations) -> float | None:
     labelled = [video for video in videos if video.label is not None]
     return _share(_ah_hours(labelled, durations), _hours(labelled, durations))
 
@@ -63,7 +63,7 @@ def _num_positive(videos: Sequence[VideoRecord], _: Durations) -> float:
     return sum(video.label == 1 for video in videos)
 
 
-def _positive_share(videos: Sequence[VideoRecord], durations: Durations) -> float | None:
+def _positive_fraction(videos: Sequence[VideoRecord], durations: Durations) -> float | None:
     return _share(_num_positive(videos, durations), _num_labelled(videos, durations))
 
 
@@ -95,10 +95,10 @@ MEASURES: Mapping[str, tuple[str, _Measure]] = {
     ),
     "hours": ("hours of the videos that can be opened", _hours),
     "ah_hours": ("hours annotated as A/H", _ah_hours),
-    "ah_share": ("share of the labelled videos' hours annotated as A/H", _ah_share),
+    "ah_share": ("share of the labelled videos' hours annotated as A/H", _ah_fraction),
     "labelled": ("videos with a label", _num_labelled),
     "positive": ("videos labelled A/H", _num_positive),
-    "positive_share": ("share of the labelled videos labelled A/H", _positive_share),
+    "positive_share": ("share of the labelled videos labelled A/H", _positive_fraction),
     **{f"question_{q}": (f"videos that answer question {q}", _asked(q)) for q in QUESTIONS},
     "question_other": (
         "videos that answer another question, or nobody knows which",
@@ -106,10 +106,10 @@ MEASURES: Mapping[str, tuple[str, _Measure]] = {
     ),
     **{
         f"{consent}_{word}": (
-            f"videos whose use in {consent} is {told}", _answered(consent, answer),
+            f"videos whose use in {consent} is {message}", _answered(consent, answer),
         )
         for consent in ("publications", "challenges")
-        for word, told, answer in (
+        for word, message, answer in (
             ("yes", "consented to", True), ("no", "refused", False), ("unknown", "unknown", None),
         )
     },

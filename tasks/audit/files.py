@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeenFiles:
+class FileFacts:
     """Lengths in milliseconds of videos that open, reasons of those that do not.
 
     ``digests`` holds the content's digest of files that have the same size as another, no more.
@@ -31,7 +31,7 @@ class SeenFiles:
     digests: Mapping[VideoId, str] = field(default_factory=dict)
 
 
-def look_at(paths: Mapping[VideoId, Path], seen: Seen = lambda: None) -> SeenFiles:
+def look_at(paths: Mapping[VideoId, Path], seen: Seen = lambda: None) -> FileFacts:
     """Open every video's container, decoding nothing; `seen` is called after each.
 
     Raises:
@@ -46,7 +46,7 @@ def look_at(paths: Mapping[VideoId, Path], seen: Seen = lambda: None) -> SeenFil
         else:
             faults[video_id] = found
     digests = digest_files(_of_same_size(paths))
-    return SeenFiles(durations=durations, faults=faults, digests=digests)
+    return FileFacts(durations=durations, faults=faults, digests=digests)
 
 
 def digest_files(paths: Mapping[VideoId, Path], seen: Seen = lambda: None) -> dict[VideoId, str]:

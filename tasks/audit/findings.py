@@ -29,18 +29,18 @@ class Finding:
 
 
 def summarise(findings: Iterable[Finding]) -> list[AuditRecord]:
-    """Count what each kind was found in, with a few examples: first what spoils results."""
+    """Count what each kind was found in, with a few examples: first what invalidates results."""
     examples: dict[IssueKind, dict[str, None]] = defaultdict(dict)
     for finding in findings:
         examples[finding.kind][finding.example] = None
-    kinds = sorted(IssueKind, key=lambda kind: not kind.spoils)
+    kinds = sorted(IssueKind, key=lambda kind: not kind.invalidates)
     return [
         AuditRecord(
             subject="finding",
             split=None,
             name=kind.value,
             value=len(examples[kind]),
-            spoils=kind.spoils,
+            invalidates=kind.invalidates,
             meaning=kind.meaning,
             examples=tuple(examples[kind])[:_NUM_EXAMPLES],
         )
@@ -49,7 +49,7 @@ def summarise(findings: Iterable[Finding]) -> list[AuditRecord]:
     ]
 
 
-def told_by_reader(dataset: Dataset) -> Iterator[Finding]:
+def reported_by_reader(dataset: Dataset) -> Iterator[Finding]:
     """Give what the reader of the data set noticed of it and of its videos."""
     for issue in dataset.issues:
         yield Finding(kind=issue.kind, example=issue.detail)
@@ -141,8 +141,8 @@ def _spelled_alike(video: VideoRecord) -> str | None:
 
 
 def _lacks_participant(video: VideoRecord) -> bool:
-    is_told = any(issue.kind is IssueKind.NO_PARTICIPANT for issue in video.issues)
-    return video.label is not None and video.participant_id is None and not is_told
+    is_reported = any(issue.kind is IssueKind.NO_PARTICIPANT for issue in video.issues)
+    return video.label is not None and video.participant_id is None and not is_reported
 
 
 def _groups(

@@ -12,7 +12,7 @@ from tasks.audit.counts import QUESTIONS
 from tasks.audit.findings import BESIDE
 
 _UNKNOWN = "—"
-_SPOILS, _NOTED = "✗", "·"
+_INVALIDATES, _NOTED = "✗", "·"
 _TIMES_WIDTH = 5
 _INDENT = " " * 4
 _ROWS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
@@ -89,9 +89,9 @@ def _findings(findings: Sequence[AuditRecord]) -> RenderableType:
         head.add_column(width=1)
         head.add_column(width=_TIMES_WIDTH, justify="right")
         head.add_column()
-        mark = Text(_SPOILS, style="bold red") if row.spoils else Text(_NOTED)
-        told = Text.assemble((row.name, "bold"), f": {row.meaning}")
-        head.add_row(mark, _figure(row.name, row.value), told)
+        mark = Text(_INVALIDATES, style="bold red") if row.invalidates else Text(_NOTED)
+        message = Text.assemble((row.name, "bold"), f": {row.meaning}")
+        head.add_row(mark, _figure(row.name, row.value), message)
         parts.append(head)
         for example in row.examples:
             shown = f"{_INDENT}{example}".replace(BESIDE, f" +\n{_INDENT}")
@@ -106,8 +106,10 @@ def _table(title: Text) -> Table:
 
 
 def _outcome(findings: Sequence[AuditRecord]) -> Text:
-    num_spoiling = sum(record.spoils for record in findings)
+    num_spoiling = sum(record.invalidates for record in findings)
     if not num_spoiling:
         return Text("Nothing found that makes results untrustworthy.", style="green")
     kinds = "kind of fault makes" if num_spoiling == 1 else "kinds of faults make"
-    return Text(f"{num_spoiling} {kinds} results untrustworthy: see {_SPOILS} above.", style="red")
+    return Text(
+        f"{num_spoiling} {kinds} results untrustworthy: see {_INVALIDATES} above.", style="red"
+    )

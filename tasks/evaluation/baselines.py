@@ -39,7 +39,7 @@ def baselines(rows: Sequence[EvaluatedRow]) -> dict[str, Floats]:
     return {name: found[name] for name in BASELINES if name in found}
 
 
-def told_by_length(samples: Sequence[SampleRecord]) -> float | None:
+def length_only_accuracy(samples: Sequence[SampleRecord]) -> float | None:
     """Measure at what macro F1 the lengths of training segments tell their labels.
 
     It is measured on the rows it is learnt from, at the threshold that serves it best: what a

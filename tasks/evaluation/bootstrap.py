@@ -17,7 +17,7 @@ from tasks.evaluation.metrics import (
 )
 
 _BLOCK_CELLS = 2_000_000
-_MIN_DEFINED_SHARE = 0.5
+_MIN_DEFINED_FRACTION = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +107,7 @@ def _figures(labels: Floats, p_ah: Floats, threshold: float, weights: Floats) ->
 
 def _interval(draws: Floats, level: float) -> Interval:
     defined = draws[~np.isnan(draws)]
-    if len(defined) < _MIN_DEFINED_SHARE * len(draws):
+    if len(defined) < _MIN_DEFINED_FRACTION * len(draws):
         return None
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -24,7 +24,7 @@ _NOT_KNOWN = "How the run that chose the threshold made its segments is not know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EarlierChoice:
+class EarlierSelection:
     """The thresholds of an earlier report, of every method, and which of its variants it is in.
 
     ``caveat`` says in what that run cut or transcribed its videos otherwise, if it did.
@@ -46,8 +46,8 @@ class EarlierChoice:
         figures = [f"{FIGURE_NAMES[rule.score_name]} {share(rule.score)}"]
         if rule.average_precision is not None and rule.score_name != "average_precision":
             figures.append(f"average precision {share(rule.average_precision)}")
-        told = " and ".join(figures)
-        return f"chosen by an earlier run with this model ({self.report_path}: {told} there)"
+        message = " and ".join(figures)
+        return f"chosen by an earlier run with this model ({self.report_path}: {message} there)"
 
 
 def can_choose(samples: Sequence[SampleRecord], predictions: Sequence[PredictionRecord]) -> bool:
@@ -61,23 +61,23 @@ def can_choose(samples: Sequence[SampleRecord], predictions: Sequence[Prediction
     return {0, 1} <= labels
 
 
-def chosen_earlier(
-    infer: Variant, settings: Mapping[str, Any], made_by: Sequence[Variant]
-) -> EarlierChoice | None:
+def find_earlier_selection(
+    infer: Variant, settings: Mapping[str, Any], upstream_variants: Sequence[Variant]
+) -> EarlierSelection | None:
     """Find the newest choice on validation for these predictions' model, if there is one.
 
     ``settings`` are those of the aggregate stage: a rule that was chosen by others is another rule.
-    ``made_by`` are today's variants of segments and, where the model reads them, of transcripts.
+    ``upstream_variants`` are today's variants of segments and, where the model reads them, of transcripts.
     The earlier run's may be others: validation is never cut at annotated bounds, but segments of
     another length, or other words, pool to other probabilities.
     """
-    store, found = infer.store, list[tuple[Part, EarlierChoice]]()
+    store, found = infer.store, list[tuple[Part, EarlierSelection]]()
     for path, manifest_id in _reports_above(store, infer.variant_id, settings):
         for part in read_parts(store, path):
             rows = tuple(read_rows(store, path, part, ThresholdRecord))
             if any(row.chosen and row.score is not None for row in rows):
-                caveat = _made_otherwise(store, manifest_id, made_by)
-                choice = EarlierChoice(report_path=path, thresholds=rows, caveat=caveat)
+                caveat = _made_otherwise(store, manifest_id, upstream_variants)
+                choice = EarlierSelection(report_path=path, thresholds=rows, caveat=caveat)
                 found.append((part, choice))
     newest = max(found, key=lambda pair: (pair[0].created_ns, pair[0].part_id), default=None)
     return None if newest is None else newest[1]
@@ -90,8 +90,8 @@ def _reports_above(
 
     Each comes with the variant of samples that it stands on, too.
     """
-    for place in store.fs.glob(store.full_path(f"{_STAGE}/*/variant.json")):
-        path = f"{_STAGE}/{place.rsplit('/', 2)[1]}"
+    for location in store.fs.glob(store.full_path(f"{_STAGE}/*/variant.json")):
+        path = f"{_STAGE}/{location.rsplit('/', 2)[1]}"
         identity = _identity(store, path)
         if identity is None or identity["upstream"][-1] != infer_id:
             continue
@@ -99,23 +99,27 @@ def _reports_above(
             yield path, identity["upstream"][0]
 
 
-def _made_otherwise(store: Store, manifest_id: str, made_by: Sequence[Variant]) -> str | None:
+def _made_otherwise(
+    store: Store, manifest_id: str, upstream_variants: Sequence[Variant]
+) -> str | None:
     """Say in what an earlier run's segments or words were made otherwise than today's."""
     manifest = _identity(store, f"manifest/{manifest_id}")
-    told: list[str] = []
-    for today, earlier_id in zip(made_by, manifest["upstream"] if manifest else (), strict=False):
+    message: list[str] = []
+    for today, earlier_id in zip(
+        upstream_variants, manifest["upstream"] if manifest else (), strict=False
+    ):
         then = _identity(store, f"{today.stage}/{earlier_id}")
         now = _identity(store, today.path)
         if then is None or now is None:
             return _NOT_KNOWN
-        told += _differences(today.stage, then["settings"], now["settings"])
+        message += _differences(today.stage, then["settings"], now["settings"])
     if manifest is None:
         return _NOT_KNOWN
-    if not told:
+    if not message:
         return None
     return (
         "The run that chose the threshold made its segments otherwise "
-        f"({', '.join(told)}): it may not fit."
+        f"({', '.join(message)}): it may not fit."
     )
 
 

@@ -13,7 +13,7 @@ from storage.records import VideoId, VideoRecord
 from storage.results import MemberRecord, MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.evaluation.baselines import baselines
 from tasks.evaluation.bootstrap import Resampling, resample
-from tasks.evaluation.earlier_selection import EarlierChoice
+from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.evaluation.metrics import METRIC_NAMES, Floats, measure
 from tasks.evaluation.pooling import PoolingRule, open_segments
 from tasks.evaluation.rows import SPLITS, EvaluatedSegment, EvaluatedVideo, Scored
@@ -54,7 +54,7 @@ def evaluate(
     predictions_path: Path,
     videos: Iterable[VideoRecord],
     plan: EvaluationPlan,
-    earlier: EarlierChoice | None = None,
+    earlier: EarlierSelection | None = None,
 ) -> Evaluation:
     """Pool, choose, judge and measure what two Parquet files and the data set hold.
 

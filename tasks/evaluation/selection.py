@@ -6,7 +6,7 @@ from dataclasses import replace
 from storage.records import VideoId
 from storage.results import ThresholdRecord
 from tasks.evaluation.baselines import BASELINES
-from tasks.evaluation.earlier_selection import EarlierChoice
+from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.evaluation.metrics import measure
 from tasks.evaluation.pooling import PoolingRule
 from tasks.evaluation.rows import Scored
@@ -66,7 +66,7 @@ def is_chosen(thresholds: Sequence[ThresholdRecord]) -> bool:
 
 
 def take_over(
-    thresholds: Sequence[ThresholdRecord], earlier: EarlierChoice | None
+    thresholds: Sequence[ThresholdRecord], earlier: EarlierSelection | None
 ) -> list[ThresholdRecord]:
     """Take from an earlier run what could not be chosen on validation; say so where there is none.
 
@@ -82,7 +82,7 @@ def take_over(
 
 
 def _taken(
-    own: ThresholdRecord, found: ThresholdRecord | None, earlier: EarlierChoice | None
+    own: ThresholdRecord, found: ThresholdRecord | None, earlier: EarlierSelection | None
 ) -> ThresholdRecord:
     if earlier is None:
         return replace(own, reason=f"{own.reason}, {_NOBODY_CHOSE}")

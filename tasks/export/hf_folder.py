@@ -27,7 +27,7 @@ _NAMES: Mapping[str | None, str] = {
     **dict(zip(SPLITS, ("train", "validation", "test"), strict=True)),
     None: "unsplit",
 }
-_MEDIA = {"picture_path": ("picture", "Video"), "sound_path": ("sound", "Audio")}
+_MEDIA = {"video_path": ("video", "Video"), "audio_path": ("audio", "Audio")}
 _MEDIUM = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _TYPES: Mapping[pa.DataType, str] = {
     pa.string(): "string",
@@ -59,7 +59,7 @@ segments = load_dataset("{place}")
 ```
 """
 _WITH_MEDIA = """`picture` and `sound`
-are paths on the machine that wrote this folder: `segments.cast_column("sound", Audio())` decodes
+are paths on the machine that wrote this folder: `segments.cast_column("audio", Audio())` decodes
 them. Words and media are of real people: they stay where this folder is."""
 _WITHOUT_MEDIA = "It holds neither\nwords nor media."
 
@@ -105,8 +105,8 @@ def _hub_table(table: pa.Table, store: Store) -> pa.Table:
 
 
 def _media(paths: pa.ChunkedArray, full_path: Callable[[str], str]) -> pa.Array:
-    places = [path and str(Path(full_path(path)).absolute()) for path in paths.to_pylist()]
-    rows = [place and {"bytes": None, "path": place} for place in places]
+    locations = [path and str(Path(full_path(path)).absolute()) for path in paths.to_pylist()]
+    rows = [location and {"bytes": None, "path": location} for location in locations]
     return pa.array(rows, type=_MEDIUM)
 
 
@@ -126,5 +126,5 @@ def _card(counts: Mapping[str, int], purpose: Purpose, *, with_media: bool) -> s
         table=f"| split | rows |\n|---|---|\n{rows}",
         purpose=purpose,
         media=_WITH_MEDIA if with_media else _WITHOUT_MEDIA,
-        place="FOLDER",
+        location="FOLDER",
     )

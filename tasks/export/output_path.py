@@ -36,7 +36,7 @@ def check_out_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """Lend a temporary path beside a file, which it replaces if all goes well.
 
     Raises:
@@ -53,7 +53,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Lend an empty folder beside the place that it is renamed to if all goes well.
 
     Raises:
@@ -70,7 +70,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def _nearest_there(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return next(location for location in (folder, *folder.absolute().parents) if location.exists())
 
 
 @contextlib.contextmanager

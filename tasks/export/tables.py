@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from storage.datasets.consent import Purpose
-from storage.records import SPOKEN_COLUMNS, SampleRecord
+from storage.records import TRANSCRIPT_COLUMNS, SampleRecord
 from storage.results import PredictionRecord, VerdictRecord
 from storage.schema import to_table
 
 # What was said, and where the media lie in this store: nobody outside has a use for the second.
-_STAYS_INSIDE = (*SPOKEN_COLUMNS, "picture_path", "sound_path")
+_STAYS_INSIDE = (*TRANSCRIPT_COLUMNS, "video_path", "audio_path")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

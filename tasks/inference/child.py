@@ -17,7 +17,7 @@ from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
-from tasks.infer import STAGE, infer_samples, wanted_of
+from tasks.infer import STAGE, expected_items, infer_samples
 from tasks.inference.engine import Engine, checked_config
 from tasks.inference.failures import has_failed
 from tasks.inference.isolation import Journal
@@ -27,7 +27,7 @@ from tasks.inference.progress import MODEL_OPEN
 from tasks.inference.shard_claims import claimed
 from tasks.processes.child_frame import run_as_child
 from tasks.prompting.model_input import InputConfig
-from tasks.stage import Shard, make_missing
+from tasks.stage import Shard, compute_missing
 
 Opening = AbstractContextManager[tuple[Questions, Callable[[], Engine]]]
 Open = Callable[[InferJob, TextIO], Opening]
@@ -85,8 +85,8 @@ def run_job(job: InferJob, out: TextIO, open_one: Open) -> None:
         outputs = _ask(job, samples, out, open_one)
         yield from progress.watch(outputs, job.max_failures, samples, job.input)
 
-    shard = Shard(name="all", wanted=wanted_of(samples))
-    make_missing(variant, shard, make, job.resources.commit_seconds)
+    shard = Shard(name="all", expected=expected_items(samples))
+    compute_missing(variant, shard, make, job.resources.commit_seconds)
     progress.show()
 
 
@@ -116,7 +116,7 @@ def _ask(
 @contextmanager
 def opened(job: InferJob, out: TextIO) -> Iterator[tuple[Questions, Callable[[], Engine]]]:
     """Give what prepares questions, which may begin at once, and what opens the engine for them."""
-    begun = time.monotonic()
+    started = time.monotonic()
     print("opening the model", file=out)
     config = checked_config(
         job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
@@ -127,7 +127,7 @@ def opened(job: InferJob, out: TextIO) -> Iterator[tuple[Questions, Callable[[],
             job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources,
             config=config,
         )  # fmt: skip
-        print(f"{MODEL_OPEN} after {time.monotonic() - begun:.0f} s", file=out)
+        print(f"{MODEL_OPEN} after {time.monotonic() - started:.0f} s", file=out)
         return engine
 
     with open_questions(

@@ -1,6 +1,6 @@
 """Segments that were asked about without their picture or sound, because it is damaged.
 
-A prediction's ``has_picture`` and ``has_sound`` say what the model was given. Where that is less
+A prediction's ``has_video`` and ``has_audio`` say what the model was given. Where that is less
 than the settings show, the sample tells why: it has no such file, or it has one that cannot be
 decoded.
 """
@@ -21,24 +21,24 @@ def count_damaged(
     """
     asked = {sample.segment_id: sample for sample in samples}
     pairs = [(row, asked[row.segment_id]) for row in rows if row.segment_id in asked]
-    blind = (sample.picture_path is not None and not row.has_picture for row, sample in pairs)
-    deaf = (sample.sound_path is not None and not row.has_sound for row, sample in pairs)
-    return sum(blind) if config.picture else 0, sum(deaf) if config.sound else 0
+    without_video = (sample.video_path is not None and not row.has_video for row, sample in pairs)
+    without_audio = (sample.audio_path is not None and not row.has_audio for row, sample in pairs)
+    return sum(without_video) if config.video else 0, sum(without_audio) if config.audio else 0
 
 
-def damage_told(blind: int, deaf: int, num_rows: int) -> str:
+def damage_message(without_video: int, without_audio: int, num_rows: int) -> str:
     """Say what a model was not given, in words; empty where it was given all there is."""
-    if not (blind or deaf):
+    if not (without_video or without_audio):
         return ""
     return (
-        f"of {num_rows} segments {blind} were asked about without their picture and {deaf} without "
+        f"of {num_rows} segments {without_video} were asked about without their picture and {without_audio} without "
         "their sound, which cannot be decoded"
     )
 
 
-def failures_told(num_rejected: int, num_damaged: int, num_all: int) -> str:
+def failures_message(num_rejected: int, num_damaged: int, num_all: int) -> str:
     """Say how many segments failed, those included that were asked about without damaged media."""
-    told = f"{num_rejected} of {num_all} segments are rejected"
+    message = f"{num_rejected} of {num_all} segments are rejected"
     if num_damaged:
-        told += f", {num_damaged} others asked about without a damaged picture or sound"
-    return told
+        message += f", {num_damaged} others asked about without a damaged picture or sound"
+    return message

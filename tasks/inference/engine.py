@@ -19,7 +19,7 @@ from tasks.inference.engine_settings import engine_options, set_environment
 from tasks.inference.requests import Renderer, Request
 from tasks.processes.prefetch import Backlog
 from tasks.prompting.model_input import OmniInput
-from tasks.prompting.prediction import Answer, Census, check_numbers
+from tasks.prompting.prediction import Answer, TokenCounts, check_numbers
 from tasks.prompting.prompt import answer_token_ids
 
 Key = TypeVar("Key")
@@ -76,7 +76,7 @@ class Engine:
         Questions are drawn, and prepared where they are not yet, by a thread beside the engine's,
         only as fast as the engine works them off.
         """
-        waiting: dict[str, tuple[Key, Census]] = {}
+        waiting: dict[str, tuple[Key, TokenCounts]] = {}
         most = 2 * self._batch_size  # one batch in work, one ready behind it
         prepared = ((key, self._prepared(question)) for key, question in questions)
         with Backlog(prepared, self._batch_size) as backlog:
@@ -93,7 +93,7 @@ class Engine:
                         while waiting:
                             yield from self._step(waiting)
                         self._cache(prefix)
-                    waiting[self._add(request.rendered, self._lora)] = key, request.census
+                    waiting[self._add(request.rendered, self._lora)] = key, request.token_counts
                 if waiting:
                     yield from self._step(waiting)
 
@@ -106,11 +106,11 @@ class Engine:
             return fault
 
     def _drawn(self, backlog: Backlog[Drawn], *, wait: bool) -> Drawn | None:
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             return backlog.take(wait=wait)
         finally:
-            self.idle_seconds += time.monotonic() - begun
+            self.idle_seconds += time.monotonic() - started
 
     def _prefix_to_cache(self, request: Request) -> tuple[int, ...]:
         """Give the whole blocks of a request before its media, if they are not cached yet."""
@@ -161,20 +161,20 @@ class Engine:
         return request_id
 
     def _step(
-        self, waiting: dict[str, tuple[Key, Census]]
+        self, waiting: dict[str, tuple[Key, TokenCounts]]
     ) -> Iterator[tuple[Key, Answer | ItemFault]]:
         """Let the engine work until something happens, and give what is finished."""
         for output in self._llm_engine.step():
             if output.finished:
-                key, census = waiting.pop(output.request_id)
+                key, token_counts = waiting.pop(output.request_id)
                 self.num_tokens += len(output.prompt_token_ids)
                 self.num_cached_tokens += output.num_cached_tokens or 0
-                yield key, self._read(output, census)
+                yield key, self._read(output, token_counts)
 
-    def _read(self, output: Any, census: Census) -> Answer:
+    def _read(self, output: Any, token_counts: TokenCounts) -> Answer:
         logp_yes, logp_no = self._log_probabilities(output)
         check_numbers(logp_yes, logp_no)
-        return Answer(logp_yes=logp_yes, logp_no=logp_no, census=census)
+        return Answer(logp_yes=logp_yes, logp_no=logp_no, token_counts=token_counts)
 
     def _log_probabilities(self, output: Any) -> list[float]:
         by_token = output.outputs[0].logprobs[0]

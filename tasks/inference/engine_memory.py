@@ -19,10 +19,12 @@ def free_engine_bytes(resources: EngineResources, *, on_gpu: bool) -> int:
 
     count = min(resources.num_gpus, torch.cuda.device_count())
     per_gpu = [torch.cuda.mem_get_info(index) for index in range(count)]
-    return sum(int(min(free, total * resources.gpu_memory_share)) for free, total in per_gpu)
+    return sum(int(min(free, total * resources.gpu_memory_utilization)) for free, total in per_gpu)
 
 
-def needed_bytes(model_path: Path, dtype: str, resources: EngineResources, *, on_gpu: bool) -> int:
+def required_bytes(
+    model_path: Path, dtype: str, resources: EngineResources, *, on_gpu: bool
+) -> int:
     """Estimate what an engine takes: weights in their number type, the cache, what works on them.
 
     The weights' files hold the parts that are not loaded too (speech), so the estimate is high.
@@ -39,13 +41,13 @@ def check_engine_memory(
     Raises:
         ModelError: says what is needed, what there is, and what would help.
     """
-    needed = needed_bytes(model_path, dtype, resources, on_gpu=on_gpu)
+    needed = required_bytes(model_path, dtype, resources, on_gpu=on_gpu)
     free = free_engine_bytes(resources, on_gpu=on_gpu)
     if needed > free:
-        place = f"{resources.num_gpus} GPU(s) have" if on_gpu else "the host has"
+        location = f"{resources.num_gpus} GPU(s) have" if on_gpu else "the host has"
         raise ModelError(
             f"The model {str(model_path)!r} needs about {needed / _GIB:.1f} GiB in {dtype}, but "
-            f"{place} {free / _GIB:.1f} GiB for it: {_ways_out(dtype, resources, on_gpu=on_gpu)}."
+            f"{location} {free / _GIB:.1f} GiB for it: {_ways_out(dtype, resources, on_gpu=on_gpu)}."
         )
 
 

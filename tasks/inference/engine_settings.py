@@ -25,7 +25,7 @@ class EngineResources(BaseModel):
     segment's, up to what the device works off well."""
     num_gpus: int = Field(default=1, ge=1, le=64)
     """GPUs that share the model (tensor parallel)."""
-    gpu_memory_share: float = Field(default=0.9, gt=0, lt=1)
+    gpu_memory_utilization: float = Field(default=0.9, gt=0, lt=1)
     """Part of each GPU's memory that the engine may take."""
     cpu_cache_gib: int = Field(default=1, ge=1)
     """Memory of the attention cache, where there is no GPU."""
@@ -87,7 +87,7 @@ def engine_options(
         "max_num_seqs": max_requests,
         "max_num_batched_tokens": max_batched_tokens,
         "tensor_parallel_size": resources.num_gpus,
-        "gpu_memory_utilization": resources.gpu_memory_share,
+        "gpu_memory_utilization": resources.gpu_memory_utilization,
         "enforce_eager": True,  # one token a request is all prompt: no graph to replay
         "enable_prefix_caching": True,  # all requests begin with the instruction
         "block_size": 16 if on_gpu else 32,  # whole blocks of it are cached: small ones

@@ -8,10 +8,10 @@ from storage.errors import StageError
 from storage.records import RejectedRecord, SampleRecord
 from storage.results import PredictionRecord
 from storage.store.variant import ItemOutput, Variant
-from tasks.inference.damaged_media import count_damaged, damage_told, failures_told
+from tasks.inference.damaged_media import count_damaged, damage_message, failures_message
 from tasks.log import LOGGER
 from tasks.prompting.model_input import InputConfig
-from tasks.stage import Shard, make_missing
+from tasks.stage import Shard, compute_missing
 
 _FEW = 10  # so many may be rejected, whatever share they are
 
@@ -32,22 +32,22 @@ def has_failed(output: ItemOutput, sample: SampleRecord, config: InputConfig) ->
 class Failures:
     """What is rejected of a variant's wanted segments, or was asked about without damaged media.
 
-    ``max_share`` of them may be, and some always. ``whose`` says before their number which segments
+    ``max_fraction`` of them may be, and some always. ``whose`` says before their number which segments
     they are, where that is not plain.
     """
 
     stage: str
     variant: Variant
-    wanted: Mapping[str, str]
+    expected: Mapping[str, str]
     samples: Collection[SampleRecord]
     input_config: InputConfig
-    max_share: float
+    max_fraction: float
     whose: str = ""
 
     @property
     def most(self) -> int:
         """How many may fail."""
-        return max(_FEW, int(self.max_share * len(self.wanted)))
+        return max(_FEW, int(self.max_fraction * len(self.expected)))
 
     @property
     def num_left(self) -> int:
@@ -61,11 +61,11 @@ class Failures:
         num_rejected = len(found.rejected)
         if num_rejected + found.num_damaged <= self.most:
             return
-        told = failures_told(num_rejected, found.num_damaged, len(self.wanted))
+        message = failures_message(num_rejected, found.num_damaged, len(self.expected))
         raise StageError(
-            f"{self.whose}{told}, expected at most {self.most}, most often for: "
+            f"{self.whose}{message}, expected at most {self.most}, most often for: "
             f"{_most_often(found.rejected)}. See to their cause and run again with --force infer, "
-            "which asks about all anew, or go on without them by a higher infer.max_failed_share."
+            "which asks about all anew, or go on without them by a higher infer.max_failed_fraction."
         )
 
     def tell(self) -> None:
@@ -73,22 +73,24 @@ class Failures:
         found = self._read()
         if rejected := found.rejected:
             LOGGER.warning(
-                "%s: %s%d of %d segments are rejected, most often for: %s. Once that is mended, "
+                "%s: %s%d of %d segments are rejected, most often for: %s. Once that is repaired, "
                 "--force infer asks about all anew",
-                self.stage, self.whose, len(rejected), len(self.wanted), _most_often(rejected),
+                self.stage, self.whose, len(rejected), len(self.expected), _most_often(rejected),
             )  # fmt: skip
-        if told := damage_told(found.num_blind, found.num_deaf, found.num_answers):
-            LOGGER.warning("%s: %s%s", self.stage, self.whose, told)
+        if message := damage_message(
+            found.num_without_video, found.num_without_audio, found.num_answers
+        ):
+            LOGGER.warning("%s: %s%s", self.stage, self.whose, message)
 
     def _read(self) -> "_Found":
         """Read the rows as they are now; a large variant's take seconds."""
-        rows = self.variant.read(PredictionRecord, self.wanted)
-        blind, deaf = count_damaged(rows, self.samples, self.input_config)
+        rows = self.variant.read(PredictionRecord, self.expected)
+        without_video, without_audio = count_damaged(rows, self.samples, self.input_config)
         return _Found(
-            rejected=self.variant.read(RejectedRecord, self.wanted),
+            rejected=self.variant.read(RejectedRecord, self.expected),
             num_answers=len(rows),
-            num_blind=blind,
-            num_deaf=deaf,
+            num_without_video=without_video,
+            num_without_audio=without_audio,
         )
 
     def reject(self, reasons: Mapping[str, str]) -> None:
@@ -98,9 +100,9 @@ class Failures:
         LOGGER.warning(
             "%s: %sthe engine dies on %d segments, rejected", self.stage, self.whose, len(reasons)
         )
-        make_missing(
+        compute_missing(
             self.variant,
-            Shard(name="dead", wanted={item: self.wanted[item] for item in reasons}),
+            Shard(name="dead", expected={item: self.expected[item] for item in reasons}),
             lambda items: (
                 rejected(self.stage, item, f"the engine died on it twice: {reasons[item]}")
                 for item in items
@@ -114,13 +116,13 @@ class _Found:
 
     rejected: Sequence[RejectedRecord]
     num_answers: int
-    num_blind: int
-    num_deaf: int
+    num_without_video: int
+    num_without_audio: int
 
     @property
     def num_damaged(self) -> int:
         """How many were asked about without a damaged picture, or sound."""
-        return self.num_blind + self.num_deaf
+        return self.num_without_video + self.num_without_audio
 
 
 def _most_often(rejected: Sequence[RejectedRecord]) -> str:

@@ -72,13 +72,13 @@ class Crash:
         return str(self.error).splitlines()[0].partition(";")[0]
 
     @property
-    def told(self) -> CrashError:
+    def message(self) -> CrashError:
         """The error for a person, who may look into the log."""
         where = f" The engine's log: {self.log}" if self.log else ""
         return CrashError(f"{self.error}{where}")
 
 
-def ask_all(
+def predict_all(
     pending: Callable[[], Sequence[str]],
     ask: Callable[[Sequence[str], Sequence[str]], Sequence[Crash]],
     reject: Callable[[Mapping[str, str]], None],
@@ -86,7 +86,7 @@ def ask_all(
     """Have all pending items asked about, leaving out those on which processes die.
 
     ``ask(items, alone)`` runs processes over the items, ``alone`` of them first and one at a time,
-    and gives those that died. ``reject`` gets the culprits with how the process died, once
+    and gives those that died. ``reject`` gets the poison_items with how the process died, once
     something else was answered after them: an engine that dies on whatever it is asked shall not
     have its segments rejected for it.
 
@@ -94,37 +94,37 @@ def ask_all(
         CrashError: a process died while it was at work on nothing, and left something unanswered.
         StageError: processes die again and again without getting any further.
     """
-    culprits: dict[str, str] = {}
+    poison_items: dict[str, str] = {}
     suspects: set[str] = set()
     alone: Sequence[str] = ()
     patience = _Patience()
-    while left := [item for item in pending() if item not in culprits]:
-        # Many culprits at the head would hide that the engine answers the others.
+    while left := [item for item in pending() if item not in poison_items]:
+        # Many poison_items at the head would hide that the engine answers the others.
         others = [item for item in left if item not in suspects]
-        spared = bool(others) and patience.num_fruitless >= _FEW_FRUITLESS
-        crashes = ask(others, ()) if spared else ask(left, alone)
-        missing = [item for item in pending() if item not in culprits]
+        deferred = bool(others) and patience.num_fruitless >= _FEW_FRUITLESS
+        crashes = ask(others, ()) if deferred else ask(left, alone)
+        missing = [item for item in pending() if item not in poison_items]
         if not missing:
             break  # whatever died, it left nothing unanswered
         num_answered = len(left) - len(missing)
-        found = _culprits(crashes, alone)
-        culprits |= found
+        found = _poison_items(crashes, alone)
+        poison_items |= found
         patience.note(crashes, num_answered=num_answered, num_found=len(found))
         suspects |= {item for crash in crashes for item in crash.in_flight}
-        alone = [item for item in missing if item in suspects and item not in culprits]
+        alone = [item for item in missing if item in suspects and item not in poison_items]
         if num_answered or not crashes:
-            reject(culprits)
-            culprits = {}
-        if not crashes and not spared:
+            reject(poison_items)
+            poison_items = {}
+        if not crashes and not deferred:
             return
-    reject(culprits)
+    reject(poison_items)
 
 
-def _culprits(crashes: Sequence[Crash], alone: Sequence[str]) -> dict[str, str]:
+def _poison_items(crashes: Sequence[Crash], alone: Sequence[str]) -> dict[str, str]:
     """Find the items on which a process died, alone, and one before it too."""
     for crash in crashes:
         if not crash.in_flight:
-            raise crash.told
+            raise crash.message
     single = {crash.in_flight[0]: crash.reason for crash in crashes if len(crash.in_flight) == 1}
     return {item: reason for item, reason in single.items() if item in alone}
 
@@ -146,11 +146,11 @@ class _Patience:
         if self.num_fruitless >= _MAX_FRUITLESS:
             raise StageError(
                 f"The engine died {self.num_fruitless} times in a row without a single answer; the "
-                f"last time: {crashes[-1].told}"
+                f"last time: {crashes[-1].message}"
             ) from crashes[-1].error
         if self.num_unexplained >= _MAX_FRUITLESS:
             raise StageError(
                 f"The engine died {self.num_unexplained} times over several segments at once, each "
                 "of which it answers alone: lower resources.infer.max_requests, it may lack "
-                f"memory. The last time: {crashes[-1].told}"
+                f"memory. The last time: {crashes[-1].message}"
             ) from crashes[-1].error

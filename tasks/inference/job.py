@@ -25,7 +25,7 @@ _GPU_DRIVER = Path("/proc/driver/nvidia/version")
 class InferResources(EngineResources):
     """What changes only how fast predictions are made."""
 
-    num_machines: int = Field(default=1, ge=1, le=32)
+    num_nodes: int = Field(default=1, ge=1, le=32)
     """Machines whose workers share the segments, by the deployment infer-share; with 1 this machine
     answers all of them."""
     num_engines: int | None = Field(default=None, ge=1, le=64)
@@ -99,13 +99,13 @@ def num_engines_for(resources: InferResources) -> int:
         ConfigError: there are GPUs, but fewer than the engines stated need.
     """
     stated = resources.num_engines
-    num_there = count_gpus() if has_gpu_driver() else 0
-    if stated and num_there and stated * resources.num_gpus > num_there:
+    num_cached = count_gpus() if has_gpu_driver() else 0
+    if stated and num_cached and stated * resources.num_gpus > num_cached:
         raise ConfigError(
-            f"{stated} engines of {resources.num_gpus} GPU(s) each need more than the {num_there} "
+            f"{stated} engines of {resources.num_gpus} GPU(s) each need more than the {num_cached} "
             "that this process may use: lower resources.infer.num_engines, or leave it out."
         )
-    return stated or max(1, num_there // resources.num_gpus)
+    return stated or max(1, num_cached // resources.num_gpus)
 
 
 def count_gpus() -> int:

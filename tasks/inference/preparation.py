@@ -13,7 +13,7 @@ from storage.store.store import Store
 from tasks.inference.requests import Renderer, Request, open_renderer
 from tasks.inference.tensor_transfer import Packed, packed
 from tasks.processes.worker_pool import Workers
-from tasks.prompting.decode import decode_frames, decode_sound
+from tasks.prompting.decode import decode_audio, decode_frames
 from tasks.prompting.model_input import InputConfig, OmniInput, make_input
 
 Array = TypeVar("Array")
@@ -52,20 +52,20 @@ class Decoding:
         """
         config = self.config
         show = partial(decode_frames, fps=config.fps)
-        frames = self._decoded(sample.picture_path, show) if config.picture else None
-        sound = self._decoded(sample.sound_path, decode_sound) if config.sound else None
-        if frames is None and sound is None and not config.shows_words:
+        frames = self._decoded(sample.video_path, show) if config.video else None
+        audio = self._decoded(sample.audio_path, decode_audio) if config.audio else None
+        if frames is None and audio is None and not config.shows_words:
             return ItemFault("the settings show nothing of this segment")
-        for damaged, other in ((frames, sound), (sound, frames)):
+        for damaged, other in ((frames, audio), (audio, frames)):
             if isinstance(damaged, ItemFault) and (other is None or isinstance(other, ItemFault)):
                 return damaged
         return _unless_unforeseen(
             lambda: make_input(
                 config,
                 frames=None if isinstance(frames, ItemFault) else frames,
-                sound=None if isinstance(sound, ItemFault) else sound,
-                words=sample.words,
-                before=sample.words_before,
+                audio=None if isinstance(audio, ItemFault) else audio,
+                transcript=sample.transcript,
+                before=sample.transcript_before,
             )
         )
 

@@ -25,7 +25,7 @@ class EnginesProgress:
         self._in_ui = ProgressInUI(stage)
         self._before = 0
         self._done: dict[int, int] = {}
-        self._begun: float | None = None
+        self._started: float | None = None
         self._due = 0.0
 
     def on_line(self, engine: int, line: str) -> None:
@@ -36,25 +36,25 @@ class EnginesProgress:
         elif line.startswith(_WARNING):
             LOGGER.warning("%s: %s", self._stage, line.removeprefix(_WARNING))
         elif not line.startswith(ERROR):  # that one is raised
-            if line.startswith(MODEL_OPEN) and self._begun is None:
-                self._begun = time.monotonic()
+            if line.startswith(MODEL_OPEN) and self._started is None:
+                self._started = time.monotonic()
             LOGGER.info("%s: %s", self._stage, line)
 
-    def begin_again(self, num_left: int) -> None:
+    def reset_grace(self, num_left: int) -> None:
         """Go on with other engines; what a dead one had not committed is not done."""
         self._before = self._total - num_left
         self._done = {}
 
     def _show(self) -> None:
         done, now = self._before + sum(self._done.values()), time.monotonic()
-        self._begun = now if self._begun is None else self._begun
+        self._started = now if self._started is None else self._started
         if now < self._due and done < self._total:
             return
         self._due = now + _SECONDS
-        seconds = max(now - self._begun, 1e-9)
+        seconds = max(now - self._started, 1e-9)
         rate = done / seconds
         left = (self._total - done) / rate if rate else 0.0
         end = f"about {left:.0f} s left" if done < self._total else f"in {seconds:.1f} s"
-        told = f"{done} of {self._total} segments, {rate:.1f} a second, {end}"
-        LOGGER.info("%s: %s", self._stage, told)
-        self._in_ui.show(100 * done / max(self._total, 1), told, is_last=done >= self._total)
+        message = f"{done} of {self._total} segments, {rate:.1f} a second, {end}"
+        LOGGER.info("%s: %s", self._stage, message)
+        self._in_ui.show(100 * done / max(self._total, 1), message, is_last=done >= self._total)

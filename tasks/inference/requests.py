@@ -10,7 +10,7 @@ from typing import Any
 from storage.errors import ItemFault
 from tasks.model.model_folder import read_model_config
 from tasks.prompting.model_input import OmniInput, to_vllm_request
-from tasks.prompting.prediction import Census, check_census, count_tokens
+from tasks.prompting.prediction import TokenCounts, check_token_counts, count_tokens
 from tasks.prompting.request_length import way_out
 
 
@@ -22,7 +22,7 @@ class Request:
     """
 
     rendered: Any
-    census: Census
+    token_counts: TokenCounts
     num_instruction_tokens: int = 0
 
 
@@ -49,10 +49,12 @@ class Renderer:
                 f"too long: the segment makes {len(token_ids)} tokens, the engine takes "
                 f"{self._max_tokens}; {advice}"
             )
-        census = count_tokens(token_ids, self._model_config)
-        check_census(census, inputs, self._model_config)
+        token_counts = count_tokens(token_ids, self._model_config)
+        check_token_counts(token_counts, inputs, self._model_config)
         return Request(
-            rendered=rendered, census=census, num_instruction_tokens=_first_medium(rendered)
+            rendered=rendered,
+            token_counts=token_counts,
+            num_instruction_tokens=_first_medium(rendered),
         )
 
     def _render(self, inputs: OmniInput) -> Any:
@@ -73,8 +75,8 @@ class Renderer:
 
 def _first_medium(rendered: Any) -> int:
     """Give the position of the first token of a request's media."""
-    places = rendered.get("mm_placeholders", {}).values()
-    return min((place.offset for kind in places for place in kind), default=0)
+    locations = rendered.get("mm_placeholders", {}).values()
+    return min((location.offset for kind in locations for location in kind), default=0)
 
 
 def open_renderer(config: Any, model_path: Path, max_tokens: int) -> Renderer:

@@ -13,13 +13,13 @@ _UNLABELLED = "its segments stay unlabelled"
 class LocatedAnnotation:
     """Intervals in order and disjoint, within the video; ``issues`` tell what did not fit.
 
-    ``says_where`` is true where every part of the video is known to show A/H or not to;
-    ``says_that`` where the video is known to show A/H, at times that nobody gave.
+    ``locates`` is true where every part of the video is known to show A/H or not to;
+    ``asserts`` where the video is known to show A/H, at times that nobody gave.
     """
 
     intervals: tuple[Interval, ...]
-    says_where: bool
-    says_that: bool
+    locates: bool
+    asserts: bool
     issues: tuple[Issue, ...]
 
 
@@ -30,8 +30,8 @@ def locate(video: VideoRecord, end_ms: int) -> LocatedAnnotation:
     fault = _fault(video, bool(intervals))
     return LocatedAnnotation(
         intervals=intervals,
-        says_where=fault is None and (bool(intervals) or video.label == 0),
-        says_that=video.label == 1 and not video.intervals,
+        locates=fault is None and (bool(intervals) or video.label == 0),
+        asserts=video.label == 1 and not video.intervals,
         issues=issues if fault is None else (*issues, fault),
     )
 
@@ -40,9 +40,9 @@ def _fault(video: VideoRecord, has_intervals_within: bool) -> Issue | None:
     if not video.intervals:
         return None
     if video.label == 0:
-        told = "labelled as without A/H, but A/H intervals are annotated"
-        return Issue(IssueKind.NEGATIVE_WITH_INTERVALS, f"{told}: {_UNLABELLED}")
+        message = "labelled as without A/H, but A/H intervals are annotated"
+        return Issue(IssueKind.NEGATIVE_WITH_INTERVALS, f"{message}: {_UNLABELLED}")
     if has_intervals_within:
         return None
-    told = "every A/H interval lies after the video's end"
-    return Issue(IssueKind.NO_INTERVAL_WITHIN, f"{told}: {_UNLABELLED}")
+    message = "every A/H interval lies after the video's end"
+    return Issue(IssueKind.NO_INTERVAL_WITHIN, f"{message}: {_UNLABELLED}")

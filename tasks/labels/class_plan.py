@@ -48,7 +48,7 @@ def plan_classes(samples: Iterable[SampleRecord], rule: ClassRule) -> tuple[Clas
             label=label,
             num_samples=count,
             weight=num_samples / (num_classes * count) if rule.class_weights == "balanced" else 1.0,
-            draw_share=1 / num_classes if balanced else count / num_samples,
+            draw_fraction=1 / num_classes if balanced else count / num_samples,
             sampling=rule.sampling,
         )
         for label, count in sorted(counts.items(), key=lambda pair: pair[0] or 0)

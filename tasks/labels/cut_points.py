@@ -1,4 +1,4 @@
-"""Where a training video is cut under `segment.cuts = "annotated"`: at its A/H intervals' bounds.
+"""Where a training video is cut under `segment.boundaries = "annotated"`: at its A/H intervals' bounds.
 
 Such cuts are the paper's (arXiv 2603.13406). They leak: an interval lasts as long as it lasts, and
 all else is split evenly, so that a segment's length tells its label; and when the model is used
@@ -9,12 +9,12 @@ from storage.datasets.intervals import tidy_intervals
 from storage.records import VideoRecord
 
 LENGTHS_LEAK = (
-    'Training videos are cut at annotated bounds (segment.cuts = "annotated"): the lengths of '
+    'Training videos are cut at annotated bounds (segment.boundaries = "annotated"): the lengths of '
     "their segments leak the label, and no other video is ever cut so."
 )
 
 
-def marks_of(video: VideoRecord) -> tuple[int, ...]:
+def cut_points_of(video: VideoRecord) -> tuple[int, ...]:
     """Give the bounds of a training video's intervals, in milliseconds; none for any other video.
 
     An annotation that contradicts itself (intervals, but no A/H) labels no segment and marks none.

@@ -3,7 +3,7 @@
 Two videos are one recording if they show the same scene and sound the same. Where one of them has
 no sound to compare, the scene must also move alike, stretch by stretch; where it hardly moves
 either (black, still, under 9 s), nothing tells them from another recording and they are not called
-duplicates. A recording without picture is compared with all others by its sound alone. Prints are
+duplicates. A recording without picture is compared with all others by its sound alone. MediaHashes are
 compared within half a second of shift at either end.
 
 Measured on 87 videos of 8 to 28 s and 219 copies of 41 of them (H.264, MPEG-4 and VP8 down to 240
@@ -27,18 +27,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from storage.records import MediaPrintRecord, VideoId
-from tasks.media.perceptual_hash import NUM_SOUND_BITS, PICTURE_RATE, SILENT, SOUND_RATE, Words
+from storage.records import MediaHashRecord, VideoId
+from tasks.media.perceptual_hash import (
+    AUDIO_HASH_RATE,
+    NUM_AUDIO_BITS,
+    SILENT,
+    VIDEO_HASH_RATE,
+    Words,
+)
 
-_MAX_PICTURE_BITS = 5.0
-_MAX_SOUND_SHARE = 0.30
+_MAX_VIDEO_BITS = 5.0
+_MAX_AUDIO_SHARE = 0.30
 _MIN_MOTION = 0.75
 
 _SHIFT_SECONDS = 0.75
 _LENGTHS_APART = 5  # words of picture: half a second lost at either end, and rounding
-_SOUNDS_APART = _LENGTHS_APART * SOUND_RATE // PICTURE_RATE
-_MIN_HEARD = 2 * SOUND_RATE
-_STRETCH = 3 * PICTURE_RATE
+_AUDIOS_APART = _LENGTHS_APART * AUDIO_HASH_RATE // VIDEO_HASH_RATE
+_MIN_HEARD = 2 * AUDIO_HASH_RATE
+_STRETCH = 3 * VIDEO_HASH_RATE
 _MIN_STRETCHES = 3
 _MOVING_BITS = 0.1  # variance, summed over the 64 bits: less is a still picture's noise
 
@@ -48,15 +54,15 @@ Floats = npt.NDArray[np.float64]
 Marks = npt.NDArray[np.bool_]
 
 
-def find_duplicates(prints: Sequence[MediaPrintRecord]) -> list[tuple[VideoId, ...]]:
+def find_duplicates(hashes: Sequence[MediaHashRecord]) -> list[tuple[VideoId, ...]]:
     """Group the videos that are one recording; a video without a twin is in no group.
 
     Ids are sorted within a group, and groups by their first id.
     """
-    printed = [row for row in prints if row.picture]
-    ordered = sorted(printed, key=lambda row: (len(row.picture), row.video_id))
+    printed = [row for row in hashes if row.video]
+    ordered = sorted(printed, key=lambda row: (len(row.video), row.video_id))
     group_of = {row.video_id: row.video_id for row in ordered}
-    heard = [row for row in prints if row.sound]
+    heard = [row for row in hashes if row.audio]
     group_of |= {row.video_id: row.video_id for row in heard}
     for one, other in chain(_iter_twins(ordered), _iter_heard_twins(heard)):
         kept, joined = sorted((group_of[one.video_id], group_of[other.video_id]))
@@ -68,64 +74,64 @@ def find_duplicates(prints: Sequence[MediaPrintRecord]) -> list[tuple[VideoId, .
 
 
 def _iter_twins(
-    ordered: Sequence[MediaPrintRecord],
-) -> Iterator[tuple[MediaPrintRecord, MediaPrintRecord]]:
+    ordered: Sequence[MediaHashRecord],
+) -> Iterator[tuple[MediaHashRecord, MediaHashRecord]]:
     """Compare each video with those of like length, the cheapest comparison first."""
-    pictures = [np.array(row.picture) for row in ordered]
-    sounds = [np.array(row.sound, np.int64) for row in ordered]
-    lengths = np.array([len(row.picture) for row in ordered])
-    scenes = np.array([_bits(row.picture).mean(axis=0) for row in ordered])  # [videos, 64]
-    for place, row in enumerate(ordered):
-        end = int(np.searchsorted(lengths, lengths[place] + _LENGTHS_APART, side="right"))
-        near = np.arange(place + 1, end)
+    videos = [np.array(row.video) for row in ordered]
+    audios = [np.array(row.audio, np.int64) for row in ordered]
+    lengths = np.array([len(row.video) for row in ordered])
+    scenes = np.array([_bits(row.video).mean(axis=0) for row in ordered])  # [videos, 64]
+    for location, row in enumerate(ordered):
+        end = int(np.searchsorted(lengths, lengths[location] + _LENGTHS_APART, side="right"))
+        near = np.arange(location + 1, end)
         # The mean of differences is never below the difference of means: only trims add to it.
-        apart = np.abs(scenes[near] - scenes[place]).sum(axis=1)
-        near = near[apart <= 2 * _MAX_PICTURE_BITS]
-        near = near[_differing_pictures(pictures, place, near) <= _MAX_PICTURE_BITS]
-        bits, is_heard = _differing_sounds(sounds, place, near)
-        same = is_heard & (bits <= _MAX_SOUND_SHARE * NUM_SOUND_BITS)
-        for other, sounds_alike, comparable in zip(near, same, is_heard, strict=True):
-            if sounds_alike or (not comparable and _moves_alike(row, ordered[other])):
+        apart = np.abs(scenes[near] - scenes[location]).sum(axis=1)
+        near = near[apart <= 2 * _MAX_VIDEO_BITS]
+        near = near[_differing_videos(videos, location, near) <= _MAX_VIDEO_BITS]
+        bits, is_heard = _differing_audios(audios, location, near)
+        same = is_heard & (bits <= _MAX_AUDIO_SHARE * NUM_AUDIO_BITS)
+        for other, audios_alike, comparable in zip(near, same, is_heard, strict=True):
+            if audios_alike or (not comparable and _moves_alike(row, ordered[other])):
                 yield row, ordered[other]
 
 
 def _iter_heard_twins(
-    heard: Sequence[MediaPrintRecord],
-) -> Iterator[tuple[MediaPrintRecord, MediaPrintRecord]]:
+    heard: Sequence[MediaHashRecord],
+) -> Iterator[tuple[MediaHashRecord, MediaHashRecord]]:
     """Compare each recording of sound alone with all whose sound is of like length."""
-    sounds = [np.array(row.sound, np.int64) for row in heard]
-    lengths = np.array([len(row.sound) for row in heard])
-    for place, row in enumerate(heard):
-        if row.picture:
+    audios = [np.array(row.audio, np.int64) for row in heard]
+    lengths = np.array([len(row.audio) for row in heard])
+    for location, row in enumerate(heard):
+        if row.video:
             continue
-        near = np.flatnonzero(np.abs(lengths - lengths[place]) <= _SOUNDS_APART)
-        near = near[near != place]
-        bits, is_heard = _differing_sounds(sounds, place, near)
-        for other in near[is_heard & (bits <= _MAX_SOUND_SHARE * NUM_SOUND_BITS)]:
+        near = np.flatnonzero(np.abs(lengths - lengths[location]) <= _AUDIOS_APART)
+        near = near[near != location]
+        bits, is_heard = _differing_audios(audios, location, near)
+        for other in near[is_heard & (bits <= _MAX_AUDIO_SHARE * NUM_AUDIO_BITS)]:
             yield row, heard[other]
 
 
-def _differing_pictures(pictures: Sequence[Words], place: int, near: Places) -> Floats:
+def _differing_videos(videos: Sequence[Words], location: int, near: Places) -> Floats:
     """Give the mean number of bits in which each near picture differs, at the best shift."""
-    words, there = _side_by_side([pictures[place], *(pictures[other] for other in near)])
-    return _differing_bits(words, there, PICTURE_RATE, min_words=1)
+    words, there = _side_by_side([videos[location], *(videos[other] for other in near)])
+    return _differing_bits(words, there, VIDEO_HASH_RATE, min_words=1)
 
 
-def _differing_sounds(sounds: Sequence[Words], place: int, near: Places) -> tuple[Floats, Marks]:
+def _differing_audios(audios: Sequence[Words], location: int, near: Places) -> tuple[Floats, Marks]:
     """Give the same of sounds, over what is heard of both, and where that is enough."""
-    words, there = _side_by_side([sounds[place], *(sounds[other] for other in near)])
+    words, there = _side_by_side([audios[location], *(audios[other] for other in near)])
     there &= words != SILENT
     counts = there.sum(axis=1)
     enough = np.minimum(counts[0], counts[1:]) >= _MIN_HEARD
-    return _differing_bits(words, there, SOUND_RATE, _MIN_HEARD), enough
+    return _differing_bits(words, there, AUDIO_HASH_RATE, _MIN_HEARD), enough
 
 
 def _side_by_side(rows: Sequence[Words]) -> tuple[Words, Marks]:
     """Lay rows of words out as one table [rows, words], and mark where there are any."""
     longest = max(len(row) for row in rows)
     words, there = np.zeros((len(rows), longest), np.int64), np.zeros((len(rows), longest), bool)
-    for place, row in enumerate(rows):
-        words[place, : len(row)], there[place, : len(row)] = row, True
+    for location, row in enumerate(rows):
+        words[location, : len(row)], there[location, : len(row)] = row, True
     return words, there
 
 
@@ -138,7 +144,7 @@ def _differing_bits(words: Words, there: Marks, rate: int, min_words: int) -> Fl
     needed = np.maximum(min_words, np.minimum(counts[0], counts[1:]) // 2)
     best = np.full(len(words) - 1, np.inf)
     for shift in _shifts(rate):
-        mine, theirs = _laid_over(words.shape[1], shift)
+        mine, theirs = _overridden(words.shape[1], shift)
         both = there[0, mine] & there[1:, theirs]
         apart = np.bitwise_count(words[0, mine] ^ words[1:, theirs])
         shared = both.sum(axis=1)
@@ -152,7 +158,7 @@ def _shifts(rate: int) -> range:
     return range(-most, most + 1)
 
 
-def _laid_over(length: int, shift: int) -> tuple[slice, slice]:
+def _overridden(length: int, shift: int) -> tuple[slice, slice]:
     """Lay one row over another that begins ``shift`` words later in it."""
     later, earlier = slice(abs(shift), length), slice(0, max(0, length - abs(shift)))
     return (later, earlier) if shift >= 0 else (earlier, later)
@@ -164,12 +170,12 @@ def _bits(words: Sequence[int]) -> Bits:
     return np.unpackbits(octets, axis=1).astype(np.float32)
 
 
-def _moves_alike(one: MediaPrintRecord, other: MediaPrintRecord) -> bool:
+def _moves_alike(one: MediaHashRecord, other: MediaHashRecord) -> bool:
     """Say whether most stretches of two pictures change in the same bits at the same time."""
-    first, second = _smooth(_bits(one.picture)), _smooth(_bits(other.picture))
+    first, second = _smooth(_bits(one.video)), _smooth(_bits(other.video))
     length = min(len(first), len(second))
-    for shift in _shifts(PICTURE_RATE):
-        mine, theirs = _laid_over(length, shift)
+    for shift in _shifts(VIDEO_HASH_RATE):
+        mine, theirs = _overridden(length, shift)
         if _motion(first[mine], second[theirs]) >= _MIN_MOTION:
             return True
     return False

@@ -54,8 +54,8 @@ def values_of_frames(
     """
     ordered = sorted(values, key=lambda pair: pair[0])
     starts_ms = [start_ms for start_ms, _ in ordered]
-    places = np.searchsorted(starts_ms, times.frame_ms, side="right") - 1
-    return tuple(ordered[place][1] if place >= 0 else None for place in places)
+    locations = np.searchsorted(starts_ms, times.frame_ms, side="right") - 1
+    return tuple(ordered[location][1] if location >= 0 else None for location in locations)
 
 
 def _shown(times: FrameTimesRecord) -> tuple[_Times, _Times]:

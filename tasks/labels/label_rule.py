@@ -23,7 +23,7 @@ class LabelRule(BaseModel):
     negative_below: float | None = Field(default=None, gt=0)
     """A segment covered by at least this much, yet not positive, is left out of training. It counts
     as negative wherever something is measured. By default every segment is clear."""
-    untimed: Literal["video", "unlabelled"] = "video"
+    unannotated_positive: Literal["video", "unlabelled"] = "video"
     """What a positive video without intervals makes of its segments: weak positives, which train
     and are measured nowhere, or segments without label."""
 
@@ -65,20 +65,20 @@ class SegmentLabel:
 
 
 def label_segment(
-    annotation: LocatedAnnotation, *, overlap_ms: int, overlap_share: float, rule: LabelRule
+    annotation: LocatedAnnotation, *, overlap_ms: int, overlap_fraction: float, rule: LabelRule
 ) -> SegmentLabel:
     """Decide a segment's label from how much of it the annotated intervals cover.
 
     Where the annotation does not say which parts of the video show A/H, there is at most a weak
     label: that of the whole video.
     """
-    if annotation.says_where:
-        overlap = overlap_share if rule.overlap_unit == "share" else overlap_ms
+    if annotation.locates:
+        overlap = overlap_fraction if rule.overlap_unit == "share" else overlap_ms
         positive = overlap >= rule.positive_at
         in_band = rule.negative_below is not None and rule.negative_below <= overlap
         return SegmentLabel(
             label=int(positive), source=FROM_INTERVALS, clear=positive or not in_band
         )
-    if annotation.says_that and rule.untimed == "video":
+    if annotation.asserts and rule.unannotated_positive == "video":
         return SegmentLabel(label=1, source=FROM_VIDEO)
     return SegmentLabel(label=None, source=None)

@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from storage.errors import LeakageError
-from storage.records import MediaPrintRecord, SampleRecord
+from storage.records import MediaHashRecord, SampleRecord
 from tasks.labels.duplicates import find_duplicates
 
 
-def check_no_leakage(samples: Sequence[SampleRecord], prints: Sequence[MediaPrintRecord]) -> None:
+def check_no_leakage(samples: Sequence[SampleRecord], hashes: Sequence[MediaHashRecord]) -> None:
     """Refuse a manifest in which a participant, a video or a duplicate is on two sides.
 
     Duplicates are files of the same content, and by the ``prints`` of the samples' videos also
@@ -27,7 +27,7 @@ def check_no_leakage(samples: Sequence[SampleRecord], prints: Sequence[MediaPrin
             " = ".join(sorted(video_ids[digest])): sides
             for digest, sides in _on_two_sides(samples, lambda s: s.source_digest).items()
         },
-        "recording": _recordings_on_two_sides(samples, prints),
+        "recording": _recordings_on_two_sides(samples, hashes),
     }
     if any(found.values()):
         counts = ", ".join(f"{kind} ({len(which)})" for kind, which in found.items() if which)
@@ -56,7 +56,7 @@ def _on_two_sides(
 
 
 def _recordings_on_two_sides(
-    samples: Sequence[SampleRecord], prints: Sequence[MediaPrintRecord]
+    samples: Sequence[SampleRecord], hashes: Sequence[MediaHashRecord]
 ) -> dict[str, set[str]]:
     """Find duplicates on two sides that are not byte for byte the same."""
     contents = {sample.video_id: sample.source_digest for sample in samples}
@@ -64,7 +64,7 @@ def _recordings_on_two_sides(
     if len(set(side_of.values())) < 2:
         return {}
     found = {}
-    for group in find_duplicates([row for row in prints if row.video_id in side_of]):
+    for group in find_duplicates([row for row in hashes if row.video_id in side_of]):
         sides = {side_of[video_id] for video_id in group}
         if len(sides) > 1 and len({contents[video_id] for video_id in group}) > 1:
             found[" = ".join(group)] = sides

@@ -32,7 +32,7 @@ class SplitRule(BaseModel):
     split_by: Literal["release", "hash", "stratified", "folds"] = "release"
     """The data set's own split (`release`; by hash where it has none), or a draw by participant:
     `hash`, `stratified` by label, or K `folds`."""
-    split_shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
+    split_fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
     """Shares of train, val and test in a draw: of participants (`hash`), of videos of either label
     (`stratified`)."""
     split_seed: int = 0
@@ -44,8 +44,8 @@ class SplitRule(BaseModel):
 
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> "SplitRule":
-        if abs(sum(self.split_shares) - 1) > 1e-6 or min(self.split_shares) < 0:
-            raise ValueError(f"split_shares {self.split_shares} must be >= 0 and sum to 1")
+        if abs(sum(self.split_fractions) - 1) > 1e-6 or min(self.split_fractions) < 0:
+            raise ValueError(f"split_fractions {self.split_fractions} must be >= 0 and sum to 1")
         return self
 
     @model_validator(mode="after")
@@ -78,7 +78,7 @@ def _as_released(videos: Sequence[VideoRecord], rule: SplitRule) -> dict[VideoId
     for video in videos:
         group, side = _group_of(video), video.split
         if side is None and _is_labelled(video):
-            side = known.get(group) or side_by_hash(group, rule.split_shares, rule.split_seed)
+            side = known.get(group) or side_by_hash(group, rule.split_fractions, rule.split_seed)
         sides[video.video_id] = side
     return sides
 
@@ -87,9 +87,9 @@ def _drawn_sides(videos: Sequence[VideoRecord], rule: SplitRule) -> dict[str, st
     """Draw a side for each participant."""
     counts = _label_counts(videos)
     if rule.split_by == "hash":
-        return {g: side_by_hash(g, rule.split_shares, rule.split_seed) for g in counts}
+        return {g: side_by_hash(g, rule.split_fractions, rule.split_seed) for g in counts}
     if rule.split_by == "stratified":
-        parts = deal_evenly(counts, rule.split_shares, rule.split_seed)
+        parts = deal_evenly(counts, rule.split_fractions, rule.split_seed)
         return {group: SPLITS[part] for group, part in parts.items()}
     if len(counts) < rule.folds:
         raise ConfigError(
@@ -121,7 +121,7 @@ def deal_evenly(
     """
     totals = [sum(count[label] for count in counts.values()) for label in (0, 1)]
     held = [[0, 0] for _ in shares]
-    wanted = {part for part, share in enumerate(shares) if share}
+    expected = {part for part, share in enumerate(shares) if share}
     parts: dict[str, int] = {}
     for group in sorted(counts, key=lambda g: (-sum(counts[g]), _point(g, seed), g)):
 
@@ -132,9 +132,9 @@ def deal_evenly(
                 if added
             )
 
-        empty = wanted - set(parts.values())
+        empty = expected - set(parts.values())
         is_needed = len(counts) - len(parts) <= len(empty)
-        parts[group] = min(sorted(empty if is_needed else wanted), key=excess)
+        parts[group] = min(sorted(empty if is_needed else expected), key=excess)
         for label, added in enumerate(counts[group]):
             held[parts[group]][label] += added
     return parts

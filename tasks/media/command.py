@@ -10,30 +10,30 @@ from typing import Any
 import ffmpeg
 
 from tasks.media.frame_times import input_url
-from tasks.media.perceptual_hash import PICTURE_RATE, PICTURE_SIZE
+from tasks.media.perceptual_hash import VIDEO_HASH_RATE, VIDEO_HASH_SIZE
 from tasks.media.plan import SAMPLE_RATE, PlannedSegment
 from tasks.media.probe import SourceMedia
 
-SOUND_NAME = "sound.wav"
+AUDIO_NAME = "sound.wav"
 GREY_NAME = "grey.raw"
 # A sound may claim to begin or to go on days later: silence up to there would fill the disk.
-SOUND_BEYOND_SECONDS = 60.0
+AUDIO_BEYOND_SECONDS = 60.0
 
-_PICTURE_NAME = "%04d.mp4"
+_VIDEO_NAME = "%04d.mp4"
 # Fine enough for any source: by default ffmpeg rounds frames to its guess of the source's rate.
-_PICTURE_TICK = "1/90000"
+_VIDEO_TICK = "1/90000"
 _TERMS = 16
 _QUIET = ("-hide_banner", "-loglevel", "error")
 # Videos are cut side by side, one on each core: threads within one cost a tenth more in all.
 _ONE_THREAD = ("-filter_complex_threads", "1")
 
 
-def picture_name(index: int) -> str:
+def video_name(index: int) -> str:
     """Name the picture file of a segment."""
-    return _PICTURE_NAME % index
+    return _VIDEO_NAME % index
 
 
-def sound_name(index: int) -> str:
+def audio_name(index: int) -> str:
     """Name the sound file of a segment."""
     return f"{index:04d}.wav"
 
@@ -46,39 +46,39 @@ def cut_command(
     Output names are relative: run it in the folder the files shall lie in.
     """
     media = ffmpeg.input(input_url(source.path), err_detect="ignore_err", threads=1)
-    picture = _small_picture(media[f"v:{source.picture_stream}"], long_side).split()
-    outputs = [_segments_output(picture[0], plan, crf), _grey_output(picture[1])]
-    if source.sound_stream is not None:
-        outputs.append(_sound_output(media[f"a:{source.sound_stream}"], source.end_time))
+    video = _small_video(media[f"v:{source.video_stream}"], long_side).split()
+    outputs = [_segments_output(video[0], plan, crf), _grey_output(video[1])]
+    if source.audio_stream is not None:
+        outputs.append(_audio_output(media[f"a:{source.audio_stream}"], source.end_time))
     return _command(ffmpeg.merge_outputs(*outputs))
 
 
-def sound_command(source: SourceMedia) -> list[str]:
+def audio_command(source: SourceMedia) -> list[str]:
     """Build the call that writes the whole sound of a file without picture."""
     media = ffmpeg.input(input_url(source.path), err_detect="ignore_err", threads=1)
-    return _command(_sound_output(media[f"a:{source.sound_stream}"], source.end_time))
+    return _command(_audio_output(media[f"a:{source.audio_stream}"], source.end_time))
 
 
 def _command(output: Any) -> list[str]:
     return list(output.global_args(*_QUIET, *_ONE_THREAD).compile(overwrite_output=True))
 
 
-def _small_picture(picture: Any, long_side: int) -> Any:
+def _small_video(video: Any, long_side: int) -> Any:
     """Make the picture upright, small, of even size and of square pixels."""
     scale = f"min(1,{long_side}/max(iw*sar,ih))"
     return (
-        picture.filter("setpts", "PTS-STARTPTS")
+        video.filter("setpts", "PTS-STARTPTS")
         .filter("scale", w=f"2*round(iw*sar*{scale}/2)", h=f"2*round(ih*{scale}/2)", flags="area")
         .filter("setsar", 1)
     )
 
 
-def _segments_output(picture: Any, plan: Sequence[PlannedSegment], crf: int) -> Any:
+def _segments_output(video: Any, plan: Sequence[PlannedSegment], crf: int) -> Any:
     """Write every segment's picture, cut before the planned frames."""
     return ffmpeg.output(
-        picture, _PICTURE_NAME, f="segment", reset_timestamps=1, vcodec="libx264",
+        video, _VIDEO_NAME, f="segment", reset_timestamps=1, vcodec="libx264",
         preset="veryfast", crf=crf, bf=0, pix_fmt="yuv420p", fps_mode="passthrough",
-        threads=1, enc_time_base=_PICTURE_TICK, **_bounds(plan),
+        threads=1, enc_time_base=_VIDEO_TICK, **_bounds(plan),
     )  # fmt: skip
 
 
@@ -102,23 +102,23 @@ def _is_one_of(starts: Sequence[int]) -> str:
     return f"if(lt(n,{starts[half]}),{before},{after})"
 
 
-def _grey_output(picture: Any) -> Any:
+def _grey_output(video: Any) -> Any:
     """Write the few small frames that a print is made of, at a steady rate from the first frame."""
-    width, height = PICTURE_SIZE
-    small = picture.filter("fps", PICTURE_RATE, start_time=0).filter(
+    width, height = VIDEO_HASH_SIZE
+    small = video.filter("fps", VIDEO_HASH_RATE, start_time=0).filter(
         "scale", width, height, flags="area"
     )
     return ffmpeg.output(small, GREY_NAME, f="rawvideo", pix_fmt="gray", fps_mode="passthrough")
 
 
-def _sound_output(track: Any, end_time: float) -> Any:
+def _audio_output(track: Any, end_time: float) -> Any:
     """Write the whole sound as one stream of samples on the container's clock.
 
     Holes are filled last: ffmpeg keeps the silence of a whole hole in memory, 32 kB a second.
     """
-    sound = (
-        track.filter("atrim", end=f"{end_time + SOUND_BEYOND_SECONDS:.3f}")
+    audio = (
+        track.filter("atrim", end=f"{end_time + AUDIO_BEYOND_SECONDS:.3f}")
         .filter("aformat", "s16", SAMPLE_RATE, "mono")
         .filter("aresample", **{"async": 1, "first_pts": 0})
     )
-    return ffmpeg.output(sound, SOUND_NAME, acodec="pcm_s16le")
+    return ffmpeg.output(audio, AUDIO_NAME, acodec="pcm_s16le")

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import FramesFault, ItemFault
-from tasks.media.cut import CutReport, cut, cut_sound
+from tasks.media.cut import CutReport, cut, cut_audio
 from tasks.media.frame_times import Frames, decode_frames, memory_reason
-from tasks.media.perceptual_hash import Prints
-from tasks.media.plan import SAMPLE_RATE, PlannedSegment, plan_segments, plan_sound
+from tasks.media.perceptual_hash import MediaHashes
+from tasks.media.plan import SAMPLE_RATE, PlannedSegment, plan_audio, plan_segments
 from tasks.media.probe import SourceMedia, probe
 from tasks.processes.tool import ChildLimits
 
 _PROBE_SECONDS = 120
-_NO_PICTURE = "the file has no picture, only sound"
+_NO_VIDEO = "the file has no picture, only sound"
 _TOLD_SECONDS = 0.5
 _PADDING_SECONDS = 0.25  # what encoders fill a sound's first and last packet with, at 8 kHz
 _LINES_PER_FRAME = 2  # a decoder says of a spoilt frame where it broke, then what it concealed
@@ -20,13 +20,13 @@ _LINES_PER_FRAME = 2  # a decoder says of a spoilt frame where it broke, then wh
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutRules:
-    """How to cut: the settings of the segment stage, and one video's ``marks_ms`` to cut at."""
+    """How to cut: the settings of the segment stage, and one video's ``cut_points_ms`` to cut at."""
 
     max_segment_ms: int
     long_side: int
     crf: int
-    min_decoded_share: float
-    marks_ms: tuple[int, ...] = ()
+    min_decoded_fraction: float
+    cut_points_ms: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class CutVideo:
     source: SourceMedia
     plan: tuple[PlannedSegment, ...]
     warnings: tuple[str, ...]
-    prints: Prints
+    hashes: MediaHashes
 
 
 def cut_what_decodes(path: Path, folder: Path, rules: CutRules, memory_mb: int) -> CutVideo:
@@ -46,14 +46,14 @@ def cut_what_decodes(path: Path, folder: Path, rules: CutRules, memory_mb: int) 
     in MiB.
 
     Raises:
-        ItemFault: not a video, or less than ``min_decoded_share`` of it is left.
+        ItemFault: not a video, or less than ``min_decoded_fraction`` of it is left.
         ToolError: ffmpeg or ffprobe is not installed.
     """
     source = probe(path, limits=ChildLimits(seconds=_PROBE_SECONDS, memory_mb=memory_mb))
-    warnings = _check_length(source, rules.min_decoded_share)
+    warnings = _check_length(source, rules.min_decoded_fraction)
     limits = ChildLimits(seconds=60 + 10 * source.duration_seconds, memory_mb=memory_mb)
-    if source.picture_stream is None:
-        return _cut_sound_alone(source, folder, rules, limits, warnings)
+    if source.video_stream is None:
+        return _cut_audio_alone(source, folder, rules, limits, warnings)
     try:
         plan, report = _cut(source, folder, rules, limits)
         if not report.num_errors:
@@ -61,8 +61,10 @@ def cut_what_decodes(path: Path, folder: Path, rules: CutRules, memory_mb: int) 
         fault = None
     except FramesFault as error:
         fault = error
-    decoded = decode_frames(path, source.picture_stream, source.origin, limits=limits)
-    warnings += _check_decoding(len(source.frame_times), decoded, rules.min_decoded_share, limits)
+    decoded = decode_frames(path, source.video_stream, source.origin, limits=limits)
+    warnings += _check_decoding(
+        len(source.frame_times), decoded, rules.min_decoded_fraction, limits
+    )
     if fault:
         if decoded.times == source.frame_times:
             raise fault
@@ -81,14 +83,16 @@ def _cut_video(
     warnings: list[str],
     report: CutReport,
 ) -> CutVideo:
-    told = (*warnings, *report.warnings)
-    return CutVideo(source=source, plan=plan, warnings=told, prints=report.prints)
+    message = (*warnings, *report.warnings)
+    return CutVideo(source=source, plan=plan, warnings=message, hashes=report.hashes)
 
 
 def _cut(
     source: SourceMedia, folder: Path, rules: CutRules, limits: ChildLimits
 ) -> tuple[tuple[PlannedSegment, ...], CutReport]:
-    plan = plan_segments(source.frame_times, source.end_time, rules.max_segment_ms, rules.marks_ms)
+    plan = plan_segments(
+        source.frame_times, source.end_time, rules.max_segment_ms, rules.cut_points_ms
+    )
     report = cut(
         source,
         plan,
@@ -100,52 +104,52 @@ def _cut(
     return tuple(plan), report
 
 
-def _cut_sound_alone(
+def _cut_audio_alone(
     source: SourceMedia, folder: Path, rules: CutRules, limits: ChildLimits, warnings: list[str]
 ) -> CutVideo:
     """Cut a file without picture, if enough of its sound decodes.
 
     A decoder says in two lines at most what is wrong with a packet.
     """
-    plan, report = cut_sound(
+    plan, report = cut_audio(
         source,
-        lambda num_samples: plan_sound(num_samples, rules.max_segment_ms, rules.marks_ms),
+        lambda num_samples: plan_audio(num_samples, rules.max_segment_ms, rules.cut_points_ms),
         folder,
         limits=limits,
     )
     decoded, listed = plan[-1].end_sample / SAMPLE_RATE, source.duration_seconds
     lost = max(0.0, listed - decoded - _PADDING_SECONDS)
     spoilt = report.num_errors / _LINES_PER_FRAME
-    told = f"{decoded:.2f} of {listed:.2f} s of sound decode"
+    message = f"{decoded:.2f} of {listed:.2f} s of sound decode"
     if report.num_errors:
-        told += f", with {report.num_errors} errors (ffmpeg: {report.cause})"
-    allowed = 1 - rules.min_decoded_share
+        message += f", with {report.num_errors} errors (ffmpeg: {report.cause})"
+    allowed = 1 - rules.min_decoded_fraction
     if lost > allowed * listed or spoilt > allowed * source.num_packets:
-        raise ItemFault(f"damaged: {told}")
-    damage = [told] if report.num_errors or lost > _TOLD_SECONDS else []
-    return _cut_video(source, plan, [_NO_PICTURE, *warnings, *damage], report)
+        raise ItemFault(f"damaged: {message}")
+    damage = [message] if report.num_errors or lost > _TOLD_SECONDS else []
+    return _cut_video(source, plan, [_NO_VIDEO, *warnings, *damage], report)
 
 
-def _check_length(source: SourceMedia, min_share: float) -> list[str]:
+def _check_length(source: SourceMedia, min_fraction: float) -> list[str]:
     """Compare the stated length of the picture with the end of its frames, or of sound alone."""
     stated, found = source.stated_seconds, source.duration_seconds
-    told = f"the file states {stated:.2f} s of picture, its frames end after {found:.2f} s"
-    if source.picture_stream is None:
-        told = f"the file states {stated:.2f} s of sound, it ends after {found:.2f} s"
-    if found < min_share * stated:
-        raise ItemFault(f"truncated: {told}")
-    return [told] if stated - found > _TOLD_SECONDS else []
+    message = f"the file states {stated:.2f} s of picture, its frames end after {found:.2f} s"
+    if source.video_stream is None:
+        message = f"the file states {stated:.2f} s of sound, it ends after {found:.2f} s"
+    if found < min_fraction * stated:
+        raise ItemFault(f"truncated: {message}")
+    return [message] if stated - found > _TOLD_SECONDS else []
 
 
 def _check_decoding(
-    num_listed: int, decoded: Frames, min_share: float, limits: ChildLimits
+    num_listed: int, decoded: Frames, min_fraction: float, limits: ChildLimits
 ) -> list[str]:
     """Compare the frames listed with those that decode, and weigh the decoder's complaints."""
     lost = max(0, num_listed - len(decoded.times))
     spoilt = decoded.num_errors / _LINES_PER_FRAME
-    told = f"{len(decoded.times)} of {num_listed} frames decode"
+    message = f"{len(decoded.times)} of {num_listed} frames decode"
     if decoded.num_errors:
-        told += f", with {decoded.num_errors} errors (ffmpeg: {decoded.cause})"
-    if lost + spoilt > (1 - min_share) * num_listed:
-        raise ItemFault(memory_reason(limits) if decoded.out_of_memory else f"damaged: {told}")
-    return [told] if lost or decoded.num_errors else []
+        message += f", with {decoded.num_errors} errors (ffmpeg: {decoded.cause})"
+    if lost + spoilt > (1 - min_fraction) * num_listed:
+        raise ItemFault(memory_reason(limits) if decoded.out_of_memory else f"damaged: {message}")
+    return [message] if lost or decoded.num_errors else []

@@ -8,7 +8,7 @@ Fingerprinting System" (ISMIR 2002): a bit says whether the step in energy betwe
 bands of 300 to 3,000 Hz grew since the word before. Where nothing is to be heard the word is
 `SILENT`; a sound that never changes, such as hum or hiss, is silent throughout.
 
-Prints do not depend on how a video is cut. Those of one video made at other sizes, rates, codecs or
+MediaHashes do not depend on how a video is cut. Those of one video made at other sizes, rates, codecs or
 volumes differ in a few bits; `tasks.labels.duplicates` tells how many are too many.
 """
 
@@ -19,15 +19,15 @@ import numpy.typing as npt
 
 Words = npt.NDArray[np.int64]
 
-PICTURE_RATE = 4
-PICTURE_SIZE = (9, 8)
-SOUND_RATE = 16
-NUM_SOUND_BITS = 32
+VIDEO_HASH_RATE = 4
+VIDEO_HASH_SIZE = (9, 8)
+AUDIO_HASH_RATE = 16
+NUM_AUDIO_BITS = 32
 SILENT = -1
 
 _CLEARLY = 3  # of 256 levels: less is noise, and would be another bit in every encoding
 _SAMPLE_RATE = 16_000
-_HOP = _SAMPLE_RATE // SOUND_RATE
+_HOP = _SAMPLE_RATE // AUDIO_HASH_RATE
 _WINDOW = 6 * _HOP
 _STEP = 2  # words, over which energy is compared
 _LOWEST_HZ, _HIGHEST_HZ = 300, 3_000
@@ -38,20 +38,20 @@ _BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prints:
+class MediaHashes:
     """A whole video's words, in order of time; ``sound`` is empty for a video without sound."""
 
-    picture: tuple[int, ...]
-    sound: tuple[int, ...]
+    video: tuple[int, ...]
+    audio: tuple[int, ...]
 
 
-def prints_of(grey: npt.NDArray[np.uint8], samples: npt.NDArray[np.int16]) -> Prints:
+def hashes_of(grey: npt.NDArray[np.uint8], samples: npt.NDArray[np.int16]) -> MediaHashes:
     """Print a video by its small grey frames [words, 8, 9] and its 16 kHz mono sound."""
-    picture, sound = picture_print(grey).tolist(), sound_print(samples).tolist()
-    return Prints(picture=tuple(picture), sound=tuple(sound))
+    video, audio = video_hash(grey).tolist(), audio_hash(samples).tolist()
+    return MediaHashes(video=tuple(video), audio=tuple(audio))
 
 
-def picture_print(grey: npt.NDArray[np.uint8]) -> Words:
+def video_hash(grey: npt.NDArray[np.uint8]) -> Words:
     """Hash small grey frames [words, 8, 9] to one word each."""
     levels = grey.astype(np.int16)
     bits = levels[:, :, :-1] > levels[:, :, 1:] + _CLEARLY
@@ -59,14 +59,14 @@ def picture_print(grey: npt.NDArray[np.uint8]) -> Words:
     return packed.view(">i8").reshape(-1).astype(np.int64)
 
 
-def sound_print(samples: npt.NDArray[np.int16]) -> Words:
+def audio_hash(samples: npt.NDArray[np.int16]) -> Words:
     """Hash 16 kHz mono sound to one word for each sixteenth of a second."""
     energies = _band_energies(samples)
     if len(energies) <= _STEP:
         return np.zeros(0, np.int64)
     steps = energies[:, :-1] - energies[:, 1:]
     bits = steps[_STEP:] > steps[:-_STEP]
-    words = bits @ (1 << np.arange(NUM_SOUND_BITS, dtype=np.int64))
+    words = bits @ (1 << np.arange(NUM_AUDIO_BITS, dtype=np.int64))
     words[~_is_heard(energies.sum(axis=1))[_STEP:]] = SILENT
     return words
 
@@ -83,10 +83,10 @@ def _is_heard(loudness: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
 def _band_energies(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
     """Sum the energy in 33 bands, logarithmically spaced, of overlapping windows [words, bands]."""
     if len(samples) < _WINDOW:
-        return np.zeros((0, NUM_SOUND_BITS + 1))
+        return np.zeros((0, NUM_AUDIO_BITS + 1))
     windows = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP]
     shape = (np.hanning(_WINDOW) / (_WINDOW / 2) / 32_768).astype(np.float32)
-    edges_hz = np.geomspace(_LOWEST_HZ, _HIGHEST_HZ, NUM_SOUND_BITS + 2)
+    edges_hz = np.geomspace(_LOWEST_HZ, _HIGHEST_HZ, NUM_AUDIO_BITS + 2)
     edges = np.round(edges_hz * _WINDOW / _SAMPLE_RATE).astype(int)
     rows = []
     for begin in range(0, len(windows), _BLOCK):

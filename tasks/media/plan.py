@@ -46,14 +46,14 @@ def plan_segments(
     frame_times: Sequence[float],
     end_time: float,
     max_segment_ms: int,
-    marks_ms: Sequence[int] = (),
+    cut_points_ms: Sequence[int] = (),
 ) -> list[PlannedSegment]:
     """Split a video into the fewest equal segments of at most ``max_segment_ms``.
 
     Each boundary lies on the frame nearest to the equal split; where that makes a segment too long
     (uneven frame times), more segments are used. 10.033 s is three segments of 3.34 s.
 
-    With ``marks_ms``, milliseconds from the first frame, the frames nearest to them are boundaries
+    With ``cut_points_ms``, milliseconds from the first frame, the frames nearest to them are boundaries
     too, and every stretch between two of them is split in that way: its segments may be short.
 
     Raises:
@@ -63,7 +63,7 @@ def plan_segments(
     times = [time - start for time in frame_times]
     duration = end_time - start
     firsts: list[int] = []
-    for first, end in pairwise(_stretches(times, duration, marks_ms)):
+    for first, end in pairwise(_stretches(times, duration, cut_points_ms)):
         until = times[end] if end < len(times) else duration
         firsts += (first + n for n in _first_frames(times[first:end], until, max_segment_ms))
     frames = [*firsts, len(times)]
@@ -82,15 +82,15 @@ def plan_segments(
     ]
 
 
-def plan_sound(
-    num_samples: int, max_segment_ms: int, marks_ms: Sequence[int] = ()
+def plan_audio(
+    num_samples: int, max_segment_ms: int, cut_points_ms: Sequence[int] = ()
 ) -> list[PlannedSegment]:
     """Split a sound of at least one sample into the fewest equal segments, to a millisecond.
 
-    ``marks_ms`` are boundaries too. The last, incomplete millisecond counts as a whole one.
+    ``cut_points_ms`` are boundaries too. The last, incomplete millisecond counts as a whole one.
     """
     end_ms = -(-num_samples // _SAMPLES_PER_MS)
-    stretches = sorted({0, end_ms, *(mark for mark in marks_ms if 0 < mark < end_ms)})
+    stretches = sorted({0, end_ms, *(mark for mark in cut_points_ms if 0 < mark < end_ms)})
     bounds = [0]
     for start, end in pairwise(stretches):
         count = -(-(end - start) // max_segment_ms)
@@ -109,10 +109,10 @@ def plan_sound(
     ]
 
 
-def _stretches(times: Sequence[float], duration: float, marks_ms: Sequence[int]) -> list[int]:
+def _stretches(times: Sequence[float], duration: float, cut_points_ms: Sequence[int]) -> list[int]:
     """Give the frames at which stretches begin, and the number of frames as the last one's end."""
     shown = [*times, duration]
-    return sorted({0, len(times), *(_nearest(shown, mark / 1000) for mark in marks_ms)})
+    return sorted({0, len(times), *(_nearest(shown, mark / 1000) for mark in cut_points_ms)})
 
 
 def frames_ms(frame_times: Sequence[float]) -> tuple[int, ...]:
@@ -161,11 +161,11 @@ def _nearest_frames(times: Sequence[float], end: float, count: int) -> list[int]
     return sorted({0, *(_nearest(times, start) for start in starts)})
 
 
-def _nearest(times: Sequence[float], wanted: float) -> int:
+def _nearest(times: Sequence[float], expected: float) -> int:
     """Give the place of the time nearest to the wanted one; of equal times, the first."""
-    right = min(bisect_left(times, wanted), len(times) - 1)
+    right = min(bisect_left(times, expected), len(times) - 1)
     left = max(right - 1, 0)
-    nearest = left if wanted - times[left] <= times[right] - wanted else right
+    nearest = left if expected - times[left] <= times[right] - expected else right
     return bisect_left(times, times[nearest])
 
 
@@ -173,11 +173,11 @@ def _latest_frames(times: Sequence[float], end: float, max_segment_ms: int) -> l
     """Give each segment all the frames it may hold: for pictures that stand still for seconds."""
     firsts = [0]
     while not _fits(times[firsts[-1]], end, max_segment_ms):
-        begun = times[firsts[-1]]
-        last = bisect_right(times, begun + max_segment_ms / 1000) - 1
-        while not _fits(begun, times[last], max_segment_ms):
+        started = times[firsts[-1]]
+        last = bisect_right(times, started + max_segment_ms / 1000) - 1
+        while not _fits(started, times[last], max_segment_ms):
             last -= 1
         # Rounding may let the next frame fit that the bare times leave out.
-        following = max(last, bisect_right(times, begun))
+        following = max(last, bisect_right(times, started))
         firsts.append(bisect_left(times, times[following]))
     return firsts

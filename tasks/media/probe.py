@@ -24,18 +24,18 @@ class SourceMedia:
 
     ``frame_times`` are seconds on ffmpeg's clock (the container's start, in seconds on its own
     clock ``origin``, is 0), sorted, one for each frame; the last frame lasts until ``end_time``.
-    ``picture_stream`` and ``sound_stream`` count within their kind (0 = the first picture stream),
+    ``video_stream`` and ``audio_stream`` count within their kind (0 = the first picture stream),
     as ffmpeg's ``v:0`` and ``a:0`` do. ``width`` and ``height`` are of the picture as it is shown,
     turned upright. ``stated_seconds`` is how long the picture lasts by the container's word.
 
-    Without a picture (``picture_stream`` is ``None``) there are no frames and no size: the source
+    Without a picture (``video_stream`` is ``None``) there are no frames and no size: the source
     begins with its container's clock, ends with its sound, which has ``num_packets``, and
     ``stated_seconds`` is the sound's.
     """
 
     path: Path
-    picture_stream: int | None
-    sound_stream: int | None
+    video_stream: int | None
+    audio_stream: int | None
     width: int
     height: int
     stated_seconds: float
@@ -71,21 +71,21 @@ def probe(path: Path, *, limits: ChildLimits) -> SourceMedia:
     """
     _check_file(path)
     facts, cause = _read_container(path, limits)
-    pictures, sounds = _streams_of(facts)
-    picture = _choose_picture(pictures, cause)
+    videos, audios = _streams_of(facts)
+    video = _choose_video(videos, cause)
     container = facts["format"]
     origin = float(container.get("start_time") or 0.0)
-    if picture is None:
-        return _sound_alone(path, sounds, container, origin, limits)
-    frames = list_frames(path, picture, origin, limits=limits)
-    width, height = _shown_size(pictures[picture])
+    if video is None:
+        return _audio_alone(path, audios, container, origin, limits)
+    frames = list_frames(path, video, origin, limits=limits)
+    width, height = _shown_size(videos[video])
     return SourceMedia(
         path=path,
-        picture_stream=picture,
-        sound_stream=_choose_sound(sounds),
+        video_stream=video,
+        audio_stream=_choose_audio(audios),
         width=width,
         height=height,
-        stated_seconds=_stated_seconds(pictures[picture], container, len(facts["streams"]), frames),
+        stated_seconds=_stated_seconds(videos[video], container, len(facts["streams"]), frames),
         origin=origin,
         frame_times=frames.times,
         end_time=frames.end_time,
@@ -95,29 +95,29 @@ def probe(path: Path, *, limits: ChildLimits) -> SourceMedia:
 def _streams_of(facts: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Give the picture streams and the sound streams."""
     streams = facts["streams"]
-    pictures = [s for s in streams if s["codec_type"] == "video"]
-    return pictures, [s for s in streams if s["codec_type"] == "audio"]
+    videos = [s for s in streams if s["codec_type"] == "video"]
+    return videos, [s for s in streams if s["codec_type"] == "audio"]
 
 
-def _sound_alone(
+def _audio_alone(
     path: Path,
-    sounds: list[dict[str, Any]],
+    audios: list[dict[str, Any]],
     container: dict[str, Any],
     origin: float,
     limits: ChildLimits,
 ) -> SourceMedia:
     """Describe a file without picture, as long as its sound."""
-    sound = _choose_sound(sounds)
-    if sound is None:
+    audio = _choose_audio(audios)
+    if audio is None:
         raise ItemFault("the file has neither a picture nor a sound stream")
-    packets = list_packets(path, sound, origin, limits=limits)
+    packets = list_packets(path, audio, origin, limits=limits)
     return SourceMedia(
         path=path,
-        picture_stream=None,
-        sound_stream=sound,
+        video_stream=None,
+        audio_stream=audio,
         width=0,
         height=0,
-        stated_seconds=_stated_by_sound(sounds[sound], container) or packets.end_time,
+        stated_seconds=_stated_by_audio(audios[audio], container) or packets.end_time,
         origin=origin,
         frame_times=(),
         end_time=packets.end_time,
@@ -125,9 +125,9 @@ def _sound_alone(
     )
 
 
-def _stated_by_sound(sound: dict[str, Any], container: dict[str, Any]) -> float | None:
+def _stated_by_audio(audio: dict[str, Any], container: dict[str, Any]) -> float | None:
     """Give a sound's length by its container, but where that is ffmpeg's guess by the bit rate."""
-    return None if container["format_name"] in _GUESSED else _own_seconds(sound)
+    return None if container["format_name"] in _GUESSED else _own_seconds(audio)
 
 
 def probe_seconds(path: Path, *, limits: ChildLimits) -> float:
@@ -141,12 +141,12 @@ def probe_seconds(path: Path, *, limits: ChildLimits) -> float:
     """
     _check_file(path)
     facts, cause = _read_container(path, limits)
-    pictures, sounds = _streams_of(facts)
-    picture, sound = _choose_picture(pictures, cause), _choose_sound(sounds)
-    if picture is not None:
-        stated = _own_seconds(pictures[picture])
+    videos, audios = _streams_of(facts)
+    video, audio = _choose_video(videos, cause), _choose_audio(audios)
+    if video is not None:
+        stated = _own_seconds(videos[video])
     else:
-        stated = None if sound is None else _stated_by_sound(sounds[sound], facts["format"])
+        stated = None if audio is None else _stated_by_audio(audios[audio], facts["format"])
     return probe(path, limits=limits).duration_seconds if stated is None else stated
 
 
@@ -179,36 +179,36 @@ def _read_container(path: Path, limits: ChildLimits) -> tuple[dict[str, Any], st
     return facts, _last_causes(result, path)
 
 
-def _shown_size(picture: dict[str, Any]) -> tuple[int, int]:
+def _shown_size(video: dict[str, Any]) -> tuple[int, int]:
     """Give width and height after the turn that the container asks for."""
-    turns = [side.get("rotation", 0) for side in picture.get("side_data_list", [])]
-    width, height = int(picture["width"]), int(picture["height"])
+    turns = [side.get("rotation", 0) for side in video.get("side_data_list", [])]
+    width, height = int(video["width"]), int(video["height"])
     return (height, width) if any(round(turn / 90) % 2 for turn in turns) else (width, height)
 
 
 def _stated_seconds(
-    picture: dict[str, Any], container: dict[str, Any], num_streams: int, frames: Frames
+    video: dict[str, Any], container: dict[str, Any], num_streams: int, frames: Frames
 ) -> float:
     """Take the picture stream's own length; the container's may be another stream's."""
-    if container["format_name"] == "avi" and int(picture.get("nb_frames", 0)):
+    if container["format_name"] == "avi" and int(video.get("nb_frames", 0)):
         # ffmpeg measures a cut AVI's duration by what is left; the count in its header stays.
-        return float(int(picture["nb_frames"]) / Fraction(picture["r_frame_rate"]))
-    own = _own_seconds(picture)
+        return float(int(video["nb_frames"]) / Fraction(video["r_frame_rate"]))
+    own = _own_seconds(video)
     if own is not None:
         return own
     found = frames.end_time - frames.times[0]
     return float(container.get("duration") or found) if num_streams == 1 else found
 
 
-def _own_seconds(picture: dict[str, Any]) -> float | None:
-    if "duration" in picture:
-        return float(picture["duration"])
-    tagged = picture.get("tags", {}).get("DURATION")  # Matroska writes 00:00:12.345000000
+def _own_seconds(video: dict[str, Any]) -> float | None:
+    if "duration" in video:
+        return float(video["duration"])
+    tagged = video.get("tags", {}).get("DURATION")  # Matroska writes 00:00:12.345000000
     if not tagged:
         return None
     hours, minutes, seconds = tagged.split(":")
     stated_end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return stated_end - float(picture.get("start_time", 0))
+    return stated_end - float(video.get("start_time", 0))
 
 
 def _last_causes(result: ChildResult, path: Path) -> str:
@@ -219,10 +219,10 @@ def _last_causes(result: ChildResult, path: Path) -> str:
     return "; ".join(dict.fromkeys(named[-2:]))
 
 
-def _choose_picture(pictures: list[dict[str, Any]], cause: str) -> int | None:
+def _choose_video(videos: list[dict[str, Any]], cause: str) -> int | None:
     candidates = [
         (int(stream.get("width") or 0) * int(stream.get("height") or 0), -index)
-        for index, stream in enumerate(pictures)
+        for index, stream in enumerate(videos)
         if not stream.get("disposition", {}).get("attached_pic")
     ]
     if not candidates:
@@ -232,8 +232,8 @@ def _choose_picture(pictures: list[dict[str, Any]], cause: str) -> int | None:
     return -max(candidates)[1]
 
 
-def _choose_sound(sounds: list[dict[str, Any]]) -> int | None:
-    if not sounds:
+def _choose_audio(audios: list[dict[str, Any]]) -> int | None:
+    if not audios:
         return None
-    defaults = [i for i, s in enumerate(sounds) if s.get("disposition", {}).get("default")]
+    defaults = [i for i, s in enumerate(audios) if s.get("disposition", {}).get("default")]
     return defaults[0] if defaults else 0

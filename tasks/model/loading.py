@@ -25,7 +25,7 @@ _PROCESSOR = torch.device("cpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
+class LoadOptions:
     """How to open a base; ``quantization`` is transformers' configuration of it, if any.
 
     The number type ``auto`` is the one that is stored. On the device ``meta`` weights are shapes
@@ -38,26 +38,26 @@ class Opening:
     quantization: Any = None
 
 
-def plan_opening(
+def plan_loading(
     settings: TrainingSettings,
     resources: FinetuneResources,
     device: torch.device = _PROCESSOR,
-) -> Opening:
+) -> LoadOptions:
     """Decide how to open a base, before anything is read.
 
     Raises:
         ConfigError: the device cannot do what the settings ask for.
         ToolError: a library is missing.
     """
-    return Opening(
-        dtype=opening_dtype(settings),
+    return LoadOptions(
+        dtype=load_dtype(settings),
         device=device,
         experts=experts_on(device, resources.experts),
         quantization=_quantization(settings, device),
     )
 
 
-def opening_dtype(settings: TrainingSettings) -> torch.dtype:
+def load_dtype(settings: TrainingSettings) -> torch.dtype:
     """Trained weights are kept in float32: bfloat16 would round small updates away."""
     return torch.float32 if settings.method == "full" else getattr(torch, settings.precision)
 
@@ -103,7 +103,7 @@ def _quantization(settings: TrainingSettings, device: torch.device) -> Any:
     )
 
 
-def open_base(folder: Path, opening: Opening) -> tuple[Any, Any]:
+def open_base(folder: Path, opening: LoadOptions) -> tuple[Any, Any]:
     """Open a checked folder's model and processor.
 
     Raises:
@@ -129,7 +129,7 @@ def open_base(folder: Path, opening: Opening) -> tuple[Any, Any]:
     return top, processor
 
 
-def _open_model(folder: Path, opening: Opening) -> tuple[Any, Any]:
+def _open_model(folder: Path, opening: LoadOptions) -> tuple[Any, Any]:
     """On a GPU, straight into its memory: several processes would not fit into the host's."""
     from transformers import Qwen3OmniMoeConfig, Qwen3OmniMoeForConditionalGeneration
 
@@ -153,7 +153,7 @@ def _open_model(folder: Path, opening: Opening) -> tuple[Any, Any]:
     )
 
 
-def _open_shapes(folder: Path, config: Any, opening: Opening) -> Any:
+def _open_shapes(folder: Path, config: Any, opening: LoadOptions) -> Any:
     from transformers import GenerationConfig, Qwen3OmniMoeForConditionalGeneration
 
     with opening.device:

@@ -157,9 +157,9 @@ def _fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    wanted = [*_DESCRIBING_FILES, WEIGHTS_INDEX, ADAPTER_CONFIG, "*.safetensors"]
+    expected = [*_DESCRIBING_FILES, WEIGHTS_INDEX, ADAPTER_CONFIG, "*.safetensors"]
     try:
-        return Path(snapshot_download(name, allow_patterns=wanted))
+        return Path(snapshot_download(name, allow_patterns=expected))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise ModelError(
             f"The model {name!r} is no folder here and cannot be had from the hub "

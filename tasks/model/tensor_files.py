@@ -22,13 +22,13 @@ _NUMBER = re.compile(r"\(os error (\d+)\)")
 
 
 @contextmanager
-def saving_to(place: str) -> Iterator[None]:
+def saving_to(location: str) -> Iterator[None]:
     """Turn what a disk refuses these libraries, too, into one clear sentence.
 
     Raises:
         StoreError: as `writing_to`.
     """
-    with writing_to(place):
+    with writing_to(location):
         try:
             yield
         except (SafetensorError, RuntimeError) as error:
@@ -47,8 +47,8 @@ def _refusal_behind(raised: BaseException) -> OSError | None:
     while error is not None:
         if isinstance(error, OSError):
             return error
-        if isinstance(error, SafetensorError) and (told := _NUMBER.search(str(error))):
-            return OSError(int(told[1]), os.strerror(int(told[1])))
+        if isinstance(error, SafetensorError) and (message := _NUMBER.search(str(error))):
+            return OSError(int(message[1]), os.strerror(int(message[1])))
         error = error.__cause__ or error.__context__
     if _TORCHS_WRITER in str(raised):
         return OSError(errno.EIO, "torch could not finish a file: is the disk full?")

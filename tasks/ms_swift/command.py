@@ -22,7 +22,7 @@ _Options = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SwiftPlaces:
+class SwiftPaths:
     """What the command reads and writes: a model by folder or hub name, row files, two folders.
 
     ``weight_names`` are those of the model's tensors. ``cache`` takes copies of the rows.
@@ -53,7 +53,7 @@ def swift_command(
     settings: TrainingSettings,
     config: InputConfig,
     resources: FinetuneResources,
-    places: SwiftPlaces,
+    locations: SwiftPaths,
     *,
     num_steps: int,
     num_processes: int,
@@ -65,19 +65,19 @@ def swift_command(
         ConfigError: the batch cannot be shared out equally among the processes.
     """
     options: _Options = {
-        **_data_options(places, weighted=weighted),
-        **_model_options(settings, resources, places),
-        **_method_options(settings, places.weight_names),
+        **_data_options(locations, weighted=weighted),
+        **_model_options(settings, resources, locations),
+        **_method_options(settings, locations.weight_names),
         **_batch_options(settings, resources, num_processes),
         **_schedule_options(settings, num_steps),
-        **_watch_options(settings, resources, places),
+        **_watch_options(settings, resources, locations),
     }
     if settings.method == "full" and num_processes > 1:
         options["deepspeed"] = "zero3"
     return SwiftCommand(
         environment={
             **_input_environment(config),
-            **_process_environment(resources, places, num_processes),
+            **_process_environment(resources, locations, num_processes),
         },
         arguments=("sft", *_flattened(options)),
     )
@@ -110,13 +110,13 @@ def _input_environment(config: InputConfig) -> dict[str, str]:
 
 
 def _process_environment(
-    resources: FinetuneResources, places: SwiftPlaces, num_processes: int
+    resources: FinetuneResources, locations: SwiftPaths, num_processes: int
 ) -> dict[str, str]:
     """By default ms-swift logs its first sample, and keeps all of them in the user's home."""
     environment = {
         "LOG_LEVEL": "WARNING",
-        "MODELSCOPE_CACHE": places.cache,
-        "HF_DATASETS_CACHE": places.cache,
+        "MODELSCOPE_CACHE": locations.cache,
+        "HF_DATASETS_CACHE": locations.cache,
     }
     if num_processes > 1:
         environment["NPROC_PER_NODE"] = str(num_processes)
@@ -125,11 +125,11 @@ def _process_environment(
     return environment
 
 
-def _data_options(places: SwiftPlaces, *, weighted: bool) -> _Options:
+def _data_options(locations: SwiftPaths, *, weighted: bool) -> _Options:
     """Rows whose loss is weighted by other numbers than 0 and 1 have to be announced."""
     return {
-        "dataset": places.train,
-        **({"val_dataset": places.val} if places.val else {}),
+        "dataset": locations.train,
+        **({"val_dataset": locations.val} if locations.val else {}),
         "split_dataset_ratio": 0,
         "load_from_cache_file": False,
         **({"is_binary_loss_scale": False} if weighted else {}),
@@ -137,14 +137,14 @@ def _data_options(places: SwiftPlaces, *, weighted: bool) -> _Options:
 
 
 def _model_options(
-    settings: TrainingSettings, resources: FinetuneResources, places: SwiftPlaces
+    settings: TrainingSettings, resources: FinetuneResources, locations: SwiftPaths
 ) -> _Options:
     """Trained weights are float32; without bf16, ms-swift would turn products to float16."""
     trains_all = settings.method == "full"
     options: _Options = {
-        "model": places.model,
+        "model": locations.model,
         "model_type": MODEL_TYPE,
-        **({"check_model": False} if places.model_is_local else {"use_hf": True}),
+        **({"check_model": False} if locations.model_is_local else {"use_hf": True}),
         "torch_dtype": "float32" if trains_all else settings.precision,
         "bf16": settings.precision == "bfloat16",
         "fp16": False,
@@ -202,7 +202,7 @@ def _batch_options(
 
 def _schedule_options(settings: TrainingSettings, num_steps: int) -> _Options:
     """transformers' schedules that end at a share of the learning rate, as Waver's do."""
-    floor = settings.min_learning_rate_share
+    floor = settings.min_learning_rate_fraction
     kind, details = {
         "constant": ("constant_with_warmup", {}),
         "cosine": ("cosine_with_min_lr", {"min_lr_rate": floor}),
@@ -225,21 +225,21 @@ def _schedule_options(settings: TrainingSettings, num_steps: int) -> _Options:
 
 
 def _watch_options(
-    settings: TrainingSettings, resources: FinetuneResources, places: SwiftPlaces
+    settings: TrainingSettings, resources: FinetuneResources, locations: SwiftPaths
 ) -> _Options:
     """Checkpoints are measured by their loss: other figures are not made while ms-swift trains."""
     options: _Options = {
-        "output_dir": places.output,
+        "output_dir": locations.output,
         "add_version": False,
         "create_checkpoint_symlink": True,
-        "eval_strategy": "steps" if places.val else "no",
+        "eval_strategy": "steps" if locations.val else "no",
         "save_strategy": "steps",
         "save_steps": settings.eval_steps,
         "save_total_limit": resources.keep_checkpoints + 1,
         "logging_steps": 1,
         "report_to": ["tensorboard", *resources.report_to],
     }
-    if places.val:
+    if locations.val:
         options |= {"eval_steps": settings.eval_steps, "metric_for_best_model": "loss"}
         if settings.patience is not None:
             options["early_stop_interval"] = settings.patience

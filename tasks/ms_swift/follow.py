@@ -10,7 +10,7 @@ from tasks.ms_swift.result import best_checkpoint, last_checkpoint, step_of
 from tasks.training.checkpoints.checkpoints import Progress
 from tasks.training.settings import TrainingSettings
 from tasks.training.tracking.divergence import check_finite
-from tasks.training.tracking.trackers import Watch
+from tasks.training.tracking.trackers import StepListener
 
 _LOOK_SECONDS = 2.0
 
@@ -23,7 +23,7 @@ class Follower:
         output: Path,
         settings: TrainingSettings,
         num_steps: int,
-        watch: Watch,
+        watch: StepListener,
         say: Callable[[str], None],
     ) -> None:
         self._output, self._settings, self._num_steps = output, settings, num_steps

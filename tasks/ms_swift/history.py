@@ -22,7 +22,7 @@ def read_history(output: Path, *, num_samples: int) -> list[TrainingStepRecord]:
     return [rows[step] for step in sorted(rows)]
 
 
-def forget_steps_after(output: Path, step: int) -> None:
+def drop_steps_after(output: Path, step: int) -> None:
     """Drop what was told of the steps after this one: they are made again."""
     path = output / _HISTORY_NAME
     if path.is_file():
@@ -33,28 +33,28 @@ def forget_steps_after(output: Path, step: int) -> None:
 
 def _iter_rows(path: Path, num_samples: int) -> Iterator[TrainingStepRecord]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    for told in map(_parsed, lines):
-        if "loss" in told and (step := _step_of(told)):
+    for message in map(_parsed, lines):
+        if "loss" in message and (step := _step_of(message)):
             yield TrainingStepRecord(
                 step=step,
-                loss=float(told["loss"]),
-                grad_norm=float(told.get("grad_norm", 0.0)),
-                learning_rate=float(told.get("learning_rate", 0.0)),
+                loss=float(message["loss"]),
+                grad_norm=float(message.get("grad_norm", 0.0)),
+                learning_rate=float(message.get("learning_rate", 0.0)),
                 num_samples=num_samples,
-                seconds=float(told.get(_SECONDS, 0.0)),
+                seconds=float(message.get(_SECONDS, 0.0)),
             )
 
 
-def _step_of(told: dict[str, Any]) -> int:
+def _step_of(message: dict[str, Any]) -> int:
     """Give the step that a line is about, as in ``"3/6"``; 0 if it is about none."""
-    number = str(told.get(_STEP, "")).partition("/")[0]
+    number = str(message.get(_STEP, "")).partition("/")[0]
     return int(number) if number.isdigit() else 0
 
 
 def _parsed(line: str) -> dict[str, Any]:
     """Parse a line; the last one may be half written."""
     try:
-        told = json.loads(line)
+        message = json.loads(line)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return message if isinstance(message, dict) else {}

@@ -35,8 +35,8 @@ def step_of(checkpoint: Path) -> int:
 
 def version_of(checkpoint: Path) -> str | None:
     """Give the version of ms-swift that made a checkpoint, as it tells with its options."""
-    told = checkpoint / "args.json"
-    version = json.loads(told.read_bytes()).get("swift_version") if told.is_file() else None
+    message = checkpoint / "args.json"
+    version = json.loads(message.read_bytes()).get("swift_version") if message.is_file() else None
     return version and str(version)
 
 
@@ -63,9 +63,9 @@ def _put_in(trained: Any, checkpoint: Path) -> None:
 
     stored = load_file(checkpoint / "adapter_model.safetensors")
     found = {f"{_OURS}{name.removeprefix(_THEIRS)}": tensor for name, tensor in stored.items()}
-    wanted = {n: t.shape for n, t in get_peft_model_state_dict(trained).items()}
-    if wanted != {name: tensor.shape for name, tensor in found.items()}:
-        other = sorted(set(wanted) ^ set(found))
+    expected = {n: t.shape for n, t in get_peft_model_state_dict(trained).items()}
+    if expected != {name: tensor.shape for name, tensor in found.items()}:
+        other = sorted(set(expected) ^ set(found))
         raise ModelError(
             f"ms-swift trained other layers than finetune.parts names: {len(other)} adapters are "
             f"missing or too many, among them {next(iter(other), 'one of another shape')!r}. Train "

@@ -18,8 +18,8 @@ from tasks.labels.class_plan import Plan, draws_equally, weights_of
 from tasks.prompting.model_input import InputConfig
 from tasks.prompting.prompt import answer_text, prompt_text, user_turn
 
-PICTURE_TAG = "<video>"
-SOUND_TAG = "<audio>"
+VIDEO_TAG = "<video>"
+AUDIO_TAG = "<audio>"
 # What ms-swift replaces wherever it stands in a message (swift/template/base.py).
 _TAG = re.compile(r"<(image|video|audio|bbox|ref-object|cot-process|start-image)>")
 
@@ -30,21 +30,21 @@ def swift_row(
     sample: SampleRecord, config: InputConfig, plan: Plan, media_path: MediaPath
 ) -> dict[str, Any]:
     """Give a labelled sample's row; ``media_path`` says where a stored file lies for ms-swift."""
-    picture = sample.picture_path if config.picture else None
-    sound = sample.sound_path if config.sound else None
+    video = sample.video_path if config.video else None
+    audio = sample.audio_path if config.audio else None
     question = user_turn(
         prompt_text(config.prompt),
-        media=PICTURE_TAG * (picture is not None) + SOUND_TAG * (sound is not None),
-        words=_without_tags(sample.words) if config.words else None,
-        before=_without_tags(sample.words_before),
+        media=VIDEO_TAG * (video is not None) + AUDIO_TAG * (audio is not None),
+        transcript=_without_tags(sample.transcript) if config.transcript else None,
+        before=_without_tags(sample.transcript_before),
     )
     answer = {"role": "assistant", "content": answer_text(sample.label, config.answer)}
     weights = weights_of(plan)
     weight = {"loss_scale": weights[sample.label == 1]} if weights != (1.0, 1.0) else {}
     return {
         "messages": [{"role": "user", "content": question}, {**answer, **weight}],
-        "videos": [str(media_path(picture))] if picture is not None else [],
-        "audios": [str(media_path(sound))] if sound is not None else [],
+        "videos": [str(media_path(video))] if video is not None else [],
+        "audios": [str(media_path(audio))] if audio is not None else [],
     }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from storage.records import SampleRecord
 from storage.store.store import Store
 from tasks.ms_swift.follow import Follower, run_program
-from tasks.ms_swift.history import forget_steps_after
+from tasks.ms_swift.history import drop_steps_after
 from tasks.ms_swift.program import check_no_code, find_swift, swift_environment
 from tasks.ms_swift.result import last_checkpoint, open_checkpoint, step_of, version_of
 from tasks.ms_swift.source import TrainingSource, command_for, differences, write_source
@@ -27,15 +27,15 @@ from tasks.training.evaluate import evaluate
 from tasks.training.job import (
     MODEL_FOLDER,
     TrainingJob,
-    ValidationAnswer,
+    ValidationPrediction,
     curve_path_of,
     read_job,
     write_result,
 )
 from tasks.training.run import write_model
 from tasks.training.selection import select_samples
-from tasks.training.tracking.trackers import CurveFile, Trackers, Watch, Watches
-from tasks.training.validation import answer_validation
+from tasks.training.tracking.trackers import CurveFile, StepListener, StepListeners, Trackers
+from tasks.training.validation import predict_validation
 
 
 def run_swift_job(job_path: Path, say: Callable[[str], None]) -> None:
@@ -50,7 +50,7 @@ def run_swift_job(job_path: Path, say: Callable[[str], None]) -> None:
     job, samples = read_job(job_path)
     check_no_code(job.model_path)
     trackers = Trackers(job.work_path, job.resources.report_to, job.training.resolved())
-    watch = Watches(trackers, CurveFile(curve_path_of(job_path)))
+    watch = StepListeners(trackers, CurveFile(curve_path_of(job_path)))
     checkpoints = Checkpoints(job.checkpoints_path, job.identity)  # holds the training's folder
     progress, checkpoint = _train(job, samples, job_path.parent, watch, say)
     ranks = Ranks(cpu=on_processor(job.resources))
@@ -82,7 +82,7 @@ def _train(
     job: TrainingJob,
     samples: Sequence[SampleRecord],
     folder: Path,
-    watch: Watch,
+    watch: StepListener,
     say: Callable[[str], None],
 ) -> tuple[Progress, Path]:
     """Run ms-swift to its end; gives how far it came, and the checkpoint to keep."""
@@ -107,13 +107,13 @@ def _train(
 
 def _go_on(output: Path, num_steps: int, say: Callable[[str], None]) -> list[str]:
     """Give the options by which ms-swift goes on from its last whole checkpoint, if it has one."""
-    begun = last_checkpoint(output)
-    if begun is None:
+    started = last_checkpoint(output)
+    if started is None:
         shutil.rmtree(output, ignore_errors=True)
         return []
-    say(f"continues after step {step_of(begun)} of {num_steps}")
-    forget_steps_after(output, step_of(begun))
-    return ["--resume_from_checkpoint", str(begun)]
+    say(f"continues after step {step_of(started)} of {num_steps}")
+    drop_steps_after(output, step_of(started))
+    return ["--resume_from_checkpoint", str(started)]
 
 
 def _source(job: TrainingJob, samples: Sequence[SampleRecord]) -> TrainingSource:
@@ -129,7 +129,7 @@ def _source(job: TrainingJob, samples: Sequence[SampleRecord]) -> TrainingSource
     )
 
 
-def _measure(training: Training, progress: Progress) -> list[ValidationAnswer]:
+def _measure(training: Training, progress: Progress) -> list[ValidationPrediction]:
     """Put the kept weights' figures on the validation samples into their step's row."""
     if not training.val_samples:
         return []
@@ -147,7 +147,7 @@ def _measure(training: Training, progress: Progress) -> list[ValidationAnswer]:
         val_macro_f1=figures.macro_f1,
         val_average_precision=figures.average_precision,
     )
-    return answer_validation(training)
+    return predict_validation(training)
 
 
 def _note_version(settings_path: Path, version: str | None) -> None:

@@ -8,7 +8,7 @@ from storage.errors import StoreError
 from storage.records import SampleRecord
 from storage.store.store import Store
 from tasks.labels.class_plan import Plan, draws_equally, weights_of
-from tasks.ms_swift.command import SwiftCommand, SwiftPlaces, swift_command
+from tasks.ms_swift.command import SwiftCommand, SwiftPaths, swift_command
 from tasks.ms_swift.rows import MediaPath, drawn_by_plan, write_swift_rows
 from tasks.ms_swift.weights import names_in_model
 from tasks.prompting.model_input import InputConfig
@@ -71,7 +71,7 @@ def command_for(
         ModelError: the base model's layers cannot be named.
     """
     local = Path(source.model).expanduser()
-    places = SwiftPlaces(
+    locations = SwiftPaths(
         model=str(local.resolve()) if local.is_dir() else source.model,
         weight_names=names_in_model(source.model) if source.settings.method == "lora" else (),
         train=f"{folder}{TRAIN_NAME}",
@@ -83,7 +83,7 @@ def command_for(
         source.settings,
         source.config,
         source.resources,
-        places,
+        locations,
         num_steps=source.num_steps,
         num_processes=num_processes,
         weighted=weights_of(source.plan) != (1.0, 1.0),
@@ -92,26 +92,28 @@ def command_for(
 
 def differences(source: TrainingSource) -> list[str]:
     """Say what ms-swift does otherwise than Waver's own training with the same settings."""
-    said = [
+    message = [
         "otherwise than Waver: ms-swift takes frames of its own choice at the same rate, rounded "
         "down to an even number, and also learns the end of the turn after the answer"
     ]
     if source.settings.validation:
-        said.append("otherwise than Waver: the best checkpoint is the one with the lowest loss")
+        message.append("otherwise than Waver: the best checkpoint is the one with the lowest loss")
     if draws_equally(source.plan):
-        said.append("classes by turns: the rarer class's rows are repeated, their order is random")
+        message.append(
+            "classes by turns: the rarer class's rows are repeated, their order is random"
+        )
     if weights_of(source.plan) != (1.0, 1.0):
-        said.append("class weights stand in the answers' loss_scale")
-    return said
+        message.append("class weights stand in the answers' loss_scale")
+    return message
 
 
 def _check_media(store: Store, samples: Sequence[SampleRecord], config: InputConfig) -> None:
-    shown = [row.picture_path for row in samples if config.picture]
-    heard = [row.sound_path for row in samples if config.sound]
-    wanted = {path for path in (*shown, *heard) if path is not None}
-    if gone := [path for path in wanted if not store.exists(path)]:
+    shown = [row.video_path for row in samples if config.video]
+    heard = [row.audio_path for row in samples if config.audio]
+    expected = {path for path in (*shown, *heard) if path is not None}
+    if gone := [path for path in expected if not store.exists(path)]:
         raise StoreError(
-            f"{len(gone)} of {len(wanted)} segments' media are gone from {store.url!r}: run again "
+            f"{len(gone)} of {len(expected)} segments' media are gone from {store.url!r}: run again "
             "with --from segment."
         )
 
@@ -123,11 +125,11 @@ def _media_path(store: Store, folder: Path, out: Path) -> MediaPath:
         return Path(store.full_path(path)).absolute()
 
     def copied(path: str) -> Path:
-        place = folder / _MEDIA_FOLDER / path
-        if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
+        location = folder / _MEDIA_FOLDER / path
+        if not location.exists():
+            location.parent.mkdir(parents=True, exist_ok=True)
             with store.open(path) as stream:
-                place.write_bytes(stream.read())
+                location.write_bytes(stream.read())
         return out.absolute() / _MEDIA_FOLDER / path
 
     return in_store if store.is_local else copied

@@ -15,7 +15,7 @@ from storage.errors import ItemFault, ModelError
 from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from tasks.inference.preparation import Decoding, open_questions
-from tasks.parity.job import ParityJob, SideAnswer
+from tasks.parity.job import ParityJob, SidePrediction
 from tasks.parity.reading import (
     Reader,
     Reading,
@@ -35,17 +35,17 @@ def answer_job(job: ParityJob, out: TextIO) -> None:
     """Answer all samples, then read them once more to know what the model was given."""
     samples = list(from_table(SampleRecord, read_parquet(job.samples_path)))
     print(f"{job.side}: opening the model", file=out)
-    told = dict[str, Answer | ItemFault]()
+    message = dict[str, Answer | ItemFault]()
     answers = _by_vllm if job.side == "vllm" else _by_transformers
     for sample, answer in answers(job, samples):
-        told[sample.segment_id] = answer
-        if len(told) % 20 == 0 or len(told) == len(samples):
-            print(f"{job.side}: {len(told)} of {len(samples)} segments", file=out)
+        message[sample.segment_id] = answer
+        if len(message) % 20 == 0 or len(message) == len(samples):
+            print(f"{job.side}: {len(message)} of {len(samples)} segments", file=out)
     read, decode = _open_reader(job), _decoding(job)
     rows = [
-        side_answer(sample, told[sample.segment_id], decode(sample), read) for sample in samples
+        side_answer(sample, message[sample.segment_id], decode(sample), read) for sample in samples
     ]
-    write_parquet(to_table(SideAnswer, rows), job.answers_path)
+    write_parquet(to_table(SidePrediction, rows), job.answers_path)
 
 
 def _decoding(job: ParityJob) -> Decoding:
@@ -58,10 +58,10 @@ def _by_vllm(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
     config = checked_config(
         job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
     )
-    wanted = job.resources.num_decoders
+    expected = job.resources.num_decoders
     with open_questions(
         _decoding(job), config, job.model_path, max_tokens=job.max_tokens,
-        num_processes=1 if wanted is None else wanted,
+        num_processes=1 if expected is None else expected,
     ) as questions:  # fmt: skip
         asked = questions(samples, lambda _: None)  # prepared while the engine opens
         engine = Engine(
@@ -72,19 +72,19 @@ def _by_vllm(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
 
 
 def _by_transformers(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
-    from tasks.parity.transformers_baseline import Reference
+    from tasks.parity.transformers_baseline import TransformersBaseline
 
     _check_host_memory(job)
-    reference, decode = Reference(job.model_path), _decoding(job)
+    reference, decode = TransformersBaseline(job.model_path), _decoding(job)
     for sample in samples:
         question = decode(sample)
         yield sample, question if isinstance(question, ItemFault) else reference.answer(question)
 
 
 def _check_host_memory(job: ParityJob) -> None:
-    from tasks.inference.engine_memory import free_engine_bytes, needed_bytes
+    from tasks.inference.engine_memory import free_engine_bytes, required_bytes
 
-    needed = needed_bytes(job.model_path, "float32", job.resources, on_gpu=False)
+    needed = required_bytes(job.model_path, "float32", job.resources, on_gpu=False)
     free = free_engine_bytes(job.resources, on_gpu=False)
     if needed > free:
         raise ModelError(
@@ -102,21 +102,21 @@ def _open_reader(job: ParityJob) -> Reader:
 
 def side_answer(
     sample: SampleRecord, answer: Answer | ItemFault, inputs: OmniInput | ItemFault, read: Reader
-) -> SideAnswer:
+) -> SidePrediction:
     """Lay an answer beside what the side's own processor made of the same segment."""
     if isinstance(answer, ItemFault) or isinstance(inputs, ItemFault):
         fault = answer if isinstance(answer, ItemFault) else inputs
-        return SideAnswer(segment_id=sample.segment_id, fault=str(fault))
+        return SidePrediction(segment_id=sample.segment_id, fault=str(fault))
     reading: Reading = read(inputs)
-    return SideAnswer(
+    return SidePrediction(
         segment_id=sample.segment_id,
         p_ah=answer.p_ah,
-        num_text_tokens=answer.census.num_text_tokens,
-        num_picture_tokens=answer.census.num_picture_tokens,
-        num_sound_tokens=answer.census.num_sound_tokens,
+        num_text_tokens=answer.token_counts.num_text_tokens,
+        num_video_tokens=answer.token_counts.num_video_tokens,
+        num_audio_tokens=answer.token_counts.num_audio_tokens,
         ids_digest=reading["ids_digest"],
-        picture_digest=reading["picture_digest"],
-        sound_digest=reading["sound_digest"],
+        video_digest=reading["video_digest"],
+        audio_digest=reading["audio_digest"],
     )
 
 

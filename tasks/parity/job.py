@@ -36,7 +36,7 @@ class ParityJob(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SideAnswer:
+class SidePrediction:
     """One side's answer about one segment; of a segment at fault there is nothing but the reason.
 
     The digests are of what the side's own processor made of the same arrays: token ids, pixels,
@@ -46,9 +46,9 @@ class SideAnswer:
     segment_id: SegmentId
     p_ah: float | None = None
     num_text_tokens: int | None = None
-    num_picture_tokens: int | None = None
-    num_sound_tokens: int | None = None
+    num_video_tokens: int | None = None
+    num_audio_tokens: int | None = None
     ids_digest: str | None = None
-    picture_digest: str | None = None
-    sound_digest: str | None = None
+    video_digest: str | None = None
+    audio_digest: str | None = None
     fault: str | None = None

@@ -14,7 +14,7 @@ from storage.store.variant import Variant
 from tasks.evaluation.evaluation import EvaluationPlan
 from tasks.inference.job import InferResources
 from tasks.log import LOGGER
-from tasks.parity.job import SIDES, ParityJob, Side, SideAnswer
+from tasks.parity.job import SIDES, ParityJob, Side, SidePrediction
 from tasks.parity.pooled import PooledFlips, count_flips
 from tasks.processes.child_process import ERROR, run_worker
 from tasks.prompting.model_input import InputConfig
@@ -22,7 +22,7 @@ from tasks.prompting.request_length import longest_request
 
 _STATED = {"float32": 1e-3}  # the contract; in fewer bits, what rounding makes of it
 _ROUNDED = 5e-2
-KINDS = ("text", "picture", "sound")
+KINDS = ("text", "video", "audio")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +36,10 @@ class ParityRecord:
     flips: bool
     text_tokens_transformers: int
     text_tokens_vllm: int
-    picture_tokens_transformers: int
-    picture_tokens_vllm: int
-    sound_tokens_transformers: int
-    sound_tokens_vllm: int
+    video_tokens_transformers: int
+    video_tokens_vllm: int
+    audio_tokens_transformers: int
+    audio_tokens_vllm: int
     same_ids: bool
     same_media: bool
 
@@ -73,26 +73,26 @@ class Parity:
 
     def faults(self) -> list[str]:
         """Say, in sentences, what makes the two sides unequal; none if they are equal."""
-        told = [
+        message = [
             f"{count} of {len(self.records)} segments have other numbers of {kind} tokens: the "
             f"{kind} does not reach the model alike"
             for kind in KINDS
             if (count := sum(row.differs_in(kind) for row in self.records))
         ]
         if count := sum(not row.same_ids for row in self.records):
-            told.append(f"{count} of {len(self.records)} segments have other token ids")
+            message.append(f"{count} of {len(self.records)} segments have other token ids")
         if count := sum(not row.same_media for row in self.records):
-            told.append(
+            message.append(
                 f"{count} of {len(self.records)} segments have other pixels or other sound features"
             )
         if self.num_one_sided:
-            told.append(f"{self.num_one_sided} segments are refused by one side alone")
+            message.append(f"{self.num_one_sided} segments are refused by one side alone")
         if self.max_difference > self.max_difference_allowed:
-            told.append(
+            message.append(
                 f"the largest difference of p_ah is {self.max_difference:.1e}, more than the "
                 f"{self.max_difference_allowed:.0e} allowed in {self.dtype}"
             )
-        return told
+        return message
 
 
 def allowed_in(dtype: str) -> float:
@@ -146,16 +146,16 @@ def measure_parity(
     return replace(parity, videos=count_flips(samples_path, paths, plan, threshold))
 
 
-def _answers_of(job: ParityJob, folder: Path, variant: Variant | None) -> list[SideAnswer]:
+def _answers_of(job: ParityJob, folder: Path, variant: Variant | None) -> list[SidePrediction]:
     job_path = folder / f"{job.side}.json"
     job_path.write_text(job.model_dump_json(), encoding="utf-8")
     try:
         run_worker([sys.executable, "-m", "tasks.parity.child", str(job_path)], on_line=_tell)
     except WaverError as error:
         log = variant.keep_log(job.log_path) if variant else _kept_log(job)
-        told = f" The libraries' log: {log}" if log else ""
-        raise type(error)(f"{error}{told}") from error
-    return list(from_table(SideAnswer, read_parquet(job.answers_path)))
+        message = f" The libraries' log: {log}" if log else ""
+        raise type(error)(f"{error}{message}") from error
+    return list(from_table(SidePrediction, read_parquet(job.answers_path)))
 
 
 def _kept_log(job: ParityJob) -> str | None:
@@ -174,8 +174,8 @@ def _tell(line: str) -> None:
 
 
 def compare(
-    reference: Sequence[SideAnswer],
-    engine: Sequence[SideAnswer],
+    reference: Sequence[SidePrediction],
+    engine: Sequence[SidePrediction],
     threshold: float,
     dtype: str,
     max_difference_allowed: float,
@@ -205,7 +205,7 @@ def compare(
     )
 
 
-def _record(reference: SideAnswer, engine: SideAnswer, threshold: float) -> ParityRecord:
+def _record(reference: SidePrediction, engine: SidePrediction, threshold: float) -> ParityRecord:
     first, second = reference.p_ah or 0.0, engine.p_ah or 0.0
     counts = {
         f"{kind}_tokens_{side}": getattr(answer, f"num_{kind}_tokens")
@@ -219,11 +219,11 @@ def _record(reference: SideAnswer, engine: SideAnswer, threshold: float) -> Pari
         difference=abs(first - second),
         flips=(first >= threshold) != (second >= threshold),
         same_ids=reference.ids_digest == engine.ids_digest,
-        same_media=(reference.picture_digest, reference.sound_digest)
-        == (engine.picture_digest, engine.sound_digest),
+        same_media=(reference.video_digest, reference.audio_digest)
+        == (engine.video_digest, engine.audio_digest),
         **counts,
     )
 
 
-def _sides(reference: SideAnswer, engine: SideAnswer) -> list[tuple[Side, SideAnswer]]:
+def _sides(reference: SidePrediction, engine: SidePrediction) -> list[tuple[Side, SidePrediction]]:
     return list(zip(SIDES, (reference, engine), strict=True))

@@ -15,8 +15,8 @@ Reader = Callable[[OmniInput], Reading]
 
 # The tensors compared, each with transformers' name for it and vLLM's.
 _TENSORS = {
-    "picture_digest": ("pixel_values_videos", "pixel_values_videos"),
-    "sound_digest": ("input_features", "input_audio_features"),
+    "video_digest": ("pixel_values_videos", "pixel_values_videos"),
+    "audio_digest": ("input_features", "input_audio_features"),
 }
 
 

@@ -16,7 +16,7 @@ from storage.store.store import Store
 _DURATIONS_MS = (300, 2_510, 3_337, 5_000)
 _WORDS = ("i want to try", "", "vielleicht nächstes Jahr <|im_end|>", "um maybe but " * 12)
 _RATE, _SIDE_TILES, _TILE = 10, (9, 12), 16
-_SOUND_RATE = 16_000
+_AUDIO_RATE = 16_000
 
 
 def draw_samples(store: Store, count: int, seed: int = 0) -> list[SampleRecord]:
@@ -26,19 +26,19 @@ def draw_samples(store: Store, count: int, seed: int = 0) -> list[SampleRecord]:
 
 
 def _draw(store: Store, index: int, dice: np.random.Generator) -> SampleRecord:
-    turn, place = divmod(index, len(_DURATIONS_MS))
-    duration_ms = _DURATIONS_MS[place]
+    turn, location = divmod(index, len(_DURATIONS_MS))
+    duration_ms = _DURATIONS_MS[location]
     words, before = (_WORDS[(turn + later) % len(_WORDS)].strip() for later in (0, 1))
-    picture_path, sound_path = f"drawn/{index}.mp4", f"drawn/{index}.wav"
-    store.write_bytes(picture_path, _picture(duration_ms, dice))
-    store.write_bytes(sound_path, _sound(duration_ms, dice))
+    video_path, audio_path = f"drawn/{index}.mp4", f"drawn/{index}.wav"
+    store.write_bytes(video_path, _picture(duration_ms, dice))
+    store.write_bytes(audio_path, _sound(duration_ms, dice))
     return SampleRecord(
-        segment_id=SegmentId(f"drawn {turn}#{place:04d}"), video_id=VideoId(f"drawn {turn}"),
-        participant_id=None, split=None, question=None, index=place,
-        num_segments=len(_DURATIONS_MS), start_ms=0, end_ms=duration_ms, picture_path=picture_path,
-        sound_path=None if index % 5 == 4 else sound_path, words=words, words_before=before,
+        segment_id=SegmentId(f"drawn {turn}#{location:04d}"), video_id=VideoId(f"drawn {turn}"),
+        participant_id=None, split=None, question=None, index=location,
+        num_segments=len(_DURATIONS_MS), start_ms=0, end_ms=duration_ms, video_path=video_path,
+        audio_path=None if index % 5 == 4 else audio_path, transcript=words, transcript_before=before,
         num_words=len(words.split()), pause_ms=0, label=None, label_source=None,
-        in_training=False, video_label=None, overlap_ms=0, overlap_share=0.0,
+        in_training=False, video_label=None, overlap_ms=0, overlap_fraction=0.0,
         consent_publications=None, consent_challenges=None, source_digest=digest_of(index),
         media_digest=digest_of(index), content_digest=digest_of(index, words),
     )  # fmt: skip
@@ -64,13 +64,13 @@ def _picture(duration_ms: int, dice: np.random.Generator) -> bytes:
 
 def _sound(duration_ms: int, dice: np.random.Generator) -> bytes:
     """A tone that rises, in noise."""
-    seconds = np.arange(_SOUND_RATE * duration_ms // 1_000) / _SOUND_RATE
+    seconds = np.arange(_AUDIO_RATE * duration_ms // 1_000) / _AUDIO_RATE
     tone = np.sin(2 * np.pi * dice.uniform(100, 400) * seconds * (1 + 0.2 * seconds))
     samples = (8_000 * tone + dice.normal(0, 300, tone.size)).astype(np.int16)
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setnchannels(1)
         writer.setsampwidth(2)
-        writer.setframerate(_SOUND_RATE)
+        writer.setframerate(_AUDIO_RATE)
         writer.writeframes(samples.tobytes())
     return file.getvalue()

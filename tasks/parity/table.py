@@ -14,9 +14,9 @@ from tasks.parity.measure import KINDS, Parity
 
 def parity_table(parity: Parity, model_name: str) -> RenderableType:
     """Show differences, token counts of both sides, and in sentences what is unequal."""
-    told = f"transformers (float32) and vLLM ({parity.dtype}) on {len(parity.records)} segments"
+    message = f"transformers (float32) and vLLM ({parity.dtype}) on {len(parity.records)} segments"
     return Group(
-        Text(f"{model_name}: {told}", style="bold"),
+        Text(f"{model_name}: {message}", style="bold"),
         _differences(parity),
         _tokens(parity),
         *_conclusions(parity),
@@ -35,8 +35,8 @@ def _differences(parity: Parity) -> Table:
     table.add_row(f"verdicts on segments {flipping}", f"{flips} of {count}")
     if parity.videos is not None:
         by_rule = f"on their videos ({METHOD_NAMES[parity.videos.rule]}) {flipping}"
-        told = f"{parity.videos.num_flips} of {parity.videos.num_videos}"
-        table.add_row(f"verdicts {by_rule}", told)
+        message = f"{parity.videos.num_flips} of {parity.videos.num_videos}"
+        table.add_row(f"verdicts {by_rule}", message)
     table.add_row("segments read alike, bit by bit", f"{same} of {count}")
     table.add_row("p_ah ranges over", f"{share(min(spread))}–{share(max(spread))}")
     if parity.num_faulty:

@@ -8,7 +8,7 @@ from tasks.prompting.prediction import Answer, check_numbers, count_tokens
 from tasks.prompting.prompt import answer_token_ids
 
 
-class Reference:
+class TransformersBaseline:
     """A model opened by transformers on the CPU, in float32; a served adapter is merged into it."""
 
     def __init__(self, model_path: Path) -> None:
@@ -21,9 +21,9 @@ class Reference:
             model_path, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
         )
         if adapter := served_adapter(model_path):
-            from tasks.adapters.merge import lay_on
+            from tasks.adapters.merge import apply_adapter
 
-            lay_on(model, adapter)
+            apply_adapter(model, adapter)
         self._thinker = model.thinker.eval()
 
     def answer(self, inputs: OmniInput) -> Answer:
@@ -40,5 +40,5 @@ class Reference:
         return Answer(
             logp_yes=logp_yes,
             logp_no=logp_no,
-            census=count_tokens(batch["input_ids"][0].tolist(), self._model_config),
+            token_counts=count_tokens(batch["input_ids"][0].tolist(), self._model_config),
         )

@@ -23,10 +23,10 @@ The JSON document, whose keys are only ever added to (`schema` moves if one chan
                       `present` says whether p_ah >= threshold; null without any answer
         segments      in order of time, each:
             index, start_ms, end_ms    half-open [start_ms, end_ms) on the video's own clock
-            words                      what was said, "" where nothing was
+            transcript                 what was said, "" where nothing was
             p_ah                       probability of A/H in [0, 1]; null where it was rejected
             answer_mass                probability of the whole vocabulary on Yes and No together
-            has_picture, has_sound     what the model was given, beside the words; the call's
+            has_video, has_audio     what the model was given, beside the words; the call's
                                        `warnings` say of how many it was damaged
             rejected                   null, or why there is no answer
 """
@@ -49,11 +49,11 @@ class PredictedSegment:
     index: int
     start_ms: int
     end_ms: int
-    words: str
+    transcript: str
     p_ah: float | None
     answer_mass: float | None
-    has_picture: bool
-    has_sound: bool
+    has_video: bool
+    has_audio: bool
     rejected: str | None
 
 
@@ -112,7 +112,7 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Predicted:
+class PredictionDocument:
     """All that one call answers."""
 
     schema: str
@@ -146,28 +146,28 @@ class PredictedRow:
     index: int | None
     start_ms: int | None
     end_ms: int | None
-    words: str | None
+    transcript: str | None
     p_ah: float | None
     answer_mass: float | None
-    has_picture: bool | None
-    has_sound: bool | None
+    has_video: bool | None
+    has_audio: bool | None
     rejected: str | None
     model: str
     model_fingerprint: str
     waver_version: str
 
 
-def to_json(predicted: Predicted) -> str:
+def to_json(predicted: PredictionDocument) -> str:
     """Write the document."""
     return json.dumps(asdict(predicted), ensure_ascii=False, indent=2)
 
 
-def flat_table(predicted: Predicted) -> pa.Table:
+def flat_table(predicted: PredictionDocument) -> pa.Table:
     """Lay the answers out, a row a segment."""
     return to_table(PredictedRow, _rows(predicted))
 
 
-def _rows(predicted: Predicted) -> Iterator[PredictedRow]:
+def _rows(predicted: PredictionDocument) -> Iterator[PredictedRow]:
     for video in predicted.videos:
         segments: Sequence[PredictedSegment | None] = video.segments or (None,)
         for segment in segments:
@@ -175,7 +175,7 @@ def _rows(predicted: Predicted) -> Iterator[PredictedRow]:
 
 
 def _row(
-    predicted: Predicted, video: PredictedVideo, segment: PredictedSegment | None
+    predicted: PredictionDocument, video: PredictedVideo, segment: PredictedSegment | None
 ) -> PredictedRow:
     return PredictedRow(
         path=video.path,
@@ -187,11 +187,11 @@ def _row(
         index=segment.index if segment else None,
         start_ms=segment.start_ms if segment else None,
         end_ms=segment.end_ms if segment else None,
-        words=segment.words if segment else None,
+        transcript=segment.transcript if segment else None,
         p_ah=segment.p_ah if segment else None,
         answer_mass=segment.answer_mass if segment else None,
-        has_picture=segment.has_picture if segment else None,
-        has_sound=segment.has_sound if segment else None,
+        has_video=segment.has_video if segment else None,
+        has_audio=segment.has_audio if segment else None,
         rejected=segment.rejected if segment else video.rejected,
         model=predicted.model.name,
         model_fingerprint=predicted.model.fingerprint,

@@ -9,12 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.evaluation.display import METHOD_NAMES, UNDEFINED, VERDICT_NAMES, share
-from tasks.prediction.document import Predicted, PredictedSegment, PredictedVideo, Rule
+from tasks.prediction.document import PredictedSegment, PredictedVideo, PredictionDocument, Rule
 
 _STYLES = {1: "bold red", 0: "bold green", None: "bold yellow"}
 
 
-def predicted_table(predicted: Predicted) -> RenderableType:
+def prediction_table(predicted: PredictionDocument) -> RenderableType:
     """Show every video's verdict and segments, then the rule by which verdicts were made."""
     parts: list[RenderableType] = []
     for video in predicted.videos:
@@ -51,9 +51,13 @@ def _segments_of(video: PredictedVideo) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("seconds", justify="right", no_wrap=True)
     table.add_column("p(A/H)", justify="right", no_wrap=True)
-    table.add_column("words", overflow="fold")
+    table.add_column("transcript", overflow="fold")
     for segment in video.segments:
-        words = escape(segment.words) if segment.rejected is None else f"[yellow]{_why(segment)}[/]"
+        words = (
+            escape(segment.transcript)
+            if segment.rejected is None
+            else f"[yellow]{_why(segment)}[/]"
+        )
         table.add_row(_times(segment), share(segment.p_ah), words or UNDEFINED)
     return table
 
@@ -73,6 +77,6 @@ def _rule_line(rule: Rule) -> Text:
     )  # fmt: skip
 
 
-def _warning_lines(predicted: Predicted) -> Iterator[Text]:
+def _warning_lines(predicted: PredictionDocument) -> Iterator[Text]:
     for warning in predicted.warnings:
         yield Text(warning, style="yellow")

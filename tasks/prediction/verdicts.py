@@ -5,10 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.records import SPOKEN_COLUMNS, MediaFacts, RejectedRecord, SampleRecord, VideoRecord
+from storage.records import (
+    TRANSCRIPT_COLUMNS,
+    MediaFacts,
+    RejectedRecord,
+    SampleRecord,
+    VideoRecord,
+)
 from storage.results import PredictionRecord, ThresholdRecord, VerdictRecord
 from storage.schema import to_table, write_parquet
-from tasks.evaluation.earlier_selection import EarlierChoice
+from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.evaluation.evaluation import EvaluationPlan, evaluate
 from tasks.prediction.document import PredictedSegment, PredictedVideo, Rule, Verdict
 
@@ -25,12 +31,12 @@ class Answered:
     rejected: Sequence[RejectedRecord]
 
 
-def judge_videos(
-    answered: Answered, plan: EvaluationPlan, earlier: EarlierChoice | None, folder: Path
+def score_videos(
+    answered: Answered, plan: EvaluationPlan, earlier: EarlierSelection | None, folder: Path
 ) -> tuple[Rule, dict[str, Verdict]]:
     """Pool and judge every video as a run without labels does, in the empty ``folder``."""
     samples_path, predictions_path = folder / "samples.parquet", folder / "predictions.parquet"
-    unspoken = to_table(SampleRecord, answered.samples).drop_columns(list(SPOKEN_COLUMNS))
+    unspoken = to_table(SampleRecord, answered.samples).drop_columns(list(TRANSCRIPT_COLUMNS))
     write_parquet(unspoken, samples_path)
     write_parquet(to_table(PredictionRecord, answered.predictions), predictions_path)
     evaluation = evaluate(samples_path, predictions_path, answered.videos, plan, earlier)
@@ -87,7 +93,7 @@ def put_together(answered: Answered, verdicts: Mapping[str, Verdict]) -> tuple[P
 
 
 def _warnings_of(facts: MediaFacts) -> tuple[str, ...]:
-    return facts.warnings if facts.has_sound else (*facts.warnings, "the file has no sound")
+    return facts.warnings if facts.has_audio else (*facts.warnings, "the file has no sound")
 
 
 def _segment(
@@ -97,10 +103,10 @@ def _segment(
         index=sample.index,
         start_ms=sample.start_ms,
         end_ms=sample.end_ms,
-        words=sample.words,
+        transcript=sample.transcript,
         p_ah=answer.p_ah if answer else None,
         answer_mass=answer.answer_mass if answer else None,
-        has_picture=answer is not None and answer.has_picture,
-        has_sound=answer is not None and answer.has_sound,
+        has_video=answer is not None and answer.has_video,
+        has_audio=answer is not None and answer.has_audio,
         rejected=reason,
     )

@@ -39,14 +39,14 @@ def run_worker(
     groups = [ALL_CHILDREN, group or ALL_CHILDREN]
     process = _start_worker(command, environment or {}, groups)
     tail: collections.deque[str] = collections.deque(maxlen=_NUM_LAST_LINES)
-    told: list[str] = []
+    message: list[str] = []
     threading.Thread(target=_end_group_after, args=(process,), daemon=True).start()
     with process:
         try:
             for raw_line in process.stdout or ():
                 line = raw_line.decode(errors="replace").rstrip()
                 tail.append(line)
-                told += [line] if line.startswith(ERROR) else []
+                message += [line] if line.startswith(ERROR) else []
                 on_line(line)
             status = process.wait()
         finally:
@@ -56,7 +56,7 @@ def run_worker(
     if status != 0:
         for each in groups:
             each.check()
-        raise _error_of(command, status, tail, told)
+        raise _error_of(command, status, tail, message)
 
 
 def _start_worker(
@@ -96,33 +96,35 @@ def error_line(error: WaverError) -> str:
 
 
 def _error_of(
-    command: Sequence[str], status: int, tail: Sequence[str], told: Sequence[str]
+    command: Sequence[str], status: int, tail: Sequence[str], message: Sequence[str]
 ) -> WaverError:
     """Prefer the child's own clear sentence (a line that begins with `error: `) over its tail.
 
     Of several the first: a launcher's other children fail because one did.
     """
-    if told:
-        return _told_error(told[0].removeprefix(ERROR))
+    if message:
+        return _told_error(message[0].removeprefix(ERROR))
     program = Path(command[0]).name
     name = next((part for part in reversed(command) if part.startswith("tasks.")), program)
     ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return CrashError(f"The child process {name!r} {ended}; it last printed:\n" + "\n".join(tail))
 
 
-def _told_error(told: str) -> WaverError:
+def _told_error(message: str) -> WaverError:
     """Raise a user's mistake as what it is; whatever names no class is a failed stage."""
-    name, _, sentence = told.partition(": ")
+    name, _, sentence = message.partition(": ")
     error_class = getattr(errors, name, None) if name.isidentifier() else None
     if isinstance(error_class, type) and issubclass(error_class, WaverError):
         return error_class(sentence)
-    return StageError(told)
+    return StageError(message)
 
 
 def is_lack_of_memory(error: Exception) -> bool:
     """Know it by the words of torch's allocators, which differ by device and raise RuntimeError."""
-    said = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
+    message = str(error)
+    return (
+        isinstance(error, MemoryError) or "out of memory" in message or "allocate memory" in message
+    )
 
 
 def end_with_parent() -> None:

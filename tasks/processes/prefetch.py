@@ -15,22 +15,22 @@ Made = TypeVar("Made")
 _SECONDS = 0.05
 
 
-def begun_ahead(
+def prefetched(
     sources: Iterable[Source], begin: Callable[[Source], "Future[Made]"], num_ahead: int
 ) -> Iterator[tuple[Source, Made]]:
     """Give each source with what came of it, in order, at most ``num_ahead`` begun in advance."""
-    begun: deque[tuple[Source, Future[Made]]] = deque()
+    started: deque[tuple[Source, Future[Made]]] = deque()
     try:
         for source in sources:
-            begun.append((source, begin(source)))
-            if len(begun) > num_ahead:
-                first, future = begun.popleft()
+            started.append((source, begin(source)))
+            if len(started) > num_ahead:
+                first, future = started.popleft()
                 yield first, future.result()
-        while begun:
-            first, future = begun.popleft()
+        while started:
+            first, future = started.popleft()
             yield first, future.result()
     finally:
-        for _, future in begun:
+        for _, future in started:
             future.cancel()
 
 

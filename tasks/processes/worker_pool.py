@@ -79,14 +79,14 @@ class Workers(Generic[Item, Made]):
         The first are begun at once, before any is asked for.
         """
         rest = iter(items)
-        begun = deque((item, self._submit(make_here, item)) for item in islice(rest, num_ahead))
-        return self._made(begun, rest, num_ahead)
+        started = deque((item, self._submit(make_here, item)) for item in islice(rest, num_ahead))
+        return self._made(started, rest, num_ahead)
 
     def _made(
-        self, begun: "_Begun[Item, Made]", rest: Iterator[Item], num_ahead: int
+        self, started: "_Begun[Item, Made]", rest: Iterator[Item], num_ahead: int
     ) -> Iterator[tuple[Item, Made]]:
         dead: list[Item] = []
-        for item, outcome in self._outcomes(begun, rest, num_ahead):
+        for item, outcome in self._outcomes(started, rest, num_ahead):
             if isinstance(outcome, _Death):
                 dead.append(item)
                 continue
@@ -96,14 +96,14 @@ class Workers(Generic[Item, Made]):
         yield from ((other, self._on_death(other)) for other in dead)
 
     def _outcomes(
-        self, begun: "_Begun[Item, Made]", rest: Iterator[Item], num_ahead: int
+        self, started: "_Begun[Item, Made]", rest: Iterator[Item], num_ahead: int
     ) -> Iterator[tuple[Item, "Made | _Death"]]:
         for item in rest:
-            begun.append((item, self._submit(make_here, item)))
-            if len(begun) > num_ahead:
-                yield from self._take(begun)
-        while begun:
-            yield from self._take(begun)
+            started.append((item, self._submit(make_here, item)))
+            if len(started) > num_ahead:
+                yield from self._take(started)
+        while started:
+            yield from self._take(started)
 
     def _submit(self, make: Callable[..., Any], *arguments: Any) -> "Future[Any]":
         try:
@@ -115,14 +115,14 @@ class Workers(Generic[Item, Made]):
         except (OSError, EOFError) as error:  # of the server that forks
             raise _cannot_start() from error
 
-    def _take(self, begun: "_Begun[Item, Made]") -> Iterator[tuple[Item, "Made | _Death"]]:
+    def _take(self, started: "_Begun[Item, Made]") -> Iterator[tuple[Item, "Made | _Death"]]:
         """Give what the first begun item became; where a process died, all that were begun."""
-        item, future = begun.popleft()
+        item, future = started.popleft()
         try:
             made = future.result()
         except BrokenProcessPool:
-            suspects = [item, *(other for other, _ in begun)]
-            begun.clear()
+            suspects = [item, *(other for other, _ in started)]
+            started.clear()
             self._start_again()
             for suspect in suspects:
                 yield suspect, self._made_alone(suspect)

@@ -13,10 +13,10 @@ from storage.errors import ItemFault
 SAMPLE_RATE = 16_000
 
 Frames = npt.NDArray[np.uint8]  # [T, H, W, 3], RGB
-Sound = npt.NDArray[np.float32]  # [samples], 16 kHz mono in [-1, 1]
+Audio = npt.NDArray[np.float32]  # [samples], 16 kHz mono in [-1, 1]
 
 
-def decode_frames(picture: BinaryIO, fps: float) -> Frames:
+def decode_frames(video: BinaryIO, fps: float) -> Frames:
     """The frames on show at the middle of each 1/fps of the picture, at least one.
 
     Raises ItemFault where the file holds no picture that can be decoded.
@@ -24,7 +24,7 @@ def decode_frames(picture: BinaryIO, fps: float) -> Frames:
     import av
 
     try:
-        with av.open(picture, mode="r") as container:
+        with av.open(video, mode="r") as container:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
             default_s = 1.0 / float(stream.average_rate or 25)
@@ -40,7 +40,7 @@ def decode_frames(picture: BinaryIO, fps: float) -> Frames:
     return np.stack(chosen)
 
 
-def measure_frames(picture: BinaryIO, fps: float) -> tuple[int, int, int]:
+def measure_frames(video: BinaryIO, fps: float) -> tuple[int, int, int]:
     """The number, height and width of the frames that `decode_frames` gives, undecoded.
 
     Raises ItemFault where the file holds no picture.
@@ -48,7 +48,7 @@ def measure_frames(picture: BinaryIO, fps: float) -> tuple[int, int, int]:
     import av
 
     try:
-        with av.open(picture, mode="r") as container:
+        with av.open(video, mode="r") as container:
             stream = container.streams.video[0]
             default_s = 1.0 / float(stream.average_rate or 25)
             stamps = sorted(p.pts for p in container.demux(stream) if p.pts is not None)
@@ -81,17 +81,17 @@ def _sample(timed: Iterable[tuple[float | None, Any]], fps: float, default_s: fl
     return chosen
 
 
-def decode_sound(sound: BinaryIO) -> Sound:
+def decode_audio(audio: BinaryIO) -> Audio:
     """The whole sound, resampled and mixed down; raises ItemFault where none can be decoded.
 
     A sound of no samples is a fault too: the model would not hear what the manifest says is there.
     """
-    if (plain := _read_plain(sound)) is not None:
+    if (plain := _read_plain(audio)) is not None:
         return plain
     import av
 
     try:
-        with av.open(sound, mode="r") as container:
+        with av.open(audio, mode="r") as container:
             resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
             parts = [
                 part.to_ndarray().mean(axis=0)  # swresample's own mix would gain 3 dB
@@ -105,20 +105,20 @@ def decode_sound(sound: BinaryIO) -> Sound:
     return np.concatenate(parts).astype(np.float32)
 
 
-def _read_plain(sound: BinaryIO) -> Sound | None:
+def _read_plain(audio: BinaryIO) -> Audio | None:
     """Read a whole wav of 16 kHz mono 16-bit samples, as segments have it; ``None`` for others.
 
     The numbers are those that PyAV gives, at a fiftieth of its time.
     """
     try:
-        with wave.open(sound) as file:
+        with wave.open(audio) as file:
             shape = (file.getnchannels(), file.getsampwidth(), file.getframerate())
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
             if shape == (1, 2, SAMPLE_RATE) and 0 < samples.size == file.getnframes():
                 return samples.astype(np.float32) / np.float32(1 << 15)
     except (wave.Error, EOFError, ValueError):
         pass
-    sound.seek(0)
+    audio.seek(0)
     return None
 
 

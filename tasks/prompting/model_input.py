@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tasks.prompting.decode import SAMPLE_RATE, Frames, Sound, decode_frames, decode_sound
+from tasks.prompting.decode import SAMPLE_RATE, Audio, Frames, decode_audio, decode_frames
 from tasks.prompting.prompt import AnswerFormat, prompt_names, render_chat, uses_words
 
 if TYPE_CHECKING:
     import torch
 
 HOP_SAMPLES = 160  # one mel frame: whole hops make transformers and vLLM count sound tokens alike
-MIN_SOUND_SAMPLES = 1_600
+MIN_AUDIO_SAMPLES = 1_600
 FRAME_MULTIPLE = 2  # the vision tower merges frames in pairs
 
 
@@ -41,11 +41,11 @@ class InputConfig(BaseModel):
     """A frame with fewer pixels is scaled up to this many, its shape kept."""
     max_pixels: int = Field(default=448 * 448, ge=32 * 32)
     """A frame with more pixels is scaled down to this many, its shape kept."""
-    picture: bool = True
+    video: bool = True
     """Whether the model sees the picture."""
-    sound: bool = True
+    audio: bool = True
     """Whether the model hears the sound."""
-    words: bool = True
+    transcript: bool = True
     """Whether the model reads the words, where the prompt quotes them or those before them."""
 
     @field_validator("prompt")
@@ -59,7 +59,7 @@ class InputConfig(BaseModel):
 
     @model_validator(mode="after")
     def _something_is_shown(self) -> "InputConfig":
-        if not (self.picture or self.sound or self.shows_words):
+        if not (self.video or self.audio or self.shows_words):
             raise ValueError("picture, sound and words are all switched off: switch one on")
         if self.min_pixels > self.max_pixels:
             raise ValueError(f"min_pixels {self.min_pixels} exceeds max_pixels {self.max_pixels}")
@@ -68,7 +68,7 @@ class InputConfig(BaseModel):
     @property
     def shows_words(self) -> bool:
         """True if a segment's words stand in the prompt."""
-        return self.words and uses_words(self.prompt)
+        return self.transcript and uses_words(self.prompt)
 
     @property
     def size(self) -> dict[str, int]:
@@ -86,7 +86,7 @@ class OmniInput:
 
     text: str
     frames: Frames | None
-    sound: Sound | None
+    audio: Audio | None
     fps: float
     size: dict[str, int]
 
@@ -94,37 +94,37 @@ class OmniInput:
 def build_input(
     config: InputConfig,
     *,
-    picture: BinaryIO | None,
-    sound: BinaryIO | None,
-    words: str,
+    video: BinaryIO | None,
+    audio: BinaryIO | None,
+    transcript: str,
     before: str = "",
 ) -> OmniInput:
     """Decode what the settings ask for; a segment without picture or sound keeps the rest."""
-    frames = decode_frames(picture, config.fps) if config.picture and picture is not None else None
-    samples = decode_sound(sound) if config.sound and sound is not None else None
-    return make_input(config, frames=frames, sound=samples, words=words, before=before)
+    frames = decode_frames(video, config.fps) if config.video and video is not None else None
+    samples = decode_audio(audio) if config.audio and audio is not None else None
+    return make_input(config, frames=frames, audio=samples, transcript=transcript, before=before)
 
 
 def make_input(
     config: InputConfig,
     *,
     frames: Frames | None,
-    sound: Sound | None,
-    words: str,
+    audio: Audio | None,
+    transcript: str,
     before: str = "",
 ) -> OmniInput:
     """Lay decoded arrays and words into the prompt, leaving out what the settings switch off."""
-    shown = even_frames(frames) if config.picture and frames is not None and len(frames) else None
-    heard = whole_hops(sound) if config.sound and sound is not None and sound.size else None
+    shown = even_frames(frames) if config.video and frames is not None and len(frames) else None
+    heard = whole_hops(audio) if config.audio and audio is not None and audio.size else None
     text = render_chat(
         config.prompt,
-        picture=shown is not None,
-        sound=heard is not None,
-        words=words if config.words else None,
+        video=shown is not None,
+        audio=heard is not None,
+        transcript=transcript if config.transcript else None,
         before=before,
         answer=config.answer,
     )
-    return OmniInput(text=text, frames=shown, sound=heard, fps=config.fps, size=config.size)
+    return OmniInput(text=text, frames=shown, audio=heard, fps=config.fps, size=config.size)
 
 
 def even_frames(frames: Frames) -> Frames:
@@ -133,11 +133,11 @@ def even_frames(frames: Frames) -> Frames:
     return np.concatenate([frames, frames[-1:]]) if missing else frames
 
 
-def whole_hops(sound: Sound) -> Sound:
+def whole_hops(audio: Audio) -> Audio:
     """Drop the last, incomplete hop; a sound under 100 ms is filled up with silence."""
-    if sound.size < MIN_SOUND_SAMPLES:
-        return np.pad(sound, (0, MIN_SOUND_SAMPLES - sound.size))
-    return sound[: sound.size // HOP_SAMPLES * HOP_SAMPLES]
+    if audio.size < MIN_AUDIO_SAMPLES:
+        return np.pad(audio, (0, MIN_AUDIO_SAMPLES - audio.size))
+    return audio[: audio.size // HOP_SAMPLES * HOP_SAMPLES]
 
 
 def to_model_row(processor: Any, inputs: OmniInput) -> "dict[str, torch.Tensor]":
@@ -152,21 +152,21 @@ def to_model_row(processor: Any, inputs: OmniInput) -> "dict[str, torch.Tensor]"
     media: dict[str, Any] = {}
     if inputs.frames is not None:
         media["videos"] = [torch.from_numpy(inputs.frames).permute(0, 3, 1, 2)]
-    if inputs.sound is not None:
-        media["audio"] = [inputs.sound]
+    if inputs.audio is not None:
+        media["audio"] = [inputs.audio]
     batch = processor(text=[inputs.text], return_tensors="pt", **media, **processor_options(inputs))
     row = {"input_ids": batch["input_ids"][0]}
     if inputs.frames is not None:
         row |= {name: batch[name] for name in ("pixel_values_videos", "video_grid_thw")}
         row["video_second_per_grid"] = torch.as_tensor(batch["video_second_per_grid"])
-    if inputs.sound is not None:
+    if inputs.audio is not None:
         row["input_features"] = batch["input_features"][0]
     return row
 
 
-def token_ids(processor: Any, text: str, *, num_picture: int, num_sound: int) -> "torch.Tensor":
+def token_ids(processor: Any, text: str, *, num_video: int, num_audio: int) -> "torch.Tensor":
     """The tokens [tokens] that the processor makes of a text whose media are that long."""
-    for mark, length in ((processor.video_token, num_picture), (processor.audio_token, num_sound)):
+    for mark, length in ((processor.video_token, num_video), (processor.audio_token, num_audio)):
         text = text.replace(mark, mark * length)
     return processor.tokenizer(text, return_tensors="pt")["input_ids"][0]
 
@@ -218,8 +218,8 @@ def to_vllm_request(inputs: OmniInput) -> dict[str, Any]:
     media: dict[str, Any] = {}
     if inputs.frames is not None:
         media["video"] = [(inputs.frames, _video_metadata(len(inputs.frames), inputs.fps))]
-    if inputs.sound is not None:
-        media["audio"] = [(inputs.sound, SAMPLE_RATE)]
+    if inputs.audio is not None:
+        media["audio"] = [(inputs.audio, SAMPLE_RATE)]
     request: dict[str, Any] = {"prompt": inputs.text}
     if media:
         request["multi_modal_data"] = media

@@ -8,16 +8,16 @@ from typing import Any
 from storage.errors import StageError
 from tasks.prompting import prompt
 from tasks.prompting.model_input import HOP_SAMPLES, OmniInput
-from tasks.prompting.token_count import picture_tokens, sound_tokens, token_side_of
+from tasks.prompting.token_count import audio_tokens, token_side_of, video_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Census:
+class TokenCounts:
     """How many tokens of each kind one request holds, as the engine counts them."""
 
     num_text_tokens: int
-    num_picture_tokens: int
-    num_sound_tokens: int
+    num_video_tokens: int
+    num_audio_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Answer:
 
     logp_yes: float
     logp_no: float
-    census: Census
+    token_counts: TokenCounts
 
     @property
     def p_ah(self) -> float:
@@ -39,32 +39,34 @@ class Answer:
         return min(exp(self.logp_yes) + exp(self.logp_no), 1.0)
 
 
-def count_tokens(token_ids: Sequence[int], model_config: dict[str, Any]) -> Census:
+def count_tokens(token_ids: Sequence[int], model_config: dict[str, Any]) -> TokenCounts:
     """Count a request's tokens by kind; ``model_config`` is the content of ``config.json``."""
     thinker = model_config["thinker_config"]
     ids = list(token_ids)
-    num_picture = ids.count(thinker["video_token_id"])
-    num_sound = ids.count(thinker["audio_token_id"])
-    return Census(
-        num_text_tokens=len(ids) - num_picture - num_sound,
-        num_picture_tokens=num_picture,
-        num_sound_tokens=num_sound,
+    num_video = ids.count(thinker["video_token_id"])
+    num_audio = ids.count(thinker["audio_token_id"])
+    return TokenCounts(
+        num_text_tokens=len(ids) - num_video - num_audio,
+        num_video_tokens=num_video,
+        num_audio_tokens=num_audio,
     )
 
 
-def check_census(census: Census, inputs: OmniInput, model_config: dict[str, Any]) -> None:
+def check_token_counts(
+    token_counts: TokenCounts, inputs: OmniInput, model_config: dict[str, Any]
+) -> None:
     """Stop a run in which the engine leaves out what it was given.
 
-    What picture and sound make is known (`picture_tokens`, `sound_tokens`); a marker that was not
+    What picture and sound make is known (`video_tokens`, `audio_tokens`); a marker that was not
     filled counts as one. ``model_config`` is the content of ``config.json``.
 
     Raises:
         StageError: it hits every segment alike, so none is rejected for it.
     """
-    num_samples = 0 if inputs.sound is None else inputs.sound.size
+    num_samples = 0 if inputs.audio is None else inputs.audio.size
     for kind, count, least in (
-        ("picture", census.num_picture_tokens, _num_picture(inputs, model_config)),
-        ("sound", census.num_sound_tokens, sound_tokens(num_samples // HOP_SAMPLES)),
+        ("video", token_counts.num_video_tokens, _num_video(inputs, model_config)),
+        ("audio", token_counts.num_audio_tokens, audio_tokens(num_samples // HOP_SAMPLES)),
     ):
         if count < least:
             raise StageError(
@@ -73,11 +75,11 @@ def check_census(census: Census, inputs: OmniInput, model_config: dict[str, Any]
             )
 
 
-def _num_picture(inputs: OmniInput, model_config: dict[str, Any]) -> int:
+def _num_video(inputs: OmniInput, model_config: dict[str, Any]) -> int:
     if inputs.frames is None:
         return 0
     token_side = token_side_of(model_config)
-    return picture_tokens(*inputs.frames.shape[:3], size=inputs.size, token_side=token_side)
+    return video_tokens(*inputs.frames.shape[:3], size=inputs.size, token_side=token_side)
 
 
 def check_numbers(logp_yes: float, logp_no: float) -> None:

@@ -23,8 +23,8 @@ ANSWER_TAG = "<answer>"
 
 AnswerFormat = Literal["word", "tag"]
 
-PICTURE_MARK = "<|vision_start|><|video_pad|><|vision_end|>"
-SOUND_MARK = "<|audio_start|><|audio_pad|><|audio_end|>"
+VIDEO_MARKER = "<|vision_start|><|video_pad|><|vision_end|>"
+AUDIO_MARKER = "<|audio_start|><|audio_pad|><|audio_end|>"
 NO_WORDS = "(no words)"
 
 _QUOTES = ("{before}", "{words}")
@@ -80,46 +80,46 @@ def uses_words_before(name: str) -> bool:
 def render_chat(
     name: str,
     *,
-    picture: bool,
-    sound: bool,
-    words: str | None,
+    video: bool,
+    audio: bool,
+    transcript: str | None,
     before: str = "",
     answer: AnswerFormat = "word",
 ) -> str:
     """The named prompt as a whole chat, up to the position of the answer."""
     template = prompt_text(name)
     return fill_in(
-        template, picture=picture, sound=sound, words=words, before=before, answer=answer
+        template, video=video, audio=audio, transcript=transcript, before=before, answer=answer
     )
 
 
 def fill_in(
     template: str,
     *,
-    picture: bool,
-    sound: bool,
-    words: str | None,
+    video: bool,
+    audio: bool,
+    transcript: str | None,
     before: str = "",
     answer: AnswerFormat = "word",
 ) -> str:
     """A prompt's text as a whole chat, up to the position of the answer.
 
-    ``words=None`` leaves out the lines that quote them and those before; an empty string says that
+    ``transcript=None`` leaves out the lines that quote them and those before; an empty string says that
     nothing was said. Where nothing was said before, the line that would quote it is left out.
     The paper's answers are of the form ``<answer>Yes</answer>`` (tag): the tag's opening is then
     the chat's last part, so that the answer's word comes first here too.
     """
-    media = PICTURE_MARK * picture + SOUND_MARK * sound
-    body = user_turn(template, media=media, words=words, before=before)
-    begun = ANSWER_TAG if answer == "tag" else ""
-    return f"<|im_start|>user\n{body}<|im_end|>\n<|im_start|>assistant\n{begun}"
+    media = VIDEO_MARKER * video + AUDIO_MARKER * audio
+    body = user_turn(template, media=media, transcript=transcript, before=before)
+    started = ANSWER_TAG if answer == "tag" else ""
+    return f"<|im_start|>user\n{body}<|im_end|>\n<|im_start|>assistant\n{started}"
 
 
-def user_turn(template: str, *, media: str, words: str | None, before: str = "") -> str:
+def user_turn(template: str, *, media: str, transcript: str | None, before: str = "") -> str:
     """A prompt's text as the user says it, with what stands for picture and sound put in."""
     put = {"{media}": media}
-    if words is not None:
-        put["{words}"] = _quoted(words)
+    if transcript is not None:
+        put["{words}"] = _quoted(transcript)
         if before.strip():
             put["{before}"] = _quoted(before)
     lines = [
@@ -132,9 +132,9 @@ def user_turn(template: str, *, media: str, words: str | None, before: str = "")
     return _PLACEHOLDER.sub(lambda found: put[found[0]], "\n".join(lines))
 
 
-def _quoted(words: str) -> str:
+def _quoted(transcript: str) -> str:
     """Words on one line, in which nothing can be mistaken for a marker of the chat format."""
-    line = " ".join(words.split())
+    line = " ".join(transcript.split())
     while "<|" in line or "|>" in line:
         line = line.replace("<|", "<").replace("|>", ">")
     return line or NO_WORDS

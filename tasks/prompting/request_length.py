@@ -14,7 +14,7 @@ from tasks.prompting.model_input import InputConfig
 from tasks.prompting.prompt import render_chat
 from tasks.prompting.token_count import TokenCount
 
-_TOKENS_PER_SOUND_SECOND = 13
+_TOKENS_PER_AUDIO_SECOND = 13
 _ROUND_TO = 64
 
 
@@ -119,15 +119,15 @@ def _bound(sample: SampleRecord, config: InputConfig, frame_tokens: int) -> int:
     seconds = (sample.end_ms - sample.start_ms) / 1000
     chat = render_chat(
         config.prompt,
-        picture=True,
-        sound=True,
-        words=sample.words if config.words else None,
-        before=sample.words_before,
+        video=True,
+        audio=True,
+        transcript=sample.transcript if config.transcript else None,
+        before=sample.transcript_before,
         answer=config.answer,
     )
     num_frames = ceil(seconds * config.fps) + 1
     return (
         len(chat.encode())
         + ceil(num_frames / 2) * frame_tokens
-        + (ceil(seconds) + 1) * _TOKENS_PER_SOUND_SECOND
+        + (ceil(seconds) + 1) * _TOKENS_PER_AUDIO_SECOND
     )

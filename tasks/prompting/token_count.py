@@ -10,11 +10,11 @@ from storage.errors import ItemFault
 from storage.records import SampleRecord
 from storage.store.store import Store
 from tasks.model.model_folder import read_model_config
-from tasks.prompting.decode import decode_sound, measure_frames
+from tasks.prompting.decode import decode_audio, measure_frames
 from tasks.prompting.model_input import (
     FRAME_MULTIPLE,
     HOP_SAMPLES,
-    MIN_SOUND_SAMPLES,
+    MIN_AUDIO_SAMPLES,
     InputConfig,
 )
 from tasks.prompting.prompt import render_chat
@@ -34,40 +34,40 @@ class TokenCount:
 
     def of(self, sample: SampleRecord) -> int:
         """Count one segment's tokens; what is damaged or gone of it makes none."""
-        num_picture, num_sound = self._num_picture(sample), self._num_sound(sample)
+        num_video, num_audio = self._num_video(sample), self._num_audio(sample)
         chat = render_chat(
             self._config.prompt,
-            picture=num_picture > 0,
-            sound=num_sound > 0,
-            words=sample.words if self._config.words else None,
-            before=sample.words_before,
+            video=num_video > 0,
+            audio=num_audio > 0,
+            transcript=sample.transcript if self._config.transcript else None,
+            before=sample.transcript_before,
             answer=self._config.answer,
         )
-        num_marks = (num_picture > 0) + (num_sound > 0)
-        num_text = len(self._tokenizer(chat)["input_ids"]) - num_marks
-        return num_text + num_picture + num_sound
+        num_cut_points = (num_video > 0) + (num_audio > 0)
+        num_text = len(self._tokenizer(chat)["input_ids"]) - num_cut_points
+        return num_text + num_video + num_audio
 
-    def _num_picture(self, sample: SampleRecord) -> int:
-        if not self._config.picture or sample.picture_path is None:
+    def _num_video(self, sample: SampleRecord) -> int:
+        if not self._config.video or sample.video_path is None:
             return 0
         try:
-            with self._store.open(sample.picture_path) as file:
+            with self._store.open(sample.video_path) as file:
                 num_frames, height, width = measure_frames(file, self._config.fps)
-            return picture_tokens(
+            return video_tokens(
                 num_frames, height, width, size=self._config.size, token_side=self._token_side
             )
         except (ItemFault, FileNotFoundError, ValueError):
             return 0
 
-    def _num_sound(self, sample: SampleRecord) -> int:
-        if not self._config.sound or sample.sound_path is None:
+    def _num_audio(self, sample: SampleRecord) -> int:
+        if not self._config.audio or sample.audio_path is None:
             return 0
         try:
-            with self._store.open(sample.sound_path) as file:
-                num_samples = decode_sound(file).size
+            with self._store.open(sample.audio_path) as file:
+                num_samples = decode_audio(file).size
         except (ItemFault, FileNotFoundError):
             return 0
-        return sound_tokens(max(num_samples, MIN_SOUND_SAMPLES) // HOP_SAMPLES)
+        return audio_tokens(max(num_samples, MIN_AUDIO_SAMPLES) // HOP_SAMPLES)
 
 
 def token_side_of(model_config: dict[str, Any]) -> int:
@@ -77,7 +77,7 @@ def token_side_of(model_config: dict[str, Any]) -> int:
     return side
 
 
-def picture_tokens(
+def video_tokens(
     num_frames: int, height: int, width: int, *, size: dict[str, int], token_side: int
 ) -> int:
     """Count the tokens of frames of this shape, which are scaled into the bounds of ``size``.
@@ -93,7 +93,7 @@ def picture_tokens(
     return -(-num_frames // FRAME_MULTIPLE) * num_tokens
 
 
-def sound_tokens(num_hops: int) -> int:
+def audio_tokens(num_hops: int) -> int:
     """Count the tokens of a sound: 13 a second, what is left over halved three times."""
     seconds, rest = divmod(num_hops, _HOPS_PER_SECOND)
     for _ in range(3):

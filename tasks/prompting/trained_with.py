@@ -36,7 +36,7 @@ class TrainedWith:
     def quotes_before(self) -> bool:
         """True if the model was shown what had been said before a segment."""
         shown = self.input
-        return shown is not None and shown.words and uses_words_before(shown.prompt)
+        return shown is not None and shown.transcript and uses_words_before(shown.prompt)
 
 
 def trained_with(model_path: Path) -> TrainedWith | None:
@@ -63,7 +63,7 @@ def _input_of(noted: dict[str, Any]) -> InputConfig | None:
         return None
 
 
-def asked_otherwise(model_path: Path, asked: InputConfig, max_words_before: int) -> str | None:
+def input_mismatches(model_path: Path, asked: InputConfig, max_words_before: int) -> str | None:
     """Say how these settings differ from those of the training, and what mends it, if they do.
 
     ``max_words_before`` is the manifest's; it matters where the model was shown those words.
@@ -73,18 +73,18 @@ def asked_otherwise(model_path: Path, asked: InputConfig, max_words_before: int)
         return None
     if trained.input is None:
         return _NOT_KNOWN
-    told = [
+    message = [
         f"--set input.{name}={_written(value)}"
         for name, value in trained.input.model_dump().items()
         if value != getattr(asked, name)
     ]
     if trained.quotes_before and trained.max_words_before not in (None, max_words_before):
-        told.append(f"--set manifest.max_words_before={trained.max_words_before}")
-    if not told:
+        message.append(f"--set manifest.max_words_before={trained.max_words_before}")
+    if not message:
         return None
     return (
         "The model was trained with other settings than it is asked with, so its answers are not "
-        f"those it was measured by: name the profile it was trained with, or {' '.join(told)}"
+        f"those it was measured by: name the profile it was trained with, or {' '.join(message)}"
     )
 
 

@@ -66,8 +66,8 @@ def write_verdicts(path: Path, verdicts: Iterable[VerdictRecord]) -> None:
 def _by_kind(videos: Sequence[VideoRecord]) -> list[tuple[VideoId, Issue]]:
     """List the videos' issues, those of a kind together and in the kinds' own order."""
     kinds = list(IssueKind)
-    told = [(video.video_id, issue) for video in videos for issue in video.issues]
-    return sorted(told, key=lambda pair: kinds.index(pair[1].kind))
+    message = [(video.video_id, issue) for video in videos for issue in video.issues]
+    return sorted(message, key=lambda pair: kinds.index(pair[1].kind))
 
 
 def write_report(
@@ -101,6 +101,6 @@ def write_report(
         confusions=confusions(verdicts),
         groups=verdict_groups(evaluation, verdicts, videos, rejected),
         publication=permission_of(videos, "publication"),
-        mended=_by_kind(videos),
+        repaired=_by_kind(videos),
     )
     path.write_text(page, encoding="utf-8")

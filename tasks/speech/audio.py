@@ -13,21 +13,21 @@ from storage.store.store import Store
 SAMPLE_RATE = 16_000
 
 
-def read_video_sound(store: Store, segments: Sequence[SegmentRecord]) -> npt.NDArray[np.float32]:
+def read_video_audio(store: Store, segments: Sequence[SegmentRecord]) -> npt.NDArray[np.float32]:
     """Read a video's 16 kHz mono sound in [-1, 1); empty for a video without sound.
 
     Raises:
         ItemFault: a stored sound is not what the segment says it is.
     """
-    sounds = [_read(store, segment) for segment in segments if segment.sound_path is not None]
-    whole = np.concatenate(sounds) if sounds else np.zeros(0, np.int16)
+    audios = [_read(store, segment) for segment in segments if segment.audio_path is not None]
+    whole = np.concatenate(audios) if audios else np.zeros(0, np.int16)
     return whole.astype(np.float32) / np.float32(32_768)
 
 
 def _read(store: Store, segment: SegmentRecord) -> npt.NDArray[np.int16]:
-    with store.open(str(segment.sound_path)) as stream, wave.open(stream, "rb") as sound:
-        rate, channels = sound.getframerate(), sound.getnchannels()
-        samples = np.frombuffer(sound.readframes(sound.getnframes()), np.int16)
+    with store.open(str(segment.audio_path)) as stream, wave.open(stream, "rb") as audio:
+        rate, channels = audio.getframerate(), audio.getnchannels()
+        samples = np.frombuffer(audio.readframes(audio.getnframes()), np.int16)
     if (rate, channels, len(samples)) != (SAMPLE_RATE, 1, segment.num_samples):
         raise ItemFault(
             f"segment {segment.index}: its stored sound has {len(samples)} samples of {channels} "

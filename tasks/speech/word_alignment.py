@@ -28,10 +28,10 @@ def words_before_segments(
 ) -> list[tuple[Word, ...]]:
     """Give each segment the last ``max_words`` words that lie on the segments before it."""
     before: list[tuple[Word, ...]] = []
-    said: list[Word] = []
+    message: list[Word] = []
     for words in words_by_segment:
-        before.append(tuple(said[max(0, len(said) - max_words) :]))
-        said += words
+        before.append(tuple(message[max(0, len(message) - max_words) :]))
+        message += words
     return before
 
 

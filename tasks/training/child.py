@@ -1,6 +1,6 @@
 """The training process: ``python -m tasks.training.child JOB``, started by accelerate.
 
-Prints its progress, and a user's error as ``error: <sentence>``; all that the libraries print goes
+MediaHashes its progress, and a user's error as ``error: <sentence>``; all that the libraries print goes
 to a log beside the job. No line names a video or quotes a word.
 """
 
@@ -16,7 +16,7 @@ from tasks.training.job import LOG_NAME
 
 _OUT_OF_MEMORY = (
     "Training ran out of memory: set resources.finetune.gradient_checkpointing = true, lower "
-    "resources.finetune.micro_batch_size or keep_mib or input.max_pixels, or use method lora with "
+    "resources.finetune.micro_batch_size or cache_mib or input.max_pixels, or use method lora with "
     "precision bfloat16."
 )
 

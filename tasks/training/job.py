@@ -88,7 +88,7 @@ def curve_path_of(job_path: Path) -> Path:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ValidationAnswer:
+class ValidationPrediction:
     """The probability of A/H that the kept weights give one validation segment."""
 
     segment_id: SegmentId
@@ -113,12 +113,12 @@ def read_job(path: Path) -> tuple[TrainingJob, list[SampleRecord]]:
 def write_result(
     result: TrainingResult,
     log: Sequence[TrainingStepRecord],
-    answers: Sequence[ValidationAnswer],
+    answers: Sequence[ValidationPrediction],
     folder: Path,
 ) -> None:
     """Write the result last: a job with one is finished."""
     write_parquet(to_table(TrainingStepRecord, log), folder / _LOG_NAME)
-    write_parquet(to_table(ValidationAnswer, answers), folder / _ANSWERS_NAME)
+    write_parquet(to_table(ValidationPrediction, answers), folder / _ANSWERS_NAME)
     (folder / _RESULT_NAME).write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
 
 
@@ -128,6 +128,6 @@ def read_result(folder: Path) -> tuple[TrainingResult, list[TrainingStepRecord]]
     return result, list(from_table(TrainingStepRecord, read_parquet(folder / _LOG_NAME)))
 
 
-def read_answers(folder: Path) -> list[ValidationAnswer]:
+def read_validation_predictions(folder: Path) -> list[ValidationPrediction]:
     """Read what a finished job's model says of the validation segments."""
-    return list(from_table(ValidationAnswer, read_parquet(folder / _ANSWERS_NAME)))
+    return list(from_table(ValidationPrediction, read_parquet(folder / _ANSWERS_NAME)))

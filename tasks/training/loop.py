@@ -16,13 +16,13 @@ from tasks.labels.class_plan import draws_equally
 from tasks.training.checkpoints.checkpoints import Progress
 from tasks.training.data.batches import Training
 from tasks.training.data.samples import SampleOrder
-from tasks.training.distributed.optimizer_step import open_updates
+from tasks.training.distributed.optimizer_step import open_optimizer_step
 from tasks.training.evaluate import Figures, evaluate, note_figures
 from tasks.training.schedule import learning_rate_at
 from tasks.training.tracking.divergence import check_finite, check_trend
-from tasks.training.tracking.throughput import line_of, pace_of
+from tasks.training.tracking.throughput import line_of, throughput_of
 
-_MAX_CHECKPOINT_SHARE = 0.05
+_MAX_CHECKPOINT_FRACTION = 0.05
 _LINE_SECONDS = 5.0  # between progress lines; measured steps are always told
 
 
@@ -42,7 +42,7 @@ class _Loop:
         self._training = training
         self._settings = training.settings
         self._ranks = training.ranks
-        self._updates = open_updates(
+        self._updates = open_optimizer_step(
             training.opened.trained, training.settings, training.resources, training.ranks
         )
         self._progress = self._restored()
@@ -69,10 +69,10 @@ class _Loop:
         for samples, rows in self._batches(progress.step + 1, last):
             if progress.stopped_early:
                 break
-            begun = time.perf_counter()
+            started = time.perf_counter()
             loss, grad_norm = self._take_step(samples, rows)
-            seconds = time.perf_counter() - begun
-            self._note_step(loss, grad_norm, rows, seconds, begun - waited_from)
+            seconds = time.perf_counter() - started
+            self._note_step(loss, grad_norm, rows, seconds, started - waited_from)
             waited_from = time.perf_counter()
         self._training.watch.end()
         self._ranks.wait()  # the first may still be writing what all shall read
@@ -132,7 +132,7 @@ class _Loop:
                 learning_rate=float(self._updates.optimizer.param_groups[0]["lr"]),
                 num_samples=self._settings.batch_size,
                 seconds=seconds,
-                **pace_of(rows, micro_batch_size, wait_seconds, self._ranks),
+                **throughput_of(rows, micro_batch_size, wait_seconds, self._ranks),
                 val_loss=figures.loss if figures else None,
                 val_macro_f1=figures.macro_f1 if figures else None,
                 val_average_precision=figures.average_precision if figures else None,
@@ -178,11 +178,11 @@ class _Loop:
         )
 
     def _save_last(self) -> None:
-        begun = time.monotonic()
+        started = time.monotonic()
         self._training.checkpoints.save_last(self._progress, self._updates.contents)
-        wanted = self._training.resources.checkpoint_seconds
-        bearable = (time.monotonic() - begun) / _MAX_CHECKPOINT_SHARE
-        self._checkpoint_due = time.monotonic() + (max(wanted, bearable) if wanted else 0.0)
+        expected = self._training.resources.checkpoint_seconds
+        bearable = (time.monotonic() - started) / _MAX_CHECKPOINT_FRACTION
+        self._checkpoint_due = time.monotonic() + (max(expected, bearable) if expected else 0.0)
 
 
 def weighted_loss(

@@ -26,11 +26,13 @@ def run_training(job_path: Path, job: TrainingJob, variant: Variant, curve: Curv
     """
     log_path, curve_path = job_path.with_name(LOG_NAME), curve_path_of(job_path)
 
-    told: list[str] = []
+    message: list[str] = []
 
     def on_line(line: str) -> None:
-        told.extend([line] if line.startswith(ERROR) else [])
-        if not told:  # what a launcher adds to an error is no news, and the error itself is raised
+        message.extend([line] if line.startswith(ERROR) else [])
+        if (
+            not message
+        ):  # what a launcher adds to an error is no news, and the error itself is raised
             LOGGER.info("%s: %s", variant.stage, line)
         curve.show(curve_path)
 

@@ -26,10 +26,15 @@ from tasks.training.job import (
 )
 from tasks.training.loop import train
 from tasks.training.model.memory import check_memory, read_shapes
-from tasks.training.model.trainable import OpenModel, census, num_parameters, open_for_training
+from tasks.training.model.trainable import (
+    OpenModel,
+    num_parameters,
+    open_for_training,
+    token_counts,
+)
 from tasks.training.selection import select_samples
-from tasks.training.tracking.trackers import CurveFile, Trackers, Watches
-from tasks.training.validation import answer_validation
+from tasks.training.tracking.trackers import CurveFile, StepListeners, Trackers
+from tasks.training.validation import predict_validation
 
 
 def run_job(job_path: Path, say: Callable[[str], None]) -> None:
@@ -62,10 +67,10 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
             checkpoints=_checkpoints(job, ranks),
             ranks=ranks,
             say=say,
-            watch=Watches(*watches if ranks.is_first else ()),
+            watch=StepListeners(*watches if ranks.is_first else ()),
         )
         progress = train(training)
-        answers = answer_validation(training)
+        answers = predict_validation(training)
     saved = _whole(opened, job, ranks)
     if saved is None:
         return
@@ -80,7 +85,7 @@ def write_model(
     folder: Path, job: TrainingJob, opened: OpenModel, progress: Progress, trackers: Trackers
 ) -> TrainingResult:
     """Write the model with what tells of it; adapters are counted before they are merged."""
-    counts, total = census(opened.trained), num_parameters(opened.trained)
+    counts, total = token_counts(opened.trained), num_parameters(opened.trained)
     folder.mkdir()
     save_model(opened, job, folder)
     save_facts(counts, settings_of(job), folder)
@@ -124,7 +129,7 @@ def _open(
         check_host(job.model_path, free=host_bytes() - taken)
     opened = open_for_training(job.model_path, job.training, job.resources, ranks.device, ranks)
     trained = opened.trained
-    say(_tell_census(census(trained), num_parameters(trained), job.training.method))
+    say(_report_token_counts(token_counts(trained), num_parameters(trained), job.training.method))
     say(f"needs about {need} in each of {ranks.count} processes")
     return opened
 
@@ -139,7 +144,7 @@ def _checkpoints(job: TrainingJob, ranks: Ranks) -> Checkpoints:
     )
 
 
-def _tell_census(counts: Mapping[str, int], num_all: int, method: str) -> str:
+def _report_token_counts(counts: Mapping[str, int], num_all: int, method: str) -> str:
     """Say how much of which parts is trained."""
     parts = ", ".join(f"{part} {count:,}" for part, count in sorted(counts.items()))
     whole = sum(counts.values())

@@ -15,7 +15,7 @@ def learning_rate_at(step: int, num_steps: int, settings: TrainingSettings) -> f
         "linear": 1.0 - share,
         "cosine": (1.0 + math.cos(math.pi * min(share, 1.0))) / 2,
     }[settings.schedule]
-    floor = settings.min_learning_rate_share if settings.schedule != "constant" else 0.0
+    floor = settings.min_learning_rate_fraction if settings.schedule != "constant" else 0.0
     return settings.learning_rate * max(left, floor)
 
 

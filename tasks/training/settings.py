@@ -45,7 +45,7 @@ class TrainingSettings(BaseModel):
     """Learning rate after warm-up."""
     schedule: Literal["constant", "cosine", "linear"] = "linear"
     """How the learning rate falls after warm-up."""
-    min_learning_rate_share: float = Field(default=0.05, ge=0, le=1)
+    min_learning_rate_fraction: float = Field(default=0.05, ge=0, le=1)
     """The schedule falls to this share of the learning rate."""
     warmup_steps: int = Field(default=10, ge=0)
     """Steps over which the learning rate rises linearly from 0."""
@@ -140,7 +140,7 @@ class FinetuneResources(BaseModel):
     num_decoders: int | None = Field(default=None, ge=0, le=256)
     """Processes that decode media ahead of the step, for each training process; 0 decodes in a
     thread of its own. By default one a core but one, and none for few samples."""
-    keep_mib: int = Field(default=2048, ge=0)
+    cache_mib: int = Field(default=2048, ge=0)
     """Decoded samples are kept in memory up to this size, the others decoded again."""
     checkpoint_seconds: float = Field(default=10.0, ge=0)
     """A kill loses about this much training; more where checkpoints would take over 5% of the time.

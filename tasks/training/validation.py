@@ -3,11 +3,11 @@
 import torch
 
 from tasks.training.data.batches import Training
-from tasks.training.job import ValidationAnswer
+from tasks.training.job import ValidationPrediction
 
 
 @torch.no_grad()
-def answer_validation(training: Training) -> list[ValidationAnswer]:
+def predict_validation(training: Training) -> list[ValidationPrediction]:
     """Ask the model about the validation samples that can be read; none without validation.
 
     Each process, holding the kept weights, asks about its part; all get everybody's answers.
@@ -21,7 +21,7 @@ def answer_validation(training: Training) -> list[ValidationAnswer]:
         found |= {sample.segment_id: value for sample, value in zip(samples, p_ah, strict=False)}
     everybodys = {name: p for each in training.ranks.gather(found) for name, p in each.items()}
     return [
-        ValidationAnswer(segment_id=sample.segment_id, p_ah=everybodys[sample.segment_id])
+        ValidationPrediction(segment_id=sample.segment_id, p_ah=everybodys[sample.segment_id])
         for sample in training.val_samples
         if sample.segment_id in everybodys
     ]

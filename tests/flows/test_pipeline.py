@@ -22,7 +22,7 @@ from tests.flows.commands.command_line import command, made, request_of, run
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NUM_VIDEOS = 6
-BEGUN = {  # the line after which each stage is in the middle of its work
+STARTED = {  # the line after which each stage is in the middle of its work
     "segment": f"segment: {NUM_VIDEOS} wanted",
     "transcribe": f"transcribe: {NUM_VIDEOS} wanted",
     "manifest": f"manifest: {NUM_VIDEOS} wanted",
@@ -51,7 +51,7 @@ def kill_in(server: dict[str, str], stage: str, data: Path, store: Path) -> str:
     with process.stdout:
         for line in process.stdout:
             seen.append(line)
-            if BEGUN[stage] in line:
+            if STARTED[stage] in line:
                 time.sleep(0.3)
                 process.send_signal(signal.SIGKILL)
                 break
@@ -61,8 +61,8 @@ def kill_in(server: dict[str, str], stage: str, data: Path, store: Path) -> str:
 
 def outcome(data: Path, store: Path) -> tuple[set[VerdictRecord], set[MetricRecord]]:
     opened = open_run(request_of(data, store))
-    variant, wanted = opened.aggregate, opened.report_wanted
-    return set(variant.read(VerdictRecord, wanted)), set(variant.read(MetricRecord, wanted))
+    variant, expected = opened.aggregate, opened.expected_report
+    return set(variant.read(VerdictRecord, expected)), set(variant.read(MetricRecord, expected))
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +110,9 @@ def test_a_run_killed_in_every_stage_and_damaged_ends_like_an_undisturbed_one(
 
 
 def test_a_training_shows_its_progress_and_its_curve_while_it_runs(server, undisturbed) -> None:
-    wanted = {"artifacts": {"key": {"any_": ["finetune-progress", "finetune-curve"]}}}
+    expected = {"artifacts": {"key": {"any_": ["finetune-progress", "finetune-curve"]}}}
     with httpx.Client(base_url=server["PREFECT_API_URL"], timeout=60) as client:
-        rows = post(client, "/artifacts/filter", wanted)
+        rows = post(client, "/artifacts/filter", expected)
     progress = [row for row in rows if row["key"] == "finetune-progress"]
     drawn = [row for row in rows if row["key"] == "finetune-curve"]
     assert {row["type"] for row in progress} == {"progress"}
@@ -120,13 +120,13 @@ def test_a_training_shows_its_progress_and_its_curve_while_it_runs(server, undis
     assert {row["type"] for row in drawn} == {"markdown"}
     assert all(row["task_run_id"] for row in rows)
     whole = [row["data"] for row in drawn if row["data"].startswith("Step 4 of 4, loss ")]
-    assert any("(data:image/svg+xml;base64," in told and "| 2 |" in told for told in whole)
+    assert any("(data:image/svg+xml;base64," in message and "| 2 |" in message for message in whole)
 
 
 def test_inference_shows_how_far_it_is(server, undisturbed) -> None:
-    wanted = {"artifacts": {"key": {"any_": ["infer-progress"]}}}
+    expected = {"artifacts": {"key": {"any_": ["infer-progress"]}}}
     with httpx.Client(base_url=server["PREFECT_API_URL"], timeout=60) as client:
-        rows = post(client, "/artifacts/filter", wanted)
+        rows = post(client, "/artifacts/filter", expected)
     assert {row["type"] for row in rows} == {"progress"}
     assert any(row["data"] == 100 for row in rows)
     assert all(row["task_run_id"] for row in rows)

@@ -20,7 +20,7 @@ from storage.store.part import read_parts, read_rows
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 from tasks.ablation.arms import arms_of, with_samples
-from tasks.infer import variant_of, wanted_of
+from tasks.infer import expected_items, variant_of
 from tasks.model.model_folder import fingerprint_of
 from tests.flows.commands.command_line import command, made, request_of, run
 from tests.flows.toys import another_model
@@ -57,7 +57,7 @@ def test_an_added_video_costs_one_and_bad_ones_are_rejected_with_a_reason(
     assert "aggregate: verdicts by mean at 0.500 (0.5, because no validation row is" in output
     opened = open_run(request_of(data, tmp_path / "store", MODEL))
     assert {sample.video_id for sample in opened.samples} == {"good one.mp4", "added.mp4"}
-    verdicts = opened.aggregate.read(VerdictRecord, opened.report_wanted)
+    verdicts = opened.aggregate.read(VerdictRecord, opened.expected_report)
     judged = {row.video_id for row in verdicts if row.verdict is not None}
     assert judged == {"good one.mp4", "added.mp4"}
     reasons = {row.item_id: row.reason for row in opened.rejected()}
@@ -107,9 +107,9 @@ def predict(
     return json.loads(ended.stdout), ended.stderr
 
 
-def answered_alike(store: Store, told: dict, model: Path) -> Path:
+def answered_alike(store: Store, message: dict, model: Path) -> Path:
     """Another model, with the answers that the first one left in its variant."""
-    first = Variant(store=store, stage="infer", variant_id=told["variants"]["infer"])
+    first = Variant(store=store, stage="infer", variant_id=message["variants"]["infer"])
     other = another_model(model)
     settings = load_settings("sandbox")
     variant = variant_of(store, settings.infer, settings.input, fingerprint_of(other))
@@ -127,17 +127,17 @@ def test_single_files_are_answered_and_a_second_time_from_the_store(
     video, bad = tmp_path / "a ü.mp4", tmp_path / "bad.mp4"
     shutil.copy(source, video)
     bad.write_text("this is not a video")
-    told, progress = predict(server, tmp_path / "store", video, bad)
-    good, rejected = told["videos"]
+    message, progress = predict(server, tmp_path / "store", video, bad)
+    good, rejected = message["videos"]
     assert (good["path"], rejected["path"]) == (str(video), str(bad))
     assert "not a video" in rejected["rejected"]
     answers = [segment["p_ah"] for segment in good["segments"]]
     assert made(progress, "infer") == len(answers) > 1
     assert good["verdict"]["p_ah"] == pytest.approx(sum(answers) / len(answers))
-    assert any(segment["words"] for segment in good["segments"])
+    assert any(segment["transcript"] for segment in good["segments"])
     assert good["segments"][-1]["end_ms"] == good["duration_ms"]
     assert video.read_bytes() == source.read_bytes()
-    other = answered_alike(Store(str(tmp_path / "store")), told, tmp_path / "other model")
+    other = answered_alike(Store(str(tmp_path / "store")), message, tmp_path / "other model")
     again, progress = predict(
         server,
         tmp_path / "store",
@@ -152,8 +152,8 @@ def test_single_files_are_answered_and_a_second_time_from_the_store(
         "0", "0", str(len(answers)),
     ]  # fmt: skip
     assert [member["name"] for member in again["model"]["members"]] == [str(other), str(MODEL)]
-    assert again["model"]["members"][1]["variant"] == told["variants"]["infer"]
-    assert told["model"]["members"] == []
+    assert again["model"]["members"][1]["variant"] == message["variants"]["infer"]
+    assert message["model"]["members"] == []
     assert [segment["p_ah"] for segment in again["videos"][0]["segments"]] == pytest.approx(answers)
 
 
@@ -166,14 +166,14 @@ def answer_all_arms(request: RunRequest) -> None:
         rows = [
             PredictionRecord(
                 segment_id=row.segment_id, video_id=row.video_id,
-                p_ah=0.2 + 0.6 * (row.label == ("picture" in arm.shown)), logp_yes=-1.0,
-                logp_no=-1.0, answer_mass=1.0, num_text_tokens=1, num_picture_tokens=1,
-                num_sound_tokens=0,
+                p_ah=0.2 + 0.6 * (row.label == ("video" in arm.shown)), logp_yes=-1.0,
+                logp_no=-1.0, answer_mass=1.0, num_text_tokens=1, num_video_tokens=1,
+                num_audio_tokens=0,
             )
             for row in asked.samples
         ]  # fmt: skip
         outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
-        asked.variant.commit(outputs, wanted_of(asked.samples))
+        asked.variant.commit(outputs, expected_items(asked.samples))
 
 
 def test_an_ablation_whose_arms_are_answered_opens_no_model_and_compares_them(
@@ -193,12 +193,12 @@ def test_an_ablation_whose_arms_are_answered_opens_no_model_and_compares_them(
     assert "On segments: 8 labelled ones in test" in ended.stdout
     with out.open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["name"] == "accuracy"]
-    told = {row["arm"]: row for row in rows if row["level"] == "segment"}
-    assert len(told) == 8
-    seen, read = told["picture + words"], told["words"]
+    message = {row["arm"]: row for row in rows if row["level"] == "segment"}
+    assert len(message) == 8
+    seen, read = message["picture + words"], message["words"]
     assert (seen["value"], seen["difference"]) == ("1.0", "0.0")
     assert (read["value"], read["difference"]) == ("0.5", "-0.5")  # validation calls all alike
-    assert told["sound"]["num_rows"] == "0"  # nothing in this release is heard
+    assert message["audio"]["num_rows"] == "0"  # nothing in this release is heard
     forced = open_run(finished.model_copy(update={"force": ("infer",)}))
     for arm in ablate.arms_to_ask(forced, forced.samples):
-        assert arm.variant.finished(wanted_of(arm.samples)) == set(), "it is asked again"
+        assert arm.variant.finished(expected_items(arm.samples)) == set(), "it is asked again"

@@ -87,23 +87,25 @@ def request_of(data: Path, store: Path) -> RunRequest:
 def finish(request: RunRequest, folder: Path) -> None:
     """Commit every stage's rows, three items a part, as the stages would; the report is real."""
     run = open_run(request)
-    _commit(run.segment, run.videos_wanted, (_cut(run, name, folder) for name in run.videos_wanted))
+    _commit(
+        run.segment, run.expected_videos, (_cut(run, name, folder) for name in run.expected_videos)
+    )
     run = open_run(request)
-    _commit(run.transcribe, run.segmented_wanted, map(_heard, run.segmented_wanted))
+    _commit(run.transcribe, run.expected_transcripts, map(_heard, run.expected_transcripts))
     run = open_run(request)
-    samples = sample_videos(list(run.inputs_wanted), run.video_inputs, run.settings.manifest)
-    _commit(run.manifest, run.inputs_wanted, samples)
+    samples = sample_videos(list(run.expected_inputs), run.video_inputs, run.settings.manifest)
+    _commit(run.manifest, run.expected_inputs, samples)
     run = open_run(request)
-    _commit(run.infer, run.segments_wanted, map(_answered, run.samples))
+    _commit(run.infer, run.expected_segments, map(_answered, run.samples))
     run = open_run(request)
-    shard = Shard(name="1 of 1", wanted=run.report_wanted)
+    shard = Shard(name="1 of 1", expected=run.expected_report)
     aggregate_shard.fn(shard, run.report_sources, run.settings.aggregate, run.aggregate)
 
 
-def _commit(variant, wanted, outputs: Iterable[ItemOutput]) -> None:
+def _commit(variant, expected, outputs: Iterable[ItemOutput]) -> None:
     waiting = list(outputs)
     for start in range(0, len(waiting), 3):
-        variant.commit(waiting[start : start + 3], wanted)
+        variant.commit(waiting[start : start + 3], expected)
 
 
 def _cut(run: Run, name: str, folder: Path) -> ItemOutput:
@@ -112,19 +114,19 @@ def _cut(run: Run, name: str, folder: Path) -> ItemOutput:
     stored = [run.segment.file_path(f"{stem}/{index:04d}.mp4") for index in (0, 1)]
     files = {path: folder / path.replace("/", "-") for path in stored}
     for path in files.values():
-        path.write_bytes(b"picture")
+        path.write_bytes(b"video")
     video_id = VideoId(name)
     facts = MediaFacts(
-        video_id=video_id, source_digest=run.videos_wanted[name], duration_ms=4_000, num_frames=20,
-        width=4, height=4, has_sound=False,
+        video_id=video_id, source_digest=run.expected_videos[name], duration_ms=4_000, num_frames=20,
+        width=4, height=4, has_audio=False,
     )  # fmt: skip
     times = FrameTimesRecord(video_id=video_id, frame_ms=tuple(range(0, 4_000, 200)), end_ms=4_000)
     segments = [
         SegmentRecord(
             segment_id=SegmentId(f"{name}#{index:04d}"), video_id=video_id, index=index,
             start_ms=2_000 * index, end_ms=2_000 * (index + 1), num_frames=10, num_samples=0,
-            picture_path=path, sound_path=None, picture_digest=f"{name} {index}",
-            sound_digest=None,
+            video_path=path, audio_path=None, video_digest=f"{name} {index}",
+            audio_digest=None,
         )
         for index, path in enumerate(stored)
     ]  # fmt: skip
@@ -147,6 +149,6 @@ def _answered(sample: SampleRecord) -> ItemOutput:
         row = PredictionRecord(
             segment_id=sample.segment_id, video_id=sample.video_id,
             p_ah=0.2 + 0.6 * (sample.label or 0), logp_yes=0.0, logp_no=0.0, answer_mass=1.0,
-            num_text_tokens=1, num_picture_tokens=1, num_sound_tokens=1,
+            num_text_tokens=1, num_video_tokens=1, num_audio_tokens=1,
         )  # fmt: skip
     return ItemOutput(item_id=sample.segment_id, rows=(row,))

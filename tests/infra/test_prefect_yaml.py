@@ -20,7 +20,7 @@ from prefect.states import Completed, Failed, Running
 from flows.context.open import open_run
 from flows.context.request import STAGES
 from flows.distributed import work_pool as machines
-from flows.distributed.partitions import Share, infer_share_flow
+from flows.distributed.partitions import Partition, infer_partition_flow
 from flows.server.local_server import prefect_server
 from storage.errors import ConfigError, StageError
 from storage.fingerprint import digest_of
@@ -52,7 +52,7 @@ def deployed(new_history: Callable[[pytest.MonkeyPatch], Path]) -> Iterator[dict
                 temporary_settings({PREFECT_API_URL: api_url}),
                 pytest.raises(ConfigError, match=r"PREFECT_API_URL .* infra/prefect\.yaml --all"),
             ):
-                machines.pool_of_shares()
+                machines.infer_work_pool()
             prefect(environment, "work-pool", "create", "waver", "--type", "process")
             (pool,) = rows(environment, "work_pools")
             twin = {key: pool[key] for key in ("type", "base_job_template")}
@@ -135,7 +135,7 @@ def at_server(deployed: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iter
 def leave_shares(tag: str, count: int = 2) -> list[FlowRun]:
     """Leave shares to the pool, which no worker of these tests looks at."""
     shares = [
-        Share(variant_id=tag, wanted="", missing="", number=number + 1, count=count)
+        Partition(variant_id=tag, expected="", missing="", number=number + 1, count=count)
         for number in range(count)
     ]
     request = request_of(Path("/data"), Path("/store")).model_dump(mode="json")
@@ -156,12 +156,12 @@ def test_shares_are_found_by_a_later_run_and_their_ends_are_told(at_server, capl
             with get_client(sync_client=True) as client:
                 client.set_flow_run_state(runs[len(ends) - 1].id, ends.pop(), force=True)
 
-    seen = machines.wait_for(machines.pool_of_shares(), runs, end_one)
+    seen = machines.wait_for(machines.infer_work_pool(), runs, end_one)
     assert all(map(machines.has_ended, seen))
     assert machines.unfinished("found") == []
     (failed,) = [run for run in seen if run.state is not None and run.state.is_failed()]
-    told = machines.why_ended(failed)
-    assert told == "share 2 of 2 on worker None is failed (DataError: no disk.)"
+    message = machines.why_ended(failed)
+    assert message == "share 2 of 2 on worker None is failed (DataError: no disk.)"
     assert caplog.text.count("prefect worker start --pool waver-infer --limit 1") == 1
 
 
@@ -199,10 +199,10 @@ def test_a_share_wants_its_own_segments_alone(at_server, tmp_path: Path) -> None
     request = request_of(tmp_path / "data", tmp_path / "store")
     finish(request, tmp_path / "made")
     run = open_run(request)
-    together = digest_of(sorted(run.segments_wanted.items()))
-    share = Share(
-        variant_id=run.infer.variant_id, wanted=together, missing="", number=2, count=3
+    together = digest_of(sorted(run.expected_segments.items()))
+    share = Partition(
+        variant_id=run.infer.variant_id, expected=together, missing="", number=2, count=3
     )  # fmt: skip
-    report = infer_share_flow(request, share)
-    assert report.num_wanted == len(share.of(run.segments_wanted)) < len(run.segments_wanted)
-    assert (report.variant_id, report.num_made) == (run.infer.variant_id, 0)
+    report = infer_partition_flow(request, share)
+    assert report.num_expected == len(share.of(run.expected_segments)) < len(run.expected_segments)
+    assert (report.variant_id, report.num_computed) == (run.infer.variant_id, 0)

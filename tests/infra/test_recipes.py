@@ -23,7 +23,7 @@ def test_the_papers_lora_recipe_is_what_the_paper_states() -> None:
     assert (tuned.learning_rate, tuned.epochs, tuned.batch_size) == (1e-5, 1, 64)
     assert (tuned.model, tuned.precision, tuned.validation) == (HUB_NAME, "bfloat16", False)
     assert (settings.input.prompt, settings.input.fps) == ("paper", 2)
-    assert (settings.segment.cuts, settings.segment.max_segment_ms) == ("annotated", 5_000)
+    assert (settings.segment.boundaries, settings.segment.max_segment_ms) == ("annotated", 5_000)
     assert (settings.manifest.class_weights, settings.manifest.sampling) == ("none", "natural")
 
 
@@ -49,9 +49,9 @@ def test_the_papers_full_recipe_differs_in_training_alone_and_says_where_it_is_f
 def test_our_recipe_reads_words_and_definition_cuts_blindly_and_stops_early() -> None:
     settings = load_settings("bah-lora")
     assert uses_words(settings.input.prompt)
-    assert settings.input.words
+    assert settings.input.transcript
     assert settings.input.prompt.startswith("definition")
-    assert settings.segment.cuts == "blind"
+    assert settings.segment.boundaries == "fixed"
     assert settings.manifest.class_weights == "balanced"
     assert settings.finetune.validation
     assert settings.finetune.patience is not None
@@ -62,10 +62,10 @@ def test_our_recipe_reads_words_and_definition_cuts_blindly_and_stops_early() ->
 
 @pytest.mark.parametrize("profile", RECIPES)
 def test_a_recipe_trains_the_parts_it_names_and_leaves_the_towers_frozen(profile: str) -> None:
-    from tasks.training.model.trainable import census, open_for_training
+    from tasks.training.model.trainable import open_for_training, token_counts
 
     settings: Settings = load_settings(profile)
     opened = open_for_training(TINY, settings.finetune)
-    counts = census(opened.trained)
+    counts = token_counts(opened.trained)
     assert set(counts) == RECIPES[profile]
     assert all(counts.values())

@@ -11,7 +11,7 @@ def test_every_kind_has_a_plain_name_and_says_in_one_line_what_it_means(kind):
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", kind.value)
     assert 10 < len(kind.meaning) <= 72
     assert "\n" not in kind.meaning
-    assert isinstance(kind.spoils, bool)
+    assert isinstance(kind.invalidates, bool)
 
 
 def test_a_kind_is_known_again_by_its_name_alone():
@@ -22,7 +22,7 @@ def test_a_kind_is_known_again_by_its_name_alone():
 
 
 def test_contradictory_labels_spoil_results_and_missing_ones_do_not():
-    assert IssueKind.NEGATIVE_WITH_INTERVALS.spoils
-    assert IssueKind.SPLIT_CONTRADICTS_ANNOTATION.spoils
-    assert not IssueKind.POSITIVE_WITHOUT_INTERVALS.spoils
-    assert not IssueKind.NOT_ANNOTATED.spoils
+    assert IssueKind.NEGATIVE_WITH_INTERVALS.invalidates
+    assert IssueKind.SPLIT_CONTRADICTS_ANNOTATION.invalidates
+    assert not IssueKind.POSITIVE_WITHOUT_INTERVALS.invalidates
+    assert not IssueKind.NOT_ANNOTATED.invalidates

@@ -26,20 +26,20 @@ for item in variant.pending(wanted):
 """
 
 
-def contents(variant: Variant, wanted: dict[str, str]) -> dict[str, object]:
+def contents(variant: Variant, expected: dict[str, str]) -> dict[str, object]:
     """All that can be read of a variant, whatever parts it lies in."""
-    files = {item: variant.file_path(f"{item}.txt") for item in variant.finished(wanted)}
+    files = {item: variant.file_path(f"{item}.txt") for item in variant.finished(expected)}
     return {
-        "rows": variant.table(Row, wanted).to_pylist(),
-        "facts": variant.table(Fact, wanted).to_pylist(),
+        "rows": variant.table(Row, expected).to_pylist(),
+        "facts": variant.table(Fact, expected).to_pylist(),
         "files": {item: variant.store.open(path).read() for item, path in files.items()},
     }
 
 
 @pytest.mark.slow
 def test_after_kills_at_random_moments_what_is_read_is_whole_and_the_rest_is_made(tmp_path):
-    wanted = {f"item{n}": f"digest {n}" for n in range(150)}
-    arguments = [str(tmp_path / "killed"), json.dumps(wanted)]
+    expected = {f"item{n}": f"digest {n}" for n in range(150)}
+    arguments = [str(tmp_path / "killed"), json.dumps(expected)]
     dice = random.Random(7)
     announced: set[str] = set()
     for _ in range(4):
@@ -57,18 +57,18 @@ def test_after_kills_at_random_moments_what_is_read_is_whole_and_the_rest_is_mad
             announced |= {line.strip() for line in child.stdout if line.endswith("\n")}
         assert child.returncode == -9
         variant = open_variant(Store(arguments[0]))
-        there = variant.finished(wanted)
+        there = variant.finished(expected)
         assert announced <= there
-        assert len(there) < len(wanted)
-        assert len(variant.read(Row, wanted)) == 2 * len(there)
+        assert len(there) < len(expected)
+        assert len(variant.read(Row, expected)) == 2 * len(there)
         for item in there:
             text = variant.store.open(variant.file_path(f"{item}.txt")).read().decode()
             assert text == f"file of {item} same"
-    missing = set(wanted) - there
-    assert set(make(variant, wanted, "same")) == missing
+    missing = set(expected) - there
+    assert set(make(variant, expected, "same")) == missing
     undisturbed = open_variant(Store(str(tmp_path / "undisturbed")))
-    make(undisturbed, wanted, "same")
-    assert contents(variant, wanted) == contents(undisturbed, wanted)
+    make(undisturbed, expected, "same")
+    assert contents(variant, expected) == contents(undisturbed, expected)
 
 
 _DIES_AT_EVERY_STEP = """
@@ -101,15 +101,15 @@ def test_a_kill_before_any_step_of_a_commit_leaves_all_of_it_or_nothing(tmp_path
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
     num_steps = int(done.stdout)
     assert num_steps > 10
-    wanted = {"before": "1", "after": "2"}
+    expected = {"before": "1", "after": "2"}
     outcomes = []
     for step in range(num_steps + 1):
         variant = open_variant(Store(f"{tmp_path}/{step}"))
-        there = variant.finished(wanted)
+        there = variant.finished(expected)
         assert "before" in there
-        assert [row.name for row in variant.read(Fact, wanted)] == sorted(there, reverse=True)
-        make(variant, wanted)
-        assert [row.name for row in variant.read(Row, wanted)] == ["before"] * 2 + ["after"] * 2
+        assert [row.name for row in variant.read(Fact, expected)] == sorted(there, reverse=True)
+        make(variant, expected)
+        assert [row.name for row in variant.read(Row, expected)] == ["before"] * 2 + ["after"] * 2
         outcomes.append("after" in there)
     assert outcomes == sorted(outcomes)
     assert True in outcomes
@@ -159,7 +159,7 @@ def test_a_full_disk_is_told_in_one_sentence_and_leaves_nothing_half_written(
     result = json.loads(done.stdout)
     everything = {f"item{n}" for n in range(12)}
     assert 1 < len(result["said"]) < 12
-    assert all(said.startswith("No space left while writing to ") for said in result["said"])
+    assert all(message.startswith("No space left while writing to ") for message in result["said"])
     assert len(result["finished"]) == 12 - len(result["said"])
     assert result["left"] == []
     assert set(result["made after"]) == everything - set(result["finished"])

@@ -34,10 +34,10 @@ def output(variant: Variant, folder: Path, item: str, content: str = "") -> Item
     )
 
 
-def make(variant: Variant, wanted: dict[str, str], content: str = "") -> list[str]:
+def make(variant: Variant, expected: dict[str, str], content: str = "") -> list[str]:
     """Make what is missing, one part an item; returns what that was."""
-    pending = variant.pending(wanted)
+    pending = variant.pending(expected)
     for item in pending:
         with variant.store.staging() as folder:
-            variant.commit([output(variant, folder, item, content)], wanted)
+            variant.commit([output(variant, folder, item, content)], expected)
     return pending

@@ -38,11 +38,11 @@ def toy_samples() -> ToySamples:
 
 def _write_sample(store: Store, index: int, random: np.random.Generator) -> SampleRecord:
     duration_ms = 1_000 + 500 * (index % 4)
-    picture_path = f"segment/toy/files/{index}.mp4"
-    sound_path = None if index % 5 == 4 else f"segment/toy/files/{index}.wav"
-    store.write_bytes(picture_path, _picture(duration_ms, random))
-    if sound_path:
-        store.write_bytes(sound_path, _sound(duration_ms, random))
+    video_path = f"segment/toy/files/{index}.mp4"
+    audio_path = None if index % 5 == 4 else f"segment/toy/files/{index}.wav"
+    store.write_bytes(video_path, _picture(duration_ms, random))
+    if audio_path:
+        store.write_bytes(audio_path, _sound(duration_ms, random))
     words = WORDS[index % len(WORDS)]
     return SampleRecord(
         segment_id=SegmentId(f"toy {index}.mp4#0000"),
@@ -54,10 +54,10 @@ def _write_sample(store: Store, index: int, random: np.random.Generator) -> Samp
         num_segments=1,
         start_ms=0,
         end_ms=duration_ms,
-        picture_path=picture_path,
-        sound_path=sound_path,
-        words=words,
-        words_before=WORDS[(index + 1) % len(WORDS)],
+        video_path=video_path,
+        audio_path=audio_path,
+        transcript=words,
+        transcript_before=WORDS[(index + 1) % len(WORDS)],
         num_words=len(words.split()),
         pause_ms=0,
         label=None,
@@ -65,7 +65,7 @@ def _write_sample(store: Store, index: int, random: np.random.Generator) -> Samp
         in_training=False,
         video_label=None,
         overlap_ms=0,
-        overlap_share=0.0,
+        overlap_fraction=0.0,
         consent_publications=None,
         consent_challenges=None,
         source_digest=digest_of("source", index),

@@ -30,11 +30,11 @@ from tasks.aggregate import (
     AggregateConfig,
     ReportSources,
     aggregate_shard,
+    expected_items,
     report_path,
     variant_of,
-    wanted_of,
 )
-from tasks.evaluation.earlier_selection import EarlierChoice
+from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.report.html import RunFacts
 from tasks.report.table import result_table
 from tasks.stage import Shard, ShardResult
@@ -54,10 +54,10 @@ def sample(video: VideoRecord, index: int) -> SampleRecord:
         num_segments=2,
         start_ms=index * 5_000,
         end_ms=(index + 1) * 5_000,
-        picture_path="picture.mp4",
-        sound_path=None,
-        words=WORDS,
-        words_before=WORDS,
+        video_path="picture.mp4",
+        audio_path=None,
+        transcript=WORDS,
+        transcript_before=WORDS,
         num_words=2,
         pause_ms=0,
         label=video.label,
@@ -65,7 +65,7 @@ def sample(video: VideoRecord, index: int) -> SampleRecord:
         in_training=False,
         video_label=video.label,
         overlap_ms=0,
-        overlap_share=0.0,
+        overlap_fraction=0.0,
         consent_publications=None,
         consent_challenges=None,
         source_digest="source",
@@ -84,15 +84,15 @@ def prediction(row: SampleRecord) -> PredictionRecord:
         logp_no=0.0,
         answer_mass=1.0,
         num_text_tokens=1,
-        num_picture_tokens=1,
-        num_sound_tokens=1,
+        num_video_tokens=1,
+        num_audio_tokens=1,
     )
 
 
 def stored(variant: Variant, rows: Sequence[SampleRecord | PredictionRecord]) -> dict[str, str]:
-    wanted = {row.segment_id: "digest" for row in rows}
-    variant.commit([ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows], wanted)
-    return wanted
+    expected = {row.segment_id: "digest" for row in rows}
+    variant.commit([ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows], expected)
+    return expected
 
 
 @pytest.fixture
@@ -116,9 +116,9 @@ def sources(tmp_path: Path) -> ReportSources:
     infer = store.variant("infer", version=1, settings={})
     return ReportSources(
         manifest=manifest,
-        samples_wanted=stored(manifest, samples),
+        expected_samples=stored(manifest, samples),
         infer=infer,
-        predictions_wanted=stored(infer, [prediction(row) for row in samples]),
+        expected_predictions=stored(infer, [prediction(row) for row in samples]),
         videos=videos,
         rejected=(RejectedRecord(item_id="bad.mp4", stage="segment", reason="empty file"),),
         facts=RunFacts(data_name="toy", model_name="toy-model", variants={}),
@@ -129,7 +129,7 @@ def run(sources: ReportSources, config: AggregateConfig = CONFIG) -> tuple[Varia
     variant = variant_of(
         sources.manifest.store, config, manifest=sources.manifest, infer=sources.infer
     )
-    shard = Shard(name="all", wanted=wanted_of(sources))
+    shard = Shard(name="all", expected=expected_items(sources))
     state = aggregate_shard.fn(shard, sources, config, variant)
     return variant, state.data
 
@@ -145,20 +145,20 @@ def files_of(variant: Variant) -> dict[str, tuple[int, int]]:
 
 def test_the_report_its_rows_and_its_files_are_made(sources: ReportSources) -> None:
     variant, result = run(sources)
-    wanted = wanted_of(sources)
-    assert (result.num_made, result.num_cached) == (1, 0)
-    verdicts = [row for row in variant.read(VerdictRecord, wanted) if row.chosen]
+    expected = expected_items(sources)
+    assert (result.num_computed, result.num_cached) == (1, 0)
+    verdicts = [row for row in variant.read(VerdictRecord, expected) if row.chosen]
     assert {row.video_id: row.verdict for row in verdicts} == {
         video.video_id: video.label for video in sources.videos
     }
-    assert variant.read(ThresholdRecord, wanted)
+    assert variant.read(ThresholdRecord, expected)
     macro_f1 = {
         row.split: row.value
-        for row in variant.read(MetricRecord, wanted)
+        for row in variant.read(MetricRecord, expected)
         if (row.name, row.method, row.level) == ("macro_f1", "mean", "video")
     }
     assert macro_f1 == {"train": 1.0, "val": 1.0, "test": 1.0}
-    report = report_path(variant, wanted)
+    report = report_path(variant, expected)
     for path in (report, report.replace("report.html", "verdicts.csv")):
         assert variant.store.exists(path)
 
@@ -166,9 +166,9 @@ def test_the_report_its_rows_and_its_files_are_made(sources: ReportSources) -> N
 def test_reports_of_two_data_sets_under_one_model_lie_side_by_side(sources: ReportSources) -> None:
     other = replace(sources, facts=replace(sources.facts, data_name="another"))
     variant, _ = run(sources)
-    assert run(other)[1].num_made == 1
+    assert run(other)[1].num_computed == 1
     assert (run(sources)[1].is_cached, run(other)[1].is_cached) == (True, True)
-    paths = [report_path(variant, wanted_of(each)) for each in (sources, other)]
+    paths = [report_path(variant, expected_items(each)) for each in (sources, other)]
     names = [b"<title>" in variant.store.open(path).read() for path in paths]
     assert (len(set(paths)), names) == (2, [True, True])
 
@@ -191,12 +191,12 @@ def test_a_second_run_reads_nothing_and_writes_nothing(
 @pytest.mark.parametrize("name", ["report.html", "verdicts.csv"])
 def test_a_deleted_or_damaged_file_is_made_again(sources: ReportSources, name: str) -> None:
     variant, _ = run(sources)
-    report = Path(variant.store.full_path(report_path(variant, wanted_of(sources))))
+    report = Path(variant.store.full_path(report_path(variant, expected_items(sources))))
     path = report.with_name(name)
     path.unlink()
-    assert run(sources)[1].num_made == 1
+    assert run(sources)[1].num_computed == 1
     path.write_text("damaged")
-    assert run(sources)[1].num_made == 1
+    assert run(sources)[1].num_computed == 1
     assert path.read_text(encoding="utf-8") != "damaged"
 
 
@@ -211,7 +211,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing_behind(
         with pytest.raises(StoreError, match="No space left"):
             run(sources)
     assert list(Path(sources.manifest.store.full_path(".tmp")).iterdir()) == []
-    assert run(sources)[1].num_made == 1
+    assert run(sources)[1].num_computed == 1
 
 
 def test_a_run_that_died_before_the_marker_ends_as_an_undisturbed_one(
@@ -225,19 +225,19 @@ def test_a_run_that_died_before_the_marker_ends_as_an_undisturbed_one(
         write_bytes(store, path, content)
 
     undisturbed, _ = run(sources)
-    wanted = wanted_of(sources)
-    verdicts = undisturbed.read(VerdictRecord, wanted)
-    metrics = undisturbed.read(MetricRecord, wanted)
-    undisturbed.forget(wanted)
+    expected = expected_items(sources)
+    verdicts = undisturbed.read(VerdictRecord, expected)
+    metrics = undisturbed.read(MetricRecord, expected)
+    undisturbed.invalidate(expected)
     with monkeypatch.context() as patch:
         patch.setattr(Store, "write_bytes", die_at_the_marker)
         with pytest.raises(KeyboardInterrupt):
             run(sources)
-    assert undisturbed.finished(wanted) == set()
+    assert undisturbed.finished(expected) == set()
     variant, result = run(sources)
-    assert result.num_made == 1
-    assert variant.read(VerdictRecord, wanted) == verdicts
-    assert variant.read(MetricRecord, wanted) == metrics
+    assert result.num_computed == 1
+    assert variant.read(VerdictRecord, expected) == verdicts
+    assert variant.read(MetricRecord, expected) == metrics
 
 
 def test_words_reach_neither_the_report_nor_the_rows(sources: ReportSources) -> None:
@@ -247,71 +247,71 @@ def test_words_reach_neither_the_report_nor_the_rows(sources: ReportSources) -> 
 
 
 def test_other_predictions_or_rejections_want_another_report(sources: ReportSources) -> None:
-    first = wanted_of(sources)
-    changed = dict(sources.predictions_wanted)
+    first = expected_items(sources)
+    changed = dict(sources.expected_predictions)
     changed[next(iter(changed))] = "another digest"
-    assert wanted_of(sources) == first
-    assert wanted_of(replace(sources, predictions_wanted=changed)) != first
-    assert wanted_of(replace(sources, rejected=())) != first
+    assert expected_items(sources) == first
+    assert expected_items(replace(sources, expected_predictions=changed)) != first
+    assert expected_items(replace(sources, rejected=())) != first
 
 
 def test_answers_made_anew_want_another_report_where_they_are_others(
     sources: ReportSources,
 ) -> None:
-    before, wanted = wanted_of(sources), sources.predictions_wanted
-    rows = sources.infer.read(PredictionRecord, wanted)
-    sources.infer.forget(wanted)
+    before, expected = expected_items(sources), sources.expected_predictions
+    rows = sources.infer.read(PredictionRecord, expected)
+    sources.infer.invalidate(expected)
     stored(sources.infer, rows)
-    assert wanted_of(sources) == before
+    assert expected_items(sources) == before
     stored(sources.infer, [replace(rows[0], p_ah=0.99)])
-    assert wanted_of(sources) != before
+    assert expected_items(sources) != before
 
 
 def test_another_choice_of_an_earlier_run_wants_another_report(sources: ReportSources) -> None:
     variant, _ = run(sources)
-    rows = tuple(variant.read(ThresholdRecord, wanted_of(sources)))
+    rows = tuple(variant.read(ThresholdRecord, expected_items(sources)))
     unlabelled = [replace(video, label=None) for video in sources.videos]
     samples = [sample(video, index) for video in unlabelled for index in (0, 1)]
     manifest = variant.store.variant("manifest", version=1, settings={"labels": "none"})
     bare = replace(
-        sources, manifest=manifest, samples_wanted=stored(manifest, samples), videos=unlabelled,
-        earlier=EarlierChoice(report_path=variant.path, thresholds=rows),
+        sources, manifest=manifest, expected_samples=stored(manifest, samples), videos=unlabelled,
+        earlier=EarlierSelection(report_path=variant.path, thresholds=rows),
     )  # fmt: skip
-    told, result = run(bare)
-    assert result.num_made == 1
-    (rule,) = (row for row in told.read(ThresholdRecord, wanted_of(bare)) if row.chosen)
+    message, result = run(bare)
+    assert result.num_computed == 1
+    (rule,) = (row for row in message.read(ThresholdRecord, expected_items(bare)) if row.chosen)
     (there,) = (row for row in rows if row.chosen)
     assert (rule.method, rule.threshold, rule.score) == (there.method, there.threshold, None)
     assert run(bare)[1].is_cached
     moved = tuple(replace(row, threshold=0.3) for row in rows)
-    newer = replace(bare, earlier=EarlierChoice(report_path=variant.path, thresholds=moved))
-    assert run(newer)[1].num_made == 1
+    newer = replace(bare, earlier=EarlierSelection(report_path=variant.path, thresholds=moved))
+    assert run(newer)[1].num_computed == 1
 
 
 def test_each_model_of_an_ensemble_is_measured_by_itself(sources: ReportSources) -> None:
     store = sources.infer.store
     worse = store.variant("infer", version=1, settings={"model": "worse"})
-    rows = sources.infer.read(PredictionRecord, sources.predictions_wanted)
+    rows = sources.infer.read(PredictionRecord, sources.expected_predictions)
     stored(worse, [replace(row, p_ah=1 - row.p_ah) for row in rows])
     several = replace(sources, members={"good": sources.infer, "worse <b>": worse})
     variant, _ = run(several)
-    wanted = wanted_of(several)
-    assert wanted != wanted_of(sources)
-    found = {row.model: row for row in variant.read(MemberRecord, wanted) if row.split == "test"}
+    expected = expected_items(several)
+    assert expected != expected_items(sources)
+    found = {row.model: row for row in variant.read(MemberRecord, expected) if row.split == "test"}
     assert list(found) == ["together", "good", "worse <b>"]
-    (rule,) = (row for row in variant.read(ThresholdRecord, wanted) if row.chosen)
+    (rule,) = (row for row in variant.read(ThresholdRecord, expected) if row.chosen)
     assert found["good"] == replace(found["together"], model="good")
     assert (found["good"].threshold, found["good"].macro_f1) == (rule.threshold, 1.0)
     assert (found["worse <b>"].macro_f1 or 0, found["worse <b>"].average_precision or 0) < (
         0.5,
         0.9,
     )
-    assert "worse &lt;b&gt;" in store.open(report_path(variant, wanted)).read().decode()
+    assert "worse &lt;b&gt;" in store.open(report_path(variant, expected)).read().decode()
     shown = Console(width=80, file=io.StringIO(), record=True)
     shown.print(
         result_table(
-            variant.read(VerdictRecord, wanted), [rule], variant.read(MetricRecord, wanted), (),
-            variant.read(MemberRecord, wanted),
+            variant.read(VerdictRecord, expected), [rule], variant.read(MetricRecord, expected), (),
+            variant.read(MemberRecord, expected),
         )
     )  # fmt: skip
     text = shown.export_text()

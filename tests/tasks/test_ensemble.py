@@ -12,15 +12,15 @@ from storage.store.variant import ItemOutput, Variant
 from tasks.ensemble import ensemble_shard, mean_of, variant_of
 from tasks.stage import Shard, ShardResult
 
-WANTED = {"a": "1", "b": "2", "c": "3"}
-SHARD = Shard(name="1 of 1", wanted=WANTED)
+EXPECTED = {"a": "1", "b": "2", "c": "3"}
+SHARD = Shard(name="1 of 1", expected=EXPECTED)
 
 
 def row(item: str, p_ah: float, mass: float = 1.0) -> PredictionRecord:
     return PredictionRecord(
         segment_id=SegmentId(item), video_id=VideoId("video"), p_ah=p_ah,
         logp_yes=math.log(p_ah * mass), logp_no=math.log((1 - p_ah) * mass), answer_mass=mass,
-        num_text_tokens=1, num_picture_tokens=2, num_sound_tokens=3, has_sound=False,
+        num_text_tokens=1, num_video_tokens=2, num_audio_tokens=3, has_audio=False,
     )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def models(store: Store, *answers: dict[str, float]) -> list[Variant]:
     ]
     for variant, by_item in zip(variants, answers, strict=True):
         outputs = [ItemOutput(item_id=item, rows=(row(item, p),)) for item, p in by_item.items()]
-        variant.commit(outputs, WANTED)
+        variant.commit(outputs, EXPECTED)
     return variants
 
 
@@ -43,7 +43,7 @@ def test_the_mean_is_of_log_odds_whatever_mass_the_answers_hold(pairs) -> None: 
     odds = sum(math.log(p / (1 - p)) for p, _ in pairs) / len(pairs)
     assert mean.p_ah == pytest.approx(1 / (1 + math.exp(-odds)), rel=1e-6)
     assert mean.answer_mass == pytest.approx(sum(mass for _, mass in pairs) / len(pairs))
-    assert (mean.num_sound_tokens, mean.has_sound) == (3, False)
+    assert (mean.num_audio_tokens, mean.has_audio) == (3, False)
 
 
 def test_several_models_answer_as_one_and_a_second_run_makes_nothing(tmp_path) -> None:  # type: ignore[no-untyped-def]
@@ -51,9 +51,9 @@ def test_several_models_answer_as_one_and_a_second_run_makes_nothing(tmp_path) -
     variants = models(store, {"a": 0.2, "b": 0.9, "c": 0.5}, {"a": 0.8, "b": 0.9, "c": 0.5})
     together = variant_of(store, variants)
     assert ensemble_shard.fn(SHARD, variants, together).data == ShardResult(
-        num_cached=0, num_made=3
+        num_cached=0, num_computed=3
     )
-    assert [r.p_ah for r in together.read(PredictionRecord, WANTED)] == pytest.approx(
+    assert [r.p_ah for r in together.read(PredictionRecord, EXPECTED)] == pytest.approx(
         [0.5, 0.9, 0.5]
     )
     assert ensemble_shard.fn(SHARD, variants, together).name == "Cached"
@@ -65,25 +65,25 @@ def test_what_one_model_rejects_is_rejected_and_what_one_lacks_stops_the_run(tmp
     store = Store(str(tmp_path))
     variants = models(store, {"a": 0.2, "b": 0.9}, {"a": 0.8})
     rejected = RejectedRecord(item_id="b", stage="infer", reason="the engine died on it")
-    variants[1].commit([ItemOutput(item_id="b", rows=(rejected,))], WANTED)
+    variants[1].commit([ItemOutput(item_id="b", rows=(rejected,))], EXPECTED)
     together = variant_of(store, variants)
     with pytest.raises(StageError, match="2 of 2 models have not answered"):
         ensemble_shard.fn(SHARD, variants, together)
-    assert together.read(RejectedRecord, WANTED) == [rejected]
-    assert [r.segment_id for r in together.read(PredictionRecord, WANTED)] == ["a"]
+    assert together.read(RejectedRecord, EXPECTED) == [rejected]
+    assert [r.segment_id for r in together.read(PredictionRecord, EXPECTED)] == ["a"]
 
 
 def test_a_model_that_was_asked_anew_is_heard_in_the_next_mean(tmp_path) -> None:  # type: ignore[no-untyped-def]
     store = Store(str(tmp_path))
     variants = models(store, {"a": 0.2, "b": 0.9, "c": 0.5}, {"a": 0.8, "c": 0.5})
     rejected = RejectedRecord(item_id="b", stage="infer", reason="the engine died on it")
-    variants[1].commit([ItemOutput(item_id="b", rows=(rejected,))], WANTED)
+    variants[1].commit([ItemOutput(item_id="b", rows=(rejected,))], EXPECTED)
     together = variant_of(store, variants)
     ensemble_shard.fn(SHARD, variants, together)
-    variants[1].forget({"b": "2"})
-    variants[1].commit([ItemOutput(item_id="b", rows=(row("b", 0.9),))], WANTED)
+    variants[1].invalidate({"b": "2"})
+    variants[1].commit([ItemOutput(item_id="b", rows=(row("b", 0.9),))], EXPECTED)
     assert ensemble_shard.fn(SHARD, variants, together).data == ShardResult(
-        num_cached=2, num_made=1
+        num_cached=2, num_computed=1
     )
-    assert together.read(RejectedRecord, WANTED) == []
-    assert len(together.read(PredictionRecord, WANTED)) == 3
+    assert together.read(RejectedRecord, EXPECTED) == []
+    assert len(together.read(PredictionRecord, EXPECTED)) == 3

@@ -22,10 +22,10 @@ from tasks.finetune import (
     FinetuneConfig,
     FinetuneResources,
     best_seed,
+    expected_items,
     finetune_models,
     trained_on,
     variant_of,
-    wanted_of,
 )
 from tasks.labels.class_plan import ClassRule, plan_classes
 from tasks.model.model_folder import check_model, fingerprint_of
@@ -88,13 +88,13 @@ def plan_of(samples):
 
 def arguments(store, samples, config):
     plan = plan_of(samples)
-    shard = Shard(name="1 of 1", wanted=wanted_of(samples, plan, config))
+    shard = Shard(name="1 of 1", expected=expected_items(samples, plan, config))
     return shard, samples, plan, config, INPUT, RESOURCES, variant_for(store, config)
 
 
 def losses(store, samples, config) -> list[float]:
-    wanted = wanted_of(samples, plan_of(samples), config)
-    rows = variant_for(store, config).read(TrainingStepRecord, wanted)
+    expected = expected_items(samples, plan_of(samples), config)
+    rows = variant_for(store, config).read(TrainingStepRecord, expected)
     return [row.loss for row in sorted(rows, key=lambda row: row.step)]
 
 
@@ -142,10 +142,10 @@ def test_a_seed_is_a_model_of_its_own_beside_the_others_and_how_they_are_kept_de
     kept = config_of(Path("a"), seed=1, max_shard_gib=1)
     variants = {variant_of(store, c, INPUT, base_fingerprint="f").variant_id for c in (one, two)}
     assert variants == {variant_of(store, kept, INPUT, base_fingerprint="f").variant_id}
-    assert (list(wanted_of([], (), two)), list(wanted_of([], (), one))) == (
+    assert (list(expected_items([], (), two)), list(expected_items([], (), one))) == (
         ["seed 0", "seed 1"], ["seed 1"],
     )  # fmt: skip
-    assert wanted_of([], (), one)["seed 1"] == wanted_of([], (), two)["seed 1"]
+    assert expected_items([], (), one)["seed 1"] == expected_items([], (), two)["seed 1"]
     with pytest.raises(ValidationError, match="each seed may be listed once"):
         config_of(Path("a"), seeds=[1, 1])
 
@@ -197,11 +197,11 @@ def test_what_cannot_be_trained_is_refused_before_a_child_is_started(
         if missing == "split"
         else samples
     )
-    shard = Shard(name="1 of 1", wanted=wanted_of(rows, (), config))
+    shard = Shard(name="1 of 1", expected=expected_items(rows, (), config))
     error = StageError if missing == "split" else ModelError
     with pytest.raises(error, match=r"split 'train'|no model folder"):
         finetune_models.fn(shard, rows, (), config, INPUT, RESOURCES, variant)
-    assert variant.pending(shard.wanted) == ["seed 0"]
+    assert variant.pending(shard.expected) == ["seed 0"]
 
 
 @pytest.mark.slow
@@ -220,21 +220,25 @@ def test_a_training_killed_in_its_second_seed_goes_on_there_with_the_same_losses
     expected = losses(store, samples, undisturbed)
     shutil.rmtree(store.full_path("finetune"))
 
-    begun = arguments(store, samples, config_of(tiny_omni, seeds=[3, 5]))
-    work = work_path_of(begun[-1], digest_samples(samples, undisturbed, begun[2]), 5, RESOURCES)
-    num_done = kill_after_checkpoint(begun, work / "checkpoints", tmp_path)
+    started = arguments(store, samples, config_of(tiny_omni, seeds=[3, 5]))
+    work = work_path_of(started[-1], digest_samples(samples, undisturbed, started[2]), 5, RESOURCES)
+    num_done = kill_after_checkpoint(started, work / "checkpoints", tmp_path)
     assert 0 < num_done < len(expected)
-    assert begun[-1].pending(begun[0].wanted) == ["seed 5"]
+    assert started[-1].pending(started[0].expected) == ["seed 5"]
     messages = []
-    monkeypatch.setattr("tasks.training.process.LOGGER.info", lambda *told: messages.append(told))
-    assert finetune_models.fn(*begun).name == "Completed"
-    assert sum("trains" in str(told) for told in messages) == 1  # the first seed is not told again
-    assert any(f"continues after step {num_done} of 12" in str(told) for told in messages)
+    monkeypatch.setattr(
+        "tasks.training.process.LOGGER.info", lambda *message: messages.append(message)
+    )
+    assert finetune_models.fn(*started).name == "Completed"
+    assert (
+        sum("trains" in str(message) for message in messages) == 1
+    )  # the first seed is not told again
+    assert any(f"continues after step {num_done} of 12" in str(message) for message in messages)
     assert losses(store, samples, undisturbed) == expected
     assert not work.exists()
 
-    check_cached(begun, messages)
-    check_model_of(store, begun)
+    check_cached(started, messages)
+    check_model_of(store, started)
 
 
 def train_here(command, **_) -> None:
@@ -247,9 +251,9 @@ def train_here(command, **_) -> None:
     torch.set_num_threads(before)
 
 
-def kill_after_checkpoint(begun, work: Path, tmp_path: Path) -> int:
+def kill_after_checkpoint(started, work: Path, tmp_path: Path) -> int:
     """Kill a run with its first checkpoints on disk; gives the step it will go on after."""
-    (tmp_path / "arguments").write_bytes(pickle.dumps(begun))
+    (tmp_path / "arguments").write_bytes(pickle.dumps(started))
     run = subprocess.Popen([sys.executable, "-c", RUN_AND_SAY, str(tmp_path / "arguments")])
     until = time.monotonic() + 200
     while not list(work.glob("step-00000[2-6]")) and time.monotonic() < until:
@@ -264,18 +268,18 @@ def kill_after_checkpoint(begun, work: Path, tmp_path: Path) -> int:
     return int(steps[-1].name.removeprefix("step-"))
 
 
-def check_cached(begun, messages) -> None:
+def check_cached(started, messages) -> None:
     """The second run starts no child: it says nothing and needs no base."""
     messages.clear()
-    shard, samples, plan, config, *others = begun
+    shard, samples, plan, config, *others = started
     gone = config.model_copy(update={"model": "/gone"})
     assert finetune_models.fn(shard, samples, plan, gone, *others).name == "Cached"
     assert messages == []
 
 
-def check_model_of(store, begun) -> None:
-    shard, *_, variant = begun
-    other, record = variant.read(ModelRecord, shard.wanted)
+def check_model_of(store, started) -> None:
+    shard, *_, variant = started
+    other, record = variant.read(ModelRecord, shard.expected)
     assert other.model_path != record.model_path
     fingerprint_of(check_model(store.full_path(record.model_path)))
     folder = record.model_path.removesuffix("/merged")
@@ -287,4 +291,4 @@ def check_model_of(store, begun) -> None:
     assert 0 < record.num_trained < record.num_parameters
     assert record.val_macro_f1 is not None
     store.remove(f"{record.model_path}/config.json")
-    assert variant.pending(shard.wanted) == ["seed 5"]
+    assert variant.pending(shard.expected) == ["seed 5"]

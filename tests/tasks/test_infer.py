@@ -22,22 +22,22 @@ from storage.store.variant import ItemOutput, Variant
 from tasks.infer import (
     InferConfig,
     InferResources,
+    expected_items,
     infer_missing,
     infer_shard,
     variant_of,
-    wanted_of,
 )
-from tasks.inference.isolation import Crash, ask_all, in_flight
+from tasks.inference.isolation import Crash, in_flight, predict_all
 from tasks.inference.job import InferJob
 from tasks.inference.preparation import Decoding
 from tasks.log import LOGGER
 from tasks.model.model_folder import fingerprint_of
-from tasks.parity.transformers_baseline import Reference
+from tasks.parity.transformers_baseline import TransformersBaseline
 from tasks.prompting.model_input import InputConfig, OmniInput
 from tasks.stage import Shard, ShardResult
 
-NUM_SOUND = 40
-BLIND, DAMAGED, SOUND_ALONE = 7, 9, 12
+NUM_AUDIO = 40
+WITHOUT_VIDEO, DAMAGED, AUDIO_ALONE = 7, 9, 12
 INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
 CONFIG = InferConfig(max_tokens=448)
 EAGER_COMMITS = InferResources(cpu_threads=1, commit_seconds=0, num_decoders=1, max_requests=16)
@@ -49,11 +49,11 @@ class Run:
     store: Store
     samples: list[SampleRecord]
     model_path: Path
-    told: list[str] = field(default_factory=list)
+    message: list[str] = field(default_factory=list)
 
     @property
-    def wanted(self) -> dict[str, str]:
-        return wanted_of(self.samples)
+    def expected(self) -> dict[str, str]:
+        return expected_items(self.samples)
 
     @property
     def variant(self) -> Variant:
@@ -64,16 +64,16 @@ class Run:
 
     def arguments(self, model_path: Path | None = None) -> tuple:  # type: ignore[type-arg]
         by_id = {sample.segment_id: sample for sample in self.samples}
-        shard = Shard(name="1 of 1", wanted=self.wanted)
+        shard = Shard(name="1 of 1", expected=self.expected)
         path = model_path or self.model_path
         return shard, by_id, path, CONFIG, INPUT, EAGER_COMMITS, self.variant
 
     def predictions(self) -> list[PredictionRecord]:
-        rows = self.variant.read(PredictionRecord, self.wanted)
+        rows = self.variant.read(PredictionRecord, self.expected)
         return sorted(rows, key=lambda row: row.segment_id)
 
     def rejected(self) -> dict[str, str]:
-        rows = self.variant.read(RejectedRecord, self.wanted)
+        rows = self.variant.read(RejectedRecord, self.expected)
         return {row.item_id: row.reason for row in rows}
 
 
@@ -81,11 +81,11 @@ def prepared(folder: Path, toy_samples, tiny_omni: Path) -> Run:  # type: ignore
     """Write good samples, two whose pictures are damaged, of which one has no sound either, and one
     with too many words."""
     store = Store(str(folder / "a store"))
-    samples = toy_samples(store, NUM_SOUND + 2)
-    for damaged in (samples[BLIND], samples[DAMAGED]):
-        store.write_bytes(damaged.picture_path, b"\0\0\0\x18ftypisom not a picture")
-    samples[SOUND_ALONE] = replace(samples[SOUND_ALONE], picture_path=None)
-    samples[11] = replace(samples[11], words="and then I " * 150)
+    samples = toy_samples(store, NUM_AUDIO + 2)
+    for damaged in (samples[WITHOUT_VIDEO], samples[DAMAGED]):
+        store.write_bytes(damaged.video_path, b"\0\0\0\x18ftypisom not a picture")
+    samples[AUDIO_ALONE] = replace(samples[AUDIO_ALONE], video_path=None)
+    samples[11] = replace(samples[11], transcript="and then I " * 150)
     return Run(store, samples, tiny_omni)
 
 
@@ -93,19 +93,19 @@ def prepared(folder: Path, toy_samples, tiny_omni: Path) -> Run:  # type: ignore
 def undisturbed(tmp_path_factory, toy_samples, tiny_omni) -> Run:  # type: ignore[no-untyped-def]
     """One run over all samples by the real engine, shared by the tests below."""
     run = prepared(tmp_path_factory.mktemp("undisturbed"), toy_samples, tiny_omni)
-    told = BufferingHandler(1_000)
-    LOGGER.addHandler(told)
-    assert run.infer() == ShardResult(num_cached=0, num_made=NUM_SOUND + 2)
-    LOGGER.removeHandler(told)
-    run.told.extend(record.getMessage() for record in told.buffer)
+    message = BufferingHandler(1_000)
+    LOGGER.addHandler(message)
+    assert run.infer() == ShardResult(num_cached=0, num_computed=NUM_AUDIO + 2)
+    LOGGER.removeHandler(message)
+    run.message.extend(record.getMessage() for record in message.buffer)
     return run
 
 
 @pytest.mark.slow
 def test_the_instruction_that_all_segments_share_is_computed_once(undisturbed: Run) -> None:
-    (line,) = [line for line in undisturbed.told if "came from the cache" in line]
+    (line,) = [line for line in undisturbed.message if "came from the cache" in line]
     share = int(line.split("%")[0].removeprefix("infer: "))
-    tokens = [row.num_text_tokens + row.num_picture_tokens + row.num_sound_tokens
+    tokens = [row.num_text_tokens + row.num_video_tokens + row.num_audio_tokens
               for row in undisturbed.predictions()]  # fmt: skip
     assert share == pytest.approx(100 * 64 * len(tokens) / sum(tokens), abs=1)
 
@@ -113,7 +113,7 @@ def test_the_instruction_that_all_segments_share_is_computed_once(undisturbed: R
 @pytest.mark.slow
 def test_every_segment_has_a_probability_or_a_reason(undisturbed: Run) -> None:
     bad = {undisturbed.samples[index].segment_id for index in (DAMAGED, 11)}
-    assert {row.segment_id for row in undisturbed.predictions()} == set(undisturbed.wanted) - bad
+    assert {row.segment_id for row in undisturbed.predictions()} == set(undisturbed.expected) - bad
     reasons = undisturbed.rejected()
     assert set(reasons) == bad
     assert "picture cannot be decoded" in reasons[undisturbed.samples[DAMAGED].segment_id]
@@ -123,24 +123,24 @@ def test_every_segment_has_a_probability_or_a_reason(undisturbed: Run) -> None:
 
 @pytest.mark.slow
 def test_vllm_answers_as_transformers_does(undisturbed: Run) -> None:
-    reference = Reference(undisturbed.model_path)
+    reference = TransformersBaseline(undisturbed.model_path)
     predictions = {row.segment_id: row for row in undisturbed.predictions()}
     spread = {round(row.p_ah, 4) for row in predictions.values()}
-    assert len(spread) > NUM_SOUND / 2, "the samples' answers must differ for this test to tell"
+    assert len(spread) > NUM_AUDIO / 2, "the samples' answers must differ for this test to tell"
     for sample in undisturbed.samples:
         if row := predictions.get(sample.segment_id):
             expected = reference.answer(opened(undisturbed.store, sample))
             assert row.p_ah == pytest.approx(expected.p_ah, abs=1e-4)
             assert row.answer_mass == pytest.approx(expected.answer_mass, abs=1e-4)
-            assert row.num_text_tokens == expected.census.num_text_tokens
-            assert row.num_picture_tokens == expected.census.num_picture_tokens
-            assert row.num_sound_tokens == expected.census.num_sound_tokens
-            assert row.has_sound == (row.num_sound_tokens > 0) == (sample.sound_path is not None)
-            assert row.has_picture == (row.num_picture_tokens > 0)
-            assert row.has_picture != (
-                sample in (undisturbed.samples[BLIND], undisturbed.samples[SOUND_ALONE])
+            assert row.num_text_tokens == expected.token_counts.num_text_tokens
+            assert row.num_video_tokens == expected.token_counts.num_video_tokens
+            assert row.num_audio_tokens == expected.token_counts.num_audio_tokens
+            assert row.has_audio == (row.num_audio_tokens > 0) == (sample.audio_path is not None)
+            assert row.has_video == (row.num_video_tokens > 0)
+            assert row.has_video != (
+                sample in (undisturbed.samples[WITHOUT_VIDEO], undisturbed.samples[AUDIO_ALONE])
             )
-    assert any("1 were asked about without their picture and 0" in t for t in undisturbed.told)
+    assert any("1 were asked about without their picture and 0" in t for t in undisturbed.message)
 
 
 def opened(store: Store, sample: SampleRecord) -> OmniInput:
@@ -154,7 +154,7 @@ def test_a_second_run_opens_no_model_and_writes_no_row(undisturbed: Run, tmp_pat
     before = stored_files(undisturbed.store)
     state = infer_shard.fn(*undisturbed.arguments(model_path=tmp_path / "no model"))
     assert state.name == "Cached"
-    assert state.data == ShardResult(num_cached=NUM_SOUND + 2, num_made=0)
+    assert state.data == ShardResult(num_cached=NUM_AUDIO + 2, num_computed=0)
     assert stored_files(undisturbed.store) == before
 
 
@@ -222,7 +222,7 @@ def test_a_run_killed_five_times_ends_in_the_same_table_and_asks_nothing_twice( 
     done, dice = tmp_path / "a store" / run.variant.path / "done", random.Random(5)
     asked: list[str] = []
     for kill in range(6):
-        pending, there = run.variant.pending(run.wanted), number_in(done)
+        pending, there = run.variant.pending(run.expected), number_in(done)
         enough = there + dice.randrange(1, 7) if kill < 5 else 99
         moment = dice.uniform(0, 0.02)  # somewhere between a commit and the one after the next
         status = forked.ask(
@@ -230,12 +230,12 @@ def test_a_run_killed_five_times_ends_in_the_same_table_and_asks_nothing_twice( 
             lambda: number_in(done) >= enough and (time.sleep(moment) or True), pending,  # noqa: B023
         )  # fmt: skip
         assert status == (-signal.SIGKILL if kill < 5 else 0)
-        begun = journalled(tmp_path / f"{kill}" / "journal", "begun")
-        assert set(begun) <= set(pending), "only what is missing is asked"
-        lost = set(begun) - run.variant.finished(run.wanted)
+        started = journalled(tmp_path / f"{kill}" / "journal", "begun")
+        assert set(started) <= set(pending), "only what is missing is asked"
+        lost = set(started) - run.variant.finished(run.expected)
         assert len(lost) <= 3 * 16 + 2
-        asked += begun
-    assert run.variant.pending(run.wanted) == []
+        asked += started
+    assert run.variant.pending(run.expected) == []
     assert_same(run.predictions(), undisturbed.predictions())
     assert run.rejected() == undisturbed.rejected()
 
@@ -256,9 +256,9 @@ def test_a_segment_on_which_the_engine_dies_is_rejected_and_the_rest_is_answered
         return [died] if status else []
 
     def pending() -> list[str]:
-        return [item for item in run.variant.pending(run.wanted) if item not in rejected]
+        return [item for item in run.variant.pending(run.expected) if item not in rejected]
 
-    ask_all(pending, ask, rejected.update)
+    predict_all(pending, ask, rejected.update)
     assert set(rejected) == {deadly}
     assert len(attempts) == 3
     assert deadly in attempts[1]
@@ -300,48 +300,48 @@ def test_too_many_rejected_segments_stop_the_run_each_time_it_is_run(tmp_path, t
     run = Run(Store(str(tmp_path)), toy_samples(Store(str(tmp_path)), 24), tmp_path)
     rejected = [
         RejectedRecord(item_id=item, stage="infer", reason="too long" if n else "damaged")
-        for n, item in enumerate(run.wanted)
+        for n, item in enumerate(run.expected)
     ]
     variant = variant_of(run.store, CONFIG, INPUT, "fingerprint")
 
     def infer() -> ShardResult:
-        shard = Shard(name="1 of 1", wanted=run.wanted)
+        shard = Shard(name="1 of 1", expected=run.expected)
         return infer_missing(shard, {}, tmp_path, CONFIG, INPUT, EAGER_COMMITS, variant)
 
     for row in rejected[:11]:
-        variant.commit([ItemOutput(item_id=row.item_id, rows=(row,))], run.wanted)
+        variant.commit([ItemOutput(item_id=row.item_id, rows=(row,))], run.expected)
     for _ in range(2):
         with pytest.raises(StageError, match=r"11 of 24 segments are rejected, .* for: too long"):
             infer()
     for row in rejected[11:]:
-        variant.commit([ItemOutput(item_id=row.item_id, rows=(row,))], run.wanted)
+        variant.commit([ItemOutput(item_id=row.item_id, rows=(row,))], run.expected)
     with pytest.raises(StageError, match="24 of 24 segments are rejected, expected at most 10"):
         infer()
-    tolerant = CONFIG.model_copy(update={"max_failed_share": 1.0})
+    tolerant = CONFIG.model_copy(update={"max_failed_fraction": 1.0})
     assert variant_of(run.store, tolerant, INPUT, "fingerprint").variant_id == variant.variant_id
 
 
-def test_segments_without_their_damaged_sound_count_as_failures_in_the_end(  # type: ignore[no-untyped-def]
+def test_segments_without_their_damaged_audio_count_as_failures_in_the_end(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples
 ) -> None:
     store = Store(str(tmp_path))
     samples = toy_samples(store, 14)
-    variant, wanted = variant_of(store, CONFIG, INPUT, "fingerprint"), wanted_of(samples)
-    rows = [replace(answer(sample), has_sound=False) for sample in samples]
+    variant, expected = variant_of(store, CONFIG, INPUT, "fingerprint"), expected_items(samples)
+    rows = [replace(answer(sample), has_audio=False) for sample in samples]
     outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
-    variant.commit(outputs, wanted)
-    shard, by_id = Shard(name="1 of 1", wanted=wanted), {s.segment_id: s for s in samples}
+    variant.commit(outputs, expected)
+    shard, by_id = Shard(name="1 of 1", expected=expected), {s.segment_id: s for s in samples}
     with pytest.raises(StageError, match=r"0 of 14 .* rejected, 12 others .* damaged media"):
         infer_missing(shard, by_id, tmp_path, CONFIG, INPUT, EAGER_COMMITS, variant)
-    deaf = INPUT.model_copy(update={"sound": False})
-    infer_missing(shard, by_id, tmp_path, CONFIG, deaf, EAGER_COMMITS, variant)
+    without_audio = INPUT.model_copy(update={"audio": False})
+    infer_missing(shard, by_id, tmp_path, CONFIG, without_audio, EAGER_COMMITS, variant)
 
 
 def answer(sample: SampleRecord, mass: float = 0.7) -> PredictionRecord:
     return PredictionRecord(
         segment_id=sample.segment_id, video_id=sample.video_id, p_ah=0.5, logp_yes=-1.0,
-        logp_no=-1.0, answer_mass=mass, num_text_tokens=1, num_picture_tokens=1,
-        num_sound_tokens=1,
+        logp_no=-1.0, answer_mass=mass, num_text_tokens=1, num_video_tokens=1,
+        num_audio_tokens=1,
     )  # fmt: skip
 
 
@@ -361,7 +361,7 @@ def test_an_overlong_segment_that_may_be_rejected_is_no_error_even_alone(  # typ
     run = Run(Store(str(tmp_path)), toy_samples(Store(str(tmp_path)), count), tiny_omni)
     shard, by_id, path, _, *others = run.arguments()
     tight, opened = CONFIG.model_copy(update={"max_tokens": 64}), []
-    monkeypatch.setattr("tasks.infer.run_engines", lambda *told: opened.append(told) or [])
+    monkeypatch.setattr("tasks.infer.run_engines", lambda *message: opened.append(message) or [])
     infer_missing(shard, by_id, path, tight, *others)
     assert f"{count} of {count} segments make more than the 64 tokens" in caplog.text
     assert len(opened) == 1
@@ -372,16 +372,16 @@ def test_answers_that_are_neither_yes_nor_no_are_counted_in_a_warning(  # type: 
 ) -> None:
     store = Store(str(tmp_path))
     samples = toy_samples(store, 4)
-    variant, wanted = variant_of(store, CONFIG, INPUT, "fingerprint"), wanted_of(samples)
+    variant, expected = variant_of(store, CONFIG, INPUT, "fingerprint"), expected_items(samples)
     for number, sample in enumerate(samples):
         row = answer(sample, 0.3 * number)
-        variant.commit([ItemOutput(item_id=sample.segment_id, rows=(row,))], wanted)
-    for least, told in ((0.5, "in 2 of 4 answers Yes and No hold less than 50%"), (0.0, "")):
+        variant.commit([ItemOutput(item_id=sample.segment_id, rows=(row,))], expected)
+    for least, message in ((0.5, "in 2 of 4 answers Yes and No hold less than 50%"), (0.0, "")):
         config = CONFIG.model_copy(update={"min_answer_mass": least})
-        shard = Shard(name="1 of 1", wanted=wanted)
+        shard = Shard(name="1 of 1", expected=expected)
         infer_missing(shard, {}, tmp_path, config, INPUT, EAGER_COMMITS, variant)
-        assert told in caplog.text
-        assert bool(told) == ("the model may not know" in caplog.text)
+        assert message in caplog.text
+        assert bool(message) == ("the model may not know" in caplog.text)
         caplog.clear()
 
 
@@ -390,7 +390,7 @@ def test_settings_input_and_model_each_make_another_variant(tmp_path: Path) -> N
     base = variant_of(store, CONFIG, INPUT, "fingerprint")
     others = [
         variant_of(store, InferConfig(dtype="bfloat16", max_tokens=448), INPUT, "fingerprint"),
-        variant_of(store, CONFIG, INPUT.model_copy(update={"sound": False}), "fingerprint"),
+        variant_of(store, CONFIG, INPUT.model_copy(update={"audio": False}), "fingerprint"),
         variant_of(store, CONFIG, INPUT, "another fingerprint"),
     ]
     assert len({base.variant_id, *(other.variant_id for other in others)}) == 4
@@ -406,4 +406,4 @@ def test_what_changes_only_speed_is_no_setting_of_content() -> None:
 def test_changed_words_or_media_are_asked_again(toy_samples, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (sample,) = toy_samples(Store(str(tmp_path)), 1)
     changed = replace(sample, content_digest="other", segment_id=SegmentId(sample.segment_id))
-    assert wanted_of([sample]) != wanted_of([changed])
+    assert expected_items([sample]) != expected_items([changed])

@@ -27,8 +27,8 @@ from tasks.manifest import (
     ManifestConfig,
     VideoInputs,
     class_plan,
+    expected_plan,
     manifest_shard,
-    plan_wanted_of,
     samples_of,
     variant_of,
 )
@@ -46,10 +46,10 @@ def a_segment(video_id: str, index: int, start_ms: int, end_ms: int) -> SegmentR
         end_ms=end_ms,
         num_frames=25,
         num_samples=16 * (end_ms - start_ms),
-        picture_path=f"files/{video_id}/{index}.mp4",
-        sound_path=f"files/{video_id}/{index}.wav",
-        picture_digest=f"picture {video_id} {index}",
-        sound_digest=f"sound {video_id} {index}",
+        video_path=f"files/{video_id}/{index}.mp4",
+        audio_path=f"files/{video_id}/{index}.wav",
+        video_digest=f"picture {video_id} {index}",
+        audio_digest=f"sound {video_id} {index}",
     )
 
 
@@ -91,11 +91,11 @@ def inputs_of(video_id: str = "v", **facts) -> VideoInputs:
 def test_every_segment_is_a_row_with_its_words_label_and_rights():
     rows = list(samples_of(inputs_of(), CONFIG))
     assert [row.segment_id for row in rows] == ["v#0000", "v#0001", "v#0002"]
-    assert [row.words for row in rows] == ["I", "might, um", "stop."]
+    assert [row.transcript for row in rows] == ["I", "might, um", "stop."]
     assert [row.num_words for row in rows] == [1, 2, 1]
     assert [row.pause_ms for row in rows] == [3_200, 2_700, 3_800]
     assert [row.overlap_ms for row in rows] == [1_000, 3_000, 0]
-    assert [row.overlap_share for row in rows] == [0.25, 0.75, 0.0]
+    assert [row.overlap_fraction for row in rows] == [0.25, 0.75, 0.0]
     assert [row.label for row in rows] == [0, 1, 0]
     assert {row.label_source for row in rows} == {"intervals"}
     assert all(row.in_training for row in rows)
@@ -105,15 +105,15 @@ def test_every_segment_is_a_row_with_its_words_label_and_rights():
         )  # fmt: skip
         assert (row.consent_publications, row.consent_challenges) == (True, False)
         assert (row.start_ms, row.end_ms, row.num_segments) == (segment.start_ms, segment.end_ms, 3)
-        assert (row.picture_path, row.sound_path) == (segment.picture_path, segment.sound_path)
+        assert (row.video_path, row.audio_path) == (segment.video_path, segment.audio_path)
         assert row.source_digest == "digest of v"
 
 
-def test_segments_of_sound_alone_are_labelled_like_others_and_are_other_content():
+def test_segments_of_audio_alone_are_labelled_like_others_and_are_other_content():
     whole = inputs_of()
-    heard = [replace(s, picture_path=None, picture_digest=None) for s in whole.segments]
+    heard = [replace(s, video_path=None, video_digest=None) for s in whole.segments]
     rows = list(samples_of(replace(whole, segments=tuple(heard)), CONFIG))
-    assert [(row.picture_path, row.label) for row in rows] == [(None, 0), (None, 1), (None, 0)]
+    assert [(row.video_path, row.label) for row in rows] == [(None, 0), (None, 1), (None, 0)]
     for row, other in zip(rows, samples_of(whole, CONFIG), strict=True):
         assert row.media_digest != other.media_digest
         assert row.content_digest != other.content_digest
@@ -158,7 +158,7 @@ def test_a_video_positive_at_unknown_times_trains_by_weak_labels_or_not_at_all()
         (1, "video", True)
     ] * 3
     assert {row.overlap_ms for row in rows} == {0}
-    rows = list(samples_of(weak, ManifestConfig(untimed="unlabelled")))
+    rows = list(samples_of(weak, ManifestConfig(unannotated_positive="unlabelled")))
     assert [(row.label, row.label_source, row.in_training) for row in rows] == [
         (None, None, False)
     ] * 3
@@ -183,16 +183,16 @@ def test_labels_follow_the_annotation(facts, labels):
 def test_what_did_not_fit_is_a_row_of_its_own(variant):
     late = inputs_of("late", intervals=(Interval(start_ms=12_000, end_ms=12_400),))
     torn = inputs_of("torn", label=0)
-    _, wanted = run(variant, {"late": late, "torn": torn, "fine": inputs_of("fine")})
-    told = [(row.video_id, row.kind, row.issue) for row in variant.read(IssueRecord, wanted)]
-    assert told == [
+    _, expected = run(variant, {"late": late, "torn": torn, "fine": inputs_of("fine")})
+    message = [(row.video_id, row.kind, row.issue) for row in variant.read(IssueRecord, expected)]
+    assert message == [
         ("late", "interval_after_end", "interval at 12000 ms lies after the video's end: dropped"),
         ("late", "no_interval_within",
          "every A/H interval lies after the video's end: its segments stay unlabelled"),
         ("torn", "negative_with_intervals",
          "labelled as without A/H, but A/H intervals are annotated: its segments stay unlabelled"),
     ]  # fmt: skip
-    labels = {row.video_id: row.video_label for row in variant.read(SampleRecord, wanted)}
+    labels = {row.video_id: row.video_label for row in variant.read(SampleRecord, expected)}
     assert labels == {"late": 1, "torn": 0, "fine": 1}
 
 
@@ -222,13 +222,13 @@ def test_what_a_model_sees_decides_the_content_digest_and_nothing_else_does():
     )
     changed = digests(replace(plain, transcript=more))
     assert [a == b for a, b in zip(changed, digests(plain), strict=True)] == [True, False, False]
-    louder = replace(plain.segments[1], sound_digest="other")
+    louder = replace(plain.segments[1], audio_digest="other")
     segments = (plain.segments[0], louder, plain.segments[2])
     changed = digests(replace(plain, segments=segments))
     assert [a == b for a, b in zip(changed, digests(plain), strict=True)] == [True, False, True]
 
 
-def test_the_media_digest_knows_picture_and_sound_and_no_words():
+def test_the_media_digest_knows_video_and_audio_and_no_words():
     def digests(inputs: VideoInputs) -> list[str]:
         return [row.media_digest for row in samples_of(inputs, CONFIG)]
 
@@ -236,7 +236,7 @@ def test_the_media_digest_knows_picture_and_sound_and_no_words():
     assert len(set(digests(plain))) == 3
     silent = replace(plain, transcript=replace(plain.transcript, words=(), pauses=()))
     assert digests(silent) == digests(plain)
-    for changed in ({"sound_digest": "other"}, {"picture_digest": "other"}):
+    for changed in ({"audio_digest": "other"}, {"video_digest": "other"}):
         segments = (plain.segments[0], replace(plain.segments[1], **changed), plain.segments[2])
         pairs = zip(digests(replace(plain, segments=segments)), digests(plain), strict=True)
         assert [a == b for a, b in pairs] == [True, False, True]
@@ -251,8 +251,8 @@ def test_no_word_is_lost_or_said_twice(bounds):
     plain = inputs_of()
     transcript = replace(plain.transcript, words=words, pauses=())
     rows = list(samples_of(replace(plain, transcript=transcript), CONFIG))
-    said = " ".join(row.words for row in rows if row.words).split()
-    assert said == [word.text for word in words]
+    message = " ".join(row.transcript for row in rows if row.transcript).split()
+    assert message == [word.text for word in words]
     assert sum(row.num_words for row in rows) == len(words)
 
 
@@ -261,15 +261,15 @@ def test_the_words_before_are_the_last_of_what_earlier_segments_say(bounds, most
     words = tuple(a_word(f"w{n}", *bounds[n : n + 2]) for n in range(len(bounds) - 1))
     plain = inputs_of()
     inputs = replace(plain, transcript=replace(plain.transcript, words=words, pauses=()))
-    said: list[str] = []
+    message: list[str] = []
     for row in samples_of(inputs, ManifestConfig(max_words_before=most)):
-        assert row.words_before.split() == said[len(said) - min(most, len(said)) :]
-        said += row.words.split()
+        assert row.transcript_before.split() == message[len(message) - min(most, len(message)) :]
+        message += row.transcript.split()
 
 
 def test_what_is_said_later_is_never_among_the_words_before():
     rows = list(samples_of(inputs_of(), CONFIG))
-    assert [row.words_before for row in rows] == ["", "I", "I might, um"]
+    assert [row.transcript_before for row in rows] == ["", "I", "I might, um"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 12_000), st.integers(0, 12_000)), max_size=6))
@@ -283,7 +283,7 @@ def test_overlaps_of_all_rows_sum_to_the_annotated_time(pairs):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"split_shares": (0.5, 0.5, 0.5)},
+        {"split_fractions": (0.5, 0.5, 0.5)},
         {"positive_at": 1.01},
         {"min_overlap_share": 0.5},
         {"max_words_before": -1},
@@ -303,18 +303,18 @@ def variant(tmp_path) -> Variant:
 
 
 def run(variant: Variant, inputs: dict[str, VideoInputs]):
-    wanted = {video_id: each.digest for video_id, each in inputs.items()}
-    shard = Shard(name="1 of 1", wanted=wanted)
-    return manifest_shard.fn(shard, inputs, CONFIG, variant), wanted
+    expected = {video_id: each.digest for video_id, each in inputs.items()}
+    shard = Shard(name="1 of 1", expected=expected)
+    return manifest_shard.fn(shard, inputs, CONFIG, variant), expected
 
 
 VIDEOS = {name: inputs_of(name) for name in ("a", "b", "c")}
 
 
 def test_the_stage_writes_every_videos_rows_and_a_second_run_none(variant):
-    state, wanted = run(variant, VIDEOS)
+    state, expected = run(variant, VIDEOS)
     assert state.name == "Completed"
-    rows = variant.read(SampleRecord, wanted)
+    rows = variant.read(SampleRecord, expected)
     assert rows == [row for each in VIDEOS.values() for row in samples_of(each, CONFIG)]
     assert run(variant, VIDEOS)[0].name == "Cached"
 
@@ -334,13 +334,13 @@ def test_the_stage_writes_every_videos_rows_and_a_second_run_none(variant):
         replace(inputs_of("b"), segments=inputs_of("b").segments[:2]),
         replace(inputs_of("b"), cut_at_bounds=True),
     ],
-    ids=["label", "consent", "split", "participant", "file", "words", "segments", "cuts"],
+    ids=["label", "consent", "split", "participant", "file", "words", "segments", "boundaries"],
 )
 def test_whatever_is_said_anew_of_a_video_makes_just_that_video_again(variant, changed):
     run(variant, VIDEOS)
-    state, wanted = run(variant, VIDEOS | {"b": changed})
-    assert (state.data.num_cached, state.data.num_made) == (2, 1)
-    rows = variant.read(SampleRecord, wanted)
+    state, expected = run(variant, VIDEOS | {"b": changed})
+    assert (state.data.num_cached, state.data.num_computed) == (2, 1)
+    rows = variant.read(SampleRecord, expected)
     assert [row for row in rows if row.video_id == "b"] == list(samples_of(changed, CONFIG))
     assert len(rows) == 6 + len(changed.segments)
 
@@ -351,20 +351,20 @@ def test_what_each_class_counts_is_written_down_once_and_anew_for_other_samples(
     samples = [row for each in VIDEOS.values() for row in samples_of(each, config)]
 
     def plan(rows, config=config):
-        shard = Shard(name="class plan", wanted=plan_wanted_of(rows, config))
-        return class_plan.fn(shard, rows, config, variant).name, shard.wanted
+        shard = Shard(name="class plan", expected=expected_plan(rows, config))
+        return class_plan.fn(shard, rows, config, variant).name, shard.expected
 
-    state, wanted = plan(samples)
+    state, expected = plan(samples)
     assert state == "Completed"
-    assert tuple(variant.read(ClassPlanRecord, wanted)) == plan_classes(samples, config)
+    assert tuple(variant.read(ClassPlanRecord, expected)) == plan_classes(samples, config)
     assert plan(samples)[0] == "Cached"
-    assert plan([replace(row, words="other", overlap_ms=1) for row in samples])[0] == "Cached"
+    assert plan([replace(row, transcript="other", overlap_ms=1) for row in samples])[0] == "Cached"
     fewer, other = (
         [replace(samples[0], in_training=False), *samples[1:]],
         ManifestConfig(sampling="natural", class_weights="balanced"),
     )
     assert plan(fewer)[0] == plan(samples, other)[0] == "Completed"
-    assert plan_wanted_of([replace(row, in_training=False) for row in samples], config) == {}
+    assert expected_plan([replace(row, in_training=False) for row in samples], config) == {}
 
 
 def test_settings_and_upstream_decide_the_variant(tmp_path):

@@ -30,7 +30,7 @@ def variant(tmp_path) -> Variant:
     return variant_of(Store(str(tmp_path / "store")), CONFIG)
 
 
-def wanted_of(paths: dict[str, Path]) -> dict[str, str]:
+def expected_items(paths: dict[str, Path]) -> dict[str, str]:
     return {video_id: digest_file(path) for video_id, path in paths.items()}
 
 
@@ -43,13 +43,13 @@ def sources_of(paths: dict[str, Path]) -> dict[str, SourceVideo]:
 
 def run(variant: Variant, paths: dict[str, Path], config: SegmentConfig = CONFIG) -> str:
     """Run the stage on one shard; returns the name of the state it ends in."""
-    shard = Shard(name="1 of 1", wanted=wanted_of(paths))
+    shard = Shard(name="1 of 1", expected=expected_items(paths))
     return segment_shard.fn(shard, sources_of(paths), config, variant).name
 
 
 def tables(variant: Variant, paths: dict[str, Path]) -> list[pa.Table]:
     types = (MediaFacts, FrameTimesRecord, SegmentRecord, RejectedRecord)
-    return [variant.table(record_type, wanted_of(paths)) for record_type in types]
+    return [variant.table(record_type, expected_items(paths)) for record_type in types]
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +66,17 @@ def undisturbed(paths, tmp_path_factory) -> Variant:
 
 
 def test_every_good_video_has_facts_and_segments_and_every_bad_one_a_reason(undisturbed, paths):
-    facts = undisturbed.read(MediaFacts, wanted_of(paths))
-    assert [(f.video_id, f.duration_ms, f.num_frames, f.has_sound) for f in facts] == [
+    facts = undisturbed.read(MediaFacts, expected_items(paths))
+    assert [(f.video_id, f.duration_ms, f.num_frames, f.has_audio) for f in facts] == [
         ("people/very-short.mp4", 200, 5, True),
         ("people/ntsc.mp4", 7_307, 219, True),
         ("people/no-sound.mp4", 6_000, 150, False),
         ("people/one-frame.mp4", 40, 1, False),
         ("people/only-sound.m4a", 3_008, 0, True),
     ]
-    rejected = {r.item_id: r.reason for r in undisturbed.read(RejectedRecord, wanted_of(paths))}
+    rejected = {
+        r.item_id: r.reason for r in undisturbed.read(RejectedRecord, expected_items(paths))
+    }
     assert list(rejected) == [f"people/{name}" for name in BAD]
     assert "empty (0 bytes)" in rejected["people/empty.mp4"]
     assert "not a video" in rejected["people/text.mp4"]
@@ -82,7 +84,7 @@ def test_every_good_video_has_facts_and_segments_and_every_bad_one_a_reason(undi
 
 
 def test_segments_are_neighbours_in_time_and_point_to_their_video(undisturbed, paths):
-    rows = undisturbed.read(SegmentRecord, wanted_of(paths))
+    rows = undisturbed.read(SegmentRecord, expected_items(paths))
     ntsc = [row for row in rows if row.video_id == "people/ntsc.mp4"]
     assert [(row.segment_id, row.index) for row in ntsc] == [
         ("people/ntsc.mp4#0000", 0),
@@ -93,34 +95,34 @@ def test_segments_are_neighbours_in_time_and_point_to_their_video(undisturbed, p
 
 
 def test_frame_times_are_those_that_the_segments_are_made_of(undisturbed, paths):
-    segments = undisturbed.read(SegmentRecord, wanted_of(paths))
-    frame_times = undisturbed.read(FrameTimesRecord, wanted_of(paths))
+    segments = undisturbed.read(SegmentRecord, expected_items(paths))
+    frame_times = undisturbed.read(FrameTimesRecord, expected_items(paths))
     assert [row.video_id for row in frame_times] == [f"people/{name}" for name in GOOD]
     assert (frame_times[-1].frame_ms, frame_times[-1].end_ms) == ((), 3_008)
     for row in frame_times[:-1]:
         mine = [segment for segment in segments if segment.video_id == row.video_id]
-        places = np.cumsum([0, *(segment.num_frames for segment in mine)])
+        locations = np.cumsum([0, *(segment.num_frames for segment in mine)])
         bounds = [*(segment.start_ms for segment in mine), mine[-1].end_ms]
         assert [*row.frame_ms, row.end_ms] == sorted((*row.frame_ms, row.end_ms))
-        assert [(*row.frame_ms, row.end_ms)[place] for place in places] == bounds
+        assert [(*row.frame_ms, row.end_ms)[location] for location in locations] == bounds
         assert row.frame_ms[0] == 0
 
 
 def test_the_stored_files_are_what_the_rows_say(undisturbed, paths):
-    for row in undisturbed.read(SegmentRecord, wanted_of(paths)):
-        if row.picture_path is None:
-            assert (row.num_frames, row.picture_digest) == (0, None)
+    for row in undisturbed.read(SegmentRecord, expected_items(paths)):
+        if row.video_path is None:
+            assert (row.num_frames, row.video_digest) == (0, None)
             assert row.video_id == "people/only-sound.m4a"
         else:
-            with undisturbed.store.open(row.picture_path) as stream:
-                assert digest_stream(stream) == row.picture_digest
-        if row.sound_path is None:
-            assert (row.num_samples, row.sound_digest) == (0, None)
+            with undisturbed.store.open(row.video_path) as stream:
+                assert digest_stream(stream) == row.video_digest
+        if row.audio_path is None:
+            assert (row.num_samples, row.audio_digest) == (0, None)
             continue
-        content = undisturbed.store.open(row.sound_path).read()
-        assert digest_stream(io.BytesIO(content)) == row.sound_digest
-        with wave.open(io.BytesIO(content)) as sound:
-            assert sound.getnframes() == row.num_samples
+        content = undisturbed.store.open(row.audio_path).read()
+        assert digest_stream(io.BytesIO(content)) == row.audio_digest
+        with wave.open(io.BytesIO(content)) as audio:
+            assert audio.getnframes() == row.num_samples
 
 
 def test_a_second_run_needs_no_ffmpeg_and_says_cached(undisturbed, paths, monkeypatch, tmp_path):
@@ -140,9 +142,9 @@ def test_an_added_video_costs_one(variant, video, monkeypatch, tmp_path):
     assert tables(variant, paths | {"b": video("one-frame.mp4")})[-1].num_rows == 0
     monkeypatch.undo()
     both = paths | {"b": video("one-frame.mp4")}
-    shard = Shard(name="", wanted=wanted_of(both))
+    shard = Shard(name="", expected=expected_items(both))
     state = segment_shard.fn(shard, sources_of(both), CONFIG, variant)
-    assert (state.data.num_cached, state.data.num_made) == (1, 1)
+    assert (state.data.num_cached, state.data.num_computed) == (1, 1)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".wav"])
@@ -155,7 +157,7 @@ def test_a_damaged_segment_is_made_again_and_the_tables_are_as_before(variant, v
     content = bytearray(hurt.read_bytes())
     content[200] ^= 1
     hurt.write_bytes(content)
-    assert variant.pending(wanted_of(paths)) == ["c"]
+    assert variant.pending(expected_items(paths)) == ["c"]
     assert run(variant, paths) == "Completed"
     assert tables(variant, paths) == before
 
@@ -166,7 +168,7 @@ def test_a_changed_video_is_cut_again_and_supersedes(variant, video, tmp_path):
     run(variant, {"a": path})
     path.write_bytes(video("ntsc.mp4").read_bytes())
     run(variant, {"a": path})
-    rows = variant.read(SegmentRecord, wanted_of({"a": path}))
+    rows = variant.read(SegmentRecord, expected_items({"a": path}))
     assert [row.num_frames for row in rows] == [110, 109]
 
 
@@ -198,11 +200,11 @@ def test_a_file_that_changes_while_it_is_cut_is_not_written_down(
             if change == "overwritten":
                 path.write_bytes(video("one-frame.mp4").read_bytes())
 
-    before = wanted_of({"daily": path})
+    before = expected_items({"daily": path})
     monkeypatch.setattr(segment, "cut_what_decodes", cut_while_it_changes)
-    with pytest.raises(StageError, match=r"changed, or went away, .*run again") as told:
+    with pytest.raises(StageError, match=r"changed, or went away, .*run again") as message:
         run(variant, {"daily": path})
-    assert ("daily" in str(told.value), told.value.details) == (False, ("video daily",))
+    assert ("daily" in str(message.value), message.value.details) == (False, ("video daily",))
     assert variant.pending(before) == ["daily"]
 
 
@@ -213,8 +215,8 @@ def test_settings_decide_the_variant(tmp_path):
         SegmentConfig(max_segment_ms=4_000),
         SegmentConfig(long_side=224),
         SegmentConfig(crf=30),
-        SegmentConfig(min_decoded_share=0.5),
-        SegmentConfig(cuts="annotated"),
+        SegmentConfig(min_decoded_fraction=0.5),
+        SegmentConfig(boundaries="annotated"),
     ]
     assert len({variant_of(store, config).variant_id for config in configs}) == len(configs)
 
@@ -224,23 +226,23 @@ def test_a_shorter_limit_makes_more_segments(tmp_path, video):
     variant = variant_of(Store(str(tmp_path)), config)
     paths = {"a": video("no-sound.mp4")}
     run(variant, paths, config)
-    rows = variant.read(SegmentRecord, wanted_of(paths))
+    rows = variant.read(SegmentRecord, expected_items(paths))
     assert [row.duration_ms for row in rows] == [1_000] * 6
 
 
 def test_a_marked_video_is_cut_at_its_marks_and_changed_marks_cut_it_alone_again(tmp_path, video):
-    config = SegmentConfig(cuts="annotated")
+    config = SegmentConfig(boundaries="annotated")
     variant = variant_of(Store(str(tmp_path)), config)
     plain = sources_of({"a": video("no-sound.mp4"), "b": video("very-short.mp4")})
     bounds = []
-    for marks_ms in ((), (1_000, 1_410), (1_000, 1_520)):
-        sources = plain | {"a": replace(plain["a"], marks_ms=marks_ms)}
-        wanted = {name: source.digest for name, source in sources.items()}
-        state = segment_shard.fn(Shard(name="", wanted=wanted), sources, config, variant)
-        rows = variant.read(SegmentRecord, wanted)
+    for cut_points_ms in ((), (1_000, 1_410), (1_000, 1_520)):
+        sources = plain | {"a": replace(plain["a"], cut_points_ms=cut_points_ms)}
+        expected = {name: source.digest for name, source in sources.items()}
+        state = segment_shard.fn(Shard(name="", expected=expected), sources, config, variant)
+        rows = variant.read(SegmentRecord, expected)
         bounds.append([row.start_ms for row in rows if row.video_id == "a"])
-        assert state.data.num_made == (1 if marks_ms else 2)
-        facts = variant.read(MediaFacts, wanted)
+        assert state.data.num_computed == (1 if cut_points_ms else 2)
+        facts = variant.read(MediaFacts, expected)
         assert [row.source_digest for row in facts] == [s.source_digest for s in plain.values()]
     assert bounds == [[0, 3_000], [0, 1_000, 1_400], [0, 1_000, 1_520]]
 
@@ -248,9 +250,9 @@ def test_a_marked_video_is_cut_at_its_marks_and_changed_marks_cut_it_alone_again
 def test_videos_of_one_name_do_not_overwrite_each_other(variant, video):
     paths = {"ann/a.mp4": video("very-short.mp4"), "bea/a.mp4": video("one-frame.mp4")}
     run(variant, paths)
-    rows = variant.read(SegmentRecord, wanted_of(paths))
-    assert len({row.picture_path for row in rows}) == 2
-    assert variant.finished(wanted_of(paths)) == set(paths)
+    rows = variant.read(SegmentRecord, expected_items(paths))
+    assert len({row.video_path for row in rows}) == 2
+    assert variant.finished(expected_items(paths)) == set(paths)
 
 
 def test_a_store_in_memory_serves_the_stage_too(video, tmp_path):
@@ -258,8 +260,8 @@ def test_a_store_in_memory_serves_the_stage_too(video, tmp_path):
     paths = {"a": video("very-short.mp4"), "bad": video("text.mp4")}
     assert run(variant, paths) == "Completed"
     assert run(variant, paths) == "Cached"
-    (row,) = variant.read(SegmentRecord, wanted_of(paths))
-    assert variant.store.open(row.picture_path).read(12)[4:8] == b"ftyp"
+    (row,) = variant.read(SegmentRecord, expected_items(paths))
+    assert variant.store.open(row.video_path).read(12)[4:8] == b"ftyp"
 
 
 _STAGE_TO_KILL = """
@@ -267,7 +269,7 @@ import json, sys
 from pathlib import Path
 from storage.store.store import Store
 from tasks.segment import SegmentConfig, SourceVideo, segment_videos, variant_of
-from tasks.stage import Shard, make_missing
+from tasks.stage import Shard, compute_missing
 url, paths, wanted = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
 config = SegmentConfig()
 variant = variant_of(Store(url), config)
@@ -275,7 +277,7 @@ sources = {
     name: SourceVideo(path=Path(path), source_digest=wanted[name]) for name, path in paths.items()
 }
 with variant.store.staging() as folder:
-    make_missing(
+    compute_missing(
         variant,
         Shard(name="", wanted=wanted),
         lambda ids: segment_videos(ids, sources, config, variant, folder),
@@ -291,7 +293,7 @@ def test_a_killed_stage_makes_only_the_rest_and_ends_with_the_same_tables(
     arguments = [
         variant.store.url,
         json.dumps({name: str(path) for name, path in paths.items()}),
-        json.dumps(wanted_of(paths)),
+        json.dumps(expected_items(paths)),
     ]
     done = Path(variant.store.root, variant.path, "done")
     there = 0
@@ -302,19 +304,19 @@ def test_a_killed_stage_makes_only_the_rest_and_ends_with_the_same_tables(
         child.kill()
         assert child.wait() == -9
         seen = variant_of(Store(variant.store.url), CONFIG)
-        assert len(seen.finished(wanted_of(paths))) >= max(there, num_parts)
-        there = len(seen.finished(wanted_of(paths)))
+        assert len(seen.finished(expected_items(paths))) >= max(there, num_parts)
+        there = len(seen.finished(expected_items(paths)))
     assert there < len(paths)
     assert seen.store.sweep() >= 1
-    shard = Shard(name="", wanted=wanted_of(paths))
+    shard = Shard(name="", expected=expected_items(paths))
     state = segment_shard.fn(shard, sources_of(paths), CONFIG, seen)
-    assert (state.data.num_cached, state.data.num_made) == (there, len(paths) - there)
+    assert (state.data.num_cached, state.data.num_computed) == (there, len(paths) - there)
     assert tables(seen, paths) == tables(undisturbed, paths)
-    for row in seen.read(SegmentRecord, wanted_of(paths)):
-        if row.picture_path is None:
+    for row in seen.read(SegmentRecord, expected_items(paths)):
+        if row.video_path is None:
             continue
-        with seen.store.open(row.picture_path) as stream:
-            assert digest_stream(stream) == row.picture_digest
+        with seen.store.open(row.video_path) as stream:
+            assert digest_stream(stream) == row.video_digest
 
 
 _STAGE_ON_A_SMALL_DISK = """
@@ -351,7 +353,7 @@ def test_a_disk_that_fills_while_ffmpeg_writes_ends_the_run_and_rejects_no_video
     command = [*with_own_mounts, sys.executable, "-c", _STAGE_ON_A_SMALL_DISK, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    said, state, after = done.stdout.splitlines()
-    assert said.startswith(f"{StoreError.__name__} No space left while writing to ")
+    message, state, after = done.stdout.splitlines()
+    assert message.startswith(f"{StoreError.__name__} No space left while writing to ")
     assert state == "[] ['video'] []"
     assert after == "Completed"

@@ -8,12 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.datasets.erased import remember_to_leave_out
-from storage.erasure.erase import find_traces, forget_participant
+from storage.erasure.erase import erase_participant, find_traces
 from storage.errors import ItemFault, StageError, StoreError, ToolError
 from storage.records import RejectedRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
-from tasks.stage import Shard, ShardResult, as_state, make_missing, or_rejected, split_into_shards
+from tasks.stage import (
+    Shard,
+    ShardResult,
+    as_state,
+    compute_missing,
+    or_rejected,
+    split_into_shards,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +28,7 @@ class Row:
     name: str
 
 
-WANTED = {f"item {n}": "1" for n in range(6)}
+EXPECTED = {f"item {n}": "1" for n in range(6)}
 
 
 @pytest.fixture
@@ -35,46 +42,46 @@ def outputs(items: Sequence[str]) -> Iterator[ItemOutput]:
 
 
 def whole(**changes: str) -> Shard:
-    return Shard(name="1 of 1", wanted=WANTED | changes)
+    return Shard(name="1 of 1", expected=EXPECTED | changes)
 
 
 @given(st.dictionaries(st.text(), st.text(), max_size=40), st.integers(1, 50))
-def test_shards_hold_every_item_once_in_order(wanted, size):
-    shards = split_into_shards(wanted, size)
-    dealt = [pair for shard in shards for pair in shard.wanted.items()]
-    assert dealt == list(wanted.items())
-    assert all(len(shard.wanted) == size for shard in shards[:-1])
-    assert all(shard.wanted for shard in shards)
+def test_shards_hold_every_item_once_in_order(expected, size):
+    shards = split_into_shards(expected, size)
+    dealt = [pair for shard in shards for pair in shard.expected.items()]
+    assert dealt == list(expected.items())
+    assert all(len(shard.expected) == size for shard in shards[:-1])
+    assert all(shard.expected for shard in shards)
     count = len(shards)
     assert [shard.name for shard in shards] == [f"{n + 1} of {count}" for n in range(count)]
 
 
 def test_a_second_run_makes_nothing_and_says_cached(variant):
-    first = make_missing(variant, whole(), outputs)
-    assert (first.num_cached, first.num_made) == (0, 6)
+    first = compute_missing(variant, whole(), outputs)
+    assert (first.num_cached, first.num_computed) == (0, 6)
     assert as_state(first).name == "Completed"
 
-    def unwanted(items):
+    def unexpected(items):
         raise AssertionError(f"asked to make {items}")
 
-    second = make_missing(variant, whole(), unwanted)
-    assert (second.num_cached, second.num_made) == (6, 0)
+    second = compute_missing(variant, whole(), unexpected)
+    assert (second.num_cached, second.num_computed) == (6, 0)
     state = as_state(second)
     assert state.name == "Cached"
     assert state.is_completed()
 
 
 def test_only_the_missing_items_are_asked_for_in_order(variant):
-    make_missing(variant, Shard(name="", wanted={"item 2": "1", "item 4": "1"}), outputs)
+    compute_missing(variant, Shard(name="", expected={"item 2": "1", "item 4": "1"}), outputs)
     asked = []
 
     def make(items):
         asked.extend(items)
         return outputs(items)
 
-    result = make_missing(variant, whole(added="1"), make)
+    result = compute_missing(variant, whole(added="1"), make)
     assert asked == ["item 0", "item 1", "item 3", "item 5", "added"]
-    assert result == ShardResult(num_cached=2, num_made=5)
+    assert result == ShardResult(num_cached=2, num_computed=5)
 
 
 def test_items_are_committed_as_time_passes(variant):
@@ -82,16 +89,16 @@ def test_items_are_committed_as_time_passes(variant):
 
     def make(items):
         for output in outputs(items):
-            seen.append(len(variant.finished(WANTED)))
+            seen.append(len(variant.finished(EXPECTED)))
             yield output
 
-    make_missing(variant, whole(), make, commit_seconds=0)
+    compute_missing(variant, whole(), make, commit_seconds=0)
     assert seen == [0, 1, 2, 3, 4, 5]
     assert len(variant.store.list_files(f"{variant.path}/done")) == 6
 
 
 def test_items_that_come_quickly_are_one_part(variant):
-    make_missing(variant, whole(), outputs, commit_seconds=3_600)
+    compute_missing(variant, whole(), outputs, commit_seconds=3_600)
     assert len(variant.store.list_files(f"{variant.path}/done")) == 1
 
 
@@ -101,32 +108,32 @@ def test_what_was_finished_before_a_failure_is_kept(variant):
         raise StageError("the model died")
 
     with pytest.raises(StageError, match="the model died"):
-        make_missing(variant, whole(), make, commit_seconds=3_600)
-    assert variant.pending(WANTED) == ["item 4", "item 5"]
+        compute_missing(variant, whole(), make, commit_seconds=3_600)
+    assert variant.pending(EXPECTED) == ["item 4", "item 5"]
 
 
 def test_a_failed_commit_is_told_as_it_is(variant, monkeypatch):
-    def refuse(self, outputs, wanted):
+    def refuse(self, outputs, expected):
         raise StoreError("No space left")
 
     monkeypatch.setattr(Variant, "commit", refuse)
     with pytest.raises(StoreError, match="No space left"):
-        make_missing(variant, whole(), outputs, commit_seconds=0)
+        compute_missing(variant, whole(), outputs, commit_seconds=0)
 
 
 def test_while_items_are_made_nobody_is_forgotten(variant):
-    def forget():
-        forget_participant(variant.store, find_traces(variant.store, "12"))
+    def invalidate():
+        erase_participant(variant.store, find_traces(variant.store, "12"))
 
     def make(items):
         for output in outputs(items):
             with pytest.raises(StoreError, match="Another process is writing"):
-                forget()
+                invalidate()
             yield output
 
-    make_missing(variant, whole(), make, commit_seconds=0)
-    assert variant.pending(WANTED) == []
-    forget()
+    compute_missing(variant, whole(), make, commit_seconds=0)
+    assert variant.pending(EXPECTED) == []
+    invalidate()
 
 
 def test_who_was_forgotten_meanwhile_all_the_same_is_not_written_again(variant):
@@ -138,10 +145,10 @@ def test_who_was_forgotten_meanwhile_all_the_same_is_not_written_again(variant):
         yield from outputs(items[2:])
 
     with pytest.raises(StageError, match="forgotten while this run was going on"):
-        make_missing(variant, whole(), make, commit_seconds=0)
-    assert variant.pending(WANTED) == [f"item {n}" for n in range(2, 6)]
-    make_missing(variant, whole(), outputs)
-    assert variant.pending(WANTED) == []
+        compute_missing(variant, whole(), make, commit_seconds=0)
+    assert variant.pending(EXPECTED) == [f"item {n}" for n in range(2, 6)]
+    compute_missing(variant, whole(), outputs)
+    assert variant.pending(EXPECTED) == []
 
 
 def test_a_good_item_is_passed_on():
@@ -165,12 +172,12 @@ def test_an_items_own_fault_becomes_its_rejected_row(variant, error, reason):
         yield or_rejected("toy", "item 0", fail)
         yield from outputs(items[1:])
 
-    make_missing(variant, whole(), make)
-    (rejected,) = variant.read(RejectedRecord, WANTED)
+    compute_missing(variant, whole(), make)
+    (rejected,) = variant.read(RejectedRecord, EXPECTED)
     assert (rejected.item_id, rejected.stage) == ("item 0", "toy")
     assert re.fullmatch(reason, rejected.reason)
-    assert variant.pending(WANTED) == []
-    assert len(variant.read(Row, WANTED)) == 5
+    assert variant.pending(EXPECTED) == []
+    assert len(variant.read(Row, EXPECTED)) == 5
 
 
 @pytest.mark.parametrize(
@@ -186,5 +193,5 @@ def test_a_machines_trouble_is_never_written_down_as_an_items(error):
 
 def test_progress_never_names_an_item(variant, caplog):
     with caplog.at_level(logging.DEBUG):
-        make_missing(variant, whole(), outputs)
+        compute_missing(variant, whole(), outputs)
     assert "item" not in caplog.text

@@ -11,7 +11,7 @@ from storage.errors import ModelError
 from storage.records import RejectedRecord, SegmentId, SegmentRecord, TranscriptRecord, VideoId
 from storage.store.store import Store
 from storage.store.variant import Variant
-from tasks.media.cut import write_sound
+from tasks.media.cut import write_audio
 from tasks.stage import Shard, ShardResult
 from tasks.transcribe import (
     TranscribeConfig,
@@ -21,8 +21,8 @@ from tasks.transcribe import (
 )
 
 CONFIG = sandbox_config(str(MODEL_PATH))
-SAID = {"one": "i will call my doctor today", "two": "it is hard to stop drinking after work"}
-SHARD = Shard(name="1 of 1", wanted={"one": "digest 1", "two": "digest 2", "mute": "digest 3"})
+MESSAGE = {"one": "i will call my doctor today", "two": "it is hard to stop drinking after work"}
+SHARD = Shard(name="1 of 1", expected={"one": "digest 1", "two": "digest 2", "mute": "digest 3"})
 
 Segments = Mapping[str, tuple[SegmentRecord, ...]]
 
@@ -36,14 +36,14 @@ def store(tmp_path: Path) -> Store:
 def segments(store: Store, tmp_path: Path) -> Segments:
     """Two spoken videos, each cut in two in the middle of its speech, and one without sound."""
     videos = {name: (record(name, 0, 2000, None), record(name, 1, 4000, None)) for name in ["mute"]}
-    for number, (name, text) in enumerate(SAID.items()):
+    for number, (name, text) in enumerate(MESSAGE.items()):
         samples = speak(text, HELD_OUT_VOICES[number], 1, np.random.default_rng(number)).samples
         pcm = np.pad((samples * 32767).astype(np.int16), (8000, 8000))
         middle = len(pcm) // 2
         rows = []
         for index, half in enumerate((pcm[:middle], pcm[middle:])):
             local = tmp_path / "half.wav"
-            write_sound(local, half)
+            write_audio(local, half)
             path = f"segment/x/{name}-{index}.wav"
             store.publish(local, path)
             rows.append(record(name, index, len(half), path))
@@ -51,7 +51,7 @@ def segments(store: Store, tmp_path: Path) -> Segments:
     return videos
 
 
-def record(name: str, index: int, num_samples: int, sound_path: str | None) -> SegmentRecord:
+def record(name: str, index: int, num_samples: int, audio_path: str | None) -> SegmentRecord:
     return SegmentRecord(
         segment_id=SegmentId(f"{name}#{index:04d}"),
         video_id=VideoId(name),
@@ -60,10 +60,10 @@ def record(name: str, index: int, num_samples: int, sound_path: str | None) -> S
         end_ms=num_samples // 16,
         num_frames=1,
         num_samples=num_samples,
-        picture_path="p",
-        sound_path=sound_path,
-        picture_digest="d",
-        sound_digest=None,
+        video_path="p",
+        audio_path=audio_path,
+        video_digest="d",
+        audio_digest=None,
     )
 
 
@@ -79,17 +79,17 @@ def run(segments: Segments, variant: Variant, config: TranscribeConfig = CONFIG)
 
 
 def read(variant: Variant) -> dict[str, TranscriptRecord]:
-    return {row.video_id: row for row in variant.read(TranscriptRecord, SHARD.wanted)}
+    return {row.video_id: row for row in variant.read(TranscriptRecord, SHARD.expected)}
 
 
 def test_words_across_segments_are_heard_whole_and_a_mute_video_has_an_empty_transcript(
     store: Store, segments: Segments
 ) -> None:
     variant = open_variant(store)
-    assert run(segments, variant) == ShardResult(num_cached=0, num_made=3)
+    assert run(segments, variant) == ShardResult(num_cached=0, num_computed=3)
     transcripts = read(variant)
     assert {n: " ".join(w.text for w in t.words) for n, t in transcripts.items()} == {
-        **SAID, "mute": "",
+        **MESSAGE, "mute": "",
     }  # fmt: skip
     assert transcripts["mute"].language is None
     assert transcripts["one"].language == "en"
@@ -100,7 +100,7 @@ def test_a_second_run_opens_no_model_and_writes_no_row(store: Store, segments: S
     run(segments, variant)
     parts = store.list_files(f"{variant.path}/done")
     cannot_open = CONFIG.model_copy(update={"model": "/absent"})
-    assert run(segments, variant, cannot_open) == ShardResult(num_cached=3, num_made=0)
+    assert run(segments, variant, cannot_open) == ShardResult(num_cached=3, num_computed=0)
     assert store.list_files(f"{variant.path}/done") == parts
 
 
@@ -123,7 +123,7 @@ def test_a_run_that_was_killed_ends_as_an_undisturbed_one(
         run(KilledAtTwo(segments), variant)
     run(segments, variant)
     disturbed = read(variant)
-    variant.forget(SHARD.wanted)
+    variant.invalidate(SHARD.expected)
     run(segments, variant)
     assert read(variant) == disturbed
 
@@ -134,21 +134,21 @@ def test_a_damaged_table_is_noticed_and_made_again(store: Store, segments: Segme
     before = read(variant)
     (table,) = store.list_files(f"{variant.path}/TranscriptRecord")
     Path(store.full_path(table)).write_bytes(b"damaged")
-    assert run(segments, variant).num_made == 3
+    assert run(segments, variant).num_computed == 3
     assert read(variant) == before
 
 
-def test_a_lost_sound_stops_the_stage_but_a_wrong_one_only_rejects_its_video(
+def test_a_lost_audio_stops_the_stage_but_a_wrong_one_only_rejects_its_video(
     store: Store, segments: Segments, tmp_path: Path
 ) -> None:
-    write_sound(tmp_path / "short.wav", np.zeros(5, np.int16))
-    store.publish(tmp_path / "short.wav", str(segments["one"][0].sound_path))
+    write_audio(tmp_path / "short.wav", np.zeros(5, np.int16))
+    store.publish(tmp_path / "short.wav", str(segments["one"][0].audio_path))
     outputs = list(transcribe_videos(["one", "two"], segments, CONFIG, store))
     (fault,), (transcript,) = (output.rows for output in outputs)
     assert isinstance(fault, RejectedRecord)
     assert "segment 0" in fault.reason
     assert isinstance(transcript, TranscriptRecord)
-    store.remove(str(segments["two"][0].sound_path))
+    store.remove(str(segments["two"][0].audio_path))
     with pytest.raises(FileNotFoundError):
         list(transcribe_videos(["two"], segments, CONFIG, store))
 

@@ -28,7 +28,7 @@ def test_outside_of_a_task_run_nothing_is_shown(curve_path, monkeypatch):
 
 
 def test_a_server_that_does_not_answer_stops_no_training_and_is_told_once(curve_path, monkeypatch):
-    calls, told = [], []
+    calls, message = [], []
 
     def fail(*_: object, **__: object) -> None:
         calls.append(1)
@@ -36,11 +36,11 @@ def test_a_server_that_does_not_answer_stops_no_training_and_is_told_once(curve_
 
     monkeypatch.setattr(watching.TaskRunContext, "get", lambda: "a task run")
     monkeypatch.setattr(watching, "create_progress_artifact", fail)
-    monkeypatch.setattr(watching.LOGGER, "warning", lambda *said: told.append(said))
+    monkeypatch.setattr(watching.LOGGER, "warning", lambda *message: message.append(message))
     curve = CurveInUI("seed 0", seconds=0)
     curve.show(curve_path)
     curve.show(curve_path, is_last=True)
-    assert len(calls) == len(told) == 1
+    assert len(calls) == len(message) == 1
 
 
 def test_before_the_first_step_and_between_two_renewals_nothing_is_shown(curve_path, monkeypatch):
@@ -63,7 +63,9 @@ def test_how_far_a_stage_is_is_made_once_and_then_renewed(monkeypatch):
     monkeypatch.setattr(watching.TaskRunContext, "get", lambda: "a task run")
     progress = ProgressInUI("infer", seconds=3600)
     monkeypatch.setattr(progress, "_make", lambda percent: shown.append(percent) or "an id")
-    monkeypatch.setattr(progress, "_renew", lambda made, *said: shown.append((made, *said)) or made)
+    monkeypatch.setattr(
+        progress, "_renew", lambda made, *message: shown.append((made, *message)) or made
+    )
     progress.show(10, "1 of 10")
     progress.show(20, "2 of 10")
     progress.show(100, "10 of 10", is_last=True)

@@ -14,20 +14,20 @@ import numpy as np
 
 from infra.sandbox.faces import draw_frame, make_face
 from infra.sandbox.plan import PlannedParticipant, PlannedVideo, Statement
-from infra.sandbox.render import compose_sound
+from infra.sandbox.render import compose_audio
 from infra.sandbox.sentences import draw_sentence
 from infra.sandbox.speech import Stance, Voice
 from storage.records import ParticipantId
-from tasks.prompting.decode import SAMPLE_RATE, Frames, Sound, decode_frames
+from tasks.prompting.decode import SAMPLE_RATE, Audio, Frames, decode_frames
 
 FPS = 2.0
 KEPT_SIZE = (448, 336)  # width and height that the segment stage keeps of 640 x 480
 SHORTEST_MS, LONGEST_MS = 2_500, 5_000
-CHANGE_SHARE = 0.2  # pieces in which the stance changes
+CHANGE_FRACTION = 0.2  # pieces in which the stance changes
 EARLIEST_CHANGE, LATEST_CHANGE = 0.08, 0.35  # of the length, from either edge
 STATEMENT_MS = 7_000
 WINDOWS_PER_SOUNDTRACK = 4
-WEAK_SHARE, WEAKEST = 0.25, 0.5  # some pieces show their stance more weakly
+WEAK_FRACTION, WEAKEST = 0.25, 0.5  # some pieces show their stance more weakly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class FacePiece:
 class VoicePiece:
     """Samples at 16 kHz of one voice and whether it sounds positive."""
 
-    sound: Sound
+    audio: Audio
     is_positive: bool
 
 
@@ -89,7 +89,7 @@ def _draw_face(
 def _leaning(stance: int, length: int, rng: np.random.Generator) -> np.ndarray:
     """The stance at each of ``length`` places; sometimes the other one near an edge."""
     lean = np.full(length, stance)
-    if rng.random() < CHANGE_SHARE:
+    if rng.random() < CHANGE_FRACTION:
         width = int(length * rng.uniform(EARLIEST_CHANGE, LATEST_CHANGE))
         if rng.random() < 0.5:
             lean[:width] = -stance
@@ -123,9 +123,9 @@ def draw_voices(
     """Let the voices speak soundtracks of two stances and cut windows out of them."""
     for index in range(num_pieces // WINDOWS_PER_SOUNDTRACK):
         video = _two_statements(voices[index % len(voices)], rng)
-        sound = compose_sound(video, _strength(rng, all_strong), rng)
+        audio = compose_audio(video, _strength(rng, all_strong), rng)
         for stance in _balanced(WINDOWS_PER_SOUNDTRACK, rng):
-            yield _cut_window(video, sound.samples, stance, rng)
+            yield _cut_window(video, audio.samples, stance, rng)
 
 
 def _two_statements(voice: Voice, rng: np.random.Generator) -> PlannedVideo:
@@ -140,13 +140,13 @@ def _two_statements(voice: Voice, rng: np.random.Generator) -> PlannedVideo:
     )
     statements = tuple(
         Statement(
-            start_ms=place * STATEMENT_MS,
-            end_ms=(place + 1) * STATEMENT_MS,
+            start_ms=location * STATEMENT_MS,
+            end_ms=(location + 1) * STATEMENT_MS,
             face_stance=1,
             voice_stance=stance,
             words_stance=_lot(rng),
         )
-        for place, stance in enumerate((first, second))
+        for location, stance in enumerate((first, second))
     )
     return PlannedVideo(
         path="sandbox", participant=participant, question=1, seed=0, statements=statements
@@ -154,20 +154,20 @@ def _two_statements(voice: Voice, rng: np.random.Generator) -> PlannedVideo:
 
 
 def _cut_window(
-    video: PlannedVideo, samples: Sound, stance: int, rng: np.random.Generator
+    video: PlannedVideo, samples: Audio, stance: int, rng: np.random.Generator
 ) -> VoicePiece:
     """Cut within the statement of this stance, sometimes a little way into the other one."""
-    place = 0 if video.statements[0].voice_stance == stance else 1
+    location = 0 if video.statements[0].voice_stance == stance else 1
     length_ms = rng.uniform(SHORTEST_MS, LONGEST_MS)
     over_ms = 0.0
-    if rng.random() < CHANGE_SHARE:
+    if rng.random() < CHANGE_FRACTION:
         over_ms = length_ms * rng.uniform(EARLIEST_CHANGE, LATEST_CHANGE)
-        start_ms = STATEMENT_MS - (length_ms - over_ms if place == 0 else over_ms)
+        start_ms = STATEMENT_MS - (length_ms - over_ms if location == 0 else over_ms)
     else:
-        start_ms = place * STATEMENT_MS + rng.uniform(0, STATEMENT_MS - length_ms)
+        start_ms = location * STATEMENT_MS + rng.uniform(0, STATEMENT_MS - length_ms)
     start = int(start_ms * SAMPLE_RATE / 1000)
     window = samples[start : start + int(length_ms * SAMPLE_RATE / 1000)]
-    return VoicePiece(sound=window, is_positive=stance > 0)
+    return VoicePiece(audio=window, is_positive=stance > 0)
 
 
 def draw_words(num_pieces: int, rng: np.random.Generator) -> list[WordsPiece]:
@@ -176,18 +176,18 @@ def draw_words(num_pieces: int, rng: np.random.Generator) -> list[WordsPiece]:
 
 
 def _draw_words(stance: int, rng: np.random.Generator) -> WordsPiece:
-    told = draw_sentence(rng, "positive" if stance > 0 else "negative").text.split()
+    message = draw_sentence(rng, "positive" if stance > 0 else "negative").text.split()
     if rng.random() < 0.4:
         before = draw_sentence(rng, "neutral").text.split()
-        told = before[int(rng.integers(len(before))) :] + told
+        message = before[int(rng.integers(len(before))) :] + message
     if rng.random() < 0.4:
         after = draw_sentence(rng, "neutral").text.split()
-        told = told + after[: int(rng.integers(len(after)))]
-    return WordsPiece(text=" ".join(told), is_positive=stance > 0)
+        message = message + after[: int(rng.integers(len(after)))]
+    return WordsPiece(text=" ".join(message), is_positive=stance > 0)
 
 
 def _strength(rng: np.random.Generator, all_strong: bool) -> float:
-    return 1.0 if all_strong or rng.random() > WEAK_SHARE else float(rng.uniform(WEAKEST, 1))
+    return 1.0 if all_strong or rng.random() > WEAK_FRACTION else float(rng.uniform(WEAKEST, 1))
 
 
 def _lot(rng: np.random.Generator) -> Stance:

@@ -11,7 +11,7 @@ from infra.sandbox.omni.build import FRAME_SIZE
 from infra.sandbox.omni.material import FPS, FacePiece, VoicePiece, WordsPiece
 from infra.sandbox.omni.questions import Question
 from tasks.prompting.model_input import OmniInput, even_frames, to_model_row, whole_hops
-from tasks.prompting.prompt import PICTURE_MARK, SOUND_MARK, fill_in
+from tasks.prompting.prompt import AUDIO_MARKER, VIDEO_MARKER, fill_in
 
 Row = dict[str, torch.Tensor]
 
@@ -46,16 +46,16 @@ class PlacedRow:
 
 def face_tensors(processor: Any, piece: FacePiece) -> MediaTensors:
     """Run the processor on a face alone."""
-    return _tensors(processor, PICTURE_MARK, even_frames(piece.frames), None, piece.is_positive)
+    return _tensors(processor, VIDEO_MARKER, even_frames(piece.frames), None, piece.is_positive)
 
 
 def voice_tensors(processor: Any, piece: VoicePiece) -> MediaTensors:
     """Run the processor on a voice alone."""
-    return _tensors(processor, SOUND_MARK, None, whole_hops(piece.sound), piece.is_positive)
+    return _tensors(processor, AUDIO_MARKER, None, whole_hops(piece.audio), piece.is_positive)
 
 
-def _tensors(processor: Any, mark: str, frames: Any, sound: Any, is_positive: bool) -> MediaTensors:
-    inputs = OmniInput(text=mark, frames=frames, sound=sound, fps=FPS, size=FRAME_SIZE)
+def _tensors(processor: Any, mark: str, frames: Any, audio: Any, is_positive: bool) -> MediaTensors:
+    inputs = OmniInput(text=mark, frames=frames, audio=audio, fps=FPS, size=FRAME_SIZE)
     row = to_model_row(processor, inputs)
     # Half precision keeps a pool of thousands in memory; eight-bit pixels lose nothing by it.
     kept = {
@@ -90,8 +90,8 @@ class RowMaker:
     def join(self, question: Question, face: MediaTensors, voice: MediaTensors, text: str) -> Row:
         """One row, as ``to_model_row`` would give it for the same picture, sound and words."""
         words = text if "{words}" in question.template else None
-        chat = fill_in(question.template, picture=True, sound=True, words=words)
-        before, _, after = chat.partition(PICTURE_MARK + SOUND_MARK)
+        chat = fill_in(question.template, video=True, audio=True, transcript=words)
+        before, _, after = chat.partition(VIDEO_MARKER + AUDIO_MARKER)
         ids = [self._ids(before), face.marker_ids, voice.marker_ids, self._ids(after)]
         media = {name: value.float() for name, value in voice.tensors.items()}
         media |= {

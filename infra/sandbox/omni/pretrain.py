@@ -29,12 +29,12 @@ BATCH = 32
 LEARNING_RATE = 2e-3
 WARM_UP_STEPS = 50
 DECAY_STEPS = 400
-LOWEST_SHARE = 0.05  # of the learning rate, from DECAY_STEPS on
+LOWEST_FRACTION = 0.05  # of the learning rate, from DECAY_STEPS on
 CHECK_EVERY = 50
 NUM_TRAIN_PIECES, NUM_TRAIN_PEOPLE = 1_200, 300
 NUM_HELD_OUT_PIECES, NUM_HELD_OUT_PEOPLE = 200, 50
-WANTED_ACCURACY = 0.99
-WAVER_SHARE = 0.25
+TARGET_ACCURACY = 0.99
+WAVER_FRACTION = 0.25
 MAX_STEPS = 800
 
 
@@ -115,7 +115,7 @@ def pretrain(
             accuracy = perceive(thinker, processor, held_out)
             shown = ", ".join(f"{cue} {share:.3f}" for cue, share in accuracy.items())
             report(f"step {step}  loss {np.mean(losses[-CHECK_EVERY:]):.3f}  held out: {shown}")
-            if min(accuracy.values()) >= WANTED_ACCURACY:
+            if min(accuracy.values()) >= TARGET_ACCURACY:
                 return True
     return False
 
@@ -125,13 +125,13 @@ def learning_rate(step: int) -> float:
     if step <= WARM_UP_STEPS:
         return LEARNING_RATE * step / WARM_UP_STEPS
     way = min((step - WARM_UP_STEPS) / (DECAY_STEPS - WARM_UP_STEPS), 1.0)
-    share = LOWEST_SHARE + (1 - LOWEST_SHARE) * (1 + math.cos(math.pi * way)) / 2
+    share = LOWEST_FRACTION + (1 - LOWEST_FRACTION) * (1 + math.cos(math.pi * way)) / 2
     return LEARNING_RATE * share
 
 
 def draw_question(rng: np.random.Generator) -> Question:
     """One of Waver's prompts or a question about a cue, with the words quoted half of the time."""
-    if rng.random() < WAVER_SHARE:
+    if rng.random() < WAVER_FRACTION:
         questions = waver_questions()
         return questions[int(rng.integers(len(questions)))]
     cue = CUES[int(rng.integers(len(CUES)))]
@@ -172,7 +172,7 @@ def perceive(
                 logits = last_logits(thinker, rows, processor.tokenizer.pad_token_id)
             says_yes = (logits[:, yes_id] > logits[:, no_id]).tolist()
             num_right += sum(
-                said == placed.is_yes for said, placed in zip(says_yes, rows, strict=True)
+                message == placed.is_yes for message, placed in zip(says_yes, rows, strict=True)
             )
         shares[cue] = num_right / num_rows
     thinker.train()

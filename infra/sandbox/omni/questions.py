@@ -50,10 +50,10 @@ def waver_questions() -> list[Question]:
 
 def all_texts() -> Iterator[str]:
     """Everything the tokenizer must know."""
-    questions = [cue_question(cue, quotes_words=True) for cue in CUES] + waver_questions()
+    questions = [cue_question(cue, quotes_transcript=True) for cue in CUES] + waver_questions()
     for question in questions:
         yield fill_in(
-            question.template, picture=False, sound=False, words=NO_WORDS, before=NO_WORDS
+            question.template, video=False, audio=False, transcript=NO_WORDS, before=NO_WORDS
         )
     yield from (ANSWER_YES, ANSWER_NO)
     yield from (f" {word}" for word in WORDS)

@@ -55,7 +55,7 @@ def write_bank(
 ) -> None:
     """Speak ``num_per_voice`` random sentences with every voice, both stances, any strength."""
     rng = np.random.default_rng(seed)
-    sounds: list[NDArray[np.int16]] = []
+    audios: list[NDArray[np.int16]] = []
     rows: list[dict[str, object]] = []
     position = 0
     for voice in voices:
@@ -63,12 +63,12 @@ def write_bank(
             stance: Stance = -1 if number % 2 else 1
             strength = float(rng.uniform(_WEAKEST_CUE, 1))
             spoken = speak(draw_sentence(rng).text, voice, stance, rng, strength)
-            sounds.append((spoken.samples * 32767).astype(np.int16))
+            audios.append((spoken.samples * 32767).astype(np.int16))
             words = [[w.text, w.start_ms, w.end_ms] for w in spoken.words]
             rows.append({"voice": voice.name, "stance": stance, "first": position, "words": words})
             position += len(spoken.samples)
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / _SAMPLES, np.concatenate(sounds))
+    np.save(folder / _SAMPLES, np.concatenate(audios))
     (folder / _INDEX).write_text(json.dumps({"end": position, "rows": rows}))
 
 

@@ -46,7 +46,7 @@ class Batch:
     heard: torch.Tensor  # [B, L, P], each row a distribution, or all 0
     near: torch.Tensor  # [B, L, P], 1 within two positions of the span
     words: torch.Tensor  # [B, P], number of the word being said, 0 for none
-    words_before: torch.Tensor  # [B, P], number of the word before it
+    transcript_before: torch.Tensor  # [B, P], number of the word before it
     frame_weight: torch.Tensor  # [B, P], small in the padding
 
 
@@ -84,8 +84,8 @@ def draw_targets(
 
 
 def _time_target(vocabulary: Vocabulary, number: int, time_ms: int, from_position: int) -> Target:
-    place = time_ms / _POSITION_MS + from_position
-    return Target(token=vocabulary.first_time + number, span=(place, place + 10))
+    location = time_ms / _POSITION_MS + from_position
+    return Target(token=vocabulary.first_time + number, span=(location, location + 10))
 
 
 class Batches(IterableDataset[Batch]):
@@ -129,7 +129,7 @@ def collate(
     length = max(len(targets) + prompt - 1 for targets, prompt in asked)
     batch = _empty(len(windows), length, num_frames, vocabulary)
     for row, (window, mel, (targets, prompt)) in enumerate(zip(windows, mels, asked, strict=True)):
-        _fill_sound(batch, row, window, mel, vocabulary, rng)
+        _fill_audio(batch, row, window, mel, vocabulary, rng)
         _fill_targets(batch, row, targets, prompt, vocabulary)
     return batch
 
@@ -159,12 +159,12 @@ def _empty(num: int, length: int, num_frames: int, vocabulary: Vocabulary) -> Ba
         heard=torch.zeros(num, length, positions),
         near=torch.zeros(num, length, positions),
         words=torch.zeros(num, positions, dtype=torch.long),
-        words_before=torch.zeros(num, positions, dtype=torch.long),
+        transcript_before=torch.zeros(num, positions, dtype=torch.long),
         frame_weight=torch.full((num, positions), _SILENCE_WEIGHT),
     )
 
 
-def _fill_sound(
+def _fill_audio(
     batch: Batch,
     row: int,
     window: Window,
@@ -183,7 +183,7 @@ def _fill_sound(
         first = round(word.start_ms / _POSITION_MS)
         stop = max(round(word.end_ms / _POSITION_MS), first + 1)
         batch.words[row, first:stop] = numbers[word.text]
-        batch.words_before[row, first:stop] = before
+        batch.transcript_before[row, first:stop] = before
         before = numbers[word.text]
 
 
@@ -194,14 +194,14 @@ def _fill_targets(
     batch.inputs[row, : len(tokens) - 1] = torch.tensor(tokens[:-1])
     batch.targets[row, prompt - 1 : len(tokens) - 1] = torch.tensor(tokens[prompt:])
     positions = batch.heard.shape[2]
-    for place, target in enumerate(targets, start=prompt - 1):
+    for location, target in enumerate(targets, start=prompt - 1):
         if target.span is None:
             continue
         first = max(0, min(positions - 1, round(target.span[0])))
         stop = max(first + 1, min(positions, round(target.span[1])))
-        batch.near[row, place, max(0, first - 2) : stop + 2] = 1
-        batch.heard[row, place, first:stop] = 1 / (stop - first)
+        batch.near[row, location, max(0, first - 2) : stop + 2] = 1
+        batch.heard[row, location, first:stop] = 1 / (stop - first)
         rest = min(positions, int(target.pause)) if target.pause else 0
         if rest > stop:  # lets the alignment wait in the pause instead of starting the next word
-            batch.heard[row, place, first:stop] *= 0.88
-            batch.heard[row, place, stop:rest] = 0.12 / (rest - stop)
+            batch.heard[row, location, first:stop] *= 0.88
+            batch.heard[row, location, stop:rest] = 0.12 / (rest - stop)

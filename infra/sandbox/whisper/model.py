@@ -59,10 +59,10 @@ def make_whisper(vocabulary: Vocabulary) -> WhisperForConditionalGeneration:
         if hasattr(module, "config"):
             module.config = fast
     with torch.no_grad():
-        places = encoder.embed_positions.weight
-        places = torch.cat([places, places[-1:]])
-        scale = embedding[: vocabulary.first_time].norm(dim=1).mean() / places.norm(dim=1).mean()
-        embedding[vocabulary.first_time : vocabulary.first_time + NUM_TIMES] = places * scale
+        locations = encoder.embed_positions.weight
+        locations = torch.cat([locations, locations[-1:]])
+        scale = embedding[: vocabulary.first_time].norm(dim=1).mean() / locations.norm(dim=1).mean()
+        embedding[vocabulary.first_time : vocabulary.first_time + NUM_TIMES] = locations * scale
     return whisper
 
 
@@ -94,7 +94,7 @@ class Trainee(nn.Module):
         pointing = -((last[:, 0] + _TINY).log() * batch.heard).sum() / asked.sum()
         near = [_mass_near(head, batch.near, asked) for head in (last[:, 1], before_last[:, 0])]
         now = _frame_loss(self.word_now(hidden), batch.words, batch.frame_weight)
-        before = _frame_loss(self.word_before(hidden), batch.words_before, batch.frame_weight)
+        before = _frame_loss(self.word_before(hidden), batch.transcript_before, batch.frame_weight)
         total = token_loss + 0.15 * pointing + 0.15 * near[0] + 0.1 * near[1]
         total = total + 0.5 * now + 0.25 * before
         parts |= {"pointing": pointing.item(), "frame": now.item(), "frame_before": before.item()}

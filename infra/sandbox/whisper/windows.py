@@ -42,7 +42,7 @@ def draw_window(bank: Bank, seconds: float, rng: np.random.Generator) -> Window:
     speed = float(rng.uniform(0.9, 1.12)) if rng.random() < 0.6 else 1.0
     lead = float(rng.uniform(0.5, 2.5)) if rng.random() < 0.1 else 0.0
     cut_end = rng.random() < 0.15
-    placed = _place(bank, lead + seconds, cut_end, speed, rng)
+    placed = _location(bank, lead + seconds, cut_end, speed, rng)
     last = placed[-1].start + placed[-1].entry.words[-1].end_ms / 1000 / speed
     tail = float(rng.uniform(0.03, 0.6) if rng.random() < 0.7 else rng.uniform(0.3, 1.5))
     stop = lead + seconds if cut_end else max(last + tail, lead + 0.5)
@@ -52,7 +52,7 @@ def draw_window(bank: Bank, seconds: float, rng: np.random.Generator) -> Window:
     return Window(samples=_soil(samples, rng), sentences=tuple(s for s in sentences if s))
 
 
-def _place(
+def _location(
     bank: Bank, until: float, cut_end: bool, speed: float, rng: np.random.Generator
 ) -> list[_Placed]:
     """Put one voice's sentences after one another until ``until`` seconds are filled."""
@@ -94,15 +94,15 @@ def _mix(
     mixed = np.zeros(int((stop - lead) * SAMPLE_RATE), np.float32)
     level = rng.uniform(0.3, 1.2)
     for item in placed:
-        sound = bank.samples[item.entry.first : item.entry.stop].astype(np.float32) / 32767
+        audio = bank.samples[item.entry.first : item.entry.stop].astype(np.float32) / 32767
         if speed != 1.0:  # also moves the formants: more voices than espeak-ng has
-            times = np.arange(int(len(sound) / speed)) * speed
-            sound = np.interp(times, np.arange(len(sound)), sound).astype(np.float32)
+            times = np.arange(int(len(audio) / speed)) * speed
+            audio = np.interp(times, np.arange(len(audio)), audio).astype(np.float32)
         begin = int((item.start - lead) * SAMPLE_RATE)
-        first, last = max(0, -begin), min(len(sound), len(mixed) - begin)
+        first, last = max(0, -begin), min(len(audio), len(mixed) - begin)
         if last > first:
             loudness = np.float32(level * rng.uniform(0.85, 1.15))
-            mixed[begin + first : begin + last] += loudness * sound[first:last]
+            mixed[begin + first : begin + last] += loudness * audio[first:last]
     return mixed
 
 

@@ -44,21 +44,21 @@ class Annotation:
 
 
 def read_annotation(record: Any) -> Annotation:
-    """Interpret a record; whatever is missing, contradictory or mended is told in `issues`."""
+    """Interpret a record; whatever is missing, contradictory or repaired is told in `issues`."""
     if not isinstance(record, Mapping):
         kind = type(record).__name__
         return _nothing_known(f"the annotation is a {kind}, not a mapping: not used")
     issues: list[Issue] = []
     label = _read_label(record.get("global_ah"), issues)
     annotated = _read_intervals(record, issues)
-    intervals, mended = tidy_intervals(entry.interval for entry in annotated)
-    issues += mended
+    intervals, repaired = tidy_intervals(entry.interval for entry in annotated)
+    issues += repaired
     if label == 1 and not intervals:
-        told = "labelled A/H, but no interval says when"
-        issues.append(Issue(IssueKind.POSITIVE_WITHOUT_INTERVALS, told))
+        message = "labelled A/H, but no interval says when"
+        issues.append(Issue(IssueKind.POSITIVE_WITHOUT_INTERVALS, message))
     if label == 0 and intervals:
-        told = f"labelled as without A/H, but has {len(intervals)} A/H intervals"
-        issues.append(Issue(IssueKind.NEGATIVE_WITH_INTERVALS, told))
+        message = f"labelled as without A/H, but has {len(intervals)} A/H intervals"
+        issues.append(Issue(IssueKind.NEGATIVE_WITH_INTERVALS, message))
     read_phrases(record.get("transcript"), issues)
     annotator = record.get("annotator_id")
     return Annotation(
@@ -70,16 +70,16 @@ def read_annotation(record: Any) -> Annotation:
     )
 
 
-def _nothing_known(told: str) -> Annotation:
-    issues = (Issue(IssueKind.ANNOTATION_UNREADABLE, told),)
+def _nothing_known(message: str) -> Annotation:
+    issues = (Issue(IssueKind.ANNOTATION_UNREADABLE, message),)
     return Annotation(label=None, annotator=None, intervals=(), annotated=(), issues=issues)
 
 
 def _read_label(written: Any, issues: list[Issue]) -> int | None:
     if written in (0, 1) and isinstance(written, int):
         return int(written)
-    told = f"global_ah is {written!r}, expected 0 or 1: the video stays unlabelled"
-    issues.append(Issue(IssueKind.LABEL_UNREADABLE, told))
+    message = f"global_ah is {written!r}, expected 0 or 1: the video stays unlabelled"
+    issues.append(Issue(IssueKind.LABEL_UNREADABLE, message))
     return None
 
 
@@ -90,8 +90,8 @@ def _read_list(record: Mapping[str, Any], key: str, issues: list[Issue]) -> list
     if isinstance(written, list | tuple):
         return list(written)
     kind = IssueKind.INTERVAL_UNREADABLE if key == _TIMES else IssueKind.FIELD_UNREADABLE
-    told = f"{key} is a {type(written).__name__}, expected a list: not used"
-    issues.append(Issue(kind, told))
+    message = f"{key} is a {type(written).__name__}, expected a list: not used"
+    issues.append(Issue(kind, message))
     return []
 
 
@@ -100,8 +100,8 @@ def _read_intervals(record: Mapping[str, Any], issues: list[Issue]) -> list[Anno
     beside = {key: _read_list(record, key, issues) for key in _BESIDE_TIMES}
     for key, entries in beside.items():
         if len(entries) != len(times) and (entries or key != _FRAMES):
-            told = f"{key} has {len(entries)} entries for {len(times)} intervals"
-            issues.append(Issue(IssueKind.LENGTHS_DIFFER, told))
+            message = f"{key} has {len(entries)} entries for {len(times)} intervals"
+            issues.append(Issue(IssueKind.LENGTHS_DIFFER, message))
     annotated: list[AnnotatedInterval] = []
     framed: list[tuple[Interval, Any]] = []
     for index, pair in enumerate(times):
@@ -120,8 +120,8 @@ def _read_intervals(record: Mapping[str, Any], issues: list[Issue]) -> list[Anno
         )
         framed.append((interval, frames))
     if not one_rate_fits(framed):
-        told = f"{_FRAMES} fits the times at no frame rate: the times hold"
-        issues.append(Issue(IssueKind.FRAMES_DISAGREE, told))
+        message = f"{_FRAMES} fits the times at no frame rate: the times hold"
+        issues.append(Issue(IssueKind.FRAMES_DISAGREE, message))
     return annotated
 
 

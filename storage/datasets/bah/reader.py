@@ -91,8 +91,8 @@ def interpret(root: Path, release: Release) -> Dataset:
     videos: list[VideoRecord] = []
     for video in known:
         if video.path is None:
-            told = f"{video.name}: {_says_who(video)}, but there is no such file"
-            issues.append(Issue(IssueKind.VIDEO_MISSING, told))
+            message = f"{video.name}: {_says_who(video)}, but there is no such file"
+            issues.append(Issue(IssueKind.VIDEO_MISSING, message))
             continue
         videos.append(_record(video, video.path, release))
     videos.sort(key=lambda video: video.video_id)
@@ -119,8 +119,8 @@ def _gather(root: Path, release: Release, issues: list[Issue]) -> list[_Known]:
     for name in _safe_names(root, release.annotation, issues):
         video = known.setdefault(_canonical(name), _Known(name))
         if video.annotation is not None:
-            told = "annotated twice: the first annotation holds"
-            video.issues.append(Issue(IssueKind.ANNOTATED_TWICE, told))
+            message = "annotated twice: the first annotation holds"
+            video.issues.append(Issue(IssueKind.ANNOTATED_TWICE, message))
             continue
         video.annotation = release.annotation[name]
     listed = set(_safe_names(root, (row.name for row in release.split_rows), issues))
@@ -141,7 +141,7 @@ def _safe_names(root: Path, names: Iterable[str], issues: list[Issue]) -> Iterat
         try:
             resolve_inside(root, name)
         except DataError as error:
-            issues.append(Issue(IssueKind.PATH_REFUSED, f"left out: {error}"))
+            issues.append(Issue(IssueKind.PATH_REJECTED, f"left out: {error}"))
         else:
             yield name
 
@@ -182,9 +182,9 @@ def _label_of(video: _Known, annotation: Annotation | None, issues: list[Issue])
     if annotation is None or annotation.label is None:
         return listed
     if listed is not None and listed != annotation.label:
-        told = f"annotated with the label {annotation.label}, listed in its split with {listed}"
+        message = f"annotated with the label {annotation.label}, listed in its split with {listed}"
         issues.append(
-            Issue(IssueKind.SPLIT_CONTRADICTS_ANNOTATION, f"{told}: the annotation holds")
+            Issue(IssueKind.SPLIT_CONTRADICTS_ANNOTATION, f"{message}: the annotation holds")
         )
     return annotation.label
 
@@ -194,12 +194,12 @@ def _participant_of(path: str, issues: list[Issue]) -> ParticipantId | None:
     steps = PurePosixPath(_canonical(path)).parts
     named = steps[-1].partition("_Question_")
     if len(steps) < 2:
-        told = "no participant: the video lies in no participant's folder"
-        issues.append(Issue(IssueKind.NO_PARTICIPANT, told))
+        message = "no participant: the video lies in no participant's folder"
+        issues.append(Issue(IssueKind.NO_PARTICIPANT, message))
         return ParticipantId(named[0]) if named[1] else None
     if named[1] and named[0] != steps[0]:
-        told = f"the file is named after {named[0]!r}, but lies in {steps[0]!r}"
-        issues.append(Issue(IssueKind.PARTICIPANT_CONTRADICTED, told))
+        message = f"the file is named after {named[0]!r}, but lies in {steps[0]!r}"
+        issues.append(Issue(IssueKind.PARTICIPANT_CONTRADICTED, message))
     return ParticipantId(steps[0])
 
 
@@ -207,8 +207,8 @@ def _question_of(path: str, issues: list[Issue]) -> int | None:
     found = _QUESTION.search(PurePosixPath(path).name)
     if found and 1 <= int(found[1]) <= 7:
         return int(found[1])
-    told = "the file's name gives no question from 1 to 7"
-    issues.append(Issue(IssueKind.NO_QUESTION, told))
+    message = "the file's name gives no question from 1 to 7"
+    issues.append(Issue(IssueKind.NO_QUESTION, message))
     return None
 
 
@@ -219,8 +219,8 @@ def _details_of(
     if isinstance(details, Mapping):
         return details
     if release.participants:
-        told = f"{PARTICIPANTS_FILE} says nothing about the participant"
-        issues.append(Issue(IssueKind.NOT_DETAILED, told))
+        message = f"{PARTICIPANTS_FILE} says nothing about the participant"
+        issues.append(Issue(IssueKind.NOT_DETAILED, message))
     return {}
 
 
@@ -230,6 +230,6 @@ def _consent(details: Mapping[str, Any], key: str, issues: list[Issue]) -> bool 
         return None
     answer = read_answer(str(details[key]))
     if answer is None:
-        told = f"{key!r} is neither Yes nor No: taken as unknown"
-        issues.append(Issue(IssueKind.CONSENT_UNREADABLE, told))
+        message = f"{key!r} is neither Yes nor No: taken as unknown"
+        issues.append(Issue(IssueKind.CONSENT_UNREADABLE, message))
     return answer

@@ -40,11 +40,11 @@ def join_rows(known: SplitRow | None, row: SplitRow, issues: list[Issue]) -> Spl
     if known is None:
         return row
     if known.split != row.split:
-        told = f"listed in split/{known.split}.txt and in split/{row.split}.txt"
-        issues.append(Issue(IssueKind.VIDEO_IN_TWO_SPLITS, told))
+        message = f"listed in split/{known.split}.txt and in split/{row.split}.txt"
+        issues.append(Issue(IssueKind.VIDEO_IN_TWO_SPLITS, message))
     elif known.label != row.label:
-        told = f"split/{row.split}.txt gives the video two labels: the first holds"
-        issues.append(Issue(IssueKind.LISTED_WITH_TWO_LABELS, told))
+        message = f"split/{row.split}.txt gives the video two labels: the first holds"
+        issues.append(Issue(IssueKind.LISTED_WITH_TWO_LABELS, message))
     return known
 
 
@@ -59,8 +59,8 @@ def _iter_rows(path: Path, split: Split, issues: list[Issue]) -> Iterator[SplitR
         name, _, rest = line.partition(",")
         written = rest.partition(",")[0].strip()  # the transcript after it holds commas of its own
         if written not in ("0", "1"):
-            told = f"split/{path.name}, line {number}: no label 0 or 1 after the path"
-            issues.append(Issue(IssueKind.LABEL_UNREADABLE, told))
+            message = f"split/{path.name}, line {number}: no label 0 or 1 after the path"
+            issues.append(Issue(IssueKind.LABEL_UNREADABLE, message))
         label = int(written) if written in ("0", "1") else None
         yield SplitRow(name=name.strip(), split=split, label=label)
 
@@ -69,6 +69,6 @@ def _without_placeholders(rows: list[SplitRow], path: Path, issues: list[Issue])
     """An unlabelled split carries the label 0 on every line: those are no labels."""
     if len(rows) < 2 or any(row.label != 0 for row in rows):
         return rows
-    told = f"split/{path.name} has the label 0 on all {len(rows)} lines: taken as none"
-    issues.append(Issue(IssueKind.PLACEHOLDER_LABELS, told))
+    message = f"split/{path.name} has the label 0 on all {len(rows)} lines: taken as none"
+    issues.append(Issue(IssueKind.PLACEHOLDER_LABELS, message))
     return [SplitRow(name=row.name, split=row.split, label=None) for row in rows]

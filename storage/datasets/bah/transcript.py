@@ -1,4 +1,4 @@
-"""Interpret the transcript that a release brings of one video; what is mended is told."""
+"""Interpret the transcript that a release brings of one video; what is repaired is told."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,14 +33,14 @@ def read_phrases(transcript: Any, issues: list[Issue]) -> tuple[Phrase, ...]:
         else:
             phrases.append(phrase)
     if num_unreadable:
-        told = f"transcript has {num_unreadable} pieces without text or start: left out"
-        issues.append(Issue(IssueKind.TRANSCRIPT_UNREADABLE, told))
-    mended, faults = mend_phrases(phrases)
+        message = f"transcript has {num_unreadable} pieces without text or start: left out"
+        issues.append(Issue(IssueKind.TRANSCRIPT_UNREADABLE, message))
+    repaired, faults = repair_phrases(phrases)
     issues += faults
-    return mended
+    return repaired
 
 
-def mend_phrases(
+def repair_phrases(
     phrases: Sequence[Phrase], duration_ms: int | None = None
 ) -> tuple[tuple[Phrase, ...], tuple[Issue, ...]]:
     """Make phrases' times monotone and, where the duration is known, lie within the video.
@@ -48,29 +48,29 @@ def mend_phrases(
     Times that fall back are taken to count from the end of what came before (transcribers start
     again about every 30 s); an open end is the next phrase's start, or the end of the video.
     """
-    mended: list[Phrase] = []
+    repaired: list[Phrase] = []
     offset_ms = 0
     num_restarts = 0
     raw_start_ms = 0
     for phrase in phrases:
         if phrase.start_ms < raw_start_ms:
             num_restarts += 1
-            offset_ms = _end_so_far(mended, num_restarts)
+            offset_ms = _end_so_far(repaired, num_restarts)
         raw_start_ms = phrase.start_ms
-        start_ms = max(phrase.start_ms + offset_ms, mended[-1].start_ms if mended else 0)
+        start_ms = max(phrase.start_ms + offset_ms, repaired[-1].start_ms if repaired else 0)
         end_ms = None if phrase.end_ms is None else max(phrase.end_ms + offset_ms, start_ms)
-        mended.append(Phrase(text=phrase.text, start_ms=start_ms, end_ms=end_ms))
+        repaired.append(Phrase(text=phrase.text, start_ms=start_ms, end_ms=end_ms))
     closed = [
-        _close(phrase, mended[i + 1] if i + 1 < len(mended) else None, duration_ms)
-        for i, phrase in enumerate(mended)
+        _close(phrase, repaired[i + 1] if i + 1 < len(repaired) else None, duration_ms)
+        for i, phrase in enumerate(repaired)
     ]
     issues = []
     if num_restarts:
-        told = f"transcript times restart {num_restarts} times: made monotone"
-        issues.append(Issue(IssueKind.TRANSCRIPT_RESTARTS, told))
+        message = f"transcript times restart {num_restarts} times: made monotone"
+        issues.append(Issue(IssueKind.TRANSCRIPT_RESTARTS, message))
     if num_open := sum(phrase.end_ms is None for phrase in phrases):
-        told = f"transcript has {num_open} pieces without an end: closed where possible"
-        issues.append(Issue(IssueKind.TRANSCRIPT_OPEN, told))
+        message = f"transcript has {num_open} pieces without an end: closed where possible"
+        issues.append(Issue(IssueKind.TRANSCRIPT_OPEN, message))
     return tuple(closed), tuple(issues)
 
 

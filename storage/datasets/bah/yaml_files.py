@@ -61,17 +61,17 @@ def parse_yaml(name: str, text: bytes) -> dict[str, Any]:
         try:
             root = loader.get_single_node()
             _take_keys_as_written(root)
-            _refuse_key_twice(name, root)
+            _reject_duplicate_key(name, root)
             content = None if root is None else loader.construct_document(root)
         finally:
             loader.dispose()
     except yaml.constructor.ConstructorError as error:
         raise DataError(
-            f"{name!r} holds what a data file must not hold, {_place(error)}: "
+            f"{name!r} holds what a data file must not hold, {_location(error)}: "
             f"{error.problem}. {_READ}"
         ) from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise DataError(f"{name!r} is not valid YAML, {_place(error)}.") from error
+        raise DataError(f"{name!r} is not valid YAML, {_location(error)}.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -87,12 +87,12 @@ def _iter_lines_without_frames(name: str, lines: Iterable[bytes]) -> Iterator[by
         depth = len(line) - len(text)
         is_nested = depth > indent or (depth == indent and text.startswith(b"-"))
         if indent >= 0 and (is_nested or not text.strip()):
-            _refuse_tag(name, text, number)
+            _reject_tag(name, text, number)
             yield b"\n"
             continue
         indent = depth if depth and text.startswith(_FRAMES) else -1
         if indent >= 0:
-            _refuse_tag(name, text, number)
+            _reject_tag(name, text, number)
         yield line[:depth] + _FRAMES + b" null\n" if indent >= 0 else line
 
 
@@ -104,7 +104,7 @@ def _take_keys_as_written(root: yaml.Node | None) -> None:
                 key.tag = _TEXT_TAG
 
 
-def _refuse_key_twice(name: str, root: yaml.Node | None) -> None:
+def _reject_duplicate_key(name: str, root: yaml.Node | None) -> None:
     """Refuse a second entry of the same name, which YAML would silently let win."""
     if not isinstance(root, yaml.MappingNode):
         return
@@ -119,7 +119,7 @@ def _refuse_key_twice(name: str, root: yaml.Node | None) -> None:
             )
 
 
-def _refuse_tag(name: str, text: bytes, number: int) -> None:
+def _reject_tag(name: str, text: bytes, number: int) -> None:
     """Refuse a python tag in what no parser sees: such a file is not to be trusted."""
     if b"python" in text and any(
         tag in text.replace(b"!!python/tuple", b"") for tag in _PYTHON_TAGS
@@ -130,7 +130,7 @@ def _refuse_tag(name: str, text: bytes, number: int) -> None:
         )
 
 
-def _place(error: BaseException) -> str:
+def _location(error: BaseException) -> str:
     """Name the line, and never quote it: it may hold what a participant said."""
     mark = getattr(error, "problem_mark", None)
     return "at an unknown line" if mark is None else f"at line {mark.line + 1}"

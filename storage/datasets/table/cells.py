@@ -25,10 +25,14 @@ def read_interval(row: TableRow) -> Interval | None:
         return None
     for given, missing in (("start_ms", "end_ms"), ("end_ms", "start_ms")):
         if not row.cell(missing):
-            raise DataError(f"{row.place}: there is {given}, but no {missing}: give both or none.")
+            raise DataError(
+                f"{row.location}: there is {given}, but no {missing}: give both or none."
+            )
     start_ms, end_ms = (_whole(row, column) for column in ("start_ms", "end_ms"))
     if end_ms <= start_ms:
-        raise DataError(f"{row.place}: end_ms is {end_ms}, expected more than start_ms {start_ms}.")
+        raise DataError(
+            f"{row.location}: end_ms is {end_ms}, expected more than start_ms {start_ms}."
+        )
     if end_ms > _LONGEST_MS:
         raise _fault(row, "end_ms", f"milliseconds of a video, at most {_LONGEST_MS} (24 hours)")
     return Interval(start_ms=start_ms, end_ms=end_ms)
@@ -65,7 +69,7 @@ def _participant(row: TableRow, column: str) -> ParticipantId:
     written = row.cell(column)
     if any(unicodedata.category(letter) == "Cc" for letter in written):
         raise DataError(
-            f"{row.place}: the {column} holds a control character: write it anew.",
+            f"{row.location}: the {column} holds a control character: write it anew.",
             details=(f"{column} {written!r}",),
         )
     return ParticipantId(written)
@@ -79,7 +83,7 @@ def _consent(row: TableRow, column: str) -> bool:
 
 
 def _fault(row: TableRow, column: str, expected: str) -> DataError:
-    return DataError(f"{row.place}: {column} is {row.cell(column)!r}, expected {expected}.")
+    return DataError(f"{row.location}: {column} is {row.cell(column)!r}, expected {expected}.")
 
 
 READERS: dict[str, Callable[[TableRow, str], Any]] = {

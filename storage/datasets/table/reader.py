@@ -38,7 +38,7 @@ class _Told:
     ``given`` are the columns with a cell, be it one that cannot be read.
     """
 
-    place: str
+    location: str
     facts: dict[str, tuple[Any, str]] = field(default_factory=dict)
     given: set[str] = field(default_factory=set)
     intervals: list[Interval] = field(default_factory=list)
@@ -66,19 +66,21 @@ def read_table(root: Path) -> Dataset:
     path = find_label_file(root)
     dataset = read_folder(root)
     videos = {video.path: video for video in dataset.videos}
-    told: dict[str, _Told] = {}
+    message: dict[str, _Told] = {}
     faults = TableFaults()
     with faults.gathered():
         for row in () if path is None else iter_rows(path, faults):
-            of_video = _Told(row.place)  # where the name is no video's, its cells are read too
+            of_video = _Told(row.location)  # where the name is no video's, its cells are read too
             with faults.gathered():
-                of_video = told.setdefault(_video_of(row, root, videos), of_video)
+                of_video = message.setdefault(_video_of(row, root, videos), of_video)
             with faults.gathered():
                 _add(of_video, row, faults)
     labelled = []
     for video in dataset.videos:
         with faults.gathered():
-            labelled.append(_labelled(video, told[video.path]) if video.path in told else video)
+            labelled.append(
+                _labelled(video, message[video.path]) if video.path in message else video
+            )
     faults.refuse()
     return replace(dataset, videos=tuple(labelled))
 
@@ -87,69 +89,71 @@ def _video_of(row: TableRow, root: Path, videos: Mapping[str, VideoRecord]) -> s
     written = row.cell("video")
     if not written:
         raise DataError(
-            f"{row.place}: video is empty: expected a video file's path from the data folder."
+            f"{row.location}: video is empty: expected a video file's path from the data folder."
         )
     try:
         resolve_inside(root, written)
     except DataError as error:
-        raise DataError(f"{row.place}: {error}") from error
+        raise DataError(f"{row.location}: {error}") from error
     name = PurePosixPath(written).as_posix()
     if name not in videos:
         example = next(iter(videos), "a.mp4")
         raise DataError(
-            f"{row.place}: there is no video {written!r} in the data folder: expected a video "
+            f"{row.location}: there is no video {written!r} in the data folder: expected a video "
             f"file's path from there, with forward slashes, such as {example!r}."
         )
     return name
 
 
-def _add(told: _Told, row: TableRow, faults: TableFaults) -> None:
+def _add(message: _Told, row: TableRow, faults: TableFaults) -> None:
     for column, read in READERS.items():
         if row.cell(column):
-            told.given.add(column)
+            message.given.add(column)
             with faults.gathered():
-                _add_fact(told, column, read(row, column), row.place)
+                _add_fact(message, column, read(row, column), row.location)
     interval = read_interval(row)
     if interval is not None:
-        told.place = told.place if told.intervals else row.place
-        told.intervals.append(interval)
+        message.location = message.location if message.intervals else row.location
+        message.intervals.append(interval)
 
 
-def _add_fact(told: _Told, column: str, value: Any, place: str) -> None:
-    known, first_place = told.facts.setdefault(column, (value, place))
+def _add_fact(message: _Told, column: str, value: Any, location: str) -> None:
+    known, first_place = message.facts.setdefault(column, (value, location))
     if known == value:
         return
     if column in _TOLD_OF:
-        text = f"{place}: the {column} is {value!r}, but {known!r} at {first_place}"
-        told.issues.append(Issue(_TOLD_OF[column], f"{text}: the first holds"))
+        text = f"{location}: the {column} is {value!r}, but {known!r} at {first_place}"
+        message.issues.append(Issue(_TOLD_OF[column], f"{text}: the first holds"))
         return
     raise DataError(
-        f"{place}: the {column} is another than for the same video at {first_place}: a video has "
+        f"{location}: the {column} is another than for the same video at {first_place}: a video has "
         f"one {column}.",
         details=(f"{column} {known!r} and {value!r}",),
     )
 
 
-def _labelled(video: VideoRecord, told: _Told) -> VideoRecord:
-    label = told.fact("label")
-    intervals, mended = tidy_intervals(told.intervals)
-    issues = [*told.issues, *mended]
-    if intervals and "label" not in told.given:
+def _labelled(video: VideoRecord, message: _Told) -> VideoRecord:
+    label = message.fact("label")
+    intervals, repaired = tidy_intervals(message.intervals)
+    issues = [*message.issues, *repaired]
+    if intervals and "label" not in message.given:
         raise DataError(
-            f"{told.place}: a start and an end are where A/H is, but the video has no label: give "
+            f"{message.location}: a start and an end are where A/H is, but the video has no label: give "
             "it the label 1, or leave the times out."
         )
     if intervals and label == 0:
-        text = f"{told.place}: labelled as without A/H, but there are a start and an end of it"
+        text = (
+            f"{message.location}: labelled as without A/H, but there are a start and an end of it"
+        )
         issues.append(Issue(IssueKind.NEGATIVE_WITH_INTERVALS, text))
     return replace(
         video,
-        participant_id=told.fact("participant"),
-        split=told.fact("split"),
-        question=told.fact("question"),
+        participant_id=message.fact("participant"),
+        split=message.fact("split"),
+        question=message.fact("question"),
         label=label,
         intervals=intervals,
-        consent_publications=told.fact("consent_publications"),
-        consent_challenges=told.fact("consent_challenges"),
+        consent_publications=message.fact("consent_publications"),
+        consent_challenges=message.fact("consent_challenges"),
         issues=tuple(issues),
     )

@@ -31,7 +31,7 @@ _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "upright lines"}
 class TableRow:
     """A row's cells by column, stripped, empty where nothing is said; `place` is for errors."""
 
-    place: str
+    location: str
     cells: Mapping[str, str]
 
     def cell(self, column: str) -> str:
@@ -91,7 +91,7 @@ def iter_rows(path: Path, faults: TableFaults) -> Iterator[TableRow]:
 def _iter_csv(path: Path, faults: TableFaults) -> Iterator[TableRow]:
     reader = csv.reader(io.StringIO(_read_utf8(path), newline=""), strict=True)
     header: list[str] | None = None
-    place = f"{path.name}, line 1"
+    location = f"{path.name}, line 1"
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
@@ -99,16 +99,16 @@ def _iter_csv(path: Path, faults: TableFaults) -> Iterator[TableRow]:
                 pass
             elif header is None:
                 header = stripped
-                _check_separator(place, header)
-                _check_columns(place, header)
+                _check_separator(location, header)
+                _check_columns(location, header)
             else:
                 with faults.gathered():
-                    cells_by_column = _by_column(place, header, stripped)
-                    yield TableRow(place=place, cells=cells_by_column)
-            place = f"{path.name}, line {reader.line_num + 1}"
+                    cells_by_column = _by_column(location, header, stripped)
+                    yield TableRow(location=location, cells=cells_by_column)
+            location = f"{path.name}, line {reader.line_num + 1}"
     except csv.Error as error:
         raise DataError(
-            f"{place}: this is not CSV ({error}): close every quotation mark that opens a cell, "
+            f"{location}: this is not CSV ({error}): close every quotation mark that opens a cell, "
             "and write one within a quoted cell twice."
         ) from error
     if header is None:
@@ -126,39 +126,41 @@ def _read_utf8(path: Path) -> str:
         ) from error
 
 
-def _check_separator(place: str, header: Sequence[str]) -> None:
+def _check_separator(location: str, header: Sequence[str]) -> None:
     for separator, name in _OTHER_SEPARATORS.items():
         if len(header) == 1 and separator in header[0]:
             raise DataError(
-                f"{place}: the columns are separated by {name}: separate them by commas "
+                f"{location}: the columns are separated by {name}: separate them by commas "
                 "(a spreadsheet may save `CSV (comma delimited)`)."
             )
 
 
-def _check_columns(place: str, header: Sequence[str]) -> None:
+def _check_columns(location: str, header: Sequence[str]) -> None:
     known = f"expected {', '.join(REQUIRED)} and, where known, any of {', '.join(OPTIONAL)}"
     if header and not set(header) & {*REQUIRED, *OPTIONAL}:
         raise DataError(
-            f"{place}: this is no header: the first line must name the columns; {known}."
+            f"{location}: this is no header: the first line must name the columns; {known}."
         )
     faults = TableFaults()
     for column in dict.fromkeys(header):
         with faults.gathered():
             if column not in (*REQUIRED, *OPTIONAL):
-                raise DataError(f"{place}: there is a column {column!r}; {known}.")
+                raise DataError(f"{location}: there is a column {column!r}; {known}.")
             if list(header).count(column) > 1:
-                raise DataError(f"{place}: the column {column!r} stands there twice: remove one.")
+                raise DataError(
+                    f"{location}: the column {column!r} stands there twice: remove one."
+                )
     for column in REQUIRED:
         with faults.gathered():
             if column not in header:
-                raise DataError(f"{place}: there is no column {column!r}; {known}.")
+                raise DataError(f"{location}: there is no column {column!r}; {known}.")
     faults.refuse()
 
 
-def _by_column(place: str, header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+def _by_column(location: str, header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
     if len(cells) != len(header):
         raise DataError(
-            f"{place}: there are {len(cells)} cells for {len(header)} columns: put quotes around "
+            f"{location}: there are {len(cells)} cells for {len(header)} columns: put quotes around "
             "a name that holds a comma, and leave no cell out."
         )
     return dict(zip(header, cells, strict=True))
@@ -171,13 +173,13 @@ def _iter_parquet(path: Path, faults: TableFaults) -> Iterator[TableRow]:
         raise DataError(f"{path.name!r} cannot be read as Parquet: write it again.") from error
     _check_columns(path.name, table.column_names)
     for number, row in enumerate(table.to_pylist(), start=1):
-        place = f"{path.name}, row {number}"
+        location = f"{path.name}, row {number}"
         with faults.gathered():
-            cells = {column: _as_text(place, cell) for column, cell in row.items()}
-            yield TableRow(place=place, cells=cells)
+            cells = {column: _as_text(location, cell) for column, cell in row.items()}
+            yield TableRow(location=location, cells=cells)
 
 
-def _as_text(place: str, cell: Any) -> str:
+def _as_text(location: str, cell: Any) -> str:
     """Write a typed cell as a CSV file would; an empty number is what a data frame calls NaN."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return ""
@@ -187,4 +189,4 @@ def _as_text(place: str, cell: Any) -> str:
         return str(int(cell))
     if isinstance(cell, str | int | float):
         return str(cell).strip()
-    raise DataError(f"{place}: there is a {type(cell).__name__}; expected text or a number.")
+    raise DataError(f"{location}: there is a {type(cell).__name__}; expected text or a number.")

@@ -22,7 +22,12 @@ from storage.results import TrainingStepRecord
 from storage.store.store import writing_to
 from tasks.model.tensor_files import saving_to
 from tasks.processes.child_process import is_lack_of_memory
-from tasks.training.checkpoints.formats import DAMAGE, Contents, Restore, WholeContents
+from tasks.training.checkpoints.formats import (
+    DAMAGE,
+    CheckpointFormat,
+    FullCheckpointFormat,
+    Restore,
+)
 from tasks.training.distributed.ranks import Ranks
 
 _PROGRESS = "progress.json"
@@ -83,7 +88,7 @@ class Checkpoints:
             for unfinished in folder.glob(f"*{_UNFINISHED}"):
                 shutil.rmtree(unfinished)
 
-    def save_best(self, step: int, contents: Contents) -> None:
+    def save_best(self, step: int, contents: CheckpointFormat) -> None:
         """Keep the weights of a step that is better than all before it.
 
         Of those, what no checkpoint goes on with goes: checkpoints may be hours apart.
@@ -92,7 +97,7 @@ class Checkpoints:
         self._write(name, contents)
         self._remove("best-*", keep=self._names_to_keep() | {name})
 
-    def save_last(self, progress: Progress, contents: Contents) -> None:
+    def save_last(self, progress: Progress, contents: CheckpointFormat) -> None:
         """Write where the training stands, then remove what it does not need any more."""
         self._write(f"step-{progress.step:06d}", contents, progress)
         self._remove("*", keep=self._names_to_keep())
@@ -113,7 +118,7 @@ class Checkpoints:
                 keep |= {folder.name, f"best-{best_step:06d}"}
         return keep
 
-    def find_last(self, contents: Contents) -> Found | None:
+    def find_last(self, contents: CheckpointFormat) -> Found | None:
         """Find the last whole checkpoint, if there is one.
 
         Raises:
@@ -134,7 +139,7 @@ class Checkpoints:
                 return Found(progress=progress, restore=restore)
         return None
 
-    def _check(self, folder: Path, identity: str, kind: str, contents: Contents) -> None:
+    def _check(self, folder: Path, identity: str, kind: str, contents: CheckpointFormat) -> None:
         if identity != self._identity:
             raise StageError(
                 f"The checkpoint {str(folder)!r} is of a training with other settings, data or "
@@ -150,12 +155,14 @@ class Checkpoints:
     def _best_of(self, progress: Progress) -> Path:
         return self._folder / f"best-{progress.best_step:06d}"
 
-    def load_best(self, progress: Progress, contents: Contents) -> None:
+    def load_best(self, progress: Progress, contents: CheckpointFormat) -> None:
         """Bring the model from the last step's weights to those of the best."""
         if progress.best_step != progress.step:
             contents.restore_weights(self._best_of(progress))
 
-    def _write(self, name: str, contents: Contents, progress: Progress | None = None) -> None:
+    def _write(
+        self, name: str, contents: CheckpointFormat, progress: Progress | None = None
+    ) -> None:
         folder = self._folder / (name + _UNFINISHED)
         with saving_to(str(self._folder)):
             if not self._to_read:
@@ -221,7 +228,7 @@ def _read_progress(folder: Path) -> tuple[Progress, str, str]:
         ValueError: a file is not what it was when it was written, or anything else of `DAMAGE`.
     """
     written = json.loads((folder / _PROGRESS).read_bytes())
-    identity, kind = written.pop("identity"), written.pop("kind", WholeContents.kind)
+    identity, kind = written.pop("identity"), written.pop("kind", FullCheckpointFormat.kind)
     sizes = written.pop("sizes", {})
     if {name: size for name, size in _sizes(folder).items() if name in sizes} != sizes:
         raise ValueError("files are gone or cut")

@@ -32,7 +32,7 @@ DAMAGE = (
 )  # fmt: skip
 
 
-class Contents(Protocol):
+class CheckpointFormat(Protocol):
     """A model and its optimizer, on their way into a checkpoint's folder and back."""
 
     @property
@@ -63,7 +63,7 @@ class Contents(Protocol):
         """Put the weights alone to use."""
 
 
-class WholeContents:
+class FullCheckpointFormat:
     """What one process holds whole."""
 
     kind = "whole"
@@ -114,7 +114,7 @@ class WholeContents:
                 parameters[name].copy_(tensor)
 
 
-class ShardContents:
+class ShardedCheckpointFormat:
     """What every process holds a part of; each method but `read` is for all of them at once."""
 
     kind = "shards"

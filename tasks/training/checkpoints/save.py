@@ -46,12 +46,12 @@ def settings_of(job: TrainingJob) -> dict[str, Any]:
     """Give the settings that made a model, without where anything lies on this machine."""
     parts = {"plan", "input", "source_path", "max_words_before", "base_fingerprint", "merge"}
     speed = job.resources.model_dump(mode="json")
-    places = {name for name in speed if name.endswith(("_folder", "_command"))}
+    locations = {name for name in speed if name.endswith(("_folder", "_command"))}
     return {
         **job.model_dump(mode="json", include=parts),
         "training": job.training.resolved(),
         "prompt": prompt_text(job.input.prompt),
-        "resources": {name: value for name, value in speed.items() if name not in places},
+        "resources": {name: value for name, value in speed.items() if name not in locations},
     }
 
 

@@ -21,7 +21,7 @@ from tasks.training.distributed.ranks import Ranks
 from tasks.training.model.trainable import OpenModel
 from tasks.training.schedule import num_steps_of
 from tasks.training.settings import FinetuneResources, TrainingSettings
-from tasks.training.tracking.trackers import Watch
+from tasks.training.tracking.trackers import StepListener
 
 Batch = tuple[dict[str, torch.Tensor], torch.Tensor]
 
@@ -45,7 +45,7 @@ class Training:
     checkpoints: Checkpoints
     ranks: Ranks
     say: Callable[[str], None]
-    watch: Watch
+    watch: StepListener
 
     @property
     def num_steps(self) -> int:
@@ -94,7 +94,7 @@ class Training:
         )
 
     def _lay(
-        self, groups: Iterable[tuple[Any, ...]], wanted: int
+        self, groups: Iterable[tuple[Any, ...]], expected: int
     ) -> Iterator[tuple[list[SampleRecord], Batch]]:
         """Lay groups of rows and samples into batches, with the samples that could be read."""
         num_laid = 0
@@ -103,7 +103,7 @@ class Training:
             if read:
                 num_laid += 1
                 yield read, self._collate(rows, samples)
-        for _ in range(wanted - num_laid if self.is_sharded else 0):
+        for _ in range(expected - num_laid if self.is_sharded else 0):
             yield [], self._blank()
 
     def _collate(self, rows: Sequence[Any], samples: Sequence[SampleRecord]) -> Batch:

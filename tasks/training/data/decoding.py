@@ -44,14 +44,14 @@ class MediaRows:
     def _open(self, sample: SampleRecord) -> Row:
         store = _store(self.store_url)
         with ExitStack() as files:
-            picture = sample.picture_path and files.enter_context(store.open(sample.picture_path))
-            sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
+            video = sample.video_path and files.enter_context(store.open(sample.video_path))
+            audio = sample.audio_path and files.enter_context(store.open(sample.audio_path))
             inputs = build_input(
                 self.config,
-                picture=picture or None,
-                sound=sound or None,
-                words=sample.words,
-                before=sample.words_before,
+                video=video or None,
+                audio=audio or None,
+                transcript=sample.transcript,
+                before=sample.transcript_before,
             )
         return to_model_row(self.processor, inputs)
 
@@ -61,13 +61,13 @@ def _store(url: str) -> Store:
     return Store(url)
 
 
-def num_decoders_for(wanted: int | None, num_samples: int) -> int:
+def num_decoders_for(expected: int | None, num_samples: int) -> int:
     """Say how many processes decode: as many as wanted, or what machine and samples make good.
 
     One core of each training process is left to it; few samples are decoded sooner without.
     """
-    if wanted is not None:
-        return wanted
+    if expected is not None:
+        return expected
     num_trainings = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     free = len(os.sched_getaffinity(0)) // num_trainings - 1
     return max(0, min(free, _MAX_DECODERS, num_samples // _SAMPLES_PER_DECODER))

@@ -20,7 +20,7 @@ Missing = Mapping[str, SampleRecord]
 T = TypeVar("T")
 
 _SHARD_ROWS = 64
-_FREE_SHARE = 0.9  # of the disk's free space that features may take
+_FREE_FRACTION = 0.9  # of the disk's free space that features may take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +70,8 @@ def encode_missing(encoder: Encoder, reader: RowReader, missing: Missing) -> boo
     if shard:
         encoder.features.write(shard)
     if num_encoded:
-        told = f"towers ran over {num_encoded} segments, once for all epochs and runs"
-        encoder.say(f"{told}: {num_bytes / 2**20:.1f} MiB, {clock}")
+        message = f"towers ran over {num_encoded} segments, once for all epochs and runs"
+        encoder.say(f"{message}: {num_bytes / 2**20:.1f} MiB, {clock}")
     return True
 
 
@@ -79,21 +79,21 @@ class _Clock:
     """How long it has been running, and how much of that was spent waiting."""
 
     def __init__(self) -> None:
-        self._begun = time.monotonic()
+        self._started = time.monotonic()
         self._waited = 0.0
 
     def waiting(self, made: Iterator[T]) -> Iterator[T]:
         """Give what is made, and count the time until it is there."""
         while True:
-            begun = time.monotonic()
+            started = time.monotonic()
             each = next(made, None)
-            self._waited += time.monotonic() - begun
+            self._waited += time.monotonic() - started
             if each is None:
                 return
             yield each
 
     def __str__(self) -> str:
-        seconds = time.monotonic() - self._begun
+        seconds = time.monotonic() - self._started
         return f"{seconds:.1f} s, {self._waited / max(seconds, 1e-9):.0%} of it waiting for media"
 
 
@@ -123,7 +123,7 @@ def _fits(encoder: Encoder, needed_here: int) -> bool:
     """Say whether the disk takes this process's features, and as much from each of the others."""
     needed = needed_here * encoder.num_processes
     free = shutil.disk_usage(encoder.folder).free
-    if needed <= _FREE_SHARE * free:
+    if needed <= _FREE_FRACTION * free:
         return True
     encoder.say(
         f"the towers' features would take {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are "

@@ -35,7 +35,7 @@ def feature_key(sample: SampleRecord, config: InputConfig) -> str:
     Prompt and words are no part of it: the same features serve any question about the segment, and
     any transcript of it.
     """
-    shown = config.model_dump(exclude={"prompt", "words", "answer"})
+    shown = config.model_dump(exclude={"prompt", "transcript", "answer"})
     return digest_of(_MADE, sample.media_digest, shown)
 
 
@@ -86,7 +86,9 @@ class FeatureFolder:
                 mine = (name for name in shard.keys() if name.startswith(f"{key}."))  # noqa: SIM118
                 return {name.removeprefix(f"{key}."): shard.get_tensor(name) for name in mine}
         except (SafetensorError, OSError):
-            self._shards = {known: place for known, place in self._shards.items() if place != path}
+            self._shards = {
+                known: location for known, location in self._shards.items() if location != path
+            }
             return None
 
 

@@ -12,7 +12,7 @@ import torch
 _WORTH = 16  # positions saved; fewer cost more in a second pass than they save
 
 
-def share_prefix(thinker: Any) -> Any:
+def reuse_prefix(thinker: Any) -> Any:
     """Let the thinker's language model compute a batch's common beginning once.
 
     Gives the hook's handle, which ends it by ``remove``.
@@ -30,9 +30,9 @@ def _split_off(model: Any, arguments: Any, options: dict[str, Any]) -> Any:
     if length * (len(embeds) - 1) < _WORTH:
         return arguments, options
     first = int(there[0].int().argmax())
-    begun = slice(first, first + length)
+    started = slice(first, first + length)
     past = model(
-        inputs_embeds=embeds[:1, begun], position_ids=positions[:, :1, begun], use_cache=True
+        inputs_embeds=embeds[:1, started], position_ids=positions[:, :1, started], use_cache=True
     ).past_key_values
     past.batch_repeat_interleave(len(embeds))
     return arguments, {**options, **_rest(options, there, length), "past_key_values": past}
@@ -48,18 +48,18 @@ def _can_share(model: Any, options: dict[str, Any]) -> bool:
     return is_batch and options.get("past_key_values") is None and not model.gradient_checkpointing
 
 
-def _common_length(embeds: torch.Tensor, there: torch.Tensor, pictures: torch.Tensor | None) -> int:
+def _common_length(embeds: torch.Tensor, there: torch.Tensor, videos: torch.Tensor | None) -> int:
     """Count the positions that are alike in all rows from their beginning, up to any picture.
 
     The last position of each row, where its answer is asked for, is never among them.
     """
-    places = _shifted(there)
+    locations = _shifted(there)
     columns = torch.arange(there.shape[1], device=there.device)
     alike = columns < there.sum(-1).min() - 1
-    begun = torch.stack([row[place] for row, place in zip(embeds, places, strict=True)])
-    alike &= (begun == begun[:1]).all(-1).all(0)
-    if pictures is not None:
-        alike &= ~pictures.gather(1, places).any(0)
+    started = torch.stack([row[location] for row, location in zip(embeds, locations, strict=True)])
+    alike &= (started == started[:1]).all(-1).all(0)
+    if videos is not None:
+        alike &= ~videos.gather(1, locations).any(0)
     return int(alike.int().cumprod(0).sum())
 
 
@@ -74,13 +74,13 @@ def _rest(options: dict[str, Any], there: torch.Tensor, length: int) -> dict[str
     """Cut the beginning out of what the forward was given; padding stays on the left."""
     columns = torch.arange(there.shape[1] - length, device=there.device)
     first = there.int().argmax(-1, keepdim=True)
-    places = columns + length * (columns >= first)  # [batch, tokens left]
+    locations = columns + length * (columns >= first)  # [batch, tokens left]
     past = there.new_ones(len(there), length)
     rows = torch.arange(len(there), device=there.device)[:, None]
-    pictures = options.get("visual_pos_masks")
+    videos = options.get("visual_pos_masks")
     return {
-        "inputs_embeds": options["inputs_embeds"][rows, places],
-        "position_ids": options["position_ids"][:, rows, places],
-        "attention_mask": torch.cat([past, there.gather(1, places)], 1).long(),
-        "visual_pos_masks": None if pictures is None else pictures.gather(1, places),
+        "inputs_embeds": options["inputs_embeds"][rows, locations],
+        "position_ids": options["position_ids"][:, rows, locations],
+        "attention_mask": torch.cat([past, there.gather(1, locations)], 1).long(),
+        "visual_pos_masks": None if videos is None else videos.gather(1, locations),
     }

@@ -20,7 +20,7 @@ from tasks.training.data.decoding import (
 )
 from tasks.training.data.encoding import Encoder, Missing, encode_missing, missing_samples
 from tasks.training.data.features import FeatureFolder, feature_key
-from tasks.training.data.prefix import share_prefix
+from tasks.training.data.prefix import reuse_prefix
 from tasks.training.data.samples import RowReader
 from tasks.training.data.towers import (
     are_frozen,
@@ -52,8 +52,8 @@ class FeatureRows:
             self.processor,
             self.config,
             stored,
-            words=sample.words,
-            before=sample.words_before,
+            transcript=sample.transcript,
+            before=sample.transcript_before,
         )
         return with_positions(self.thinker, row)
 
@@ -71,9 +71,9 @@ def open_reader(
     With frozen towers and room on the disk these are features, which are made first where they are
     missing; the model is then prepared to take them.
     """
-    keep_bytes = job.resources.keep_mib << 20
+    keep_bytes = job.resources.cache_mib << 20
     if not is_sharded(job.resources, ranks):  # whose processes must all run each layer as often
-        share_prefix(opened.top.thinker)
+        reuse_prefix(opened.top.thinker)
     features = _stored_features(job, opened, ranks, samples, say)
     if features is None:
         with media_reader(job, opened.processor, samples, keep_bytes=keep_bytes) as reader:
@@ -133,7 +133,7 @@ def _encode(
     encoder: Encoder,
     missing: Missing,
 ) -> bool:
-    with media_reader(job, processor, samples, num_wanted=len(missing), keep_bytes=0) as reader:
+    with media_reader(job, processor, samples, num_expected=len(missing), keep_bytes=0) as reader:
         return encode_missing(encoder, reader, missing)
 
 
@@ -144,14 +144,14 @@ def media_reader(
     samples: Sequence[SampleRecord],
     *,
     keep_bytes: int,
-    num_wanted: int | None = None,
+    num_expected: int | None = None,
 ) -> Iterator[RowReader]:
     """Open what reads rows from media, in as many processes as the settings or the machine say.
 
-    Of the samples, ``num_wanted`` will be read; by default all.
+    Of the samples, ``num_expected`` will be read; by default all.
     """
-    wanted = len(samples) if num_wanted is None else num_wanted
-    num_decoders = num_decoders_for(job.resources.num_decoders, wanted)
+    expected = len(samples) if num_expected is None else num_expected
+    num_decoders = num_decoders_for(job.resources.num_decoders, expected)
     make = MediaRows(store_url=job.store_url, processor=processor, config=job.input)
     executor = decoding_processes(make, num_decoders) if num_decoders else reading_threads()
     run = decode if num_decoders else make

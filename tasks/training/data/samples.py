@@ -11,13 +11,13 @@ import torch
 
 from storage.errors import ItemFault, StageError
 from storage.records import SampleRecord
-from tasks.processes.prefetch import begun_ahead
+from tasks.processes.prefetch import prefetched
 from tasks.training.data.towers import collate_features
 
 T = TypeVar("T")
 Row = dict[str, torch.Tensor]
 _BATCHES_AHEAD = 2
-_MAX_UNREADABLE_SHARE = 0.01
+_MAX_UNREADABLE_FRACTION = 0.01
 
 
 class SampleOrder:
@@ -40,10 +40,10 @@ class SampleOrder:
     def batch(self, step: int) -> list[int]:
         """Indices of the samples of a step; the first step is 1."""
         first = (step - 1) * self._batch_size
-        return [self._at(place) for place in range(first, first + self._batch_size)]
+        return [self._at(location) for location in range(first, first + self._batch_size)]
 
-    def _at(self, place: int) -> int:
-        turn, group_index = divmod(place, len(self._groups))
+    def _at(self, location: int) -> int:
+        turn, group_index = divmod(location, len(self._groups))
         group = self._groups[group_index]
         pass_index, index = divmod(turn, len(group))
         return int(group[self._permutation(group_index, pass_index)[index]])
@@ -96,14 +96,14 @@ class RowReader:
         """Each batch's rows in order, ``None`` for what cannot be read, while the next are read."""
         largest = max((len(batch) for batch in batches), default=0)
         samples = itertools.chain.from_iterable(batches)
-        made = begun_ahead(samples, self._begin, _BATCHES_AHEAD * largest)
+        made = prefetched(samples, self._begin, _BATCHES_AHEAD * largest)
         try:
             for batch in batches:
                 yield [self._row(*each) for each in itertools.islice(made, len(batch))]
         except BrokenProcessPool as error:
             raise StageError(
                 "A decoding process died, most likely for lack of memory: lower "
-                "resources.finetune.num_decoders or keep_mib; with num_decoders = 0 there is none."
+                "resources.finetune.num_decoders or cache_mib; with num_decoders = 0 there is none."
             ) from error
 
     def _begin(self, sample: SampleRecord) -> Future[Any]:
@@ -132,7 +132,7 @@ class RowReader:
         self._check_unreadable(fault)
 
     def _check_unreadable(self, fault: ItemFault | None = None) -> None:
-        if len(self._unreadable) > _MAX_UNREADABLE_SHARE * self._num_samples:
+        if len(self._unreadable) > _MAX_UNREADABLE_FRACTION * self._num_samples:
             raise StageError(
                 f"{len(self._unreadable)} of {self._num_samples} samples have no readable picture "
                 "or sound, expected at most 1%: make their segments again with --force segment."
@@ -164,7 +164,7 @@ def by_length(
 
 def likely_length(sample: SampleRecord) -> tuple[int, int]:
     """Give a key by which samples of like length stand together before their rows are made."""
-    return sample.end_ms - sample.start_ms, len(sample.words)
+    return sample.end_ms - sample.start_ms, len(sample.transcript)
 
 
 def num_tokens(row: Row | None) -> int:

@@ -1,8 +1,8 @@
 """Frozen towers run once: what they make of a segment stands in for its pixels and mels.
 
 A row that `encode_rows` gives holds, in the place of ``pixel_values_videos`` and
-``input_features``, ``picture_features`` [tokens, (1 + D) * hidden] (the merged picture and, beside
-it, the D deepstack layers' features) and ``sound_features`` [tokens, hidden]. A thinker prepared by
+``input_features``, ``video_features`` [tokens, (1 + D) * hidden] (the merged picture and, beside
+it, the D deepstack layers' features) and ``audio_features`` [tokens, hidden]. A thinker prepared by
 `take_features` understands such rows as it understands the others.
 """
 
@@ -17,7 +17,7 @@ from tasks.prompting.prompt import render_chat
 
 Row = dict[str, torch.Tensor]
 
-PICTURE, SOUND, NUM_HOPS = "picture_features", "sound_features", "num_hops"
+VIDEO, AUDIO, NUM_HOPS = "video_features", "audio_features", "num_hops"
 POSITIONS = "position_ids"
 _PIXELS, _MELS = "pixel_values_videos", "input_features"
 
@@ -50,26 +50,26 @@ def encode_rows(thinker: Any, rows: Sequence[Row], pad_token_id: int) -> list[Ro
     """Run the towers over a batch of rows; gives rows that hold features, on the processor."""
     device = next(thinker.visual.parameters()).device
     batch = {name: value.to(device) for name, value in collate_rows(rows, pad_token_id).items()}
-    pictures = _encode_pictures(thinker, batch) if _PIXELS in batch else iter(())
-    sounds = _encode_sounds(thinker, batch) if _MELS in batch else iter(())
+    videos = _encode_videos(thinker, batch) if _PIXELS in batch else iter(())
+    audios = _encode_audios(thinker, batch) if _MELS in batch else iter(())
     encoded = []
     for row in rows:
         kept = {name: value for name, value in row.items() if name not in (_PIXELS, _MELS)}
         if _PIXELS in row:
-            kept[PICTURE] = next(pictures).cpu()
+            kept[VIDEO] = next(videos).cpu()
         if _MELS in row:
-            kept |= {SOUND: next(sounds).cpu(), NUM_HOPS: torch.tensor([row[_MELS].shape[-1]])}
+            kept |= {AUDIO: next(audios).cpu(), NUM_HOPS: torch.tensor([row[_MELS].shape[-1]])}
         encoded.append(kept)
     return encoded
 
 
-def _encode_pictures(thinker: Any, batch: Mapping[str, torch.Tensor]) -> Any:
+def _encode_videos(thinker: Any, batch: Mapping[str, torch.Tensor]) -> Any:
     found = thinker.get_video_features(batch[_PIXELS], batch["video_grid_thw"], return_dict=True)
     layers = [found.pooler_output, *found.deepstack_features]  # each: one [tokens, hidden] a row
     return (torch.cat(parts, dim=-1).contiguous() for parts in zip(*layers, strict=True))
 
 
-def _encode_sounds(thinker: Any, batch: Mapping[str, torch.Tensor]) -> Any:
+def _encode_audios(thinker: Any, batch: Mapping[str, torch.Tensor]) -> Any:
     mask = batch["feature_attention_mask"]
     found = thinker.get_audio_features(batch[_MELS], mask, return_dict=True).last_hidden_state
     ids = batch["input_ids"]
@@ -78,19 +78,19 @@ def _encode_sounds(thinker: Any, batch: Mapping[str, torch.Tensor]) -> Any:
 
 
 def row_of_features(
-    processor: Any, config: InputConfig, stored: Row, *, words: str, before: str
+    processor: Any, config: InputConfig, stored: Row, *, transcript: str, before: str
 ) -> Row:
     """A segment's row from its stored features and the question that the settings ask."""
     text = render_chat(
         config.prompt,
-        picture=PICTURE in stored,
-        sound=SOUND in stored,
-        words=words if config.words else None,
+        video=VIDEO in stored,
+        audio=AUDIO in stored,
+        transcript=transcript if config.transcript else None,
         before=before,
         answer=config.answer,
     )
-    lengths = {name: len(stored[name]) if name in stored else 0 for name in (PICTURE, SOUND)}
-    ids = token_ids(processor, text, num_picture=lengths[PICTURE], num_sound=lengths[SOUND])
+    lengths = {name: len(stored[name]) if name in stored else 0 for name in (VIDEO, AUDIO)}
+    ids = token_ids(processor, text, num_video=lengths[VIDEO], num_audio=lengths[AUDIO])
     return {**stored, "input_ids": ids}
 
 
@@ -114,24 +114,24 @@ def take_features(thinker: Any) -> None:
 
 def _put_in_place(thinker: Any, arguments: Any, options: dict[str, Any]) -> Any:
     """Give features to the forward by the ways it has: encoder outputs, and finished embeddings."""
-    picture, sound = options.pop(PICTURE, None), options.pop(SOUND, None)
+    video, audio = options.pop(VIDEO, None), options.pop(AUDIO, None)
     # With and without sound: processes that share a model out come to its parts in one order.
     embeds = thinker.get_input_embeddings()(options["input_ids"])
-    if sound is not None:
+    if audio is not None:
         heard = (options["input_ids"] == thinker.config.audio_token_id)[..., None]
-        embeds = embeds.masked_scatter(heard.expand_as(embeds), sound.to(embeds.dtype))
+        embeds = embeds.masked_scatter(heard.expand_as(embeds), audio.to(embeds.dtype))
     options["inputs_embeds"] = embeds
-    if picture is not None:
-        options["mm_encoder_outputs"] = {"video": _encoder_output(thinker, picture)}
+    if video is not None:
+        options["mm_encoder_outputs"] = {"video": _encoder_output(thinker, video)}
     return arguments, options
 
 
-def _encoder_output(thinker: Any, picture: torch.Tensor) -> Any:
+def _encoder_output(thinker: Any, video: torch.Tensor) -> Any:
     from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
         BaseModelOutputWithDeepstackFeatures,
     )
 
-    merged, *layers = torch.split(picture, thinker.config.text_config.hidden_size, dim=-1)
+    merged, *layers = torch.split(video, thinker.config.text_config.hidden_size, dim=-1)
     return BaseModelOutputWithDeepstackFeatures(
         pooler_output=(merged,), deepstack_features=[(layer.contiguous(),) for layer in layers]
     )
@@ -140,7 +140,7 @@ def _encoder_output(thinker: Any, picture: torch.Tensor) -> Any:
 def collate_features(rows: Sequence[Row], pad_token_id: int) -> dict[str, torch.Tensor]:
     """Rows of `encode_rows` as one batch, padded on the left, for a prepared thinker."""
     batch = collate_rows(rows, pad_token_id)
-    for name in (PICTURE, SOUND):
+    for name in (VIDEO, AUDIO):
         if parts := [row[name] for row in rows if name in row]:
             batch[name] = torch.cat(parts)
     if hops := [torch.ones(int(row[NUM_HOPS])) for row in rows if NUM_HOPS in row]:

@@ -41,7 +41,7 @@ def check_installed() -> None:
         )
 
 
-def share_out(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
+def shard_model(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
     """Make room in this process for its part of a model that lies on the meta device.
 
     All weights are left unset. At most a layer is whole at a time.
@@ -82,7 +82,7 @@ def is_part(tensor: torch.Tensor) -> bool:
     return hasattr(tensor, "ds_id")
 
 
-def num_numbers(tensor: torch.Tensor) -> int:
+def num_elements(tensor: torch.Tensor) -> int:
     """Count the numbers of a tensor, of all its parts where it is shared out."""
     return int(getattr(tensor, "ds_numel", tensor.numel()))
 
@@ -116,8 +116,8 @@ def _without_towers(thinker: Any) -> Iterator[None]:
         thinker._modules.update(modules)
 
 
-class ZeroUpdates:
-    """One process's part of the model under DeepSpeed; the counterpart of `updates.Updates`."""
+class DeepSpeedOptimizerStep:
+    """One process's part of the model under DeepSpeed; the counterpart of `optimizer_step.OptimizerStep`."""
 
     def __init__(self, trained: Any, settings: TrainingSettings, ranks: Ranks) -> None:
         self._ranks = ranks
@@ -131,7 +131,7 @@ class ZeroUpdates:
             self.model, self.optimizer, _, _ = _deepspeed(ranks).initialize(
                 model=trained, optimizer=optimizer, config=_config(settings)
             )
-        self.contents = ZeroContents(self.model, ranks)
+        self.contents = DeepSpeedCheckpointFormat(self.model, ranks)
 
     def add(self, loss: torch.Tensor) -> None:
         """Add a loss's gradients to those of the step, which DeepSpeed averages over processes."""
@@ -146,7 +146,7 @@ class ZeroUpdates:
         return float(self.model.get_global_grad_norm())
 
 
-class ZeroContents:
+class DeepSpeedCheckpointFormat:
     """What every process holds a part of; as many must go on with it as have written it.
 
     weights.safetensors (trained weights, gathered by the first process), state/ (DeepSpeed's own

@@ -51,17 +51,17 @@ def check_sharding(settings: TrainingSettings, resources: FinetuneResources) -> 
         )
 
 
-def share_out(
+def shard_model(
     top: Any, settings: TrainingSettings, resources: FinetuneResources, ranks: Ranks
 ) -> None:
     """Make room in this process for its part of a model that lies on the meta device."""
     if resources.sharding == "deepspeed":
-        zero.share_out(top, settings, ranks)
+        zero.shard_model(top, settings, ranks)
     else:
-        _share_out(top, settings, ranks)
+        _shard_model(top, settings, ranks)
 
 
-def _share_out(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
+def _shard_model(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
     """Lay parts out by FSDP2.
 
     Trained weights take float32, frozen ones the settings' precision; all are left unset.

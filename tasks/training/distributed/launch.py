@@ -13,7 +13,7 @@ CHILD_MODULE = "tasks.training.child"
 _LAUNCH_SETTINGS = """\
 compute_environment: LOCAL_MACHINE
 distributed_type: '{kind}'
-num_machines: 1
+num_nodes: 1
 num_processes: {num_processes}
 machine_rank: 0
 gpu_ids: all

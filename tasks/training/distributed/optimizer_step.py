@@ -5,23 +5,27 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 
-from tasks.training.checkpoints.formats import Contents, ShardContents, WholeContents
-from tasks.training.distributed.deepspeed import ZeroUpdates
+from tasks.training.checkpoints.formats import (
+    CheckpointFormat,
+    FullCheckpointFormat,
+    ShardedCheckpointFormat,
+)
+from tasks.training.distributed.deepspeed import DeepSpeedOptimizerStep
 from tasks.training.distributed.fsdp import clip_gradients, is_sharded
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
 
-def open_updates(
+def open_optimizer_step(
     trained: Any, settings: TrainingSettings, resources: FinetuneResources, ranks: Ranks
-) -> "Updates | ZeroUpdates":
+) -> "OptimizerStep | DeepSpeedOptimizerStep":
     """Prepare this process's model, or its part of one, for training."""
     if resources.sharding == "deepspeed" and is_sharded(resources, ranks):
-        return ZeroUpdates(trained, settings, ranks)
-    return Updates(trained, settings, resources, ranks)
+        return DeepSpeedOptimizerStep(trained, settings, ranks)
+    return OptimizerStep(trained, settings, resources, ranks)
 
 
-class Updates:
+class OptimizerStep:
     """One process's model and its optimizer under accelerate.
 
     Gradients are summed up from any number of losses, of which each process has its own.
@@ -54,8 +58,8 @@ class Updates:
         self.model = self._accelerator.prepare_model(trained, evaluation_mode=True)
         self.optimizer = self._accelerator.prepare_optimizer(optimizer)
         self._is_sharded = is_sharded(resources, ranks)
-        kind = ShardContents if self._is_sharded else WholeContents
-        self.contents: Contents = kind(self.model, self.optimizer)
+        kind = ShardedCheckpointFormat if self._is_sharded else FullCheckpointFormat
+        self.contents: CheckpointFormat = kind(self.model, self.optimizer)
 
     def add(self, loss: torch.Tensor) -> None:
         """Add a loss's gradients to those of the step."""

@@ -116,7 +116,7 @@ def deal(samples: Sequence[SampleRecord], num_hands: int) -> list[list[SampleRec
     """
     if num_hands == 1:
         return [list(samples)]
-    ordered = sorted(samples, key=lambda s: (not s.sound_path, s.end_ms - s.start_ms))
+    ordered = sorted(samples, key=lambda s: (not s.audio_path, s.end_ms - s.start_ms))
     return [ordered[hand::num_hands] for hand in range(num_hands)]
 
 

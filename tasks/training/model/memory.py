@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from storage.errors import StageError
-from tasks.model.loading import opening_dtype
+from tasks.model.loading import load_dtype
 from tasks.training.model.trainable import part_of
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
@@ -42,7 +42,7 @@ class Shapes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
+class MemoryEstimate:
     """Bytes that one process needs at its peak."""
 
     weights: int
@@ -96,7 +96,7 @@ def estimate(
     *,
     longest: int,
     num_processes: int = 1,
-) -> Need:
+) -> MemoryEstimate:
     """Estimate a process's peak for micro-batches whose longest sample has that many tokens."""
     layers = _layer_bytes(shapes, settings, resources, longest=longest)
     if resources.sharding != "none" and num_processes > 1:
@@ -108,7 +108,7 @@ def estimate(
     weights = _weight_bytes(shapes, settings)
     if settings.method == "lora":
         weights += trained * _FLOAT32
-    return Need(
+    return MemoryEstimate(
         weights=weights,
         trained=trained * _FLOAT32 * (1 + _ADAM_NUMBERS),
         layers=layers,
@@ -117,7 +117,7 @@ def estimate(
 
 def _estimate_part(
     shapes: Shapes, settings: TrainingSettings, layers: int, num_processes: int
-) -> Need:
+) -> MemoryEstimate:
     """Estimate for one of the processes among which everything but the towers is shared out."""
     size = getattr(torch, settings.precision).itemsize
     weights, trained = 0, 0
@@ -132,11 +132,11 @@ def _estimate_part(
     # One layer and the next; the gradients of one, and sums in the making of two.
     a_layer = (3 * size + 2 * _FLOAT32) * inside // shapes.text.num_hidden_layers
     gathered = a_layer + 2 * size * outside
-    return Need(weights=weights, trained=trained, layers=layers, gathered=gathered)
+    return MemoryEstimate(weights=weights, trained=trained, layers=layers, gathered=gathered)
 
 
 def _weight_bytes(shapes: Shapes, settings: TrainingSettings) -> int:
-    size = opening_dtype(settings).itemsize
+    size = load_dtype(settings).itemsize
     if settings.quantize == "none":
         return sum(shapes.numbers.values()) * size
     small = sum(shapes.numbers.get(part, 0) for part in _TEXT_LINEAR)
@@ -147,7 +147,7 @@ def _layer_bytes(
     shapes: Shapes, settings: TrainingSettings, resources: FinetuneResources, *, longest: int
 ) -> int:
     """What all layers keep until their gradients are made, and the copies that this takes."""
-    text, size = shapes.text, opening_dtype(settings).itemsize
+    text, size = shapes.text, load_dtype(settings).itemsize
     num_layers, num_tokens = text.num_hidden_layers, longest * resources.micro_batch_size
     kept = _bytes_per_token(text, settings) * num_tokens
     merged = 0
@@ -172,7 +172,7 @@ def _bytes_per_token(text: Any, settings: TrainingSettings) -> int:
     attention = hidden + 5 * queries
     experts = text.num_experts_per_tok * (2 * hidden + 4 * inner)
     product_size = getattr(torch, settings.precision).itemsize
-    expert_size = opening_dtype(settings).itemsize
+    expert_size = load_dtype(settings).itemsize
     return norms * _FLOAT32 + attention * product_size + experts * expert_size
 
 
@@ -197,7 +197,7 @@ def check_memory(
     longest: int,
     free: int,
     num_processes: int = 1,
-) -> Need:
+) -> MemoryEstimate:
     """Refuse a training that its device cannot hold, before anything is loaded.
 
     Raises:
@@ -208,8 +208,8 @@ def check_memory(
     if need.total <= free:
         return need
     fitting = [
-        told
-        for told, changed, on in _alternatives(settings, resources, num_processes)
+        message
+        for message, changed, on in _alternatives(settings, resources, num_processes)
         if size(changed, on).total <= free
     ]
     way_out = (
@@ -235,27 +235,27 @@ def _alternatives(
     on = resources.model_copy(update={"gradient_checkpointing": True})
     yield "resources.finetune.gradient_checkpointing = true", settings, on
     on = on.model_copy(update={"micro_batch_size": 1})
-    told = "resources.finetune.gradient_checkpointing = true and micro_batch_size = 1"
-    yield told, settings, on
+    message = "resources.finetune.gradient_checkpointing = true and micro_batch_size = 1"
+    yield message, settings, on
     if settings.method == "full" and num_processes > 1 and resources.sharding == "none":
-        told = "resources.finetune.sharding = fsdp"
-        yield told, settings, resources.model_copy(update={"sharding": "fsdp"})
-        told += ", gradient_checkpointing = true and micro_batch_size = 1"
-        yield told, settings, on.model_copy(update={"sharding": "fsdp"})
+        message = "resources.finetune.sharding = fsdp"
+        yield message, settings, resources.model_copy(update={"sharding": "fsdp"})
+        message += ", gradient_checkpointing = true and micro_batch_size = 1"
+        yield message, settings, on.model_copy(update={"sharding": "fsdp"})
     yield from _adapters(settings, resources, on)
 
 
 def _adapters(
-    settings: TrainingSettings, resources: FinetuneResources, spared: FinetuneResources
+    settings: TrainingSettings, resources: FinetuneResources, deferred: FinetuneResources
 ) -> Iterable[tuple[str, TrainingSettings, FinetuneResources]]:
     """Give training of adapters alone, which are not shared out."""
     adapters = settings.model_copy(
         update={"method": "lora", "precision": "bfloat16", "parts": ("attention",)}
     )
-    told = 'finetune.method = lora, precision = bfloat16 and parts = ["attention"]'
+    message = 'finetune.method = lora, precision = bfloat16 and parts = ["attention"]'
     whole = {"sharding": "none"}
     if resources.sharding != "none":
-        told += ", with resources.finetune.sharding = none"
-    yield told, adapters, resources.model_copy(update=whole)
-    told += ", with gradient_checkpointing and micro_batch_size = 1"
-    yield told, adapters, spared.model_copy(update=whole)
+        message += ", with resources.finetune.sharding = none"
+    yield message, adapters, resources.model_copy(update=whole)
+    message += ", with gradient_checkpointing and micro_batch_size = 1"
+    yield message, adapters, deferred.model_copy(update=whole)

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from storage.errors import ConfigError, ModelError
-from tasks.model.loading import Opening, open_base, plan_opening, spare_memory
+from tasks.model.loading import LoadOptions, open_base, plan_loading, spare_memory
 from tasks.prompting.prompt import answer_token_ids
 from tasks.training.distributed import deepspeed as zero
-from tasks.training.distributed.fsdp import is_sharded, share_out, spread_weights
+from tasks.training.distributed.fsdp import is_sharded, shard_model, spread_weights
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.model.last_position import compute_last_position_only
 from tasks.training.settings import FinetuneResources, Part, TrainingSettings
@@ -73,7 +73,7 @@ def open_for_training(
         ConfigError: the model has no such part, or the device cannot do what is asked for.
         ToolError: a library is missing.
     """
-    opening = plan_opening(settings, resources, device)
+    opening = plan_loading(settings, resources, device)
     shared_by = ranks if ranks is not None and is_sharded(resources, ranks) else None
     top, processor = open_base(folder, replace(opening, device=_META) if shared_by else opening)
     if resources.gradient_checkpointing:
@@ -83,16 +83,16 @@ def open_for_training(
     if settings.method == "full":
         for name, parameter in trained.named_parameters():
             parameter.requires_grad_(part_of(name) in settings.trained_parts)
-    _check_census(census(trained), settings)
+    _check_token_counts(token_counts(trained), settings)
     if shared_by:
-        share_out(top, settings, resources, shared_by)
+        shard_model(top, settings, resources, shared_by)
         spread_weights(top, _source(folder, opening) if shared_by.is_first else None, shared_by)
     compute_last_position_only(trained)
     yes, no = answer_token_ids(processor.tokenizer)
     return OpenModel(top=top, trained=trained, processor=processor, token_yes=yes, token_no=no)
 
 
-def _source(folder: Path, opening: Opening) -> Any:
+def _source(folder: Path, opening: LoadOptions) -> Any:
     """Open a base in host memory, as it is stored."""
     top, _ = open_base(folder, replace(opening, dtype="auto", device=_CPU))
     return top
@@ -129,8 +129,8 @@ def _linear_layers(thinker: Any, parts: tuple[Part, ...]) -> list[str]:
 def part_of(parameter_name: str) -> Part:
     """Say which part of the thinker a parameter, or an adapter's parameter, belongs to."""
     name = parameter_name.removeprefix(_PEFT_PREFIX)
-    for part, place in _PLACES.items():
-        if re.search(place, name):
+    for part, location in _PLACES.items():
+        if re.search(location, name):
             return part
     raise ModelError(
         f"The model has a parameter {name!r} that no known part of Qwen3-Omni's thinker has: use a "
@@ -138,25 +138,25 @@ def part_of(parameter_name: str) -> Part:
     )
 
 
-def census(trained: Any) -> dict[str, int]:
+def token_counts(trained: Any) -> dict[str, int]:
     """Count trained numbers by part."""
     counts: Counter[str] = Counter()
     for name, parameter in trained.named_parameters():
         if parameter.requires_grad:
-            counts[part_of(name)] += zero.num_numbers(parameter)
+            counts[part_of(name)] += zero.num_elements(parameter)
     return dict(counts)
 
 
 def num_parameters(thinker: Any) -> int:
     """Count all of the thinker's own numbers, without adapters; 4-bit ones lie two to a byte."""
     return sum(
-        zero.num_numbers(p) * (2 if type(p).__name__ == "Params4bit" else 1)
+        zero.num_elements(p) * (2 if type(p).__name__ == "Params4bit" else 1)
         for name, p in thinker.named_parameters()
         if "lora_" not in name
     )
 
 
-def _check_census(counts: Mapping[str, int], settings: TrainingSettings) -> None:
+def _check_token_counts(counts: Mapping[str, int], settings: TrainingSettings) -> None:
     if absent := sorted(set(settings.trained_parts) - set(counts) - _may_be_absent(settings)):
         raise ConfigError(
             f"finetune.parts names {', '.join(absent)}, but nothing in this model belongs to it: "

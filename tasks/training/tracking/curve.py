@@ -90,10 +90,10 @@ def draw(curve: Curve) -> str:
         "validation loss": [(row.step, row.val_loss) for row in rows if row.val_loss is not None],
     }
     top = max(value for points in series.values() for _, value in points) or 1.0
-    place = _placer(curve.num_steps, top)
-    parts = [*_frame(curve.num_steps, top, place)]
+    location = _placer(curve.num_steps, top)
+    parts = [*_frame(curve.num_steps, top, location)]
     for index, (name, points) in enumerate(series.items()):
-        parts += _line(points, _COLOURS[name], place)
+        parts += _line(points, _COLOURS[name], location)
         parts.append(_text(_LEFT + 140 * index, 14, name, _COLOURS[name]))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" '
@@ -106,28 +106,28 @@ def _placer(num_steps: int, top: float) -> Callable[[float, float], tuple[float,
     """Give what turns a step and a loss into a place on the image."""
     width, height = _WIDTH - _LEFT - 12, _HEIGHT - _TOP - _BOTTOM
 
-    def place(step: float, loss: float) -> tuple[float, float]:
+    def location(step: float, loss: float) -> tuple[float, float]:
         return _LEFT + width * step / max(num_steps, 1), _TOP + height * (1 - loss / top)
 
-    return place
+    return location
 
 
 def _frame(
-    num_steps: int, top: float, place: Callable[[float, float], tuple[float, float]]
+    num_steps: int, top: float, location: Callable[[float, float], tuple[float, float]]
 ) -> Iterable[str]:
     for share in (0.0, 0.5, 1.0):
-        left, y = place(0, share * top)
-        right, _ = place(num_steps, 0)
+        left, y = location(0, share * top)
+        right, _ = location(num_steps, 0)
         yield f'<path d="M{left:.1f} {y:.1f}H{right:.1f}" stroke="#d0d0d0" fill="none"/>'
         yield _text(left - 8, y + 4, f"{share * top:.3g}", "#555555", "end")
-        x, bottom = place(share * num_steps, 0)
+        x, bottom = location(share * num_steps, 0)
         yield _text(x, bottom + 18, f"{round(share * num_steps)}", "#555555", "middle")
 
 
 def _line(
-    points: Points, colour: str, place: Callable[[float, float], tuple[float, float]]
+    points: Points, colour: str, location: Callable[[float, float], tuple[float, float]]
 ) -> Iterable[str]:
-    corners = [place(step, value) for step, value in points]
+    corners = [location(step, value) for step, value in points]
     if len(corners) > 1:
         shown = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
         yield f'<polyline points="{shown}" stroke="{colour}" stroke-width="1.6" fill="none"/>'

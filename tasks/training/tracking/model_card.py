@@ -24,7 +24,7 @@ from tasks.training.job import (
     MERGED_FOLDER,
     TrainingJob,
     TrainingResult,
-    ValidationAnswer,
+    ValidationPrediction,
 )
 
 CARD_NAME = "README.md"
@@ -67,7 +67,7 @@ def write_card(
     job: TrainingJob,
     result: TrainingResult,
     used: Sequence[SampleRecord],
-    answers: Sequence[ValidationAnswer],
+    answers: Sequence[ValidationPrediction],
 ) -> None:
     """Write the card into a model's folder."""
     environment = Environment(
@@ -124,7 +124,7 @@ def _facts(name: str, rows: Sequence[SampleRecord]) -> SplitFacts:
 
 
 def figures_of(
-    used: Sequence[SampleRecord], answers: Sequence[ValidationAnswer]
+    used: Sequence[SampleRecord], answers: Sequence[ValidationPrediction]
 ) -> list[CardFigure]:
     """Measure the answers; participants are resampled, and videos where nobody names those."""
     if not answers:

@@ -8,7 +8,7 @@ from tasks.training.data.samples import num_positions, num_tokens
 from tasks.training.distributed.ranks import Ranks
 
 
-def pace_of(
+def throughput_of(
     rows: Sequence[Any], micro_batch_size: int, wait_seconds: float, ranks: Ranks
 ) -> dict[str, Any]:
     """Sum up what all ranks read and compute in a step, which waits for the slowest of them."""
@@ -17,12 +17,12 @@ def pace_of(
     tokens, positions, waits = zip(*ranks.gather(mine), strict=True)
     return {
         "num_tokens": sum(tokens),
-        "padding_share": 1.0 - sum(tokens) / max(1, sum(positions)),
+        "padding_fraction": 1.0 - sum(tokens) / max(1, sum(positions)),
         "wait_seconds": max(waits),
     }
 
 
-def wait_share(log: Sequence[TrainingStepRecord]) -> float:
+def wait_fraction(log: Sequence[TrainingStepRecord]) -> float:
     """Say what share of the steps' time was spent waiting for their rows."""
     waited = sum(row.wait_seconds for row in log)
     whole = waited + sum(row.seconds for row in log)
@@ -34,7 +34,7 @@ def line_of(log: Sequence[TrainingStepRecord], num_steps: int) -> str:
     row = log[-1]
     line = f"step {row.step}/{num_steps} loss {row.loss:.4f} lr {row.learning_rate:.2e}"
     line += f" {row.num_samples / (row.seconds + row.wait_seconds):.1f} samples/s"
-    line += f" waiting {wait_share(log):.1%} padding {row.padding_share:.1%}"
+    line += f" waiting {wait_fraction(log):.1%} padding {row.padding_fraction:.1%}"
     figures = {
         "loss": row.val_loss, "macro F1": row.val_macro_f1, "AP": row.val_average_precision
     }  # fmt: skip

@@ -24,7 +24,7 @@ TENSORBOARD = "tensorboard"
 _CURVE_SECONDS = 3.0
 
 
-class Watch(Protocol):
+class StepListener(Protocol):
     """Whoever is told each step of a training."""
 
     def begin(self, log: Sequence[TrainingStepRecord], num_steps: int) -> None:
@@ -43,8 +43,8 @@ def check_trackers(report_to: Iterable[TrackerName]) -> None:
     Raises:
         ToolError: says which are missing.
     """
-    wanted = (TENSORBOARD, *report_to)
-    missing = [name for name in wanted if importlib.util.find_spec(name) is None]
+    expected = (TENSORBOARD, *report_to)
+    missing = [name for name in expected if importlib.util.find_spec(name) is None]
     if missing:
         raise ToolError(
             f"{' and '.join(missing)} cannot track a training: install the package of that name "
@@ -79,8 +79,8 @@ class Trackers:
         self._opened = [board]
         for name in self._report_to:
             tracker_class = LOGGER_TYPE_TO_CLASS[name]
-            place = (self._folder,) if tracker_class.requires_logging_directory else ()
-            tracker = tracker_class(PROJECT, *place)
+            location = (self._folder,) if tracker_class.requires_logging_directory else ()
+            tracker = tracker_class(PROJECT, *location)
             tracker.start()
             tracker.store_init_configuration(self._settings)
             self._opened.append(tracker)
@@ -142,10 +142,10 @@ class CurveFile:
         self._due = time.monotonic() + self._seconds
 
 
-class Watches:
+class StepListeners:
     """Several of them as one."""
 
-    def __init__(self, *watches: Watch) -> None:
+    def __init__(self, *watches: StepListener) -> None:
         self._watches = watches
 
     def begin(self, log: Sequence[TrainingStepRecord], num_steps: int) -> None:

@@ -37,7 +37,7 @@ def test_data_without_labels_has_nothing_to_measure_on(folder: Path) -> None:
 
 
 def test_settings_that_show_one_thing_alone_leave_nothing_to_take_away(folder: Path) -> None:
-    error = fault("--set", "input.sound=false", "--set", "input.words=false")
+    error = fault("--set", "input.audio=false", "--set", "input.transcript=false")
     assert isinstance(error, ConfigError)
     assert "show the model one thing alone" in str(error)
 

@@ -66,7 +66,7 @@ def found() -> dict[str, tuple[str, ...]]:
     return {row.name: row.examples for row in rows if row.subject == "finding"}
 
 
-def test_a_sound_data_set_ends_with_status_0_and_makes_nothing_but_the_outcome(
+def test_an_audio_data_set_ends_with_status_0_and_makes_nothing_but_the_outcome(
     release, tmp_path, capsys
 ):
     before = sorted(tmp_path.rglob("*"))
@@ -113,9 +113,9 @@ def test_leakage_ends_with_status_1_and_names_the_videos(release, capsys):
 def test_a_contradiction_ends_with_status_1_and_a_damaged_file_alone_does_not(release):
     (release / NAME.format("90003", 1)).write_bytes(b"")
     assert check("--out", "audit.parquet") == 0
-    (told,) = found()["cannot_be_opened"]
-    assert told.startswith(f"{NAME.format('90003', 1)}: ")
-    assert "empty" in told
+    (message,) = found()["cannot_be_opened"]
+    assert message.startswith(f"{NAME.format('90003', 1)}: ")
+    assert "empty" in message
     with (release / "split" / "train.txt").open("a") as stream:
         stream.write(f"{NAME.format('90001', 1)},1,words\n")
     assert check("--out", "audit.parquet") == 1
@@ -189,10 +189,12 @@ def test_all_contradictions_of_a_table_of_labels_are_told_at_once(tmp_path, monk
         (("--store", "nothing://x"), ConfigError, "The store 'nothing://x' cannot be opened"),
     ],
 )
-def test_a_users_mistake_is_one_sentence_before_any_work(release, tmp_path, options, error, told):
+def test_a_users_mistake_is_one_sentence_before_any_work(
+    release, tmp_path, options, error, message
+):
     (tmp_path / "folder.parquet").mkdir()
     with pytest.raises(WaverError) as caught:
         check(*options)
     assert isinstance(caught.value, error)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -7,7 +7,7 @@ import typer
 
 from flows import pipeline, stages
 from flows.commands import cli
-from flows.commands.erase import ForgetReport, find_participant, forget, undo
+from flows.commands.erase import EraseReport, find_participant, invalidate, undo
 from flows.context.open import open_run
 from flows.context.request import RunRequest
 from storage.datasets.erased import digest_of_participant, salt_of
@@ -22,8 +22,8 @@ WHO = "90002"
 NO_HISTORY = Path("/nonexistent")
 
 
-def forget_now(store: str, who: str, data: str | None) -> ForgetReport:
-    return forget(find_participant(store, who, data), NO_HISTORY)
+def erase_now(store: str, who: str, data: str | None) -> EraseReport:
+    return invalidate(find_participant(store, who, data), NO_HISTORY)
 
 
 def everything(store: str) -> dict[str, bytes]:
@@ -57,30 +57,30 @@ def commit_model(
 def test_every_stage_forgets_and_the_next_run_makes_only_the_report(
     finished: RunRequest, tmp_path: Path
 ) -> None:
-    report = forget_now(finished.store, WHO, None)
+    report = erase_now(finished.store, WHO, None)
     assert report.removed == {
         "segment": 2, "transcribe": 2, "manifest": 2, "infer": 4, "aggregate": 1,
     }  # fmt: skip
     assert report.scan.is_clean
     assert not [path for path in everything(finished.store) if WHO in path]
     run = open_run(finished)
-    for variant, wanted in (
-        (run.segment, run.videos_wanted), (run.transcribe, run.segmented_wanted),
-        (run.manifest, run.inputs_wanted), (run.infer, run.segments_wanted),
+    for variant, expected in (
+        (run.segment, run.expected_videos), (run.transcribe, run.expected_transcripts),
+        (run.manifest, run.expected_inputs), (run.infer, run.expected_segments),
     ):  # fmt: skip
-        assert len(wanted) in (6, 12)
-        assert variant.pending(wanted) == []
-    assert run.aggregate.pending(run.report_wanted) == ["report"]
+        assert len(expected) in (6, 12)
+        assert variant.pending(expected) == []
+    assert run.aggregate.pending(run.expected_report) == ["report"]
     (tmp_path / "made").mkdir()
     finish(finished, tmp_path / "made")
     assert {row.video_id for row in open_run(finished).verdicts} == {
         name for who in ANSWERS if who != WHO for name in videos_of(who)
     }
-    assert forget_now(finished.store, WHO, finished.data).scan.is_clean
+    assert erase_now(finished.store, WHO, finished.data).scan.is_clean
 
 
 def test_what_a_run_leaves_out_is_counted_and_names_nobody(finished: RunRequest, caplog) -> None:
-    forget_now(finished.store, WHO, None)
+    erase_now(finished.store, WHO, None)
     with caplog.at_level("INFO", logger="waver"):
         (issue,) = [
             issue for issue in open_run(finished).dataset.issues if "left out" in str(issue)
@@ -99,7 +99,7 @@ def test_a_participant_with_data_alone_is_left_out_before_anything_is_made(tmp_p
     assert len(open_run(request).dataset.videos) == 8
     with pytest.raises(DataError, match="No such participant is known to the store"):
         find_participant(request.store, WHO, None)
-    report = forget_now(request.store, WHO, request.data)
+    report = erase_now(request.store, WHO, request.data)
     assert (report.removed, report.scan.is_clean) == ({}, True)
     assert len(open_run(request).dataset.videos) == 6
     assert find_participant(request.store, WHO, None).traces.videos == frozenset()
@@ -108,22 +108,22 @@ def test_a_participant_with_data_alone_is_left_out_before_anything_is_made(tmp_p
 def test_the_cache_that_the_next_run_keeps_does_not_hold_them(finished: RunRequest) -> None:
     open_run(finished)
     found = find_participant(finished.store, WHO, None)
-    forget(found, NO_HISTORY)
+    invalidate(found, NO_HISTORY)
     from storage.datasets import dataset
 
     dataset._read.cache_clear()
     open_run(finished)
     assert Store(finished.store).list_files(".cache/annotation")
-    report = forget_now(finished.store, WHO, finished.data)
+    report = erase_now(finished.store, WHO, finished.data)
     assert report.scan.is_clean
 
 
 def test_undoing_lets_the_next_run_use_the_videos_again(finished: RunRequest) -> None:
-    forget_now(finished.store, WHO, None)
+    erase_now(finished.store, WHO, None)
     undo(finished.store, WHO)
     run = open_run(finished)
     assert len(run.dataset.videos) == 8
-    assert sorted(run.segment.pending(run.videos_wanted)) == sorted(videos_of(WHO))
+    assert sorted(run.segment.pending(run.expected_videos)) == sorted(videos_of(WHO))
     with pytest.raises(DataError, match="leaves no such participant out"):
         undo(finished.store, WHO)
 
@@ -139,14 +139,14 @@ def test_a_forgetting_that_was_stopped_is_told_and_must_end_before_it_is_undone(
     with monkeypatch.context() as patch:
         patch.setattr("storage.erasure.erase.remove_cache", stop)
         with pytest.raises(KeyboardInterrupt):
-            forget(found, NO_HISTORY)
-    with pytest.raises(StoreError, match="did not end: run `waver forget` again") as told:
+            invalidate(found, NO_HISTORY)
+    with pytest.raises(StoreError, match="did not end: run `waver forget` again") as message:
         undo(finished.store, WHO)
-    assert (WHO in str(told.value), told.value.details) == (False, (WHO,))
+    assert (WHO in str(message.value), message.value.details) == (False, (WHO,))
     open_run(finished)
     assert "did not end" in caplog.text
     assert WHO not in caplog.text
-    assert forget_now(finished.store, WHO, None).scan.is_clean
+    assert erase_now(finished.store, WHO, None).scan.is_clean
     undo(finished.store, WHO)
     caplog.clear()
     open_run(finished)
@@ -155,7 +155,7 @@ def test_a_forgetting_that_was_stopped_is_told_and_must_end_before_it_is_undone(
 
 def test_all_forgotten_is_one_sentence(finished: RunRequest) -> None:
     for who in ANSWERS:
-        forget_now(finished.store, who, None)
+        erase_now(finished.store, who, None)
     with pytest.raises(DataError, match=r"nothing is left: all 8 videos"):
         open_run(finished)
 
@@ -167,14 +167,14 @@ def test_models_that_saw_the_participant_are_listed_and_kept(
     early = commit_model(finished.store, tmp_path, WHO, digest=digest_of)
     never = commit_model(finished.store, tmp_path, "90001")
     untold = commit_model(finished.store, tmp_path)
-    report = forget_now(finished.store, WHO, None)
+    report = erase_now(finished.store, WHO, None)
     assert {model.folder: model.sides for model in report.models} == {
         saw: ("val",), early: ("val",), untold: (),
     }  # fmt: skip
-    told = "\n".join(report.lines())
-    assert f"{saw} (val)" in told
-    assert f"{untold} (nobody noted on whom)" in told
-    assert never not in told
+    message = "\n".join(report.lines())
+    assert f"{saw} (val)" in message
+    assert f"{untold} (nobody noted on whom)" in message
+    assert never not in message
     assert "finetune" not in report.removed
     assert Path(saw, "merged", "weights.bin").exists()
 
@@ -199,11 +199,11 @@ def test_no_name_and_no_store_are_mistakes(finished: RunRequest, tmp_path: Path)
 
 
 def test_between_the_stages_of_a_run_nobody_is_forgotten(finished: RunRequest, monkeypatch) -> None:
-    def forget_instead(*_: object) -> None:
-        forget_now(finished.store, WHO, None)
+    def erase_instead(*_: object) -> None:
+        erase_now(finished.store, WHO, None)
 
-    monkeypatch.setitem(pipeline._FLOWS, "transcribe", forget_instead)
-    monkeypatch.setattr(stages, "run_stage", forget_instead)
+    monkeypatch.setitem(pipeline._FLOWS, "transcribe", erase_instead)
+    monkeypatch.setattr(stages, "run_stage", erase_instead)
     request = finished.model_copy(update={"only": ("transcribe",)})
     flows = (stages.segment_flow, stages.transcribe_flow, stages.manifest_flow,
              stages.infer_flow, stages.aggregate_flow, pipeline.pipeline)  # fmt: skip
@@ -212,7 +212,7 @@ def test_between_the_stages_of_a_run_nobody_is_forgotten(finished: RunRequest, m
         with pytest.raises(StoreError, match="Another process is writing"):
             flow.fn(request)
         assert everything(finished.store) == before, flow.name
-    assert forget_now(finished.store, WHO, None).scan.is_clean
+    assert erase_now(finished.store, WHO, None).scan.is_clean
 
 
 def run_command(*arguments: str) -> int:
@@ -225,7 +225,7 @@ def test_the_command_says_what_went_what_was_searched_and_what_it_cannot_reach(
 ) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     assert run_command("forget", WHO, "--store", finished.store, "--yes") == 0
-    told = capsys.readouterr().out
+    message = capsys.readouterr().out
     for line in (
         "removed: segment 2, transcribe 2, manifest 2, infer 4, aggregate 1",
         "of the store: nothing is left",
@@ -234,7 +234,7 @@ def test_the_command_says_what_went_what_was_searched_and_what_it_cannot_reach(
         "the data folder, which is never changed",
         "waver-parity-*.log in the temporary folder",
     ):
-        assert line in told
+        assert line in message
     (Path(finished.store) / "stray.json").write_text(json.dumps({"seen": videos_of(WHO)[0]}))
     assert run_command("forget", WHO, "--store", finished.store, "--yes") == 1
     assert "still names them: stray.json" in capsys.readouterr().out
@@ -275,7 +275,7 @@ def test_somebody_elses_mistake_in_the_data_set_keeps_nobody_from_being_forgotte
     for name in ("train", "test"):
         with (splits / f"{name}.txt").open("a", encoding="utf-8") as stream:
             stream.write(f"{other},0,said\n")
-    assert forget_now(finished.store, WHO, finished.data).removed
+    assert erase_now(finished.store, WHO, finished.data).removed
 
 
 def test_a_data_set_that_cannot_be_read_is_told_and_the_stores_own_word_is_taken(
@@ -283,7 +283,7 @@ def test_a_data_set_that_cannot_be_read_is_told_and_the_stores_own_word_is_taken
 ) -> None:
     annotation = Path(finished.data) / "video_annotation_transcript.yaml"
     annotation.write_text("a: [", encoding="utf-8")
-    report = forget_now(finished.store, WHO, finished.data)
+    report = erase_now(finished.store, WHO, finished.data)
     assert report.removed
     assert "the data set was not asked" in report.lines()[0]
     with pytest.raises(DataError, match="There is no data folder"):

@@ -41,7 +41,7 @@ def test_an_export_holds_those_who_agreed_to_its_purpose_and_says_it(
     assert {row["purpose"] for row in rows} == {purpose}
     assert (report.num_rows, report.num_videos) == (len(rows), 2 * len(ALLOWED[purpose]))
     num_out = 8 - report.num_videos
-    assert (report.num_refused, report.num_unknown) == (num_out // 2, num_out // 2)
+    assert (report.num_not_consented, report.num_unknown) == (num_out // 2, num_out // 2)
     assert "left out" in report.lines()[1]
 
 
@@ -86,9 +86,9 @@ def test_a_parquet_export_tells_its_purpose_and_what_is_left_out_in_its_metadata
     finished: RunRequest, tmp_path: Path
 ) -> None:
     write_rows(finished, "verdicts", "publication", tmp_path / "export.parquet")
-    told = pq.read_schema(tmp_path / "export.parquet").metadata
-    assert (told[b"waver.kind"], told[b"waver.purpose"]) == (b"verdicts", b"publication")
-    assert (told[b"waver.videos_refused"], told[b"waver.videos_unknown"]) == (b"2", b"2")
+    message = pq.read_schema(tmp_path / "export.parquet").metadata
+    assert (message[b"waver.kind"], message[b"waver.purpose"]) == (b"verdicts", b"publication")
+    assert (message[b"waver.videos_refused"], message[b"waver.videos_unknown"]) == (b"2", b"2")
     table = pq.read_table(tmp_path / "export.parquet")
     assert table["purpose"].unique().to_pylist() == ["publication"]
     assert table.num_rows == 4
@@ -161,7 +161,7 @@ def test_the_command_writes_the_file_and_says_what_it_left_out(
         ],
         standalone_mode=False,
     )  # fmt: skip
-    told = capsys.readouterr().out
-    assert "4 rows of 4 videos, for purpose 'challenge'" in told
-    assert "left out for want of consent: 2 videos refused, 2 unknown" in told
+    message = capsys.readouterr().out
+    assert "4 rows of 4 videos, for purpose 'challenge'" in message
+    assert "left out for want of consent: 2 videos refused, 2 unknown" in message
     assert len(rows_of(out)) == 4

@@ -19,7 +19,7 @@ def written_to(folder: Path) -> str:
 
 
 def test_ms_swift_gets_the_rows_that_train_and_validate(finished: RunRequest, tmp_path) -> None:
-    said = write_training(finished, "ms-swift", "internal", tmp_path / "out")
+    message = write_training(finished, "ms-swift", "internal", tmp_path / "out")
     train, val = (
         [json.loads(line) for line in (tmp_path / "out" / name).read_text().splitlines()]
         for name in ("train.jsonl", "val.jsonl")
@@ -29,7 +29,7 @@ def test_ms_swift_gets_the_rows_that_train_and_validate(finished: RunRequest, tm
     assert all("/90002_" in row["videos"][0] for row in val)
     assert WORDS in train[0]["messages"][0]["content"]
     assert sorted(row["messages"][1]["content"] for row in train) == ["No", "No", "Yes", "Yes"]
-    assert "of 8 videos, for purpose 'internal'" in said
+    assert "of 8 videos, for purpose 'internal'" in message
     assert (tmp_path / "out" / "train.sh").stat().st_mode & 0o111
 
 
@@ -45,13 +45,13 @@ def test_words_and_media_leave_the_house_in_no_format(finished, tmp_path, purpos
 
 
 def test_datasets_gets_those_who_agreed_by_split(finished: RunRequest, tmp_path: Path) -> None:
-    said = write_training(finished, "hf", "publication", tmp_path / "out")
+    message = write_training(finished, "hf", "publication", tmp_path / "out")
     held = {
         path.name.split("-")[0]: set(pq.read_table(path)["participant_id"].to_pylist())
         for path in (tmp_path / "out" / "data").iterdir()
     }
     assert held == {"train": {"90001"}, "test": {"90004"}}
-    assert "left out for want of consent: 2 videos refused, 2 unknown" in said
+    assert "left out for want of consent: 2 videos refused, 2 unknown" in message
 
 
 def test_a_split_that_leaks_is_exported_in_no_format(finished, tmp_path, monkeypatch) -> None:
@@ -87,10 +87,10 @@ def test_the_command_writes_a_folder_and_says_what_is_in_it(
         *(part for setting in finished.overrides for part in ("--set", setting)),
     ]  # fmt: skip
     call(*given, "--format", "ms-swift")
-    told = capsys.readouterr().out
-    assert "4 rows to train on, 4 to validate on" in told
-    assert "with seed 3 alone, of 2" in told
-    assert f"Export: {out}" in told
+    message = capsys.readouterr().out
+    assert "4 rows to train on, 4 to validate on" in message
+    assert "with seed 3 alone, of 2" in message
+    assert f"Export: {out}" in message
     with pytest.raises(ConfigError, match="is there already"):
         call(*given, "--format", "hf")
 

@@ -29,8 +29,8 @@ def test_vllm_reads_and_serves_an_adapter_as_transformers_reads_and_merges_it(
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "an adapter' is served as LoRA" in " ".join(ended.stdout.split())
     assert "The sides agree" in ended.stdout
-    told = [line.split() for line in ended.stdout.splitlines() if " that flip at .500 " in line]
-    assert [line[-3:] for line in told] == [["0", "of", "12"], ["0", "of", "3"]]
+    message = [line.split() for line in ended.stdout.splitlines() if " that flip at .500 " in line]
+    assert [line[-3:] for line in message] == [["0", "of", "12"], ["0", "of", "3"]]
     with out.open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 12
@@ -38,10 +38,10 @@ def test_vllm_reads_and_serves_an_adapter_as_transformers_reads_and_merges_it(
     for row in rows:
         assert float(row["difference"]) <= 1e-3
         assert (row["same_ids"], row["same_media"], row["flips"]) == ("yes", "yes", "no")
-        for kind in ("text", "picture", "sound"):
+        for kind in ("text", "video", "audio"):
             assert row[f"{kind}_tokens_vllm"] == row[f"{kind}_tokens_transformers"]
-        assert int(row["picture_tokens_vllm"]) > 0
-    assert sum(row["sound_tokens_vllm"] == "0" for row in rows) == 2  # of those without sound
+        assert int(row["video_tokens_vllm"]) > 0
+    assert sum(row["audio_tokens_vllm"] == "0" for row in rows) == 2  # of those without sound
 
 
 def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:

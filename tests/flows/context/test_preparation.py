@@ -13,9 +13,9 @@ from storage.store.store import Store
 from tests.flows.toys import finish, request_of, videos_of, write_release
 
 
-@pytest.mark.parametrize("cuts", ["blind", "annotated"])
+@pytest.mark.parametrize("boundaries", ["fixed", "annotated"])
 def test_only_training_videos_are_marked_and_only_for_annotated_cuts(
-    tmp_path: Path, cuts: str
+    tmp_path: Path, boundaries: str
 ) -> None:
     intervals = (Interval(start_ms=1_000, end_ms=2_000),)
     videos = tuple(
@@ -28,16 +28,18 @@ def test_only_training_videos_are_marked_and_only_for_annotated_cuts(
             *((f"drawn {n}", None, 1) for n in range(20)),
         ]
     )  # fmt: skip
-    request = RunRequest(data=str(tmp_path), overrides=(f"segment.cuts={cuts}",))
+    request = RunRequest(data=str(tmp_path), overrides=(f"segment.boundaries={boundaries}",))
     settings = load_settings("default", request.overrides)
     dataset = Dataset(root=tmp_path, videos=videos)
     run = Run(request, settings, dataset, Store(str(tmp_path)))
-    marked = {name for name, source in run.sources.items() if source.marks_ms}
+    marked = {name for name, source in run.sources.items() if source.cut_points_ms}
     to_train = {v.video_id for v in run.videos if v.split == "train"}
     assert len(to_train) < len(videos)
-    assert marked == (to_train - {"b"} if cuts == "annotated" else set())
+    assert marked == (to_train - {"b"} if boundaries == "annotated" else set())
     digests = dataset.source_digests()
-    assert {name for name, digest in run.videos_wanted.items() if digest != digests[name]} == marked
+    assert {
+        name for name, digest in run.expected_videos.items() if digest != digests[name]
+    } == marked
 
 
 def test_a_split_drawn_anew_is_the_one_that_every_stage_knows(tmp_path: Path) -> None:
@@ -48,12 +50,12 @@ def test_a_split_drawn_anew_is_the_one_that_every_stage_knows(tmp_path: Path) ->
         )
         for n in range(20)
     )  # fmt: skip
-    overrides = ("manifest.split_by=folds", "manifest.fold=3", "segment.cuts=annotated")
+    overrides = ("manifest.split_by=folds", "manifest.fold=3", "segment.boundaries=annotated")
     settings = load_settings("default", overrides)
     request = RunRequest(data=str(tmp_path), overrides=overrides)
     run = Run(request, settings, Dataset(root=tmp_path, videos=videos), Store(str(tmp_path)))
     assert Counter(video.split for video in run.videos) == {"train": 12, "val": 4, "test": 4}
-    marked = {name for name, source in run.sources.items() if source.marks_ms}
+    marked = {name for name, source in run.sources.items() if source.cut_points_ms}
     assert marked == {v.video_id for v in run.videos if v.split == "train" and v.label}
 
 
@@ -64,7 +66,7 @@ def test_what_an_annotated_cut_leaves_calm_in_a_positive_video_does_not_train(
     (tmp_path / "made").mkdir()
     write_release(tmp_path / "data")
     request = request_of(tmp_path / "data", tmp_path / "store")
-    overrides = (*request.overrides, "segment.cuts=annotated", "manifest.positive_at=0.6")
+    overrides = (*request.overrides, "segment.boundaries=annotated", "manifest.positive_at=0.6")
     finish(request.model_copy(update={"overrides": overrides}), tmp_path / "made")
     run = open_run(request.model_copy(update={"overrides": overrides}))
     trained = {s.segment_id: s.label for s in run.samples if s.in_training}

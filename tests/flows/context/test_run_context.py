@@ -61,7 +61,7 @@ def test_a_model_in_a_remote_store_is_opened_as_a_local_folder(
     weights.write_bytes(b"weights")
     files = {f"{record.model_path}/deeper/weights": weights}
     variant.commit([ItemOutput(item_id="model", rows=(record,), files=files)], {"model": "1"})
-    vars(run).update(finetune=variant, models_wanted={"model": "1"})
+    vars(run).update(finetune=variant, expected_models={"model": "1"})
     assert (run.model_path / "deeper" / "weights").read_bytes() == b"weights"
 
 
@@ -89,7 +89,7 @@ def test_models_that_answer_together_keep_the_variants_they_have_alone(
     assert together.members[str(other)].path == alone.infer.path
     assert together.infer.path not in {own.path for own in together.members.values()}
     assert opened(other, MODEL).infer.path == together.infer.path
-    assert together.members[str(MODEL)].pending(together.segments_wanted) == []
+    assert together.members[str(MODEL)].pending(together.expected_segments) == []
 
 
 @pytest.mark.parametrize("copied", [True, False])
@@ -119,7 +119,7 @@ def test_without_labels_a_run_judges_by_what_an_earlier_one_chose_for_its_model(
     (verdict,) = (row for row in here.verdicts if row.chosen)
     assert (verdict.pooling_rule, verdict.threshold) == (chosen.method, chosen.threshold)
     assert verdict.pooling_rule == "top_k_mean", "untuned it is the mean"
-    assert open_run(request).report_wanted == here.report_wanted, "its own report is no choice"
+    assert open_run(request).expected_report == here.expected_report, "its own report is no choice"
     assert here.cautions == ()
 
 
@@ -139,7 +139,7 @@ def test_of_several_seeds_the_best_on_validation_is_used_and_named(
         item = ItemOutput(item_id=f"seed {seed}", rows=(record,), files=files)
         variant.commit([item], {item.item_id: "1"})
     in_order = {f"seed {seed}": "1" for seed in (4, 7, 1)}
-    vars(run).update(finetune=variant, models_wanted=in_order)
+    vars(run).update(finetune=variant, expected_models=in_order)
     assert {seed: model.val_macro_f1 for seed, model in run.models.items()} == {
         4: 0.6, 7: 0.8, 1: 0.7,
     }  # fmt: skip

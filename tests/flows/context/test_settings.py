@@ -51,7 +51,7 @@ def test_an_override_is_laid_over_the_profile() -> None:
         (("finetune.seeds=[]",), ("'finetune.seeds'", "[]", "at least 1")),
         (("finetune.learning_rate=inf",), ("'finetune.learning_rate'", "inf", "a finite number")),
         (("finetune.adam_betas=[0.9, 1]",), ("'finetune.adam_betas.1'", "1", "less than 1")),
-        (("manifest.split_shares=[0.5, 0.5, 0.5]",), ("split_shares", "sum to 1")),
+        (("manifest.split_fractions=[0.5, 0.5, 0.5]",), ("split_fractions", "sum to 1")),
         (("segment=3",), ("'segment=3'", "SECTION.KEY=VALUE")),
         (("resources.infer.nonsense=3",), ("'resources.infer.nonsense'", "num_decoders")),
         (("segment.crf.deep=3",), ("'segment.crf'",)),

@@ -9,12 +9,12 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Running
 
 from flows.distributed import progress as share_progress
-from flows.distributed.progress import ShareProgress
+from flows.distributed.progress import PartitionProgress
 from storage.records import RejectedRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 
-WANTED = {f"segment {number}": "digest" for number in range(8)}
+EXPECTED = {f"segment {number}": "digest" for number in range(8)}
 RUNNING, ENDED = (
     [FlowRun(id=uuid4(), name="share 1 of 1", flow_id=uuid4(), state=state)]
     for state in (Running(), Completed())
@@ -44,21 +44,21 @@ def test_each_marker_is_read_once_and_content_is_checked_when_all_have_ended(
     )  # fmt: skip
     variant = Store(str(tmp_path)).variant("infer", version=1, settings={})
     answer(variant, 0, 1)
-    variant.forget({"segment 1": "digest"})
-    progress = ShareProgress("infer", variant, WANTED)
+    variant.invalidate({"segment 1": "digest"})
+    progress = PartitionProgress("infer", variant, EXPECTED)
     answer(variant, 2, 3, 0)
     answer(variant, 4, digest="of yesterday")
-    told = []
+    message = []
     for runs in (RUNNING, RUNNING):
         progress.look(runs)
-    told.append(caplog.messages[-1].partition(";")[0])
+    message.append(caplog.messages[-1].partition(";")[0])
     assert len(read) == 2, "neither that of before, nor one a second time"
     answer(variant, 1, 3)
     progress.look(RUNNING)
-    told.append(caplog.messages[-1].partition(",")[0])
+    message.append(caplog.messages[-1].partition(",")[0])
     assert len(read) == 3
     for table in (tmp_path / variant.path / "RejectedRecord").iterdir():
         table.write_bytes(b"damaged")
     progress.look(ENDED)
-    told.append(caplog.messages[-1].partition(";")[0].partition(",")[0])
-    assert told == ["infer: 2 of 7 segments", "infer: 3 of 7 segments", "infer: 0 of 7 segments"]
+    message.append(caplog.messages[-1].partition(";")[0].partition(",")[0])
+    assert message == ["infer: 2 of 7 segments", "infer: 3 of 7 segments", "infer: 0 of 7 segments"]

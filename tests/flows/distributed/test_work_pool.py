@@ -97,8 +97,8 @@ def test_a_run_that_is_stopped_while_the_server_is_out_says_that_its_shares_go_o
 def test_a_server_that_fails_among_the_shares_is_told_with_what_it_took(server, failure) -> None:
     server("share 1", "share 2", failure)
     shares: dict[str, dict[str, Any]] = {f"share {number} of 4": {} for number in range(1, 5)}
-    told = r"^The Prefect server failed when it had taken 2 of 4 shares .* go on: run again"
-    with pytest.raises(StageError, match=told):
+    message = r"^The Prefect server failed when it had taken 2 of 4 shares .* go on: run again"
+    with pytest.raises(StageError, match=message):
         machines.submit_all(shares, "tag")
     server("share 1")
     assert machines.submit_all(shares, "tag") == ["share 1"] * 4

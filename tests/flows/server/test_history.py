@@ -77,8 +77,8 @@ def test_more_dead_runs_than_a_page_holds_are_all_closed(api_url: str) -> None:
         assert len(states(api_url, "flow_runs")) == 3, "the page is as short as this test needs"
         assert close_dead_runs(api_url) == 7
         for kind, expected in (("CRASHED", 7), ("COMPLETED", 1)):
-            wanted = {
+            query = {
                 "flows": {"name": {"any_": ["dead"]}},
                 "flow_runs": {"state": {"type": {"any_": [kind]}}},
             }
-            assert post(client, "/flow_runs/count", wanted) == expected
+            assert post(client, "/flow_runs/count", query) == expected

@@ -2,17 +2,17 @@ from infra.benchmarks.finetune import ROWS, report
 from infra.benchmarks.finetune_ways import WAYS, Measured
 
 
-def measured(seconds: float, wait_share: float = 0.01) -> Measured:
+def measured(seconds: float, wait_fraction: float = 0.01) -> Measured:
     return Measured(
-        seconds=seconds, num_samples=224, num_tokens=39_000, wait_share=wait_share,
-        padding_share=0.05, peak_mib=800.0, cpu_seconds=12.0,
+        seconds=seconds, num_samples=224, num_tokens=39_000, wait_fraction=wait_fraction,
+        padding_fraction=0.05, peak_mib=800.0, cpu_seconds=12.0,
     )  # fmt: skip
 
 
-def found(plain: float, ours: float, wait_share: float = 0.01) -> dict[str, list[Measured]]:
+def found(plain: float, ours: float, wait_fraction: float = 0.01) -> dict[str, list[Measured]]:
     rounds = {name: [measured(9.0)] * 3 for name in ROWS}
     rounds["transformers Trainer"] = [measured(plain)] * 3
-    rounds["waver"] = [measured(ours, wait_share)] * 3
+    rounds["waver"] = [measured(ours, wait_fraction)] * 3
     return rounds
 
 
@@ -24,7 +24,7 @@ def test_the_targets_hold_or_not_by_ratio_and_waiting(capsys):
     assert report(found(plain=30.0, ours=9.0)) == 0
     assert "ours is 3.33 times as fast" in capsys.readouterr().out
     assert report(found(plain=20.0, ours=9.0)) == 1
-    assert report(found(plain=30.0, ours=9.0, wait_share=0.2)) == 1
+    assert report(found(plain=30.0, ours=9.0, wait_fraction=0.2)) == 1
 
 
 def test_the_table_tells_samples_and_tokens_a_second(capsys):

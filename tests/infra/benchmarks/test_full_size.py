@@ -35,9 +35,9 @@ def test_every_parameter_of_the_full_size_model_belongs_to_a_part(thinker):
 def test_a_random_row_has_a_place_for_each_of_its_features(thinker):
     row = random_row(thinker, from_features=True)
     config = thinker.config
-    assert len(row["picture_features"]) == int((row["input_ids"] == config.video_token_id).sum())
-    assert len(row["sound_features"]) == int((row["input_ids"] == config.audio_token_id).sum())
-    assert row["picture_features"].shape[1] == 4 * 2_048
+    assert len(row["video_features"]) == int((row["input_ids"] == config.video_token_id).sum())
+    assert len(row["audio_features"]) == int((row["input_ids"] == config.audio_token_id).sum())
+    assert row["video_features"].shape[1] == 4 * 2_048
     media = random_row(thinker, from_features=False)
     assert torch.equal(media["input_ids"], row["input_ids"])
-    assert len(media["pixel_values_videos"]) == 4 * len(row["picture_features"])
+    assert len(media["pixel_values_videos"]) == 4 * len(row["video_features"])

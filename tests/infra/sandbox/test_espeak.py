@@ -8,7 +8,7 @@ from infra.sandbox.espeak import SAMPLE_RATE, Prosody, place_words, synthesise
 PLAIN = Prosody(pitch=50, pitch_range=50, rate=150, word_gap=0)
 
 
-def test_words_follow_one_another_and_end_with_the_audible_sound() -> None:
+def test_words_follow_one_another_and_end_with_the_audible_audio() -> None:
     text = "i do not know if i can quit smoking"
     utterance = synthesise(text, "en-us+f1", PLAIN)
     assert " ".join(w.text for w in utterance.words) == text

@@ -89,7 +89,7 @@ def test_a_blink_changes_only_the_eyes():
     assert rows.max() < face.centre_y + 0.02 * face.radius_y
 
 
-def test_the_head_sways_but_stays_in_the_picture():
+def test_the_head_sways_but_stays_in_the_video():
     face = _face(7)
     rng = np.random.default_rng(0)
     first = draw_frame(face, 1, 0.5, 0.0, 0.0, 1.0, rng)

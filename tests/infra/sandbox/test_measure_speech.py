@@ -18,7 +18,7 @@ from infra.sandbox.speech import HELD_OUT_VOICES
 from storage.records import Word
 
 
-def said(text: str) -> list[SpokenWord]:
+def message(text: str) -> list[SpokenWord]:
     return [
         SpokenWord(text=name, start_ms=100 * i, end_ms=100 * i + 90)
         for i, name in enumerate(text.split())
@@ -33,18 +33,18 @@ def heard(text: str, late_ms: int = 0) -> list[Word]:
 
 
 def test_only_words_heard_rightly_have_a_start_error() -> None:
-    errors = compare(said("i will call now"), heard("i can call now", late_ms=30))
+    errors = compare(message("i will call now"), heard("i can call now", late_ms=30))
     assert errors == Errors(num_words=4, num_wrong=1, start_errors_ms=(30, 30, 30))
     assert errors.error_rate == 0.25
 
 
 def test_missing_and_invented_words_are_wrong_words() -> None:
-    assert compare(said("um maybe"), heard("maybe")).num_wrong == 1
-    assert compare(said("maybe"), heard("um maybe yes")).num_wrong == 2
+    assert compare(message("um maybe"), heard("maybe")).num_wrong == 1
+    assert compare(message("maybe"), heard("um maybe yes")).num_wrong == 2
 
 
 def test_nothing_heard_is_all_wrong_and_has_no_start_error() -> None:
-    errors = compare(said("i will"), [])
+    errors = compare(message("i will"), [])
     assert (errors.error_rate, errors.median_start_ms) == (1, float("inf"))
     assert compare([], heard("i will")).num_wrong == 2
 

@@ -11,7 +11,7 @@ from infra.sandbox.espeak import SAMPLE_RATE
 from infra.sandbox.plan import FRAME_MS, PlannedVideo, Statement, WorldSettings, plan_world
 from infra.sandbox.render import (
     blink_track,
-    compose_sound,
+    compose_audio,
     face_track,
     mouth_track,
     render_video,
@@ -42,25 +42,25 @@ def _two_statements(stances: tuple[int, int], length_ms: int = 2000) -> PlannedV
 
 @pytest.mark.parametrize("video", VIDEOS[:3], ids=lambda video: str(video.duration_ms))
 def test_sentences_stay_within_their_statement_and_never_overlap(video):
-    sound = compose_sound(video, 1.0, np.random.default_rng(video.seed))
-    assert len(sound.samples) == video.duration_ms * SAMPLE_RATE // 1000
-    assert np.abs(sound.samples).max() <= 1
+    audio = compose_audio(video, 1.0, np.random.default_rng(video.seed))
+    assert len(audio.samples) == video.duration_ms * SAMPLE_RATE // 1000
+    assert np.abs(audio.samples).max() <= 1
     bounds = [(s.start_ms, s.end_ms) for s in video.statements]
-    for sentence in sound.sentences:
+    for sentence in audio.sentences:
         assert any(a <= sentence.start_ms < sentence.end_ms <= b for a, b in bounds)
-    assert all(a.end_ms <= b.start_ms for a, b in pairwise(sound.sentences))
-    assert all(a.start_ms < b.start_ms for a, b in pairwise(sound.words))
-    spoken_ms = sum(s.end_ms - s.start_ms for s in sound.sentences)
+    assert all(a.end_ms <= b.start_ms for a, b in pairwise(audio.sentences))
+    assert all(a.start_ms < b.start_ms for a, b in pairwise(audio.words))
+    spoken_ms = sum(s.end_ms - s.start_ms for s in audio.sentences)
     assert spoken_ms > 0.5 * video.duration_ms
 
 
 def test_speech_is_loud_where_the_truth_says_words_are():
-    sound = compose_sound(SHORTEST, 1.0, np.random.default_rng(SHORTEST.seed))
+    audio = compose_audio(SHORTEST, 1.0, np.random.default_rng(SHORTEST.seed))
     per_ms = SAMPLE_RATE // 1000
     speaking = np.zeros(SHORTEST.duration_ms, bool)
-    for sentence in sound.sentences:
+    for sentence in audio.sentences:
         speaking[sentence.start_ms : sentence.end_ms] = True
-    loudness = np.abs(sound.samples.reshape(-1, per_ms)).mean(axis=1)
+    loudness = np.abs(audio.samples.reshape(-1, per_ms)).mean(axis=1)
     assert loudness[speaking].mean() > 20 * loudness[~speaking].mean()
 
 
@@ -97,19 +97,27 @@ def test_eyes_blink_now_and_then_and_are_mostly_open():
 
 
 @pytest.mark.slow
-def test_a_rendered_video_has_the_planned_frames_and_sound_and_is_reproducible(tmp_path):
+def test_a_rendered_video_has_the_planned_frames_and_audio_and_is_reproducible(tmp_path):
     video = _two_statements((1, -1), length_ms=4000)
     truth = render_video(video, 1.0, tmp_path / "a.mp4")
     assert truth.statements == video.statements
     assert truth.voice == VOICE.name
     command = ["ffprobe", "-v", "error", "-show_streams", "-of", "json", str(tmp_path / "a.mp4")]
     streams = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["streams"]
-    picture, sound = streams
-    assert (picture["codec_name"], picture["width"], picture["height"]) == ("h264", 640, 480)
-    assert picture["r_frame_rate"] == "25/1"
-    assert int(picture["nb_frames"]) == video.num_frames
-    assert (sound["codec_name"], sound["sample_rate"], sound["channels"]) == ("aac", "44100", 2)
-    assert float(sound["duration"]) * 1000 == pytest.approx(video.duration_ms, abs=50)
+    video_stream, audio_stream = streams
+    assert tuple(video_stream[key] for key in ("codec_name", "width", "height")) == (
+        "h264",
+        640,
+        480,
+    )
+    assert video_stream["r_frame_rate"] == "25/1"
+    assert int(video_stream["nb_frames"]) == video.num_frames
+    assert tuple(audio_stream[key] for key in ("codec_name", "sample_rate", "channels")) == (
+        "aac",
+        "44100",
+        2,
+    )
+    assert float(audio_stream["duration"]) * 1000 == pytest.approx(video.duration_ms, abs=50)
     again = render_video(video, 1.0, tmp_path / "b.mp4")
     assert again == truth
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()

@@ -23,6 +23,6 @@ def test_sentiments_are_drawn_evenly_unless_one_is_asked_for() -> None:
 
 def test_no_sentence_belongs_to_two_sentiments() -> None:
     rng = np.random.default_rng(2)
-    said = {s: {draw_sentence(rng, s).text for _ in range(500)} for s in SENTIMENTS}
-    assert not said["positive"] & said["negative"]
-    assert not said["neutral"] & (said["positive"] | said["negative"])
+    message = {s: {draw_sentence(rng, s).text for _ in range(500)} for s in SENTIMENTS}
+    assert not message["positive"] & message["negative"]
+    assert not message["neutral"] & (message["positive"] | message["negative"])

@@ -39,7 +39,7 @@ def _short_worlds():
 def small_world(tmp_path_factory, _short_worlds):
     root = tmp_path_factory.mktemp("small world")
     made = make_world(root, SMALL)
-    assert made.num_made == 3
+    assert made.num_computed == 3
     return root
 
 
@@ -62,7 +62,7 @@ def test_a_world_holds_the_planned_videos_and_their_truth(small_world):
 @pytest.mark.slow
 def test_a_complete_world_is_left_alone(small_world):
     before = {path: path.stat().st_mtime_ns for path in small_world.rglob("*")}
-    assert make_world(small_world, SMALL).num_made == 0
+    assert make_world(small_world, SMALL).num_computed == 0
     assert {path: path.stat().st_mtime_ns for path in small_world.rglob("*")} == before
 
 
@@ -74,7 +74,7 @@ def test_a_removed_video_and_a_damaged_label_file_are_made_again_as_they_were(sm
     (small_world / "split" / "train.txt").write_text("")
     heard = []
     result = make_world(small_world, SMALL, progress=lambda *counts: heard.append(counts))
-    assert result.num_made == 1
+    assert result.num_computed == 1
     assert heard == [(2, 3), (3, 3)]
     assert _snapshot(small_world) == before
 
@@ -86,14 +86,14 @@ def test_a_world_stopped_half_way_is_completed_to_the_same_content(
     class Killed(BaseException):
         pass
 
-    def stop_after_first(num_there: int, num_videos: int) -> None:
-        if num_there == 1:
+    def stop_after_first(num_cached: int, num_videos: int) -> None:
+        if num_cached == 1:
             raise Killed
 
     with pytest.raises(Killed):
         make_world(tmp_path / "w", SMALL, progress=stop_after_first)
     assert json.loads((tmp_path / "w" / MARKER).read_text())["sizes"] == {}
-    assert make_world(tmp_path / "w", SMALL, workers=2).num_made == 2
+    assert make_world(tmp_path / "w", SMALL, workers=2).num_computed == 2
     assert _snapshot(tmp_path / "w") == _snapshot(small_world)
 
 

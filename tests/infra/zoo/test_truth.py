@@ -8,12 +8,12 @@ import pytest
 
 from infra.zoo.inputs import Cut
 from infra.zoo.truth import WrittenSegment, beeps_in, faults_of, numbered_frames
-from tasks.media.command import picture_name, sound_name
-from tasks.media.cut import read_sound, write_sound
+from tasks.media.command import audio_name, video_name
+from tasks.media.cut import read_audio, write_audio
 from tasks.media.cut_video import CutRules, cut_what_decodes
 
-RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_share=0.9)
-WANTED = Cut(beeps=(2,))
+RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
+EXPECTED = Cut(beeps=(2,))
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def whole(video, tmp_path_factory) -> list[WrittenSegment]:
             end_ms=planned.end_ms,
             num_frames=planned.num_frames,
             num_samples=planned.num_samples,
-            picture_path=folder / picture_name(planned.index),
-            sound_path=folder / sound_name(planned.index),
+            video_path=folder / video_name(planned.index),
+            audio_path=folder / audio_name(planned.index),
         )
         for planned in done.plan
     ]
@@ -39,18 +39,18 @@ def segments(whole, tmp_path) -> list[WrittenSegment]:
     return [
         replace(
             segment,
-            picture_path=Path(shutil.copy(segment.picture_path, tmp_path)),
-            sound_path=Path(shutil.copy(segment.sound_path, tmp_path)),
+            video_path=Path(shutil.copy(segment.video_path, tmp_path)),
+            audio_path=Path(shutil.copy(segment.audio_path, tmp_path)),
         )
         for segment in whole
     ]
 
 
-def faults(video, segments: list[WrittenSegment], wanted: Cut = WANTED) -> str:
-    return "; ".join(faults_of(video("ntsc.mp4"), segments, wanted))
+def faults(video, segments: list[WrittenSegment], expected: Cut = EXPECTED) -> str:
+    return "; ".join(faults_of(video("ntsc.mp4"), segments, expected))
 
 
-def spoil_picture(path: Path, *arguments: str) -> None:
+def spoil_video(path: Path, *arguments: str) -> None:
     spoilt = path.with_name("spoilt.mp4")
     command = ["ffmpeg", "-v", "error", "-i", str(path), *arguments, str(spoilt)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
@@ -75,24 +75,24 @@ def test_an_exact_cut_has_no_fault(video, segments):
         (("-vf", "setpts=PTS*1.01", "-fps_mode", "passthrough"), "ms off its time"),
     ],
 )
-def test_a_frame_that_is_lost_doubled_swapped_or_late_is_told(video, segments, spoiling, told):
-    spoil_picture(segments[1].picture_path, *spoiling)
-    assert told in faults(video, segments)
+def test_a_frame_that_is_lost_doubled_swapped_or_late_is_told(video, segments, spoiling, message):
+    spoil_video(segments[1].video_path, *spoiling)
+    assert message in faults(video, segments)
 
 
 def test_one_sample_that_is_lost_or_doubled_is_told(video, segments):
-    samples = read_sound(segments[0].sound_path)
+    samples = read_audio(segments[0].audio_path)
     for spoilt in (np.delete(samples, 20_000), np.insert(samples, 20_000, samples[20_000])):
-        write_sound(segments[0].sound_path, spoilt)
-        told = faults(video, segments)
-        assert "samples are not as many as is said" in told
-        assert "the samples are not those of the track" in told
+        write_audio(segments[0].audio_path, spoilt)
+        message = faults(video, segments)
+        assert "samples are not as many as is said" in message
+        assert "the samples are not those of the track" in message
 
 
-def test_sounds_in_the_wrong_order_are_told(video, segments):
-    first, second = (read_sound(segment.sound_path) for segment in segments)
-    write_sound(segments[0].sound_path, second)
-    write_sound(segments[1].sound_path, first)
+def test_audios_in_the_wrong_order_are_told(video, segments):
+    first, second = (read_audio(segment.audio_path) for segment in segments)
+    write_audio(segments[0].audio_path, second)
+    write_audio(segments[1].audio_path, first)
     assert "beeps are heard at [5.6" in faults(video, segments)
 
 
@@ -104,12 +104,12 @@ def test_a_stub_a_gap_and_a_wrong_count_are_told(video, segments):
     assert "but are [110, 109]" in faults(video, [replace(segments[0], num_frames=9), segments[1]])
 
 
-def test_sound_where_none_may_be_is_told(video, segments):
+def test_audio_where_none_may_be_is_told(video, segments):
     assert "there is sound" in faults(video, segments, Cut(beeps=None))
 
 
-def test_a_picture_where_none_may_be_is_told(video, segments):
-    assert "there is a picture" in faults(video, segments, Cut(beeps=(2,), picture_stream=None))
+def test_a_video_where_none_may_be_is_told(video, segments):
+    assert "there is a picture" in faults(video, segments, Cut(beeps=(2,), video_stream=None))
 
 
 def test_beeps_are_heard_when_they_begin():

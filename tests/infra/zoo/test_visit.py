@@ -21,7 +21,7 @@ def test_the_table_tells_of_every_input_what_came_of_it(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted", "fault"),
+    ("name", "expected", "fault"),
     [
         ("one-frame.mp4", Rejected(reason="too short"), "it must be rejected with 'too short'"),
         ("one-frame.mp4", Cut(beeps=None, warning="dark"), "it must be told 'dark'"),
@@ -31,8 +31,8 @@ def test_the_table_tells_of_every_input_what_came_of_it(tmp_path, capsys):
         ("very-short.mp4", Cut(beeps=(0.1,)), "beeps are heard at"),
     ],
 )
-def test_what_is_not_as_it_must_be_is_a_fault(tmp_path, monkeypatch, name, wanted, fault):
-    monkeypatch.setattr(visited, "INPUTS", {name: wanted})
+def test_what_is_not_as_it_must_be_is_a_fault(tmp_path, monkeypatch, name, expected, fault):
+    monkeypatch.setattr(visited, "INPUTS", {name: expected})
     (seen,) = visit([name], tmp_path)
     assert fault in "; ".join(seen.faults)
 
@@ -47,8 +47,8 @@ def test_a_fault_is_shown_and_is_the_exit_status(tmp_path, monkeypatch, capsys):
     ("arguments", "told"),
     [(["--only", "giraffe.mp4"], "the zoo has no 'giraffe.mp4'"), ([], "is not empty")],
 )
-def test_a_mistake_is_told_before_anything_is_made(tmp_path, capsys, arguments, told):
+def test_a_mistake_is_told_before_anything_is_made(tmp_path, capsys, arguments, message):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(SystemExit):
         main(["--out", str(tmp_path), *arguments])
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -92,13 +92,13 @@ def test_whoever_changes_what_is_read_moves_the_readers_version(tmp_path):
 
 
 @pytest.mark.parametrize("place", [0, 3, 40, 500, -500, -40, -9, -1])
-def test_a_damaged_file_is_ignored_and_written_again(tmp_path, store, monkeypatch, place):
+def test_a_damaged_file_is_ignored_and_written_again(tmp_path, store, monkeypatch, location):
     path, cache = _file(tmp_path, v=RECORD), AnnotationCache(store.url)
     parsed = read_annotation_file(path, cache)
     (kept,) = (Path(store.full_path(name)) for name in store.list_files(annotation_folder()))
     whole = kept.read_bytes()
     damaged = bytearray(whole)
-    damaged[place] ^= 0x10
+    damaged[location] ^= 0x10
     for content in (bytes(damaged), whole[: len(whole) // 2], b""):
         kept.write_bytes(content)
         assert read_annotation_file(path, cache) == parsed

@@ -101,8 +101,8 @@ def test_an_added_video_is_seen_by_the_next_opening(folder):
     [("nowhere", "There is no data folder .*nowhere.*--data"),
      ("notes.txt", "The data folder .*notes.txt' is a file: name the folder .*--data")],
 )  # fmt: skip
-def test_what_is_no_folder_is_refused_with_the_way_out(folder, name, told):
-    with pytest.raises(DataError, match=told):
+def test_what_is_no_folder_is_refused_with_the_way_out(folder, name, message):
+    with pytest.raises(DataError, match=message):
         open_dataset(str(folder / name))
 
 
@@ -119,7 +119,7 @@ def test_a_video_whose_name_no_table_can_hold_is_left_out_and_told(folder):
     dataset = open_dataset(str(folder))
     assert len(dataset.videos) == 3
     (issue,) = dataset.issues
-    assert issue.kind is IssueKind.PATH_REFUSED
+    assert issue.kind is IssueKind.PATH_REJECTED
     assert "not valid Unicode: rename" in issue.detail
 
 

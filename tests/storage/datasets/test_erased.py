@@ -5,8 +5,8 @@ import pytest
 from storage.datasets.dataset import Dataset
 from storage.datasets.erased import (
     PATH,
-    leave_out_forgotten,
-    read_forgotten,
+    exclude_erased,
+    read_erased,
     remember_to_leave_out,
     take_up_again,
 )
@@ -22,14 +22,14 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_a_store_that_forgot_nobody_leaves_out_nobody(store):
-    assert "12" not in read_forgotten(store)
+    assert "12" not in read_erased(store)
     assert not store.exists(PATH)
 
 
 def test_who_is_remembered_is_known_by_others_processes_and_taken_up_again(store):
     for who in ("12", "ann", "12"):
         remember_to_leave_out(store, who)
-    known = read_forgotten(Store(store.url))
+    known = read_erased(Store(store.url))
     assert ("12" in known, "ann" in known, "1" in known, None in known) == (
         True,
         True,
@@ -38,8 +38,8 @@ def test_who_is_remembered_is_known_by_others_processes_and_taken_up_again(store
     )
     assert take_up_again(store, "12")
     assert not take_up_again(store, "12")
-    assert "12" not in read_forgotten(store)
-    assert "ann" in read_forgotten(store)
+    assert "12" not in read_erased(store)
+    assert "ann" in read_erased(store)
 
 
 def test_the_file_holds_no_id_and_no_two_stores_the_same_digest(store, tmp_path):
@@ -47,14 +47,14 @@ def test_the_file_holds_no_id_and_no_two_stores_the_same_digest(store, tmp_path)
     for each in (store, other):
         remember_to_leave_out(each, "90001")
     assert b"90001" not in store.open(PATH).read()
-    assert not read_forgotten(store).digests & read_forgotten(other).digests
+    assert not read_erased(store).digests & read_erased(other).digests
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"salt": 3}', b"\xff"])
 def test_a_damaged_file_is_an_error_and_never_brings_anybody_back(store, content):
     store.write_bytes(PATH, content)
     with pytest.raises(StoreError, match="damaged"):
-        read_forgotten(store)
+        read_erased(store)
 
 
 def test_videos_and_what_is_told_of_missing_ones_are_left_out(store):
@@ -70,8 +70,8 @@ def test_videos_and_what_is_told_of_missing_ones_are_left_out(store):
         for detail in ("Videos/12/a.mp4: no file", "x 12_Question_1.mp4", "Videos/120/b.mp4", "12")
     )
     dataset = Dataset(root=Path(), videos=videos, issues=issues)
-    left, told = leave_out_forgotten(dataset, read_forgotten(store))
-    assert told == "1 videos are of participants whom the store has forgotten: left out"
+    left, message = exclude_erased(dataset, read_erased(store))
+    assert message == "1 videos are of participants whom the store has forgotten: left out"
     assert left.videos == videos[1:]
-    assert left.issues == (*issues[2:], Issue(IssueKind.FORGOTTEN, told))
-    assert leave_out_forgotten(left, read_forgotten(store)) == (left, "")
+    assert left.issues == (*issues[2:], Issue(IssueKind.ERASED, message))
+    assert exclude_erased(left, read_erased(store)) == (left, "")

@@ -23,7 +23,7 @@ def test_a_link_that_leaves_the_folder_is_left_out_and_told(tmp_path):
     dataset = read_folder(root)
     assert [video.path for video in dataset.videos] == ["own.mp4"]
     (issue,) = dataset.issues
-    assert issue.kind is IssueKind.PATH_REFUSED
+    assert issue.kind is IssueKind.PATH_REJECTED
     assert "linked.mp4" in issue.detail
 
 

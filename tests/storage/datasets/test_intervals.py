@@ -113,8 +113,8 @@ def test_clipping_keeps_exactly_what_lies_in_the_video(given_intervals, duration
 def test_clipping_tells_how_far_an_interval_reached_past_the_end():
     clipped, issues = clip_intervals([Interval(start_ms=0, end_ms=1007)], 1000)
     assert clipped == (Interval(start_ms=0, end_ms=1000),)
-    told = "interval ends 7 ms after the video: clipped"
-    assert issues == (Issue(IssueKind.INTERVAL_PAST_END, told),)
+    message = "interval ends 7 ms after the video: clipped"
+    assert issues == (Issue(IssueKind.INTERVAL_PAST_END, message),)
 
 
 def test_an_interval_that_ends_with_the_video_is_left_as_it_is():

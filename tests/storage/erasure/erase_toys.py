@@ -52,7 +52,10 @@ def cut(variant: Variant, folder, participant: str | None, video: str) -> ItemOu
         local.write_text(f"media of {video}")
         files[variant.file_path(f"{stem}-0123/000{number}.bin")] = local
     sample = Sample(
-        segment_id=f"{video}#0000", video_id=video, participant_id=participant, words="12 times"
+        segment_id=f"{video}#0000",
+        video_id=video,
+        participant_id=participant,
+        transcript="12 times",
     )
     talk = Talk(video_id=video, pieces=(Piece(text="a word"), Piece(text="12")))
     return ItemOutput(item_id=video, rows=(sample, talk), files=files)
@@ -62,11 +65,11 @@ def commit_cuts(
     variant: Variant, owners: Mapping[str, str | None], parts: Iterable[Sequence[str]]
 ) -> None:
     """Commit videos part by part."""
-    wanted = dict.fromkeys(owners, "1")
+    expected = dict.fromkeys(owners, "1")
     for videos in parts:
         with variant.store.staging() as folder:
             outputs = [cut(variant, folder, owners[video], video) for video in videos]
-            variant.commit(outputs, wanted)
+            variant.commit(outputs, expected)
 
 
 def commit_summary(variant: Variant, name: str, videos: Sequence[str]) -> None:

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.datasets.erased import read_forgotten
-from storage.erasure.erase import find_traces, forget_participant, variant_paths
+from storage.datasets.erased import read_erased
+from storage.erasure.erase import erase_participant, find_traces, variant_paths
 from storage.erasure.scan import scan_store
 from storage.errors import StoreError
 from storage.store.store import Store
@@ -28,7 +28,7 @@ from tests.storage.erasure.erase_toys import (
 
 REPOSITORY = Path(__file__).parents[3]
 OWNERS = {name_of(who, n): who for who in ("12", "120", "7") for n in (1, 4, 12)}
-WANTED = dict.fromkeys(OWNERS, "1")
+EXPECTED = dict.fromkeys(OWNERS, "1")
 
 
 def filled(store: Store) -> Store:
@@ -41,23 +41,23 @@ def filled(store: Store) -> Store:
     return store
 
 
-def forget(store: Store, participant: str):
+def invalidate(store: Store, participant: str):
     """Forget as the command does; gives what went and what a search finds after."""
     traces = find_traces(store, participant)
-    return forget_participant(store, traces), scan_store(store, traces)
+    return erase_participant(store, traces), scan_store(store, traces)
 
 
-def readable(variant: Variant, wanted: dict[str, str]) -> dict[str, object]:
+def readable(variant: Variant, expected: dict[str, str]) -> dict[str, object]:
     """All that can be read of a variant, whatever parts it lies in."""
     files = {
         path.removeprefix(variant.store.root): variant.store.open(path).read()
-        for item in variant.finished(wanted)
+        for item in variant.finished(expected)
         for path in [
             variant.file_path(f"{item.rpartition('/')[2].replace(' ', '_')}-0123/0001.bin")
         ]
         if variant.store.exists(path)
     }
-    rows = [variant.table(kind, wanted).to_pylist() for kind in (Sample, Talk, Summary)]
+    rows = [variant.table(kind, expected).to_pylist() for kind in (Sample, Talk, Summary)]
     return {"rows": rows, "files": files}
 
 
@@ -67,29 +67,31 @@ def everything(store: Store) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("place", ["folder", "memory"])
-def test_all_of_a_participant_goes_from_all_variants_and_all_of_the_others_stays(tmp_path, place):
-    store = filled(Store(str(tmp_path) if place == "folder" else f"memory://{tmp_path}"))
+def test_all_of_a_participant_goes_from_all_variants_and_all_of_the_others_stays(
+    tmp_path, location
+):
+    store = filled(Store(str(tmp_path) if location == "folder" else f"memory://{tmp_path}"))
     variants = [cut_variant(store), cut_variant(store, 30), sum_variant(store)]
     others = {video: "1" for video, owner in OWNERS.items() if owner != "12"}
     before = [readable(variant, others | {"others": "1"}) for variant in variants]
-    removed, scan = forget(store, "12")
+    removed, scan = invalidate(store, "12")
     assert removed == {"cut": 6, "sum": 1}
     assert scan.is_clean
     assert scan.num_tables > 3
     again = Store(store.url)
     for variant, there in zip(variants, before, strict=True):
         seen = Variant(store=again, stage=variant.stage, variant_id=variant.variant_id)
-        assert readable(seen, WANTED | {"all": "1", "others": "1"}) == there
+        assert readable(seen, EXPECTED | {"all": "1", "others": "1"}) == there
     assert not [path for path in again.fs.find(again.root) if "12_Question" in path]
-    assert "12" in read_forgotten(again)
-    assert "120" not in read_forgotten(again)
+    assert "12" in read_erased(again)
+    assert "120" not in read_erased(again)
 
 
 def test_forgetting_again_changes_nothing(tmp_path):
     store = filled(Store(str(tmp_path)))
-    forget(store, "12")
+    invalidate(store, "12")
     before = everything(store)
-    assert forget(store, "12")[0] == {}
+    assert invalidate(store, "12")[0] == {}
     assert everything(store) == before
 
 
@@ -115,13 +117,13 @@ def test_the_others_are_as_in_a_store_that_never_had_the_participant(tmp_path):
             parts = [names[a:b] for a, b in pairwise(ends)]
             parts.append([name for n, name in enumerate(names) if n in again])
             commit_cuts(variant, videos, [[v for v in part if v in kept] for part in parts])
-            variant.forget(
+            variant.invalidate(
                 {name: "1" for n, name in enumerate(names) if n in noted and name in kept}
             )
             if kept is videos:
-                assert forget(store, "12")[1].is_clean
-            wanted = dict.fromkeys(videos, "1")
-            seen.append((readable(variant, wanted), variant.pending(dict.fromkeys(others, "1"))))
+                assert invalidate(store, "12")[1].is_clean
+            expected = dict.fromkeys(videos, "1")
+            seen.append((readable(variant, expected), variant.pending(dict.fromkeys(others, "1"))))
         assert seen[0] == seen[1]
 
     check()
@@ -129,7 +131,7 @@ def test_the_others_are_as_in_a_store_that_never_had_the_participant(tmp_path):
 
 _DIES_AT_A_STEP = """
 import os, signal, sys
-from storage.erasure.erase import find_traces, forget_participant
+from storage.erasure.erase import find_traces, erase_participant
 from storage.store.store import Store
 from tests.storage.erasure.test_erase import filled
 root, every = sys.argv[1], int(sys.argv[2])
@@ -146,7 +148,7 @@ for step in range(0, 100_000, every):
                 if left[0] < 0:
                     os.kill(os.getpid(), signal.SIGKILL)
         sys.addaudithook(watch)
-        forget_participant(store, traces)
+        erase_participant(store, traces)
         os._exit(0)
     if os.waitpid(child, 0)[1] == 0:
         print(step)
@@ -164,16 +166,16 @@ def test_a_kill_before_any_step_leaves_the_others_readable_and_a_second_call_end
     others = {video: "1" for video, owner in OWNERS.items() if owner != "12"}
     undisturbed = filled(Store(str(tmp_path / "undisturbed")))
     variants = (cut_variant, lambda store: cut_variant(store, 30), sum_variant)
-    wanted = others | {"others": "1"}
-    expected = [readable(open_variant(undisturbed), wanted) for open_variant in variants]
+    items = others | {"others": "1"}
+    expected = [readable(open_variant(undisturbed), items) for open_variant in variants]
     left = []
     for step in steps:
         store = Store(str(tmp_path / str(step)))
-        assert [readable(open_variant(store), wanted) for open_variant in variants] == expected
+        assert [readable(open_variant(store), items) for open_variant in variants] == expected
         left.append(bool(find_traces(store, "12").videos))
-        assert forget(store, "12")[1].is_clean
-        assert [readable(open_variant(store), wanted) for open_variant in variants] == expected
-        assert "12" in read_forgotten(store)
+        assert invalidate(store, "12")[1].is_clean
+        assert [readable(open_variant(store), items) for open_variant in variants] == expected
+        assert "12" in read_erased(store)
         assert not store.exists(".forgetting")
     assert (left[0], left[-1]) == (True, False)
 
@@ -196,7 +198,7 @@ def test_what_killed_runs_and_hands_left_is_removed_or_found(tmp_path):
         store.write_bytes(path, content.encode())
     for path in ("notes/from a colleague.txt", f"{variant.path}/Sample/mine.csv"):
         store.write_bytes(path, f"watch {video} again".encode())
-    _, scan = forget(store, "12")
+    _, scan = invalidate(store, "12")
     assert scan.found == (f"{variant.path}/Sample/mine.csv", "notes/from a colleague.txt")
     assert not orphan.exists()
     for name in ("logs", "work", "files/12_Question_9_never-listed-0123", "done/damaged.json"):
@@ -207,7 +209,7 @@ def test_what_killed_runs_and_hands_left_is_removed_or_found(tmp_path):
 def test_a_table_that_cannot_be_read_is_told_and_not_taken_for_clean(tmp_path):
     store = filled(Store(str(tmp_path)))
     store.write_bytes("elsewhere/rows.parquet", b"PAR1 of a sort PAR1")
-    scan = forget(store, "12")[1]
+    scan = invalidate(store, "12")[1]
     assert (scan.found, scan.unread) == ((), ("elsewhere/rows.parquet",))
     assert not scan.is_clean
 
@@ -217,11 +219,11 @@ def test_a_part_with_a_damaged_table_goes_whole_and_the_others_in_it_are_made_ag
     variant = cut_variant(store)
     for table in (tmp_path / variant.path / "Talk").iterdir():
         table.write_bytes(table.read_bytes()[:-9])
-    scan = forget(store, "12")[1]
+    scan = invalidate(store, "12")[1]
     assert not scan.found
     again = cut_variant(Store(store.url))
-    assert again.finished(WANTED) == set()
-    assert cut_variant(Store(store.url), 30).pending(WANTED) == [
+    assert again.finished(EXPECTED) == set()
+    assert cut_variant(Store(store.url), 30).pending(EXPECTED) == [
         name_of("12", n) for n in (1, 4, 12)
     ]
 
@@ -230,8 +232,8 @@ def test_notes_of_results_to_be_made_again_lose_the_participant_and_keep_the_oth
     store = filled(Store(str(tmp_path)))
     variant = cut_variant(store)
     some = {name_of("12", 12): "1", name_of("120", 1): "1"}
-    variant.forget(some)
-    assert forget(store, "12")[1].is_clean
+    variant.invalidate(some)
+    assert invalidate(store, "12")[1].is_clean
     others = {video: "1" for video, owner in OWNERS.items() if owner != "12"}
     assert cut_variant(Store(store.url)).pending(others) == [name_of("120", 1)]
 
@@ -248,7 +250,7 @@ def test_while_another_process_writes_nothing_is_forgotten(tmp_path):
     store = filled(Store(str(tmp_path)))
     before = everything(store)
     with store.staging(), pytest.raises(StoreError, match="Another process is writing"):
-        forget(store, "12")
+        invalidate(store, "12")
     assert everything(store) == before
 
 
@@ -256,7 +258,7 @@ def test_folders_that_hold_no_variant_are_left_alone(tmp_path):
     store = filled(Store(str(tmp_path)))
     store.write_bytes("my notes/today/logs/1.log", b"nothing")
     assert not [path for path in variant_paths(store) if path.startswith("my notes")]
-    forget(store, "12")
+    invalidate(store, "12")
     assert store.exists("my notes/today/logs/1.log")
 
 
@@ -271,7 +273,7 @@ def test_the_note_of_what_is_begun_is_gone_at_the_end_and_names_nobody_in_its_pa
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "write_bytes", watch)
-        forget(store, "12")
+        invalidate(store, "12")
     (note,) = [content for path, content in written if path.startswith(".forgetting/")]
     assert json.loads(note) == sorted(v for v, owner in OWNERS.items() if owner == "12")
     assert not os.path.lexists(tmp_path / ".forgetting")

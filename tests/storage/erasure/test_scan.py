@@ -22,8 +22,8 @@ def test_an_empty_store_is_clean(store):
 
 
 @pytest.mark.parametrize("place", ["folder", "memory"])
-def test_paths_are_relative_and_tell_files_from_folders(tmp_path, place):
-    store = Store(str(tmp_path) if place == "folder" else f"memory://{tmp_path}")
+def test_paths_are_relative_and_tell_files_from_folders(tmp_path, location):
+    store = Store(str(tmp_path) if location == "folder" else f"memory://{tmp_path}")
     store.write_bytes("a/b/c.txt", b"")
     assert stored_paths(store)["a/b/c.txt"] is True
     assert stored_paths(store)["a/b"] is False

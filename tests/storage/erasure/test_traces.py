@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.erasure.traces import Traces
-from storage.paths import mark_of
+from storage.paths import path_key
 from storage.schema import to_table
 
 VIDEO = "Videos/12/Visite_1/12_Question_4_2024-01-01 10-00-00_Video.mp4"
@@ -38,8 +38,8 @@ def test_a_number_inside_another_name_names_nobody(text):
 
 
 def test_what_was_said_is_searched_for_videos_alone():
-    assert not TWELVE.in_cell("words", "12/7 or 12_")
-    assert TWELVE.in_cell("words", VIDEO)
+    assert not TWELVE.in_cell("transcript", "12/7 or 12_")
+    assert TWELVE.in_cell("transcript", VIDEO)
     assert TWELVE.in_cell("issue", "lies in 12/")
 
 
@@ -67,8 +67,8 @@ def test_a_video_in_no_folder_is_not_its_namesake_in_one():
 
 
 def test_stored_files_are_known_by_their_videos_mark():
-    assert TWELVE.in_name(f"segment/ab/files/whatever-{mark_of(VIDEO)}-0123/0000.mp4")
-    assert not TWELVE.in_name(f"segment/ab/files/whatever-{mark_of('another')}-0123/0000.mp4")
+    assert TWELVE.in_name(f"segment/ab/files/whatever-{path_key(VIDEO)}-0123/0000.mp4")
+    assert not TWELVE.in_name(f"segment/ab/files/whatever-{path_key('another')}-0123/0000.mp4")
     assert not ONE.in_name("segment/ab/files/0001.mp4")
 
 
@@ -86,7 +86,7 @@ class Outer:
 
 
 texts = st.sampled_from(["12", "120", VIDEO, "said 12/7", "Videos/12/x", "fine", ""])
-inners = st.builds(Inner, participant_id=st.none() | texts, words=texts)
+inners = st.builds(Inner, participant_id=st.none() | texts, transcript=texts)
 outers = st.builds(
     Outer,
     number=st.just(12),

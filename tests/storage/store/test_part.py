@@ -6,14 +6,14 @@ import pytest
 from storage.schema import to_table
 from storage.store.part import (
     Part,
-    all_whole,
+    all_intact,
     marker_path,
     note_of,
     read_notes,
     read_parts,
     read_rows,
     table_path,
-    tables_are_whole,
+    tables_are_intact,
     write_marker,
     write_note,
     write_table,
@@ -39,7 +39,7 @@ def test_a_marker_is_read_as_it_was_written(store):
     write_marker(store, "toy/v", part)
     (read,) = read_parts(Store(store.url), "toy/v")
     assert (read.part_id, read.created_ns, read.items) == ("p", 7, {"a b": "1"})
-    assert tables_are_whole(store, "toy/v", read)
+    assert tables_are_intact(store, "toy/v", read)
     assert read_rows(store, "toy/v", read, Fact) == [Fact(name="ü")]
     assert read_rows(store, "toy/v", read, Row) == []
 
@@ -63,7 +63,7 @@ def test_a_table_that_is_gone_or_damaged_is_not_whole_and_gives_no_rows(store, c
     store.remove(path)
     if content is not None:
         store.write_bytes(path, content)
-    assert not tables_are_whole(store, "toy/v", part)
+    assert not tables_are_intact(store, "toy/v", part)
     assert read_rows(store, "toy/v", part, Fact) == []
 
 
@@ -76,4 +76,4 @@ def test_notes_add_up_and_a_damaged_one_forgets_nothing(store):
 
 
 def test_no_files_are_whole(store):
-    assert all_whole(store, {})
+    assert all_intact(store, {})

@@ -171,8 +171,8 @@ for write, *arguments in writes:
 def test_what_does_not_fit_leaves_the_old_content_and_nothing_half_written(tmp_path):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
         command = [sys.executable, "-c", _BEYOND_THE_LIMIT, str(tmp_path), elsewhere]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said.count("No space left while writing to ") == 2
+        message = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert message.count("No space left while writing to ") == 2
     assert files_under(tmp_path) == ["old"]
     assert (tmp_path / "old").read_bytes() == b"as it was"
 
@@ -199,11 +199,11 @@ def test_a_folder_without_write_permission_is_refused_in_one_sentence(when):
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         command = [sys.executable, "-c", _AS_NOBODY, folder, when]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        message = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         Path(folder).chmod(0o755)
         assert files_under(Path(folder)) == []
-    assert said.startswith("Cannot write to ")
-    assert "(Permission denied): name a folder you may write to with --store." in said
+    assert message.startswith("Cannot write to ")
+    assert "(Permission denied): name a folder you may write to with --store." in message
 
 
 def _leave_behind(store: Store, script: str) -> None:

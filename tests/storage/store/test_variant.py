@@ -46,7 +46,7 @@ def flip_one_bit(path: Path) -> None:
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
-WANTED = {f"video {n}": f"digest {n}" for n in range(5)}
+EXPECTED = {f"video {n}": f"digest {n}" for n in range(5)}
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def variant(tmp_path) -> Variant:
 
 @pytest.fixture
 def full(variant) -> Variant:
-    make(variant, WANTED)
+    make(variant, EXPECTED)
     return variant
 
 
@@ -66,12 +66,12 @@ def reopened(variant: Variant) -> Variant:
 
 
 def test_what_was_made_is_there_and_nothing_is_pending(full):
-    assert full.finished(WANTED) == set(WANTED)
-    assert make(reopened(full), WANTED) == []
+    assert full.finished(EXPECTED) == set(EXPECTED)
+    assert make(reopened(full), EXPECTED) == []
 
 
 def test_rows_come_back_in_the_order_in_which_items_are_wanted(full):
-    turned = dict(reversed(WANTED.items()))
+    turned = dict(reversed(EXPECTED.items()))
     assert [row.name for row in full.read(Fact, turned)] == list(turned)
     assert [(row.name, row.number) for row in full.read(Row, turned)] == [
         (name, number) for name in turned for number in (1, 2)
@@ -79,19 +79,19 @@ def test_rows_come_back_in_the_order_in_which_items_are_wanted(full):
 
 
 def test_only_wanted_items_are_read(full):
-    some = {"video 3": WANTED["video 3"], "video 9": "never made"}
+    some = {"video 3": EXPECTED["video 3"], "video 9": "never made"}
     assert [row.name for row in full.read(Fact, some)] == ["video 3"]
 
 
 def test_an_added_item_costs_one(full):
-    assert make(full, WANTED | {"video 5": "digest 5"}) == ["video 5"]
+    assert make(full, EXPECTED | {"video 5": "digest 5"}) == ["video 5"]
 
 
 def test_items_of_one_part_come_back_together(variant):
     with variant.store.staging() as folder:
-        outputs = [output(variant, folder, item) for item in WANTED]
-        variant.commit(outputs, WANTED)
-    assert variant.finished(WANTED) == set(WANTED)
+        outputs = [output(variant, folder, item) for item in EXPECTED]
+        variant.commit(outputs, EXPECTED)
+    assert variant.finished(EXPECTED) == set(EXPECTED)
     assert len(variant.store.list_files(f"{variant.path}/done")) == 1
 
 
@@ -102,7 +102,7 @@ def test_an_item_without_rows_or_files_is_finished_too(variant):
 
 
 def test_committing_nothing_writes_nothing(variant):
-    variant.commit([], WANTED)
+    variant.commit([], EXPECTED)
     assert variant.store.list_files(f"{variant.path}/done") == []
 
 
@@ -111,17 +111,19 @@ def test_committing_nothing_writes_nothing(variant):
 def test_damage_is_noticed_and_only_that_item_is_made_again(full, kind, damage):
     damage(part_files(full, kind)["video 2"])
     seen = reopened(full)
-    assert seen.pending(WANTED) == ["video 2"]
-    assert [row.name for row in seen.read(Fact, WANTED)] == [n for n in WANTED if n != "video 2"]
-    assert make(seen, WANTED) == ["video 2"]
-    assert reopened(full).finished(WANTED) == set(WANTED)
+    assert seen.pending(EXPECTED) == ["video 2"]
+    assert [row.name for row in seen.read(Fact, EXPECTED)] == [
+        n for n in EXPECTED if n != "video 2"
+    ]
+    assert make(seen, EXPECTED) == ["video 2"]
+    assert reopened(full).finished(EXPECTED) == set(EXPECTED)
 
 
 @pytest.mark.parametrize("damage", [delete, truncate])
 @pytest.mark.parametrize("kind", ["file", "table", "marker"])
 def test_damage_is_noticed_by_the_process_that_wrote_it_too(full, kind, damage):
     damage(part_files(full, kind)["video 2"])
-    assert full.pending(WANTED) == ["video 2"]
+    assert full.pending(EXPECTED) == ["video 2"]
 
 
 def test_no_flipped_bit_of_a_marker_is_believed_or_ends_a_run(variant):
@@ -129,9 +131,9 @@ def test_no_flipped_bit_of_a_marker_is_believed_or_ends_a_run(variant):
     (marker,) = part_files(variant, "marker").values()
     whole = marker.read_bytes()
     dice = random.Random(0)
-    for place in range(len(whole)):
+    for location in range(len(whole)):
         changed = bytearray(whole)
-        changed[place] ^= 1 << dice.randrange(8)
+        changed[location] ^= 1 << dice.randrange(8)
         marker.write_bytes(changed)
         rows = variant.read(Row, {"a": "1"})
         assert [row.number for row in rows] in ([], [1, 2])
@@ -142,36 +144,36 @@ def test_no_flipped_bit_of_a_marker_is_believed_or_ends_a_run(variant):
 @pytest.mark.parametrize("content", [b"null", b"[]", b"{}", b'{"part": 3, "digest": ""}', b"\xff"])
 def test_a_marker_that_is_none_is_passed_over(full, content):
     full.store.write_bytes(f"{full.path}/done/odd.json", content)
-    assert full.finished(WANTED) == set(WANTED)
+    assert full.finished(EXPECTED) == set(EXPECTED)
 
 
 def test_changed_settings_make_a_new_variant_and_leave_the_old(full):
     other = open_variant(full.store, crf=23)
-    assert make(other, WANTED) == list(WANTED)
-    assert full.finished(WANTED) == set(WANTED)
+    assert make(other, EXPECTED) == list(EXPECTED)
+    assert full.finished(EXPECTED) == set(EXPECTED)
 
 
 def test_an_item_whose_input_changed_is_made_again_and_supersedes(full):
-    today = WANTED | {"video 1": "another digest"}
+    today = EXPECTED | {"video 1": "another digest"}
     assert make(full, today, "again") == ["video 1"]
     notes = {row.name: row.note for row in reopened(full).read(Row, today)}
-    assert notes == dict.fromkeys(WANTED, "") | {"video 1": "again"}
-    assert len(full.read(Fact, today)) == len(WANTED)
+    assert notes == dict.fromkeys(EXPECTED, "") | {"video 1": "again"}
+    assert len(full.read(Fact, today)) == len(EXPECTED)
 
 
 def test_results_of_yesterdays_input_are_never_read_as_todays(full):
-    make(full, WANTED | {"video 1": "another digest"}, "again")
+    make(full, EXPECTED | {"video 1": "another digest"}, "again")
     # its file was superseded: yesterday's rows would not fit it
-    assert full.pending(WANTED) == ["video 1"]
-    table = full.table(Row, WANTED)
-    assert set(table["_item_id"].to_pylist()) == set(WANTED) - {"video 1"}
-    assert set(table["_input_digest"].to_pylist()) == set(WANTED.values()) - {"digest 1"}
+    assert full.pending(EXPECTED) == ["video 1"]
+    table = full.table(Row, EXPECTED)
+    assert set(table["_item_id"].to_pylist()) == set(EXPECTED) - {"video 1"}
+    assert set(table["_input_digest"].to_pylist()) == set(EXPECTED.values()) - {"digest 1"}
 
 
 def test_a_part_made_twice_counts_once(full):
     with full.store.staging() as folder:
-        full.commit([output(full, folder, "video 0")], WANTED)
-    assert len(full.read(Row, WANTED)) == 2 * len(WANTED)
+        full.commit([output(full, folder, "video 0")], EXPECTED)
+    assert len(full.read(Row, EXPECTED)) == 2 * len(EXPECTED)
 
 
 def everything_under(variant: Variant) -> dict[Path, bytes]:
@@ -180,54 +182,54 @@ def everything_under(variant: Variant) -> dict[Path, bytes]:
 
 
 def test_forgetting_makes_items_again_and_leaves_every_other_and_every_file(full):
-    some = {name: WANTED[name] for name in ("video 1", "video 3")}
+    some = {name: EXPECTED[name] for name in ("video 1", "video 3")}
     before = everything_under(full)
-    full.forget(some)
+    full.invalidate(some)
     assert before.items() <= everything_under(full).items()
-    assert reopened(full).pending(WANTED) == list(some)
-    assert [row.name for row in full.read(Fact, WANTED)] == ["video 0", "video 2", "video 4"]
-    assert make(reopened(full), WANTED, "again") == list(some)
-    notes = {row.name: row.note for row in reopened(full).read(Row, WANTED)}
+    assert reopened(full).pending(EXPECTED) == list(some)
+    assert [row.name for row in full.read(Fact, EXPECTED)] == ["video 0", "video 2", "video 4"]
+    assert make(reopened(full), EXPECTED, "again") == list(some)
+    notes = {row.name: row.note for row in reopened(full).read(Row, EXPECTED)}
     assert {name for name, note in notes.items() if note == "again"} == set(some)
-    full.forget(some)
-    assert full.pending(WANTED) == list(some)
+    full.invalidate(some)
+    assert full.pending(EXPECTED) == list(some)
 
 
 def test_forgetting_one_item_of_a_part_keeps_the_rest_of_it(variant):
     with variant.store.staging() as folder:
-        variant.commit([output(variant, folder, item) for item in WANTED], WANTED)
-    variant.forget({"video 2": WANTED["video 2"], "video 4": "of another data set"})
-    assert variant.pending(WANTED) == ["video 2"]
+        variant.commit([output(variant, folder, item) for item in EXPECTED], EXPECTED)
+    variant.invalidate({"video 2": EXPECTED["video 2"], "video 4": "of another data set"})
+    assert variant.pending(EXPECTED) == ["video 2"]
 
 
 def test_forgetting_brings_no_older_result_back(full):
     with full.store.staging() as folder:
-        full.commit([output(full, folder, "video 0")], WANTED)
-    full.forget({"video 0": WANTED["video 0"]})
-    assert full.pending(WANTED) == ["video 0"]
+        full.commit([output(full, folder, "video 0")], EXPECTED)
+    full.invalidate({"video 0": EXPECTED["video 0"]})
+    assert full.pending(EXPECTED) == ["video 0"]
 
 
 def test_forgetting_what_was_never_made_writes_nothing(variant):
-    variant.forget(WANTED)
+    variant.invalidate(EXPECTED)
     assert variant.store.list_files(f"{variant.path}/forgotten") == []
 
 
 @pytest.mark.parametrize("damage", [delete, truncate, empty])
 def test_a_damaged_note_forgets_nothing(full, damage):
-    full.forget(WANTED)
+    full.invalidate(EXPECTED)
     (note,) = (Path(full.store.root) / full.path / "forgotten").iterdir()
     damage(note)
-    assert reopened(full).finished(WANTED) == set(WANTED)
+    assert reopened(full).finished(EXPECTED) == set(EXPECTED)
 
 
 def test_a_store_in_memory_keeps_all_the_promises(tmp_path):
     variant = open_variant(Store(f"memory://{tmp_path}"))
-    assert make(variant, WANTED) == list(WANTED)
-    assert make(variant, WANTED | {"b": "2"}) == ["b"]
+    assert make(variant, EXPECTED) == list(EXPECTED)
+    assert make(variant, EXPECTED | {"b": "2"}) == ["b"]
     variant.store.remove(variant.file_path("video 3.txt"))
     variant.store.write_bytes(variant.file_path("video 4.txt"), b"file of video 5 ")
-    assert make(variant, WANTED) == ["video 3", "video 4"]
-    assert [row.name for row in variant.read(Fact, WANTED)] == list(WANTED)
+    assert make(variant, EXPECTED) == ["video 3", "video 4"]
+    assert [row.name for row in variant.read(Fact, EXPECTED)] == list(EXPECTED)
 
 
 def test_a_table_of_another_version_is_refused_even_beside_one_of_today(full):
@@ -242,30 +244,30 @@ def test_a_table_of_another_version_is_refused_even_beside_one_of_today(full):
         [ItemOutput(item_id="new", rows=(Later(name="n", number=1, colour="red"),))], {"new": "1"}
     )
     with pytest.raises(StoreError, match="no column 'colour'"):
-        full.read(Later, WANTED | {"new": "1"})
+        full.read(Later, EXPECTED | {"new": "1"})
 
 
 def test_threads_commit_side_by_side(variant):
-    wanted = {f"v{n}": "1" for n in range(24)}
+    expected = {f"v{n}": "1" for n in range(24)}
 
     def work(items: list[str]) -> None:
         for item in items:
-            make(variant, {item: wanted[item]})
+            make(variant, {item: expected[item]})
 
-    threads = [threading.Thread(target=work, args=(list(wanted)[n::4],)) for n in range(4)]
+    threads = [threading.Thread(target=work, args=(list(expected)[n::4],)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert reopened(variant).finished(wanted) == set(wanted)
-    assert len(variant.read(Row, wanted)) == 48
+    assert reopened(variant).finished(expected) == set(expected)
+    assert len(variant.read(Row, expected)) == 48
 
 
 def test_logs_of_one_name_and_second_are_all_kept(variant, tmp_path, monkeypatch):
     monkeypatch.setattr("storage.store.variant.time.strftime", lambda _: "20260101T000000")
     kept = []
-    for told in ("of one machine", "of another"):
-        (tmp_path / "engine 0.log").write_text(told)
+    for message in ("of one machine", "of another"):
+        (tmp_path / "engine 0.log").write_text(message)
         kept.append(Path(variant.keep_log(tmp_path / "engine 0.log")).read_text())
     assert kept == ["of one machine", "of another"]
     logs = Path(variant.store.full_path(variant.path), "logs")

@@ -21,15 +21,15 @@ def worlds(draw: st.DrawFn) -> list[SampleRecord]:
             samples.append(
                 sample(
                     f"v{number}.mp4", index, participant=participant, content=content,
-                    has_sound=draw(st.integers(0, 4)) > 0,
+                    has_audio=draw(st.integers(0, 4)) > 0,
                 )
             )  # fmt: skip
     return samples
 
 
 @given(worlds(), st.randoms())
-def test_everybody_who_is_heard_gets_the_sound_of_somebody_else_once(samples, dice) -> None:
-    heard = [row for row in samples if row.sound_path]
+def test_everybody_who_is_heard_gets_the_audio_of_somebody_else_once(samples, dice) -> None:
+    heard = [row for row in samples if row.audio_path]
     try:
         pairs = donors_of(samples)
     except ConfigError:
@@ -57,12 +57,12 @@ def test_pairs_follow_from_content_and_not_from_names() -> None:
     assert contents(samples) == contents(renamed)
 
 
-def test_one_participant_with_most_of_the_sound_cannot_be_swapped() -> None:
+def test_one_participant_with_most_of_the_audio_cannot_be_swapped() -> None:
     mostly_one = [sample(f"v{n}.mp4", participant="ann" if n < 3 else "bea") for n in range(5)]
     with pytest.raises(ConfigError, match="of 5 segments with sound 3 are of one"):
         donors_of(mostly_one)
     assert len(donors_of(mostly_one[1:])) == 4
 
 
-def test_without_sound_there_is_nothing_to_swap() -> None:
-    assert donors_of([sample("a.mp4", has_sound=False)]) == []
+def test_without_audio_there_is_nothing_to_swap() -> None:
+    assert donors_of([sample("a.mp4", has_audio=False)]) == []

@@ -7,7 +7,7 @@ from storage.store.store import Store
 from storage.store.variant import Variant
 from tasks.ablation.child import run_job
 from tasks.ablation.job import AblationJob, ArmJob
-from tasks.infer import InferResources, wanted_of
+from tasks.infer import InferResources, expected_items
 from tasks.prompting.model_input import InputConfig
 from tests.tasks.ablation.toy_child import ToyEngine
 
@@ -18,13 +18,13 @@ def test_an_arm_that_rejects_more_than_it_may_ends_the_ablation(  # type: ignore
     store, samples_path = Store(str(tmp_path)), tmp_path / "samples.parquet"
     samples = toy_samples(store, 6)
     for sample in samples[1:]:
-        store.write_bytes(sample.picture_path, b"no picture")
+        store.write_bytes(sample.video_path, b"no picture")
     write_parquet(to_table(type(samples[0]), samples), samples_path)
     arms = [
         ArmJob(
             number=number, name=f"arm {number}", stage="infer", variant_id=str(number),
             samples_path=samples_path, max_failures=1,
-            input=InputConfig(picture=number == 0, sound=number == 1),
+            input=InputConfig(video=number == 0, audio=number == 1),
         )
         for number in range(2)
     ]  # fmt: skip
@@ -36,6 +36,6 @@ def test_an_arm_that_rejects_more_than_it_may_ends_the_ablation(  # type: ignore
     lines = io.StringIO()
     run_job(job, lines, lambda *_: (ToyEngine("nobody"), None))  # type: ignore[arg-type, return-value]
     asked, other = (Variant(store=store, stage="infer", variant_id=n) for n in "01")
-    assert len(asked.read(RejectedRecord, wanted_of(samples))) == 2
-    assert len(other.finished(wanted_of(samples))) == 0
+    assert len(asked.read(RejectedRecord, expected_items(samples))) == 2
+    assert len(other.finished(expected_items(samples))) == 0
     assert lines.getvalue().splitlines()[-1] == "done 3"

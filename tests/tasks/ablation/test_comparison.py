@@ -6,7 +6,7 @@ from rich.console import Console
 
 from storage.records import SampleRecord
 from storage.results import PredictionRecord
-from tasks.ablation.comparison import AblationRecord, ArmAnswers, measure_arms
+from tasks.ablation.comparison import AblationRecord, ArmPredictions, measure_arms
 from tasks.ablation.table import ablation_table, artifact_rows
 from tasks.aggregate import AggregateConfig
 from tests.tasks.ablation.toys import sample
@@ -22,11 +22,11 @@ SAMPLES = [
 def prediction(row: SampleRecord, p_ah: float) -> PredictionRecord:
     return PredictionRecord(
         segment_id=row.segment_id, video_id=row.video_id, p_ah=p_ah, logp_yes=-1.0, logp_no=-1.0,
-        answer_mass=1.0, num_text_tokens=1, num_picture_tokens=1, num_sound_tokens=1,
+        answer_mass=1.0, num_text_tokens=1, num_video_tokens=1, num_audio_tokens=1,
     )  # fmt: skip
 
 
-def told(row: SampleRecord) -> float:
+def message(row: SampleRecord) -> float:
     """What an arm says that knows the label."""
     return 0.2 + 0.6 * (row.label or 0)
 
@@ -34,20 +34,20 @@ def told(row: SampleRecord) -> float:
 def guessed(row: SampleRecord) -> float:
     """What an arm says that knows nothing: each label is told right in every other participant."""
     knows = int((row.participant_id or "")[-1]) % 2
-    return told(row) if knows else 1 - told(row)
+    return message(row) if knows else 1 - message(row)
 
 
-WHOLE = ArmAnswers(
-    name="all", is_control=False, predictions=[prediction(row, told(row)) for row in SAMPLES]
+WHOLE = ArmPredictions(
+    name="all", is_control=False, predictions=[prediction(row, message(row)) for row in SAMPLES]
 )
-BLIND = ArmAnswers(
+WITHOUT_VIDEO = ArmPredictions(
     name="blind", is_control=True, predictions=[prediction(row, guessed(row)) for row in SAMPLES]
 )
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[AblationRecord]:
-    return measure_arms(SAMPLES, [WHOLE, BLIND], PLAN, tmp_path_factory.mktemp("measured"))
+    return measure_arms(SAMPLES, [WHOLE, WITHOUT_VIDEO], PLAN, tmp_path_factory.mktemp("measured"))
 
 
 def figure(records: list[AblationRecord], arm: str, level: str, name: str) -> AblationRecord:
@@ -59,21 +59,26 @@ def figure(records: list[AblationRecord], arm: str, level: str, name: str) -> Ab
 def test_an_arm_that_knows_nothing_is_at_chance_and_far_from_the_whole(
     records: list[AblationRecord], level: str, num_rows: int
 ) -> None:
-    whole, blind = (figure(records, arm, level, "macro_f1") for arm in ("all", "blind"))
+    whole, without_video = (figure(records, arm, level, "macro_f1") for arm in ("all", "blind"))
     assert (whole.value, whole.difference, whole.difference_low) == (1.0, 0.0, 0.0)
-    assert (whole.num_rows, blind.num_paired) == (num_rows, num_rows)
-    assert blind.value is not None
-    assert blind.value <= 0.5
-    assert blind.difference == pytest.approx(blind.value - 1)
-    assert blind.difference_low is not None
-    assert blind.difference_high is not None
-    assert blind.difference_low <= blind.difference <= blind.difference_high < 0
+    assert (whole.num_rows, without_video.num_paired) == (num_rows, num_rows)
+    assert without_video.value is not None
+    assert without_video.value <= 0.5
+    assert without_video.difference == pytest.approx(without_video.value - 1)
+    assert without_video.difference_low is not None
+    assert without_video.difference_high is not None
+    assert (
+        without_video.difference_low
+        <= without_video.difference
+        <= without_video.difference_high
+        < 0
+    )
 
 
 def test_differences_stand_on_the_rows_that_both_arms_answered(tmp_path: Path) -> None:
     missing = SAMPLES[-4].video_id  # a test video of which the arm answers nothing
-    answers = [row for row in BLIND.predictions if row.video_id != missing]
-    arms = [WHOLE, replace(BLIND, predictions=answers)]
+    answers = [row for row in WITHOUT_VIDEO.predictions if row.video_id != missing]
+    arms = [WHOLE, replace(WITHOUT_VIDEO, predictions=answers)]
     records = measure_arms(SAMPLES, arms, PLAN, tmp_path)
     row = figure(records, "blind", "video", "accuracy")
     assert (row.num_rows, row.num_paired) == (19, 19)
@@ -81,7 +86,7 @@ def test_differences_stand_on_the_rows_that_both_arms_answered(tmp_path: Path) -
 
 
 def test_an_arm_that_answers_nothing_has_no_figures(tmp_path: Path) -> None:
-    arms = [WHOLE, replace(BLIND, predictions=[])]
+    arms = [WHOLE, replace(WITHOUT_VIDEO, predictions=[])]
     records = measure_arms(SAMPLES, arms, PLAN, tmp_path)
     row = figure(records, "blind", "segment", "macro_f1")
     assert (row.value, row.low, row.difference, row.share_present) == (None, None, None, None)
@@ -98,8 +103,8 @@ def test_the_tables_tell_figures_and_signed_differences_with_intervals(
     assert "On videos: 20 labelled ones in test, of which .50 A/H" in shown
     assert "On segments: 40 labelled ones in test, of which .50 A/H; model, unpooled" in shown
     (line, *_) = [line for line in shown.splitlines() if line.startswith(" blind")]
-    blind = figure(records, "blind", "video", "macro_f1")
-    assert f"{blind.difference:+.3f}".replace("0.", ".") in line
+    without_video = figure(records, "blind", "video", "macro_f1")
+    assert f"{without_video.difference:+.3f}".replace("0.", ".") in line
     rows = artifact_rows(records)
     assert [(row["level"], row["arm"]) for row in rows] == [
         ("video", "all"), ("video", "blind"), ("segment", "all"), ("segment", "blind"),

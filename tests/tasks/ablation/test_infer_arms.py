@@ -13,7 +13,7 @@ from storage.store.variant import ItemOutput
 from tasks.ablation import infer_arms as ask
 from tasks.ablation.arms import ArmSamples, arms_of, with_samples
 from tasks.ablation.infer_arms import ask_missing
-from tasks.infer import InferConfig, InferResources, wanted_of
+from tasks.infer import InferConfig, InferResources, expected_items
 from tasks.model.model_folder import fingerprint_of
 from tasks.prompting.model_input import InputConfig
 
@@ -27,13 +27,13 @@ def answered_by_a_run(arm: ArmSamples) -> list[PredictionRecord]:
     rows = [
         PredictionRecord(
             segment_id=row.segment_id, video_id=row.video_id, p_ah=0.5, logp_yes=-9.0,
-            logp_no=-9.0, answer_mass=0.0, num_text_tokens=1, num_picture_tokens=1,
-            num_sound_tokens=1,
+            logp_no=-9.0, answer_mass=0.0, num_text_tokens=1, num_video_tokens=1,
+            num_audio_tokens=1,
         )
         for row in arm.samples
     ]  # fmt: skip
     outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
-    arm.variant.commit(outputs, wanted_of(arm.samples))
+    arm.variant.commit(outputs, expected_items(arm.samples))
     return rows
 
 
@@ -53,15 +53,15 @@ def test_one_open_model_answers_what_is_missing_of_every_arm(
         num_asked = ask_missing(arms, store, tiny_omni, CONFIG, RESOURCES)
     assert num_asked == sum(len(arm.samples) for arm in arms[1:]) == 5 * 6 + 2 * 5
     assert caplog.text.count("opening the model") == 1
-    assert arms[0].variant.read(PredictionRecord, wanted_of(arms[0].samples)) == of_run
+    assert arms[0].variant.read(PredictionRecord, expected_items(arms[0].samples)) == of_run
     for arm in arms[1:]:
-        rows = arm.variant.read(PredictionRecord, wanted_of(arm.samples))
+        rows = arm.variant.read(PredictionRecord, expected_items(arm.samples))
         assert len(rows) == len(arm.samples)
-        heard = {row.segment_id for row in arm.samples if row.sound_path}
+        heard = {row.segment_id for row in arm.samples if row.audio_path}
         for row in rows:
-            assert (row.num_picture_tokens > 0) == ("picture" in arm.arm.shown)
-            assert (row.num_sound_tokens > 0) == (
-                "sound" in arm.arm.shown and row.segment_id in heard
+            assert (row.num_video_tokens > 0) == ("video" in arm.arm.shown)
+            assert (row.num_audio_tokens > 0) == (
+                "audio" in arm.arm.shown and row.segment_id in heard
             )
     assert ask_missing(arms, store, tmp_path / "no model", CONFIG, RESOURCES) == 0
 
@@ -84,7 +84,7 @@ def test_a_segment_on_which_the_engine_dies_is_rejected_and_all_else_is_answered
     child = str(Path(__file__).with_name("toy_child.py"))
     monkeypatch.setattr(ask, "CHILD_COMMAND", (sys.executable, child, deadly))
     assert ask_missing(arms, store, tiny_omni, CONFIG, RESOURCES) == 8
-    whole, control = (wanted_of(arm.samples) for arm in arms)
+    whole, control = (expected_items(arm.samples) for arm in arms)
     assert arms[0].variant.finished(whole) == set(whole)
     (rejected,) = arms[1].variant.read(RejectedRecord, control)
     assert rejected.item_id == deadly
@@ -102,10 +102,10 @@ def test_an_arm_of_which_too_much_is_rejected_stops_the_ablation(
 ) -> None:
     store = Store(str(tmp_path))
     whole, _ = two_arms(store, toy_samples(store, 11))
-    wanted = wanted_of(whole.samples)
-    rows = [RejectedRecord(item_id=item, stage="infer", reason="bad") for item in wanted]
+    expected = expected_items(whole.samples)
+    rows = [RejectedRecord(item_id=item, stage="infer", reason="bad") for item in expected]
     outputs = [ItemOutput(item_id=row.item_id, rows=(row,)) for row in rows]
-    whole.variant.commit(outputs, wanted)
+    whole.variant.commit(outputs, expected)
     with pytest.raises(StageError, match=r"11 of 11 segments are rejected, .*often for: bad\. See"):
         ask_missing([whole], store, tmp_path / "no model", CONFIG, RESOURCES)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from storage.errors import ItemFault
 from tasks.ablation.child import main
-from tasks.prompting.prediction import Answer, Census
+from tasks.prompting.prediction import Answer, TokenCounts
 
 
 class ToyEngine:
@@ -34,9 +34,11 @@ class ToyEngine:
             os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(question, ItemFault):
             return key, question
-        num_sound = 0 if question.sound is None else 13
-        census = Census(num_text_tokens=9, num_picture_tokens=4, num_sound_tokens=num_sound)
-        return key, Answer(logp_yes=-1.0, logp_no=-0.5, census=census)
+        num_audio = 0 if question.audio is None else 13
+        token_counts = TokenCounts(
+            num_text_tokens=9, num_video_tokens=4, num_audio_tokens=num_audio
+        )
+        return key, Answer(logp_yes=-1.0, logp_no=-0.5, token_counts=token_counts)
 
 
 if __name__ == "__main__":

@@ -46,12 +46,12 @@ def test_an_adapter_alone_is_merged_into_shards_once_and_as_in_training(
     for name, parameter in opened.trained.named_parameters():
         if "lora_B" in name:  # zero at first, which would change nothing
             torch.nn.init.normal_(parameter, std=0.1)
-    store, place = Store(str(tmp_path / "store")), tmp_path / "trained"
-    place.mkdir()
-    save_model(opened, job.model_copy(update={"merge": False}), place)
-    assert [path.name for path in place.iterdir()] == ["adapter"]
+    store, location = Store(str(tmp_path / "store")), tmp_path / "trained"
+    location.mkdir()
+    save_model(opened, job.model_copy(update={"merge": False}), location)
+    assert [path.name for path in location.iterdir()] == ["adapter"]
 
-    folder = merged(store, place / "adapter", str(tiny_omni))
+    folder = merged(store, location / "adapter", str(tiny_omni))
     assert not any(folder.with_name(".merging").iterdir())
     check_model(str(folder))
     index = json.loads((folder / "model.safetensors.index.json").read_text())
@@ -63,4 +63,4 @@ def test_an_adapter_alone_is_merged_into_shards_once_and_as_in_training(
     expected = opened.top.thinker.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in expected)
-    assert merged(store, place / "adapter", "/gone") == folder  # no base is needed any more
+    assert merged(store, location / "adapter", "/gone") == folder  # no base is needed any more

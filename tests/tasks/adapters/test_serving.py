@@ -25,9 +25,9 @@ def test_an_adapter_on_attention_alone_is_served_unless_it_shall_be_merged(
 def test_an_adapter_under_names_that_vllm_may_ignore_is_merged(
     tmp_path: Path, write_adapter: Write, layer: str
 ) -> None:
-    told = why_merged(write_adapter(tmp_path / "it", layer=layer), "auto")
-    assert told is not None
-    assert ("fused experts" if "experts" in layer else f".{layer}.k_proj") in told
+    message = why_merged(write_adapter(tmp_path / "it", layer=layer), "auto")
+    assert message is not None
+    assert ("fused experts" if "experts" in layer else f".{layer}.k_proj") in message
 
 
 @pytest.mark.parametrize(

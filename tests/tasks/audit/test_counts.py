@@ -29,7 +29,7 @@ def test_every_measure_is_given_for_each_split_there_is_and_for_the_whole():
     rows = list(count_videos(VIDEOS, DURATIONS))
     assert [row.split for row in rows[:: len(MEASURES)]] == ["train", "test", "unsplit", None]
     assert len(rows) == 4 * len(MEASURES)
-    assert all(row.subject == "count" and row.meaning and not row.spoils for row in rows)
+    assert all(row.subject == "count" and row.meaning and not row.invalidates for row in rows)
     assert splits_of(VIDEOS) == ("train", "test", "unsplit")
 
 

@@ -12,9 +12,9 @@ from tasks.audit.findings import (
     divided_participants,
     empty_splits,
     reencoded,
+    reported_by_reader,
     same_files,
     summarise,
-    told_by_reader,
     unopened,
 )
 
@@ -29,20 +29,20 @@ def kinds_and_examples(findings) -> list[tuple[IssueKind, str]]:
 
 def test_what_the_reader_told_is_given_by_video_and_never_in_its_words():
     issues = (Issue(IssueKind.LENGTHS_DIFFER, "private"), Issue(IssueKind.NO_QUESTION, "private"))
-    told = Issue(IssueKind.VIDEO_MISSING, "x.mp4: annotated, but there is no such file")
-    dataset = Dataset(root=Path("x"), videos=(a_video("a", issues=issues),), issues=(told,))
-    assert kinds_and_examples(told_by_reader(dataset)) == [
-        (IssueKind.VIDEO_MISSING, told.detail),
+    message = Issue(IssueKind.VIDEO_MISSING, "x.mp4: annotated, but there is no such file")
+    dataset = Dataset(root=Path("x"), videos=(a_video("a", issues=issues),), issues=(message,))
+    assert kinds_and_examples(reported_by_reader(dataset)) == [
+        (IssueKind.VIDEO_MISSING, message.detail),
         (IssueKind.LENGTHS_DIFFER, "a"),
         (IssueKind.NO_QUESTION, "a"),
     ]
 
 
 def test_a_labelled_video_of_nobody_known_is_told_once():
-    told = (Issue(IssueKind.NO_PARTICIPANT, "told"),)
-    videos = (a_video("a", label=0), a_video("b"), a_video("c", label=1, issues=told),
+    message = (Issue(IssueKind.NO_PARTICIPANT, "told"),)
+    videos = (a_video("a", label=0), a_video("b"), a_video("c", label=1, issues=message),
               a_video("d", label=1, participant_id="p"))  # fmt: skip
-    found = told_by_reader(Dataset(root=Path("x"), videos=videos))
+    found = reported_by_reader(Dataset(root=Path("x"), videos=videos))
     assert kinds_and_examples(found) == [
         (IssueKind.NO_PARTICIPANT, "a"), (IssueKind.NO_PARTICIPANT, "c"),
     ]  # fmt: skip
@@ -74,7 +74,7 @@ def test_ids_that_may_be_two_spellings_of_one_are_told_in_two_splits(one, other,
         ]  # fmt: skip
         expected = [(IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS, "a (train) + b (test)")]
         assert kinds_and_examples(alike_participants(videos)) == (expected if found else [])
-    assert not IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS.spoils
+    assert not IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS.invalidates
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_a_split_that_teaches_or_measures_nothing_is_found(split, labels, kinds)
 def test_where_any_video_has_a_split_one_without_videos_is_found(splits, found):
     videos = [a_video(f"{n}{split}", split, label=n) for split in splits for n in (0, 1)]
     assert kinds_and_examples(empty_splits(videos)) == found
-    assert not IssueKind.TEST_WITHOUT_VIDEOS.spoils
-    assert IssueKind.SPLIT_WITHOUT_VIDEOS.spoils
+    assert not IssueKind.TEST_WITHOUT_VIDEOS.invalidates
+    assert IssueKind.SPLIT_WITHOUT_VIDEOS.invalidates
 
 
 def test_intervals_are_laid_on_the_videos_that_could_be_opened():
@@ -170,8 +170,8 @@ def test_findings_are_counted_by_what_they_are_about_and_those_that_spoil_come_f
     mild, grave = IssueKind.LENGTHS_DIFFER, IssueKind.NEGATIVE_WITH_INTERVALS
     found = [Finding(kind=mild, example=name) for name in "abcdea"]
     first, second = summarise([*found, Finding(kind=grave, example="z")])
-    assert (first.name, first.value, first.spoils) == ("negative_with_intervals", 1, True)
-    assert (second.name, second.value, second.spoils) == ("lengths_differ", 5, False)
+    assert (first.name, first.value, first.invalidates) == ("negative_with_intervals", 1, True)
+    assert (second.name, second.value, second.invalidates) == ("lengths_differ", 5, False)
     assert (second.examples, second.meaning) == (("a", "b", "c"), mild.meaning)
     assert {first.subject, second.subject} == {"finding"}
     assert summarise([]) == []

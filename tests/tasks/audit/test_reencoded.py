@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from storage.fingerprint import digest_file
-from storage.records import MediaFacts, MediaPrintRecord, VideoId
+from storage.records import MediaFacts, MediaHashRecord, VideoId
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
-from tasks.audit.reencoded import compare_prints
+from tasks.audit.reencoded import compare_hashes
 
 
 @pytest.fixture
@@ -23,61 +23,61 @@ def paths(tmp_path) -> dict[VideoId, Path]:
     return {VideoId(name): tmp_path / name for name in names}
 
 
-def a_print(video_id: str, looks: int) -> MediaPrintRecord:
+def a_hash(video_id: str, looks: int) -> MediaHashRecord:
     draw = random.Random(looks)
-    picture = tuple(draw.getrandbits(63) for _ in range(60))
-    sound = tuple(draw.getrandbits(32) for _ in range(240))
-    return MediaPrintRecord(video_id=VideoId(video_id), picture=picture, sound=sound)
+    video = tuple(draw.getrandbits(63) for _ in range(60))
+    audio = tuple(draw.getrandbits(32) for _ in range(240))
+    return MediaHashRecord(video_id=VideoId(video_id), video=video, audio=audio)
 
 
 def segment(store: Store, paths: dict[VideoId, Path], looks: dict[str, int], **settings) -> Variant:
     """Keep prints of videos, as cutting them would; equal numbers look and sound the same."""
     variant = store.variant("segment", version=1, settings=settings)
-    wanted = {name: digest_file(paths[name]) for name in looks}
+    expected = {name: digest_file(paths[name]) for name in looks}
     outputs = [
-        ItemOutput(item_id=name, rows=(a_print(name, number), facts_of(name, wanted[name])))
+        ItemOutput(item_id=name, rows=(a_hash(name, number), facts_of(name, expected[name])))
         for name, number in looks.items()
     ]
-    variant.commit(outputs, wanted)
+    variant.commit(outputs, expected)
     return variant
 
 
 def facts_of(name: str, digest: str) -> MediaFacts:
     return MediaFacts(
         video_id=VideoId(name), source_digest=digest, duration_ms=15_000, num_frames=375,
-        width=64, height=48, has_sound=True,
+        width=64, height=48, has_audio=True,
     )  # fmt: skip
 
 
 TWINS = {"a.mp4": 1, "again.mp4": 1, "other.mp4": 2}
 
 
-def test_videos_that_look_and_sound_the_same_are_one_group(store, paths):
+def test_videos_that_look_and_audio_the_same_are_one_group(store, paths):
     segment(store, paths, TWINS)
-    seen = compare_prints(store, paths)
+    seen = compare_hashes(store, paths)
     assert seen.groups == (("a.mp4", "again.mp4"),)
-    assert seen.unprinted == frozenset()
+    assert seen.unhashed == frozenset()
 
 
 def test_prints_of_any_way_of_cutting_serve_and_those_missing_are_told(store, paths):
     segment(store, paths, {"a.mp4": 1}, max_segment_ms=5000)
     segment(store, paths, {"again.mp4": 1}, max_segment_ms=3000)
-    seen = compare_prints(store, paths)
+    seen = compare_hashes(store, paths)
     assert seen.groups == (("a.mp4", "again.mp4"),)
-    assert seen.unprinted == {"other.mp4"}
+    assert seen.unhashed == {"other.mp4"}
 
 
 def test_without_a_store_or_prints_nothing_is_compared(store, paths):
     for empty in (None, store):
-        seen = compare_prints(empty, paths)
-        assert (seen.groups, seen.unprinted) == ((), frozenset(paths))
+        seen = compare_hashes(empty, paths)
+        assert (seen.groups, seen.unhashed) == ((), frozenset(paths))
 
 
 def test_a_print_of_what_the_file_held_before_makes_no_twin(store, paths):
     segment(store, paths, TWINS)
     paths[VideoId("again.mp4")].write_text("another recording")
-    seen = compare_prints(store, paths)
-    assert (seen.groups, seen.unprinted) == ((), {"again.mp4"})
+    seen = compare_hashes(store, paths)
+    assert (seen.groups, seen.unhashed) == ((), {"again.mp4"})
 
 
 def test_a_video_whose_file_was_replaced_counts_as_unprinted_though_nothing_looked_alike(
@@ -86,8 +86,8 @@ def test_a_video_whose_file_was_replaced_counts_as_unprinted_though_nothing_look
     segment(store, paths, {"a.mp4": 1, "again.mp4": 3, "other.mp4": 2})
     paths[VideoId("again.mp4")].write_text("a.mp4, encoded again")
     done: list[None] = []
-    seen = compare_prints(store, paths, lambda: done.append(None))
-    assert (seen.groups, seen.unprinted, len(done)) == ((), {"again.mp4"}, 3)
+    seen = compare_hashes(store, paths, lambda: done.append(None))
+    assert (seen.groups, seen.unhashed, len(done)) == ((), {"again.mp4"}, 3)
 
 
 def test_a_file_that_is_put_back_has_its_print_again(store, paths):
@@ -97,20 +97,20 @@ def test_a_file_that_is_put_back_has_its_print_again(store, paths):
     path.write_text("another recording")
     segment(store, paths, {"again.mp4": 3})
     path.write_text(before)
-    assert compare_prints(store, paths).groups == (("a.mp4", "again.mp4"),)
+    assert compare_hashes(store, paths).groups == (("a.mp4", "again.mp4"),)
 
 
 def test_files_of_the_same_content_are_no_recording_encoded_again(store, paths):
     paths[VideoId("again.mp4")].write_bytes(paths[VideoId("a.mp4")].read_bytes())
     segment(store, paths, TWINS)
-    assert compare_prints(store, paths).groups == ()
+    assert compare_hashes(store, paths).groups == ()
 
 
 def test_the_newest_print_counts_and_one_that_was_taken_back_does_not(store, paths):
     variant = segment(store, paths, {"a.mp4": 2, "again.mp4": 1})
     segment(store, paths, {"a.mp4": 1})
-    assert compare_prints(store, paths).groups == (("a.mp4", "again.mp4"),)
-    variant.forget({"again.mp4": digest_file(paths[VideoId("again.mp4")])})
-    seen = compare_prints(store, paths)
+    assert compare_hashes(store, paths).groups == (("a.mp4", "again.mp4"),)
+    variant.invalidate({"again.mp4": digest_file(paths[VideoId("again.mp4")])})
+    seen = compare_hashes(store, paths)
     assert seen.groups == ()
-    assert seen.unprinted == {"again.mp4", "other.mp4"}
+    assert seen.unhashed == {"again.mp4", "other.mp4"}

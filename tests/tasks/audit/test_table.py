@@ -74,13 +74,13 @@ def test_a_name_that_is_wider_than_the_screen_stands_in_one_line_to_be_copied():
 def test_videos_of_one_example_stand_below_each_other():
     kind = IssueKind.SAME_FILE_TWICE
     lines = shown(*summarise([Finding(kind=kind, example="a (train) + [b] (train)")])).splitlines()
-    place = next(n for n, line in enumerate(lines) if line.strip() == "a (train) +")
-    assert lines[place + 1].strip() == "[b] (train)"
+    location = next(n for n, line in enumerate(lines) if line.strip() == "a (train) +")
+    assert lines[location + 1].strip() == "[b] (train)"
 
 
 def test_a_data_set_without_fault_is_called_so_and_what_was_not_looked_at_is_said():
     unseen = AuditRecord(
-        subject="not looked at", split=None, name="reencoded", value=None, spoils=False,
+        subject="not looked at", split=None, name="reencoded", value=None, invalidates=False,
         meaning="copies in another encoding", examples=(),
     )  # fmt: skip
     text = shown(unseen)

@@ -36,12 +36,12 @@ def test_intervals_hold_their_figures_and_stay_in_bounds() -> None:
 
 def test_an_interval_is_that_of_figures_computed_draw_by_draw() -> None:
     labels, p_ah, clusters = toy()
-    names, place = np.unique(clusters, return_inverse=True)
+    names, location = np.unique(clusters, return_inverse=True)
     share = np.full(len(names), 1 / len(names))
     drawn = np.random.default_rng(3).multinomial(len(names), share, size=400)
     scores = [
         f1_score(labels, p_ah >= 0.5, sample_weight=weights, average="macro")
-        for weights in drawn[:, place]
+        for weights in drawn[:, location]
     ]
     low, high = resample(labels, p_ah, 0.5, clusters, RESAMPLING)["macro_f1"]
     assert (low, high) == pytest.approx(tuple(np.quantile(scores, [0.025, 0.975])))
@@ -91,12 +91,12 @@ def test_the_size_of_the_blocks_changes_nothing(monkeypatch: pytest.MonkeyPatch)
 def test_a_difference_is_that_of_two_figures_on_the_same_draws() -> None:
     labels, p_ah, clusters = toy()
     other = np.random.default_rng(5).uniform(0, 1, len(labels))
-    names, place = np.unique(clusters, return_inverse=True)
+    names, location = np.unique(clusters, return_inverse=True)
     drawn = np.random.default_rng(3).multinomial(len(names), np.full(12, 1 / 12), size=60)
     apart = [
         f1_score(labels, p_ah >= 0.5, sample_weight=weights, average="macro")
         - f1_score(labels, other >= 0.4, sample_weight=weights, average="macro")
-        for weights in drawn[:, place]
+        for weights in drawn[:, location]
     ]
     few = replace(RESAMPLING, draws=60)
     found = resample_difference(labels, (p_ah, 0.5), (other, 0.4), clusters, few)

@@ -8,7 +8,7 @@ from storage.results import ThresholdRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 from tasks.aggregate import AggregateConfig
-from tasks.evaluation.earlier_selection import EarlierChoice, can_choose, chosen_earlier
+from tasks.evaluation.earlier_selection import EarlierSelection, can_choose, find_earlier_selection
 from tests.tasks.prediction.toys import prediction, sample
 
 CONFIG = AggregateConfig()
@@ -26,7 +26,7 @@ def infer(tmp_path: Path) -> Variant:
 
 
 def cut(store: Store, **settings: object) -> Variant:
-    return store.variant("segment", version=1, settings={"cuts": "blind", **settings})
+    return store.variant("segment", version=1, settings={"boundaries": "fixed", **settings})
 
 
 def heard(store: Store, model: str = "large") -> Variant:
@@ -52,8 +52,8 @@ def measured(
     return variant.path
 
 
-def found(infer: Variant) -> EarlierChoice | None:
-    return chosen_earlier(infer, SETTINGS, (cut(infer.store), heard(infer.store)))
+def found(infer: Variant) -> EarlierSelection | None:
+    return find_earlier_selection(infer, SETTINGS, (cut(infer.store), heard(infer.store)))
 
 
 def test_what_was_chosen_on_validation_for_this_model_is_found(infer: Variant) -> None:
@@ -64,16 +64,18 @@ def test_what_was_chosen_on_validation_for_this_model_is_found(infer: Variant) -
     assert choice.rule == CHOSEN
     assert [row.method for row in choice.thresholds] == ["top_k_mean", "mean"]
     assert (choice.report_path, choice.caveat) == (path, None)
-    told = f"({path}: macro F1 .800 and average precision .700 there)"
-    assert choice.origin == f"chosen by an earlier run with this model {told}"
+    message = f"({path}: macro F1 .800 and average precision .700 there)"
+    assert choice.origin == f"chosen by an earlier run with this model {message}"
 
 
 def test_a_choice_on_videos_that_were_cut_otherwise_says_so(infer: Variant) -> None:
-    measured(infer, "labelled", CHOSEN, segment=cut(infer.store, cuts="annotated", crf=20))
+    measured(infer, "labelled", CHOSEN, segment=cut(infer.store, boundaries="annotated", crf=20))
     choice = found(infer)
     assert choice is not None
-    assert "(segment.crf=20, now None, segment.cuts=annotated, now blind)" in str(choice.caveat)
-    infer.store.remove(cut(infer.store, cuts="annotated", crf=20).path)
+    assert "(segment.crf=20, now None, segment.boundaries=annotated, now fixed)" in str(
+        choice.caveat
+    )
+    infer.store.remove(cut(infer.store, boundaries="annotated", crf=20).path)
     assert "not known any more" in str(getattr(found(infer), "caveat", None))
 
 
@@ -82,7 +84,9 @@ def test_a_choice_on_videos_that_were_transcribed_otherwise_says_so_where_words_
 ) -> None:
     measured(infer, "labelled", CHOSEN)
     segment, tiny = cut(infer.store), heard(infer.store, "tiny")
-    read, unread = (chosen_earlier(infer, SETTINGS, v) for v in ((segment, tiny), (segment,)))
+    read, unread = (
+        find_earlier_selection(infer, SETTINGS, v) for v in ((segment, tiny), (segment,))
+    )
     assert read is not None
     assert "(transcribe.model=large, now tiny)" in str(read.caveat)
     assert unread is not None

@@ -39,9 +39,9 @@ def test_every_pooled_value_is_a_probability_at_least_the_lowest_segments(
 def test_raising_one_segment_never_lowers_the_video(
     pool: Pool, video: list[float], data: st.DataObject
 ) -> None:
-    place = data.draw(st.integers(0, len(video) - 1))
+    location = data.draw(st.integers(0, len(video) - 1))
     raised = [*video]
-    raised[place] = data.draw(st.floats(video[place], 1))
+    raised[location] = data.draw(st.floats(video[location], 1))
     for before, after in pool([video, raised]).values():
         assert after >= before - EXACT
 

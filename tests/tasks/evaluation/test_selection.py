@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from storage.results import ThresholdRecord
-from tasks.evaluation.earlier_selection import EarlierChoice
+from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.evaluation.rows import EvaluatedRow, Scored
 from tasks.evaluation.selection import choose_rule, choose_thresholds, take_over
 from tasks.evaluation.thresholds import ThresholdPolicy
@@ -16,15 +16,15 @@ def scored(splits: str, labels: list[int | None], **scores: list[float]) -> Scor
     names = {"r": "train", "v": "val", "t": "test"}
     rows = [
         EvaluatedRow(
-            row_id=f"{place}",
-            video_id=f"video {place}",
+            row_id=f"{location}",
+            video_id=f"video {location}",
             participant_id=None,
             split=names[split],
             question=None,
             duration_ms=1_000,
             label=label,
         )
-        for place, (split, label) in enumerate(zip(splits, labels, strict=True))
+        for location, (split, label) in enumerate(zip(splits, labels, strict=True))
     ]
     arrays = {name: np.array(values, dtype=float) for name, values in scores.items()}
     return Scored(level="video", rows=rows, scores=arrays)
@@ -106,7 +106,7 @@ def test_what_an_earlier_run_chose_is_taken_unmeasured_and_of_the_model_alone() 
         replace(record("mean", 0.6, 0.7), threshold=0.4),
         replace(record("duration", 0.6, 0.7), threshold=0.9),
     ]
-    earlier = EarlierChoice(report_path="aggregate/abc", thresholds=tuple(there))
+    earlier = EarlierSelection(report_path="aggregate/abc", thresholds=tuple(there))
     taken = take_over([replace(mean, chosen=True), top, base], earlier)
     assert [row.threshold for row in taken] == [0.4, 0.3, 0.5]
     assert [row.chosen for row in taken] == [False, True, False]

@@ -64,9 +64,9 @@ def test_a_name_that_says_no_format_is_refused(tmp_path: Path, name: str) -> Non
 
 def test_a_place_that_takes_no_file_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for place in (Path("/proc/t.csv"), Path("/proc/deeper/t.csv"), tmp_path / "file" / "t.csv"):
+    for location in (Path("/proc/t.csv"), Path("/proc/deeper/t.csv"), tmp_path / "file" / "t.csv"):
         with pytest.raises(StoreError, match=r"^Cannot write .*t\.csv' .*--out\.$"):
-            check_out(place)
+            check_out(location)
 
 
 def test_a_look_at_a_place_leaves_nothing_there(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ def a_sample(index: int, start_ms: int, end_ms: int) -> SampleRecord:
     return SampleRecord(
         segment_id=SegmentId(f"{VIDEO}#{index:04d}"), video_id=VIDEO, participant_id=None,
         split="val", question=None, index=index, num_segments=2, start_ms=start_ms, end_ms=end_ms,
-        picture_path="p.mp4", sound_path=None, words="", words_before="", num_words=0, pause_ms=0,
+        video_path="p.mp4", audio_path=None, transcript="", transcript_before="", num_words=0, pause_ms=0,
         label=None, label_source=None, in_training=False, video_label=None, overlap_ms=0,
-        overlap_share=0.0, consent_publications=None, consent_challenges=None, source_digest="s",
+        overlap_fraction=0.0, consent_publications=None, consent_challenges=None, source_digest="s",
         media_digest="m", content_digest="c",
     )  # fmt: skip
 
@@ -29,7 +29,7 @@ def a_sample(index: int, start_ms: int, end_ms: int) -> SampleRecord:
 def an_answer(index: int, p_ah: float) -> PredictionRecord:
     return PredictionRecord(
         segment_id=SegmentId(f"{VIDEO}#{index:04d}"), video_id=VIDEO, p_ah=p_ah, logp_yes=0.0,
-        logp_no=0.0, answer_mass=1.0, num_text_tokens=1, num_picture_tokens=1, num_sound_tokens=1,
+        logp_no=0.0, answer_mass=1.0, num_text_tokens=1, num_video_tokens=1, num_audio_tokens=1,
     )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ def framed(label: int | None, *intervals: Interval, frame_ms=tuple(range(0, 1_00
     )
 
 
-def test_a_video_without_picture_has_no_frames():
+def test_a_video_without_video_has_no_frames():
     table = frame_table(framed(1, Interval(start_ms=200, end_ms=600), frame_ms=()), 0.2, "internal")
     assert (table.num_rows, table.schema) == (0, FRAME_SCHEMA)
 

@@ -29,7 +29,7 @@ def read(folder: Path, split: str):
 
 def test_the_card_names_every_split_and_its_file(stored, tmp_path: Path) -> None:
     store, samples = stored
-    said = write_hub_folder(tmp_path, store, samples, "internal")
+    message = write_hub_folder(tmp_path, store, samples, "internal")
     front = (tmp_path / "README.md").read_text().split("---\n")[1]
     (config,) = yaml.safe_load(front)["configs"]
     files = {entry["split"]: entry["path"] for entry in config["data_files"]}
@@ -38,7 +38,7 @@ def test_the_card_names_every_split_and_its_file(stored, tmp_path: Path) -> None
     assert {name: read(tmp_path, name).num_rows for name in files} == {
         "train": 2, "validation": 2, "test": 1, "unsplit": 1,
     }  # fmt: skip
-    assert said == ["2 rows in train, 2 rows in validation, 1 rows in test, 1 rows in unsplit"]
+    assert message == ["2 rows in train, 2 rows in validation, 1 rows in test, 1 rows in unsplit"]
 
 
 def test_every_column_states_its_type_and_media_are_paths(stored, tmp_path: Path) -> None:
@@ -47,14 +47,14 @@ def test_every_column_states_its_type_and_media_are_paths(stored, tmp_path: Path
     table = read(tmp_path, "train")
     features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
     assert list(features) == table.column_names
-    assert features["picture"] == {"decode": False, "_type": "Video"}
+    assert features["video"] == {"decode": False, "_type": "Video"}
     assert features["start_ms"] == {"dtype": "int64", "_type": "Value"}
     first, second = table.to_pylist()
-    assert Path(first["picture"]["path"]) == Path(store.full_path(samples[0].picture_path))
-    assert Path(first["sound"]["path"]).is_file()
-    assert second["sound"] is None  # the fifth toy has none
-    assert set(SampleRecord.__annotations__) - {"picture_path", "sound_path"} <= set(first)
-    assert (first["words"], first["purpose"]) == (samples[0].words, "internal")
+    assert Path(first["video"]["path"]) == Path(store.full_path(samples[0].video_path))
+    assert Path(first["audio"]["path"]).is_file()
+    assert second["audio"] is None  # the fifth toy has none
+    assert set(SampleRecord.__annotations__) - {"video_path", "audio_path"} <= set(first)
+    assert (first["transcript"], first["purpose"]) == (samples[0].transcript, "internal")
 
 
 @pytest.mark.parametrize("purpose", ["publication", "challenge"])
@@ -62,7 +62,7 @@ def test_outside_the_house_there_are_no_words_and_no_media(stored, tmp_path, pur
     store, samples = stored
     write_hub_folder(tmp_path, store, samples, purpose)
     columns = set(read(tmp_path, "train").column_names)
-    assert not columns & {"words", "picture", "sound", "picture_path", "sound_path"}
+    assert not columns & {"transcript", "video", "audio", "video_path", "audio_path"}
     assert {"label", "num_words", "purpose"} <= columns
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert str(store.root).encode() not in written

@@ -12,15 +12,15 @@ VERDICT = VerdictRecord(
 )  # fmt: skip
 SAMPLE = SampleRecord(
     segment_id=SegmentId("a#0000"), video_id=VideoId("a"), participant_id=None, split=None,
-    question=None, index=0, num_segments=2, start_ms=0, end_ms=4_000, picture_path="files/p.mp4",
-    sound_path=None, words="unspeakable", words_before="unheard", num_words=1, pause_ms=0,
+    question=None, index=0, num_segments=2, start_ms=0, end_ms=4_000, video_path="files/p.mp4",
+    audio_path=None, transcript="unspeakable", transcript_before="unheard", num_words=1, pause_ms=0,
     label=None, label_source=None, in_training=False, video_label=None, overlap_ms=0,
-    overlap_share=0.0, consent_publications=None, consent_challenges=None, source_digest="s",
+    overlap_fraction=0.0, consent_publications=None, consent_challenges=None, source_digest="s",
     media_digest="m", content_digest="c",
 )  # fmt: skip
 PREDICTION = PredictionRecord(
     segment_id=SegmentId("a#0000"), video_id=VideoId("a"), p_ah=0.5, logp_yes=0.0, logp_no=0.0,
-    answer_mass=1.0, num_text_tokens=1, num_picture_tokens=1, num_sound_tokens=1,
+    answer_mass=1.0, num_text_tokens=1, num_video_tokens=1, num_audio_tokens=1,
 )  # fmt: skip
 
 
@@ -47,9 +47,9 @@ def test_a_verdict_is_one_from_the_threshold_on():
 def test_neither_words_nor_places_of_media_leave_the_house(purpose):
     inside, outside = manifest_table([SAMPLE], "internal"), manifest_table([SAMPLE], purpose)
     assert set(inside.column_names) - set(outside.column_names) == {
-        "words", "words_before", "picture_path", "sound_path",
+        "transcript", "transcript_before", "video_path", "audio_path",
     }  # fmt: skip
-    assert inside.to_pylist()[0]["words"] == "unspeakable"
+    assert inside.to_pylist()[0]["transcript"] == "unspeakable"
     assert outside.column_names[-1] == "purpose"
 
 

@@ -12,7 +12,7 @@ from storage.errors import ModelError
 from storage.records import RejectedRecord, SegmentId
 from storage.store.store import Store
 from storage.store.variant import ItemOutput
-from tasks.infer import InferConfig, InferResources, infer_missing, variant_of, wanted_of
+from tasks.infer import InferConfig, InferResources, expected_items, infer_missing, variant_of
 from tasks.inference.child import Progress
 from tasks.prompting.model_input import InputConfig
 from tasks.stage import Shard
@@ -21,9 +21,9 @@ from tests.tasks.prediction.toys import prediction, sample
 SAMPLES = [replace(sample("video", 0), segment_id=SegmentId(str(n))) for n in range(100)]
 
 
-def output(number: int, *, has_sound: bool = True) -> ItemOutput:
+def output(number: int, *, has_audio: bool = True) -> ItemOutput:
     row = prediction("video", 0, 0.5)
-    row = replace(row, segment_id=SegmentId(str(number)), has_sound=has_sound)
+    row = replace(row, segment_id=SegmentId(str(number)), has_audio=has_audio)
     return ItemOutput(item_id=str(number), rows=(row,))
 
 
@@ -41,7 +41,7 @@ def test_progress_passes_every_result_on_and_counts_them() -> None:
     assert lines.getvalue().splitlines() == ["done 1", "done 3"]
 
 
-@pytest.mark.parametrize("failed", [rejected, partial(output, has_sound=False)])
+@pytest.mark.parametrize("failed", [rejected, partial(output, has_audio=False)])
 def test_no_more_is_asked_once_too_many_are_rejected_or_lack_damaged_media(
     failed: Callable[[int], ItemOutput],
 ) -> None:
@@ -52,7 +52,7 @@ def test_no_more_is_asked_once_too_many_are_rejected_or_lack_damaged_media(
 
     assert watched(InputConfig()) == (6, True)
     if failed is not rejected:
-        assert watched(InputConfig(sound=False)) == (100, False)
+        assert watched(InputConfig(audio=False)) == (100, False)
 
 
 @pytest.mark.slow
@@ -66,10 +66,10 @@ def test_a_model_whose_answer_is_not_one_token_is_one_clear_sentence(  # type: i
     store = Store(str(tmp_path / "store"))
     samples = toy_samples(store, 2)
     variant = variant_of(store, InferConfig(), InputConfig(), "fingerprint")
-    wanted = wanted_of(samples)
+    expected = expected_items(samples)
     with pytest.raises(ModelError, match=r"splits the answer 'Yes' into \d tokens") as caught:
         infer_missing(
-            Shard(name="1 of 1", wanted=wanted),
+            Shard(name="1 of 1", expected=expected),
             {sample.segment_id: sample for sample in samples},
             model,
             InferConfig(),
@@ -80,7 +80,7 @@ def test_a_model_whose_answer_is_not_one_token_is_one_clear_sentence(  # type: i
     assert "\n" not in str(caught.value)
     log = Path(str(caught.value).split("The engine's log: ")[1])
     assert "ModelError" in log.read_text()
-    assert variant.pending(wanted) == list(wanted)
+    assert variant.pending(expected) == list(expected)
 
 
 def split_the_word(tokenizer: dict, word: str) -> None:  # type: ignore[type-arg]

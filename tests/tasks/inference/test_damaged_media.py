@@ -3,7 +3,7 @@ from pathlib import Path
 
 from storage.results import PredictionRecord
 from storage.store.store import Store
-from tasks.inference.damaged_media import count_damaged, damage_told
+from tasks.inference.damaged_media import count_damaged, damage_message
 from tasks.prompting.model_input import InputConfig
 
 
@@ -11,21 +11,23 @@ def test_only_what_is_there_and_was_to_be_shown_counts_as_damaged(  # type: igno
     tmp_path: Path, toy_samples
 ) -> None:
     samples = toy_samples(Store(str(tmp_path)), 6)
-    samples[5] = replace(samples[5], picture_path=None)
+    samples[5] = replace(samples[5], video_path=None)
     whole = PredictionRecord(
         segment_id=samples[0].segment_id, video_id=samples[0].video_id, p_ah=0.5, logp_yes=-1.0,
-        logp_no=-1.0, answer_mass=0.7, num_text_tokens=1, num_picture_tokens=1, num_sound_tokens=1,
+        logp_no=-1.0, answer_mass=0.7, num_text_tokens=1, num_video_tokens=1, num_audio_tokens=1,
     )  # fmt: skip
     rows = [
         whole,
-        replace(whole, segment_id=samples[1].segment_id, has_picture=False),
-        replace(whole, segment_id=samples[2].segment_id, has_sound=False),
-        replace(whole, segment_id=samples[3].segment_id, has_sound=False),
-        replace(whole, segment_id=samples[4].segment_id, has_sound=False),  # has none
-        replace(whole, segment_id=samples[5].segment_id, has_picture=False),  # has none
+        replace(whole, segment_id=samples[1].segment_id, has_video=False),
+        replace(whole, segment_id=samples[2].segment_id, has_audio=False),
+        replace(whole, segment_id=samples[3].segment_id, has_audio=False),
+        replace(whole, segment_id=samples[4].segment_id, has_audio=False),  # has none
+        replace(whole, segment_id=samples[5].segment_id, has_video=False),  # has none
     ]
     assert count_damaged(rows, samples, InputConfig()) == (1, 2)
-    assert count_damaged(rows, samples, InputConfig(sound=False)) == (1, 0)
-    assert count_damaged(rows, samples, InputConfig(picture=False)) == (0, 2)
-    assert damage_told(1, 2, 5).startswith("of 5 segments 1 were asked about without their picture")
-    assert damage_told(0, 0, 5) == ""
+    assert count_damaged(rows, samples, InputConfig(audio=False)) == (1, 0)
+    assert count_damaged(rows, samples, InputConfig(video=False)) == (0, 2)
+    assert damage_message(1, 2, 5).startswith(
+        "of 5 segments 1 were asked about without their picture"
+    )
+    assert damage_message(0, 0, 5) == ""

@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from storage.errors import ModelError
 from tasks.inference import engine_memory as memory
-from tasks.inference.engine_memory import check_engine_memory, needed_bytes
+from tasks.inference.engine_memory import check_engine_memory, required_bytes
 from tasks.inference.engine_settings import EngineResources
 
 RESOURCES = EngineResources(cpu_cache_gib=1)
@@ -14,7 +14,7 @@ RESOURCES = EngineResources(cpu_cache_gib=1)
 
 def test_weights_in_half_the_bytes_need_half_the_memory(tiny_omni: Path) -> None:
     whole, half, double_cache = (
-        needed_bytes(tiny_omni, dtype, EngineResources(cpu_cache_gib=gib), on_gpu=False)
+        required_bytes(tiny_omni, dtype, EngineResources(cpu_cache_gib=gib), on_gpu=False)
         for dtype, gib in (("float32", 1), ("bfloat16", 1), ("float32", 2))
     )
     weights = (load_file(path) for path in tiny_omni.glob("*.safetensors"))
@@ -24,19 +24,19 @@ def test_weights_in_half_the_bytes_need_half_the_memory(tiny_omni: Path) -> None
 
 
 def test_weights_of_eight_bits_are_computed_with_as_they_are(tmp_path: Path) -> None:
-    without = needed_bytes_of(tmp_path / "none", {})
+    without = required_bytes_of(tmp_path / "none", {})
     eight = {
         "of floats": torch.zeros(1000, dtype=torch.float8_e4m3fn),
         "of whole numbers": torch.zeros(10, dtype=torch.int8),
         "their scale": torch.zeros(2, dtype=torch.float64),
     }
-    assert needed_bytes_of(tmp_path / "eight", eight) - without == 1000 + 10 + 2 * 2
+    assert required_bytes_of(tmp_path / "eight", eight) - without == 1000 + 10 + 2 * 2
 
 
-def needed_bytes_of(folder: Path, tensors: dict[str, torch.Tensor]) -> int:
+def required_bytes_of(folder: Path, tensors: dict[str, torch.Tensor]) -> int:
     folder.mkdir()
     save_file(tensors, folder / "model.safetensors")
-    return needed_bytes(folder, "bfloat16", RESOURCES, on_gpu=False)
+    return required_bytes(folder, "bfloat16", RESOURCES, on_gpu=False)
 
 
 def test_a_model_that_does_not_fit_is_refused_with_what_there_is(

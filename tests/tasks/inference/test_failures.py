@@ -10,12 +10,12 @@ from tasks.prompting.model_input import InputConfig
 from tests.tasks.ablation.toys import sample
 
 
-def failures(folder: Path, count: int, max_share: float) -> Failures:
+def failures(folder: Path, count: int, max_fraction: float) -> Failures:
     variant = Store(str(folder)).variant("infer", version=1, settings={})
     samples = [sample(f"{number}.mp4") for number in range(count)]
     return Failures(
         stage="infer", variant=variant, samples=samples, input_config=InputConfig(),
-        wanted={row.segment_id: row.content_digest for row in samples}, max_share=max_share,
+        expected={row.segment_id: row.content_digest for row in samples}, max_fraction=max_fraction,
         whose="In the arm 'x' ",
     )  # fmt: skip
 
@@ -24,9 +24,9 @@ def test_segments_on_which_the_engine_dies_are_rejected_until_they_are_too_many(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed = failures(tmp_path, 40, 0.3)
-    segments = list(failed.wanted)
+    segments = list(failed.expected)
     failed.reject(dict.fromkeys(segments[:12], "killed by signal 9"))
-    rows = failed.variant.read(RejectedRecord, failed.wanted)
+    rows = failed.variant.read(RejectedRecord, failed.expected)
     assert {(row.stage, row.reason) for row in rows} == {
         ("infer", "the engine died on it twice: killed by signal 9")
     }

@@ -1,4 +1,4 @@
-"""The search for culprits, over real processes that really die."""
+"""The search for poison_items, over real processes that really die."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import CrashError, StageError
-from tasks.inference.isolation import Crash, Journal, ask_all, in_flight
+from tasks.inference.isolation import Crash, Journal, in_flight, predict_all
 from tasks.processes.child_process import run_worker
 
 # Takes four items at a time, as an engine its batch, and dies by signal on any of the bad ones.
@@ -62,11 +62,11 @@ class Engines:
             return [Crash(error=error, in_flight=in_flight(journal))]
         return []
 
-    def reject(self, culprits: Mapping[str, str]) -> None:
-        self.rejected |= culprits
+    def reject(self, poison_items: Mapping[str, str]) -> None:
+        self.rejected |= poison_items
 
     def run(self) -> None:
-        ask_all(self.pending, self.ask, self.reject)
+        predict_all(self.pending, self.ask, self.reject)
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_an_engine_that_dies_on_everything_has_no_segment_rejected(tmp_path: Pat
 def test_an_engine_that_dies_before_it_is_at_work_ends_the_run(tmp_path: Path) -> None:
     died = Crash(error=CrashError("killed while opening"), in_flight=())
     with pytest.raises(CrashError, match="killed while opening"):
-        ask_all(lambda: ["1"], lambda items, alone: [died], lambda culprits: None)
+        predict_all(lambda: ["1"], lambda items, alone: [died], lambda poison_items: None)
 
 
 def test_one_dead_segment_of_one_is_rejected(tmp_path: Path) -> None:

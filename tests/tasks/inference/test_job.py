@@ -54,7 +54,7 @@ def test_a_dead_child_is_a_crash_with_what_was_in_flight_and_where_its_log_is(ru
     (crash,), _ = run(DIES)
     assert crash.in_flight == ("b",)
     assert isinstance(crash.error, CrashError)
-    path = str(crash.told).split("The engine's log: ")[1]
+    path = str(crash.message).split("The engine's log: ")[1]
     assert Path(path).read_text() == "what the libraries said"
     assert crash.reason.endswith("was killed by signal 11")
     assert "/" not in crash.reason, "it is stored, and must not name this machine's folders"
@@ -66,10 +66,10 @@ def test_a_child_s_own_sentence_ends_the_run_as_what_it_was(run) -> None:  # typ
 
 
 def test_the_first_error_in_a_sentence_ends_the_other_engines(run) -> None:  # type: ignore[no-untyped-def]
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(ModelError, match=r"^No weights\."):
         run(FIRST_TELLS, count=2)
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - started < 30
 
 
 def test_an_engine_that_dies_lets_the_others_go_on(run) -> None:  # type: ignore[no-untyped-def]

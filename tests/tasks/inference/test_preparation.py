@@ -16,7 +16,7 @@ def test_a_segment_whose_file_is_gone_stops_the_run_with_the_way_out(  # type: i
 ) -> None:
     store = Store(str(tmp_path))
     samples = toy_samples(store, 1)
-    store.remove(samples[0].sound_path)
+    store.remove(samples[0].audio_path)
     with pytest.raises(StoreError, match="segment makes it anew"):
         Decoding(store_url=store.url, config=INPUT)(samples[0])
 
@@ -26,7 +26,7 @@ def test_samples_come_in_order_with_their_question_or_their_fault(  # type: igno
 ) -> None:
     store = Store(str(tmp_path))
     samples = toy_samples(store, 5)[2:]
-    for path in (samples[1].picture_path, samples[1].sound_path, samples[2].picture_path):
+    for path in (samples[1].video_path, samples[1].audio_path, samples[2].video_path):
         store.write_bytes(path, b"neither")
     decoding = Decoding(store_url=store.url, config=INPUT)
     noted: list[str] = []
@@ -37,7 +37,7 @@ def test_samples_come_in_order_with_their_question_or_their_fault(  # type: igno
     assert [type(question) for _, question in asked] == [OmniInput, ItemFault, ItemFault]
 
 
-@pytest.mark.parametrize("damaged", ["picture", "sound"])
+@pytest.mark.parametrize("damaged", ["video", "audio"])
 def test_of_a_segment_with_one_damaged_medium_the_other_is_asked_about(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples, damaged: str
 ) -> None:
@@ -46,11 +46,11 @@ def test_of_a_segment_with_one_damaged_medium_the_other_is_asked_about(  # type:
     store.write_bytes(getattr(sample, f"{damaged}_path"), b"damaged")
     question = Decoding(store_url=store.url, config=INPUT)(sample)
     assert isinstance(question, OmniInput)
-    assert [question.frames is None, question.sound is None] == [
-        damaged == "picture", damaged == "sound",
+    assert [question.frames is None, question.audio is None] == [
+        damaged == "video", damaged == "audio",
     ]  # fmt: skip
-    assert sample.words in question.text
-    alone = INPUT.model_copy(update={name: name == damaged for name in ("picture", "sound")})
+    assert sample.transcript in question.text
+    alone = INPUT.model_copy(update={name: name == damaged for name in ("video", "audio")})
     assert isinstance(Decoding(store_url=store.url, config=alone)(sample), ItemFault)
     store.remove(getattr(sample, f"{damaged}_path"))
     with pytest.raises(StoreError, match="segment makes it anew"):
@@ -59,18 +59,18 @@ def test_of_a_segment_with_one_damaged_medium_the_other_is_asked_about(  # type:
     assert isinstance(Decoding(store_url=store.url, config=others)(sample), OmniInput)
 
 
-def test_a_segment_without_picture_is_asked_about_with_what_it_has(  # type: ignore[no-untyped-def]
+def test_a_segment_without_video_is_asked_about_with_what_it_has(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples
 ) -> None:
     store = Store(str(tmp_path))
-    sample = replace(toy_samples(store, 1)[0], picture_path=None)
+    sample = replace(toy_samples(store, 1)[0], video_path=None)
     question = Decoding(store_url=store.url, config=INPUT)(sample)
     assert isinstance(question, OmniInput)
     assert question.frames is None
-    assert question.sound is not None
-    deaf = INPUT.model_copy(update={"sound": False})
-    assert isinstance(Decoding(store_url=store.url, config=deaf)(sample), OmniInput)
-    mute = deaf.model_copy(update={"words": False})
+    assert question.audio is not None
+    without_audio = INPUT.model_copy(update={"audio": False})
+    assert isinstance(Decoding(store_url=store.url, config=without_audio)(sample), OmniInput)
+    mute = without_audio.model_copy(update={"transcript": False})
     fault = Decoding(store_url=store.url, config=mute)(sample)
     assert str(fault) == "the settings show nothing of this segment"
 
@@ -81,10 +81,10 @@ def test_a_question_quotes_what_was_said_in_the_segment_and_before(  # type: ign
     store = Store(str(tmp_path))
     config = INPUT.model_copy(update={"prompt": "definition-context"})
     (sample,) = toy_samples(store, 1)
-    sample = replace(sample, words_before="so far so good")
+    sample = replace(sample, transcript_before="so far so good")
     question = Decoding(store_url=store.url, config=config)(sample)
     assert isinstance(question, OmniInput)
-    assert f": so far so good\nThe person says: {sample.words}<" in question.text
+    assert f": so far so good\nThe person says: {sample.transcript}<" in question.text
 
 
 def test_an_unforeseen_error_over_one_segment_is_its_fault_and_quotes_nothing(  # type: ignore[no-untyped-def]

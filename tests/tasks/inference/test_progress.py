@@ -15,27 +15,27 @@ def clock(monkeypatch):  # type: ignore[no-untyped-def]
 
 def test_engines_are_counted_together_with_rate_and_time_left(clock, caplog) -> None:  # type: ignore[no-untyped-def]
     caplog.set_level(logging.INFO)
-    told = EnginesProgress("infer", 60)
+    message = EnginesProgress("infer", 60)
     for engine in (0, 1):
-        told.on_line(engine, "model open after 3 s")
+        message.on_line(engine, "model open after 3 s")
     clock[0] += 10
-    told.on_line(0, "done 12")
+    message.on_line(0, "done 12")
     assert "12 of 60 segments, 1.2 a second, about 40 s left" in caplog.text
-    told.on_line(1, "done 5")
+    message.on_line(1, "done 5")
     assert "17 of 60" not in caplog.text, "one line in five seconds is enough"
     clock[0] += 10
-    told.on_line(1, "done 18")
+    message.on_line(1, "done 18")
     assert "30 of 60 segments, 1.5 a second, about 20 s left" in caplog.text
-    told.begin_again(30)
-    told.on_line(0, "done 30")
+    message.reset_grace(30)
+    message.on_line(0, "done 30")
     assert "60 of 60 segments, 3.0 a second, in 20.0 s" in caplog.text
 
 
 def test_warnings_are_warnings_and_errors_are_left_to_be_raised(caplog) -> None:  # type: ignore[no-untyped-def]
     caplog.set_level(logging.INFO)
-    told = EnginesProgress("infer", 2)
+    message = EnginesProgress("infer", 2)
     for line in ("warning: slow", "error: ModelError: gone", "peak memory 1.0 GiB"):
-        told.on_line(0, line)
+        message.on_line(0, line)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "infer: slow"),
         ("INFO", "infer: peak memory 1.0 GiB"),

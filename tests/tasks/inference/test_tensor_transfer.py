@@ -8,9 +8,9 @@ from storage.errors import ItemFault
 from tasks.inference import tensor_transfer as packing
 from tasks.inference.requests import Request
 from tasks.inference.tensor_transfer import packed
-from tasks.prompting.prediction import Census
+from tasks.prompting.prediction import TokenCounts
 
-CENSUS = Census(num_text_tokens=1, num_picture_tokens=2, num_sound_tokens=3)
+CENSUS = TokenCounts(num_text_tokens=1, num_video_tokens=2, num_audio_tokens=3)
 
 
 def test_a_packed_request_arrives_as_itself_whatever_its_tensors_are() -> None:
@@ -22,10 +22,10 @@ def test_a_packed_request_arrives_as_itself_whatever_its_tensors_are() -> None:
         "empty": torch.zeros(0, 3),
         "array": np.arange(3),
     }
-    sent = packed(Request(rendered=tensors, census=CENSUS))
+    sent = packed(Request(rendered=tensors, token_counts=CENSUS))
     arrived = pickle.loads(pickle.dumps(sent))
     assert isinstance(arrived, Request)
-    assert arrived.census == CENSUS
+    assert arrived.token_counts == CENSUS
     for name, tensor in tensors.items():
         assert arrived.rendered[name].dtype == tensor.dtype
         assert arrived.rendered[name].shape == tensor.shape
@@ -35,7 +35,7 @@ def test_a_packed_request_arrives_as_itself_whatever_its_tensors_are() -> None:
 
 def test_what_was_received_takes_no_memory_any_more() -> None:
     for _ in range(3):
-        sent = pickle.dumps(packed(Request(rendered=torch.zeros(1_000), census=CENSUS)))
+        sent = pickle.dumps(packed(Request(rendered=torch.zeros(1_000), token_counts=CENSUS)))
         assert len(sent) < 1_000
         waiting = [os.fstat(descriptor).st_size for descriptor in packing._waiting]
         assert waiting == [4_000]

@@ -27,7 +27,7 @@ def a_video(label: int | None, *found: Interval) -> VideoRecord:
 
 
 @pytest.mark.parametrize(
-    ("label", "found", "says_where", "told"),
+    ("label", "found", "locates", "told"),
     [
         (1, (WITHIN,), True, []),
         (None, (WITHIN,), True, []),
@@ -41,22 +41,22 @@ def a_video(label: int | None, *found: Interval) -> VideoRecord:
         (0, (AFTER,), False, ["dropped", "labelled as without A/H"]),
     ],
 )
-def test_what_does_not_fit_is_told_and_never_guessed(label, found, says_where, told):
+def test_what_does_not_fit_is_told_and_never_guessed(label, found, locates, message):
     located = locate(a_video(label, *found), END_MS)
-    assert located.says_where is says_where
-    assert len(located.issues) == len(told)
-    assert all(part in issue.detail for part, issue in zip(told, located.issues, strict=True))
+    assert located.locates is locates
+    assert len(located.issues) == len(message)
+    assert all(part in issue.detail for part, issue in zip(message, located.issues, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("label", "found", "says_that"),
+    ("label", "found", "asserts"),
     [
         (1, (), True), (0, (), False), (None, (), False), (1, (WITHIN,), False),
         (1, (AFTER,), False),
     ],
 )  # fmt: skip
-def test_a_positive_video_without_intervals_says_that_but_not_where(label, found, says_that):
-    assert locate(a_video(label, *found), END_MS).says_that is says_that
+def test_a_positive_video_without_intervals_says_that_but_not_where(label, found, asserts):
+    assert locate(a_video(label, *found), END_MS).asserts is asserts
 
 
 @given(intervals)

@@ -20,7 +20,7 @@ def in_training(*labels: int | None) -> list[SimpleNamespace]:
 
 def a_row(label: int, num_samples: int, weight: float, share: float, sampling: str):
     return ClassPlanRecord(
-        label=label, num_samples=num_samples, weight=weight, draw_share=share, sampling=sampling
+        label=label, num_samples=num_samples, weight=weight, draw_fraction=share, sampling=sampling
     )
 
 
@@ -44,7 +44,7 @@ def test_weights_sum_to_the_samples_and_to_the_same_in_both_classes(labels, dice
     weighed = [row.num_samples * row.weight for row in plan]
     assert sum(weighed) == pytest.approx(len(labels))
     assert weighed == pytest.approx([len(labels) / len(plan)] * len(plan))
-    assert sum(row.draw_share for row in plan) == pytest.approx(1)
+    assert sum(row.draw_fraction for row in plan) == pytest.approx(1)
     assert plan_classes(in_training(*dice.sample(labels, len(labels))), WEIGHTED) == plan
 
 

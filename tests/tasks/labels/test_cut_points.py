@@ -1,7 +1,7 @@
 import pytest
 
 from storage.records import Interval, VideoId, VideoRecord
-from tasks.labels.cut_points import marks_of
+from tasks.labels.cut_points import cut_points_of
 
 INTERVALS = (
     Interval(start_ms=5_000, end_ms=7_000),
@@ -20,14 +20,14 @@ def a_video(
 
 @pytest.mark.parametrize("label", [1, None])
 def test_a_training_video_is_marked_at_the_bounds_of_its_joined_intervals(label: int | None):
-    assert marks_of(a_video(label)) == (1_000, 3_000, 5_000, 7_000)
+    assert cut_points_of(a_video(label)) == (1_000, 3_000, 5_000, 7_000)
 
 
 @pytest.mark.parametrize("split", ["val", "test", None])
 def test_no_other_video_is_marked(split: str | None):
-    assert marks_of(a_video(1, split=split)) == ()
+    assert cut_points_of(a_video(1, split=split)) == ()
 
 
 def test_an_annotation_that_contradicts_itself_marks_nothing():
-    assert marks_of(a_video(0)) == ()
-    assert marks_of(a_video(1, ())) == ()
+    assert cut_points_of(a_video(0)) == ()
+    assert cut_points_of(a_video(1, ())) == ()

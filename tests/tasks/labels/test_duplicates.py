@@ -12,7 +12,7 @@ import pytest
 
 from storage.errors import LeakageError
 from storage.fingerprint import digest_file
-from storage.records import MediaPrintRecord, ParticipantId, SampleRecord, VideoId
+from storage.records import MediaHashRecord, ParticipantId, SampleRecord, VideoId
 from storage.store.store import Store
 from tasks.labels.duplicates import find_duplicates
 from tasks.labels.leakage import check_no_leakage
@@ -24,16 +24,16 @@ Bits = npt.NDArray[np.bool_]
 LENGTH = 80  # words of picture, 20 s
 
 
-def a_picture(scene: int, take: int, length: int = LENGTH) -> Bits:
+def a_clip(scene: int, take: int, length: int = LENGTH) -> Bits:
     """A fixed scene of 64 bits, eight of which come and go as somebody moves [words, 64]."""
     bits = np.tile(np.random.default_rng(scene).random(64) < 0.5, (length, 1))
     random = np.random.default_rng(1_000 + take)
-    for place in random.choice(64, 8, replace=False):
-        bits[:, place] ^= np.repeat(random.random(length // 3 + 1) < 0.5, 3)[:length]
+    for location in random.choice(64, 8, replace=False):
+        bits[:, location] ^= np.repeat(random.random(length // 3 + 1) < 0.5, 3)[:length]
     return bits
 
 
-def a_sound(take: int, length: int = LENGTH) -> Bits:
+def an_audio(take: int, length: int = LENGTH) -> Bits:
     return np.random.default_rng(2_000 + take).random((4 * length, 32)) < 0.5
 
 
@@ -42,36 +42,34 @@ def blurred(bits: Bits, share: float, seed: int = 0) -> Bits:
     return bits ^ (np.random.default_rng(seed).random(bits.shape) < share)
 
 
-def a_print(name: str, picture: Bits, sound: Bits | None = None) -> MediaPrintRecord:
-    packed = np.packbits(picture, axis=1).view(">i8").reshape(-1)
-    heard = () if sound is None else (sound @ (1 << np.arange(32))).tolist()
-    return MediaPrintRecord(
-        video_id=VideoId(name), picture=tuple(packed.tolist()), sound=tuple(heard)
-    )
+def a_hash(name: str, video: Bits, audio: Bits | None = None) -> MediaHashRecord:
+    packed = np.packbits(video, axis=1).view(">i8").reshape(-1)
+    heard = () if audio is None else (audio @ (1 << np.arange(32))).tolist()
+    return MediaHashRecord(video_id=VideoId(name), video=tuple(packed.tolist()), audio=tuple(heard))
 
 
-ORIGINAL = a_print("original", a_picture(1, 1), a_sound(1))
-COPY = a_print("copy", blurred(a_picture(1, 1), 0.03)[2:-1], blurred(a_sound(1), 0.15)[8:-4])
-OTHER_QUESTION = a_print("other question", a_picture(1, 2), a_sound(2))
-OTHER_SCENE = a_print("other scene", a_picture(2, 1), a_sound(1))
+ORIGINAL = a_hash("original", a_clip(1, 1), an_audio(1))
+COPY = a_hash("copy", blurred(a_clip(1, 1), 0.03)[2:-1], blurred(an_audio(1), 0.15)[8:-4])
+OTHER_QUESTION = a_hash("other question", a_clip(1, 2), an_audio(2))
+OTHER_SCENE = a_hash("other scene", a_clip(2, 1), an_audio(1))
 
 
-def heard_alone(row: MediaPrintRecord) -> MediaPrintRecord:
-    return replace(row, video_id=VideoId(f"{row.video_id}, heard"), picture=())
+def heard_alone(row: MediaHashRecord) -> MediaHashRecord:
+    return replace(row, video_id=VideoId(f"{row.video_id}, heard"), video=())
 
 
-def silent(row: MediaPrintRecord) -> MediaPrintRecord:
-    return replace(row, video_id=VideoId(f"{row.video_id}, silent"), sound=())
+def silent(row: MediaHashRecord) -> MediaHashRecord:
+    return replace(row, video_id=VideoId(f"{row.video_id}, silent"), audio=())
 
 
-def test_a_recording_of_sound_alone_is_known_by_its_sound() -> None:
+def test_a_recording_of_audio_alone_is_known_by_its_audio() -> None:
     alone, other = heard_alone(COPY), heard_alone(OTHER_QUESTION)
     assert find_duplicates([ORIGINAL, alone, other]) == [(alone.video_id, "original")]
     again = heard_alone(ORIGINAL)
     assert find_duplicates([alone, other, again]) == [(alone.video_id, again.video_id)]
-    quiet = replace(alone, sound=(SILENT,) * len(alone.sound))
+    quiet = replace(alone, audio=(SILENT,) * len(alone.audio))
     assert find_duplicates([quiet, replace(quiet, video_id=VideoId("quiet too"))]) == []
-    shorter = a_print("shorter", a_picture(1, 1), a_sound(1)[:200])
+    shorter = a_hash("shorter", a_clip(1, 1), an_audio(1)[:200])
     assert find_duplicates([heard_alone(shorter), ORIGINAL]) == []
 
 
@@ -81,61 +79,61 @@ def test_a_blurred_and_trimmed_copy_is_found_and_nothing_else():
     assert find_duplicates(rows[::-1]) == [("copy", "original")]
 
 
-def test_without_sound_the_picture_must_move_alike():
+def test_without_audio_the_video_must_move_alike():
     rows = [silent(row) for row in (ORIGINAL, COPY, OTHER_QUESTION, OTHER_SCENE)]
     assert find_duplicates(rows) == [("copy, silent", "original, silent")]
 
 
-def test_a_copy_that_lost_its_sound_is_found_by_its_picture():
-    muted = replace(COPY, sound=(SILENT,) * len(COPY.sound))
+def test_a_copy_that_lost_its_audio_is_found_by_its_video():
+    muted = replace(COPY, audio=(SILENT,) * len(COPY.audio))
     for copy in (silent(COPY), muted):
         rows = [ORIGINAL, OTHER_QUESTION, copy]
         assert find_duplicates(rows) == [tuple(sorted((copy.video_id, "original")))]
 
 
-@pytest.mark.parametrize("picture", [np.zeros((LENGTH, 64), bool), a_picture(3, 0)[:1]])
-def test_black_and_still_pictures_match_by_their_sound_alone(picture):
-    still = np.repeat(picture, LENGTH // len(picture), axis=0)
-    rows = [a_print(f"silent {n}", blurred(still, 0.002, n)) for n in range(3)]
+@pytest.mark.parametrize("video", [np.zeros((LENGTH, 64), bool), a_clip(3, 0)[:1]])
+def test_black_and_still_videos_match_by_their_audio_alone(video):
+    still = np.repeat(video, LENGTH // len(video), axis=0)
+    rows = [a_hash(f"silent {n}", blurred(still, 0.002, n)) for n in range(3)]
     assert find_duplicates(rows) == []
-    rows += [a_print(f"take {n}", still, a_sound(n)) for n in range(3)]
+    rows += [a_hash(f"take {n}", still, an_audio(n)) for n in range(3)]
     assert find_duplicates(rows) == []
-    rows += [a_print("take 1 again", still, blurred(a_sound(1), 0.1))]
+    rows += [a_hash("take 1 again", still, blurred(an_audio(1), 0.1))]
     assert find_duplicates(rows) == [("take 1", "take 1 again")]
 
 
 def test_an_opening_that_all_recordings_share_is_no_match():
     rows = []
     for take in range(6):
-        picture = a_picture(1, take)
-        picture[:5] = False  # the camera finds its exposure
-        rows.append(a_print(f"take {take}", picture))
+        video = a_clip(1, take)
+        video[:5] = False  # the camera finds its exposure
+        rows.append(a_hash(f"take {take}", video))
     assert find_duplicates(rows) == []
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 4, 8])
-def test_a_picture_of_a_few_seconds_is_too_little_without_sound(seconds):
-    picture = a_picture(1, 1, length=4 * seconds)
-    rows = [a_print("a", picture), a_print("b", picture)]
+def test_a_video_of_a_few_seconds_is_too_little_without_audio(seconds):
+    video = a_clip(1, 1, length=4 * seconds)
+    rows = [a_hash("a", video), a_hash("b", video)]
     assert find_duplicates(rows) == []
 
 
 @pytest.mark.parametrize(("words", "expected"), [(31, []), (32, [("a", "b")])])
-def test_two_seconds_of_sound_are_enough_to_compare(words, expected):
+def test_two_seconds_of_audio_are_enough_to_compare(words, expected):
     still = np.zeros((LENGTH, 64), bool)
-    rows = [a_print(name, still, a_sound(1)[:words]) for name in "ab"]
+    rows = [a_hash(name, still, an_audio(1)[:words]) for name in "ab"]
     assert find_duplicates(rows) == expected
 
 
 @pytest.mark.parametrize(("cut", "is_found"), [(2, True), (3, True), (12, False)])
 def test_only_slight_trims_are_looked_for(cut, is_found):
-    trimmed = a_print("trimmed", a_picture(1, 1)[cut:], a_sound(1)[4 * cut :])
+    trimmed = a_hash("trimmed", a_clip(1, 1)[cut:], an_audio(1)[4 * cut :])
     assert bool(find_duplicates([ORIGINAL, trimmed])) is is_found
 
 
 def test_copies_of_copies_are_one_group():
     copies = [
-        a_print(f"copy {n}", blurred(a_picture(1, 1), 0.03, n), blurred(a_sound(1), 0.1, n))
+        a_hash(f"copy {n}", blurred(a_clip(1, 1), 0.03, n), blurred(an_audio(1), 0.1, n))
         for n in range(3)
     ]
     pair = [replace(OTHER_SCENE, video_id=VideoId(name)) for name in ("z", "a")]
@@ -146,7 +144,7 @@ def test_copies_of_copies_are_one_group():
 
 
 def test_a_copy_is_found_among_hundreds_of_takes_before_one_background():
-    takes = [a_print(f"{n:03}", a_picture(1, n), a_sound(n)) for n in range(2, 300)]
+    takes = [a_hash(f"{n:03}", a_clip(1, n), an_audio(n)) for n in range(2, 300)]
     assert find_duplicates([*takes, ORIGINAL, COPY]) == [("copy", "original")]
 
 
@@ -170,10 +168,10 @@ def write_recording(path: Path, person: int, take: int) -> None:
     for left, down in sway:
         head = ((columns - 80 - left) / 28) ** 2 + ((rows - 60 - down / 2) / 36) ** 2 < 1
         noise = random.normal(0, 3, background.shape)
-        picture = np.where(head, 230, background) + noise
-        frames += np.clip(picture, 0, 255).astype(np.uint8).tobytes()
-    sound = path.with_suffix(".wav")
-    write_mumble(sound, random)
+        video = np.where(head, 230, background) + noise
+        frames += np.clip(video, 0, 255).astype(np.uint8).tobytes()
+    audio = path.with_suffix(".wav")
+    write_mumble(audio, random)
     inputs = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", "160x120", "-r", str(FPS), "-i", "pipe:"]
     encoded = [
         "-c:a",
@@ -186,7 +184,7 @@ def write_recording(path: Path, person: int, take: int) -> None:
         "yuv420p",
         "-shortest",
     ]
-    ffmpeg([*inputs, "-i", str(sound), *encoded, str(path)], bytes(frames))
+    ffmpeg([*inputs, "-i", str(audio), *encoded, str(path)], bytes(frames))
 
 
 def write_mumble(path: Path, random: np.random.Generator) -> None:
@@ -234,9 +232,9 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def prints(
+def hashes(
     recordings: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, MediaPrintRecord]:
+) -> dict[str, MediaHashRecord]:
     """What the segment stage says of them, each read from the store."""
     config = SegmentConfig(long_side=96)
     variant = variant_of(Store(str(tmp_path_factory.mktemp("store"))), config)
@@ -244,23 +242,23 @@ def prints(
         name: SourceVideo(path=path, source_digest=digest_file(path))
         for name, path in recordings.items()
     }
-    wanted = {name: source.digest for name, source in sources.items()}
-    segment_shard.fn(Shard(name="", wanted=wanted), sources, config, variant)
-    return {str(row.video_id): row for row in variant.read(MediaPrintRecord, wanted)}
+    expected = {name: source.digest for name, source in sources.items()}
+    segment_shard.fn(Shard(name="", expected=expected), sources, config, variant)
+    return {str(row.video_id): row for row in variant.read(MediaHashRecord, expected)}
 
 
-def some(prints: dict[str, MediaPrintRecord], *names: str) -> list[MediaPrintRecord]:
-    return [prints[name] for name in names]
+def some(hashes: dict[str, MediaHashRecord], *names: str) -> list[MediaHashRecord]:
+    return [hashes[name] for name in names]
 
 
-def test_encoded_again_scaled_and_trimmed_is_still_the_same(prints):
-    assert find_duplicates(some(prints, "ann 1.mp4", "ann 2.mp4", "bea 1.mp4", *ENCODED_AGAIN)) == [
+def test_encoded_again_scaled_and_trimmed_is_still_the_same(hashes):
+    assert find_duplicates(some(hashes, "ann 1.mp4", "ann 2.mp4", "bea 1.mp4", *ENCODED_AGAIN)) == [
         ("again.mkv", "again.webm", "ann 1.mp4")
     ]
 
 
-def test_so_it_is_without_sound_by_the_way_it_moves(prints):
-    rows = [silent(row) for row in some(prints, "ann 1.mp4", "ann 2.mp4", "again.mkv")]
+def test_so_it_is_without_audio_by_the_way_it_moves(hashes):
+    rows = [silent(row) for row in some(hashes, "ann 1.mp4", "ann 2.mp4", "again.mkv")]
     assert find_duplicates(rows) == [("again.mkv, silent", "ann 1.mp4, silent")]
 
 
@@ -275,25 +273,25 @@ def on_side(sample: SampleRecord, name: str, split: str) -> SampleRecord:
 
 
 def test_the_gate_refuses_a_recording_encoded_again_under_another_name(
-    prints, toy_samples, tmp_path
+    hashes, toy_samples, tmp_path
 ):
     (sample,) = toy_samples(Store(str(tmp_path)), 1)
     rows = [on_side(sample, "ann 1.mp4", "train"), on_side(sample, "ann 2.mp4", "test")]
-    check_no_leakage(rows, list(prints.values()))
+    check_no_leakage(rows, list(hashes.values()))
     copied = [*rows, on_side(sample, "again.mkv", "test")]
     with pytest.raises(LeakageError, match=r"^The same recording \(1\) .* one side") as caught:
-        check_no_leakage(copied, list(prints.values()))
+        check_no_leakage(copied, list(hashes.values()))
     assert caught.value.details == ("recording again.mkv = ann 1.mp4: test, train",)
     assert "again.mkv" not in str(caught.value)
-    check_no_leakage([replace(row, split="train") for row in copied], list(prints.values()))
+    check_no_leakage([replace(row, split="train") for row in copied], list(hashes.values()))
 
 
-def test_files_of_one_content_are_told_as_such_and_not_twice(prints, toy_samples, tmp_path):
+def test_files_of_one_content_are_told_as_such_and_not_twice(hashes, toy_samples, tmp_path):
     (sample,) = toy_samples(Store(str(tmp_path)), 1)
     rows = [
         replace(on_side(sample, name, split), source_digest="one content")
         for name, split in [("ann 1.mp4", "train"), ("copied.mp4", "val")]
     ]
-    told = [*prints.values(), replace(prints["ann 1.mp4"], video_id=VideoId("copied.mp4"))]
+    message = [*hashes.values(), replace(hashes["ann 1.mp4"], video_id=VideoId("copied.mp4"))]
     with pytest.raises(LeakageError, match=r"^The same file content \(1\) stands"):
-        check_no_leakage(rows, told)
+        check_no_leakage(rows, message)

@@ -81,8 +81,8 @@ def test_the_order_of_intervals_does_not_count(times, found, dice):
 
 
 @given(clocks(), st.sets(st.integers(0, 59), max_size=5), st.randoms(use_true_random=False))
-def test_every_frame_has_the_value_of_its_segment(times, cuts, dice):
-    firsts = sorted({0, *(cut for cut in cuts if cut < len(times.frame_ms))})
+def test_every_frame_has_the_value_of_its_segment(times, boundaries, dice):
+    firsts = sorted({0, *(cut for cut in boundaries if cut < len(times.frame_ms))})
     starts = [(times.frame_ms[first], number) for number, first in enumerate(firsts)]
     expected = [sum(first <= frame for first in firsts) - 1 for frame in range(len(times.frame_ms))]
     shuffled = dice.sample(starts, len(starts))

@@ -46,7 +46,9 @@ def labels_of(video: VideoRecord, rule: LabelRule) -> list[SegmentLabel]:
     for start, end in pairwise(range(0, END_MS + 1, 4_000)):
         covered = overlap_ms(start, end, annotation.intervals)
         found.append(
-            label_segment(annotation, overlap_ms=covered, overlap_share=covered / 4_000, rule=rule)
+            label_segment(
+                annotation, overlap_ms=covered, overlap_fraction=covered / 4_000, rule=rule
+            )
         )
     return found
 
@@ -55,7 +57,7 @@ def a_label(rule: LabelRule, covered_ms: int) -> SegmentLabel:
     """Label one segment of 4 s of which this much is covered."""
     annotation = locate(a_video(1, [Interval(start_ms=0, end_ms=9)]), END_MS)
     return label_segment(
-        annotation, overlap_ms=covered_ms, overlap_share=covered_ms / 4_000, rule=rule
+        annotation, overlap_ms=covered_ms, overlap_fraction=covered_ms / 4_000, rule=rule
     )
 
 
@@ -78,12 +80,12 @@ def test_milliseconds_ask_for_the_same_of_short_and_long_segments():
     annotation = locate(a_video(1, [Interval(start_ms=0, end_ms=500)]), END_MS)
     rule = LabelRule(overlap_unit="ms", positive_at=500)
     for share in (0.1, 1.0):
-        found = label_segment(annotation, overlap_ms=500, overlap_share=share, rule=rule)
+        found = label_segment(annotation, overlap_ms=500, overlap_fraction=share, rule=rule)
         assert found.label == 1
 
 
 @pytest.mark.parametrize(
-    ("video", "untimed", "label", "source"),
+    ("video", "unannotated_positive", "label", "source"),
     [
         (a_video(0, []), "video", 0, "intervals"),
         (a_video(0, []), "unlabelled", 0, "intervals"),
@@ -96,9 +98,9 @@ def test_milliseconds_ask_for_the_same_of_short_and_long_segments():
     ],
 )
 def test_what_a_label_stands_on_is_marked_and_contradictions_have_none(
-    video, untimed, label, source
+    video, unannotated_positive, label, source
 ):
-    found = labels_of(video, LabelRule(untimed=untimed))
+    found = labels_of(video, LabelRule(unannotated_positive=unannotated_positive))
     assert found == [SegmentLabel(label=label, source=source)] * 5
 
 
@@ -153,9 +155,9 @@ def test_a_wider_band_never_makes_a_segment_clear_and_never_changes_a_label(cove
         ({"negative_below": 0.5}, "negative_below 0.5 must be less than positive_at 0.5"),
         ({"overlap_unit": "ms", "positive_at": 9, "negative_below": 1.5}, "1.5 is no whole number"),
         ({"overlap_unit": "seconds"}, "'share' or 'ms'"),
-        ({"untimed": "guess"}, "'video' or 'unlabelled'"),
+        ({"unannotated_positive": "guess"}, "'video' or 'unlabelled'"),
     ],
 )
-def test_bounds_that_mean_nothing_are_refused_with_what_was_expected(settings, said):
-    with pytest.raises(ValidationError, match=said):
+def test_bounds_that_mean_nothing_are_refused_with_what_was_expected(settings, message):
+    with pytest.raises(ValidationError, match=message):
         LabelRule(**settings)

@@ -23,10 +23,10 @@ def a_sample(video_id: str, participant_id: str | None, split: str | None, diges
         num_segments=1,
         start_ms=0,
         end_ms=1_000,
-        picture_path="a.mp4",
-        sound_path=None,
-        words="",
-        words_before="",
+        video_path="a.mp4",
+        audio_path=None,
+        transcript="",
+        transcript_before="",
         num_words=0,
         pause_ms=0,
         label=None,
@@ -34,7 +34,7 @@ def a_sample(video_id: str, participant_id: str | None, split: str | None, diges
         in_training=False,
         video_label=None,
         overlap_ms=0,
-        overlap_share=0.0,
+        overlap_fraction=0.0,
         consent_publications=None,
         consent_challenges=None,
         source_digest=digest or f"digest of {video_id}",
@@ -77,8 +77,8 @@ def test_a_clean_split_passes_the_gate():
         ),
     ],
 )
-def test_the_gate_counts_what_stands_on_two_sides_and_names_it_apart(leak, told, details):
-    with pytest.raises(LeakageError, match=f"^The same {told} .*Put each on one side") as caught:
+def test_the_gate_counts_what_stands_on_two_sides_and_names_it_apart(leak, message, details):
+    with pytest.raises(LeakageError, match=f"^The same {message} .*Put each on one side") as caught:
         check_no_leakage([*CLEAN, leak], [])
     assert caught.value.details == details
     named = [leak.video_id, "b1", *([leak.participant_id] if leak.participant_id else [])]

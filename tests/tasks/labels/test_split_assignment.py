@@ -88,7 +88,7 @@ def test_over_all_folds_everybody_is_tested_once_validates_once_and_trains_other
 def test_a_stratified_draw_meets_the_asked_share_of_each_label(shares, seed):
     videos = like_bah(200)
     sides = assign_sides(
-        videos, SplitRule(split_by="stratified", split_shares=shares, split_seed=seed)
+        videos, SplitRule(split_by="stratified", split_fractions=shares, split_seed=seed)
     )
     for label in (0, 1):
         of_label = [sides[video.video_id] for video in videos if video.label == label]
@@ -185,7 +185,7 @@ def test_by_hash_the_shares_are_met_in_the_large(shares):
 
 @given(videos=data_sets(), seed=st.integers(0, 9))
 def test_a_stratified_draw_leaves_no_side_empty_where_there_are_people_enough(videos, seed):
-    rule = SplitRule(split_by="stratified", split_shares=SHARES, split_seed=seed)
+    rule = SplitRule(split_by="stratified", split_fractions=SHARES, split_seed=seed)
     assert set(assign_sides(videos, rule).values()) == set(SPLITS)
 
 
@@ -195,7 +195,7 @@ def test_a_stratified_draw_leaves_no_side_empty_where_there_are_people_enough(vi
 )
 def test_a_share_of_one_takes_everybody(draw, shares, only):
     videos = [a_video(f"v{n}", None, n % 2) for n in range(300)]
-    sides = assign_sides(videos, SplitRule(split_by=draw, split_shares=shares))
+    sides = assign_sides(videos, SplitRule(split_by=draw, split_fractions=shares))
     assert set(sides.values()) == {only}
 
 
@@ -215,14 +215,14 @@ def test_more_folds_than_participants_are_refused_with_the_way_out():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"split_shares": (0.5, 0.5, 0.5)}, "sum to 1"),
-        ({"split_shares": (1.2, -0.2, 0.0)}, ">= 0"),
+        ({"split_fractions": (0.5, 0.5, 0.5)}, "sum to 1"),
+        ({"split_fractions": (1.2, -0.2, 0.0)}, ">= 0"),
         ({"split_by": "random"}, "'release', 'hash', 'stratified' or 'folds'"),
         ({"folds": 2}, "greater than or equal to 3"),
         ({"fold": 5}, "fold 5 must be one of 0 to 4"),
         ({"fold": -1}, "greater than or equal to 0"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused_with_what_was_expected(settings, said):
-    with pytest.raises(ValidationError, match=said):
+def test_settings_that_mean_nothing_are_refused_with_what_was_expected(settings, message):
+    with pytest.raises(ValidationError, match=message):
         SplitRule(**settings)

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pytest
 
 from infra.zoo.truth import WrittenSegment
-from tasks.media.command import picture_name, sound_name
-from tasks.media.cut import read_sound
+from tasks.media.command import audio_name, video_name
+from tasks.media.cut import read_audio
 from tasks.media.cut_video import CutRules, CutVideo, cut_what_decodes
 
-RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_share=0.9)
+RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
 
 
 @dataclass(frozen=True)
@@ -28,23 +28,23 @@ class CutOnce:
 
     def segments(self) -> list[WrittenSegment]:
         """Say where every segment lies, and what was planned for it."""
-        has_picture = self.done.source.picture_stream is not None
-        has_sound = self.done.source.sound_stream is not None
+        has_video = self.done.source.video_stream is not None
+        has_audio = self.done.source.audio_stream is not None
         return [
             WrittenSegment(
                 start_ms=planned.start_ms,
                 end_ms=planned.end_ms,
                 num_frames=planned.num_frames,
                 num_samples=planned.num_samples,
-                picture_path=self.folder / picture_name(planned.index) if has_picture else None,
-                sound_path=self.folder / sound_name(planned.index) if has_sound else None,
+                video_path=self.folder / video_name(planned.index) if has_video else None,
+                audio_path=self.folder / audio_name(planned.index) if has_audio else None,
             )
             for planned in self.done.plan
         ]
 
-    def sounds(self) -> list[npt.NDArray[np.int16]]:
+    def audios(self) -> list[npt.NDArray[np.int16]]:
         """Read every segment's samples."""
-        return [read_sound(self.folder / sound_name(s.index)) for s in self.done.plan]
+        return [read_audio(self.folder / audio_name(s.index)) for s in self.done.plan]
 
 
 @pytest.fixture(scope="session")

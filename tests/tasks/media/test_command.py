@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from tasks.media.command import cut_command, picture_name, sound_command, sound_name
+from tasks.media.command import audio_command, audio_name, cut_command, video_name
 from tasks.media.plan import PlannedSegment, plan_segments
 from tasks.media.probe import probe
 from tasks.processes.tool import ChildLimits
@@ -25,7 +25,7 @@ def value(command: list[str], option: str) -> str:
     return command[command.index(option) + 1]
 
 
-def test_one_call_writes_all_pictures_and_the_whole_sound(video):
+def test_one_call_writes_all_videos_and_the_whole_audio(video):
     source = probe(video("cfr25.mp4"), limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
     command = cut_command(source, plan, long_side=448, crf=30)
@@ -36,15 +36,15 @@ def test_one_call_writes_all_pictures_and_the_whole_sound(video):
     assert "sound.wav" in command
 
 
-def test_of_a_file_of_sound_alone_only_the_sound_is_written(video):
-    command = sound_command(probe(video("song-with-cover.mp3"), limits=LIMITS))
+def test_of_a_file_of_audio_alone_only_the_audio_is_written(video):
+    command = audio_command(probe(video("song-with-cover.mp3"), limits=LIMITS))
     assert command[0] == "ffmpeg"
     assert "sound.wav" in command
     assert not any(argument.endswith((".mp4", ".raw")) for argument in command)
 
 
 def test_files_are_named_by_their_place():
-    assert (picture_name(7), sound_name(12_345)) == ("0007.mp4", "12345.wav")
+    assert (video_name(7), audio_name(12_345)) == ("0007.mp4", "12345.wav")
 
 
 @pytest.mark.parametrize("count", [2, 17, 18, 500])
@@ -54,7 +54,7 @@ def test_key_frames_are_asked_for_at_the_first_frames_and_nowhere_else(video, co
     command = cut_command(source, plan_of(starts), long_side=448, crf=23)
     asked = value(command, "-force_key_frames").removeprefix("expr:")
     # ffmpeg's functions, in Python: the expression itself is evaluated.
-    told = eval(
+    message = eval(
         "lambda n: " + re.sub(r"\bif\(", "when(", asked),
         {
             "eq": lambda a, b: a == b,
@@ -63,7 +63,7 @@ def test_key_frames_are_asked_for_at_the_first_frames_and_nowhere_else(video, co
         },
     )
     near = {start + by for start in starts for by in (-1, 0, 1)}
-    assert [n for n in sorted(near) if told(n)] == starts[1:]
+    assert [n for n in sorted(near) if message(n)] == starts[1:]
 
 
 def test_no_expression_is_deeper_than_ffmpeg_reads(video):

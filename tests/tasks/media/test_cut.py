@@ -10,16 +10,16 @@ import pytest
 from infra.zoo.inputs import GOOD
 from infra.zoo.truth import faults_of
 from storage.errors import ItemFault, StageError, ToolError
-from tasks.media.command import sound_name
-from tasks.media.cut import count_frames, cut, cut_sound, read_sound, write_sound
-from tasks.media.plan import plan_segments, plan_sound
+from tasks.media.command import audio_name
+from tasks.media.cut import count_frames, cut, cut_audio, read_audio, write_audio
+from tasks.media.plan import plan_audio, plan_segments
 from tasks.media.probe import probe
 from tasks.processes.tool import ChildLimits
 
 LIMITS = ChildLimits(seconds=60)
 
 
-def pictures_of(path: Path) -> list[np.ndarray]:
+def clips_of(path: Path) -> list[np.ndarray]:
     with av.open(str(path)) as container:
         return [frame.reformat(40, 30, "gray").to_ndarray() for frame in container.decode(video=0)]
 
@@ -35,16 +35,16 @@ def test_every_frame_and_sample_is_in_the_segments_once_and_in_its_place(cut_vid
 def test_the_source_is_only_read_and_nothing_else_is_left(cut_video, name):
     made = cut_video(name)
     assert (made.path.read_bytes(), made.path.stat().st_mtime_ns) == made.source_before
-    per_segment = (GOOD[name].beeps is not None) + (GOOD[name].picture_stream is not None)
+    per_segment = (GOOD[name].beeps is not None) + (GOOD[name].video_stream is not None)
     assert len(list(made.folder.iterdir())) == per_segment * len(made.done.plan)
 
 
-def test_sound_that_needs_no_conversion_is_kept_sample_for_sample(cut_video):
+def test_audio_that_needs_no_conversion_is_kept_sample_for_sample(cut_video):
     made = cut_video("sample-for-sample.mkv")
     with av.open(str(made.path)) as container:
         played = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
-    assert np.array_equal(np.concatenate(made.sounds()), np.concatenate(played))
-    with wave.open(str(made.folder / sound_name(0)), "rb") as stream:
+    assert np.array_equal(np.concatenate(made.audios()), np.concatenate(played))
+    with wave.open(str(made.folder / audio_name(0)), "rb") as stream:
         assert (stream.getframerate(), stream.getnchannels(), stream.getsampwidth()) == (
             16_000, 1, 2,
         )  # fmt: skip
@@ -53,8 +53,8 @@ def test_sound_that_needs_no_conversion_is_kept_sample_for_sample(cut_video):
 @pytest.mark.parametrize("name", ["cfr25.mp4", "odd.mp4", "ten-bit.mp4", "wide-pixels.mp4"])
 def test_every_frame_shows_what_the_source_shows(cut_video, name):
     made = cut_video(name)
-    kept = [grey for segment in made.segments() for grey in pictures_of(segment.picture_path)]
-    for found, stored in zip(kept, pictures_of(made.path), strict=True):
+    kept = [grey for segment in made.segments() for grey in clips_of(segment.video_path)]
+    for found, stored in zip(kept, clips_of(made.path), strict=True):
         assert np.abs(found - stored.astype(int)).mean() < 6
 
 
@@ -62,7 +62,7 @@ def test_every_frame_shows_what_the_source_shows(cut_video, name):
     ("name", "size"),
     [("odd.mp4", (160, 120)), ("rotated.mp4", (120, 160)), ("wide-pixels.mp4", (320, 120))],
 )
-def test_pictures_are_upright_even_and_of_square_pixels(cut_video, name, size):
+def test_videos_are_upright_even_and_of_square_pixels(cut_video, name, size):
     with av.open(str(cut_video(name).folder / "0000.mp4")) as container:
         stream = container.streams.video[0]
         assert (stream.width, stream.height) == size
@@ -73,7 +73,7 @@ def test_pictures_are_upright_even_and_of_square_pixels(cut_video, name, size):
 @pytest.mark.parametrize(
     ("long_side", "size"), [(64, (64, 48)), (100, (100, 76)), (4096, (160, 120))]
 )
-def test_a_large_picture_is_made_smaller_and_a_small_one_is_left(video, tmp_path, long_side, size):
+def test_a_large_video_is_made_smaller_and_a_small_one_is_left(video, tmp_path, long_side, size):
     source = probe(video("one-frame.mp4"), limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
     cut(source, plan, tmp_path, long_side=long_side, crf=23, limits=LIMITS)
@@ -114,14 +114,14 @@ def test_an_ffmpeg_that_succeeds_and_writes_nothing_is_not_believed(video, monke
         _cut_short(video, tmp_path)
 
 
-def test_an_ffmpeg_that_writes_no_sound_of_a_file_of_sound_is_not_believed(
+def test_an_ffmpeg_that_writes_no_audio_of_a_file_of_audio_is_not_believed(
     video, monkeypatch, tmp_path
 ):
     source = probe(video("only-sound.m4a"), limits=LIMITS)
     _fake_ffmpeg(tmp_path / "bin", "echo 'no such decoder' >&2", monkeypatch)
-    told = r"nothing of its sound decodes \(ffmpeg: no such decoder\)"
-    with pytest.raises(ItemFault, match=told):
-        cut_sound(source, lambda count: plan_sound(count, 5_000), tmp_path, limits=LIMITS)
+    message = r"nothing of its sound decodes \(ffmpeg: no such decoder\)"
+    with pytest.raises(ItemFault, match=message):
+        cut_audio(source, lambda count: plan_audio(count, 5_000), tmp_path, limits=LIMITS)
 
 
 @pytest.mark.parametrize("signal", [9, 15])
@@ -147,8 +147,8 @@ def test_an_ffmpeg_without_h264_is_no_videos_fault(video, monkeypatch, tmp_path)
 
 
 def test_a_full_disk_is_no_videos_fault(video, monkeypatch, tmp_path):
-    told = "av_interleaved_write_frame(): No space left on device"
-    _fake_ffmpeg(tmp_path / "bin", f"echo '{told}' >&2; exit 1", monkeypatch)
+    message = "av_interleaved_write_frame(): No space left on device"
+    _fake_ffmpeg(tmp_path / "bin", f"echo '{message}' >&2; exit 1", monkeypatch)
     with pytest.raises(OSError, match="No space left on device"):
         _cut_short(video, tmp_path)
 
@@ -169,8 +169,8 @@ def test_a_file_that_is_no_segment_has_no_frames(video, tmp_path):
     assert [count_frames(tmp_path / name) for name in names] == [0, 0, 0]
 
 
-def test_written_sound_is_read_back(tmp_path):
+def test_written_audio_is_read_back(tmp_path):
     samples = np.array([0, 1, -1, 32_767, -32_768], np.int16)
-    write_sound(tmp_path / "a.wav", samples)
-    assert np.array_equal(read_sound(tmp_path / "a.wav"), samples)
-    assert len(read_sound(tmp_path / "gone.wav")) == 0
+    write_audio(tmp_path / "a.wav", samples)
+    assert np.array_equal(read_audio(tmp_path / "a.wav"), samples)
+    assert len(read_audio(tmp_path / "gone.wav")) == 0

@@ -12,7 +12,7 @@ from tasks.media.cut_video import CutRules, cut_what_decodes
 from tasks.media.probe import probe
 from tasks.processes.tool import ChildLimits
 
-RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_share=0.9)
+RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
 
 
 @pytest.mark.parametrize("name", ["cfr25.mp4", "b-frames.avi", "picture-late.mkv", "vfr.mp4"])
@@ -28,8 +28,8 @@ def test_an_intact_video_is_cut_without_a_warning(cut_video, name):
         ("sound-hours-late.mkv", "the sound is 6.00 s shorter than the picture"),
     ],
 )
-def test_a_sound_of_another_length_is_told(cut_video, name, told):
-    assert cut_video(name).done.warnings == (told,)
+def test_an_audio_of_another_length_is_told(cut_video, name, message):
+    assert cut_video(name).done.warnings == (message,)
 
 
 @pytest.mark.parametrize("name", [name for name, it in DAMAGED.items() if isinstance(it, Rejected)])
@@ -42,14 +42,14 @@ def test_a_file_of_which_too_little_is_left_is_refused_with_the_cause(video, tmp
 def test_a_video_that_asks_for_too_much_memory_is_refused_with_the_limit_and_the_setting(
     video, tmp_path
 ):
-    told = (
+    message = (
         r"the 512 MiB that one ffmpeg may take: .* set resources\.segment\.child_memory_mb higher"
     )
-    with pytest.raises(ItemFault, match=told):
+    with pytest.raises(ItemFault, match=message):
         cut_what_decodes(video("of-great-size.mov"), tmp_path, RULES, 512)
 
 
-def test_a_sound_of_a_tenth_of_a_second_is_whole_without_what_its_encoder_filled_it_up_with(
+def test_an_audio_of_a_tenth_of_a_second_is_whole_without_what_its_encoder_filled_it_up_with(
     tmp_path,
 ):
     path, folder = tmp_path / "yes.mp3", tmp_path / "out"
@@ -63,43 +63,43 @@ def test_a_sound_of_a_tenth_of_a_second_is_whole_without_what_its_encoder_filled
 
 def test_a_video_that_lost_its_end_is_cut_as_far_as_it_decodes(cut_video):
     made = cut_video("truncated-little.mp4")
-    counts = [len(numbered_frames(segment.picture_path)) for segment in made.segments()]
+    counts = [len(numbered_frames(segment.video_path)) for segment in made.segments()]
     assert counts == [segment.num_frames for segment in made.done.plan]
     assert 0.9 * 200 <= sum(counts) < 200
-    assert sum(len(sound) for sound in made.sounds()) == made.done.plan[-1].end_sample
+    assert sum(len(audio) for audio in made.audios()) == made.done.plan[-1].end_sample
     assert "frames decode" in made.done.warnings[0]
     assert len(list(made.folder.iterdir())) == 2 * len(made.done.plan)
 
 
 def test_a_few_rotten_bytes_are_told_and_survived(cut_video):
     made = cut_video("a-little-rotten.mp4")
-    counts = [len(numbered_frames(segment.picture_path)) for segment in made.segments()]
+    counts = [len(numbered_frames(segment.video_path)) for segment in made.segments()]
     assert sum(counts) == 200
     assert "200 of 200 frames decode, with " in made.done.warnings[0]
 
 
 def test_a_file_that_goes_on_for_ever_is_given_up_in_time(video):
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(ItemFault, match="probing did not end within 1 s and was stopped"):
         probe(video("endless.mpg"), limits=ChildLimits(seconds=1))
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - started < 30
 
 
 def test_how_much_may_be_missing_is_a_setting(video, tmp_path):
-    lenient = replace(RULES, min_decoded_share=0.4)
+    lenient = replace(RULES, min_decoded_fraction=0.4)
     done = cut_what_decodes(video("truncated-moov-first.mp4"), tmp_path, lenient, 4096)
     assert done.plan[-1].end_ms < 4_500
     assert any("the file states 8.00 s" in warning for warning in done.warnings)
 
 
-def test_a_stream_that_begins_within_a_group_of_pictures_is_cut_from_where_it_decodes(
+def test_a_stream_that_begins_within_a_group_of_videos_is_cut_from_where_it_decodes(
     video, tmp_path
 ):
     whole = video("clock-not-at-zero.ts").read_bytes()
     path = tmp_path / "joined late.ts"
     path.write_bytes(whole[: 188 * 3] + whole[188 * (len(whole) // 188 // 30) :])
     (tmp_path / "out").mkdir()
-    done = cut_what_decodes(path, tmp_path / "out", replace(RULES, min_decoded_share=0.3), 4096)
+    done = cut_what_decodes(path, tmp_path / "out", replace(RULES, min_decoded_fraction=0.3), 4096)
     counted = subprocess.run(
         ["ffprobe", "-v", "quiet", "-count_frames", "-select_streams", "v:0",
          "-show_entries", "stream=nb_read_frames", "-of", "csv=p=0", str(path)],

@@ -15,6 +15,6 @@ def test_every_packet_is_counted_up_to_the_end_of_the_last_one(video):
     assert later.end_time == pytest.approx(packets.end_time - 2.0)
 
 
-def test_a_file_without_sound_has_nothing_that_can_be_heard(video):
+def test_a_file_without_audio_has_nothing_that_can_be_heard(video):
     with pytest.raises(ItemFault, match="its sound stream holds nothing that can be heard"):
         list_packets(video("no-sound.mp4"), 0, 0.0, limits=LIMITS)

@@ -3,13 +3,13 @@ import numpy.typing as npt
 import pytest
 
 from tasks.media.perceptual_hash import (
-    NUM_SOUND_BITS,
-    PICTURE_RATE,
+    AUDIO_HASH_RATE,
+    NUM_AUDIO_BITS,
     SILENT,
-    SOUND_RATE,
-    picture_print,
-    prints_of,
-    sound_print,
+    VIDEO_HASH_RATE,
+    audio_hash,
+    hashes_of,
+    video_hash,
 )
 
 RATE = 16_000
@@ -34,11 +34,11 @@ def as_samples(samples: npt.NDArray[np.float64]) -> npt.NDArray[np.int16]:
     return np.clip(samples, -32_768, 32_767).astype(np.int16)
 
 
-def share_of_bits_apart(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> float:
+def fraction_of_differing_bits(one: npt.NDArray[np.int64], other: npt.NDArray[np.int64]) -> float:
     length = min(len(one), len(other))
     heard = (one[:length] != SILENT) & (other[:length] != SILENT)
     apart = np.bitwise_count(one[:length] ^ other[:length])[heard]
-    return float(apart.mean()) / NUM_SOUND_BITS
+    return float(apart.mean()) / NUM_AUDIO_BITS
 
 
 @pytest.fixture(scope="module")
@@ -46,57 +46,57 @@ def voice() -> npt.NDArray[np.float64]:
     return speech(8, seed=1)
 
 
-def test_a_bit_of_the_picture_is_a_dot_clearly_brighter_than_its_right_neighbour():
+def test_a_bit_of_the_video_is_a_dot_clearly_brighter_than_its_right_neighbour():
     grey = np.full((2, 8, 9), 100, np.uint8)
-    assert picture_print(grey).tolist() == [0, 0]
+    assert video_hash(grey).tolist() == [0, 0]
     grey[0, 7, 8] = 90  # the last pair of the last row
     grey[1, 0, 1] = 97  # a difference of 3 is noise; so is any step upwards
-    assert picture_print(grey).tolist() == [1, 0]
+    assert video_hash(grey).tolist() == [1, 0]
     grey[1, 0, 1] = 96
-    assert picture_print(grey).tolist() == [1, -(2**63)]
+    assert video_hash(grey).tolist() == [1, -(2**63)]
 
 
-def test_a_brighter_picture_has_the_same_print():
+def test_a_brighter_video_has_the_same_print():
     grey = np.random.default_rng(0).integers(0, 120, (40, 8, 9)).astype(np.uint8)
-    assert picture_print(grey + 100).tolist() == picture_print(grey).tolist()
+    assert video_hash(grey + 100).tolist() == video_hash(grey).tolist()
 
 
 @pytest.mark.parametrize("dark", [0, 16])
 def test_black_says_nothing(dark):
     noise = np.random.default_rng(0).integers(0, 3, (40, 8, 9))
-    assert not picture_print((dark + noise).astype(np.uint8)).any()
+    assert not video_hash((dark + noise).astype(np.uint8)).any()
 
 
 def test_words_come_at_the_stated_rates(voice):
-    prints = prints_of(np.zeros((8 * PICTURE_RATE, 8, 9), np.uint8), as_samples(voice))
-    assert len(prints.picture) == 8 * PICTURE_RATE
-    assert 8 * SOUND_RATE - 8 <= len(prints.sound) <= 8 * SOUND_RATE
-    assert all(word == SILENT or 0 <= word < 2**NUM_SOUND_BITS for word in prints.sound)
+    hashes = hashes_of(np.zeros((8 * VIDEO_HASH_RATE, 8, 9), np.uint8), as_samples(voice))
+    assert len(hashes.video) == 8 * VIDEO_HASH_RATE
+    assert 8 * AUDIO_HASH_RATE - 8 <= len(hashes.audio) <= 8 * AUDIO_HASH_RATE
+    assert all(word == SILENT or 0 <= word < 2**NUM_AUDIO_BITS for word in hashes.audio)
 
 
-def test_volume_is_no_part_of_a_sound(voice):
-    loud, quiet = sound_print(as_samples(4 * voice)), sound_print(as_samples(0.1 * voice))
-    assert share_of_bits_apart(loud, quiet) < 0.05
+def test_volume_is_no_part_of_an_audio(voice):
+    loud, quiet = audio_hash(as_samples(4 * voice)), audio_hash(as_samples(0.1 * voice))
+    assert fraction_of_differing_bits(loud, quiet) < 0.05
 
 
 def test_noise_and_a_shift_of_half_a_word_change_few_bits_and_another_voice_changes_half(voice):
-    clean = sound_print(as_samples(voice))
+    clean = audio_hash(as_samples(voice))
     hiss = np.random.default_rng(2).normal(0, 20, len(voice))
-    shifted = voice[RATE // SOUND_RATE // 2 :]
-    other = sound_print(as_samples(speech(8, seed=3)))
-    assert share_of_bits_apart(clean, sound_print(as_samples(voice + hiss))) < 0.15
-    assert share_of_bits_apart(clean, sound_print(as_samples(shifted))) < 0.25
-    assert 0.4 < share_of_bits_apart(clean, other) < 0.6
+    shifted = voice[RATE // AUDIO_HASH_RATE // 2 :]
+    other = audio_hash(as_samples(speech(8, seed=3)))
+    assert fraction_of_differing_bits(clean, audio_hash(as_samples(voice + hiss))) < 0.15
+    assert fraction_of_differing_bits(clean, audio_hash(as_samples(shifted))) < 0.25
+    assert 0.4 < fraction_of_differing_bits(clean, other) < 0.6
 
 
 def test_pauses_are_silent_and_speech_is_not(voice):
-    words = sound_print(as_samples(np.concatenate([voice, np.zeros(4 * RATE)])))
-    assert (words[-3 * SOUND_RATE :] == SILENT).all()
-    assert (words[: 7 * SOUND_RATE] != SILENT).mean() > 0.8
+    words = audio_hash(as_samples(np.concatenate([voice, np.zeros(4 * RATE)])))
+    assert (words[-3 * AUDIO_HASH_RATE :] == SILENT).all()
+    assert (words[: 7 * AUDIO_HASH_RATE] != SILENT).mean() > 0.8
 
 
 @pytest.mark.parametrize(
-    "sound",
+    "audio",
     [
         np.zeros(5 * RATE),
         np.random.default_rng(0).integers(-1, 2, 5 * RATE).astype(float),  # dither
@@ -105,12 +105,12 @@ def test_pauses_are_silent_and_speech_is_not(voice):
     ],
     ids=["nothing", "dither", "hiss", "hum"],
 )
-def test_a_sound_that_never_changes_is_silent(sound):
-    words = sound_print(as_samples(sound))
-    assert len(words) > 4 * SOUND_RATE
+def test_an_audio_that_never_changes_is_silent(audio):
+    words = audio_hash(as_samples(audio))
+    assert len(words) > 4 * AUDIO_HASH_RATE
     assert (words == SILENT).all()
 
 
 @pytest.mark.parametrize("num_samples", [0, 1, 5_999, 6_000, 7_999])
-def test_a_sound_too_short_for_a_word_has_none(num_samples):
-    assert sound_print(np.ones(num_samples, np.int16)).tolist() == []
+def test_an_audio_too_short_for_a_word_has_none(num_samples):
+    assert audio_hash(np.ones(num_samples, np.int16)).tolist() == []

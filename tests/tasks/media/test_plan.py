@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import ItemFault
-from tasks.media.plan import SAMPLE_RATE, PlannedSegment, frames_ms, plan_segments, plan_sound
+from tasks.media.plan import SAMPLE_RATE, PlannedSegment, frames_ms, plan_audio, plan_segments
 
 RATES = [10, 12.5, 24, 24_000 / 1001, 25, 30, 30_000 / 1001, 50, 60]
 lengths_ms = st.integers(500, 8_000)
@@ -73,31 +73,33 @@ marks = st.lists(st.integers(-1_000, 40_000), max_size=8)
 
 
 @given(st.one_of(uneven(max_gap=0.499), st.builds(regular, st.integers(1, 900))), lengths_ms, marks)
-def test_marks_are_bounds_to_one_frame_and_nothing_is_lost_between_them(frames, max_ms, marks_ms):
+def test_marks_are_bounds_to_one_frame_and_nothing_is_lost_between_them(
+    frames, max_ms, cut_points_ms
+):
     times, end = frames
-    plan = plan_segments(times, end, max_ms, marks_ms)
+    plan = plan_segments(times, end, max_ms, cut_points_ms)
     check(plan, times, end, max_ms)
     shown = [*(time - times[0] for time in times), end - times[0]]
     longest_ms = max(after - before for before, after in pairwise(shown)) * 1000
     bounds = [0, *(segment.end_ms for segment in plan)]
-    for mark in marks_ms:
+    for mark in cut_points_ms:
         within = min(max(mark, 0), bounds[-1])
         assert min(abs(bound - within) for bound in bounds) <= longest_ms / 2 + 1
 
 
 @given(uneven(max_gap=0.499), lengths_ms, marks)
-def test_marks_in_another_order_or_twice_make_the_same_plan(frames, max_ms, marks_ms):
+def test_marks_in_another_order_or_twice_make_the_same_plan(frames, max_ms, cut_points_ms):
     times, end = frames
-    plan = plan_segments(times, end, max_ms, marks_ms)
-    assert plan_segments(times, end, max_ms, [*reversed(marks_ms), *marks_ms]) == plan
+    plan = plan_segments(times, end, max_ms, cut_points_ms)
+    assert plan_segments(times, end, max_ms, [*reversed(cut_points_ms), *cut_points_ms]) == plan
     assert plan_segments(times, end, max_ms, []) == plan_segments(times, end, max_ms)
 
 
 @given(st.integers(1, 3_000_000), lengths_ms, marks)
-def test_sound_alone_is_split_evenly_between_marks_and_every_sample_is_in_one_segment(
-    num_samples, max_ms, marks_ms
+def test_audio_alone_is_split_evenly_between_marks_and_every_sample_is_in_one_segment(
+    num_samples, max_ms, cut_points_ms
 ):
-    plan = plan_sound(num_samples, max_ms, marks_ms)
+    plan = plan_audio(num_samples, max_ms, cut_points_ms)
     assert (plan[0].start_ms, plan[0].first_sample) == (0, 0)
     assert plan[-1].end_sample == num_samples
     assert plan[-1].end_ms == -(-num_samples // 16)
@@ -109,14 +111,14 @@ def test_sound_alone_is_split_evenly_between_marks_and_every_sample_is_in_one_se
         assert 0 < segment.end_ms - segment.start_ms <= max_ms
         assert 0 < segment.num_samples <= 16 * max_ms
     bounds = [0, *(segment.end_ms for segment in plan)]
-    marked = sorted({0, bounds[-1], *(mark for mark in marks_ms if 0 < mark < bounds[-1])})
+    marked = sorted({0, bounds[-1], *(mark for mark in cut_points_ms if 0 < mark < bounds[-1])})
     assert set(marked) <= set(bounds)
     for start, end in pairwise(marked):
         within = bounds[bounds.index(start) : bounds.index(end) + 1]
         lengths = [after - before for before, after in pairwise(within)]
         assert max(lengths) - min(lengths) <= 1
         assert len(lengths) == -(-(end - start) // max_ms)
-    assert plan_sound(num_samples, max_ms, [*reversed(marks_ms), *marks_ms]) == plan
+    assert plan_audio(num_samples, max_ms, [*reversed(cut_points_ms), *cut_points_ms]) == plan
 
 
 def test_a_short_mark_makes_a_short_segment_and_the_rest_is_split_evenly():
@@ -133,7 +135,7 @@ def test_any_frames_can_be_cut_as_long_as_none_outlasts_a_segment(frames):
 
 
 @given(uneven(max_gap=2), st.integers(0, 59), st.floats(5.002, 600))
-def test_a_picture_that_stands_still_longer_than_a_segment_is_the_videos_fault(frames, at, pause):
+def test_a_video_that_stands_still_longer_than_a_segment_is_the_videos_fault(frames, at, pause):
     times, end = frames
     at %= len(times)
     times = [*times[: at + 1], *(time + pause for time in times[at + 1 :])]
@@ -141,13 +143,13 @@ def test_a_picture_that_stands_still_longer_than_a_segment_is_the_videos_fault(f
         plan_segments(times, end + pause, 5_000)
 
 
-def test_a_still_picture_in_a_long_video_is_found_in_no_time():
+def test_a_still_video_in_a_long_video_is_found_in_no_time():
     times, end = regular(108_000, 30)
     times = [time if n < 60_000 else time + 20 for n, time in enumerate(times)]
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(ItemFault, match="stands still for 20033 ms at 1999967 ms"):
         plan_segments(times, end + 20, 5_000)
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_uneven_times_are_kept_as_they_are(video):
 
 
 @pytest.mark.parametrize("name", ["picture-late.mkv", "picture-late.mp4"])
-def test_a_picture_that_begins_late_is_as_long_as_it_is_shown(video, name):
+def test_a_video_that_begins_late_is_as_long_as_it_is_shown(video, name):
     source = probe(video(name), limits=LIMITS)
     assert source.start_time == pytest.approx(1.2, abs=0.03)
     assert source.duration_seconds == pytest.approx(6.0, abs=0.002)
@@ -67,19 +67,19 @@ def test_a_file_that_states_no_length_is_taken_as_it_is_found(video):
     assert source.stated_seconds == source.duration_seconds == pytest.approx(4.0, abs=0.03)
 
 
-def test_the_largest_picture_and_the_default_sound_are_chosen(video):
+def test_the_largest_video_and_the_default_audio_are_chosen(video):
     source = probe(video("many-streams.mp4"), limits=LIMITS)
-    assert (source.picture_stream, source.sound_stream) == (1, 1)
+    assert (source.video_stream, source.audio_stream) == (1, 1)
     assert (source.width, source.height) == (160, 120)
 
 
-def test_a_turned_picture_has_the_size_in_which_it_is_shown(video):
+def test_a_turned_video_has_the_size_in_which_it_is_shown(video):
     source = probe(video("rotated.mp4"), limits=LIMITS)
     assert (source.width, source.height) == (120, 160)
 
 
-def test_a_video_without_sound_has_no_sound_stream(video):
-    assert probe(video("no-sound.mp4"), limits=LIMITS).sound_stream is None
+def test_a_video_without_audio_has_no_audio_stream(video):
+    assert probe(video("no-sound.mp4"), limits=LIMITS).audio_stream is None
 
 
 @pytest.mark.parametrize(
@@ -122,9 +122,9 @@ def test_a_folder_called_mp4_is_no_video(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "seconds"), [("only-sound.m4a", 3), ("song-with-cover.mp3", 12)])
-def test_sound_alone_has_no_frames_and_lasts_as_long_as_it_is_heard(video, name, seconds):
+def test_audio_alone_has_no_frames_and_lasts_as_long_as_it_is_heard(video, name, seconds):
     source = probe(video(name), limits=LIMITS)
-    assert (source.picture_stream, source.sound_stream, source.frame_times) == (None, 0, ())
+    assert (source.video_stream, source.audio_stream, source.frame_times) == (None, 0, ())
     assert (source.width, source.height, source.start_time) == (0, 0, 0.0)
     assert source.duration_seconds == pytest.approx(seconds, abs=0.03)
     assert source.stated_seconds == pytest.approx(seconds, abs=0.03)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from storage.errors import ConfigError, ToolError
-from tasks.model.loading import experts_on, plan_opening
+from tasks.model.loading import experts_on, plan_loading
 from tasks.training.model.trainable import open_for_training
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
@@ -28,18 +28,18 @@ def test_a_loop_over_experts_on_a_gpu_is_refused_unless_asked_for_by_name(monkey
 
 def test_four_bits_need_a_gpu_and_bitsandbytes(monkeypatch):
     with pytest.raises(ConfigError, match=r"4bit needs an NVIDIA GPU.*'cpu'"):
-        plan_opening(FOUR_BIT, FinetuneResources())
+        plan_loading(FOUR_BIT, FinetuneResources())
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     monkeypatch.setattr("tasks.model.loading.find_spec", lambda _: None)
     with pytest.raises(ToolError, match="pip install bitsandbytes"):
-        plan_opening(FOUR_BIT, FinetuneResources(), GPU)
+        plan_loading(FOUR_BIT, FinetuneResources(), GPU)
 
 
 def test_four_bits_leave_towers_head_and_router_whole(monkeypatch):
     found = importlib.util.find_spec("torch")
     monkeypatch.setattr("tasks.model.loading.find_spec", lambda _: found)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
-    config = plan_opening(FOUR_BIT, FinetuneResources(), GPU).quantization
+    config = plan_loading(FOUR_BIT, FinetuneResources(), GPU).quantization
     assert (config.load_in_4bit, config.bnb_4bit_quant_type) == (True, "nf4")
     assert config.bnb_4bit_compute_dtype == torch.bfloat16
     assert set(config.llm_int8_skip_modules) == {"visual", "audio_tower", "lm_head", "gate"}
@@ -56,8 +56,8 @@ def test_experts_answer_alike_however_they_are_computed(tiny_omni, experts):
     grouped = open_for_training(tiny_omni, settings).trained
     ids = torch.arange(24).reshape(2, 12)
     with torch.no_grad():
-        found, wanted = (
+        found, expected = (
             model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
             for model in (opened.trained, grouped)
         )
-    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

@@ -24,16 +24,16 @@ def _small_files():
 @pytest.mark.usefixtures("_small_files")
 @pytest.mark.parametrize("library", WRITE)
 def test_a_disk_that_takes_no_more_is_told_in_a_sentence(tmp_path, library):
-    told = pytest.raises(StoreError, match="No space left while writing to 'here'")
-    with told, saving_to("here"):
+    message = pytest.raises(StoreError, match="No space left while writing to 'here'")
+    with message, saving_to("here"):
         WRITE[library](TENSORS, tmp_path / "weights")
 
 
 @pytest.mark.usefixtures("_small_files")
 @pytest.mark.filterwarnings("ignore::UserWarning")  # that there are no other processes
 def test_parts_that_a_disk_does_not_take_are_told_in_a_sentence(tmp_path):
-    told = pytest.raises(StoreError, match=r"Cannot write to .here. .*is the disk full")
-    with told, saving_to("here"):
+    message = pytest.raises(StoreError, match=r"Cannot write to .here. .*is the disk full")
+    with message, saving_to("here"):
         contents._write_parts(TENSORS, tmp_path / "parts")
 
 

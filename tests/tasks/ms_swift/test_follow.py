@@ -8,7 +8,7 @@ from storage.errors import StageError
 from tasks.ms_swift import follow as following
 from tasks.ms_swift.follow import Follower, run_program
 from tasks.training.settings import TrainingSettings
-from tasks.training.tracking.trackers import Watches
+from tasks.training.tracking.trackers import StepListeners
 
 SETTINGS = TrainingSettings(trainer="ms-swift", metric="loss")
 
@@ -29,7 +29,7 @@ def save(output: Path, step: int, best: str | None = None) -> None:
 def test_each_step_is_told_once_and_the_best_checkpoint_is_kept(tmp_path: Path) -> None:
     lines: list[str] = []
     output = tmp_path / "output"
-    follower = Follower(output, SETTINGS, 3, Watches(), lines.append)
+    follower = Follower(output, SETTINGS, 3, StepListeners(), lines.append)
     follower.look()
     tell(output, 1)
     follower.look()
@@ -47,11 +47,11 @@ def test_what_ended_without_a_checkpoint_or_a_step_is_no_training(tmp_path: Path
     output = tmp_path / "output"
     tell(output, 1)
     with pytest.raises(StageError, match="without a whole checkpoint"):
-        Follower(output, SETTINGS, 3, Watches(), lambda _: None).end()
+        Follower(output, SETTINGS, 3, StepListeners(), lambda _: None).end()
     tell(output, 3)
     save(output, 3)
     with pytest.raises(StageError, match=r"each of its steps \(2 of 3\)"):
-        Follower(output, SETTINGS, 3, Watches(), lambda _: None).end()
+        Follower(output, SETTINGS, 3, StepListeners(), lambda _: None).end()
 
 
 def test_a_program_is_looked_at_while_it_runs(tmp_path: Path, monkeypatch) -> None:

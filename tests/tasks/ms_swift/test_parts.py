@@ -44,8 +44,8 @@ def test_full_training_changes_the_parameters_of_the_named_parts_alone(thinker, 
 
 
 def test_experts_and_routers_are_adapted_by_the_end_of_their_names(thinker):
-    wanted = bare_parameters(("attention", "experts", "router"))
-    found = [n for n, _ in thinker.named_parameters() if n.endswith(tuple(wanted))]
+    expected = bare_parameters(("attention", "experts", "router"))
+    found = [n for n, _ in thinker.named_parameters() if n.endswith(tuple(expected))]
     assert {part_of(name) for name in found} == {"experts", "router"}
     assert len(found) == 3 * thinker.config.text_config.num_hidden_layers
 

@@ -18,9 +18,9 @@ def program(folder: Path, body: str, name: str = "swift") -> Path:
 def test_a_program_that_is_not_there_is_one_sentence_with_the_way_out(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     for command in ("swift", str(tmp_path / "bin" / "swift")):
-        with pytest.raises(ToolError, match=r"pip install ms-swift.*swift_command") as told:
+        with pytest.raises(ToolError, match=r"pip install ms-swift.*swift_command") as message:
             find_swift(command)
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(message.value)
 
 
 def test_it_is_found_by_name_and_by_path(tmp_path, monkeypatch):
@@ -40,9 +40,9 @@ def test_it_is_asked_for_its_options_outside_of_our_environment(tmp_path, monkey
     monkeypatch.setenv("KEPT", "yes")
     path = program(tmp_path, f'echo "$@" --tuner_type; env > {tmp_path}/told')
     check_swift(str(path))
-    told = dict(line.split("=", 1) for line in (tmp_path / "told").read_text().splitlines())
-    assert "PYTHONPATH" not in told
-    assert told["KEPT"] == "yes"
+    message = dict(line.split("=", 1) for line in (tmp_path / "told").read_text().splitlines())
+    assert "PYTHONPATH" not in message
+    assert message["KEPT"] == "yes"
     assert "PYTHONPATH" not in swift_environment()
     assert swift_environment()["KEPT"] == os.environ["KEPT"]
 

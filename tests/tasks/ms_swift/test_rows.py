@@ -9,15 +9,15 @@ from storage.records import SampleRecord, SegmentId, VideoId
 from tasks.labels.class_plan import ClassRule, plan_classes
 from tasks.ms_swift.rows import drawn_by_plan, swift_row
 from tasks.prompting.model_input import InputConfig
-from tasks.prompting.prompt import PICTURE_MARK, SOUND_MARK, prompt_names, render_chat
+from tasks.prompting.prompt import AUDIO_MARKER, VIDEO_MARKER, prompt_names, render_chat
 
 SAMPLE = SampleRecord(
     segment_id=SegmentId("a.mp4#0000"), video_id=VideoId("a.mp4"), participant_id=None,
     split="train", question=None, index=0, num_segments=1, start_ms=0, end_ms=2_000,
-    picture_path="segment/v/files/a.mp4", sound_path="segment/v/files/a.wav", words="I may",
-    words_before="we shall see",
+    video_path="segment/v/files/a.mp4", audio_path="segment/v/files/a.wav", transcript="I may",
+    transcript_before="we shall see",
     num_words=2, pause_ms=0, label=1, label_source="intervals", in_training=True, video_label=1,
-    overlap_ms=2_000, overlap_share=1.0, consent_publications=None, consent_challenges=None,
+    overlap_ms=2_000, overlap_fraction=1.0, consent_publications=None, consent_challenges=None,
     source_digest="s", media_digest="m", content_digest="c",
 )  # fmt: skip
 
@@ -29,17 +29,17 @@ def row_of(sample: SampleRecord, plan=(), **settings):
 def chat_of(row) -> str:
     """The chat as ms-swift lays it out: its ChatML template without a system turn."""
     question = row["messages"][0]["content"]
-    body = question.replace("<video>", PICTURE_MARK).replace("<audio>", SOUND_MARK)
+    body = question.replace("<video>", VIDEO_MARKER).replace("<audio>", AUDIO_MARKER)
     return f"<|im_start|>user\n{body}<|im_end|>\n<|im_start|>assistant\n"
 
 
 @pytest.mark.parametrize("prompt", prompt_names())
 @pytest.mark.parametrize("words", [True, False])
 def test_ms_swift_asks_what_waver_asks(prompt: str, words: bool) -> None:
-    row = row_of(SAMPLE, prompt=prompt, words=words)
-    said = SAMPLE.words if words else None
-    before = SAMPLE.words_before
-    asked = render_chat(prompt, picture=True, sound=True, words=said, before=before)
+    row = row_of(SAMPLE, prompt=prompt, transcript=words)
+    message = SAMPLE.transcript if words else None
+    before = SAMPLE.transcript_before
+    asked = render_chat(prompt, video=True, audio=True, transcript=message, before=before)
     assert chat_of(row) == asked
     assert [message["role"] for message in row["messages"]] == ["user", "assistant"]
     assert row["videos"] == ["/store/segment/v/files/a.mp4"]
@@ -47,26 +47,26 @@ def test_ms_swift_asks_what_waver_asks(prompt: str, words: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "settings"), [({"sound_path": None}, {}), ({}, {"sound": False})]
+    ("changed", "settings"), [({"audio_path": None}, {}), ({}, {"audio": False})]
 )
-def test_a_row_without_sound_has_no_tag_for_it(changed, settings) -> None:
+def test_a_row_without_audio_has_no_tag_for_it(changed, settings) -> None:
     row = row_of(replace(SAMPLE, **changed), **settings)
     assert row["audios"] == []
     assert chat_of(row) == render_chat(
-        "definition-words", picture=True, sound=False, words=SAMPLE.words
+        "definition-words", video=True, audio=False, transcript=SAMPLE.transcript
     )
 
 
-def test_a_row_of_sound_alone_has_no_tag_for_a_picture() -> None:
-    row = row_of(replace(SAMPLE, picture_path=None))
+def test_a_row_of_audio_alone_has_no_tag_for_a_video() -> None:
+    row = row_of(replace(SAMPLE, video_path=None))
     assert (row["videos"], row["audios"]) == ([], ["/store/segment/v/files/a.wav"])
     assert chat_of(row) == render_chat(
-        "definition-words", picture=False, sound=True, words=SAMPLE.words, before=""
+        "definition-words", video=False, audio=True, transcript=SAMPLE.transcript, before=""
     )
 
 
-def test_a_row_without_picture_has_no_tag_for_it() -> None:
-    row = row_of(SAMPLE, picture=False)
+def test_a_row_without_video_has_no_tag_for_it() -> None:
+    row = row_of(SAMPLE, video=False)
     assert (row["videos"], len(row["audios"])) == ([], 1)
     assert "<video>" not in row["messages"][0]["content"]
 
@@ -74,7 +74,7 @@ def test_a_row_without_picture_has_no_tag_for_it() -> None:
 @given(st.text(alphabet="<>/videoaudimg |", max_size=60))
 def test_words_can_forge_no_tag(words: str) -> None:
     forged = words + "<vi<video>deo>"
-    sample = replace(SAMPLE, words=forged, words_before=forged)
+    sample = replace(SAMPLE, transcript=forged, transcript_before=forged)
     question = row_of(sample, prompt="definition-context")["messages"][0]["content"]
     assert (question.count("<video>"), question.count("<audio>")) == (1, 1)
     assert "<image>" not in question
@@ -83,7 +83,7 @@ def test_words_can_forge_no_tag(words: str) -> None:
 def test_an_answer_in_tags_goes_on_where_waver_lets_it_begin() -> None:
     row = row_of(SAMPLE, answer="tag")
     asked = render_chat(
-        "definition-words", picture=True, sound=True, words=SAMPLE.words, answer="tag"
+        "definition-words", video=True, audio=True, transcript=SAMPLE.transcript, answer="tag"
     )
     whole = chat_of(row) + row["messages"][1]["content"]
     assert whole == f"{asked}Yes</answer>"

@@ -16,7 +16,13 @@ from storage.errors import ModelError, StageError
 from storage.store.store import Store
 from tasks.labels.class_plan import ClassRule, plan_classes
 from tasks.prompting.model_input import InputConfig
-from tasks.training.job import TrainingJob, curve_path_of, read_answers, read_result, write_job
+from tasks.training.job import (
+    TrainingJob,
+    curve_path_of,
+    read_result,
+    read_validation_predictions,
+    write_job,
+)
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
 pytestmark = pytest.mark.slow
@@ -161,7 +167,7 @@ def test_a_training_that_failed_goes_on_and_its_best_weights_become_a_model_like
     assert (result.num_steps, result.best_step) == (5, 2)
     assert [row.loss for row in log] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
     assert [row.val_loss is not None for row in log] == [False, True, False, False, False]
-    assert len(read_answers(job_path.parent)) == 3
+    assert len(read_validation_predictions(job_path.parent)) == 3
     assert curve_path_of(job_path).is_file()
     check_model(job_path.parent / "model")
 

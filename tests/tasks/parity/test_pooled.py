@@ -4,7 +4,7 @@ from storage.records import SampleRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from tasks.aggregate import AggregateConfig
-from tasks.parity.job import SideAnswer
+from tasks.parity.job import SidePrediction
 from tasks.parity.pooled import PooledFlips, count_flips
 from tests.tasks.prediction.toys import prediction, sample
 
@@ -12,9 +12,9 @@ PLAN = AggregateConfig().plan()
 
 
 def write(folder: Path, side: str, *rows: PredictionRecord) -> Path:
-    answers = [SideAnswer(segment_id=row.segment_id, p_ah=row.p_ah) for row in rows]
+    answers = [SidePrediction(segment_id=row.segment_id, p_ah=row.p_ah) for row in rows]
     path = folder / f"{side}.parquet"
-    write_parquet(to_table(SideAnswer, answers), path)
+    write_parquet(to_table(SidePrediction, answers), path)
     return path
 
 

@@ -10,12 +10,12 @@ def test_drawn_segments_decode_differ_and_are_the_same_each_time(tmp_path: Path)
     samples = draw_samples(store, 5)
     assert samples == draw_samples(Store(str(tmp_path / "two")), 5)
     assert len({sample.content_digest for sample in samples}) == 5
-    assert [sample.sound_path is None for sample in samples] == [False] * 4 + [True]
+    assert [sample.audio_path is None for sample in samples] == [False] * 4 + [True]
     for sample in samples:
-        picture = store.open(sample.picture_path)
-        sound = store.open(sample.sound_path) if sample.sound_path else None
-        inputs = build_input(InputConfig(), picture=picture, sound=sound, words=sample.words)
+        video = store.open(sample.video_path)
+        audio = store.open(sample.audio_path) if sample.audio_path else None
+        inputs = build_input(InputConfig(), video=video, audio=audio, transcript=sample.transcript)
         seconds = (sample.end_ms - sample.start_ms) / 1000
         assert inputs.frames is not None
         assert abs(len(inputs.frames) - 2 * seconds) <= 2
-        assert (inputs.sound is None) == (sound is None)
+        assert (inputs.audio is None) == (audio is None)

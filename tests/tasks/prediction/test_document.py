@@ -6,15 +6,15 @@ import pytest
 
 from tasks.aggregate import AggregateConfig
 from tasks.prediction import document
-from tasks.prediction.document import SCHEMA, Model, Predicted, flat_table, to_json
-from tasks.prediction.verdicts import judge_videos, put_together
+from tasks.prediction.document import SCHEMA, Model, PredictionDocument, flat_table, to_json
+from tasks.prediction.verdicts import put_together, score_videos
 from tests.tasks.prediction.toys import ANSWERED, BAD, GOOD, HALF
 
 
 @pytest.fixture
-def predicted(tmp_path: Path) -> Predicted:
-    rule, verdicts = judge_videos(ANSWERED, AggregateConfig().plan(), None, tmp_path)
-    return Predicted(
+def predicted(tmp_path: Path) -> PredictionDocument:
+    rule, verdicts = score_videos(ANSWERED, AggregateConfig().plan(), None, tmp_path)
+    return PredictionDocument(
         schema=SCHEMA, waver_version="1", made_at="2026-11-22T15:00:00+00:00",
         model=Model(name="a model", fingerprint="f"), profile="default",
         variants={"infer": "v"}, rule=rule, warnings=("ü",),
@@ -22,9 +22,11 @@ def predicted(tmp_path: Path) -> Predicted:
     )  # fmt: skip
 
 
-def test_the_document_has_every_key_that_its_description_promises(predicted: Predicted) -> None:
+def test_the_document_has_every_key_that_its_description_promises(
+    predicted: PredictionDocument,
+) -> None:
     written = json.loads(to_json(predicted))
-    assert set(written) == {field.name for field in fields(Predicted)}
+    assert set(written) == {field.name for field in fields(PredictionDocument)}
     video = written["videos"][0]
     keys = {*written, *written["model"], *written["rule"], *video, *video["verdict"]}
     keys |= set(video["segments"][0])
@@ -35,18 +37,18 @@ def test_the_document_has_every_key_that_its_description_promises(predicted: Pre
     assert "ü" in to_json(predicted)
 
 
-def test_rejected_videos_and_segments_are_counted(predicted: Predicted) -> None:
+def test_rejected_videos_and_segments_are_counted(predicted: PredictionDocument) -> None:
     assert predicted.num_rejected == 2
 
 
 def test_the_flat_table_has_a_row_for_each_segment_and_one_for_a_rejected_video(
-    predicted: Predicted,
+    predicted: PredictionDocument,
 ) -> None:
     rows = flat_table(predicted).to_pylist()
     assert [row["path"] for row in rows] == [GOOD, GOOD, BAD, HALF, HALF]
     assert [row["p_ah"] for row in rows] == [0.2, 0.6, None, None, 0.9]
     assert [row["verdict"] for row in rows] == [0, 0, None, 1, 1]
-    assert [row["has_picture"] for row in rows] == [True, True, None, False, True]
-    assert [row["has_sound"] for row in rows] == [False, False, None, False, False]
+    assert [row["has_video"] for row in rows] == [True, True, None, False, True]
+    assert [row["has_audio"] for row in rows] == [False, False, None, False, False]
     assert rows[2]["rejected"] == "not a video"
     assert rows[2]["start_ms"] is None

@@ -4,22 +4,22 @@ from pathlib import Path
 from rich.console import Console
 
 from tasks.aggregate import AggregateConfig
-from tasks.prediction.document import SCHEMA, Model, Predicted
-from tasks.prediction.table import predicted_table
-from tasks.prediction.verdicts import judge_videos, put_together
+from tasks.prediction.document import SCHEMA, Model, PredictionDocument
+from tasks.prediction.table import prediction_table
+from tasks.prediction.verdicts import put_together, score_videos
 from tests.tasks.prediction.toys import ANSWERED
 
 
-def shown(predicted: Predicted) -> str:
+def shown(predicted: PredictionDocument) -> str:
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(predicted_table(predicted))
+        console.print(prediction_table(predicted))
     return captured.get()
 
 
 def test_a_person_reads_verdicts_words_reasons_and_the_rule(tmp_path: Path) -> None:
-    rule, verdicts = judge_videos(ANSWERED, AggregateConfig().plan(), None, tmp_path)
-    predicted = Predicted(
+    rule, verdicts = score_videos(ANSWERED, AggregateConfig().plan(), None, tmp_path)
+    predicted = PredictionDocument(
         schema=SCHEMA, waver_version="1", made_at="now", model=Model(name="m", fingerprint="f"),
         profile="default", variants={}, rule=rule, warnings=("a [warning]",),
         videos=put_together(ANSWERED, verdicts),

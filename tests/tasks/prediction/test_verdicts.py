@@ -4,8 +4,8 @@ import pytest
 
 from storage.results import ThresholdRecord
 from tasks.aggregate import AggregateConfig
-from tasks.evaluation.earlier_selection import EarlierChoice
-from tasks.prediction.verdicts import judge_videos, put_together
+from tasks.evaluation.earlier_selection import EarlierSelection
+from tasks.prediction.verdicts import put_together, score_videos
 from tests.tasks.prediction.toys import ANSWERED, BAD, GOOD, HALF
 
 PLAN = AggregateConfig().plan()
@@ -14,13 +14,13 @@ CHOSEN = ThresholdRecord(
     reason="plateau on 9 validation rows", low=0.5, high=0.7, score_name="macro_f1", score=0.8,
     average_precision=0.7, chosen=True, chosen_on=(),
 )  # fmt: skip
-EARLIER = EarlierChoice(report_path="aggregate/abc", thresholds=(CHOSEN,))
+EARLIER = EarlierSelection(report_path="aggregate/abc", thresholds=(CHOSEN,))
 
 
 def test_without_an_earlier_choice_verdicts_are_those_of_a_run_without_labels(
     tmp_path: Path,
 ) -> None:
-    rule, verdicts = judge_videos(ANSWERED, PLAN, None, tmp_path)
+    rule, verdicts = score_videos(ANSWERED, PLAN, None, tmp_path)
     assert (rule.pooling_rule, rule.threshold, rule.top_k) == ("mean", 0.5, None)
     assert rule.chosen_on == "nothing"
     assert "no validation row is labelled" in rule.reason
@@ -31,7 +31,7 @@ def test_without_an_earlier_choice_verdicts_are_those_of_a_run_without_labels(
 
 
 def test_an_earlier_choice_judges_with_its_own_rule_and_threshold(tmp_path: Path) -> None:
-    rule, verdicts = judge_videos(ANSWERED, PLAN, EARLIER, tmp_path)
+    rule, verdicts = score_videos(ANSWERED, PLAN, EARLIER, tmp_path)
     assert (rule.pooling_rule, rule.threshold, rule.chosen_on) == ("any", 0.6, "validation")
     assert rule.reason.startswith("plateau on 9 validation rows, chosen by an earlier run")
     assert verdicts[GOOD].p_ah == pytest.approx(0.6)
@@ -39,13 +39,13 @@ def test_an_earlier_choice_judges_with_its_own_rule_and_threshold(tmp_path: Path
 
 
 def test_every_file_has_its_segments_or_the_reason_why_not(tmp_path: Path) -> None:
-    _, verdicts = judge_videos(ANSWERED, PLAN, None, tmp_path)
+    _, verdicts = score_videos(ANSWERED, PLAN, None, tmp_path)
     good, bad, half = put_together(ANSWERED, verdicts)
     assert [video.path for video in (good, bad, half)] == [GOOD, BAD, HALF]
     assert [segment.p_ah for segment in good.segments] == [0.2, 0.6]
-    assert [segment.words for segment in good.segments] == ["words [0]", "words [1]"]
+    assert [segment.transcript for segment in good.segments] == ["words [0]", "words [1]"]
     assert good.segments[1].start_ms == good.segments[0].end_ms == 2_000
-    assert (good.segments[0].has_picture, good.segments[0].has_sound) == (True, False)
+    assert (good.segments[0].has_video, good.segments[0].has_audio) == (True, False)
     assert (bad.rejected, bad.segments, bad.duration_ms) == ("not a video", (), None)
     assert half.segments[0].rejected == "no picture decodes"
     assert half.segments[0].p_ah is None

@@ -66,9 +66,9 @@ def test_a_workers_error_is_raised_as_what_it_was(error_class, status):
 
 
 @pytest.mark.parametrize("told", ["Path: it is gone.", "The model: damaged.", "WaverErro: x"])
-def test_a_sentence_that_names_no_error_is_a_failed_stage(told):
-    with pytest.raises(StageError, match=f"^{told}$"):
-        run_worker(["sh", "-c", f"echo 'error: {told}'; exit 2"], on_line=lambda line: None)
+def test_a_sentence_that_names_no_error_is_a_failed_stage(message):
+    with pytest.raises(StageError, match=f"^{message}$"):
+        run_worker(["sh", "-c", f"echo 'error: {message}'; exit 2"], on_line=lambda line: None)
 
 
 @pytest.mark.parametrize(
@@ -78,17 +78,17 @@ def test_a_sentence_that_names_no_error_is_a_failed_stage(told):
         ("import os; os.kill(os.getpid(), 9)", "was killed by signal 9"),
     ],
 )
-def test_a_worker_that_dies_is_told_with_how_and_what_it_last_said(script, told):
-    with pytest.raises(StageError, match=told):
+def test_a_worker_that_dies_is_told_with_how_and_what_it_last_said(script, message):
+    with pytest.raises(StageError, match=message):
         run_worker([PYTHON, "-c", script], on_line=lambda line: None)
 
 
 def test_what_a_dead_worker_left_running_neither_hangs_the_parent_nor_lives_on(tmp_path):
     script = f"sleep 300 & echo $! > {tmp_path}/child; kill -9 $$"
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(StageError, match="signal 9"):
         run_worker(["sh", "-c", script], on_line=lambda line: None)
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - started < 60
     child = number_in(tmp_path / "child")
     assert wait_until(lambda: not is_alive(child))
 
@@ -157,7 +157,9 @@ def test_workers_leave_no_thread_behind():
 
 
 def test_lack_of_memory_is_known_by_its_words():
-    told = ("CUDA out of memory. Tried to allocate 2.00 GiB.", "you tried to allocate memory")
-    assert all(is_lack_of_memory(RuntimeError(words)) for words in (*told, "can't allocate memory"))
+    message = ("CUDA out of memory. Tried to allocate 2.00 GiB.", "you tried to allocate memory")
+    assert all(
+        is_lack_of_memory(RuntimeError(words)) for words in (*message, "can't allocate memory")
+    )
     assert is_lack_of_memory(MemoryError())
     assert not is_lack_of_memory(RuntimeError("size mismatch"))

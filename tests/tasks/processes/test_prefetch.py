@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.processes.prefetch import Backlog, begun_ahead
+from tasks.processes.prefetch import Backlog, prefetched
 
 
 @pytest.fixture(scope="module")
@@ -18,25 +18,25 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 @given(sources=st.lists(st.integers()), num_ahead=st.integers(min_value=0, max_value=9))
 def test_everything_comes_in_order_with_what_was_made_of_it(pool, sources, num_ahead) -> None:  # type: ignore[no-untyped-def]
-    made = begun_ahead(sources, lambda n: pool.submit(lambda: 2 * n), num_ahead)
+    made = prefetched(sources, lambda n: pool.submit(lambda: 2 * n), num_ahead)
     assert list(made) == [(n, 2 * n) for n in sources]
 
 
 def test_no_more_is_made_in_advance_than_asked_for(pool: ThreadPoolExecutor) -> None:
-    begun: list[int] = []
+    started: list[int] = []
 
     def begin(number: int):  # type: ignore[no-untyped-def]
-        begun.append(number)
+        started.append(number)
         return pool.submit(str, number)
 
-    made = begun_ahead(range(100), begin, 3)
+    made = prefetched(range(100), begin, 3)
     next(made)
-    assert begun == [0, 1, 2, 3]
+    assert started == [0, 1, 2, 3]
     made.close()
 
 
 def test_an_error_comes_when_its_turn_comes(pool: ThreadPoolExecutor) -> None:
-    made = begun_ahead([1, 0, 2], lambda n: pool.submit(lambda: 1 / n), 2)
+    made = prefetched([1, 0, 2], lambda n: pool.submit(lambda: 1 / n), 2)
     assert next(made) == (1, 1.0)
     with pytest.raises(ZeroDivisionError):
         next(made)

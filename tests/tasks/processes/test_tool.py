@@ -46,10 +46,10 @@ def test_nothing_is_read_by_a_shell(tmp_path):
 
 def test_a_hanging_tool_is_killed_with_everything_it_started(tmp_path):
     script = f"sleep 300 & echo $! > {tmp_path}/child; sleep 300"
-    begun = time.monotonic()
+    started = time.monotonic()
     result = run_tool(["sh", "-c", script], limits=ChildLimits(seconds=2))
     assert result.timed_out
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - started < 60
     child = number_in(tmp_path / "child")
     assert wait_until(lambda: not is_alive(child))
 

@@ -50,12 +50,12 @@ def test_all_is_made_in_order_but_that_on_which_a_process_dies(bad: tuple[int, .
     ],
 )
 def test_processes_that_die_whatever_they_make_are_no_item_s_fault(
-    make: Squares, told: str
+    make: Squares, message: str
 ) -> None:
     made = workers(make)
     results = []
     try:
-        with pytest.raises(StageError, match=told):
+        with pytest.raises(StageError, match=message):
             results.extend(made.iter_made(range(12), 4))
     finally:
         made.close()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from storage.errors import ItemFault
 from tasks.prompting import decode
-from tasks.prompting.decode import SAMPLE_RATE, _sample, decode_frames, decode_sound
+from tasks.prompting.decode import SAMPLE_RATE, _sample, decode_audio, decode_frames
 
 
 def video_of(num_frames: int, rate: int) -> io.BytesIO:
@@ -72,18 +72,18 @@ def test_frames_without_times_are_taken_at_the_stated_rate() -> None:
     assert _sample(((None, index) for index in range(8)), 2.0, 0.25) == [0, 2, 4, 6]
 
 
-def test_sound_is_resampled_and_mixed_to_one_channel() -> None:
+def test_audio_is_resampled_and_mixed_to_one_channel() -> None:
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(44_100) / 44_100)
-    sound = decode_sound(wav_of(np.stack([tone, tone], axis=1), 44_100, channels=2))
-    assert sound.dtype == np.float32
-    assert abs(sound.size - SAMPLE_RATE) < 20
-    assert np.abs(sound[1000:-1000]).max() == pytest.approx(0.5, abs=0.02)
+    audio = decode_audio(wav_of(np.stack([tone, tone], axis=1), 44_100, channels=2))
+    assert audio.dtype == np.float32
+    assert abs(audio.size - SAMPLE_RATE) < 20
+    assert np.abs(audio[1000:-1000]).max() == pytest.approx(0.5, abs=0.02)
 
 
-def test_sound_at_sixteen_kilohertz_comes_back_sample_for_sample() -> None:
+def test_audio_at_sixteen_kilohertz_comes_back_sample_for_sample() -> None:
     samples = np.random.default_rng(0).uniform(-0.9, 0.9, 3_210)
-    sound = decode_sound(wav_of(samples, SAMPLE_RATE, channels=1))
-    np.testing.assert_allclose(sound, samples, atol=1e-4)
+    audio = decode_audio(wav_of(samples, SAMPLE_RATE, channels=1))
+    np.testing.assert_allclose(audio, samples, atol=1e-4)
 
 
 @pytest.mark.parametrize("num_bytes", [6_464, 6_001, 5_000])
@@ -93,27 +93,27 @@ def test_a_plain_wav_whole_or_cut_short_gives_the_bits_that_pyav_gives(
     samples = np.random.default_rng(0).uniform(-1, 1, 3_210)
     content = wav_of(samples, SAMPLE_RATE, channels=1).getvalue()
     assert len(content) == 6_464
-    found = decode_sound(io.BytesIO(content[:num_bytes]))
+    found = decode_audio(io.BytesIO(content[:num_bytes]))
     monkeypatch.setattr(decode, "_read_plain", lambda _sound: None)
-    np.testing.assert_array_equal(found, decode_sound(io.BytesIO(content[:num_bytes])))
+    np.testing.assert_array_equal(found, decode_audio(io.BytesIO(content[:num_bytes])))
     assert found.dtype == np.float32
 
 
 @pytest.mark.parametrize("content", [b"", b"not a video at all, only text" * 20])
 def test_files_that_are_no_media_are_item_faults(content: bytes) -> None:
-    with pytest.raises(ItemFault, match="picture"):
+    with pytest.raises(ItemFault, match="video"):
         decode_frames(io.BytesIO(content), 2.0)
-    with pytest.raises(ItemFault, match="sound"):
-        decode_sound(io.BytesIO(content))
+    with pytest.raises(ItemFault, match="audio"):
+        decode_audio(io.BytesIO(content))
 
 
-def test_a_sound_without_a_sample_is_a_fault_and_no_segment_without_sound() -> None:
+def test_an_audio_without_a_sample_is_a_fault_and_no_segment_without_audio() -> None:
     with pytest.raises(ItemFault, match="sound holds no sample"):
-        decode_sound(wav_of(np.zeros(0), SAMPLE_RATE, channels=1))
+        decode_audio(wav_of(np.zeros(0), SAMPLE_RATE, channels=1))
 
 
 def test_a_file_without_the_wanted_stream_is_an_item_fault() -> None:
-    with pytest.raises(ItemFault, match="sound"):
-        decode_sound(video_of(3, rate=25))
-    with pytest.raises(ItemFault, match="picture"):
+    with pytest.raises(ItemFault, match="audio"):
+        decode_audio(video_of(3, rate=25))
+    with pytest.raises(ItemFault, match="video"):
         decode_frames(wav_of(np.zeros(100), SAMPLE_RATE, channels=1), 2.0)

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from tasks.prompting.model_input import (
     HOP_SAMPLES,
-    MIN_SOUND_SAMPLES,
+    MIN_AUDIO_SAMPLES,
     InputConfig,
     collate_rows,
     even_frames,
@@ -15,7 +15,7 @@ from tasks.prompting.model_input import (
     to_vllm_request,
     whole_hops,
 )
-from tasks.prompting.prompt import PICTURE_MARK, SOUND_MARK
+from tasks.prompting.prompt import AUDIO_MARKER, VIDEO_MARKER
 
 
 def grey(num_frames: int) -> np.ndarray:
@@ -33,12 +33,12 @@ def test_an_unknown_setting_and_an_unknown_prompt_are_refused() -> None:
 
 def test_switching_everything_off_is_refused() -> None:
     with pytest.raises(ValidationError, match="switch one on"):
-        InputConfig(prompt="paper", picture=False, sound=False, words=True)
-    assert InputConfig(prompt="definition-words", picture=False, sound=False).shows_words
+        InputConfig(prompt="paper", video=False, audio=False, transcript=True)
+    assert InputConfig(prompt="definition-words", video=False, audio=False).shows_words
 
 
 def test_the_form_of_the_answer_is_a_setting() -> None:
-    words = {"frames": grey(2), "sound": None, "words": "yes"}
+    words = {"frames": grey(2), "audio": None, "transcript": "yes"}
     plain, tagged = (
         make_input(InputConfig(answer=answer), **words).text for answer in ("word", "tag")
     )
@@ -59,47 +59,47 @@ def test_an_odd_frame_count_is_evened_by_the_last_frame() -> None:
 
 
 @given(st.integers(1, 20_000))
-def test_sound_comes_in_whole_hops_and_never_too_short(num_samples: int) -> None:
+def test_audio_comes_in_whole_hops_and_never_too_short(num_samples: int) -> None:
     kept = whole_hops(np.ones(num_samples, np.float32))
     assert kept.size % HOP_SAMPLES == 0
-    assert kept.size >= MIN_SOUND_SAMPLES
-    assert abs(kept.size - max(num_samples, MIN_SOUND_SAMPLES)) < HOP_SAMPLES
+    assert kept.size >= MIN_AUDIO_SAMPLES
+    assert abs(kept.size - max(num_samples, MIN_AUDIO_SAMPLES)) < HOP_SAMPLES
 
 
-@pytest.mark.parametrize("has_picture", [True, False])
-@pytest.mark.parametrize("has_sound", [True, False])
-def test_markers_and_media_always_agree(has_picture: bool, has_sound: bool) -> None:
+@pytest.mark.parametrize("has_video", [True, False])
+@pytest.mark.parametrize("has_audio", [True, False])
+def test_markers_and_media_always_agree(has_video: bool, has_audio: bool) -> None:
     built = make_input(
         InputConfig(),
-        frames=grey(5) if has_picture else None,
-        sound=np.zeros(16_000, np.float32) if has_sound else None,
-        words="well",
+        frames=grey(5) if has_video else None,
+        audio=np.zeros(16_000, np.float32) if has_audio else None,
+        transcript="well",
     )
-    assert (PICTURE_MARK in built.text) == (built.frames is not None) == has_picture
-    assert (SOUND_MARK in built.text) == (built.sound is not None) == has_sound
+    assert (VIDEO_MARKER in built.text) == (built.frames is not None) == has_video
+    assert (AUDIO_MARKER in built.text) == (built.audio is not None) == has_audio
     media = to_vllm_request(built).get("multi_modal_data", {})
-    assert ("video" in media, "audio" in media) == (has_picture, has_sound)
+    assert ("video" in media, "audio" in media) == (has_video, has_audio)
 
 
 def test_a_modality_switched_off_is_not_shown() -> None:
-    config = InputConfig(picture=False, words=False)
+    config = InputConfig(video=False, transcript=False)
     config = config.model_copy(update={"prompt": "definition-context"})
-    media = {"frames": grey(4), "sound": np.zeros(16_000, np.float32)}
-    built = make_input(config, **media, words="secret", before="secret")
+    media = {"frames": grey(4), "audio": np.zeros(16_000, np.float32)}
+    built = make_input(config, **media, transcript="secret", before="secret")
     assert built.frames is None
-    assert built.sound is not None
+    assert built.audio is not None
     assert "secret" not in built.text
 
 
 def test_vllm_gets_the_same_arrays_and_is_told_not_to_sample_again() -> None:
     config = InputConfig(fps=4.0, min_pixels=1024, max_pixels=2048)
-    built = make_input(config, frames=grey(6), sound=np.zeros(1_600, np.float32), words="")
+    built = make_input(config, frames=grey(6), audio=np.zeros(1_600, np.float32), transcript="")
     request = to_vllm_request(built)
     frames, metadata = request["multi_modal_data"]["video"][0]
     assert frames is built.frames
     assert metadata["do_sample_frames"] is False
     assert metadata["total_num_frames"] == 6
-    assert request["multi_modal_data"]["audio"][0] == (built.sound, 16_000)
+    assert request["multi_modal_data"]["audio"][0] == (built.audio, 16_000)
     options = request["mm_processor_kwargs"]
     assert options["size"] == {"shortest_edge": 1024, "longest_edge": 2048}
     assert options["fps"] == 4.0

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from storage.errors import ConfigError, ModelError
 from tasks.prompting.prompt import (
+    AUDIO_MARKER,
     NO_WORDS,
-    PICTURE_MARK,
-    SOUND_MARK,
+    VIDEO_MARKER,
     answer_text,
     answer_token_ids,
     check_placeholders,
@@ -33,8 +33,8 @@ class LettersTokenizer:
 
 def test_every_shipped_prompt_asks_first_and_shows_media_before_words() -> None:
     for name in prompt_names():
-        chat = render_chat(name, picture=True, sound=True, words="i am sure")
-        question, media, rest = chat.partition(PICTURE_MARK + SOUND_MARK)
+        chat = render_chat(name, video=True, audio=True, transcript="i am sure")
+        question, media, rest = chat.partition(VIDEO_MARKER + AUDIO_MARKER)
         assert media
         assert "Yes or No" in question
         assert question.startswith("<|im_start|>user\n")
@@ -43,34 +43,34 @@ def test_every_shipped_prompt_asks_first_and_shows_media_before_words() -> None:
 
 
 def test_two_segments_share_everything_before_the_media() -> None:
-    first = render_chat("definition-words", picture=True, sound=True, words="yes")
-    second = render_chat("definition-words", picture=True, sound=True, words="no never")
-    assert first.partition(PICTURE_MARK)[0] == second.partition(PICTURE_MARK)[0]
+    first = render_chat("definition-words", video=True, audio=True, transcript="yes")
+    second = render_chat("definition-words", video=True, audio=True, transcript="no never")
+    assert first.partition(VIDEO_MARKER)[0] == second.partition(VIDEO_MARKER)[0]
 
 
 def test_words_switched_off_differ_from_words_not_said() -> None:
-    off = render_chat("definition-words", picture=True, sound=True, words=None)
-    silent = render_chat("definition-words", picture=True, sound=True, words="")
-    assert off == render_chat("definition", picture=True, sound=True, words=None)
-    off = render_chat("definition-context", picture=True, sound=True, words=None, before="I may")
-    assert off == render_chat("definition", picture=True, sound=True, words=None)
+    off = render_chat("definition-words", video=True, audio=True, transcript=None)
+    silent = render_chat("definition-words", video=True, audio=True, transcript="")
+    assert off == render_chat("definition", video=True, audio=True, transcript=None)
+    off = render_chat("definition-context", video=True, audio=True, transcript=None, before="I may")
+    assert off == render_chat("definition", video=True, audio=True, transcript=None)
     assert NO_WORDS in silent
 
 
 def test_what_was_said_before_stands_between_the_media_and_the_segment_s_words() -> None:
-    said = {"words": "yes but", "before": "I want to\n"}
-    chat = render_chat("definition-context", picture=True, sound=True, **said)
-    plain = render_chat("definition-words", picture=True, sound=True, words="yes but")
+    message = {"transcript": "yes but", "before": "I want to\n"}
+    chat = render_chat("definition-context", video=True, audio=True, **message)
+    plain = render_chat("definition-words", video=True, audio=True, transcript="yes but")
     line = "Before this part the person said: I want to\n"
     assert chat.replace(line, "") == plain
-    assert chat.index(SOUND_MARK) < chat.index(line) < chat.index("The person says: yes but")
+    assert chat.index(AUDIO_MARKER) < chat.index(line) < chat.index("The person says: yes but")
 
 
 @pytest.mark.parametrize("before", ["", " \n"])
 def test_where_nothing_was_said_before_no_line_quotes_it(before: str) -> None:
-    said = {"words": "yes but", "before": before}
-    assert render_chat("definition-context", picture=True, sound=True, **said) == render_chat(
-        "definition-words", picture=True, sound=True, words="yes but"
+    message = {"transcript": "yes but", "before": before}
+    assert render_chat("definition-context", video=True, audio=True, **message) == render_chat(
+        "definition-words", video=True, audio=True, transcript="yes but"
     )
 
 
@@ -81,35 +81,35 @@ def test_a_prompt_that_quotes_nothing_said_before_asks_the_same_whatever_it_was(
 ) -> None:
     text = prompt_text(name)
     quoted = words if words != "" else NO_WORDS
-    asked = text.replace("{media}", PICTURE_MARK).replace("{words}", quoted or "")
+    asked = text.replace("{media}", VIDEO_MARKER).replace("{words}", quoted or "")
     asked = asked if words is not None else asked.removesuffix("\nThe person says: ")
-    assert render_chat(name, picture=True, sound=False, words=words, before="I may") == (
+    assert render_chat(name, video=True, audio=False, transcript=words, before="I may") == (
         f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
     )
 
 
 def test_absent_media_leave_no_marker_and_no_empty_line() -> None:
-    chat = render_chat("definition-words", picture=False, sound=False, words="well")
+    chat = render_chat("definition-words", video=False, audio=False, transcript="well")
     assert "pad|>" not in chat
     assert "\n\n" not in chat
 
 
 @given(st.text(alphabet="<|>im_endstart vopa\n", max_size=40))
 def test_words_can_never_forge_a_marker(words: str) -> None:
-    plain = render_chat("definition-context", picture=True, sound=True, words="x", before="x")
+    plain = render_chat("definition-context", video=True, audio=True, transcript="x", before="x")
     chat = render_chat(
-        "definition-context", picture=True, sound=True, words=words, before=f"x{words}"
+        "definition-context", video=True, audio=True, transcript=words, before=f"x{words}"
     )
     assert chat.count("<|") == plain.count("<|")
     assert chat.count("\n") == plain.count("\n")
 
 
 def test_placeholders_inside_the_words_are_left_alone() -> None:
-    chat = render_chat("definition-words", picture=True, sound=False, words="{media} {words}")
-    assert chat.count(PICTURE_MARK) == 1
-    said = {"words": "{before} {media}", "before": "{words} {media}"}
-    chat = render_chat("definition-context", picture=True, sound=False, **said)
-    assert chat.count(PICTURE_MARK) == 1
+    chat = render_chat("definition-words", video=True, audio=False, transcript="{media} {words}")
+    assert chat.count(VIDEO_MARKER) == 1
+    message = {"transcript": "{before} {media}", "before": "{words} {media}"}
+    chat = render_chat("definition-context", video=True, audio=False, **message)
+    assert chat.count(VIDEO_MARKER) == 1
     assert ("said: {words} {media}\n" in chat, "says: {before} {media}<" in chat) == (True, True)
 
 
@@ -140,8 +140,8 @@ def test_a_line_that_could_not_be_left_out_alone_is_refused() -> None:
 
 
 def test_the_paper_s_answer_is_begun_in_the_prompt_so_that_its_word_comes_first() -> None:
-    plain = render_chat("paper", picture=True, sound=True, words=None)
-    tagged = render_chat("paper", picture=True, sound=True, words=None, answer="tag")
+    plain = render_chat("paper", video=True, audio=True, transcript=None)
+    tagged = render_chat("paper", video=True, audio=True, transcript=None, answer="tag")
     assert plain.endswith("<|im_start|>assistant\n")
     assert tagged == plain + "<answer>"
     assert [answer_text(label, "tag") for label in (1, 0)] == [

@@ -19,7 +19,10 @@ def test_more_words_frames_and_time_need_more_tokens(  # type: ignore[no-untyped
     (sample,) = toy_samples(Store(str(tmp_path)), 1)
     base = longest_request([sample], INPUT, tiny_omni)
     assert base % 64 == 0
-    assert longest_request([sample, replace(sample, words="and so " * 90)], INPUT, tiny_omni) > base
+    assert (
+        longest_request([sample, replace(sample, transcript="and so " * 90)], INPUT, tiny_omni)
+        > base
+    )
     assert longest_request([replace(sample, end_ms=20_000)], INPUT, tiny_omni) > base
     larger = INPUT.model_copy(update={"max_pixels": 448 * 448})
     assert longest_request([sample], larger, tiny_omni) > base
@@ -29,10 +32,10 @@ def test_words_before_count_where_they_are_quoted(  # type: ignore[no-untyped-de
     tmp_path: Path, toy_samples, tiny_omni: Path
 ) -> None:
     samples = toy_samples(Store(str(tmp_path)), 1)
-    longer = [replace(sample, words_before="and so " * 90) for sample in samples]
+    longer = [replace(sample, transcript_before="and so " * 90) for sample in samples]
     for settings, is_more in (
         ({"prompt": "definition-context"}, True),
-        ({"prompt": "definition-context", "words": False}, False),
+        ({"prompt": "definition-context", "transcript": False}, False),
         ({"prompt": "definition-words"}, False),
     ):
         config = INPUT.model_copy(update=settings)
@@ -44,8 +47,8 @@ def test_the_model_s_own_limit_caps_the_bound(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples, tiny_omni: Path
 ) -> None:
     (sample,) = toy_samples(Store(str(tmp_path)), 1)
-    endless = replace(sample, words="and so " * 100_000)
-    shorter = replace(sample, words="and so " * 90_000)
+    endless = replace(sample, transcript="and so " * 100_000)
+    shorter = replace(sample, transcript="and so " * 90_000)
     assert longest_request([endless], INPUT, tiny_omni) == longest_request(
         [shorter], INPUT, tiny_omni
     )
@@ -56,7 +59,7 @@ def test_segments_longer_than_the_engine_takes_are_counted_before_it_opens(  # t
 ) -> None:
     store = Store(str(tmp_path))
     samples = toy_samples(store, 5)
-    samples[1] = replace(samples[1], words="and so " * 30)
+    samples[1] = replace(samples[1], transcript="and so " * 30)
     count = TokenCount(store, INPUT, tiny_omni)
     lengths = sorted(count.of(sample) for sample in samples)
 

@@ -15,8 +15,8 @@ from tasks.prompting.token_count import TokenCount
     [
         {"max_pixels": 64 * 64},
         {"min_pixels": 150 * 100, "fps": 7.3, "prompt": "definition-context", "answer": "tag"},
-        {"words": False, "fps": 1},
-        {"picture": False},
+        {"transcript": False, "fps": 1},
+        {"video": False},
     ],
 )
 def test_as_many_tokens_are_counted_as_the_processor_makes(  # type: ignore[no-untyped-def]
@@ -24,9 +24,9 @@ def test_as_many_tokens_are_counted_as_the_processor_makes(  # type: ignore[no-u
 ) -> None:
     store, config = Store(str(tmp_path)), InputConfig.model_validate(settings)
     samples = toy_samples(store, 6)  # one has no sound
-    samples[0] = replace(samples[0], words="ünd so <|video_pad|> on")
-    store.write_bytes(samples[1].picture_path, b"no picture")
-    samples[2] = replace(samples[2], picture_path=None)
+    samples[0] = replace(samples[0], transcript="ünd so <|video_pad|> on")
+    store.write_bytes(samples[1].video_path, b"no picture")
+    samples[2] = replace(samples[2], video_path=None)
     processor = AutoProcessor.from_pretrained(tiny_omni)
     count, decode = (
         TokenCount(store, config, tiny_omni),

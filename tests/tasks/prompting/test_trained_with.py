@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from tasks.prompting.model_input import InputConfig
-from tasks.prompting.trained_with import asked_otherwise, trained_with
+from tasks.prompting.trained_with import input_mismatches, trained_with
 
-TRAINED = InputConfig(fps=1.0, sound=False)
+TRAINED = InputConfig(fps=1.0, audio=False)
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def test_a_model_that_is_asked_as_it_was_trained_gives_no_warning(model: Path) -
     found = trained_with(model)
     assert found is not None
     assert (found.input, found.max_words_before) == (TRAINED, None)
-    assert asked_otherwise(model, TRAINED, 50) is None
+    assert input_mismatches(model, TRAINED, 50) is None
 
 
 def test_a_model_that_is_asked_otherwise_says_what_mends_it(model: Path) -> None:
-    told = asked_otherwise(model, TRAINED.model_copy(update={"fps": 2.0, "sound": True}), 50)
-    assert told is not None
-    assert "--set input.fps=1.0 --set input.sound=false" in told
-    assert "words" not in told
+    message = input_mismatches(model, TRAINED.model_copy(update={"fps": 2.0, "audio": True}), 50)
+    assert message is not None
+    assert "--set input.fps=1.0 --set input.audio=false" in message
+    assert "transcript" not in message
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ def test_a_model_that_is_asked_otherwise_says_what_mends_it(model: Path) -> None
     ],
 )
 def test_other_numbers_of_words_before_are_told_where_the_model_was_shown_them(
-    model: Path, prompt: str, trained: int | None, asked: int, told: bool
+    model: Path, prompt: str, trained: int | None, asked: int, message: bool
 ) -> None:
     shown = TRAINED.model_copy(update={"prompt": prompt})
     settings = {"input": shown.model_dump(), "max_words_before": trained}
     (model.parent / "settings.json").write_text(json.dumps(settings))
-    answer = asked_otherwise(model, shown, asked)
-    assert (answer is not None) == told
-    assert not told or str(answer).endswith(", or --set manifest.max_words_before=30")
+    answer = input_mismatches(model, shown, asked)
+    assert (answer is not None) == message
+    assert not message or str(answer).endswith(", or --set manifest.max_words_before=30")
 
 
 @pytest.mark.parametrize("noted", [{"fps": -1}, {"frames_a_second": 2}, {"prompt": "of old"}])
@@ -58,7 +58,7 @@ def test_settings_of_another_version_are_told_to_be_not_known(
 ) -> None:
     settings = {"input": TRAINED.model_dump() | noted, "max_words_before": 50}
     (model.parent / "settings.json").write_text(json.dumps(settings))
-    answer = asked_otherwise(model, TRAINED, 50)
+    answer = input_mismatches(model, TRAINED, 50)
     assert answer is not None
     assert "it is not known how the model was asked in training" in answer
 
@@ -68,4 +68,4 @@ def test_of_any_other_model_nothing_is_known(model: Path, content: str | None) -
     settings = model.parent / "settings.json"
     settings.unlink() if content is None else settings.write_text(content)
     assert trained_with(model) is None
-    assert asked_otherwise(model, InputConfig(), 50) is None
+    assert input_mismatches(model, InputConfig(), 50) is None

@@ -88,7 +88,7 @@ def test_the_page_is_whole_and_asks_nothing_of_the_network(split_world) -> None:
 
 
 def test_the_page_holds_no_word_that_was_said(split_world) -> None:
-    words = {row.words for row in split_world.samples}
+    words = {row.transcript for row in split_world.samples}
     page = page_of(split_world)
     assert words
     assert not any(word in page for word in words)
@@ -96,10 +96,10 @@ def test_the_page_holds_no_word_that_was_said(split_world) -> None:
 
 def test_what_was_run_and_what_came_of_it_is_told(split_world) -> None:
     text = text_of(page_of(split_world))
-    for told in ("toy <world>", "toy-model", "0123456789ab", "36 with a verdict, 0 without",
+    for message in ("toy <world>", "toy-model", "0123456789ab", "36 with a verdict, 0 without",
                  "macro F1, test", "question only", "majority of train", "duration only",
                  "labelled validation videos", "a split line without a video"):  # fmt: skip
-        assert told in text
+        assert message in text
 
 
 def test_rejections_and_videos_without_verdict_are_shown_with_their_reason(split_world) -> None:
@@ -166,18 +166,18 @@ def test_the_csv_file_tells_the_consent_of_every_verdict(world, tmp_path: Path) 
     world.samples = [replace(row, **answers) for row in world.samples]
     write_verdicts(tmp_path / "verdicts.csv", evaluate(*world.write(), world.videos, PLAN).verdicts)
     with (tmp_path / "verdicts.csv").open(encoding="utf-8", newline="") as stream:
-        told = [
+        message = [
             (row["video_id"], row["consent_publications"], row["consent_challenges"])
             for row in csv.DictReader(stream)
         ]
-    assert told == [("seen.mp4", "no", "yes"), ("unseen.mp4", "no", "yes")]
+    assert message == [("seen.mp4", "no", "yes"), ("unseen.mp4", "no", "yes")]
 
 
 def test_what_stages_noticed_of_videos_is_counted_and_listed(split_world) -> None:
     media = [
         MediaFacts(
             video_id=VideoId(name), source_digest="d", duration_ms=1, num_frames=1, width=1,
-            height=1, has_sound=True, warnings=warnings,
+            height=1, has_audio=True, warnings=warnings,
         )
         for name, warnings in (("a.mp4", ("late <sound>", "gap")), ("A.mp4", ("gap",)), ("b", ()))
     ]  # fmt: skip
@@ -188,7 +188,7 @@ def test_what_stages_noticed_of_videos_is_counted_and_listed(split_world) -> Non
 
 
 def test_what_is_wrong_with_the_data_set_is_told_with_its_kind(split_world) -> None:
-    refused = Issue(IssueKind.PATH_REFUSED, "left out: '../x'")
+    refused = Issue(IssueKind.PATH_REJECTED, "left out: '../x'")
     listed_twice = Issue(IssueKind.LISTED_WITH_TWO_LABELS, "<two> labels")
     first, second, *others = split_world.videos
     split_world.videos = [
@@ -197,7 +197,7 @@ def test_what_is_wrong_with_the_data_set_is_told_with_its_kind(split_world) -> N
     page = page_of(split_world)
     text = text_of(page)
     assert "a split line without a video video missing" in text
-    told = (f"{second.video_id} : left out: '../x' path refused",
+    message = (f"{second.video_id} : left out: '../x' path refused",
             f"{first.video_id} : <two> labels listed with two labels")  # fmt: skip
-    assert 0 < text.index(told[0]) < text.index(told[1])
+    assert 0 < text.index(message[0]) < text.index(message[1])
     assert page.count(f'title="{IssueKind.LISTED_WITH_TWO_LABELS.meaning}"') == 1

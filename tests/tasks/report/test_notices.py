@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from storage.records import SampleRecord
-from tasks.evaluation.baselines import told_by_length
+from tasks.evaluation.baselines import length_only_accuracy
 from tasks.report.notices import notices_of
 
 
@@ -14,33 +14,33 @@ def training_rows(
     """Mark train rows as such, and give them lengths made of their labels and places."""
     rows = [sample for sample in samples if sample.split == "train"] * 4
     return [
-        replace(row, start_ms=0, end_ms=length_ms(row.label or 0, place), in_training=True)
-        for place, row in enumerate(rows)
+        replace(row, start_ms=0, end_ms=length_ms(row.label or 0, location), in_training=True)
+        for location, row in enumerate(rows)
     ]
 
 
 def test_blind_cuts_need_no_notice(split_world):
-    assert notices_of("blind", split_world.samples) == ()
+    assert notices_of("fixed", split_world.samples) == ()
 
 
 def test_lengths_that_give_the_label_away_are_told_in_figures(split_world):
     rows = training_rows(split_world.samples, lambda label, _: 2_900 if label else 4_800)
-    assert told_by_length(rows) == 1
+    assert length_only_accuracy(rows) == 1
     (notice,) = notices_of("annotated", rows)
     assert "leak the label" in notice
     assert "macro F1 1.000" in notice
 
 
 def test_lengths_that_say_little_are_told_as_such(split_world):
-    rows = training_rows(split_world.samples, lambda _, place: 4_000 + 7 * (place * 37 % 101))
-    assert told_by_length(rows) < 0.75
+    rows = training_rows(split_world.samples, lambda _, location: 4_000 + 7 * (location * 37 % 101))
+    assert length_only_accuracy(rows) < 0.75
 
 
 def test_rows_outside_training_give_nothing_away(split_world):
     rows = training_rows(split_world.samples, lambda label, _: 2_900 if label else 4_800)
     calm = [replace(row, in_training=False) for row in rows if row.label == 0]
     present = [row for row in rows if row.label == 1]
-    assert told_by_length([*calm, *present]) is None
+    assert length_only_accuracy([*calm, *present]) is None
     (notice,) = notices_of("annotated", [*calm, *present])
     assert "not measured" in notice
 
@@ -48,4 +48,4 @@ def test_rows_outside_training_give_nothing_away(split_world):
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_rows_are_not_measured(split_world, count):
     rows = training_rows(split_world.samples, lambda *_: 4_000)[:count]
-    assert told_by_length(rows) is None
+    assert length_only_accuracy(rows) is None

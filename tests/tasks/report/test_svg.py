@@ -66,7 +66,7 @@ def test_annotated_time_lies_below_the_same_time_of_the_segments() -> None:
     assert float(mark.get("y")) > float(second.get("height"))
 
 
-def test_an_undefined_figure_has_no_picture_and_one_without_interval_no_bar() -> None:
+def test_an_undefined_figure_has_no_video_and_one_without_interval_no_bar() -> None:
     assert figure_range(None) == figure_range(metric(None, None, None)) == ""
     assert elements(figure_range(metric(0.5, None, None)), "interval") == []
     assert len(elements(figure_range(metric(0.5, 0.4, 0.6)), "interval")) == 1

@@ -28,9 +28,9 @@ def shown(world, rejected: tuple[RejectedRecord, ...] = (), width: int = 80) -> 
 
 def test_eighty_columns_hold_verdicts_figures_intervals_and_baselines(split_world) -> None:
     text = shown(split_world)
-    for told in ("Figures on test: 12 labelled videos", "macro F1", "majority of train",
+    for message in ("Figures on test: 12 labelled videos", "macro F1", "majority of train",
                  "question only", "duration only", "plateau on 12 validation rows"):  # fmt: skip
-        assert told in text
+        assert message in text
     assert "…" not in text
 
 

@@ -9,14 +9,14 @@ import pytest
 from storage.errors import ItemFault
 from storage.records import SegmentId, SegmentRecord, VideoId
 from storage.store.store import Store
-from tasks.speech.audio import read_video_sound
+from tasks.speech.audio import read_video_audio
 
 
 def put_segment(store: Store, index: int, samples: list[int], rate: int = 16_000) -> SegmentRecord:
     content = io.BytesIO()
-    with wave.open(content, "wb") as sound:
-        sound.setparams((1, 2, rate, 0, "NONE", "not compressed"))
-        sound.writeframes(np.array(samples, "<i2").tobytes())
+    with wave.open(content, "wb") as audio:
+        audio.setparams((1, 2, rate, 0, "NONE", "not compressed"))
+        audio.writeframes(np.array(samples, "<i2").tobytes())
     store.write_bytes(f"s/{index}.wav", content.getvalue())
     return SegmentRecord(
         segment_id=SegmentId(f"v#{index}"),
@@ -26,36 +26,36 @@ def put_segment(store: Store, index: int, samples: list[int], rate: int = 16_000
         end_ms=1,
         num_frames=1,
         num_samples=len(samples),
-        picture_path="p",
-        sound_path=f"s/{index}.wav",
-        picture_digest="d",
-        sound_digest="d",
+        video_path="p",
+        audio_path=f"s/{index}.wav",
+        video_digest="d",
+        audio_digest="d",
     )
 
 
 def test_segments_are_joined_in_order_and_scaled_to_one(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     rows = [put_segment(store, 0, [0, 16_384]), put_segment(store, 1, [-32_768])]
-    samples = read_video_sound(store, rows)
+    samples = read_video_audio(store, rows)
     assert samples.dtype == np.float32
     np.testing.assert_array_equal(samples, np.array([0, 0.5, -1], np.float32))
 
 
-def test_a_store_that_is_not_a_folder_serves_sound_too() -> None:
+def test_a_store_that_is_not_a_folder_serves_audio_too() -> None:
     store = Store("memory://sound-test")
-    assert read_video_sound(store, [put_segment(store, 0, [1, 2, 3])]).shape == (3,)
+    assert read_video_audio(store, [put_segment(store, 0, [1, 2, 3])]).shape == (3,)
 
 
-def test_a_video_without_sound_has_no_samples(tmp_path: Path) -> None:
+def test_a_video_without_audio_has_no_samples(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    silent = replace(put_segment(store, 0, []), sound_path=None, sound_digest=None)
-    assert len(read_video_sound(store, [silent])) == 0
+    silent = replace(put_segment(store, 0, []), audio_path=None, audio_digest=None)
+    assert len(read_video_audio(store, [silent])) == 0
 
 
-def test_a_sound_that_is_not_what_its_segment_says_is_the_video_s_fault(tmp_path: Path) -> None:
+def test_an_audio_that_is_not_what_its_segment_says_is_the_video_s_fault(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     shorter = replace(put_segment(store, 0, [1, 2, 3]), num_samples=4)
     with pytest.raises(ItemFault, match="3 samples of 1 channels at 16000 Hz, expected 4"):
-        read_video_sound(store, [shorter])
+        read_video_audio(store, [shorter])
     with pytest.raises(ItemFault, match="at 8000 Hz"):
-        read_video_sound(store, [put_segment(store, 0, [1], rate=8_000)])
+        read_video_audio(store, [put_segment(store, 0, [1], rate=8_000)])

@@ -12,7 +12,7 @@ from storage.errors import ConfigError
 from tasks.speech.model import open_speech_model
 from tasks.speech.recognize import Recognition, in_order, recognise
 
-SAID = "i am happy to go for a walk every morning"
+MESSAGE = "i am happy to go for a walk every morning"
 
 
 class Heard(NamedTuple):
@@ -28,7 +28,7 @@ heard_words = st.lists(st.builds(Heard, texts, seconds, seconds, seconds))
 
 
 @given(heard_words, st.integers(0, 15_000))
-def test_words_lie_within_the_sound_and_never_begin_before_the_last_one_ends(
+def test_words_lie_within_the_audio_and_never_begin_before_the_last_one_ends(
     heard: list[Heard], duration_ms: int
 ) -> None:
     words = in_order(heard, duration_ms)
@@ -56,12 +56,12 @@ def hear(
 
 @pytest.mark.parametrize("voice_filter", [True, False])
 def test_a_sentence_is_heard_word_for_word_at_its_time(voice_filter: bool) -> None:
-    spoken = speak(SAID, HELD_OUT_VOICES[5], 1, np.random.default_rng(0))
+    spoken = speak(MESSAGE, HELD_OUT_VOICES[5], 1, np.random.default_rng(0))
     padded = np.pad(spoken.samples, 16_000)
     noise = np.random.default_rng(1).normal(0, 3e-4, len(padded))
     heard = hear(padded + noise, voice_filter=voice_filter)
     assert heard.language == "en"
-    assert " ".join(word.text for word in heard.words) == SAID
+    assert " ".join(word.text for word in heard.words) == MESSAGE
     heard_ms = np.array([word.start_ms - 1000 for word in heard.words])
     spoken_ms = np.array([word.start_ms for word in spoken.words])
     assert np.median(np.abs(heard_ms - spoken_ms)) <= 80

@@ -16,10 +16,10 @@ def segment(index: int, start_ms: int, end_ms: int) -> SegmentRecord:
         end_ms=end_ms,
         num_frames=1,
         num_samples=(end_ms - start_ms) * 16,
-        picture_path="p",
-        sound_path=None,
-        picture_digest="d",
-        sound_digest=None,
+        video_path="p",
+        audio_path=None,
+        video_digest="d",
+        audio_digest=None,
     )
 
 
@@ -71,8 +71,10 @@ def test_a_word_without_length_lands_where_it_stands(
     segments: list[SegmentRecord], data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(0, segments[-1].end_ms - 1))
-    (place,) = [i for i, found in enumerate(words_of_segments([word(at, at)], segments)) if found]
-    assert segments[place].start_ms <= at < segments[place].end_ms
+    (location,) = [
+        i for i, found in enumerate(words_of_segments([word(at, at)], segments)) if found
+    ]
+    assert segments[location].start_ms <= at < segments[location].end_ms
 
 
 def test_a_word_past_the_end_lands_on_the_last_segment_and_a_tie_on_the_earlier() -> None:

@@ -58,12 +58,12 @@ def test_one_label_alone_leaves_figures_undefined():
 def test_answers_that_are_no_numbers_and_no_answers_at_all_are_told_in_a_sentence():
     blank = (batch([5], [1])[0], torch.tensor([NO_ANSWER]))
     wrong = [batch([2, -1, float("nan")], [1, 0, 0])]
-    told = {
+    message = {
         r"loss of 1 of 3 validation samples is no number. Lower": wrong,
         r"None of the validation samples .*--force segment": [],
         r"None of the validation .*--force segment": [blank],
     }
-    for sentence, batches in told.items():
+    for sentence, batches in message.items():
         with pytest.raises(StageError, match=sentence):
             evaluate(Answers(), batches, token_yes=YES, token_no=NO, ranks=Ranks(cpu=True))
 

@@ -5,10 +5,10 @@ from storage.results import TrainingStepRecord
 from tasks.labels.class_plan import ClassRule, plan_classes
 from tasks.training.job import (
     TrainingResult,
-    ValidationAnswer,
-    read_answers,
+    ValidationPrediction,
     read_job,
     read_result,
+    read_validation_predictions,
     write_result,
 )
 
@@ -27,7 +27,7 @@ def test_a_result_comes_back_with_its_log(tmp_path: Path):
     row = TrainingStepRecord(
         step=1, loss=0.5, grad_norm=1.0, learning_rate=0.1, num_samples=4, seconds=0.5, val_loss=0.4
     )
-    answer = ValidationAnswer(segment_id=SegmentId("a#0000"), p_ah=0.25)
+    answer = ValidationPrediction(segment_id=SegmentId("a#0000"), p_ah=0.25)
     write_result(result, [row], [answer], tmp_path)
     assert read_result(tmp_path) == (result, [row])
-    assert read_answers(tmp_path) == [answer]
+    assert read_validation_predictions(tmp_path) == [answer]

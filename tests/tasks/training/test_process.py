@@ -49,11 +49,11 @@ def test_the_log_of_a_training_that_failed_is_kept_and_named(tmp_path) -> None:
     folder.mkdir()
     (folder / "job.json").write_text("no job")
     (folder / LOG_NAME).write_text("what libraries print\n")
-    with pytest.raises(StageError, match=r"Training failed .*The libraries' log: ") as told:
+    with pytest.raises(StageError, match=r"Training failed .*The libraries' log: ") as message:
         training_process.run_training(
             folder / "job.json", job_of(tmp_path, trainer="ms-swift"), variant, CurveInUI("toy")
         )
-    kept = Path(str(told.value).rpartition("log: ")[2])
+    kept = Path(str(message.value).rpartition("log: ")[2])
     assert kept.read_text().startswith("what libraries print\n")
     assert "Traceback" in kept.read_text()
 

@@ -15,9 +15,9 @@ from tasks.training.data.samples import SampleOrder
 from tasks.training.job import (
     MODEL_FOLDER,
     curve_path_of,
-    read_answers,
     read_job,
     read_result,
+    read_validation_predictions,
 )
 from tasks.training.tracking.curve import read_curve
 
@@ -49,9 +49,11 @@ def logits(thinker, processor, store, samples):
     inputs = []
     for sample in samples:
         with ExitStack() as files:
-            picture = files.enter_context(store.open(sample.picture_path))
-            sound = sample.sound_path and files.enter_context(store.open(sample.sound_path))
-            inputs.append(build_input(config, picture=picture, sound=sound, words=sample.words))
+            video = files.enter_context(store.open(sample.video_path))
+            audio = sample.audio_path and files.enter_context(store.open(sample.audio_path))
+            inputs.append(
+                build_input(config, video=video, audio=audio, transcript=sample.transcript)
+            )
     with torch.no_grad():
         return thinker.eval()(**to_model_batch(processor, inputs)).logits[:, -1]
 
@@ -147,7 +149,9 @@ def test_full_training_saves_the_weights_it_measured(make_job, toy_store, labell
     found = logits(thinker, processor, toy_store, val)
     loss = float(torch.nn.functional.cross_entropy(found, answers))
     assert log[result.best_step - 1].val_loss == pytest.approx(loss, rel=1e-5)
-    answered = {answer.segment_id: answer.p_ah for answer in read_answers(job_path.parent)}
+    answered = {
+        answer.segment_id: answer.p_ah for answer in read_validation_predictions(job_path.parent)
+    }
     p_ah = found[:, [no, yes]].softmax(-1)[:, 1].tolist()
     assert answered == pytest.approx(
         dict(zip([sample.segment_id for sample in val], p_ah, strict=True)), abs=1e-5
@@ -240,7 +244,7 @@ def test_training_stops_early_when_nothing_gets_better(make_job):
 def test_without_validation_the_last_weights_are_kept(make_job):
     job_path = make_job("unvalidated", steps=2, validation=False)
     result, log, _ = run(job_path)
-    assert read_answers(job_path.parent) == []
+    assert read_validation_predictions(job_path.parent) == []
     assert result.best_step == 2
     assert all(row.val_loss is None for row in log)
 

@@ -12,13 +12,13 @@ def rates(num_steps: int, **settings: object) -> list[float]:
 
 
 def test_the_rate_rises_to_its_height_then_falls_to_its_share():
-    risen = rates(10, warmup_steps=4, min_learning_rate_share=0.1)
+    risen = rates(10, warmup_steps=4, min_learning_rate_fraction=0.1)
     assert risen[:4] == [0.25, 0.5, 0.75, 1.0]
     assert risen[4:] == pytest.approx([5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0.1])
 
 
 def test_a_cosine_falls_slowly_first_and_a_constant_never():
-    cosine = rates(11, warmup_steps=1, schedule="cosine", min_learning_rate_share=0)
+    cosine = rates(11, warmup_steps=1, schedule="cosine", min_learning_rate_fraction=0)
     assert cosine[5] == pytest.approx(0.5)
     assert cosine[1] > 0.95
     assert cosine[-1] == 0
@@ -33,7 +33,7 @@ def test_a_cosine_falls_slowly_first_and_a_constant_never():
 )
 def test_the_rate_stays_within_its_bounds(num_steps, warmup_steps, schedule, share):
     found = rates(
-        num_steps, warmup_steps=warmup_steps, schedule=schedule, min_learning_rate_share=share
+        num_steps, warmup_steps=warmup_steps, schedule=schedule, min_learning_rate_fraction=share
     )
     after = found[warmup_steps:]
     assert all(0 <= rate <= 1 for rate in found)

@@ -24,10 +24,10 @@ def sample(name: str, split: str | None, label: int | None) -> SampleRecord:
         num_segments=1,
         start_ms=0,
         end_ms=1_000,
-        picture_path="a.mp4",
-        sound_path=None,
-        words="",
-        words_before="",
+        video_path="a.mp4",
+        audio_path=None,
+        transcript="",
+        transcript_before="",
         num_words=0,
         pause_ms=0,
         label=label,
@@ -35,7 +35,7 @@ def sample(name: str, split: str | None, label: int | None) -> SampleRecord:
         in_training=split == "train" and label is not None,
         video_label=label,
         overlap_ms=0,
-        overlap_share=0.0,
+        overlap_fraction=0.0,
         consent_publications=None,
         consent_challenges=None,
         source_digest=name,
@@ -68,8 +68,8 @@ def test_only_labelled_rows_of_train_and_val_are_used():
         ([*TRAIN, VAL[1]], SETTINGS, "All 1 validation samples have label 1, .*'macro_f1' undef"),
     ],
 )
-def test_rows_that_cannot_teach_or_choose_are_refused_with_the_way_out(samples, settings, said):
-    with pytest.raises(StageError, match=said):
+def test_rows_that_cannot_teach_or_choose_are_refused_with_the_way_out(samples, settings, message):
+    with pytest.raises(StageError, match=message):
         check_samples(samples, settings)
 
 

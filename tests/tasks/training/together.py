@@ -23,18 +23,18 @@ def train_together(job_path, at_line="nowhere", in_checkpoint="none"):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    said = job_path.parent / "said.txt"
-    said.unlink(missing_ok=True)
-    children = [fork(job_path, rank, port, at_line, in_checkpoint, said) for rank in (0, 1)]
+    message = job_path.parent / "said.txt"
+    message.unlink(missing_ok=True)
+    children = [fork(job_path, rank, port, at_line, in_checkpoint, message) for rank in (0, 1)]
     _, status = os.waitpid(children[0], 0)
     if status:
         os.kill(children[1], signal.SIGKILL)  # as the launcher would
     _, other = os.waitpid(children[1], 0)
     assert bool(status) == bool(other)
-    return status, said.read_text()
+    return status, message.read_text()
 
 
-def fork(job_path, rank, port, at_line, in_checkpoint, said):
+def fork(job_path, rank, port, at_line, in_checkpoint, message):
     child = os.fork()
     if child:
         return child
@@ -55,7 +55,7 @@ def fork(job_path, rank, port, at_line, in_checkpoint, said):
             die(folder.name == in_checkpoint)
 
         checkpoints._flush = flush_or_die
-        with said.open("a", buffering=1) as out:
+        with message.open("a", buffering=1) as out:
 
             def say(line):
                 out.write(line + "\n")

@@ -24,7 +24,9 @@ def model(processor):
 @pytest.mark.parametrize("shape", [(480, 640), (336, 448), (240, 320)])
 def test_sandbox_frames_of_any_size_become_sixty_four_pixels_square(processor, shape) -> None:
     frames = np.zeros((2, *shape, 3), np.uint8)
-    batch = to_model_batch(processor, [make_input(CONFIG, frames=frames, sound=None, words="")])
+    batch = to_model_batch(
+        processor, [make_input(CONFIG, frames=frames, audio=None, transcript="")]
+    )
     assert batch["video_grid_thw"].tolist() == [[1, 4, 4]]
 
 
@@ -32,12 +34,12 @@ def test_the_model_is_tiny_and_answers_from_all_three_inputs(processor, model) -
     assert 1_000_000 < sum(p.numel() for p in model.parameters()) < 2_000_000
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (4, 48, 64, 3), np.uint8)
-    sound = rng.normal(0, 0.1, 16_000).astype(np.float32)
+    audio = rng.normal(0, 0.1, 16_000).astype(np.float32)
     changed = [
-        make_input(CONFIG, frames=frames, sound=sound, words="i am sure"),
-        make_input(CONFIG, frames=255 - frames, sound=sound, words="i am sure"),
-        make_input(CONFIG, frames=frames, sound=sound[::-1].copy(), words="i am sure"),
-        make_input(CONFIG, frames=frames, sound=sound, words="i am afraid"),
+        make_input(CONFIG, frames=frames, audio=audio, transcript="i am sure"),
+        make_input(CONFIG, frames=255 - frames, audio=audio, transcript="i am sure"),
+        make_input(CONFIG, frames=frames, audio=audio[::-1].copy(), transcript="i am sure"),
+        make_input(CONFIG, frames=frames, audio=audio, transcript="i am afraid"),
     ]
     with torch.no_grad():
         logits = model.thinker.eval()(**to_model_batch(processor, changed)).logits[:, -1]

@@ -26,8 +26,8 @@ def test_voices_are_windows_of_a_segment_s_length_balanced_by_stance() -> None:
     pieces = list(draw_voices(8, HELD_OUT_VOICES, np.random.default_rng(0), all_strong=True))
     assert sum(piece.is_positive for piece in pieces) == 4
     for piece in pieces:
-        assert SHORTEST_MS - 1 <= piece.sound.size / 16 <= LONGEST_MS + 1
-        assert np.abs(piece.sound).max() > 0.01
+        assert SHORTEST_MS - 1 <= piece.audio.size / 16 <= LONGEST_MS + 1
+        assert np.abs(piece.audio).max() > 0.01
 
 
 def test_the_same_seed_draws_the_same_voices() -> None:
@@ -36,7 +36,7 @@ def test_the_same_seed_draws_the_same_voices() -> None:
         for _ in range(2)
     )
     for one, other in zip(first, second, strict=True):
-        np.testing.assert_array_equal(one.sound, other.sound)
+        np.testing.assert_array_equal(one.audio, other.audio)
 
 
 def test_a_change_of_stance_leaves_the_longer_part_as_the_answer() -> None:

@@ -11,7 +11,7 @@ from infra.sandbox.omni.pool import Pool, RowMaker, face_tensors, voice_tensors
 from infra.sandbox.omni.pretrain import (
     DECAY_STEPS,
     LEARNING_RATE,
-    LOWEST_SHARE,
+    LOWEST_FRACTION,
     draw_question,
     last_logits,
     learning_rate,
@@ -32,7 +32,7 @@ def test_the_learning_rate_rises_then_falls_and_stays_low() -> None:
     assert rates[peak] == pytest.approx(LEARNING_RATE)
     assert rates[:peak] == sorted(rates[:peak])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)
-    assert rates[-1] == pytest.approx(LEARNING_RATE * LOWEST_SHARE)
+    assert rates[-1] == pytest.approx(LEARNING_RATE * LOWEST_FRACTION)
 
 
 def test_all_cues_and_all_of_waver_s_prompts_are_asked() -> None:
@@ -62,7 +62,7 @@ def strangers(base):
     return Pool(
         faces=[face_tensors(processor, piece) for piece in faces],
         voices=[voice_tensors(processor, piece) for piece in voices],
-        words=draw_words(100, rng),
+        transcript=draw_words(100, rng),
     )
 
 

@@ -23,7 +23,7 @@ def test_both_answers_and_every_marker_are_one_token_each(tokenizer) -> None:
 
 def test_waver_s_prompts_come_back_unchanged(tokenizer) -> None:
     for name in prompt_names():
-        chat = render_chat(name, picture=True, sound=True, words="i am sure")
+        chat = render_chat(name, video=True, audio=True, transcript="i am sure")
         assert tokenizer.decode(tokenizer.encode(chat)) == chat
 
 

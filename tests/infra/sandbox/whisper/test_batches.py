@@ -32,13 +32,13 @@ def bank_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def said(text: str, start_ms: int, end_ms: int) -> SpokenWord:
+def message(text: str, start_ms: int, end_ms: int) -> SpokenWord:
     return SpokenWord(text=text, start_ms=start_ms, end_ms=end_ms)
 
 
 TWO_SENTENCES = Window(
     samples=np.zeros(48_000, np.float32),
-    sentences=((said("i", 200, 300), said("will", 300, 600)), (said("yes", 2000, 2400),)),
+    sentences=((message("i", 200, 300), message("will", 300, 600)), (message("yes", 2000, 2400),)),
 )
 
 

@@ -31,7 +31,7 @@ def toy_batch(vocabulary: Vocabulary) -> Batch:
         heard=heard,
         near=(heard > 0).float(),
         words=words,
-        words_before=torch.zeros_like(words),
+        transcript_before=torch.zeros_like(words),
         frame_weight=torch.ones(2, 20),
     )
 

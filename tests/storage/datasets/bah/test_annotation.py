@@ -42,15 +42,15 @@ def _kinds(**changes) -> list[IssueKind]:
 def test_a_video_level_label_without_times_is_surfaced():
     read = read_annotation({"global_ah": 1, "time_detailed_ah": []})
     assert (read.label, read.intervals) == (1, ())
-    told = "labelled A/H, but no interval says when"
-    assert read.issues == (Issue(IssueKind.POSITIVE_WITHOUT_INTERVALS, told),)
+    message = "labelled A/H, but no interval says when"
+    assert read.issues == (Issue(IssueKind.POSITIVE_WITHOUT_INTERVALS, message),)
 
 
 def test_a_negative_label_with_intervals_is_surfaced_and_neither_is_changed():
     read = read_annotation(RECORD | {"global_ah": 0})
     assert (read.label, read.intervals) == (0, (FIRST,))
-    told = "labelled as without A/H, but has 1 A/H intervals"
-    assert read.issues == (Issue(IssueKind.NEGATIVE_WITH_INTERVALS, told),)
+    message = "labelled as without A/H, but has 1 A/H intervals"
+    assert read.issues == (Issue(IssueKind.NEGATIVE_WITH_INTERVALS, message),)
 
 
 @pytest.mark.parametrize("label", [None, "1", 2, -1, 1.0, [1]])
@@ -74,16 +74,16 @@ def test_an_unusable_interval_is_rejected_with_its_number_and_the_others_stay():
     pairs = [["00:00:03.000", "00:00:02.000"], *RECORD["time_detailed_ah"]]
     read = read_annotation(RECORD | {"time_detailed_ah": pairs})
     assert read.intervals == (FIRST,)
-    told = [i.detail for i in read.issues if i.kind is IssueKind.INTERVAL_UNREADABLE]
-    assert told == ["interval 1 of 2 rejected: it is reversed (00:00:03.000 to 00:00:02.000)"]
+    message = [i.detail for i in read.issues if i.kind is IssueKind.INTERVAL_UNREADABLE]
+    assert message == ["interval 1 of 2 rejected: it is reversed (00:00:03.000 to 00:00:02.000)"]
 
 
 def test_an_empty_interval_is_told_apart_from_one_that_lost_its_times():
     empty = [["00:00:03.000", "00:00:03.000"]]
     assert IssueKind.INTERVAL_EMPTY in _kinds(time_detailed_ah=empty)
     assert IssueKind.INTERVAL_UNREADABLE in _kinds(time_detailed_ah=[["soon", "later"]])
-    assert not IssueKind.INTERVAL_EMPTY.spoils
-    assert IssueKind.INTERVAL_UNREADABLE.spoils
+    assert not IssueKind.INTERVAL_EMPTY.invalidates
+    assert IssueKind.INTERVAL_UNREADABLE.invalidates
 
 
 def test_unsorted_and_overlapping_intervals_are_put_right_and_told():
@@ -136,8 +136,8 @@ def test_a_record_that_is_no_mapping_is_told_and_gives_nothing(record):
     ],
 )
 def test_a_list_that_is_none_is_told(key, kind):
-    told = [issue.detail for issue in _issues(**{key: "soon"}) if issue.kind is kind]
-    assert told == [f"{key} is a str, expected a list: not used"]
+    message = [issue.detail for issue in _issues(**{key: "soon"}) if issue.kind is kind]
+    assert message == [f"{key} is a str, expected a list: not used"]
 
 
 def test_frames_that_fit_the_times_are_not_told():
@@ -155,8 +155,10 @@ def test_frames_of_another_number_of_intervals_are_told():
 
 
 def test_issues_never_quote_what_was_said():
-    said = {"chunks": [{"text": "private words", "timestamp": None}, {"text": 3}, "private words"]}
-    issues = _issues(transcript=said)
+    message = {
+        "chunks": [{"text": "private words", "timestamp": None}, {"text": 3}, "private words"]
+    }
+    issues = _issues(transcript=message)
     assert issues
     assert "private" not in " ".join(issue.detail for issue in issues)
 

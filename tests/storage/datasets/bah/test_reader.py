@@ -111,8 +111,8 @@ def test_an_annotated_video_without_a_file_is_told_and_no_record(tmp_path):
         _release(tmp_path, annotation={NAME: POSITIVE, SPACED: NEGATIVE}, files=(SPACED,))
     )
     assert [video.path for video in dataset.videos] == [SPACED]
-    told = f"{NAME}: annotated, but there is no such file"
-    assert Issue(IssueKind.VIDEO_MISSING, told) in dataset.issues
+    message = f"{NAME}: annotated, but there is no such file"
+    assert Issue(IssueKind.VIDEO_MISSING, message) in dataset.issues
 
 
 def test_a_file_without_an_annotation_is_an_unlabelled_record(tmp_path):
@@ -126,8 +126,8 @@ def test_a_split_line_without_a_video_is_told(tmp_path):
     root = _release(
         tmp_path, annotation={NAME: POSITIVE}, files=(NAME,), splits={"val": f"{SPACED},1,x\n"}
     )
-    told = f"{SPACED}: listed in split/val.txt, but there is no such file"
-    assert Issue(IssueKind.VIDEO_MISSING, told) in read_bah(root).issues
+    message = f"{SPACED}: listed in split/val.txt, but there is no such file"
+    assert Issue(IssueKind.VIDEO_MISSING, message) in read_bah(root).issues
 
 
 def test_placeholder_labels_of_an_unlabelled_test_set_are_no_labels(tmp_path):
@@ -177,7 +177,7 @@ def test_names_that_leave_the_data_folder_are_left_out_and_told(tmp_path, name):
     (tmp_path / "x.mp4").touch()
     dataset = read_bah(root)
     assert [video.path for video in dataset.videos] == [NAME]
-    refused = [issue for issue in dataset.issues if issue.kind is IssueKind.PATH_REFUSED]
+    refused = [issue for issue in dataset.issues if issue.kind is IssueKind.PATH_REJECTED]
     assert len(refused) == 2
 
 
@@ -252,7 +252,7 @@ def test_a_file_in_another_participants_folder_is_told(tmp_path):
     video = _only(_release(tmp_path, annotation={name: POSITIVE}, files=(name,)))
     assert video.participant_id == "90009"
     (issue,) = (i for i in video.issues if i.kind is IssueKind.PARTICIPANT_CONTRADICTED)
-    assert issue.kind.spoils
+    assert issue.kind.invalidates
     assert "named after '90001'" in issue.detail
 
 
@@ -291,6 +291,6 @@ def test_issues_never_hold_a_participants_details_or_words(tmp_path):
         splits={"train": f"{NAME},private,private\n{SPACED}\n"},
     )
     dataset = read_bah(root)
-    told = " ".join(issue.detail for issue in (*dataset.issues, *dataset.videos[0].issues))
+    message = " ".join(issue.detail for issue in (*dataset.issues, *dataset.videos[0].issues))
     assert len(dataset.videos[0].issues) >= 3
-    assert "private" not in told
+    assert "private" not in message

@@ -42,8 +42,8 @@ def test_a_line_without_a_label_keeps_its_split_and_is_told_by_number(tmp_path, 
     _write(tmp_path, "train", f"b.mp4,1,x\n{line}\n")
     rows, issues = read_splits(tmp_path)
     assert rows[1] == SplitRow(name="a.mp4", split="train", label=None)
-    told = "split/train.txt, line 2: no label 0 or 1 after the path"
-    assert issues == (Issue(IssueKind.LABEL_UNREADABLE, told),)
+    message = "split/train.txt, line 2: no label 0 or 1 after the path"
+    assert issues == (Issue(IssueKind.LABEL_UNREADABLE, message),)
 
 
 def test_a_release_without_split_files_has_no_rows(tmp_path):
@@ -65,8 +65,8 @@ def test_a_video_in_two_splits_is_told_and_the_first_holds():
     row = SplitRow(name="a.mp4", split="train", label=1)
     issues: list[Issue] = []
     assert join_rows(row, SplitRow(name="a.mp4", split="val", label=0), issues) == row
-    told = "listed in split/train.txt and in split/val.txt"
-    assert issues == [Issue(IssueKind.VIDEO_IN_TWO_SPLITS, told)]
+    message = "listed in split/train.txt and in split/val.txt"
+    assert issues == [Issue(IssueKind.VIDEO_IN_TWO_SPLITS, message)]
 
 
 def test_two_labels_in_one_split_are_told_and_the_first_holds():

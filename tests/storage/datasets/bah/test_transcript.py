@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.datasets.bah.transcript import Phrase, mend_phrases, read_phrases
+from storage.datasets.bah.transcript import Phrase, read_phrases, repair_phrases
 from storage.issues import Issue, IssueKind
 
 
@@ -9,8 +9,8 @@ def test_pieces_without_text_or_start_are_counted_and_left_out():
     issues: list[Issue] = []
     pieces = [{"text": " so", "timestamp": (0.0, 1.5)}, {"text": "and", "timestamp": None}, "but"]
     assert read_phrases({"chunks": pieces}, issues) == (Phrase(text="so", start_ms=0, end_ms=1500),)
-    told = "transcript has 2 pieces without text or start: left out"
-    assert issues == [Issue(IssueKind.TRANSCRIPT_UNREADABLE, told)]
+    message = "transcript has 2 pieces without text or start: left out"
+    assert issues == [Issue(IssueKind.TRANSCRIPT_UNREADABLE, message)]
 
 
 def _phrases(*times: tuple[int, int | None]) -> list[Phrase]:
@@ -23,33 +23,33 @@ def _times(phrases: tuple[Phrase, ...]) -> list[tuple[int, int | None]]:
 
 def test_times_that_restart_count_on_from_what_came_before():
     given_phrases = _phrases((0, 12_000), (12_000, 28_500), (0, 4000), (4000, 29_000), (0, 2000))
-    mended, issues = mend_phrases(given_phrases)
-    assert _times(mended) == [
+    repaired, issues = repair_phrases(given_phrases)
+    assert _times(repaired) == [
         (0, 12_000),
         (12_000, 28_500),
         (28_500, 32_500),
         (32_500, 57_500),
         (57_500, 59_500),
     ]
-    told = "transcript times restart 2 times: made monotone"
-    assert issues == (Issue(IssueKind.TRANSCRIPT_RESTARTS, told),)
+    message = "transcript times restart 2 times: made monotone"
+    assert issues == (Issue(IssueKind.TRANSCRIPT_RESTARTS, message),)
 
 
 def test_an_open_end_is_closed_by_the_next_start_or_the_end_of_the_video():
-    mended, issues = mend_phrases(_phrases((0, None), (5000, None)), duration_ms=9000)
-    assert _times(mended) == [(0, 5000), (5000, 9000)]
-    told = "transcript has 2 pieces without an end: closed where possible"
-    assert issues == (Issue(IssueKind.TRANSCRIPT_OPEN, told),)
+    repaired, issues = repair_phrases(_phrases((0, None), (5000, None)), duration_ms=9000)
+    assert _times(repaired) == [(0, 5000), (5000, 9000)]
+    message = "transcript has 2 pieces without an end: closed where possible"
+    assert issues == (Issue(IssueKind.TRANSCRIPT_OPEN, message),)
 
 
 def test_an_open_end_before_a_restart_lies_at_the_transcribers_window():
-    mended, _ = mend_phrases(_phrases((0, 20_000), (20_000, None), (0, 1000)))
-    assert _times(mended) == [(0, 20_000), (20_000, 30_000), (30_000, 31_000)]
+    repaired, _ = repair_phrases(_phrases((0, 20_000), (20_000, None), (0, 1000)))
+    assert _times(repaired) == [(0, 20_000), (20_000, 30_000), (30_000, 31_000)]
 
 
 def test_without_a_duration_the_last_open_end_stays_open():
-    mended, _ = mend_phrases(_phrases((0, None)))
-    assert _times(mended) == [(0, None)]
+    repaired, _ = repair_phrases(_phrases((0, None)))
+    assert _times(repaired) == [(0, None)]
 
 
 @given(
@@ -58,11 +58,11 @@ def test_without_a_duration_the_last_open_end_stays_open():
 )
 def test_mended_times_are_monotone_and_lie_in_the_video(times, duration_ms):
     given_phrases = _phrases(*times)
-    mended, _ = mend_phrases(given_phrases, duration_ms)
-    assert len(mended) == len(given_phrases)
-    starts = [phrase.start_ms for phrase in mended]
+    repaired, _ = repair_phrases(given_phrases, duration_ms)
+    assert len(repaired) == len(given_phrases)
+    starts = [phrase.start_ms for phrase in repaired]
     assert starts == sorted(starts)
-    for phrase in mended:
+    for phrase in repaired:
         assert phrase.end_ms is not None
         assert 0 <= phrase.start_ms <= phrase.end_ms <= duration_ms
 
@@ -73,4 +73,4 @@ def test_times_in_order_are_left_as_they_are(steps):
     for pause_ms, length_ms in steps:
         given_phrases += _phrases((at_ms + pause_ms, at_ms + pause_ms + length_ms))
         at_ms += pause_ms + length_ms
-    assert mend_phrases(given_phrases) == (tuple(given_phrases), ())
+    assert repair_phrases(given_phrases) == (tuple(given_phrases), ())

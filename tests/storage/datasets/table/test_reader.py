@@ -82,8 +82,10 @@ def test_whole_numbers_as_data_frames_write_them_are_understood(folder):
 
 @pytest.mark.parametrize("label", ["2", "-1", "yes", "A/H", "0.5", "01x"])
 def test_a_label_that_is_neither_0_nor_1_is_named_with_its_line(folder, label):
-    told = str(_fault(folder, f"video,label\na.mp4,1\nday 1/d.mkv,{label}\n"))
-    assert told.startswith(f"labels.csv, line 3: label is {label!r}, expected 1 (A/H is present)")
+    message = str(_fault(folder, f"video,label\na.mp4,1\nday 1/d.mkv,{label}\n"))
+    assert message.startswith(
+        f"labels.csv, line 3: label is {label!r}, expected 1 (A/H is present)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -100,23 +102,23 @@ def test_a_label_that_is_neither_0_nor_1_is_named_with_its_line(folder, label):
 def test_a_value_that_its_column_cannot_hold_is_named_with_its_line(
     folder, column, value, expected
 ):
-    told = str(_fault(folder, f"video,label,{column}\na.mp4,1,{value}\n"))
-    assert f"labels.csv, line 2: {column} is {value!r}, expected {expected}" in told
+    message = str(_fault(folder, f"video,label,{column}\na.mp4,1,{value}\n"))
+    assert f"labels.csv, line 2: {column} is {value!r}, expected {expected}" in message
 
 
 @pytest.mark.parametrize("name", ["e.mp4", "day 1\\d.mkv", "labels.csv", "A.MP4"])
 def test_a_video_that_is_not_there_is_named_with_an_example(folder, name):
-    told = str(_fault(folder, f"video,label\n{name},1\n"))
-    assert f"labels.csv, line 2: there is no video {name!r} in the data folder" in told
-    assert "such as 'a.mp4'" in told
+    message = str(_fault(folder, f"video,label\n{name},1\n"))
+    assert f"labels.csv, line 2: there is no video {name!r} in the data folder" in message
+    assert "such as 'a.mp4'" in message
 
 
 @pytest.mark.parametrize("name", ["../a.mp4", "/etc/a.mp4", "day 1/../../a.mp4", "linked.mp4"])
 def test_a_path_that_leaves_the_folder_is_an_error_with_its_line(folder, name):
     (folder.parent / "a.mp4").touch()
     (folder / "linked.mp4").symlink_to(folder.parent / "a.mp4")
-    told = str(_fault(folder, f"video,label\n{name},1\n"))
-    assert told.startswith(f"labels.csv, line 2: The path {name!r}")
+    message = str(_fault(folder, f"video,label\n{name},1\n"))
+    assert message.startswith(f"labels.csv, line 2: The path {name!r}")
 
 
 def test_an_empty_name_of_a_video_is_told_with_its_line(folder):
@@ -137,27 +139,27 @@ def test_an_empty_name_of_a_video_is_told_with_its_line(folder):
         ("1,99999999999999999999", "end_ms is '99999999999999999999', expected a whole number"),
     ],
 )
-def test_times_that_are_no_interval_are_named_with_their_line(folder, times, told):
+def test_times_that_are_no_interval_are_named_with_their_line(folder, times, message):
     error = _fault(folder, f"video,label,start_ms,end_ms\na.mp4,1,,\na.mp4,1,{times}\n")
-    assert f"labels.csv, line 3: {told}" in str(error)
+    assert f"labels.csv, line 3: {message}" in str(error)
 
 
 def test_a_video_in_two_splits_is_told_and_no_run_opens_it(folder):
     text = "video,label,split\na.mp4,1,train\nday 1/d.mkv,0,val\na.mp4,1,test\n"
     video = _videos(folder, text)["a.mp4"]
-    told = "labels.csv, line 4: the split is 'test', but 'train' at labels.csv, line 2"
+    message = "labels.csv, line 4: the split is 'test', but 'train' at labels.csv, line 2"
     assert video.split == "train"
-    assert video.issues == (Issue(IssueKind.VIDEO_IN_TWO_SPLITS, f"{told}: the first holds"),)
+    assert video.issues == (Issue(IssueKind.VIDEO_IN_TWO_SPLITS, f"{message}: the first holds"),)
     with pytest.raises(LeakageError, match=r"two splits \(1 of them\)") as caught:
         open_dataset(str(folder))
-    assert caught.value.details == (f"video a.mp4: {told}: the first holds",)
+    assert caught.value.details == (f"video a.mp4: {message}: the first holds",)
 
 
 def test_a_video_with_two_labels_keeps_the_first_and_that_is_told(folder):
     video = _videos(folder, "video,label,start_ms,end_ms\na.mp4,1,0,5000\na.mp4,0,,\n")["a.mp4"]
-    told = "labels.csv, line 3: the label is 0, but 1 at labels.csv, line 2: the first holds"
+    message = "labels.csv, line 3: the label is 0, but 1 at labels.csv, line 2: the first holds"
     assert video.label == 1
-    assert video.issues == (Issue(IssueKind.LISTED_WITH_TWO_LABELS, told),)
+    assert video.issues == (Issue(IssueKind.LISTED_WITH_TWO_LABELS, message),)
 
 
 def test_times_of_a_video_without_ah_are_told_and_no_part_of_it_is_labelled(folder):
@@ -166,8 +168,8 @@ def test_times_of_a_video_without_ah_are_told_and_no_part_of_it_is_labelled(fold
     assert issue.kind is IssueKind.NEGATIVE_WITH_INTERVALS
     assert issue.detail.startswith("labels.csv, line 3: labelled as without A/H, but")
     located = locate(video, 1000)
-    assert not located.says_where
-    assert not located.says_that
+    assert not located.locates
+    assert not located.asserts
 
 
 @pytest.mark.parametrize("column", ["participant", "question", "consent_publications"])
@@ -192,8 +194,8 @@ def test_all_faults_of_a_table_are_told_at_once_the_first_as_the_sentence(folder
     )
     assert str(error).startswith("labels.csv, line 2: label is '2', expected 1")
     assert str(error).endswith("This is the first of 8 faults of the table: mend all of them.")
-    places = [line.split(":")[0].removeprefix("labels.csv, ") for line in error.details]
-    assert places == ["line 2"] * 4 + ["line 3"] * 2 + ["line 4", "line 5"]
+    locations = [line.split(":")[0].removeprefix("labels.csv, ") for line in error.details]
+    assert locations == ["line 2"] * 4 + ["line 3"] * 2 + ["line 4", "line 5"]
     assert str(error).startswith(error.details[0])
 
 

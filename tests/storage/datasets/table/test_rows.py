@@ -22,7 +22,7 @@ def _parquet(tmp_path: Path, **columns: list) -> Path:
 
 
 def _read(path: Path) -> list[tuple[str, dict[str, str]]]:
-    return [(row.place, dict(row.cells)) for row in _rows(path)]
+    return [(row.location, dict(row.cells)) for row in _rows(path)]
 
 
 def _rows(path: Path) -> list[TableRow]:
@@ -64,8 +64,8 @@ def test_another_separator_than_a_comma_is_named(tmp_path, separator, name):
 @pytest.mark.parametrize("missing", ["video", "label"])
 def test_a_missing_column_is_named_with_what_is_expected(tmp_path, missing):
     header = {"video": "label,split", "label": "video,split"}[missing]
-    told = _fault(_csv(tmp_path, f"{header}\n"))
-    assert f"line 1: there is no column {missing!r}; expected video, label and" in told
+    message = _fault(_csv(tmp_path, f"{header}\n"))
+    assert f"line 1: there is no column {missing!r}; expected video, label and" in message
 
 
 @pytest.mark.parametrize("text", ["", "\n\n"])
@@ -74,9 +74,9 @@ def test_an_empty_table_is_missing_its_columns(tmp_path, text):
 
 
 def test_an_unknown_column_is_named_with_those_there_may_be(tmp_path):
-    told = _fault(_csv(tmp_path, "video,label,patient\n"))
-    assert "there is a column 'patient'" in told
-    assert "participant, split, start_ms" in told
+    message = _fault(_csv(tmp_path, "video,label,patient\n"))
+    assert "there is a column 'patient'" in message
+    assert "participant, split, start_ms" in message
 
 
 def test_a_column_that_stands_twice_is_named(tmp_path):
@@ -85,26 +85,26 @@ def test_a_column_that_stands_twice_is_named(tmp_path):
 
 @pytest.mark.parametrize("line", ["a.mp4", "a.mp4,1,0", "a, b.mp4,1,0"])
 def test_a_line_with_other_cells_than_columns_is_named(tmp_path, line):
-    told = _fault(_csv(tmp_path, f"video,label\nb.mp4,1\n{line}\n"))
-    assert "line 3: there are" in told
-    assert "for 2 columns: put quotes around" in told
+    message = _fault(_csv(tmp_path, f"video,label\nb.mp4,1\n{line}\n"))
+    assert "line 3: there are" in message
+    assert "for 2 columns: put quotes around" in message
 
 
 def test_a_quote_that_never_ends_is_told_with_its_line(tmp_path):
-    told = _fault(_csv(tmp_path, 'video,label\n"a.mp4,1'))
-    assert "labels.csv, line 2: this is not CSV" in told
-    assert "close every quotation mark" in told
+    message = _fault(_csv(tmp_path, 'video,label\n"a.mp4,1'))
+    assert "labels.csv, line 2: this is not CSV" in message
+    assert "close every quotation mark" in message
 
 
 def test_a_quote_that_swallows_a_large_table_is_told_with_the_way_out(tmp_path):
-    told = _fault(_csv(tmp_path, 'video,label\n"a.mp4,1\n' + "b.mp4,1\n" * 20_000))
-    assert "labels.csv, line 2: this is not CSV (field larger" in told
-    assert "close every quotation mark" in told
+    message = _fault(_csv(tmp_path, 'video,label\n"a.mp4,1\n' + "b.mp4,1\n" * 20_000))
+    assert "labels.csv, line 2: this is not CSV (field larger" in message
+    assert "close every quotation mark" in message
 
 
 def test_a_first_line_that_is_no_header_is_told(tmp_path):
-    told = _fault(_csv(tmp_path, "a.mp4,1\nb.mp4,0\n"))
-    assert "labels.csv, line 1: this is no header: the first line must name the columns" in told
+    message = _fault(_csv(tmp_path, "a.mp4,1\nb.mp4,0\n"))
+    assert "labels.csv, line 1: this is no header: the first line must name the columns" in message
 
 
 def test_all_faults_of_a_header_are_told_at_once(tmp_path):
@@ -154,13 +154,13 @@ def test_typed_columns_are_read_like_written_ones(tmp_path):
 
 
 def test_a_parquet_file_is_held_to_the_same_columns(tmp_path):
-    told = _fault(_parquet(tmp_path, video=["a.mp4"]))
-    assert "labels.parquet: there is no column 'label'" in told
+    message = _fault(_parquet(tmp_path, video=["a.mp4"]))
+    assert "labels.parquet: there is no column 'label'" in message
 
 
 def test_a_cell_that_is_neither_text_nor_number_is_named_by_its_row(tmp_path):
-    told = _fault(_parquet(tmp_path, video=["a.mp4", "b.mp4"], label=[None, [1]]))
-    assert "labels.parquet, row 2: there is a list" in told
+    message = _fault(_parquet(tmp_path, video=["a.mp4", "b.mp4"], label=[None, [1]]))
+    assert "labels.parquet, row 2: there is a list" in message
 
 
 def test_a_file_that_is_no_parquet_is_refused(tmp_path):

@@ -10,7 +10,7 @@ from storage.errors import StageError, StoreError
 from storage.results import TrainingStepRecord
 from tasks.training.checkpoints import formats as contents
 from tasks.training.checkpoints.checkpoints import Checkpoints, Progress
-from tasks.training.checkpoints.formats import WholeContents, trained_weights
+from tasks.training.checkpoints.formats import FullCheckpointFormat, trained_weights
 
 
 class Toy:
@@ -21,7 +21,7 @@ class Toy:
         self.model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 1))
         self.model[0].requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model[1].parameters(), lr=0.1)
-        self.contents = WholeContents(self.model, self.optimizer)
+        self.contents = FullCheckpointFormat(self.model, self.optimizer)
         self.progress = Progress()
 
     def step(self) -> float:

@@ -52,7 +52,7 @@ def test_rows_are_the_same_bits_in_the_same_order_however_many_processes_make_th
     make, store, toy_samples
 ):
     samples = toy_samples(store, 6)
-    store.write_bytes(samples[4].picture_path, b"no picture")
+    store.write_bytes(samples[4].video_path, b"no picture")
     batches = [samples[:3], samples[2:], samples]
     found = []
     for num_processes in (0, 1, 2):
@@ -106,7 +106,7 @@ def _is_running(process_id: int) -> bool:
 
 def test_a_file_that_is_gone_is_a_fault_that_names_nobody(make, store, toy_samples):
     (sample,) = toy_samples(store, 1)
-    store.remove(sample.picture_path)
+    store.remove(sample.video_path)
     fault = make(sample)
     assert isinstance(fault, ItemFault)
     assert "toy" not in str(fault)

@@ -26,8 +26,8 @@ def losses_and_lines(job_path, features_path=None, **training):
     lines: list[str] = []
     run_job(job_path, lines.append)
     _, log = read_result(job_path.parent)
-    told = [(row.loss, row.grad_norm, row.val_loss) for row in log if row.val_loss is not None]
-    return told, [line for line in lines if "towers" in line]
+    message = [(row.loss, row.grad_norm, row.val_loss) for row in log if row.val_loss is not None]
+    return message, [line for line in lines if "towers" in line]
 
 
 @pytest.fixture(scope="module")

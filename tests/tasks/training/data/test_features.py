@@ -13,10 +13,10 @@ from tasks.training.data.features import FeatureFolder, feature_key
 
 ROWS = {
     "one": {
-        "picture_features": torch.arange(12.0).reshape(3, 4).bfloat16(),
+        "video_features": torch.arange(12.0).reshape(3, 4).bfloat16(),
         "num_hops": torch.tensor([7]),
     },
-    "two": {"sound_features": torch.ones(2, 4)},
+    "two": {"audio_features": torch.ones(2, 4)},
 }
 
 
@@ -95,12 +95,14 @@ def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing_half_written(tmp_p
 def test_the_key_follows_content_and_what_is_shown_but_not_the_question(toy_samples, toy_store):
     sample, other = toy_samples(toy_store, 2)
     shown = InputConfig(max_pixels=64 * 64)
-    asked = InputConfig(max_pixels=64 * 64, prompt="paper", words=False)
+    asked = InputConfig(max_pixels=64 * 64, prompt="paper", transcript=False)
     assert feature_key(sample, shown) == feature_key(sample, asked)
     assert feature_key(sample, shown) == feature_key(replace(sample, label=1), shown)
-    transcribed = replace(sample, words="other", words_before="other", content_digest="other")
+    transcribed = replace(
+        sample, transcript="other", transcript_before="other", content_digest="other"
+    )
     assert feature_key(sample, shown) == feature_key(transcribed, shown)
     assert feature_key(sample, shown) != feature_key(replace(sample, media_digest="other"), shown)
     assert feature_key(sample, shown) != feature_key(other, shown)
     assert feature_key(sample, shown) != feature_key(sample, InputConfig(fps=1))
-    assert feature_key(sample, shown) != feature_key(sample, InputConfig(sound=False))
+    assert feature_key(sample, shown) != feature_key(sample, InputConfig(audio=False))

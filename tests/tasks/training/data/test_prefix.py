@@ -2,14 +2,19 @@ import pytest
 import torch
 
 from tasks.prompting.model_input import InputConfig, collate_rows, make_input, to_model_row
-from tasks.training.data.prefix import share_prefix
+from tasks.training.data.prefix import reuse_prefix
 from tasks.training.model.trainable import open_for_training
 from tasks.training.settings import TrainingSettings
 
 pytestmark = pytest.mark.slow
 
 CONFIG = InputConfig(max_pixels=64 * 64)
-WITH_ALL, DEAF, BLIND, WORDS_ALONE = (True, True), (True, False), (False, True), (False, False)
+WITH_ALL, WITHOUT_AUDIO, WITHOUT_VIDEO, WORDS_ALONE = (
+    (True, True),
+    (True, False),
+    (False, True),
+    (False, False),
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def shared(opened):
     hooks = []
 
     def turn_on():
-        hooks.append(share_prefix(opened.top.thinker))
+        hooks.append(reuse_prefix(opened.top.thinker))
 
     yield turn_on
     for hook in hooks:
@@ -52,9 +57,9 @@ def row_of(processor, seed: int, *, sees: bool, hears: bool) -> dict[str, torch.
 
     random = np.random.default_rng(seed)
     frames = random.integers(0, 256, (2 + 2 * (seed % 3), 64, 64, 3), np.uint8) if sees else None
-    sound = random.normal(0, 0.1, 8_000 + 3_200 * seed).astype(np.float32) if hears else None
+    audio = random.normal(0, 0.1, 8_000 + 3_200 * seed).astype(np.float32) if hears else None
     return to_model_row(
-        processor, make_input(CONFIG, frames=frames, sound=sound, words="may " * seed)
+        processor, make_input(CONFIG, frames=frames, audio=audio, transcript="may " * seed)
     )
 
 
@@ -76,7 +81,11 @@ def logits_and_gradients(opened, batch):
 
 @pytest.mark.parametrize(
     "kinds",
-    [(WITH_ALL, WITH_ALL, WITH_ALL), (WITH_ALL, DEAF, BLIND, WORDS_ALONE), (WORDS_ALONE,) * 2],
+    [
+        (WITH_ALL, WITH_ALL, WITH_ALL),
+        (WITH_ALL, WITHOUT_AUDIO, WITHOUT_VIDEO, WORDS_ALONE),
+        (WORDS_ALONE,) * 2,
+    ],
     ids=["all the same", "mixed", "words alone"],
 )
 def test_a_shared_beginning_gives_the_logits_and_gradients_of_whole_rows(
@@ -89,15 +98,13 @@ def test_a_shared_beginning_gives_the_logits_and_gradients_of_whole_rows(
     torch.testing.assert_close(split[0], whole[0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(split[1], whole[1], rtol=1e-4, atol=1e-6)
     assert whole[1].abs().max() > 0
-    (num_rows, length), (one, begun), (rest_rows, rest) = lengths
+    (num_rows, length), (one, started), (rest_rows, rest) = lengths
     assert (one, rest_rows) == (1, num_rows)
-    assert begun + rest == length
-    assert begun > 50
+    assert started + rest == length
+    assert started > 50
 
 
-def test_rows_that_are_alike_throughout_keep_their_pictures_and_their_answer(
-    opened, lengths, shared
-):
+def test_rows_that_are_alike_throughout_keep_their_videos_and_their_answer(opened, lengths, shared):
     row = row_of(opened.processor, 1, sees=True, hears=True)
     batch = collate_rows([row, row], opened.processor.tokenizer.pad_token_id)
     whole = logits_and_gradients(opened, batch)[0]
@@ -122,9 +129,9 @@ def test_layers_that_are_computed_twice_for_memory_are_given_whole_rows(tiny_omn
         FinetuneResources(gradient_checkpointing=True),
     )
     sparing.trained.load_state_dict(opened.trained.state_dict())
-    batch = batch_of(opened, (WITH_ALL, DEAF))
+    batch = batch_of(opened, (WITH_ALL, WITHOUT_AUDIO))
     whole = logits_and_gradients(opened, batch)
-    share_prefix(sparing.top.thinker)
+    reuse_prefix(sparing.top.thinker)
     sparing.trained.train()
     torch.testing.assert_close(
         logits_and_gradients(sparing, batch)[1], whole[1], rtol=1e-4, atol=1e-6

@@ -84,8 +84,8 @@ row_lengths = st.lists(st.integers(0, 30), max_size=20)
 def test_rows_of_like_length_stand_together_and_none_is_lost(lengths, size):
     rows = [{"input_ids": torch.zeros(length)} if length else None for length in lengths]
     paired = by_length(rows, range(len(rows)))
-    assert sorted(place for _, place in paired) == list(range(len(rows)))
-    assert all(row is rows[place] for row, place in paired)
+    assert sorted(location for _, location in paired) == list(range(len(rows)))
+    assert all(row is rows[location] for row, location in paired)
     found = [num_tokens(row) for row, _ in paired]
     assert found == sorted(lengths)
     assert num_positions(found, size) <= num_positions(lengths, size)
@@ -166,8 +166,8 @@ def test_one_damaged_sample_in_a_hundred_is_left_out_and_two_are_an_error(
     store, reader, toy_samples
 ):
     samples = toy_samples(store, 3)
-    store.write_bytes(samples[0].picture_path, b"no picture")
-    store.remove(samples[1].picture_path)
+    store.write_bytes(samples[0].video_path, b"no picture")
+    store.remove(samples[1].video_path)
     rows = reader(100, 1 << 30)
     assert next(rows.iter_batches([[samples[0], samples[0], samples[2]]]))[:2] == [None, None]
     assert rows.unreadable == {samples[0].segment_id}

@@ -19,7 +19,12 @@ from tasks.training.model.trainable import open_for_training
 from tasks.training.settings import TrainingSettings
 
 CONFIG = InputConfig(max_pixels=64 * 64)
-WITH_ALL, DEAF, BLIND, WORDS_ALONE = (True, True), (True, False), (False, True), (False, False)
+WITH_ALL, WITHOUT_AUDIO, WITHOUT_VIDEO, WORDS_ALONE = (
+    (True, True),
+    (True, False),
+    (False, True),
+    (False, False),
+)
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +43,20 @@ def row_of(processor, seed: int, *, sees: bool, hears: bool) -> dict[str, torch.
 
     random = np.random.default_rng(seed)
     frames = random.integers(0, 256, (2 + 2 * (seed % 3), 64, 64, 3), np.uint8) if sees else None
-    sound = random.normal(0, 0.1, 8_000 + 3_200 * seed).astype(np.float32) if hears else None
-    inputs = make_input(CONFIG, frames=frames, sound=sound, words="maybe not")
+    audio = random.normal(0, 0.1, 8_000 + 3_200 * seed).astype(np.float32) if hears else None
+    inputs = make_input(CONFIG, frames=frames, audio=audio, transcript="maybe not")
     return to_model_row(processor, inputs)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "kinds",
-    [(WITH_ALL, WITH_ALL, WITH_ALL), (WITH_ALL, DEAF, BLIND, WORDS_ALONE), (DEAF,), (WORDS_ALONE,)],
+    [
+        (WITH_ALL, WITH_ALL, WITH_ALL),
+        (WITH_ALL, WITHOUT_AUDIO, WITHOUT_VIDEO, WORDS_ALONE),
+        (WITHOUT_AUDIO,),
+        (WORDS_ALONE,),
+    ],
     ids=["all the same", "mixed", "no sound at all", "words alone"],
 )
 def test_features_give_the_logits_and_gradients_that_pixels_and_mels_give(opened, thinker, kinds):
@@ -80,16 +90,16 @@ def test_features_give_the_logits_and_gradients_that_pixels_and_mels_give(opened
 def test_media_and_features_ask_the_same_question_of_what_was_said_before(
     opened, thinker, toy_store, toy_samples, tmp_path, words
 ):
-    settings = {"prompt": "definition-context", "words": words}
+    settings = {"prompt": "definition-context", "transcript": words}
     config, processor = CONFIG.model_copy(update=settings), opened.processor
     (sample,) = toy_samples(toy_store, 1)
-    sample = replace(sample, words_before="so far so good")
+    sample = replace(sample, transcript_before="so far so good")
     row = MediaRows(store_url=toy_store.url, processor=processor, config=config)(sample)
     (encoded,) = encode_rows(thinker, [row], processor.tokenizer.pad_token_id)
     features = FeatureFolder(tmp_path)
     features.write({feature_key(sample, config): encoded})
     make = FeatureRows(thinker=thinker, features=features, processor=processor, config=config)
-    again = replace(sample, words="no", words_before="")
+    again = replace(sample, transcript="no", transcript_before="")
     assert torch.equal(make(sample)["input_ids"], row["input_ids"])
     assert torch.equal(make(again)["input_ids"], row["input_ids"]) == (not words)
     assert ("so far so good" in processor.tokenizer.decode(row["input_ids"])) == words
@@ -99,12 +109,12 @@ def test_media_and_features_ask_the_same_question_of_what_was_said_before(
 def test_features_take_the_bytes_that_their_tokens_are_said_to_take(opened, thinker):
     row = row_of(opened.processor, 1, sees=True, hears=True)
     (features,) = encode_rows(thinker, [row], opened.processor.tokenizer.pad_token_id)
-    each_picture, each_sound = bytes_per_token(thinker, torch.float32)
+    each_video, each_audio = bytes_per_token(thinker, torch.float32)
     config = opened.top.config.thinker_config
     seen = int((row["input_ids"] == config.video_token_id).sum())
     heard = int((row["input_ids"] == config.audio_token_id).sum())
-    assert features["picture_features"].nbytes == seen * each_picture > 0
-    assert features["sound_features"].nbytes == heard * each_sound > 0
+    assert features["video_features"].nbytes == seen * each_video > 0
+    assert features["audio_features"].nbytes == heard * each_audio > 0
 
 
 @pytest.mark.slow

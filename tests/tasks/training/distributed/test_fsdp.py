@@ -12,9 +12,9 @@ from storage.errors import ConfigError
 from tasks.training.distributed.fsdp import check_sharding, clip_gradients
 from tasks.training.job import (
     MODEL_FOLDER,
-    read_answers,
     read_job,
     read_result,
+    read_validation_predictions,
     write_job,
 )
 from tasks.training.settings import FinetuneResources, TrainingSettings
@@ -65,7 +65,7 @@ def test_a_model_in_two_parts_of_deepspeed_learns_what_a_whole_one_does(make_job
 
 def check_parts(make_job, labelled, sharding, parts):
     samples = [
-        replace(sample, sound_path=None if index % 2 else sample.sound_path)
+        replace(sample, audio_path=None if index % 2 else sample.audio_path)
         for index, sample in enumerate(labelled)
     ]
     settings = {**SETTINGS, "parts": parts}
@@ -83,16 +83,18 @@ def check_parts(make_job, labelled, sharding, parts):
     assert os.WTERMSIG(status) == signal.SIGKILL
     status, _ = train_together(killed, in_checkpoint="step-000003.tmp")  # not yet renamed
     assert os.WTERMSIG(status) == signal.SIGKILL
-    status, said = train_together(killed)
+    status, message = train_together(killed)
     assert status == 0
-    assert "continues after step 2 of 4" in said
+    assert "continues after step 2 of 4" in message
     assert without_times(read_result(killed.parent)[1]) == without_times(
         read_result(shared.parent)[1]
     )
 
 
 def check_same(whole, shared):
-    (result, log), (wanted, expected) = (read_result(path.parent) for path in (shared, whole))
+    (result, log), (expected_result, expected) = (
+        read_result(path.parent) for path in (shared, whole)
+    )
     assert [row.loss for row in log] == pytest.approx([row.loss for row in expected], abs=1e-4)
     norms = [row.grad_norm for row in expected]
     assert [row.grad_norm for row in log] == pytest.approx(norms, rel=1e-3)
@@ -100,17 +102,17 @@ def check_same(whole, shared):
     assert [row.val_loss for row in log if row.val_loss is not None] == pytest.approx(
         measured, abs=1e-4
     )
-    assert result == wanted
+    assert result == expected_result
     answers, others = (
-        {answer.segment_id: answer.p_ah for answer in read_answers(path.parent)}
+        {answer.segment_id: answer.p_ah for answer in read_validation_predictions(path.parent)}
         for path in (shared, whole)
     )
     assert answers == pytest.approx(others, abs=1e-4)
     assert config_of(shared) == config_of(whole)
-    weights, wanted_weights = weights_of(shared), weights_of(whole)
-    assert weights.keys() == wanted_weights.keys()
+    weights, expected_weights = weights_of(shared), weights_of(whole)
+    assert weights.keys() == expected_weights.keys()
     for name, tensor in weights.items():
-        torch.testing.assert_close(tensor, wanted_weights[name], rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(tensor, expected_weights[name], rtol=1e-3, atol=1e-4)
 
 
 def test_gradients_are_scaled_as_torch_scales_them():

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from tasks.training.checkpoints.formats import WholeContents
-from tasks.training.distributed.optimizer_step import open_updates
+from tasks.training.checkpoints.formats import FullCheckpointFormat
+from tasks.training.distributed.optimizer_step import open_optimizer_step
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
@@ -25,7 +25,7 @@ def test_one_process_updates_as_torch_does_and_shares_nothing_out(sharding):
 
     AcceleratorState._reset_state(reset_partial_state=True)
     resources = FinetuneResources(device="cpu", sharding=sharding)
-    updates = open_updates(layer(), SETTINGS, resources, Ranks(cpu=True))
+    updates = open_optimizer_step(layer(), SETTINGS, resources, Ranks(cpu=True))
     for loss in losses_of(updates.model):
         updates.add(loss)
     norm = updates.apply(0.01)
@@ -39,4 +39,4 @@ def test_one_process_updates_as_torch_does_and_shares_nothing_out(sharding):
     optimizer.step()
     torch.testing.assert_close(updates.model.weight, other.weight)
     assert updates.model.weight.grad is None
-    assert isinstance(updates.contents, WholeContents)
+    assert isinstance(updates.contents, FullCheckpointFormat)

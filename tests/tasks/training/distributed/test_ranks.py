@@ -25,17 +25,17 @@ def test_dealt_hands_hold_every_sample_once_and_as_many_of_each_kind(kinds, num_
         replace(
             labelled[0],
             segment_id=SegmentId(str(index)),
-            sound_path="a.wav" if has_sound else None,
+            audio_path="a.wav" if has_audio else None,
             end_ms=end_ms,
         )
-        for index, (has_sound, end_ms) in enumerate(kinds)
+        for index, (has_audio, end_ms) in enumerate(kinds)
     ]
     hands = deal(samples, num_hands)
     assert len(hands) == num_hands
     dealt = [sample.segment_id for hand in hands for sample in hand]
     assert sorted(dealt) == sorted(sample.segment_id for sample in samples)
-    for with_sound in (True, False):
-        counts = [sum(bool(s.sound_path) == with_sound for s in hand) for hand in hands]
+    for with_audio in (True, False):
+        counts = [sum(bool(s.audio_path) == with_audio for s in hand) for hand in hands]
         assert max(counts) - min(counts) <= 1
 
 
@@ -57,7 +57,7 @@ def check_hands(samples, settings):
         for step in range(1, settings["steps"] + 1)
     ]
     assert any(
-        any(s.sound_path for s in first) and not any(s.sound_path for s in second)
+        any(s.audio_path for s in first) and not any(s.audio_path for s in second)
         for first, second in hands
     )
 
@@ -68,7 +68,7 @@ def test_two_processes_learn_what_one_does_from_the_same_batches(make_job, label
         replace(row, weight=(0.5, 2.5)[row.label]) for row in plan_classes(labelled, ClassRule())
     ]
     samples = [
-        replace(sample, sound_path=None if index % 2 else sample.sound_path)
+        replace(sample, audio_path=None if index % 2 else sample.audio_path)
         for index, sample in enumerate(labelled)
     ]
     settings = {"steps": 6, "batch_size": 3, "eval_steps": 3, "plan": plan, "seed": 3}
@@ -81,7 +81,7 @@ def test_two_processes_learn_what_one_does_from_the_same_batches(make_job, label
     for path in paths:
         write_job(read_job(path)[0], samples, path.parent)
     train_alone(paths[0])
-    status, said = train_together(paths[1])
+    status, message = train_together(paths[1])
     assert status == 0
     (alone, expected), (result, log) = (read_result(path.parent) for path in paths)
 
@@ -89,12 +89,12 @@ def test_two_processes_learn_what_one_does_from_the_same_batches(make_job, label
     norms = [row.grad_norm for row in expected]
     assert [row.grad_norm for row in log] == pytest.approx(norms, rel=1e-3)
     assert [row.num_samples for row in log] == [3] * 6
-    for found, wanted in ((log[step], expected[step]) for step in (2, 5)):
-        assert found.val_loss == pytest.approx(wanted.val_loss, abs=1e-4)
-        assert found.val_macro_f1 == wanted.val_macro_f1
-        assert found.val_average_precision == pytest.approx(wanted.val_average_precision)
+    for found, other in ((log[step], expected[step]) for step in (2, 5)):
+        assert found.val_loss == pytest.approx(other.val_loss, abs=1e-4)
+        assert found.val_macro_f1 == other.val_macro_f1
+        assert found.val_average_precision == pytest.approx(other.val_average_precision)
     assert result == alone
-    assert said.count("parameters") == 1  # one process tells for both
+    assert message.count("parameters") == 1  # one process tells for both
 
 
 @pytest.mark.slow
@@ -104,11 +104,11 @@ def test_a_fault_in_one_of_two_processes_ends_both_with_one_clear_sentence(make_
     order = SampleOrder([s.label for s in train], batch_size=2, seed=0, balanced=True)
     (alone,) = deal([train[index] for index in order.batch(1)], 2)[1]  # the second process's
     samples = [
-        replace(s, picture_path="gone.mp4") if s.segment_id == alone.segment_id else s
+        replace(s, video_path="gone.mp4") if s.segment_id == alone.segment_id else s
         for s in labelled
     ]
     write_job(read_job(path)[0], samples, path.parent)
-    with pytest.raises(StageError, match="of 18 samples have no readable picture") as told:
+    with pytest.raises(StageError, match="of 18 samples have no readable picture") as message:
         launch(path)
-    assert len(str(told.value).splitlines()) == 1
-    assert not any(row.video_id in str(told.value) for row in samples)
+    assert len(str(message.value).splitlines()) == 1
+    assert not any(row.video_id in str(message.value) for row in samples)

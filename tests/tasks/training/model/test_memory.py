@@ -6,7 +6,7 @@ import torch
 from storage.errors import StageError
 from tasks.training.model import memory
 from tasks.training.model.memory import check_memory, estimate, read_shapes
-from tasks.training.model.trainable import census, num_parameters, open_for_training
+from tasks.training.model.trainable import num_parameters, open_for_training, token_counts
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
 GIB = 1 << 30
@@ -72,17 +72,19 @@ def test_full_training_fits_a_node_of_eight_80_gb_gpus_that_share_the_model_out(
 def test_merged_experts_are_held_by_all_layers_unless_layers_are_computed_twice(full_size):
     experts, once = TrainingSettings(), FinetuneResources(micro_batch_size=1)
     twice = once.model_copy(update={"gradient_checkpointing": True})
-    held, spared = (estimate(full_size, experts, on, longest=1_500).layers for on in (once, twice))
+    held, deferred = (
+        estimate(full_size, experts, on, longest=1_500).layers for on in (once, twice)
+    )
     assert held > 54 * GIB
-    assert spared < 10 * GIB
+    assert deferred < 10 * GIB
 
 
 def test_what_does_not_fit_is_refused_with_what_would(full_size):
     plain = FinetuneResources(micro_batch_size=8)
-    said = r"needs about \d+\.\d GiB \(weights 6\d.* 1500 tokens, but 90\.0 GiB are free: these"
-    with pytest.raises(StageError, match=said) as told:
+    message = r"needs about \d+\.\d GiB \(weights 6\d.* 1500 tokens, but 90\.0 GiB are free: these"
+    with pytest.raises(StageError, match=message) as message:
         check_memory(full_size, TrainingSettings(), plain, longest=1_500, free=90 * GIB)
-    assert "resources.finetune.gradient_checkpointing = true" in str(told.value)
+    assert "resources.finetune.gradient_checkpointing = true" in str(message.value)
     with pytest.raises(StageError, match=r"no setting makes it fit: use a device with more"):
         check_memory(full_size, TrainingSettings(), plain, longest=1_500, free=8 * GIB)
 
@@ -127,7 +129,7 @@ def test_the_estimate_is_near_what_is_held_on_the_small_base(tiny_omni, method, 
     shapes = read_shapes(tiny_omni)
     assert sum(shapes.numbers.values()) == num_parameters(opened.trained)
     need = estimate(shapes, settings, resources, longest=400)
-    assert need.trained == sum(census(opened.trained).values()) * 12
+    assert need.trained == sum(token_counts(opened.trained).values()) * 12
     found = saved_bytes(opened, 400, 4, precision)
     assert 0.9 * found < need.layers < 1.7 * found
 
@@ -140,14 +142,14 @@ def test_layers_computed_twice_hold_what_the_estimate_says_and_give_the_same_gra
     shapes = read_shapes(tiny_omni)
     by_layer = memory._bytes_per_token(shapes.text, settings) * 4 * 400  # comes and goes
     held = estimate(shapes, settings, twice, longest=400).layers - by_layer
-    spared = open_for_training(tiny_omni, settings, twice)
-    found = saved_bytes(spared, 400, 4, "float32")
+    deferred = open_for_training(tiny_omni, settings, twice)
+    found = saved_bytes(deferred, 400, 4, "float32")
     assert 0.9 * found < held < 1.7 * found
     plain = open_for_training(tiny_omni, settings, once)
-    (loss, gradients), (wanted_loss, wanted) = (teach(opened) for opened in (spared, plain))
-    assert loss == wanted_loss
-    assert len(gradients) == len(wanted) > 0
-    for gradient, other in zip(gradients, wanted, strict=True):
+    (loss, gradients), (expected_loss, expected) = (teach(opened) for opened in (deferred, plain))
+    assert loss == expected_loss
+    assert len(gradients) == len(expected) > 0
+    for gradient, other in zip(gradients, expected, strict=True):
         torch.testing.assert_close(gradient, other, rtol=1e-5, atol=1e-7)
 
 

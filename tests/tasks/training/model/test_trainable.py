@@ -2,10 +2,10 @@ import pytest
 
 from storage.errors import ConfigError, ModelError
 from tasks.training.model.trainable import (
-    census,
     num_parameters,
     open_for_training,
     part_of,
+    token_counts,
 )
 from tasks.training.settings import TrainingSettings
 
@@ -52,7 +52,7 @@ def test_a_parameter_of_another_architecture_is_refused():
 )
 def test_lora_trains_the_named_parts_alone_in_float32(tiny_omni, settings, parts):
     opened = open_for_training(tiny_omni, settings)
-    counts = census(opened.trained)
+    counts = token_counts(opened.trained)
     assert set(counts) == parts
     trained = [(n, p) for n, p in opened.trained.named_parameters() if p.requires_grad]
     assert all("lora_" in name for name, _ in trained)
@@ -66,14 +66,16 @@ def test_lora_counts_what_rank_and_shapes_say(tiny_omni):
     text = opened.top.config.thinker_config.text_config
     inner, hidden = text.moe_intermediate_size, text.hidden_size
     each = 2 * (hidden + 2 * inner) + 2 * (inner + hidden)
-    assert census(opened.trained) == {"experts": each * text.num_experts * text.num_hidden_layers}
+    assert token_counts(opened.trained) == {
+        "experts": each * text.num_experts * text.num_hidden_layers
+    }
 
 
 @pytest.mark.slow
 def test_full_training_moves_the_named_parts_in_float32(tiny_omni):
     settings = TrainingSettings(method="full", precision="bfloat16", parts=("norms", "vision"))
     opened = open_for_training(tiny_omni, settings)
-    assert set(census(opened.trained)) == {"norms", "vision"}
+    assert set(token_counts(opened.trained)) == {"norms", "vision"}
     assert {str(p.dtype) for p in opened.trained.parameters()} == {"torch.float32"}
 
 

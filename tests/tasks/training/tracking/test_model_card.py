@@ -6,7 +6,7 @@ import yaml
 
 from tasks.evaluation.metrics import METRIC_NAMES
 from tasks.labels.class_plan import ClassRule, plan_classes
-from tasks.training.job import TrainingJob, TrainingResult, ValidationAnswer, read_job
+from tasks.training.job import TrainingJob, TrainingResult, ValidationPrediction, read_job
 from tasks.training.tracking.model_card import (
     CARD_NAME,
     figures_of,
@@ -39,7 +39,7 @@ def answers(rows):
     """Right about all validation segments but one."""
     val = [row for row in rows if row.split == "val"]
     return [
-        ValidationAnswer(segment_id=row.segment_id, p_ah=0.9 if row.label or not index else 0.1)
+        ValidationPrediction(segment_id=row.segment_id, p_ah=0.9 if row.label or not index else 0.1)
         for index, row in enumerate(reversed(val))
     ]
 
@@ -61,11 +61,11 @@ def test_the_card_tells_data_settings_figures_consent_and_loading(
     assert front["base_model"] == "Qwen/Qwen3-Omni-30B-A3B-Instruct"
     assert (front["library_name"], front["license"]) == ("peft", "other")
     (result,) = front["model-index"][0]["results"]
-    told = {metric["type"]: metric["value"] for metric in result["metrics"]}
+    message = {metric["type"]: metric["value"] for metric in result["metrics"]}
     figures = {figure.key: figure for figure in figures_of(rows, answers)}
-    assert told == {key: round(figure.value, 4) for key, figure in figures.items()}
-    assert set(told) <= set(METRIC_NAMES)
-    assert told["accuracy"] == round(5 / 6, 4)
+    assert message == {key: round(figure.value, 4) for key, figure in figures.items()}
+    assert set(message) <= set(METRIC_NAMES)
+    assert message["accuracy"] == round(5 / 6, 4)
 
     train, val = split_facts(rows)
     assert f"| train | 12 | 4 | 12 | 3 | `{train.digest}` |" in body
@@ -97,12 +97,14 @@ def test_the_card_names_nobody_and_no_place_of_this_machine(
     make_job, tmp_path, rows, answers, tiny_omni
 ):
     front, body = card_of(make_job, tmp_path, rows, answers, base=str(tiny_omni))
-    told = str(front) + body
+    message = str(front) + body
     assert "base_model" not in front
-    assert "unspeakable" not in told
-    assert str(tiny_omni.parent) not in told
-    assert str(tmp_path) not in told
-    assert not any(row.video_id in told or (row.words and row.words in told) for row in rows)
+    assert "unspeakable" not in message
+    assert str(tiny_omni.parent) not in message
+    assert str(tmp_path) not in message
+    assert not any(
+        row.video_id in message or (row.transcript and row.transcript in message) for row in rows
+    )
 
 
 def test_a_full_model_without_validation_says_so_and_has_no_adapter(make_job, tmp_path, rows):
@@ -127,8 +129,8 @@ def test_digests_of_splits_follow_content_and_labels_and_not_their_order(rows):
     ("name", "told"),
     [("Qwen/Qwen3-Omni", "Qwen/Qwen3-Omni"), ("/models/mine", None), ("~/mine", None)],
 )
-def test_only_a_name_on_the_hub_is_told(name, told):
-    assert public_name(name) == told
+def test_only_a_name_on_the_hub_is_told(name, message):
+    assert public_name(name) == message
 
 
 def test_figures_are_undefined_and_without_interval_where_they_must_be(rows, answers):

@@ -3,20 +3,20 @@ import torch
 
 from storage.results import TrainingStepRecord
 from tasks.training.distributed.ranks import Ranks
-from tasks.training.tracking.throughput import line_of, pace_of, wait_share
+from tasks.training.tracking.throughput import line_of, throughput_of, wait_fraction
 
 
 def row(step: int, seconds: float, wait_seconds: float) -> TrainingStepRecord:
     return TrainingStepRecord(
         step=step, loss=0.5, grad_norm=1.0, learning_rate=0.1, num_samples=8, num_tokens=90,
-        padding_share=0.1, seconds=seconds, wait_seconds=wait_seconds, val_loss=0.25,
+        padding_fraction=0.1, seconds=seconds, wait_seconds=wait_seconds, val_loss=0.25,
     )  # fmt: skip
 
 
 def test_waiting_is_a_share_of_all_the_time_so_far():
     log = [row(1, 2.0, 1.0), row(2, 1.0, 0.0)]
-    assert wait_share(log) == pytest.approx(0.25)
-    assert wait_share([]) == 0.0
+    assert wait_fraction(log) == pytest.approx(0.25)
+    assert wait_fraction([]) == 0.0
 
 
 def test_a_line_tells_speed_waiting_and_padding_of_the_whole_time_the_step_took():
@@ -29,7 +29,7 @@ def test_a_line_tells_speed_waiting_and_padding_of_the_whole_time_the_step_took(
 
 def test_a_steps_pace_counts_the_rows_that_could_be_read():
     rows = [{"input_ids": torch.zeros(length)} if length else None for length in (7, 0, 3, 4)]
-    found = pace_of(rows, 2, 0.5, Ranks(cpu=True))
+    found = throughput_of(rows, 2, 0.5, Ranks(cpu=True))
     assert found["num_tokens"] == 14
-    assert found["padding_share"] == pytest.approx(1 - 14 / (4 + 4 + 7))
+    assert found["padding_fraction"] == pytest.approx(1 - 14 / (4 + 4 + 7))
     assert found["wait_seconds"] == 0.5

@@ -9,8 +9,8 @@ from tasks.training.settings import FinetuneResources, TrackerName, TrainingSett
 from tasks.training.tracking.curve import read_curve
 from tasks.training.tracking.trackers import (
     CurveFile,
+    StepListeners,
     Trackers,
-    Watches,
     check_trackers,
     figures_of_step,
 )
@@ -63,24 +63,24 @@ def test_a_tracker_is_told_of_the_settings_and_each_step(tmp_path, monkeypatch):
     class Noted(tracking.GeneralTracker):
         name = "noted"
         requires_logging_directory = False
-        told: ClassVar[list[object]] = []
+        message: ClassVar[list[object]] = []
 
         def __init__(self, project: str) -> None:
             super().__init__()
-            self.told.append(project)
+            self.message.append(project)
 
         @property
         def tracker(self) -> list[object]:
-            return self.told
+            return self.message
 
         def store_init_configuration(self, values: dict) -> None:
-            self.told.append(values)
+            self.message.append(values)
 
         def log(self, values: dict, step: int | None = None, **kwargs: object) -> None:
-            self.told.append((step, values["training/loss"]))
+            self.message.append((step, values["training/loss"]))
 
         def finish(self) -> None:
-            self.told.append("end")
+            self.message.append("end")
 
     monkeypatch.setitem(tracking.LOGGER_TYPE_TO_CLASS, "noted", Noted)
     trackers = Trackers(tmp_path, ("noted",), {"rank": 8, "parts": ("experts",), "steps": None})
@@ -88,7 +88,7 @@ def test_a_tracker_is_told_of_the_settings_and_each_step(tmp_path, monkeypatch):
     trackers.note(row(1, loss=0.5))
     trackers.end()
     settings = {"rank": 8, "parts": "('experts',)", "steps": "None"}
-    assert Noted.told == ["waver", settings, (1, 0.5), "end"]
+    assert Noted.message == ["waver", settings, (1, 0.5), "end"]
 
 
 def test_a_tracker_that_is_not_installed_is_refused_before_the_training(monkeypatch):
@@ -110,7 +110,7 @@ def test_only_figures_are_tracked():
     figures = figures_of_step(row(3, val_average_precision=0.5))
     assert set(figures) == {
         "training/loss", "training/grad_norm", "training/learning_rate", "training/seconds",
-        "training/wait_seconds", "training/num_tokens", "training/padding_share",
+        "training/wait_seconds", "training/num_tokens", "training/padding_fraction",
         "training/samples_per_second", "validation/average_precision",
     }  # fmt: skip
 
@@ -122,7 +122,7 @@ def test_the_curve_is_renewed_when_due_when_measured_and_at_the_end(tmp_path):
         return read_curve(path).rows[-1].step
 
     watch = CurveFile(path, seconds=3600)
-    both = Watches(watch, CurveFile(tmp_path / "other.json", seconds=0))
+    both = StepListeners(watch, CurveFile(tmp_path / "other.json", seconds=0))
     both.begin([row(1)], 6)
     both.note(row(2))
     assert last_step() == 2
