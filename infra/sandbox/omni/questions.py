@@ -50,7 +50,7 @@ def waver_questions() -> list[Question]:
 
 def all_texts() -> Iterator[str]:
     """Everything the tokenizer must know."""
-    questions = [cue_question(cue, quotes_transcript=True) for cue in CUES] + waver_questions()
+    questions = [cue_question(cue, quotes_words=True) for cue in CUES] + waver_questions()
     for question in questions:
         yield fill_in(
             question.template, video=False, audio=False, transcript=NO_WORDS, before=NO_WORDS

@@ -179,7 +179,7 @@ def test_all_contradictions_of_a_table_of_labels_are_told_at_once(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "told"),
+    ("options", "error", "message"),
     [
         (("--data", "nowhere"), DataError, "There is no data folder 'nowhere'"),
         (("--out", "audit.csv"), ConfigError, "'audit.csv' is no Parquet file: name one"),

@@ -67,7 +67,7 @@ def test_an_exact_cut_has_no_fault(video, segments):
 
 
 @pytest.mark.parametrize(
-    ("spoiling", "told"),
+    ("spoiling", "message"),
     [
         (("-vf", "select='not(eq(n,40))'", "-fps_mode", "passthrough"), "1 lost, 0 doubled"),
         (("-vf", "loop=1:1:40,setpts=N*1001/30000/TB"), "0 lost, 1 doubled"),

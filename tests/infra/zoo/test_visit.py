@@ -44,7 +44,7 @@ def test_a_fault_is_shown_and_is_the_exit_status(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [(["--only", "giraffe.mp4"], "the zoo has no 'giraffe.mp4'"), ([], "is not empty")],
 )
 def test_a_mistake_is_told_before_anything_is_made(tmp_path, capsys, arguments, message):

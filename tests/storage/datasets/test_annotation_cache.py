@@ -91,7 +91,7 @@ def test_whoever_changes_what_is_read_moves_the_readers_version(tmp_path):
     assert (READER_VERSION, digest) == (3, "63a282b73adb"), "a cached annotation would be stale"
 
 
-@pytest.mark.parametrize("place", [0, 3, 40, 500, -500, -40, -9, -1])
+@pytest.mark.parametrize("location", [0, 3, 40, 500, -500, -40, -9, -1])
 def test_a_damaged_file_is_ignored_and_written_again(tmp_path, store, monkeypatch, location):
     path, cache = _file(tmp_path, v=RECORD), AnnotationCache(store.url)
     parsed = read_annotation_file(path, cache)

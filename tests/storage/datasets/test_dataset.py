@@ -97,7 +97,7 @@ def test_an_added_video_is_seen_by_the_next_opening(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [("nowhere", "There is no data folder .*nowhere.*--data"),
      ("notes.txt", "The data folder .*notes.txt' is a file: name the folder .*--data")],
 )  # fmt: skip

@@ -66,7 +66,7 @@ def everything(store: Store) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-@pytest.mark.parametrize("place", ["folder", "memory"])
+@pytest.mark.parametrize("location", ["folder", "memory"])
 def test_all_of_a_participant_goes_from_all_variants_and_all_of_the_others_stays(
     tmp_path, location
 ):

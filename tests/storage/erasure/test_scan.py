@@ -21,7 +21,7 @@ def test_an_empty_store_is_clean(store):
     assert (scan.is_clean, scan.num_tables, scan.num_texts) == (True, 0, 0)
 
 
-@pytest.mark.parametrize("place", ["folder", "memory"])
+@pytest.mark.parametrize("location", ["folder", "memory"])
 def test_paths_are_relative_and_tell_files_from_folders(tmp_path, location):
     store = Store(str(tmp_path) if location == "folder" else f"memory://{tmp_path}")
     store.write_bytes("a/b/c.txt", b"")

@@ -27,7 +27,7 @@ def a_video(label: int | None, *found: Interval) -> VideoRecord:
 
 
 @pytest.mark.parametrize(
-    ("label", "found", "locates", "told"),
+    ("label", "found", "locates", "message"),
     [
         (1, (WITHIN,), True, []),
         (None, (WITHIN,), True, []),

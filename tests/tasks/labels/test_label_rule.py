@@ -145,7 +145,7 @@ def test_a_wider_band_never_makes_a_segment_clear_and_never_changes_a_label(cove
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"positive_at": 0}, "greater than 0"),
         ({"positive_at": 1.01}, "no share in .* set overlap_unit to ms"),

@@ -58,7 +58,7 @@ def test_a_clean_split_passes_the_gate():
 
 
 @pytest.mark.parametrize(
-    ("leak", "told", "details"),
+    ("leak", "message", "details"),
     [
         (
             a_sample("a3", "ann", "test"),

@@ -213,7 +213,7 @@ def test_more_folds_than_participants_are_refused_with_the_way_out():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"split_fractions": (0.5, 0.5, 0.5)}, "sum to 1"),
         ({"split_fractions": (1.2, -0.2, 0.0)}, ">= 0"),

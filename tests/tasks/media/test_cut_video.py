@@ -21,7 +21,7 @@ def test_an_intact_video_is_cut_without_a_warning(cut_video, name):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("sound-shorter.mp4", "the sound is 2.99 s shorter than the picture"),
         ("sound-longer.mp4", "the sound is 3.00 s longer than the picture"),

@@ -65,14 +65,14 @@ def test_a_workers_error_is_raised_as_what_it_was(error_class, status):
     assert type(caught.value) is error_class
 
 
-@pytest.mark.parametrize("told", ["Path: it is gone.", "The model: damaged.", "WaverErro: x"])
+@pytest.mark.parametrize("message", ["Path: it is gone.", "The model: damaged.", "WaverErro: x"])
 def test_a_sentence_that_names_no_error_is_a_failed_stage(message):
     with pytest.raises(StageError, match=f"^{message}$"):
         run_worker(["sh", "-c", f"echo 'error: {message}'; exit 2"], on_line=lambda line: None)
 
 
 @pytest.mark.parametrize(
-    ("script", "told"),
+    ("script", "message"),
     [
         ("print('loading'); raise SystemExit(4)", r"ended with status 4; .*\nloading"),
         ("import os; os.kill(os.getpid(), 9)", "was killed by signal 9"),

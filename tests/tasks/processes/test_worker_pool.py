@@ -43,7 +43,7 @@ def test_all_is_made_in_order_but_that_on_which_a_process_dies(bad: tuple[int, .
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (Squares(*range(1, 12)), "did on 3 in a row, .* none is rejected: .*num_decoders=0"),
         (Unwelcome(), "die before they are at work: .*num_decoders=0"),

@@ -33,7 +33,7 @@ def test_a_model_that_is_asked_otherwise_says_what_mends_it(model: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("prompt", "trained", "asked", "told"),
+    ("prompt", "trained", "asked", "message"),
     [
         ("definition-context", 30, 50, True),
         ("definition-context", 50, 50, False),

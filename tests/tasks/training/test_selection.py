@@ -60,7 +60,7 @@ def test_only_labelled_rows_of_train_and_val_are_used():
 
 
 @pytest.mark.parametrize(
-    ("samples", "settings", "said"),
+    ("samples", "settings", "message"),
     [
         ([*VAL, *UNUSED], SETTINGS, "None of the 6 samples .* split 'train'"),
         ([TRAIN[0], TRAIN[0], *VAL], SETTINGS, "All 2 training samples have label 0"),

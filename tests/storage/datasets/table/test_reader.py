@@ -126,7 +126,7 @@ def test_an_empty_name_of_a_video_is_told_with_its_line(folder):
 
 
 @pytest.mark.parametrize(
-    ("times", "told"),
+    ("times", "message"),
     [
         ("1000,", "there is start_ms, but no end_ms"),
         (",1000", "there is end_ms, but no start_ms"),

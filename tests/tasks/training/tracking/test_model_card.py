@@ -126,7 +126,7 @@ def test_digests_of_splits_follow_content_and_labels_and_not_their_order(rows):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [("Qwen/Qwen3-Omni", "Qwen/Qwen3-Omni"), ("/models/mine", None), ("~/mine", None)],
 )
 def test_only_a_name_on_the_hub_is_told(name, message):
