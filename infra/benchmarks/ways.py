@@ -37,7 +37,7 @@ def cut_as_the_paper(video: Path, seconds: float, folder: Path) -> None:
         begin = ["-ss", str(k * SEGMENT_SECONDS), "-t", str(SEGMENT_SECONDS)]
         encoder = ["-c:v", "libx264", "-crf", "18", "-preset", "veryfast", "-an", f"{k:04d}.mp4"]
         _run_ffmpeg([*begin, "-i", input_url(video), *encoder], folder)
-    _run_ffmpeg(["-i", input_url(video), "-vn", "-ac", "1", "-ar", "16000", "sound.wav"], folder)
+    _run_ffmpeg(["-i", input_url(video), "-vn", "-ac", "1", "-ar", "16000", "audio.wav"], folder)
 
 
 def cut_as_waver(video: Path, _seconds: float, folder: Path) -> None:

@@ -52,7 +52,7 @@ def render_video(video: PlannedVideo, cue_strength: float, path: Path) -> VideoT
     audio = compose_audio(video, cue_strength, rng)
     frames = iter_frames(video, audio.samples, cue_strength, rng)
     with tempfile.TemporaryDirectory(prefix="waver-sandbox-") as folder:
-        audio_path = Path(folder) / "sound.wav"
+        audio_path = Path(folder) / "audio.wav"
         _write_wav(audio.samples, audio_path)
         _encode(frames, audio_path, path)
     return VideoTruth(

@@ -82,16 +82,16 @@ _PICTURES = {
 }  # fmt: skip
 
 _SOUNDS = {
-    "no-sound.mp4": (*video(6), *_H264),
-    "only-sound.m4a": (*audio(3, 1), *_AAC),
-    "long-sound.m4a": (*audio(12, 1, 6.5, 11), *_AAC, "-movflags", "+faststart"),
+    "no-audio.mp4": (*video(6), *_H264),
+    "audio-only.m4a": (*audio(3, 1), *_AAC),
+    "long-audio.m4a": (*audio(12, 1, 6.5, 11), *_AAC, "-movflags", "+faststart"),
     "song-with-cover.mp3": (
         *audio(12, 1, 6.5, 11), "-f", "lavfi", "-t", "0.04", "-i", "color=red:s=64x64",
         "-map", "0:a", "-map", "1:v", "-c:a", "libmp3lame", "-c:v", "png",
         "-disposition:v:0", "attached_pic",
     ),
-    "sound-8-khz.mp4": (*video(5.2), *audio(5.2, 4, rate=8_000), *_H264, *_AAC),
-    "sound-44-khz-stereo.mov": (
+    "audio-8-khz.mp4": (*video(5.2), *audio(5.2, 4, rate=8_000), *_H264, *_AAC),
+    "audio-44-khz-stereo.mov": (
         *video(5.2), *audio(5.2, 4, rate=44_100), "-ac", "2", *_H264, *_AAC,
     ),
     "surround.mkv": (*video(5.2), *audio(5.2, 4), "-ac", "6", *_H264, "-c:a", "ac3"),
@@ -99,23 +99,23 @@ _SOUNDS = {
         *video(12), "-f", "lavfi", "-t", "12", "-i", "anoisesrc=r=16000:seed=1:a=0.5",
         *_H264, "-c:a", "pcm_s16le",
     ),
-    "sound-shorter.mp4": (*video(7), *audio(4, 1), *_H264, *_AAC),
-    "sound-longer.mp4": (*video(6), *audio(9, 1, 5), *_H264, *_AAC),
-    "sound-much-longer.mp4": (*video(1), *audio(70, 0.5, rate=8_000), *_H264, *_AAC),
-    "sound-late.mp4": (*video(6), "-itsoffset", "1.5", *audio(4, 1), *_H264, *_AAC),
-    "sound-with-a-hole.mkv": (
+    "audio-shorter.mp4": (*video(7), *audio(4, 1), *_H264, *_AAC),
+    "audio-longer.mp4": (*video(6), *audio(9, 1, 5), *_H264, *_AAC),
+    "audio-much-longer.mp4": (*video(1), *audio(70, 0.5, rate=8_000), *_H264, *_AAC),
+    "audio-late.mp4": (*video(6), "-itsoffset", "1.5", *audio(4, 1), *_H264, *_AAC),
+    "audio-with-a-hole.mkv": (
         *video(8), *audio(8, 1, 6), "-af", "aselect='not(between(t,2,4))'", *_H264, *_AAC,
     ),
-    "sound-away-for-minutes.mkv": (
+    "audio-away-for-minutes.mkv": (
         *video(800, fps="1", size="64x48"), *audio(5, 0.5, 2), "-ac", "2",
         "-af", "asetpts='PTS+if(gt(T,1),795/TB)'", *_H264, "-c:a", "pcm_s16le",
     ),
-    "sound-hours-late.mkv": (*video(6), "-itsoffset", "20000", *audio(2, 1), *_H264, *_AAC),
-    "picture-late.mkv": (
+    "audio-hours-late.mkv": (*video(6), "-itsoffset", "20000", *audio(2, 1), *_H264, *_AAC),
+    "video-late.mkv": (
         "-itsoffset", "1.2", *video(6), *audio(7.2, 3, 6), "-fps_mode", "passthrough",
         *_H264, *_AAC,
     ),
-    "picture-late.mp4": (
+    "video-late.mp4": (
         "-itsoffset", "1.2", *video(6), *audio(7.2, 3, 6), "-fps_mode", "passthrough",
         *_H264, *_AAC,
     ),
@@ -136,10 +136,10 @@ _SOUNDS = {
         "-map", "2:v", "-map", "0:v", "-map", "1:a", *_H264, *_AAC, "-c:v:0", "png",
         "-disposition:v:0", "attached_pic",
     ),
-    "sound-alone-away.mkv": (
+    "audio-only-away.mkv": (
         *audio(5, 0.5, 2), "-af", "asetpts='PTS+if(gt(T,1),795/TB)'", "-c:a", "pcm_s16le",
     ),
-    "encrypted-sound.m4a": (*audio(3, 1), *_AAC, *_KEY),
+    "encrypted-audio.m4a": (*audio(3, 1), *_AAC, *_KEY),
     "encrypted.mp4": (*video(6), *audio(6, 1), *_H264, *_AAC, *_KEY),
 }  # fmt: skip
 

@@ -14,7 +14,7 @@ from tasks.media.perceptual_hash import VIDEO_HASH_RATE, VIDEO_HASH_SIZE
 from tasks.media.plan import SAMPLE_RATE, PlannedSegment
 from tasks.media.probe import SourceMedia
 
-AUDIO_NAME = "sound.wav"
+AUDIO_NAME = "audio.wav"
 GREY_NAME = "grey.raw"
 # A sound may claim to begin or to go on days later: silence up to there would fill the disk.
 AUDIO_BEYOND_SECONDS = 60.0

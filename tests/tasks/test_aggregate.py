@@ -54,7 +54,7 @@ def sample(video: VideoRecord, index: int) -> SampleRecord:
         num_segments=2,
         start_ms=index * 5_000,
         end_ms=(index + 1) * 5_000,
-        video_path="picture.mp4",
+        video_path="video.mp4",
         audio_path=None,
         transcript=WORDS,
         transcript_before=WORDS,

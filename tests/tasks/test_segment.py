@@ -21,7 +21,7 @@ from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
 from tasks.stage import Shard
 
 CONFIG = SegmentConfig()
-GOOD = ["very-short.mp4", "ntsc.mp4", "no-sound.mp4", "one-frame.mp4", "only-sound.m4a"]
+GOOD = ["very-short.mp4", "ntsc.mp4", "no-audio.mp4", "one-frame.mp4", "audio-only.m4a"]
 BAD = ["empty.mp4", "text.mp4", "truncated-moov-first.mp4"]
 
 
@@ -70,9 +70,9 @@ def test_every_good_video_has_facts_and_segments_and_every_bad_one_a_reason(undi
     assert [(f.video_id, f.duration_ms, f.num_frames, f.has_audio) for f in facts] == [
         ("people/very-short.mp4", 200, 5, True),
         ("people/ntsc.mp4", 7_307, 219, True),
-        ("people/no-sound.mp4", 6_000, 150, False),
+        ("people/no-audio.mp4", 6_000, 150, False),
         ("people/one-frame.mp4", 40, 1, False),
-        ("people/only-sound.m4a", 3_008, 0, True),
+        ("people/audio-only.m4a", 3_008, 0, True),
     ]
     rejected = {
         r.item_id: r.reason for r in undisturbed.read(RejectedRecord, expected_items(paths))
@@ -112,7 +112,7 @@ def test_the_stored_files_are_what_the_rows_say(undisturbed, paths):
     for row in undisturbed.read(SegmentRecord, expected_items(paths)):
         if row.video_path is None:
             assert (row.num_frames, row.video_digest) == (0, None)
-            assert row.video_id == "people/only-sound.m4a"
+            assert row.video_id == "people/audio-only.m4a"
         else:
             with undisturbed.store.open(row.video_path) as stream:
                 assert digest_stream(stream) == row.video_digest
@@ -224,7 +224,7 @@ def test_settings_decide_the_variant(tmp_path):
 def test_a_shorter_limit_makes_more_segments(tmp_path, video):
     config = SegmentConfig(max_segment_ms=1_000)
     variant = variant_of(Store(str(tmp_path)), config)
-    paths = {"a": video("no-sound.mp4")}
+    paths = {"a": video("no-audio.mp4")}
     run(variant, paths, config)
     rows = variant.read(SegmentRecord, expected_items(paths))
     assert [row.duration_ms for row in rows] == [1_000] * 6
@@ -233,7 +233,7 @@ def test_a_shorter_limit_makes_more_segments(tmp_path, video):
 def test_a_marked_video_is_cut_at_its_marks_and_changed_marks_cut_it_alone_again(tmp_path, video):
     config = SegmentConfig(boundaries="annotated")
     variant = variant_of(Store(str(tmp_path)), config)
-    plain = sources_of({"a": video("no-sound.mp4"), "b": video("very-short.mp4")})
+    plain = sources_of({"a": video("no-audio.mp4"), "b": video("very-short.mp4")})
     bounds = []
     for cut_points_ms in ((), (1_000, 1_410), (1_000, 1_520)):
         sources = plain | {"a": replace(plain["a"], cut_points_ms=cut_points_ms)}

@@ -84,7 +84,7 @@ def _sample(video: VideoRecord, index: int, num_segments: int, label: int | None
         num_segments=num_segments,
         start_ms=index * SEGMENT_MS,
         end_ms=(index + 1) * SEGMENT_MS,
-        video_path="picture.mp4",
+        video_path="video.mp4",
         audio_path=None,
         transcript=TOY_WORDS,
         transcript_before=TOY_WORDS,

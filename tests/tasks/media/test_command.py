@@ -33,13 +33,13 @@ def test_one_call_writes_all_videos_and_the_whole_audio(video):
     assert value(command, "-segment_frames") == "100,200"
     assert value(command, "-force_key_frames") == "expr:eq(n,100)+eq(n,200)"
     assert value(command, "-crf") == "30"
-    assert "sound.wav" in command
+    assert "audio.wav" in command
 
 
 def test_of_a_file_of_audio_alone_only_the_audio_is_written(video):
     command = audio_command(probe(video("song-with-cover.mp3"), limits=LIMITS))
     assert command[0] == "ffmpeg"
-    assert "sound.wav" in command
+    assert "audio.wav" in command
     assert not any(argument.endswith((".mp4", ".raw")) for argument in command)
 
 

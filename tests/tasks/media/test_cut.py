@@ -117,7 +117,7 @@ def test_an_ffmpeg_that_succeeds_and_writes_nothing_is_not_believed(video, monke
 def test_an_ffmpeg_that_writes_no_audio_of_a_file_of_audio_is_not_believed(
     video, monkeypatch, tmp_path
 ):
-    source = probe(video("only-sound.m4a"), limits=LIMITS)
+    source = probe(video("audio-only.m4a"), limits=LIMITS)
     _fake_ffmpeg(tmp_path / "bin", "echo 'no such decoder' >&2", monkeypatch)
     message = r"nothing of its sound decodes \(ffmpeg: no such decoder\)"
     with pytest.raises(ItemFault, match=message):
@@ -162,7 +162,7 @@ def test_a_missing_ffmpeg_is_no_videos_fault(video, monkeypatch, tmp_path):
 
 
 def test_a_file_that_is_no_segment_has_no_frames(video, tmp_path):
-    assert count_frames(video("only-sound.m4a")) == 0
+    assert count_frames(video("audio-only.m4a")) == 0
     (tmp_path / "text.mp4").write_text("no picture")
     (tmp_path / "empty.mp4").touch()
     names = ["text.mp4", "empty.mp4", "gone.mp4"]

@@ -15,7 +15,7 @@ from tasks.processes.tool import ChildLimits
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
 
 
-@pytest.mark.parametrize("name", ["cfr25.mp4", "b-frames.avi", "picture-late.mkv", "vfr.mp4"])
+@pytest.mark.parametrize("name", ["cfr25.mp4", "b-frames.avi", "video-late.mkv", "vfr.mp4"])
 def test_an_intact_video_is_cut_without_a_warning(cut_video, name):
     assert cut_video(name).done.warnings == ()
 
@@ -23,9 +23,9 @@ def test_an_intact_video_is_cut_without_a_warning(cut_video, name):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("sound-shorter.mp4", "the sound is 2.99 s shorter than the picture"),
-        ("sound-longer.mp4", "the sound is 3.00 s longer than the picture"),
-        ("sound-hours-late.mkv", "the sound is 6.00 s shorter than the picture"),
+        ("audio-shorter.mp4", "the sound is 2.99 s shorter than the picture"),
+        ("audio-longer.mp4", "the sound is 3.00 s longer than the picture"),
+        ("audio-hours-late.mkv", "the sound is 6.00 s shorter than the picture"),
     ],
 )
 def test_an_audio_of_another_length_is_told(cut_video, name, message):

@@ -16,7 +16,7 @@ LIMITS = ChildLimits(seconds=60)
         "cfr25.mp4",
         "vfr.mp4",
         "b-frames.mkv",
-        "picture-late.mkv",
+        "video-late.mkv",
         "clock-not-at-zero.ts",
         "trimmed.mp4",
     ],
@@ -57,7 +57,7 @@ def test_decoding_counts_what_the_decoder_complains_of(video):
 
 def test_a_stream_without_frames_is_the_videos_fault(video):
     with pytest.raises(ItemFault, match="holds no frame"):
-        list_frames(video("only-sound.m4a"), 0, 0.0, limits=LIMITS)
+        list_frames(video("audio-only.m4a"), 0, 0.0, limits=LIMITS)
 
 
 def test_an_ffprobe_that_was_killed_says_nothing_about_the_video(video, monkeypatch, tmp_path):

@@ -34,7 +34,7 @@ def test_every_frame_is_listed_with_its_time(video, name, num_frames, seconds):
 @pytest.mark.parametrize(
     "name",
     ["cfr25.mp4", "ntsc.mp4", "b-frames.mkv", "b-frames.avi", "clock-not-at-zero.ts",
-     "picture-late.mp4", "recorded-live.webm", "only-sound.m4a", "song-with-cover.mp3"],
+     "video-late.mp4", "recorded-live.webm", "audio-only.m4a", "song-with-cover.mp3"],
 )  # fmt: skip
 def test_the_length_alone_is_that_of_the_frames(video, name):
     listed = probe(video(name), limits=LIMITS).duration_seconds
@@ -53,7 +53,7 @@ def test_uneven_times_are_kept_as_they_are(video):
     assert gaps[60:] == pytest.approx([1 / 60] * len(gaps[60:]), abs=0.007)
 
 
-@pytest.mark.parametrize("name", ["picture-late.mkv", "picture-late.mp4"])
+@pytest.mark.parametrize("name", ["video-late.mkv", "video-late.mp4"])
 def test_a_video_that_begins_late_is_as_long_as_it_is_shown(video, name):
     source = probe(video(name), limits=LIMITS)
     assert source.start_time == pytest.approx(1.2, abs=0.03)
@@ -79,7 +79,7 @@ def test_a_turned_video_has_the_size_in_which_it_is_shown(video):
 
 
 def test_a_video_without_audio_has_no_audio_stream(video):
-    assert probe(video("no-sound.mp4"), limits=LIMITS).audio_stream is None
+    assert probe(video("no-audio.mp4"), limits=LIMITS).audio_stream is None
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_a_folder_called_mp4_is_no_video(tmp_path):
         probe(tmp_path / "a.mp4", limits=LIMITS)
 
 
-@pytest.mark.parametrize(("name", "seconds"), [("only-sound.m4a", 3), ("song-with-cover.mp3", 12)])
+@pytest.mark.parametrize(("name", "seconds"), [("audio-only.m4a", 3), ("song-with-cover.mp3", 12)])
 def test_audio_alone_has_no_frames_and_lasts_as_long_as_it_is_heard(video, name, seconds):
     source = probe(video(name), limits=LIMITS)
     assert (source.video_stream, source.audio_stream, source.frame_times) == (None, 0, ())
