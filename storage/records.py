@@ -16,6 +16,7 @@ SegmentId = NewType("SegmentId", str)
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 TRANSCRIPT_COLUMNS = ("transcript", "transcript_before")  # a sample's, which hold what was said
+AUDIO_SAMPLE_RATE = 16_000  # Hz; a segment's audio is mono 16-bit PCM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-SAMPLE_RATE = 16_000
+from storage.records import AUDIO_SAMPLE_RATE
+
 _ESPEAK_RATE = 22_050
 _SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS; plain retrieval (1) deadlocks
 _DONT_EXIT = 0x8000
@@ -62,7 +63,7 @@ class Utterance:
     @property
     def duration_ms(self) -> int:
         """Length of the sound, rounded down to a whole millisecond."""
-        return len(self.samples) * 1000 // SAMPLE_RATE
+        return len(self.samples) * 1000 // AUDIO_SAMPLE_RATE
 
 
 def synthesise(text: str, espeak_voice: str, prosody: Prosody) -> Utterance:
@@ -73,12 +74,14 @@ def synthesise(text: str, espeak_voice: str, prosody: Prosody) -> Utterance:
     """
     with _lock:
         pcm, word_starts = _run_library(text, espeak_voice, prosody)
-    audio = resample_poly(pcm.astype(np.float32) / 32768, SAMPLE_RATE // 50, _ESPEAK_RATE // 50)
+    audio = resample_poly(
+        pcm.astype(np.float32) / 32768, AUDIO_SAMPLE_RATE // 50, _ESPEAK_RATE // 50
+    )
     samples = np.clip(audio, -1, 1).astype(np.float32)
     audible = np.flatnonzero(np.abs(samples) > _AUDIBLE)
     last = int(audible[-1]) + 1 if len(audible) else len(samples)
-    words = place_words(text, word_starts, last * 1000 // SAMPLE_RATE)
-    return Utterance(samples=samples[: last + _TAIL_MS * SAMPLE_RATE // 1000], words=words)
+    words = place_words(text, word_starts, last * 1000 // AUDIO_SAMPLE_RATE)
+    return Utterance(samples=samples[: last + _TAIL_MS * AUDIO_SAMPLE_RATE // 1000], words=words)
 
 
 def place_words(text: str, starts: dict[int, int], end_ms: int) -> tuple[SpokenWord, ...]:

@@ -18,11 +18,18 @@ import jiwer
 import numpy as np
 
 from flows.context.settings import load_settings
-from infra.sandbox.espeak import SAMPLE_RATE, SpokenWord
+from infra.sandbox.espeak import SpokenWord
 from infra.sandbox.plan import PlannedVideo, WorldSettings, plan_world
 from infra.sandbox.render import Soundtrack, compose_audio
 from storage.errors import ToolError
-from storage.records import SegmentId, SegmentRecord, TranscriptRecord, VideoId, Word
+from storage.records import (
+    AUDIO_SAMPLE_RATE,
+    SegmentId,
+    SegmentRecord,
+    TranscriptRecord,
+    VideoId,
+    Word,
+)
 from storage.store.store import Store
 from tasks.media.cut import write_audio
 from tasks.processes.tool import ChildLimits, run_tool
@@ -127,7 +134,7 @@ def _store_audio(audio: Soundtrack, store: Store, name: str) -> SegmentRecord:
     """Put a soundtrack into the store as it comes out of a video: through AAC, then 16 kHz mono."""
     raw, coded = Path(store.full_path(f"{name}.raw")), Path(store.full_path(f"{name}.m4a"))
     raw.write_bytes((audio.samples * 32767).astype("<i2").tobytes())
-    pcm = {"format": "s16le", "ar": SAMPLE_RATE, "ac": 1}
+    pcm = {"format": "s16le", "ar": AUDIO_SAMPLE_RATE, "ac": 1}
     message = ffmpeg.input(str(raw), **pcm)
     _run(ffmpeg.output(message, str(coded), acodec="aac", audio_bitrate="96k", ar=44100, ac=2))
     _run(ffmpeg.output(ffmpeg.input(str(coded)), str(raw), **pcm))
@@ -138,7 +145,7 @@ def _store_audio(audio: Soundtrack, store: Store, name: str) -> SegmentRecord:
         video_id=VideoId(name),
         index=0,
         start_ms=0,
-        end_ms=len(samples) * 1000 // SAMPLE_RATE,
+        end_ms=len(samples) * 1000 // AUDIO_SAMPLE_RATE,
         num_frames=0,
         num_samples=len(samples),
         video_path=None,

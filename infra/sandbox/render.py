@@ -15,13 +15,14 @@ import ffmpeg
 import numpy as np
 import numpy.typing as npt
 
-from infra.sandbox.espeak import SAMPLE_RATE, SpokenWord, Utterance
+from infra.sandbox.espeak import SpokenWord, Utterance
 from infra.sandbox.faces import HEIGHT, WIDTH, Frame, draw_frame, make_face
 from infra.sandbox.plan import FRAME_MS, PlannedVideo, Statement
 from infra.sandbox.sentences import Sentiment, draw_sentence
 from infra.sandbox.speech import speak
 from infra.sandbox.truth import VideoTruth
 from storage.errors import ToolError
+from storage.records import AUDIO_SAMPLE_RATE
 
 Samples = npt.NDArray[np.float32]
 Track = npt.NDArray[np.float64]  # one number a frame
@@ -66,7 +67,9 @@ def render_video(video: PlannedVideo, cue_strength: float, path: Path) -> VideoT
 
 def compose_audio(video: PlannedVideo, cue_strength: float, rng: np.random.Generator) -> Soundtrack:
     """Fill every statement with sentences in its voice stance; a sentence never crosses a bound."""
-    noise = rng.normal(0.0, 10 ** rng.uniform(-4.0, -3.0), video.duration_ms * SAMPLE_RATE // 1000)
+    noise = rng.normal(
+        0.0, 10 ** rng.uniform(-4.0, -3.0), video.duration_ms * AUDIO_SAMPLE_RATE // 1000
+    )
     samples = noise.astype(np.float32)
     volume = rng.uniform(0.6, 1.0)
     sentences: list[SpokenWord] = []
@@ -74,7 +77,7 @@ def compose_audio(video: PlannedVideo, cue_strength: float, rng: np.random.Gener
     for statement in video.statements:
         utterances = _fill_statement(statement, video, cue_strength, rng)
         for utterance, start_ms in _location(statement, utterances, rng):
-            start = start_ms * SAMPLE_RATE // 1000
+            start = start_ms * AUDIO_SAMPLE_RATE // 1000
             samples[start : start + len(utterance.samples)] += volume * utterance.samples
             shifted = [_shift(word, start_ms) for word in utterance.words]
             sentences.append(_join(shifted))
@@ -111,7 +114,7 @@ def face_track(video: PlannedVideo) -> Track:
 
 def mouth_track(samples: Samples, num_frames: int) -> Track:
     """How far the mouth opens at each frame, in [0, 1], from the loudness of the speech."""
-    size = FRAME_MS * SAMPLE_RATE // 1000
+    size = FRAME_MS * AUDIO_SAMPLE_RATE // 1000
     loudness = np.sqrt(np.square(samples[: num_frames * size].reshape(-1, size)).mean(axis=1))
     smooth = np.convolve(loudness, (0.25, 0.5, 0.25), mode="same")
     return np.clip(smooth / max(float(np.percentile(smooth, 95)), 1e-3), 0, 1)
@@ -177,7 +180,7 @@ def _write_wav(samples: Samples, path: Path) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
+        file.setframerate(AUDIO_SAMPLE_RATE)
         file.writeframes((samples * 32767).astype("<i2").tobytes())
 
 

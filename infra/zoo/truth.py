@@ -17,9 +17,9 @@ from av.video.reformatter import VideoReformatter
 
 from infra.zoo.inputs import Cut
 from infra.zoo.sources import BITS_IN_A_ROW, NUM_BITS
+from storage.records import AUDIO_SAMPLE_RATE
 from tasks.media.cut import read_audio
 from tasks.media.frame_times import input_url
-from tasks.media.plan import SAMPLE_RATE
 
 MAX_SEGMENT_MS = 5_000
 _LOUD = 6_000  # of 32,767; a beep reaches 26,000, half of it when a channel is silent
@@ -65,8 +65,8 @@ def _number_in(frame: av.VideoFrame, turns: int) -> int:
 def beeps_in(samples: Samples) -> list[float]:
     """Say when each stretch of loud sound begins, in seconds."""
     loud = np.flatnonzero(np.abs(samples.astype(int)) > _LOUD)
-    begins = [n for k, n in enumerate(loud) if k == 0 or n - loud[k - 1] > SAMPLE_RATE // 4]
-    return [float(n / SAMPLE_RATE) for n in begins]
+    begins = [n for k, n in enumerate(loud) if k == 0 or n - loud[k - 1] > AUDIO_SAMPLE_RATE // 4]
+    return [float(n / AUDIO_SAMPLE_RATE) for n in begins]
 
 
 def faults_of(path: Path, segments: Sequence[WrittenSegment], expected: Cut) -> Iterator[str]:
@@ -145,9 +145,12 @@ def _faults_of_audio(
     whole = np.concatenate(audios) if audios else np.zeros(0, np.int16)
     if [len(samples) for samples in audios] != [s.num_samples for s in segments]:
         yield "samples are not as many as is said"
-    if abs(len(whole) - segments[-1].end_ms * SAMPLE_RATE // 1000) > SAMPLE_RATE // 1000:
+    if (
+        abs(len(whole) - segments[-1].end_ms * AUDIO_SAMPLE_RATE // 1000)
+        > AUDIO_SAMPLE_RATE // 1000
+    ):
         yield f"{len(whole)} samples for {segments[-1].end_ms} ms of picture"
-    if max(map(len, audios), default=0) > MAX_SEGMENT_MS * SAMPLE_RATE // 1000:
+    if max(map(len, audios), default=0) > MAX_SEGMENT_MS * AUDIO_SAMPLE_RATE // 1000:
         yield "a sound is too long"
     if not np.array_equal(whole, _track(path, expected.audio_stream, first_time, len(whole))):
         yield "the samples are not those of the track"
@@ -160,14 +163,15 @@ def _faults_of_audio(
 def _track(path: Path, stream: int, first_time: float, num_samples: int) -> Samples:
     """Decode a whole sound track: its samples from when the first frame is shown, then silence."""
     origin = _origin(path)
-    last = first_time - origin + num_samples / SAMPLE_RATE + 1
+    last = first_time - origin + num_samples / AUDIO_SAMPLE_RATE + 1
     command = [
         "ffmpeg", "-v", "error", "-i", input_url(path), "-map", f"0:a:{stream}",
-        "-af", f"atrim=end={last},aformat=s16:{SAMPLE_RATE}:mono,aresample=async=1:first_pts=0",
+        "-af",
+        f"atrim=end={last},aformat=s16:{AUDIO_SAMPLE_RATE}:mono,aresample=async=1:first_pts=0",
         "-f", "s16le", "-",
     ]  # fmt: skip
     samples = np.frombuffer(_output_of(command), np.int16)[
-        round((first_time - origin) * SAMPLE_RATE) :
+        round((first_time - origin) * AUDIO_SAMPLE_RATE) :
     ]
     return np.pad(samples, (0, max(0, num_samples - len(samples))))[:num_samples]
 

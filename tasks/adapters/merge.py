@@ -15,13 +15,13 @@ import torch
 from safetensors import SafetensorError
 
 from storage.errors import ModelError, WaverError
+from storage.records import AUDIO_SAMPLE_RATE
 from tasks.adapters.merge_cache import TOLD, MergeJob
 from tasks.model.loading import LoadOptions, open_base
 from tasks.model.model_folder import ADAPTER_WEIGHTS
 from tasks.model.tensor_files import saving_to
 from tasks.model.weights import read_header
 from tasks.processes.child_process import end_with_parent, error_line
-from tasks.prompting.decode import SAMPLE_RATE
 from tasks.prompting.model_input import InputConfig, make_input, to_model_batch
 
 _OF_WHOLE_MODEL = "base_model.model.thinker."
@@ -91,7 +91,7 @@ def probe_logits(top: Any, processor: Any) -> torch.Tensor:
     inputs = make_input(
         InputConfig(min_pixels=64 * 64, max_pixels=64 * 64),
         frames=random.integers(0, 256, (2, 64, 64, 3), np.uint8),
-        audio=random.normal(0, 0.1, SAMPLE_RATE).astype(np.float32),
+        audio=random.normal(0, 0.1, AUDIO_SAMPLE_RATE).astype(np.float32),
         transcript="I want to, but not yet",
     )
     batch = to_model_batch(processor, [inputs])

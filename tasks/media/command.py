@@ -9,9 +9,10 @@ from typing import Any
 
 import ffmpeg
 
+from storage.records import AUDIO_SAMPLE_RATE
 from tasks.media.frame_times import input_url
 from tasks.media.perceptual_hash import VIDEO_HASH_RATE, VIDEO_HASH_SIZE
-from tasks.media.plan import SAMPLE_RATE, PlannedSegment
+from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia
 
 AUDIO_NAME = "audio.wav"
@@ -118,7 +119,7 @@ def _audio_output(track: Any, end_time: float) -> Any:
     """
     audio = (
         track.filter("atrim", end=f"{end_time + AUDIO_BEYOND_SECONDS:.3f}")
-        .filter("aformat", "s16", SAMPLE_RATE, "mono")
+        .filter("aformat", "s16", AUDIO_SAMPLE_RATE, "mono")
         .filter("aresample", **{"async": 1, "first_pts": 0})
     )
     return ffmpeg.output(audio, AUDIO_NAME, acodec="pcm_s16le")

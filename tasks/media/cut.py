@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.errors import FramesFault, ItemFault, ToolError
+from storage.records import AUDIO_SAMPLE_RATE
 from tasks.media.command import (
     AUDIO_BEYOND_SECONDS,
     AUDIO_NAME,
@@ -26,7 +27,7 @@ from tasks.media.command import (
 )
 from tasks.media.frame_times import check_not_killed, last_cause, memory_reason
 from tasks.media.perceptual_hash import VIDEO_HASH_SIZE, MediaHashes, hashes_of
-from tasks.media.plan import SAMPLE_RATE, PlannedSegment
+from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia
 from tasks.processes.tool import ChildLimits, ChildResult, run_tool
 
@@ -171,7 +172,7 @@ def _read_whole_audio(source: SourceMedia, folder: Path) -> npt.NDArray[np.int16
     """Take in the whole sound, laid onto the video's clock; nothing of it stays in the folder."""
     whole = read_audio(folder / AUDIO_NAME)
     (folder / AUDIO_NAME).unlink(missing_ok=True)
-    offset = round(source.start_time * SAMPLE_RATE) if source.audio_stream is not None else 0
+    offset = round(source.start_time * AUDIO_SAMPLE_RATE) if source.audio_stream is not None else 0
     return whole[offset:] if offset >= 0 else np.pad(whole, (-offset, 0))
 
 
@@ -182,7 +183,7 @@ def _lay_audio(
     folder: Path,
 ) -> tuple[str, ...]:
     """Slice the whole sound, made as long as the picture; gives what to say of its length."""
-    difference = len(whole) / SAMPLE_RATE - source.duration_seconds
+    difference = len(whole) / AUDIO_SAMPLE_RATE - source.duration_seconds
     whole = np.pad(whole, (0, max(0, plan[-1].end_sample - len(whole))))
     _slice_audio(plan, whole, folder)
     if abs(difference) <= _AUDIO_TOLERANCE_SECONDS:
@@ -213,5 +214,5 @@ def read_audio(path: Path) -> npt.NDArray[np.int16]:
 def write_audio(path: Path, samples: npt.NDArray[np.int16]) -> None:
     """Write 16 kHz mono samples as a 16-bit WAV file."""
     with wave.open(str(path), "wb") as stream:
-        stream.setparams((1, 2, SAMPLE_RATE, 0, "NONE", "not compressed"))
+        stream.setparams((1, 2, AUDIO_SAMPLE_RATE, 0, "NONE", "not compressed"))
         stream.writeframes(samples.tobytes())

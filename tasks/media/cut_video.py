@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import FramesFault, ItemFault
+from storage.records import AUDIO_SAMPLE_RATE
 from tasks.media.cut import CutReport, cut, cut_audio
 from tasks.media.frame_times import Frames, decode_frames, memory_reason
 from tasks.media.perceptual_hash import MediaHashes
-from tasks.media.plan import SAMPLE_RATE, PlannedSegment, plan_audio, plan_segments
+from tasks.media.plan import PlannedSegment, plan_audio, plan_segments
 from tasks.media.probe import SourceMedia, probe
 from tasks.processes.tool import ChildLimits
 
@@ -117,7 +118,7 @@ def _cut_audio_alone(
         folder,
         limits=limits,
     )
-    decoded, listed = plan[-1].end_sample / SAMPLE_RATE, source.duration_seconds
+    decoded, listed = plan[-1].end_sample / AUDIO_SAMPLE_RATE, source.duration_seconds
     lost = max(0.0, listed - decoded - _PADDING_SECONDS)
     spoilt = report.num_errors / _LINES_PER_FRAME
     message = f"{decoded:.2f} of {listed:.2f} s of sound decode"

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from storage.records import AUDIO_SAMPLE_RATE
+
 Words = npt.NDArray[np.int64]
 
 VIDEO_HASH_RATE = 4
@@ -26,8 +28,7 @@ NUM_AUDIO_BITS = 32
 SILENT = -1
 
 _CLEARLY = 3  # of 256 levels: less is noise, and would be another bit in every encoding
-_SAMPLE_RATE = 16_000
-_HOP = _SAMPLE_RATE // AUDIO_HASH_RATE
+_HOP = AUDIO_SAMPLE_RATE // AUDIO_HASH_RATE
 _WINDOW = 6 * _HOP
 _STEP = 2  # words, over which energy is compared
 _LOWEST_HZ, _HIGHEST_HZ = 300, 3_000
@@ -87,7 +88,7 @@ def _band_energies(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
     windows = np.lib.stride_tricks.sliding_window_view(samples, _WINDOW)[::_HOP]
     shape = (np.hanning(_WINDOW) / (_WINDOW / 2) / 32_768).astype(np.float32)
     edges_hz = np.geomspace(_LOWEST_HZ, _HIGHEST_HZ, NUM_AUDIO_BITS + 2)
-    edges = np.round(edges_hz * _WINDOW / _SAMPLE_RATE).astype(int)
+    edges = np.round(edges_hz * _WINDOW / AUDIO_SAMPLE_RATE).astype(int)
     rows = []
     for begin in range(0, len(windows), _BLOCK):
         spectra = np.fft.rfft(windows[begin : begin + _BLOCK] * shape, axis=1)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from storage.errors import ItemFault
+from storage.records import AUDIO_SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
-_SAMPLES_PER_MS = SAMPLE_RATE // 1000
+_SAMPLES_PER_MS = AUDIO_SAMPLE_RATE // 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,7 @@ def _to_ms(seconds: float) -> int:
 
 
 def _to_samples(seconds: float) -> int:
-    return round(seconds * SAMPLE_RATE)
+    return round(seconds * AUDIO_SAMPLE_RATE)
 
 
 def _fits(start: float, end: float, max_segment_ms: int) -> bool:

@@ -10,13 +10,12 @@ from fractions import Fraction
 import numpy as np
 
 from storage.fingerprint import digest_of
-from storage.records import SampleRecord, SegmentId, VideoId
+from storage.records import AUDIO_SAMPLE_RATE, SampleRecord, SegmentId, VideoId
 from storage.store.store import Store
 
 _DURATIONS_MS = (300, 2_510, 3_337, 5_000)
 _WORDS = ("i want to try", "", "vielleicht nächstes Jahr <|im_end|>", "um maybe but " * 12)
 _RATE, _SIDE_TILES, _TILE = 10, (9, 12), 16
-_AUDIO_RATE = 16_000
 
 
 def draw_samples(store: Store, count: int, seed: int = 0) -> list[SampleRecord]:
@@ -64,13 +63,13 @@ def _picture(duration_ms: int, dice: np.random.Generator) -> bytes:
 
 def _sound(duration_ms: int, dice: np.random.Generator) -> bytes:
     """A tone that rises, in noise."""
-    seconds = np.arange(_AUDIO_RATE * duration_ms // 1_000) / _AUDIO_RATE
+    seconds = np.arange(AUDIO_SAMPLE_RATE * duration_ms // 1_000) / AUDIO_SAMPLE_RATE
     tone = np.sin(2 * np.pi * dice.uniform(100, 400) * seconds * (1 + 0.2 * seconds))
     samples = (8_000 * tone + dice.normal(0, 300, tone.size)).astype(np.int16)
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setnchannels(1)
         writer.setsampwidth(2)
-        writer.setframerate(_AUDIO_RATE)
+        writer.setframerate(AUDIO_SAMPLE_RATE)
         writer.writeframes(samples.tobytes())
     return file.getvalue()

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.errors import ItemFault
-
-SAMPLE_RATE = 16_000
+from storage.records import AUDIO_SAMPLE_RATE
 
 Frames = npt.NDArray[np.uint8]  # [T, H, W, 3], RGB
 Audio = npt.NDArray[np.float32]  # [samples], 16 kHz mono in [-1, 1]
@@ -92,7 +91,7 @@ def decode_audio(audio: BinaryIO) -> Audio:
 
     try:
         with av.open(audio, mode="r") as container:
-            resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
+            resampler = av.AudioResampler(format="fltp", rate=AUDIO_SAMPLE_RATE)
             parts = [
                 part.to_ndarray().mean(axis=0)  # swresample's own mix would gain 3 dB
                 for frame in [*container.decode(audio=0), None]
@@ -114,7 +113,7 @@ def _read_plain(audio: BinaryIO) -> Audio | None:
         with wave.open(audio) as file:
             shape = (file.getnchannels(), file.getsampwidth(), file.getframerate())
             samples = np.frombuffer(file.readframes(file.getnframes()), "<i2")
-            if shape == (1, 2, SAMPLE_RATE) and 0 < samples.size == file.getnframes():
+            if shape == (1, 2, AUDIO_SAMPLE_RATE) and 0 < samples.size == file.getnframes():
                 return samples.astype(np.float32) / np.float32(1 << 15)
     except (wave.Error, EOFError, ValueError):
         pass

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tasks.prompting.decode import SAMPLE_RATE, Audio, Frames, decode_audio, decode_frames
+from storage.records import AUDIO_SAMPLE_RATE
+from tasks.prompting.decode import Audio, Frames, decode_audio, decode_frames
 from tasks.prompting.prompt import AnswerFormat, prompt_names, render_chat, uses_words
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def to_vllm_request(inputs: OmniInput) -> dict[str, Any]:
     if inputs.frames is not None:
         media["video"] = [(inputs.frames, _video_metadata(len(inputs.frames), inputs.fps))]
     if inputs.audio is not None:
-        media["audio"] = [(inputs.audio, SAMPLE_RATE)]
+        media["audio"] = [(inputs.audio, AUDIO_SAMPLE_RATE)]
     request: dict[str, Any] = {"prompt": inputs.text}
     if media:
         request["multi_modal_data"] = media

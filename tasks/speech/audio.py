@@ -7,10 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.errors import ItemFault
-from storage.records import SegmentRecord
+from storage.records import AUDIO_SAMPLE_RATE, SegmentRecord
 from storage.store.store import Store
-
-SAMPLE_RATE = 16_000
 
 
 def read_video_audio(store: Store, segments: Sequence[SegmentRecord]) -> npt.NDArray[np.float32]:
@@ -28,9 +26,9 @@ def _read(store: Store, segment: SegmentRecord) -> npt.NDArray[np.int16]:
     with store.open(str(segment.audio_path)) as stream, wave.open(stream, "rb") as audio:
         rate, channels = audio.getframerate(), audio.getnchannels()
         samples = np.frombuffer(audio.readframes(audio.getnframes()), np.int16)
-    if (rate, channels, len(samples)) != (SAMPLE_RATE, 1, segment.num_samples):
+    if (rate, channels, len(samples)) != (AUDIO_SAMPLE_RATE, 1, segment.num_samples):
         raise ItemFault(
             f"segment {segment.index}: its stored sound has {len(samples)} samples of {channels} "
-            f"channels at {rate} Hz, expected {segment.num_samples} of 1 at {SAMPLE_RATE}"
+            f"channels at {rate} Hz, expected {segment.num_samples} of 1 at {AUDIO_SAMPLE_RATE}"
         )
     return samples

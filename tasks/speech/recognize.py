@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.errors import ConfigError, StageError
-from storage.records import Word
-from tasks.speech.audio import SAMPLE_RATE
+from storage.records import AUDIO_SAMPLE_RATE, Word
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
@@ -50,7 +49,7 @@ def recognise(
         ConfigError: the model does not know the language.
         StageError: the machine failed while the model was running.
     """
-    if len(samples) < _SHORTEST_SECONDS * SAMPLE_RATE:
+    if len(samples) < _SHORTEST_SECONDS * AUDIO_SAMPLE_RATE:
         return NOTHING_HEARD
     _check_language(language, model)
     options: dict[str, Any] = {
@@ -61,7 +60,7 @@ def recognise(
         "without_timestamps": not predict_times,
         "batch_size": _BATCH_SIZE,
     }
-    duration_ms = len(samples) * 1000 // SAMPLE_RATE
+    duration_ms = len(samples) * 1000 // AUDIO_SAMPLE_RATE
     if voice_filter:
         silence = {"threshold": voice_threshold, "min_silence_duration_ms": min_silence_ms}
         options |= {"vad_filter": True, "vad_parameters": silence}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.prompting.decode import SAMPLE_RATE
+from storage.records import AUDIO_SAMPLE_RATE
 from tasks.prompting.prompt import answer_token_ids
 
 FRAME_SIDE = 64
@@ -53,7 +53,7 @@ def build_processor(texts: Sequence[str]) -> Any:
         video_processor=Qwen2VLVideoProcessor(**patches, min_frames=2, cap_pixels_per_frame=False),
         feature_extractor=WhisperFeatureExtractor(
             feature_size=128,
-            sampling_rate=SAMPLE_RATE,
+            sampling_rate=AUDIO_SAMPLE_RATE,
             hop_length=160,
             n_fft=400,
             chunk_length=30,

@@ -17,8 +17,8 @@ from infra.sandbox.plan import PlannedParticipant, PlannedVideo, Statement
 from infra.sandbox.render import compose_audio
 from infra.sandbox.sentences import draw_sentence
 from infra.sandbox.speech import Stance, Voice
-from storage.records import ParticipantId
-from tasks.prompting.decode import SAMPLE_RATE, Audio, Frames, decode_frames
+from storage.records import AUDIO_SAMPLE_RATE, ParticipantId
+from tasks.prompting.decode import Audio, Frames, decode_frames
 
 FPS = 2.0
 KEPT_SIZE = (448, 336)  # width and height that the segment stage keeps of 640 x 480
@@ -165,8 +165,8 @@ def _cut_window(
         start_ms = STATEMENT_MS - (length_ms - over_ms if location == 0 else over_ms)
     else:
         start_ms = location * STATEMENT_MS + rng.uniform(0, STATEMENT_MS - length_ms)
-    start = int(start_ms * SAMPLE_RATE / 1000)
-    window = samples[start : start + int(length_ms * SAMPLE_RATE / 1000)]
+    start = int(start_ms * AUDIO_SAMPLE_RATE / 1000)
+    window = samples[start : start + int(length_ms * AUDIO_SAMPLE_RATE / 1000)]
     return VoicePiece(audio=window, is_positive=stance > 0)
 
 

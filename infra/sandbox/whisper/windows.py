@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.sandbox.espeak import SAMPLE_RATE, SpokenWord
+from infra.sandbox.espeak import SpokenWord
 from infra.sandbox.speech import Stance
 from infra.sandbox.whisper.bank import Bank, BankEntry
+from storage.records import AUDIO_SAMPLE_RATE
 
 MAX_SECONDS = 30.0
 Floats = NDArray[np.float32]
@@ -25,7 +26,7 @@ class Window:
     @property
     def seconds(self) -> float:
         """Length of the sound."""
-        return len(self.samples) / SAMPLE_RATE
+        return len(self.samples) / AUDIO_SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,7 @@ class _Placed:
 def draw_window(bank: Bank, seconds: float, rng: np.random.Generator) -> Window:
     """Draw a window of about ``seconds``; one in sixty holds no speech at all."""
     if rng.random() < 1 / 60:
-        silence = np.zeros(int(seconds * SAMPLE_RATE), np.float32)
+        silence = np.zeros(int(seconds * AUDIO_SAMPLE_RATE), np.float32)
         return Window(samples=_soil(silence, rng), sentences=())
     speed = float(rng.uniform(0.9, 1.12)) if rng.random() < 0.6 else 1.0
     lead = float(rng.uniform(0.5, 2.5)) if rng.random() < 0.1 else 0.0
@@ -91,14 +92,14 @@ def _mix(
     speed: float,
     rng: np.random.Generator,
 ) -> Floats:
-    mixed = np.zeros(int((stop - lead) * SAMPLE_RATE), np.float32)
+    mixed = np.zeros(int((stop - lead) * AUDIO_SAMPLE_RATE), np.float32)
     level = rng.uniform(0.3, 1.2)
     for item in placed:
         audio = bank.samples[item.entry.first : item.entry.stop].astype(np.float32) / 32767
         if speed != 1.0:  # also moves the formants: more voices than espeak-ng has
             times = np.arange(int(len(audio) / speed)) * speed
             audio = np.interp(times, np.arange(len(audio)), audio).astype(np.float32)
-        begin = int((item.start - lead) * SAMPLE_RATE)
+        begin = int((item.start - lead) * AUDIO_SAMPLE_RATE)
         first, last = max(0, -begin), min(len(audio), len(mixed) - begin)
         if last > first:
             loudness = np.float32(level * rng.uniform(0.85, 1.15))
@@ -121,7 +122,7 @@ def _inside(item: _Placed, lead: float, stop: float, speed: float) -> tuple[Spok
 def _soil(samples: Floats, rng: np.random.Generator) -> Floats:
     """Add two early echoes, a tilt of the spectrum and noise, each only sometimes."""
     if rng.random() < 0.25:
-        delay, dry = int(rng.uniform(0.01, 0.04) * SAMPLE_RATE), samples
+        delay, dry = int(rng.uniform(0.01, 0.04) * AUDIO_SAMPLE_RATE), samples
         samples = dry.copy()
         for lag, gain in ((delay, rng.uniform(0.1, 0.35)), (2 * delay, rng.uniform(0.05, 0.2))):
             if lag < len(dry):

@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.sandbox.espeak import SAMPLE_RATE, Prosody, place_words, synthesise
+from infra.sandbox.espeak import Prosody, place_words, synthesise
+from storage.records import AUDIO_SAMPLE_RATE
 
 PLAIN = Prosody(pitch=50, pitch_range=50, rate=150, word_gap=0)
 
@@ -21,7 +22,7 @@ def test_words_follow_one_another_and_end_with_the_audible_audio() -> None:
 
 def test_a_louder_stretch_lies_where_the_words_are() -> None:
     utterance = synthesise("um maybe", "en-us+f1", PLAIN)
-    spoken = np.abs(utterance.samples[: utterance.words[-1].end_ms * SAMPLE_RATE // 1000])
+    spoken = np.abs(utterance.samples[: utterance.words[-1].end_ms * AUDIO_SAMPLE_RATE // 1000])
     assert spoken.mean() > 0.02
 
 

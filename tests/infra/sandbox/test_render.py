@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.sandbox.espeak import SAMPLE_RATE
 from infra.sandbox.plan import FRAME_MS, PlannedVideo, Statement, WorldSettings, plan_world
 from infra.sandbox.render import (
     blink_track,
@@ -18,6 +17,7 @@ from infra.sandbox.render import (
 )
 from infra.sandbox.speech import TRAIN_VOICES
 from storage.errors import ToolError
+from storage.records import AUDIO_SAMPLE_RATE
 
 VIDEOS = plan_world(WorldSettings()).videos
 SHORTEST = min(VIDEOS, key=lambda video: video.duration_ms)
@@ -43,7 +43,7 @@ def _two_statements(stances: tuple[int, int], length_ms: int = 2000) -> PlannedV
 @pytest.mark.parametrize("video", VIDEOS[:3], ids=lambda video: str(video.duration_ms))
 def test_sentences_stay_within_their_statement_and_never_overlap(video):
     audio = compose_audio(video, 1.0, np.random.default_rng(video.seed))
-    assert len(audio.samples) == video.duration_ms * SAMPLE_RATE // 1000
+    assert len(audio.samples) == video.duration_ms * AUDIO_SAMPLE_RATE // 1000
     assert np.abs(audio.samples).max() <= 1
     bounds = [(s.start_ms, s.end_ms) for s in video.statements]
     for sentence in audio.sentences:
@@ -56,7 +56,7 @@ def test_sentences_stay_within_their_statement_and_never_overlap(video):
 
 def test_speech_is_loud_where_the_truth_says_words_are():
     audio = compose_audio(SHORTEST, 1.0, np.random.default_rng(SHORTEST.seed))
-    per_ms = SAMPLE_RATE // 1000
+    per_ms = AUDIO_SAMPLE_RATE // 1000
     speaking = np.zeros(SHORTEST.duration_ms, bool)
     for sentence in audio.sentences:
         speaking[sentence.start_ms : sentence.end_ms] = True

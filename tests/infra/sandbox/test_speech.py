@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from infra.sandbox.espeak import SAMPLE_RATE
 from infra.sandbox.speech import (
     HELD_OUT_VOICES,
     TRAIN_VOICES,
@@ -11,13 +10,14 @@ from infra.sandbox.speech import (
     draw_prosody,
     speak,
 )
+from storage.records import AUDIO_SAMPLE_RATE
 
 TEXT = "i am sure i will go for a walk every morning"
 
 
 def median_f0(samples: NDArray[np.float32]) -> float:
     """Median over voiced 50 ms frames of the autocorrelation's first strong peak, 50-500 Hz."""
-    width, peaks = SAMPLE_RATE // 20, []
+    width, peaks = AUDIO_SAMPLE_RATE // 20, []
     window = np.hanning(width)
     taper = np.fft.irfft(np.abs(np.fft.rfft(window, 4 * width)) ** 2)[:width]
     for start in range(0, len(samples) - width, width // 2):
@@ -27,11 +27,11 @@ def median_f0(samples: NDArray[np.float32]) -> float:
         spectrum = np.fft.rfft((frame - frame.mean()) * window, 4 * width)
         lags = np.fft.irfft(np.abs(spectrum) ** 2)[:width]
         lags = lags / lags[0] / (taper / taper[0] + 1e-6)
-        inner = lags[SAMPLE_RATE // 500 : SAMPLE_RATE // 50]
+        inner = lags[AUDIO_SAMPLE_RATE // 500 : AUDIO_SAMPLE_RATE // 50]
         if inner.max() > 0.6:
             first = int(np.flatnonzero(inner > 0.9 * inner.max())[0])
             crest = first + int(np.argmax(inner[first : first + 8]))
-            peaks.append(SAMPLE_RATE / (SAMPLE_RATE // 500 + crest))
+            peaks.append(AUDIO_SAMPLE_RATE / (AUDIO_SAMPLE_RATE // 500 + crest))
     return float(np.median(peaks))
 
 

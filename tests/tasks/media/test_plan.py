@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import ItemFault
-from tasks.media.plan import SAMPLE_RATE, PlannedSegment, frames_ms, plan_audio, plan_segments
+from storage.records import AUDIO_SAMPLE_RATE
+from tasks.media.plan import PlannedSegment, frames_ms, plan_audio, plan_segments
 
 RATES = [10, 12.5, 24, 24_000 / 1001, 25, 30, 30_000 / 1001, 50, 60]
 lengths_ms = st.integers(500, 8_000)
@@ -37,17 +38,17 @@ def check(plan: list[PlannedSegment], times: list[float], end: float, max_ms: in
         )  # fmt: skip
     assert plan[-1].end_frame == len(times)
     assert plan[-1].end_ms == round((end - times[0]) * 1000)
-    assert plan[-1].end_sample == round((end - times[0]) * SAMPLE_RATE)
+    assert plan[-1].end_sample == round((end - times[0]) * AUDIO_SAMPLE_RATE)
     assert sum(segment.num_frames for segment in plan) == len(times)
     shown_ms = frames_ms(times)
     for segment in plan:
         assert segment.start_ms == shown_ms[segment.first_frame]
         assert segment.num_frames > 0
         assert segment.start_ms <= segment.end_ms <= segment.start_ms + max_ms
-        assert segment.num_samples <= max_ms * SAMPLE_RATE // 1000
+        assert segment.num_samples <= max_ms * AUDIO_SAMPLE_RATE // 1000
         shown = times[segment.first_frame] - times[0]
         assert abs(segment.start_ms - shown * 1000) <= 0.5 + 1e-6
-        assert abs(segment.first_sample - shown * SAMPLE_RATE) <= 0.5 + 1e-6
+        assert abs(segment.first_sample - shown * AUDIO_SAMPLE_RATE) <= 0.5 + 1e-6
 
 
 @given(st.integers(1, 4_000), st.sampled_from(RATES), starts, lengths_ms)

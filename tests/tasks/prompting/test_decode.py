@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.errors import ItemFault
+from storage.records import AUDIO_SAMPLE_RATE
 from tasks.prompting import decode
-from tasks.prompting.decode import SAMPLE_RATE, _sample, decode_audio, decode_frames
+from tasks.prompting.decode import _sample, decode_audio, decode_frames
 
 
 def video_of(num_frames: int, rate: int) -> io.BytesIO:
@@ -76,13 +77,13 @@ def test_audio_is_resampled_and_mixed_to_one_channel() -> None:
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(44_100) / 44_100)
     audio = decode_audio(wav_of(np.stack([tone, tone], axis=1), 44_100, channels=2))
     assert audio.dtype == np.float32
-    assert abs(audio.size - SAMPLE_RATE) < 20
+    assert abs(audio.size - AUDIO_SAMPLE_RATE) < 20
     assert np.abs(audio[1000:-1000]).max() == pytest.approx(0.5, abs=0.02)
 
 
 def test_audio_at_sixteen_kilohertz_comes_back_sample_for_sample() -> None:
     samples = np.random.default_rng(0).uniform(-0.9, 0.9, 3_210)
-    audio = decode_audio(wav_of(samples, SAMPLE_RATE, channels=1))
+    audio = decode_audio(wav_of(samples, AUDIO_SAMPLE_RATE, channels=1))
     np.testing.assert_allclose(audio, samples, atol=1e-4)
 
 
@@ -91,7 +92,7 @@ def test_a_plain_wav_whole_or_cut_short_gives_the_bits_that_pyav_gives(
     num_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, 3_210)
-    content = wav_of(samples, SAMPLE_RATE, channels=1).getvalue()
+    content = wav_of(samples, AUDIO_SAMPLE_RATE, channels=1).getvalue()
     assert len(content) == 6_464
     found = decode_audio(io.BytesIO(content[:num_bytes]))
     monkeypatch.setattr(decode, "_read_plain", lambda _sound: None)
@@ -109,11 +110,11 @@ def test_files_that_are_no_media_are_item_faults(content: bytes) -> None:
 
 def test_an_audio_without_a_sample_is_a_fault_and_no_segment_without_audio() -> None:
     with pytest.raises(ItemFault, match="sound holds no sample"):
-        decode_audio(wav_of(np.zeros(0), SAMPLE_RATE, channels=1))
+        decode_audio(wav_of(np.zeros(0), AUDIO_SAMPLE_RATE, channels=1))
 
 
 def test_a_file_without_the_wanted_stream_is_an_item_fault() -> None:
     with pytest.raises(ItemFault, match="audio"):
         decode_audio(video_of(3, rate=25))
     with pytest.raises(ItemFault, match="video"):
-        decode_frames(wav_of(np.zeros(100), SAMPLE_RATE, channels=1), 2.0)
+        decode_frames(wav_of(np.zeros(100), AUDIO_SAMPLE_RATE, channels=1), 2.0)
