@@ -8,65 +8,35 @@ all that is missing, and commits in small parts.
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel, ConfigDict, Field
 
-from storage.errors import ItemFault
 from storage.records import SampleRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
-from tasks.inference.engine import Engine
-from tasks.inference.failures import Failures, rejected
-from tasks.inference.isolation import Crash, Journal, predict_all
+from storage.store.variant import Variant
+from tasks.inference.failures import Failures
+from tasks.inference.isolation import Crash, predict_all
 from tasks.inference.job import InferJob, num_engines_for, run_engines
-from tasks.inference.job import InferResources as InferResources
-from tasks.inference.preparation import Asked
 from tasks.inference.progress import EnginesProgress
+from tasks.inference.settings import STAGE, InferConfig, InferResources
 from tasks.inference.shard_claims import shard_size_for
 from tasks.log import LOGGER
 from tasks.model.model_folder import computed_dtype
 from tasks.prompting.model_input import InputConfig
-from tasks.prompting.prediction import Answer
 from tasks.prompting.prompt import prompt_digest
 from tasks.prompting.request_length import by_length, check_lengths, check_limit, longest_request
 from tasks.stage import Shard, ShardResult, as_state
 
-STAGE = "infer"
-VERSION = 3
+VERSION = 4
 _NOT_OF_ONE_MODEL = {"seeds", "adapter", "max_failed_fraction", "min_answer_mass"}
 _CHILD_COMMAND = (sys.executable, "-m", "tasks.inference.child")
-
-
-class InferConfig(BaseModel):
-    """What decides the content of predictions, beside the model and its input."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Number type of the computation; auto is the one that the weights were saved in."""
-    max_tokens: int | None = Field(default=None, ge=64)
-    """A segment that makes more tokens is rejected; by default the longest one's bound."""
-    seeds: Literal["best", "ensemble"] = "best"
-    """Of models trained with several seeds: ask the best on validation, or all of them, whose mean
-    log-odds then count."""
-    adapter: Literal["auto", "merge"] = "auto"
-    """An adapter is served by the engine as LoRA where it can be, else merged with its base, once;
-    or always merged."""
-    max_failed_fraction: float = Field(default=0.05, ge=0, le=1)
-    """The run stops if more than this share of all segments, and more than ten, are rejected or
-    were asked about without a picture or sound that is damaged."""
-    min_answer_mass: float = Field(default=0.5, ge=0, le=1)
-    """Answers in which Yes and No hold less of the probability than this are counted in a
-    warning."""
 
 
 def variant_of(
@@ -80,37 +50,6 @@ def variant_of(
         "model": model_fingerprint,
     }
     return store.variant(STAGE, version=VERSION, settings=settings)
-
-
-def expected_items(samples: Sequence[SampleRecord]) -> dict[str, str]:
-    """Name each segment with the digest of what the model sees of it."""
-    return {sample.segment_id: sample.content_digest for sample in samples}
-
-
-def infer_samples(asked: Asked, engine: Engine, journal: Journal) -> Iterator[ItemOutput]:
-    """Put each sample's question to the engine; one at fault yields its rejected row."""
-    for sample, answer in engine.answers(asked):
-        journal.end(sample.segment_id)
-        if isinstance(answer, ItemFault):
-            yield rejected(STAGE, sample.segment_id, str(answer))
-        else:
-            yield ItemOutput(item_id=sample.segment_id, rows=(_prediction(sample, answer),))
-
-
-def _prediction(sample: SampleRecord, answer: Answer) -> PredictionRecord:
-    return PredictionRecord(
-        segment_id=sample.segment_id,
-        video_id=sample.video_id,
-        p_ah=answer.p_ah,
-        logp_yes=answer.logp_yes,
-        logp_no=answer.logp_no,
-        answer_mass=answer.answer_mass,
-        num_text_tokens=answer.token_counts.num_text_tokens,
-        num_video_tokens=answer.token_counts.num_video_tokens,
-        num_audio_tokens=answer.token_counts.num_audio_tokens,
-        has_video=answer.token_counts.num_video_tokens > 0,
-        has_audio=answer.token_counts.num_audio_tokens > 0,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ from tasks.ablation.comparison import SPLIT, AblationRecord, ArmPredictions, mea
 from tasks.ablation.infer_arms import infer_arms_task
 from tasks.ablation.table import ablation_table, artifact_rows
 from tasks.export.files import check_out, write_export
-from tasks.infer import expected_items
+from tasks.inference.samples import expected_items
 from tasks.labels.leakage import check_no_leakage
 from tasks.log import LOGGER
 from tasks.model.model_folder import fingerprint_of

@@ -9,7 +9,7 @@ from storage.errors import ConfigError, ToolError
 from tasks.adapters.resolve import adapter_in, check_named_model, content_of
 from tasks.ensemble import check_apart
 from tasks.finetune import FinetuneConfig, FinetuneResources
-from tasks.infer import InferConfig
+from tasks.inference.settings import InferConfig
 from tasks.model.model_folder import check_model, computed_dtype, find_model
 from tasks.ms_swift.program import check_no_code, check_swift
 from tasks.prompting.request_length import check_limit

@@ -15,6 +15,7 @@ from tasks import aggregate, ensemble, finetune, infer
 from tasks.adapters.resolve import named_model, trained_model
 from tasks.aggregate import ReportSources
 from tasks.evaluation.earlier_selection import EarlierSelection, can_choose, find_earlier_selection
+from tasks.inference.samples import expected_items
 from tasks.model.model_folder import check_model, fingerprint_of
 from tasks.prompting.trained_with import input_mismatches
 from tasks.report.html import RunFacts, noticed_in
@@ -167,7 +168,7 @@ class Run(Preparation):
     @cached_property
     def expected_segments(self) -> Mapping[str, str]:
         """Every sample with the digest of what the model sees: what `infer` wants."""
-        return infer.expected_items(self.samples)
+        return expected_items(self.samples)
 
     @cached_property
     def aggregate(self) -> Variant:

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from storage.errors import ConfigError
 from tasks.aggregate import AggregateConfig
 from tasks.finetune import FinetuneConfig, FinetuneResources
-from tasks.infer import InferConfig, InferResources
+from tasks.inference.settings import InferConfig, InferResources
 from tasks.manifest import ManifestConfig
 from tasks.prompting.model_input import InputConfig
 from tasks.segment import SegmentConfig, SegmentResources

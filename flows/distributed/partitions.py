@@ -28,7 +28,8 @@ from storage.fingerprint import digest_of
 from storage.records import SampleRecord
 from storage.store.store import local_root
 from storage.store.variant import Variant
-from tasks.infer import STAGE, InferConfig, InferResources, infer_missing, infer_shard
+from tasks.infer import infer_missing, infer_shard
+from tasks.inference.settings import STAGE, InferConfig, InferResources
 from tasks.log import LOGGER
 from tasks.prompting.model_input import InputConfig
 from tasks.stage import Shard, ShardResult, as_state

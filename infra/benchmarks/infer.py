@@ -22,8 +22,10 @@ from storage.records import SampleRecord
 from storage.schema import to_table, write_parquet
 from storage.store.store import Store
 from storage.store.variant import Variant
-from tasks.infer import InferConfig, InferResources, expected_items, infer_missing, variant_of
+from tasks.infer import infer_missing, variant_of
 from tasks.inference.job import InferJob
+from tasks.inference.samples import expected_items
+from tasks.inference.settings import InferConfig, InferResources
 from tasks.inference.shard_claims import shard_size_for
 from tasks.model.model_folder import check_model, fingerprint_of, stored_dtype
 from tasks.parity.synthetic import draw_samples

@@ -14,7 +14,7 @@ from storage.store.store import Store
 from storage.store.variant import Variant
 from tasks import infer
 from tasks.ablation.audio_swap import donors_of
-from tasks.infer import InferConfig
+from tasks.inference.settings import InferConfig
 from tasks.prompting.model_input import InputConfig
 
 CONTROL = "sound of another"

@@ -15,12 +15,12 @@ from storage.schema import from_table, read_parquet
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 from tasks.ablation.job import AblationJob, ArmJob, key_of
-from tasks.infer import expected_items, infer_samples
 from tasks.inference.child import Progress
 from tasks.inference.engine import Engine, checked_config
 from tasks.inference.isolation import Journal
 from tasks.inference.preparation import Decoding, open_questions
 from tasks.inference.progress import MODEL_OPEN
+from tasks.inference.samples import expected_items, infer_samples
 from tasks.processes.child_frame import run_as_child
 from tasks.stage import Shard, compute_missing
 

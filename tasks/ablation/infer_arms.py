@@ -19,11 +19,12 @@ from storage.schema import to_table, write_parquet
 from storage.store.store import Store
 from tasks.ablation.arms import ArmSamples
 from tasks.ablation.job import AblationJob, ArmJob, key_of, split_key
-from tasks.infer import STAGE, InferConfig, InferResources, expected_items
 from tasks.inference.failures import Failures
 from tasks.inference.isolation import Crash, predict_all
 from tasks.inference.job import run_engines
 from tasks.inference.progress import EnginesProgress
+from tasks.inference.samples import expected_items
+from tasks.inference.settings import STAGE, InferConfig, InferResources
 from tasks.log import LOGGER
 from tasks.model.model_folder import computed_dtype
 from tasks.prompting.request_length import by_length, check_lengths, check_limit, longest_request

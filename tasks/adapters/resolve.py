@@ -12,8 +12,8 @@ from storage.results import ModelRecord
 from storage.store.store import Store
 from tasks.adapters.merge_cache import merge_once
 from tasks.adapters.serving import Way, read_json, serving_folder, why_merged, why_not_computed
-from tasks.inference.job import has_gpu_driver
 from tasks.log import LOGGER
+from tasks.model.gpu import has_gpu_driver
 from tasks.model.model_folder import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,

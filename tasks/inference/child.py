@@ -17,13 +17,14 @@ from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
-from tasks.infer import STAGE, expected_items, infer_samples
 from tasks.inference.engine import Engine, checked_config
 from tasks.inference.failures import has_failed
 from tasks.inference.isolation import Journal
 from tasks.inference.job import InferJob
 from tasks.inference.preparation import Decoding, Questions, open_questions
 from tasks.inference.progress import MODEL_OPEN
+from tasks.inference.samples import expected_items, infer_samples
+from tasks.inference.settings import STAGE
 from tasks.inference.shard_claims import claimed
 from tasks.processes.child_frame import run_as_child
 from tasks.prompting.model_input import InputConfig

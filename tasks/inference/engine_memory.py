@@ -5,6 +5,7 @@ from pathlib import Path
 from storage.errors import ModelError
 from tasks.inference.engine_settings import EngineResources
 from tasks.model.available_memory import host_bytes
+from tasks.model.gpu import count_gpus, gpu_memory
 from tasks.model.weights import weight_bytes
 
 _WORKING_BYTES = 2 << 30  # what the libraries and one step's activations take beside weights
@@ -15,10 +16,7 @@ def free_engine_bytes(resources: EngineResources, *, on_gpu: bool) -> int:
     """Give what an engine may take: its share of its GPUs' free memory, or of the host's."""
     if not on_gpu:
         return host_bytes()
-    import torch
-
-    count = min(resources.num_gpus, torch.cuda.device_count())
-    per_gpu = [torch.cuda.mem_get_info(index) for index in range(count)]
+    per_gpu = [gpu_memory(index) for index in range(min(resources.num_gpus, count_gpus()))]
     return sum(int(min(free, total * resources.gpu_memory_utilization)) for free, total in per_gpu)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from tasks.adapters.vllm_lora import lora_options
+from tasks.model.gpu import has_gpu
 
 _GPU_STEP_TOKENS, _CPU_STEP_TOKENS = 16_384, 4_096
 _LONGEST_IN_A_STEP = 8
@@ -47,14 +48,14 @@ def set_environment(resources: EngineResources) -> bool:
         "HF_HUB_OFFLINE": "1",  # the model is a folder by now
         "TOKENIZERS_PARALLELISM": "false",
     }
-    import torch
-
-    on_gpu = torch.cuda.is_available()
+    on_gpu = has_gpu()
     if not on_gpu:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(resources.cpu_cache_gib)
         os.environ["TORCH_COMPILE_DISABLE"] = "1"  # compiling would need a C++ compiler here
         if resources.cpu_threads:
+            import torch
+
             torch.set_num_threads(resources.cpu_threads)
     return on_gpu
 

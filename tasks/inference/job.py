@@ -7,49 +7,17 @@ from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from storage.errors import ConfigError, CrashError, WaverError
 from storage.store.variant import Variant
-from tasks.inference.engine_settings import EngineResources
 from tasks.inference.isolation import Crash, in_flight
+from tasks.inference.settings import InferResources
 from tasks.log import LOGGER
+from tasks.model.gpu import count_gpus, has_gpu_driver
 from tasks.processes.child_process import run_worker
 from tasks.processes.group import ChildGroup
-from tasks.processes.worker_pool import num_workers_for
 from tasks.prompting.model_input import InputConfig
-
-_GPU_DRIVER = Path("/proc/driver/nvidia/version")
-
-
-class InferResources(EngineResources):
-    """What changes only how fast predictions are made."""
-
-    num_nodes: int = Field(default=1, ge=1, le=32)
-    """Machines whose workers share the segments, by the deployment infer-share; with 1 this machine
-    answers all of them."""
-    num_engines: int | None = Field(default=None, ge=1, le=64)
-    """Engines at work side by side; by default one for every `num_gpus` GPUs that are there."""
-    num_decoders: int | None = Field(default=None, ge=0, le=256)
-    """Processes of each engine that decode and prepare segments ahead of it; by default one a core
-    of its share, less one for the engine, or half of them where it computes on cores too; none for
-    few segments. With 0 a thread of the engine's process does it."""
-    commit_seconds: float = Field(default=10.0, ge=0)
-    """Results are committed this often; a kill loses no more than this."""
-
-    def of_one(self, num_engines: int, num_samples: int) -> "InferResources":
-        """Deal the machine's cores to one of its engines: to its threads and its processes.
-
-        An engine of two threads beside one process is slower, on two cores, than one of one thread.
-        """
-        on_gpu = has_gpu_driver()
-        cores = max(1, len(os.sched_getaffinity(0)) // num_engines)
-        num_decoders = self.num_decoders
-        if num_decoders is None:
-            free = cores - 1 if on_gpu else cores // 2
-            num_decoders = num_workers_for(num_samples // num_engines, free)
-        threads = self.cpu_threads or max(1, cores - num_decoders)
-        return self.model_copy(update={"num_decoders": num_decoders, "cpu_threads": threads})
 
 
 class EngineJob(BaseModel):
@@ -87,11 +55,6 @@ class InferJob(EngineJob):
     input: InputConfig
 
 
-def has_gpu_driver() -> bool:
-    """Say whether this machine has a GPU, without importing torch."""
-    return _GPU_DRIVER.exists()
-
-
 def num_engines_for(resources: InferResources) -> int:
     """Say how many engines work side by side: as stated, or as many as the GPUs make.
 
@@ -106,13 +69,6 @@ def num_engines_for(resources: InferResources) -> int:
             "that this process may use: lower resources.infer.num_engines, or leave it out."
         )
     return stated or max(1, num_cached // resources.num_gpus)
-
-
-def count_gpus() -> int:
-    """Count the GPUs that this process may use."""
-    import torch
-
-    return torch.cuda.device_count()
 
 
 def run_engines(

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from storage.records import SegmentId
-from tasks.inference.job import InferResources
+from tasks.inference.settings import InferResources
 from tasks.prompting.model_input import InputConfig
 
 Side = Literal["transformers", "vllm"]

@@ -12,7 +12,7 @@ from storage.records import SampleRecord, SegmentId
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from storage.store.variant import Variant
 from tasks.evaluation.evaluation import EvaluationPlan
-from tasks.inference.job import InferResources
+from tasks.inference.settings import InferResources
 from tasks.log import LOGGER
 from tasks.parity.job import SIDES, ParityJob, Side, SidePrediction
 from tasks.parity.pooled import PooledFlips, count_flips

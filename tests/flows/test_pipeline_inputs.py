@@ -20,7 +20,8 @@ from storage.store.part import read_parts, read_rows
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 from tasks.ablation.arms import arms_of, with_samples
-from tasks.infer import expected_items, variant_of
+from tasks.infer import variant_of
+from tasks.inference.samples import expected_items
 from tasks.model.model_folder import fingerprint_of
 from tests.flows.commands.command_line import command, made, request_of, run
 from tests.flows.toys import another_model

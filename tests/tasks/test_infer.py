@@ -19,17 +19,12 @@ from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
-from tasks.infer import (
-    InferConfig,
-    InferResources,
-    expected_items,
-    infer_missing,
-    infer_shard,
-    variant_of,
-)
+from tasks.infer import infer_missing, infer_shard, variant_of
 from tasks.inference.isolation import Crash, in_flight, predict_all
 from tasks.inference.job import InferJob
 from tasks.inference.preparation import Decoding
+from tasks.inference.samples import expected_items
+from tasks.inference.settings import InferConfig, InferResources
 from tasks.log import LOGGER
 from tasks.model.model_folder import fingerprint_of
 from tasks.parity.transformers_baseline import TransformersBaseline

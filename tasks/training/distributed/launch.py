@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+from tasks.model.gpu import count_gpus, has_accelerator
 from tasks.training.settings import FinetuneResources
 
 CHILD_MODULE = "tasks.training.child"
@@ -52,9 +53,7 @@ def on_processor(resources: FinetuneResources) -> bool:
     """
     if resources.device == "cpu":
         return True
-    import torch
-
-    return not torch.accelerator.is_available()
+    return not has_accelerator()
 
 
 def num_processes(resources: FinetuneResources) -> int:
@@ -63,9 +62,7 @@ def num_processes(resources: FinetuneResources) -> int:
         return resources.num_processes
     if resources.device == "cpu":
         return 1
-    import torch
-
-    return max(1, torch.cuda.device_count())
+    return max(1, count_gpus())
 
 
 def num_threads(resources: FinetuneResources) -> int:

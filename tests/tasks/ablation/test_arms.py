@@ -6,7 +6,8 @@ from storage.erasure.traces import Traces
 from storage.store.store import Store
 from tasks import infer
 from tasks.ablation.arms import arms_of, with_samples
-from tasks.infer import InferConfig, expected_items
+from tasks.inference.samples import expected_items
+from tasks.inference.settings import InferConfig
 from tasks.prompting.model_input import InputConfig
 from tests.tasks.ablation.toys import sample
 

@@ -7,7 +7,8 @@ from storage.store.store import Store
 from storage.store.variant import Variant
 from tasks.ablation.child import run_job
 from tasks.ablation.job import AblationJob, ArmJob
-from tasks.infer import InferResources, expected_items
+from tasks.inference.samples import expected_items
+from tasks.inference.settings import InferResources
 from tasks.prompting.model_input import InputConfig
 from tests.tasks.ablation.toy_child import ToyEngine
 

@@ -13,7 +13,8 @@ from storage.store.variant import ItemOutput
 from tasks.ablation import infer_arms as ask
 from tasks.ablation.arms import ArmSamples, arms_of, with_samples
 from tasks.ablation.infer_arms import ask_missing
-from tasks.infer import InferConfig, InferResources, expected_items
+from tasks.inference.samples import expected_items
+from tasks.inference.settings import InferConfig, InferResources
 from tasks.model.model_folder import fingerprint_of
 from tasks.prompting.model_input import InputConfig
 

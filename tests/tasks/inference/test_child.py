@@ -12,8 +12,10 @@ from storage.errors import ModelError
 from storage.records import RejectedRecord, SegmentId
 from storage.store.store import Store
 from storage.store.variant import ItemOutput
-from tasks.infer import InferConfig, InferResources, expected_items, infer_missing, variant_of
+from tasks.infer import infer_missing, variant_of
 from tasks.inference.child import Progress
+from tasks.inference.samples import expected_items
+from tasks.inference.settings import InferConfig, InferResources
 from tasks.prompting.model_input import InputConfig
 from tasks.stage import Shard
 from tests.tasks.prediction.toys import prediction, sample

@@ -7,7 +7,9 @@ import pytest
 from storage.errors import ConfigError, CrashError, ModelError
 from storage.store.store import Store
 from tasks.inference import job as infer_job
-from tasks.inference.job import InferJob, InferResources, num_engines_for, run_engines
+from tasks.inference.job import InferJob, num_engines_for, run_engines
+from tasks.inference.settings import InferResources
+from tasks.model import gpu
 from tasks.prompting.model_input import InputConfig
 
 # Stand-ins for a child: what it printed, noted and how it ended is all that its parent sees of it.
@@ -88,13 +90,13 @@ def test_each_engine_gets_its_own_of_the_visible_gpus(run, monkeypatch) -> None:
 
 
 def test_there_are_as_many_engines_as_stated_and_one_without_a_gpu(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(infer_job, "_GPU_DRIVER", tmp_path / "none")
+    monkeypatch.setattr(gpu, "_DRIVER", tmp_path / "none")
     assert num_engines_for(InferResources(num_engines=3)) == 3
     assert num_engines_for(InferResources()) == 1
 
 
 def test_engines_that_need_more_gpus_than_there_are_are_refused(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(infer_job, "_GPU_DRIVER", tmp_path)
+    monkeypatch.setattr(gpu, "_DRIVER", tmp_path)
     monkeypatch.setattr(infer_job, "count_gpus", lambda: 4)
     assert num_engines_for(InferResources(num_gpus=2)) == 2
     assert num_engines_for(InferResources(num_engines=1, num_gpus=2)) == 1
@@ -116,7 +118,7 @@ def test_an_engine_gets_its_share_of_the_cores(  # type: ignore[no-untyped-def]
     monkeypatch, tmp_path: Path, on_gpu: bool, num_engines: int, num_samples: int, decoders: int,
     threads: int,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(infer_job, "_GPU_DRIVER", tmp_path if on_gpu else tmp_path / "none")
+    monkeypatch.setattr(gpu, "_DRIVER", tmp_path if on_gpu else tmp_path / "none")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8))
     dealt = InferResources().of_one(num_engines, num_samples)
     assert (dealt.num_decoders, dealt.cpu_threads) == (decoders, threads)

@@ -8,7 +8,7 @@ from storage.records import SampleRecord
 from storage.schema import to_table, write_parquet
 from storage.store.store import Store
 from tasks.inference import engine_memory as memory
-from tasks.inference.job import InferResources
+from tasks.inference.settings import InferResources
 from tasks.parity.child import answer_job, side_answer
 from tasks.parity.job import SIDES, ParityJob
 from tasks.parity.synthetic import draw_samples

@@ -10,7 +10,7 @@ from storage.errors import ModelError, StageError
 from storage.records import SegmentId
 from storage.store.store import Store
 from tasks.aggregate import AggregateConfig
-from tasks.inference.job import InferResources
+from tasks.inference.settings import InferResources
 from tasks.parity.job import SidePrediction
 from tasks.parity.measure import Parity, allowed_in, compare, measure_parity
 from tasks.parity.pooled import PooledFlips
