@@ -45,9 +45,9 @@ from tasks.training.process import run_training
 from tasks.training.selection import check_samples, digest_samples, select_samples
 from tasks.training.settings import FinetuneResources as FinetuneResources
 from tasks.training.settings import TrainingSettings
+from tasks.training.tracking.curve_artifact import CurveArtifact
 from tasks.training.tracking.model_card import write_card
 from tasks.training.tracking.trackers import check_trackers
-from tasks.ui_artifacts import CurveInUI
 
 STAGE = "finetune"
 VERSION = 4
@@ -165,7 +165,7 @@ def train_model(
     used = [sample for rows in select_samples(samples, config) for sample in rows]
     digest = digest_samples(samples, config, plan)
     job = _job_of(seed, digest, plan, config, input_config, resources, variant, source)
-    run_training(write_job(job, used, folder), job, variant, CurveInUI(item_of(seed)))
+    run_training(write_job(job, used, folder), job, variant, CurveArtifact(item_of(seed)))
     result, log = read_result(folder)
     write_card(folder / MODEL_FOLDER, job, result, used, read_validation_predictions(folder))
     stored_folder = variant.file_path(f"{digest[:12]}-seed-{seed}")

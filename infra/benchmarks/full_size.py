@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 
-from tasks.model.loading import spare_memory
 from tasks.prompting.model_input import collate_rows
 from tasks.training.data.towers import (
     AUDIO,
@@ -205,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = TrainingSettings.model_validate({"parts": tuple(options.train.split(","))})
     thinker = build_thinker(torch.device("cuda"))
     if not options.keep_activations:
-        spare_memory(thinker)
+        thinker.gradient_checkpointing_enable({"use_reentrant": False})
     trained = with_adapters(thinker, settings)
     take_features(thinker)
     trained.train()

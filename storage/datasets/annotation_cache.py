@@ -20,6 +20,7 @@ from storage.datasets.erased import read_erased
 from storage.errors import StoreError
 from storage.fingerprint import digest_bytes, digest_of
 from storage.schema import from_table, read_parquet, to_table, write_parquet
+from storage.store.cache import CACHE_FOLDER
 from storage.store.store import Store, local_root
 
 READER_VERSION = 3  # moves whenever the same file would be read as something else
@@ -75,19 +76,14 @@ class AnnotationCache:
             store.remove(left)
 
 
-def cache_folder() -> str:
-    """Name the one folder of a store that holds what can be made again from the data set."""
-    return ".cache"
-
-
 def annotation_folder() -> str:
     """Name the folder of a store that holds parsed annotations."""
-    return f"{cache_folder()}/annotation"
+    return f"{CACHE_FOLDER}/annotation"
 
 
 def remove_cache(store: Store) -> None:
     """Remove all that is kept for speed alone."""
-    store.remove(cache_folder())
+    store.remove(CACHE_FOLDER)
 
 
 def read_annotation_file(path: Path, cache: AnnotationCache | None = None) -> dict[str, Annotation]:

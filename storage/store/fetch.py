@@ -1,6 +1,5 @@
 """Local copies of folders that lie in a remote store, for programs that open nothing but files."""
 
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from storage.errors import StoreError
 from storage.fingerprint import digest_file, digest_of
+from storage.store.cache import user_cache_path
 from storage.store.disk import is_abandoned, temporary_name, writing_to
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def fetch_folder(store: "Store", path: str) -> Path:
     content = _content_of(store, path)
     if not content:
         raise StoreError(f"There is no folder {path!r} in the store {store.url!r}: run again.")
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "waver" / "models"
+    caches = user_cache_path() / "models"
     folder = caches / digest_of(content)
     if not folder.is_dir():
         with writing_to(str(caches)):

@@ -10,13 +10,13 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from storage.fingerprint import digest_file, digest_of
+from storage.store.cache import cache_path_of
 from storage.store.disk import is_abandoned, temporary_name, writing_to
 from storage.store.store import Store
 from tasks.log import LOGGER
 from tasks.model.model_folder import adapter_files, check_model
 from tasks.processes.child_process import run_worker
 from tasks.prompting.trained_with import SETTINGS_NAME
-from tasks.training.paths import cache_path_of
 
 TOLD = "told: "  # how the process marks its own lines among those of the libraries
 

@@ -17,13 +17,13 @@ from typing import Any, Literal
 
 from storage.errors import ModelError
 from storage.fingerprint import digest_file, digest_of
+from storage.store.cache import cache_path_of
 from storage.store.disk import temporary_name, writing_to
 from storage.store.store import Store
 from tasks.adapters.merge_cache import put_in_place, unfinished_in
 from tasks.model.model_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SERVED_ADAPTER, adapter_files
 from tasks.model.weights import read_header
 from tasks.prompting.trained_with import SETTINGS_NAME
-from tasks.training.paths import cache_path_of
 
 Way = Literal["auto", "merge"]
 

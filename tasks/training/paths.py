@@ -1,10 +1,8 @@
 """Where a training keeps what it makes on its way: checkpoints, and features of frozen towers."""
 
-import os
 from pathlib import Path
 
-from storage.datasets.annotation_cache import cache_folder
-from storage.store.store import Store
+from storage.store.cache import cache_path_of, user_cache_path
 from storage.store.variant import Variant
 from tasks.model.model_folder import fingerprint_of
 from tasks.training.settings import FinetuneResources, TrainingSettings
@@ -20,7 +18,7 @@ def work_path_of(variant: Variant, used: str, seed: int, resources: FinetuneReso
         return Path(resources.checkpoint_folder) / variant.variant_id / name
     if variant.store.is_local:
         return Path(variant.store.full_path(f"{variant.path}/work/{name}"))
-    return _user_cache() / variant.stage / variant.variant_id / name
+    return user_cache_path() / variant.stage / variant.variant_id / name
 
 
 def features_path_of(
@@ -36,12 +34,3 @@ def features_path_of(
     if resources.feature_folder is not None:
         return Path(resources.feature_folder) / name
     return cache_path_of(variant.store) / "features" / name
-
-
-def cache_path_of(store: Store) -> Path:
-    """Say where local files are kept that can be made again: in a local store, or the user's."""
-    return Path(store.full_path(cache_folder())) if store.is_local else _user_cache()
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "waver"

@@ -9,7 +9,7 @@ from tasks.log import LOGGER
 from tasks.processes.child_process import ERROR, run_worker
 from tasks.training.distributed.launch import launch_command
 from tasks.training.job import LOG_NAME, TrainingJob, curve_path_of
-from tasks.ui_artifacts import CurveInUI
+from tasks.training.tracking.curve_artifact import CurveArtifact
 
 SWIFT_CHILD_MODULE = "tasks.ms_swift.child"
 _ENVIRONMENT = {
@@ -18,7 +18,7 @@ _ENVIRONMENT = {
 }
 
 
-def run_training(job_path: Path, job: TrainingJob, variant: Variant, curve: CurveInUI) -> None:
+def run_training(job_path: Path, job: TrainingJob, variant: Variant, curve: CurveArtifact) -> None:
     """Run a training to its end; the libraries' log is kept only of one that failed.
 
     Raises:
@@ -34,11 +34,11 @@ def run_training(job_path: Path, job: TrainingJob, variant: Variant, curve: Curv
             not message
         ):  # what a launcher adds to an error is no news, and the error itself is raised
             LOGGER.info("%s: %s", variant.stage, line)
-        curve.show(curve_path)
+        curve.update(curve_path)
 
     try:
         run_worker(_command(job_path, job), on_line=on_line, environment=_ENVIRONMENT)
-        curve.show(curve_path, is_last=True)
+        curve.update(curve_path, is_last=True)
     except WaverError as error:
         if log := variant.keep_log(log_path):
             raise type(error)(f"{error} The libraries' log: {log}") from error

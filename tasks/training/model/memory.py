@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from storage.errors import StageError
-from tasks.model.loading import load_dtype
+from tasks.training.model.load_options import load_dtype
 from tasks.training.model.trainable import part_of
 from tasks.training.settings import FinetuneResources, TrainingSettings
 

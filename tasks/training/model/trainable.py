@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from storage.errors import ConfigError, ModelError
-from tasks.model.loading import LoadOptions, open_base, plan_loading, spare_memory
+from tasks.model.loading import LoadOptions, open_base
 from tasks.prompting.prompt import answer_token_ids
 from tasks.training.distributed import deepspeed as zero
 from tasks.training.distributed.fsdp import is_sharded, shard_model, spread_weights
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.model.last_position import compute_last_position_only
+from tasks.training.model.load_options import plan_loading
 from tasks.training.settings import FinetuneResources, Part, TrainingSettings
 
 # Where each part's parameters lie in the thinker (transformers, modeling_qwen3_omni_moe.py); the
@@ -77,7 +78,7 @@ def open_for_training(
     shared_by = ranks if ranks is not None and is_sharded(resources, ranks) else None
     top, processor = open_base(folder, replace(opening, device=_META) if shared_by else opening)
     if resources.gradient_checkpointing:
-        spare_memory(top.thinker)
+        top.thinker.gradient_checkpointing_enable({"use_reentrant": False})
     torch.manual_seed(settings.seed)
     trained = with_adapters(top.thinker, settings) if settings.method == "lora" else top.thinker
     if settings.method == "full":

@@ -78,7 +78,7 @@ def write_card(
         keep_trailing_newline=True,
         autoescape=False,  # Markdown, in which nothing stands that anybody said
     )
-    text = environment.get_template("card.md.j2").render(
+    text = environment.get_template("model_card.md.j2").render(
         job=job,
         result=result,
         settings=job.training.resolved(),

@@ -10,7 +10,6 @@ from storage.datasets.annotation_cache import (
     AnnotatedVideo,
     AnnotationCache,
     annotation_folder,
-    cache_folder,
     read_annotation_file,
     remove_cache,
 )
@@ -18,6 +17,7 @@ from storage.errors import DataError
 from storage.fingerprint import digest_of
 from storage.issues import IssueKind
 from storage.schema import read_parquet
+from storage.store.cache import CACHE_FOLDER
 from storage.store.store import Store
 
 RECORD = {
@@ -120,7 +120,7 @@ def test_a_file_with_a_python_tag_is_refused_and_leaves_nothing_in_the_cache(tmp
         with pytest.raises(DataError, match=r"'annotation\.yaml' holds .* nothing was run"):
             read_annotation_file(path, AnnotationCache(store.url))
     assert not ran.exists()
-    assert not store.exists(cache_folder())
+    assert not store.exists(CACHE_FOLDER)
 
 
 def test_what_was_said_is_not_kept(tmp_path, store):
@@ -142,7 +142,7 @@ def test_all_of_it_lies_in_one_folder_that_goes_at_once(tmp_path, store):
     read_annotation_file(_file(tmp_path, v=RECORD), AnnotationCache(store.url))
     found = [p for p in Path(store.root).rglob("*") if p.is_file()]
     assert found
-    assert all(p.is_relative_to(store.full_path(cache_folder())) for p in found)
+    assert all(p.is_relative_to(store.full_path(CACHE_FOLDER)) for p in found)
     remove_cache(store)
     assert [p for p in Path(store.root).rglob("*") if p.is_file()] == []
     remove_cache(store)

@@ -8,10 +8,10 @@ import pytest
 from storage.errors import StageError
 from storage.store.store import Store
 from tasks.prompting.model_input import InputConfig
-from tasks.training import process as training_process
+from tasks.training import process
 from tasks.training.job import LOG_NAME, TrainingJob
 from tasks.training.settings import FinetuneResources, TrainingSettings
-from tasks.ui_artifacts import CurveInUI
+from tasks.training.tracking.curve_artifact import CurveArtifact
 
 
 def job_of(folder: Path, **settings: object) -> TrainingJob:
@@ -33,12 +33,10 @@ def job_of(folder: Path, **settings: object) -> TrainingJob:
 )
 def test_each_trainer_has_a_process_of_its_own(tmp_path, monkeypatch, trainer, module) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(
-        training_process, "run_worker", lambda command, **_: started.append(command)
-    )
+    monkeypatch.setattr(process, "run_worker", lambda command, **_: started.append(command))
     variant = Store(str(tmp_path / "store")).variant("finetune", version=1, settings={})
     job = job_of(tmp_path, trainer=trainer)
-    training_process.run_training(tmp_path / "job.json", job, variant, CurveInUI("toy"))
+    process.run_training(tmp_path / "job.json", job, variant, CurveArtifact("toy"))
     assert started[0][-2:] == [module, str(tmp_path / "job.json")]
 
 
@@ -50,8 +48,8 @@ def test_the_log_of_a_training_that_failed_is_kept_and_named(tmp_path) -> None:
     (folder / "job.json").write_text("no job")
     (folder / LOG_NAME).write_text("what libraries print\n")
     with pytest.raises(StageError, match=r"Training failed .*The libraries' log: ") as message:
-        training_process.run_training(
-            folder / "job.json", job_of(tmp_path, trainer="ms-swift"), variant, CurveInUI("toy")
+        process.run_training(
+            folder / "job.json", job_of(tmp_path, trainer="ms-swift"), variant, CurveArtifact("toy")
         )
     kept = Path(str(message.value).rpartition("log: ")[2])
     assert kept.read_text().startswith("what libraries print\n")
@@ -60,10 +58,8 @@ def test_the_log_of_a_training_that_failed_is_kept_and_named(tmp_path) -> None:
 
 def test_what_a_launcher_adds_to_an_error_is_not_told(tmp_path, monkeypatch, caplog) -> None:
     says = "print('going'); print('error: StageError: too little'); print('====='); exit(2)"
-    monkeypatch.setattr(training_process, "_command", lambda *_: [sys.executable, "-c", says])
+    monkeypatch.setattr(process, "_command", lambda *_: [sys.executable, "-c", says])
     variant = Store(str(tmp_path / "store")).variant("finetune", version=1, settings={})
     with caplog.at_level("INFO"), pytest.raises(StageError, match=r"^too little$"):
-        training_process.run_training(
-            tmp_path / "job.json", job_of(tmp_path), variant, CurveInUI("toy")
-        )
+        process.run_training(tmp_path / "job.json", job_of(tmp_path), variant, CurveArtifact("toy"))
     assert [record.getMessage() for record in caplog.records] == ["finetune: going"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from storage.errors import ConfigError, ToolError
-from tasks.model.loading import experts_on, plan_loading
+from tasks.training.model.load_options import experts_for, plan_loading
 from tasks.training.model.trainable import open_for_training
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
@@ -15,29 +15,29 @@ GPU = torch.device("cuda", 0)
 @pytest.mark.parametrize(("capability", "name"), [((8, 0), "A100"), ((9, 0), "H100")])
 def test_gpus_with_grouped_products_use_them(monkeypatch, capability, name):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
-    assert experts_on(GPU, "auto") == "grouped_mm"
+    assert experts_for(GPU, "auto") == "grouped_mm"
 
 
 def test_a_loop_over_experts_on_a_gpu_is_refused_unless_asked_for_by_name(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
-    with pytest.raises(ConfigError, match=r"'Tesla T4' has no grouped .* or eager for that loop"):
-        experts_on(GPU, "auto")
-    assert experts_on(GPU, "eager") == "eager"
+    with pytest.raises(ConfigError, match=r"'Tesla T4' does not support grouped .* or eager"):
+        experts_for(GPU, "auto")
+    assert experts_for(GPU, "eager") == "eager"
 
 
 def test_four_bits_need_a_gpu_and_bitsandbytes(monkeypatch):
-    with pytest.raises(ConfigError, match=r"4bit needs an NVIDIA GPU.*'cpu'"):
+    with pytest.raises(ConfigError, match=r"4bit requires an NVIDIA GPU.*'cpu'"):
         plan_loading(FOUR_BIT, FinetuneResources())
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
-    monkeypatch.setattr("tasks.model.loading.find_spec", lambda _: None)
+    monkeypatch.setattr("tasks.training.model.load_options.find_spec", lambda _: None)
     with pytest.raises(ToolError, match="pip install bitsandbytes"):
         plan_loading(FOUR_BIT, FinetuneResources(), GPU)
 
 
 def test_four_bits_leave_towers_head_and_router_whole(monkeypatch):
     found = importlib.util.find_spec("torch")
-    monkeypatch.setattr("tasks.model.loading.find_spec", lambda _: found)
+    monkeypatch.setattr("tasks.training.model.load_options.find_spec", lambda _: found)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (9, 0))
     config = plan_loading(FOUR_BIT, FinetuneResources(), GPU).quantization
     assert (config.load_in_4bit, config.bnb_4bit_quant_type) == (True, "nf4")
