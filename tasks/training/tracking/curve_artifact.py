@@ -43,7 +43,7 @@ class CurveArtifact:
         except (httpx.HTTPError, PrefectException, OSError) as error:
             self._is_off = True
             LOGGER.warning(
-                "the loss curve of %s is no longer updated: the Prefect server did not accept it (%s)",
+                "the loss curve of %s is no longer updated: the Prefect server rejected it (%s)",
                 self._name,
                 type(error).__name__,
             )
