@@ -1,15 +1,15 @@
-"""Show what becomes of every awkward video: `python -m infra.zoo --out DIR`."""
+"""Segment every awkward video and print a table of outcomes: `python -m infra.zoo --out DIR`."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from infra.zoo.visit import INPUTS, Seen, visit
+from infra.zoo.visit import INPUTS, Outcome, visit
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a table of inputs and outcomes; 1 if one is not as it must be."""
+    """Print a table of inputs and outcomes; return 1 if one differs from what is expected."""
     parser = argparse.ArgumentParser(prog="python -m infra.zoo", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="an empty folder for all files")
     parser.add_argument("--only", nargs="+", default=list(INPUTS), help="names of inputs")
@@ -20,17 +20,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out.exists() and any(options.out.iterdir()):
         parser.error(f"the folder {str(options.out)!r} is not empty")
     print("| input | outcome |\n|---|---|")
-    wrong = [seen for seen in map(_show, visit(options.only, options.out)) if seen.faults]
-    print(f"\n{len(options.only)} inputs, {len(wrong)} not as they must be")
+    wrong = [outcome for outcome in map(_show, visit(options.only, options.out)) if outcome.faults]
+    print(f"\n{len(options.only)} inputs, {len(wrong)} wrong outcomes")
     return 1 if wrong else 0
 
 
-def _show(seen: Seen) -> Seen:
-    """Print one line of the table; control characters of a name are written out."""
-    name = seen.name.encode("unicode_escape").decode() if "\n" in seen.name else seen.name
-    faults = "".join(f" **WRONG: {fault}**" for fault in seen.faults)
-    print(f"| {name} | {seen.outcome}{faults} |", flush=True)
-    return seen
+def _show(outcome: Outcome) -> Outcome:
+    """Print one line of the table, with control characters of the name escaped."""
+    name = outcome.name.encode("unicode_escape").decode() if "\n" in outcome.name else outcome.name
+    faults = "".join(f" **WRONG: {fault}**" for fault in outcome.faults)
+    print(f"| {name} | {outcome.description}{faults} |", flush=True)
+    return outcome
 
 
 if __name__ == "__main__":

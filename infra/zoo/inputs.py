@@ -1,4 +1,4 @@
-"""The zoo's inputs, and what must come of each: cut, cut with a warning, or rejected."""
+"""The zoo's inputs and the expected outcome of each: cut, cut with a warning, or rejected."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,12 @@ ODD_NAMES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cut:
-    """A video that must be cut: when its beeps are heard on the picture's clock, in seconds.
+    """A video that must be cut.
 
-    ``video_stream`` is None where there is no picture; its clock is then the container's.
-
-    ``beeps`` is None where there is no sound; ``warning`` is a part of the one warning that must be
-    given. ``turns`` quarter turns to the left take the kept picture back to the stored one.
-    ``exact_seconds`` is how far a beep may be off.
+    ``beeps`` are the times of its beeps on the video stream's clock, in seconds; None without audio.
+    ``video_stream`` is the index of the expected stream; None without video: the clock is then the
+    container's. ``warning`` is a part of the one expected warning. ``turns`` quarter turns to the left
+    map the written frames to the stored ones. ``exact_seconds`` is the tolerance of a beep's time.
     """
 
     beeps: tuple[float, ...] | None
@@ -28,7 +27,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spoilt:
+class Damaged:
     """A damaged video that must be cut, as far as it decodes, with this warning."""
 
     warning: str
@@ -62,10 +61,10 @@ GOOD: dict[str, Cut] = {
     "windows.wmv": Cut(beeps=(1,)),
     "flash.flv": Cut(beeps=(1,)),
     "b-frames.mkv": Cut(beeps=(5,)),
-    # AVI has no times of its own, so that its reordered frames come one frame late.
+    # AVI stores no times: its reordered frames come one frame late.
     "b-frames.avi": Cut(beeps=(5,), exact_seconds=0.045),
     "matroska-inside.mp4": Cut(beeps=(5,)),
-    # Without an edit list the encoder's priming is heard: 21 ms of AAC at 48 kHz.
+    # Without an edit list the encoder's priming is audible: 21 ms of AAC at 48 kHz.
     "fragmented.mp4": Cut(beeps=(2.021,)),
     "many-streams.mp4": Cut(beeps=(4,), video_stream=1, audio_stream=1),
     "cover-art.mp4": Cut(beeps=(3,)),
@@ -98,9 +97,9 @@ GOOD: dict[str, Cut] = {
     **{name: Cut(beeps=(0,)) for name in ODD_NAMES},
 }
 
-DAMAGED: dict[str, Spoilt | Rejected] = {
-    "truncated-little.mp4": Spoilt(warning="192 of 193 frames decode"),
-    "a-little-rotten.mp4": Spoilt(warning="200 of 200 frames decode, with "),
+DAMAGED: dict[str, Damaged | Rejected] = {
+    "truncated-little.mp4": Damaged(warning="192 of 193 frames decode"),
+    "a-little-rotten.mp4": Damaged(warning="200 of 200 frames decode, with "),
     "truncated-moov-first.mp4": Rejected(reason="truncated: the file states 8.00 s of picture"),
     "truncated.mkv": Rejected(reason="truncated: the file states 6.00 s of picture"),
     "truncated.webm": Rejected(reason="truncated: the file states 5.20 s of picture"),
@@ -110,15 +109,15 @@ DAMAGED: dict[str, Spoilt | Rejected] = {
     "empty.mp4": Rejected(reason="the file is empty (0 bytes)"),
     "text.mp4": Rejected(reason="not a video that ffmpeg can open"),
     "noise.mp4": Rejected(reason="not a video that ffmpeg can open"),
-    "still-video.mp4": Rejected(reason="not a video but a single picture"),
-    "a-little-rotten-audio.m4a": Spoilt(warning="11.97 of 12.00 s of sound decode, with "),
+    "single-image.mp4": Rejected(reason="not a video but a single picture"),
+    "a-little-rotten-audio.m4a": Damaged(warning="11.97 of 12.00 s of sound decode, with "),
     "rotten-audio.m4a": Rejected(reason="s of sound decode, with "),
     "truncated-audio.m4a": Rejected(reason="truncated: the file states 12.00 s of sound"),
     "audio-only-away.mkv": Rejected(reason="its sound is away for 795 s in all"),
     "encrypted-audio.m4a": Rejected(reason="its sound is encrypted"),
     "encrypted.mp4": Rejected(reason="its picture is encrypted"),
     "still-for-seconds.mkv": Rejected(reason="its picture stands still for 12040 ms at 1960 ms"),
-    "of-absurd-size.mov": Rejected(reason="Picture size 30000x30000 is invalid"),
+    "of-absurd-size.mov": Rejected(reason="size 30000x30000 is invalid"),
     "of-great-size.mov": Rejected(reason="needs more memory than the 512 MiB"),
     "pipe.mp4": Rejected(reason="not a file but a pipe or a device"),
     "device.mp4": Rejected(reason="not a file but a pipe or a device"),

@@ -1,6 +1,6 @@
-"""How ffmpeg makes each video of the zoo: its arguments, by the name of the file.
+"""ffmpeg arguments that generate each video of the zoo, by file name.
 
-Tiny pictures and the fastest encoders: all of them are made in seconds.
+Tiny frames and the fastest encoders: all files are generated within seconds.
 """
 
 from infra.zoo.sources import audio, video
@@ -12,8 +12,8 @@ _VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8")
 _AAC = ("-c:a", "aac", "-b:a", "64k")
 _SLOWER_IN_PARTS = "select='not(between(t,2,5)*mod(n,3))*not(gt(t,5)*mod(floor(n*7919/3),2))'"
 _SLOW_THEN_FAST = "settb=1/1000,setpts='if(lt(N,60),N/7,60/7+(N-60)/60)*1000+5*random(1)'"
-_TIMES_AS_GIVEN = ("-fps_mode", "passthrough", "-enc_time_base:v", "1/1000")
-_KEY = (
+_KEEP_TIMES = ("-fps_mode", "passthrough", "-enc_time_base:v", "1/1000")
+_ENCRYPTION = (
     "-encryption_scheme", "cenc-aes-ctr", "-encryption_key", "0123456789abcdef0123456789abcdef",
     "-encryption_kid", "fedcba9876543210fedcba9876543210",
 )  # fmt: skip
@@ -31,21 +31,21 @@ _RATES = {
     ),
     "two-rates.webm": (
         *video(8, fps="30"), *audio(11.5, 3, 9),
-        "-vf", _SLOW_THEN_FAST, *_TIMES_AS_GIVEN, *_VP8, "-c:a", "libopus",
+        "-vf", _SLOW_THEN_FAST, *_KEEP_TIMES, *_VP8, "-c:a", "libopus",
     ),
     "jitter.mkv": (
         *video(7, fps="30"), *audio(7, 1, 6),
-        "-vf", "settb=1/1000,setpts='N*33+random(1)*30'", *_TIMES_AS_GIVEN, *_H264, "-bf", "0",
+        "-vf", "settb=1/1000,setpts='N*33+random(1)*30'", *_KEEP_TIMES, *_H264, "-bf", "0",
         *_AAC,
     ),
     "still-for-seconds.mkv": (
         *video(4), *audio(20, 1),
-        "-vf", "settb=1/1000,setpts='if(lt(N,50),N*40,N*40+12000)'", *_TIMES_AS_GIVEN, *_H264,
+        "-vf", "settb=1/1000,setpts='if(lt(N,50),N*40,N*40+12000)'", *_KEEP_TIMES, *_H264,
         "-bf", "0", *_AAC,
     ),
 }  # fmt: skip
 
-_PICTURES = {
+_VIDEO = {
     "odd.mp4": (
         *video(3, size="161x121"), *audio(3, 1),
         "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p", *_AAC,
@@ -81,7 +81,7 @@ _PICTURES = {
     ),
 }  # fmt: skip
 
-_SOUNDS = {
+_AUDIO = {
     "no-audio.mp4": (*video(6), *_H264),
     "audio-only.m4a": (*audio(3, 1), *_AAC),
     "long-audio.m4a": (*audio(12, 1, 6.5, 11), *_AAC, "-movflags", "+faststart"),
@@ -139,8 +139,8 @@ _SOUNDS = {
     "audio-only-away.mkv": (
         *audio(5, 0.5, 2), "-af", "asetpts='PTS+if(gt(T,1),795/TB)'", "-c:a", "pcm_s16le",
     ),
-    "encrypted-audio.m4a": (*audio(3, 1), *_AAC, *_KEY),
-    "encrypted.mp4": (*video(6), *audio(6, 1), *_H264, *_AAC, *_KEY),
+    "encrypted-audio.m4a": (*audio(3, 1), *_AAC, *_ENCRYPTION),
+    "encrypted.mp4": (*video(6), *audio(6, 1), *_H264, *_AAC, *_ENCRYPTION),
 }  # fmt: skip
 
-RECIPES: dict[str, tuple[str, ...]] = {**_RATES, **_PICTURES, **_SOUNDS}
+RECIPES: dict[str, tuple[str, ...]] = {**_RATES, **_VIDEO, **_AUDIO}

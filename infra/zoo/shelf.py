@@ -1,4 +1,4 @@
-"""The zoo's videos by name, each made once: by its recipe, or from another one, hurt or renamed."""
+"""The zoo's videos by name, each generated once: by its recipe, or from another one, damaged or renamed."""
 
 import os
 import random
@@ -19,13 +19,13 @@ _UNITS_PER_INCH = b"\0\x48\0\0"  # follows width and height in a QuickTime sampl
 
 
 class Shelf:
-    """Videos of the zoo in a folder; call it with a name to have that one made."""
+    """Videos of the zoo in a folder; called with a name, it generates that video if it is missing."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def __call__(self, name: str) -> Path:
-        """Give the path of a video, which is made if it is not there."""
+        """Return the path of a video, generating it if it is missing."""
         path = self._folder / name
         if not os.path.lexists(path):
             self._make(path)
@@ -34,10 +34,10 @@ class Shelf:
     def _make(self, path: Path) -> None:
         if path.name in RECIPES:
             _ffmpeg(*RECIPES[path.name], f"file:{path}")
-        elif path.name in _MADE_ALONE:
-            _MADE_ALONE[path.name](path)
-        elif path.name in _MADE_OF_OTHERS:
-            _MADE_OF_OTHERS[path.name](self, path)
+        elif path.name in _GENERATED:
+            _GENERATED[path.name](path)
+        elif path.name in _DERIVED:
+            _DERIVED[path.name](self, path)
         elif path.name in ODD_NAMES:
             path.write_bytes(self("very-short.mp4").read_bytes())
         else:
@@ -58,10 +58,10 @@ def _trimmed(shelf: Shelf, path: Path) -> None:
     _ffmpeg("-ss", "1.3", "-i", str(shelf("cfr25.mp4")), "-c", "copy", str(path))
 
 
-def _first_part(name: str, share: float) -> Callable[[Shelf, Path], None]:
+def _first_part(name: str, fraction: float) -> Callable[[Shelf, Path], None]:
     def make(shelf: Shelf, path: Path) -> None:
         content = shelf(name).read_bytes()
-        path.write_bytes(content[: int(len(content) * share)])
+        path.write_bytes(content[: int(len(content) * fraction)])
 
     return make
 
@@ -78,7 +78,7 @@ def _rotten(name: str, count: int) -> Callable[[Shelf, Path], None]:
 
 
 def _claiming(side: int) -> Callable[[Path], None]:
-    """Make a tiny file that claims a square picture of ``side`` pixels."""
+    """Return what writes a tiny file whose header claims square frames of ``side`` pixels."""
 
     def make(path: Path) -> None:
         size = "x".join(map(str, _SMALL_SIZE))
@@ -98,10 +98,10 @@ def _png_size(side: int, rest: bytes) -> bytes:
     return chunk + struct.pack(">I", zlib.crc32(chunk))
 
 
-def _still(path: Path) -> None:
-    still = path.with_suffix(".png")
-    _ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48", "-frames:v", "1", str(still))
-    still.rename(path)
+def _single_image(path: Path) -> None:
+    image = path.with_suffix(".png")
+    _ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48", "-frames:v", "1", str(image))
+    image.rename(path)
 
 
 def _sparse(shelf: Shelf, path: Path) -> None:
@@ -109,18 +109,18 @@ def _sparse(shelf: Shelf, path: Path) -> None:
     os.truncate(path, _SPARSE_BYTES)
 
 
-_MADE_ALONE: dict[str, Callable[[Path], object]] = {
+_GENERATED: dict[str, Callable[[Path], object]] = {
     "empty.mp4": Path.touch,
-    "text.mp4": lambda path: path.write_text("This is a text, whatever its name says.\n" * 20),
+    "text.mp4": lambda path: path.write_text("This is text, whatever its name suggests.\n" * 20),
     "noise.mp4": lambda path: path.write_bytes(random.Random(0).randbytes(40_000)),
-    "still-video.mp4": _still,
+    "single-image.mp4": _single_image,
     "of-absurd-size.mov": _claiming(30_000),
     "of-great-size.mov": _claiming(16_000),
     "pipe.mp4": os.mkfifo,
     "device.mp4": lambda path: path.symlink_to("/dev/zero"),
 }
 
-_MADE_OF_OTHERS: dict[str, Callable[[Shelf, Path], None]] = {
+_DERIVED: dict[str, Callable[[Shelf, Path], None]] = {
     "rotated.mp4": _turned,
     "trimmed.mp4": _trimmed,
     "matroska-inside.mp4": _first_part("b-frames.mkv", 1),

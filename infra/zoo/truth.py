@@ -1,7 +1,7 @@
-"""Whether a cut video is all of its source, seen from the media alone: no plan of ours is believed.
+"""Verify that a cut video is all of its source, from the media alone, without Waver's own plan.
 
-The source is decoded a second time, by PyAV. A frame is known by the number drawn into it, a sound
-by its samples and by when its beeps are heard.
+The source is decoded a second time, by PyAV. A frame is identified by the number in its pixels, audio
+by its samples and the times of its beeps.
 """
 
 import subprocess
@@ -35,7 +35,7 @@ Samples = npt.NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenSegment:
-    """A segment as it lies in files, and what is said of it."""
+    """A written segment: its files, and its times and counts as the stage recorded them."""
 
     start_ms: int
     end_ms: int
@@ -46,8 +46,8 @@ class WrittenSegment:
 
 
 def numbered_frames(path: Path, stream: int = 0, turns: int = 0) -> list[tuple[float, int]]:
-    """Decode a picture stream: when each frame is shown, and the number drawn into it."""
-    reduce = VideoReformatter().reformat  # one for all frames: making one is most of the work
+    """Decode a video stream: the time of each frame in seconds, and the number in its pixels."""
+    reduce = VideoReformatter().reformat  # one for all frames: creating one is most of the cost
     with av.open(str(path)) as container:
         return sorted(
             (float(frame.time or 0), _number_in(reduce(frame, _GRID, _GRID, "gray"), turns))
@@ -63,14 +63,14 @@ def _number_in(frame: av.VideoFrame, turns: int) -> int:
 
 
 def beeps_in(samples: Samples) -> list[float]:
-    """Say when each stretch of loud sound begins, in seconds."""
+    """Return when each stretch of loud audio starts, in seconds."""
     loud = np.flatnonzero(np.abs(samples.astype(int)) > _LOUD)
-    begins = [n for k, n in enumerate(loud) if k == 0 or n - loud[k - 1] > AUDIO_SAMPLE_RATE // 4]
-    return [float(n / AUDIO_SAMPLE_RATE) for n in begins]
+    starts = [n for k, n in enumerate(loud) if k == 0 or n - loud[k - 1] > AUDIO_SAMPLE_RATE // 4]
+    return [float(n / AUDIO_SAMPLE_RATE) for n in starts]
 
 
 def faults_of(path: Path, segments: Sequence[WrittenSegment], expected: Cut) -> Iterator[str]:
-    """Say everything that is not as it must be; nothing, if the cut is exact."""
+    """Yield every deviation from the expected outcome; nothing if the cut is exact."""
     source, written = [], []
     if expected.video_stream is not None:
         source = numbered_frames(path, expected.video_stream)
@@ -82,11 +82,11 @@ def faults_of(path: Path, segments: Sequence[WrittenSegment], expected: Cut) -> 
         yield from _faults_of_frames(source, written)
         yield from _faults_of_counts(source, segments, written)
     elif any(segment.video_path for segment in segments):
-        yield "there is a picture where the source has none"
+        yield "there is video where the source has none"
     yield from _faults_of_times(segments)
     if expected.beeps is None:
         if any(segment.audio_path for segment in segments):
-            yield "there is sound where the source has none"
+            yield "there is audio where the source has none"
         return
     first_time = source[0][0] if source else _origin(path)
     yield from _faults_of_audio(path, segments, expected, first_time)
@@ -120,7 +120,7 @@ def _faults_of_counts(
 ) -> Iterator[str]:
     counts = [len(frames) for frames in written]
     if counts != [segment.num_frames for segment in segments]:
-        yield f"frames are said to be {[s.num_frames for s in segments]}, but are {counts}"
+        yield f"recorded frame counts are {[s.num_frames for s in segments]}, decoded are {counts}"
     gaps = np.diff([time for time, _ in source])
     if len(gaps) and np.ptp(gaps) < _EVEN_SLACK and max(counts) - min(counts) > 1:
         yield f"a stub: segments of {counts} frames"
@@ -133,8 +133,8 @@ def _faults_of_times(segments: Sequence[WrittenSegment]) -> Iterator[str]:
     ends = [0, *(segment.end_ms for segment in segments)]
     if [segment.start_ms for segment in segments] != ends[:-1]:
         yield "segments are not neighbours in time"
-    is_heard_alone = all(segment.video_path is None for segment in segments)
-    if is_heard_alone and max(lengths_ms) - min(lengths_ms) > 1:
+    is_audio_only = all(segment.video_path is None for segment in segments)
+    if is_audio_only and max(lengths_ms) - min(lengths_ms) > 1:
         yield f"a stub: segments of {lengths_ms} ms"
 
 
@@ -144,24 +144,24 @@ def _faults_of_audio(
     audios = [read_audio(s.audio_path) for s in segments if s.audio_path]
     whole = np.concatenate(audios) if audios else np.zeros(0, np.int16)
     if [len(samples) for samples in audios] != [s.num_samples for s in segments]:
-        yield "samples are not as many as is said"
+        yield "recorded and written sample counts differ"
     if (
         abs(len(whole) - segments[-1].end_ms * AUDIO_SAMPLE_RATE // 1000)
         > AUDIO_SAMPLE_RATE // 1000
     ):
-        yield f"{len(whole)} samples for {segments[-1].end_ms} ms of picture"
+        yield f"{len(whole)} samples for {segments[-1].end_ms} ms of video"
     if max(map(len, audios), default=0) > MAX_SEGMENT_MS * AUDIO_SAMPLE_RATE // 1000:
-        yield "a sound is too long"
+        yield "an audio file is too long"
     if not np.array_equal(whole, _track(path, expected.audio_stream, first_time, len(whole))):
         yield "the samples are not those of the track"
-    heard, beeps = beeps_in(whole), expected.beeps or ()
-    off = [abs(a - b) > expected.exact_seconds for a, b in zip(heard, beeps, strict=False)]
-    if len(heard) != len(beeps) or any(off):
-        yield f"beeps are heard at {heard}, not at {list(beeps)}"
+    found, beeps = beeps_in(whole), expected.beeps or ()
+    off = [abs(a - b) > expected.exact_seconds for a, b in zip(found, beeps, strict=False)]
+    if len(found) != len(beeps) or any(off):
+        yield f"beeps are at {found}, expected at {list(beeps)}"
 
 
 def _track(path: Path, stream: int, first_time: float, num_samples: int) -> Samples:
-    """Decode a whole sound track: its samples from when the first frame is shown, then silence."""
+    """Decode a whole audio track: its samples from the time of the first frame on, then silence."""
     origin = _origin(path)
     last = first_time - origin + num_samples / AUDIO_SAMPLE_RATE + 1
     command = [
@@ -177,7 +177,7 @@ def _track(path: Path, stream: int, first_time: float, num_samples: int) -> Samp
 
 
 def _origin(path: Path) -> float:
-    """Read when a container's clock starts, by the same libraries that decode its sound."""
+    """Read when a container's clock starts, by the same libraries that decode its audio."""
     command = ["ffprobe", "-v", "error", "-show_entries", "format=start_time", "-of", "csv=p=0"]
     return float(_output_of([*command, input_url(path)]))
 

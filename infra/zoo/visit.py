@@ -1,11 +1,11 @@
-"""One visit to the zoo: every input through the segment stage, what came of it told and judged."""
+"""One visit to the zoo: every input goes through the segment stage, and its outcome is verified."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from infra.zoo.inputs import DAMAGED, GOOD, Cut, Rejected, Spoilt
+from infra.zoo.inputs import DAMAGED, GOOD, Cut, Damaged, Rejected
 from infra.zoo.shelf import Shelf
 from infra.zoo.truth import WrittenSegment, faults_of
 from storage.datasets.dataset import digest_or_unreadable
@@ -20,53 +20,53 @@ from tasks.segment import (
     variant_of,
 )
 
-INPUTS: Mapping[str, Cut | Spoilt | Rejected] = {**GOOD, **DAMAGED}
+INPUTS: Mapping[str, Cut | Damaged | Rejected] = {**GOOD, **DAMAGED}
 Row = TypeVar("Row")
 _CONFIG = SegmentConfig()
 _RESOURCES = SegmentResources(child_memory_mb=512)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What came of one input, and everything about it that is not as it must be."""
+class Outcome:
+    """The outcome of one input, and its deviations from the expected outcome."""
 
     name: str
-    outcome: str
+    description: str
     faults: tuple[str, ...]
 
 
-def visit(names: Sequence[str], folder: Path) -> Iterator[Seen]:
-    """Make inputs in an empty ``folder``, cut each by the stage's own function, and check it."""
-    made, cut = folder / "inputs", folder / "segments"
-    for location in (made, cut):
-        location.mkdir(parents=True, exist_ok=True)
-    shelf = Shelf(made)
+def visit(names: Sequence[str], folder: Path) -> Iterator[Outcome]:
+    """Generate inputs in an empty ``folder``, cut each with the stage's function, and verify it."""
+    inputs, cut = folder / "inputs", folder / "segments"
+    for path in (inputs, cut):
+        path.mkdir(parents=True, exist_ok=True)
+    shelf = Shelf(inputs)
     variant = variant_of(Store(str(folder / "store")), _CONFIG)
     for name in names:
         path = shelf(name)
         source = SourceVideo(path=path, source_digest=digest_or_unreadable(path))
         (output,) = segment_videos([name], {name: source}, _CONFIG, variant, cut, _RESOURCES)
-        yield Seen(name=name, outcome=_reported(output), faults=tuple(_faults(path, output)))
+        yield Outcome(name=name, description=_describe(output), faults=tuple(_faults(path, output)))
 
 
 def _rows(output: ItemOutput, row_type: type[Row]) -> list[Row]:
     return [row for row in output.rows if isinstance(row, row_type)]
 
 
-def _reported(output: ItemOutput) -> str:
-    """Put an outcome in words: how much was cut, the warnings, or the reason."""
+def _describe(output: ItemOutput) -> str:
+    """Return what was cut and the warnings, or the reason of a rejection."""
     rejected = _rows(output, RejectedRecord)
     if rejected:
         return f"rejected: {rejected[0].reason}"
     facts = _rows(output, MediaFacts)[0]
     segments = _rows(output, SegmentRecord)
     samples = sum(segment.num_samples for segment in segments)
-    message = f"segments {len(segments)}, frames {facts.num_frames}, samples {samples}"
-    return "; ".join([message, *(f"warning: {warning}" for warning in facts.warnings)])
+    counts = f"segments {len(segments)}, frames {facts.num_frames}, samples {samples}"
+    return "; ".join([counts, *(f"warning: {warning}" for warning in facts.warnings)])
 
 
 def _faults(path: Path, output: ItemOutput) -> Iterator[str]:
-    expected, outcome = INPUTS[path.name], _reported(output)
+    expected, outcome = INPUTS[path.name], _describe(output)
     if isinstance(expected, Rejected):
         if not outcome.startswith("rejected: ") or expected.reason not in outcome:
             yield f"it must be rejected with {expected.reason!r}"
@@ -78,7 +78,7 @@ def _faults(path: Path, output: ItemOutput) -> Iterator[str]:
     if (expected.warning or "") not in "; ".join(warnings) or bool(warnings) != bool(
         expected.warning
     ):
-        yield f"it must be told {expected.warning!r}"
+        yield f"expected the warning {expected.warning!r}, got {warnings!r}"
     if isinstance(expected, Cut):
         yield from faults_of(path, _written(output), expected)
 

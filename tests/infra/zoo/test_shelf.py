@@ -23,6 +23,6 @@ def test_every_input_can_be_made_and_every_recipe_is_looked_at(tmp_path):
         assert os.path.lexists(shelf(name))
 
 
-def test_a_name_the_zoo_does_not_know_is_refused(tmp_path):
+def test_an_unknown_name_is_rejected(tmp_path):
     with pytest.raises(KeyError, match=r"no 'giraffe\.mp4'"):
         Shelf(tmp_path)("giraffe.mp4")

@@ -35,7 +35,7 @@ def whole(video, tmp_path_factory) -> list[WrittenSegment]:
 
 @pytest.fixture
 def segments(whole, tmp_path) -> list[WrittenSegment]:
-    """Segments without a fault, to be spoilt."""
+    """Segments without a fault, to be damaged."""
     return [
         replace(
             segment,
@@ -50,14 +50,14 @@ def faults(video, segments: list[WrittenSegment], expected: Cut = EXPECTED) -> s
     return "; ".join(faults_of(video("ntsc.mp4"), segments, expected))
 
 
-def spoil_video(path: Path, *arguments: str) -> None:
-    spoilt = path.with_name("spoilt.mp4")
-    command = ["ffmpeg", "-v", "error", "-i", str(path), *arguments, str(spoilt)]
+def damage_video(path: Path, *arguments: str) -> None:
+    damaged = path.with_name("damaged.mp4")
+    command = ["ffmpeg", "-v", "error", "-i", str(path), *arguments, str(damaged)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
-    spoilt.rename(path)
+    damaged.rename(path)
 
 
-def test_the_number_drawn_into_a_frame_is_read_back_whatever_it_is(video):
+def test_any_number_in_a_frame_is_read_back(video):
     numbers = [number for _, number in numbered_frames(video("cfr25.mp4"))]
     assert numbers == list(range(300))
 
@@ -67,7 +67,7 @@ def test_an_exact_cut_has_no_fault(video, segments):
 
 
 @pytest.mark.parametrize(
-    ("spoiling", "message"),
+    ("damage", "message"),
     [
         (("-vf", "select='not(eq(n,40))'", "-fps_mode", "passthrough"), "1 lost, 0 doubled"),
         (("-vf", "loop=1:1:40,setpts=N*1001/30000/TB"), "0 lost, 1 doubled"),
@@ -75,28 +75,28 @@ def test_an_exact_cut_has_no_fault(video, segments):
         (("-vf", "setpts=PTS*1.01", "-fps_mode", "passthrough"), "ms off its time"),
     ],
 )
-def test_a_frame_that_is_lost_doubled_swapped_or_late_is_told(video, segments, spoiling, message):
-    spoil_video(segments[1].video_path, *spoiling)
+def test_a_frame_that_is_lost_doubled_swapped_or_late_is_reported(video, segments, damage, message):
+    damage_video(segments[1].video_path, *damage)
     assert message in faults(video, segments)
 
 
-def test_one_sample_that_is_lost_or_doubled_is_told(video, segments):
+def test_one_sample_that_is_lost_or_doubled_is_reported(video, segments):
     samples = read_audio(segments[0].audio_path)
-    for spoilt in (np.delete(samples, 20_000), np.insert(samples, 20_000, samples[20_000])):
-        write_audio(segments[0].audio_path, spoilt)
+    for damaged in (np.delete(samples, 20_000), np.insert(samples, 20_000, samples[20_000])):
+        write_audio(segments[0].audio_path, damaged)
         message = faults(video, segments)
-        assert "samples are not as many as is said" in message
+        assert "recorded and written sample counts differ" in message
         assert "the samples are not those of the track" in message
 
 
-def test_audios_in_the_wrong_order_are_told(video, segments):
+def test_audio_in_the_wrong_order_is_reported(video, segments):
     first, second = (read_audio(segment.audio_path) for segment in segments)
     write_audio(segments[0].audio_path, second)
     write_audio(segments[1].audio_path, first)
     assert "beeps are heard at [5.6" in faults(video, segments)
 
 
-def test_a_stub_a_gap_and_a_wrong_count_are_told(video, segments):
+def test_a_stub_a_gap_and_a_wrong_count_are_reported(video, segments):
     assert "a stub" not in faults(video, segments)
     moved = [replace(segments[0], end_ms=segments[0].end_ms + 40), segments[1]]
     assert "not neighbours in time" in faults(video, moved)
@@ -104,12 +104,12 @@ def test_a_stub_a_gap_and_a_wrong_count_are_told(video, segments):
     assert "but are [110, 109]" in faults(video, [replace(segments[0], num_frames=9), segments[1]])
 
 
-def test_audio_where_none_may_be_is_told(video, segments):
-    assert "there is sound" in faults(video, segments, Cut(beeps=None))
+def test_unexpected_audio_is_reported(video, segments):
+    assert "there is audio" in faults(video, segments, Cut(beeps=None))
 
 
-def test_a_video_where_none_may_be_is_told(video, segments):
-    assert "there is a picture" in faults(video, segments, Cut(beeps=(2,), video_stream=None))
+def test_unexpected_video_is_reported(video, segments):
+    assert "there is video" in faults(video, segments, Cut(beeps=(2,), video_stream=None))
 
 
 def test_beeps_are_heard_when_they_begin():
