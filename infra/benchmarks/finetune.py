@@ -1,8 +1,8 @@
-"""What training costs: ours against transformers' Trainer on the same model, segments and epochs.
+"""Cost of training: Waver against transformers' Trainer on the same model, segments and epochs.
 
 ``python -m infra.benchmarks.finetune [--data .waver/sandbox] [--store .waver/store]``; exit status
-1 below the target. All ways run in turn, round by round, so that a noisy machine hits all alike;
-each runs in a process of its own and is timed from an open model to its last step.
+1 below the target. All ways run in turn, round by round, so that noise affects all of them; each
+runs in a process of its own and is timed from an open model to its last step.
 """
 
 import argparse
@@ -38,11 +38,11 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the table: a way, the resources it is given, and whose features it finds."""
+    """One row of the table: a way, its resources, and the name of its feature folder."""
 
     way: str
     resources: Mapping[str, Any]
-    features: str | None = None  # rows with the same name share a folder in a round
+    features: str | None = None  # rows with the same name use one folder within a round
 
 
 ROWS: Mapping[str, Row] = {
@@ -61,7 +61,7 @@ ROWS: Mapping[str, Row] = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the table; 1 if a target is missed."""
+    """Measure and print the table; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(
         prog="python -m infra.benchmarks.finetune", description=__doc__
     )
@@ -90,9 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _prepare(request: RunRequest) -> None:
-    """Bring the store up to the manifest; what is there already is not made again."""
+    """Run the stages up to the manifest; cached results are kept."""
     command = [
-        sys.executable, "-m", "flows.commands.cli", "run", "--data", request.data, "--store", request.store,
+        sys.executable, "-m", "flows.commands.cli", "run",
+        "--data", request.data, "--store", request.store,
         "--profile", request.profile, "--only", "segment", "--only", "transcribe",
         "--only", "manifest",
     ]  # fmt: skip
@@ -134,7 +135,7 @@ def _measure(way: str, job: TrainingJob, samples: Sequence[SampleRecord], folder
 
 
 def report(found: Mapping[str, Sequence[Measured]]) -> int:
-    """Print the rounds' medians; 0 if the targets hold, else 1."""
+    """Print the rounds' medians; return 0 if the targets are met, else 1."""
     print(f"\n| {' | '.join(_COLUMNS)} |")
     print("|---" * len(_COLUMNS) + "|")
     for title, rounds in found.items():
@@ -143,8 +144,8 @@ def report(found: Mapping[str, Sequence[Measured]]) -> int:
         _times_as_fast(found[_OURS], found[_PLAIN]),
         _median(found[_OURS], "wait_fraction"),
     )
-    message = ", ".join(f"{ratio:.2f}" for ratio in ours)
-    print(f"\nours is {median(ours):.2f} times as fast (target {TARGET}; rounds {message})")
+    ratios = ", ".join(f"{ratio:.2f}" for ratio in ours)
+    print(f"\nours is {median(ours):.2f} times as fast (target {TARGET}; rounds {ratios})")
     print(f"ours waits {waiting:.1%} of its steps' time (target at most {MOST_WAITING:.0%})")
     return 0 if median(ours) >= TARGET and waiting <= MOST_WAITING else 1
 

@@ -1,6 +1,6 @@
-"""Ways to train the same model on the same segments, each measured in a process of its own.
+"""Ways to train the same model on the same segments, each measured in a separate process.
 
-``python -m infra.benchmarks.finetune_ways WAY JOB`` prints what it measured as one line of JSON.
+``python -m infra.benchmarks.finetune_ways WAY JOB`` prints its measurements as one line of JSON.
 """
 
 import json
@@ -31,15 +31,15 @@ from tasks.training.selection import select_samples
 from tasks.training.tracking.throughput import wait_fraction
 from tasks.training.tracking.trackers import StepListeners
 
-NO_LABEL = -100  # transformers' losses leave these positions out
-WHOLE_VOCABULARY = 151_936
+NO_LABEL = -100  # ignored by transformers' losses
+FULL_VOCABULARY = 151_936
 _HEAD_ROWS = 8
 _MIB_OF_KIB = 1 / 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One way's figures: from an open model to its last step, media and all."""
+    """Measurements of one way, from an open model to its last step, with decoding."""
 
     seconds: float
     num_samples: int
@@ -52,7 +52,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """Seconds by the clock, and of processors in this process and its ended children."""
+    """Wall-clock seconds, and CPU seconds of this process and its finished children."""
 
     wall: float
     cpu: float
@@ -66,7 +66,7 @@ class Spent:
         )
 
     def since(self, started: "Spent") -> "Spent":
-        """Give what was spent since then."""
+        """Return the seconds spent since ``started``."""
         return Spent(wall=self.wall - started.wall, cpu=self.cpu - started.cpu)
 
 
@@ -86,17 +86,21 @@ def train_with_every_position(job: TrainingJob, samples: Sequence[SampleRecord])
 
 
 def train_with_whole_rows(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured:
-    """Train as the stage does, but with the instruction computed anew for each row."""
-    return _train(job, samples, open_for_training(job.model_path, job.training), shares=False)
+    """Train as the stage does, but compute the instruction again for each row."""
+    return _train(job, samples, open_for_training(job.model_path, job.training), reuse_prefix=False)
 
 
 def _train(
-    job: TrainingJob, samples: Sequence[SampleRecord], opened: OpenModel, *, shares: bool = True
+    job: TrainingJob,
+    samples: Sequence[SampleRecord],
+    opened: OpenModel,
+    *,
+    reuse_prefix: bool = True,
 ) -> Measured:
     ranks = Ranks(cpu=True)
     started = Spent.now()
-    with open_reader(job, opened, ranks, samples, _tell) as reader:
-        if not shares:
+    with open_reader(job, opened, ranks, samples, _log) as reader:
+        if not reuse_prefix:
             opened.top.thinker.model._forward_pre_hooks.clear()
         progress = train(
             Training(
@@ -127,7 +131,7 @@ def _train(
 
 @dataclass(slots=True, kw_only=True)
 class PlainCollator:
-    """What a first script would do: decode, call the processor and append the answer, in step."""
+    """The straightforward collator: decode, call the processor, append the answer, in step."""
 
     job: TrainingJob
     processor: Any
@@ -136,7 +140,7 @@ class PlainCollator:
     num_positions: int = 0
 
     def __call__(self, samples: Sequence[SampleRecord]) -> dict[str, torch.Tensor]:
-        """Lay samples into a batch with ``labels`` [batch, tokens] for the answer's token alone."""
+        """Collate samples into a batch whose ``labels`` [batch, tokens] cover the answer token alone."""
         started = time.perf_counter()
         store = Store(self.job.store_url)
         batch = to_model_batch(self.processor, [self._input(store, sample) for sample in samples])
@@ -151,7 +155,7 @@ class PlainCollator:
         with ExitStack() as files:
             video = sample.video_path and files.enter_context(store.open(sample.video_path))
             audio = sample.audio_path and files.enter_context(store.open(sample.audio_path))
-            made = build_input(
+            model_input = build_input(
                 self.job.input,
                 video=video or None,
                 audio=audio or None,
@@ -159,11 +163,11 @@ class PlainCollator:
                 before=sample.transcript_before,
             )
         answer = ANSWER_YES if sample.label else ANSWER_NO
-        return replace(made, text=made.text + answer)
+        return replace(model_input, text=model_input.text + answer)
 
 
 def train_plainly(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured:
-    """Train by transformers' own Trainer, every epoch from the files."""
+    """Train with transformers' Trainer, every epoch from the files."""
     from transformers import Trainer, TrainingArguments
 
     opened = open_for_training(job.model_path, job.training)
@@ -198,14 +202,14 @@ def train_plainly(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured
     )
 
 
-def step_with_whole_vocabulary(
+def step_with_full_vocabulary(
     job: TrainingJob, samples: Sequence[SampleRecord], *, every_position: bool
 ) -> Measured:
-    """Take one step under a head as wide as the full-size model's."""
+    """Take one step with an output layer as wide as the full-size model's."""
     opened = open_for_training(job.model_path, job.training)
     compute_every_position(opened.trained)
     head = opened.top.thinker.get_output_embeddings()
-    wide = torch.nn.Linear(head.in_features, WHOLE_VOCABULARY, bias=False).requires_grad_(False)
+    wide = torch.nn.Linear(head.in_features, FULL_VOCABULARY, bias=False).requires_grad_(False)
     if not every_position:
         wide.register_forward_pre_hook(lambda _head, arguments: (arguments[0][:, -1:],))
     opened.top.thinker.set_output_embeddings(wide)
@@ -229,12 +233,12 @@ def step_with_whole_vocabulary(
 
 def step_at_last_position(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured:
     """Take one step with 151,936 logits for each answer."""
-    return step_with_whole_vocabulary(job, samples, every_position=False)
+    return step_with_full_vocabulary(job, samples, every_position=False)
 
 
 def step_at_every_position(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured:
     """Take one step with 151,936 logits for each position."""
-    return step_with_whole_vocabulary(job, samples, every_position=True)
+    return step_with_full_vocabulary(job, samples, every_position=True)
 
 
 WAYS: Mapping[str, Way] = {
@@ -247,23 +251,23 @@ WAYS: Mapping[str, Way] = {
 }
 
 
-def _tell(line: str) -> None:
+def _log(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 def _peak_mib() -> float:
-    """Tell the largest memory that this process, without its decoders, ever held."""
+    """Return the peak memory of this process, without its decoders, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MIB_OF_KIB
 
 
 def main(way: str, job_path: Path) -> None:
-    """Run one way and print its figures."""
+    """Run one way and print its measurements."""
     job, samples = read_job(job_path)
     if job.resources.num_threads is not None:
         torch.set_num_threads(job.resources.num_threads)
     found, _ = select_samples(samples, job.training)
-    whole_batches = len(found) // job.training.batch_size * job.training.batch_size
-    print(json.dumps(asdict(WAYS[way](job, found[:whole_batches]))), flush=True)
+    full_batches = len(found) // job.training.batch_size * job.training.batch_size
+    print(json.dumps(asdict(WAYS[way](job, found[:full_batches]))), flush=True)
 
 
 if __name__ == "__main__":

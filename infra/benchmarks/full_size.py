@@ -1,10 +1,10 @@
 """Qwen3-Omni-30B-A3B's thinker at full size with random weights, trained by LoRA on one device.
 
-``python -m infra.benchmarks.full_size [--rows 4] [--steps 8]`` prints samples and tokens a second,
-peak memory and the share of the device's bfloat16 peak, from stored features and with the towers
-run in every step, with logits of the last position and of all. Nothing is downloaded: the shape is
-that of https://huggingface.co/Qwen/Qwen3-Omni-30B-A3B-Instruct, weights are drawn on the device.
-Not yet run on a GPU.
+``python -m infra.benchmarks.full_size [--rows 4] [--steps 8]`` prints samples and tokens per
+second, peak memory and the fraction of the device's bfloat16 peak, from stored features and with the
+towers run in every step, with logits of the last position and of all. Nothing is downloaded: the
+shape is that of https://huggingface.co/Qwen/Qwen3-Omni-30B-A3B-Instruct, weights are random.
+Not run on a GPU so far.
 """
 
 import argparse
@@ -41,7 +41,7 @@ _VISION_START, _VISION_END, _AUDIO_START, _AUDIO_END = 151_652, 151_653, 151_669
 
 
 def full_size_config() -> Any:
-    """Give the thinker's configuration."""
+    """Return the configuration of the full-size thinker."""
     from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import (
         Qwen3OmniMoeThinkerConfig,
     )
@@ -80,9 +80,9 @@ def _text_config() -> dict[str, Any]:
 
 
 def build_thinker(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> Any:
-    """Make the thinker where it will run, so that host memory holds none of its 61 GB.
+    """Create the thinker on its device, so that host memory holds none of its 61 GB.
 
-    On the ``meta`` device it has shapes and no numbers.
+    On the ``meta`` device it has shapes and no values.
     """
     from transformers import Qwen3OmniMoeThinkerForConditionalGeneration
 
@@ -101,13 +101,13 @@ def build_thinker(device: torch.device, dtype: torch.dtype = torch.bfloat16) -> 
 
 
 def num_text_parameters(thinker: Any) -> int:
-    """Count the language model's numbers, its head included."""
+    """Count the language model's parameters, its output layer included."""
     parts = (thinker.model, thinker.lm_head)
     return sum(p.numel() for part in parts for p in part.parameters())
 
 
 def num_active_parameters(thinker: Any) -> int:
-    """Count those that one token meets: 8 of 128 experts, and no table of embeddings."""
+    """Count the parameters active per token: 8 of 128 experts, without the embedding table."""
     return sum(
         round(p.numel() * (_ACTIVE_FRACTION_OF_EXPERTS if ".experts." in name else 1))
         for name, p in thinker.model.named_parameters()
@@ -116,21 +116,21 @@ def num_active_parameters(thinker: Any) -> int:
 
 
 def random_row(thinker: Any, *, from_features: bool, seed: int = 0) -> Row:
-    """Draw a segment of five seconds: ten frames, its sound and a question."""
+    """Return a random segment of five seconds: ten frames, audio and a prompt."""
     generator = torch.Generator().manual_seed(seed)
-    num_seen, num_heard = _GRID[0] * _GRID[1] * _GRID[2] // 4, _NUM_HOPS // 100 * 13
+    num_video, num_audio = _GRID[0] * _GRID[1] * _GRID[2] // 4, _NUM_HOPS // 100 * 13
     text = torch.randint(0, 150_000, (_NUM_TEXT,), generator=generator)
-    seen = [_VISION_START, *[_VIDEO] * num_seen, _VISION_END]
-    heard = [_AUDIO_START, *[_AUDIO] * num_heard, _AUDIO_END]
+    video = [_VISION_START, *[_VIDEO] * num_video, _VISION_END]
+    audio = [_AUDIO_START, *[_AUDIO] * num_audio, _AUDIO_END]
     row = {
-        "input_ids": torch.cat([text[:-30], torch.tensor(seen + heard), text[-30:]]),
+        "input_ids": torch.cat([text[:-30], torch.tensor(video + audio), text[-30:]]),
         "video_grid_thw": torch.tensor([_GRID]),
         "video_second_per_grid": torch.tensor([1.0]),
     }
     if from_features:
         layers = bytes_per_token(thinker, torch.bfloat16)[0] // (2 * HIDDEN)
-        row[VIDEO] = torch.randn(num_seen, layers * HIDDEN, generator=generator).bfloat16()
-        row[AUDIO] = torch.randn(num_heard, HIDDEN, generator=generator).bfloat16()
+        row[VIDEO] = torch.randn(num_video, layers * HIDDEN, generator=generator).bfloat16()
+        row[AUDIO] = torch.randn(num_audio, HIDDEN, generator=generator).bfloat16()
         row[NUM_HOPS] = torch.tensor([_NUM_HOPS])
     else:
         patches = _GRID[0] * _GRID[1] * _GRID[2]
@@ -141,7 +141,7 @@ def random_row(thinker: Any, *, from_features: bool, seed: int = 0) -> Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """One way's figures; ``peak_fraction`` is of the device's bfloat16 peak, as the user stated it."""
+    """Measured speed; ``peak_fraction`` is relative to the device's bfloat16 peak given by the user."""
 
     samples_per_second: float
     tokens_per_second: float
@@ -150,26 +150,26 @@ class Speed:
 
     @property
     def as_cells(self) -> str:
-        """The figures as a table's cells."""
+        """The measurements as cells of a table."""
         speeds = f"{self.samples_per_second:.2f} | {self.tokens_per_second:.0f}"
         return f"{speeds} | {self.peak_gib:.1f} | {self.peak_fraction:.1%}"
 
 
 def measure(trained: Any, rows: Sequence[Row], *, steps: int, peak_tflops: float) -> Speed:
-    """Take some steps over the same micro-batch.
+    """Time steps over the same micro-batch.
 
-    Frozen weights cost two products a token forward and two backward.
+    Frozen weights cost two operations per token forward and two backward.
     """
     device = next(trained.parameters()).device
     optimizer = torch.optim.AdamW([p for p in trained.parameters() if p.requires_grad], lr=1e-5)
-    lay = collate_features if VIDEO in rows[0] else collate_rows
+    collate = collate_features if VIDEO in rows[0] else collate_rows
     torch.cuda.reset_peak_memory_stats()
     started = 0.0
     for step in range(_WARM_UP + steps):
         if step == _WARM_UP:
             torch.cuda.synchronize()
             started = time.perf_counter()
-        batch = {name: values.to(device) for name, values in lay(rows, 0).items()}
+        batch = {name: values.to(device) for name, values in collate(rows, 0).items()}
         with torch.autocast(device.type, torch.bfloat16):
             logits = trained(**batch, use_cache=False).logits[:, -1].float()
         answers = torch.zeros(len(rows), dtype=torch.long, device=device)
@@ -190,12 +190,14 @@ def measure(trained: Any, rows: Sequence[Row], *, steps: int, peak_tflops: float
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
+    """Run the command line and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m infra.benchmarks.full_size")
     parser.add_argument("--rows", type=int, default=4, help="samples in a micro-batch")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--peak-tflops", type=float, default=989, help="dense bf16, of the device")
-    parser.add_argument("--keep-activations", action="store_true", help="no layer computed twice")
+    parser.add_argument(
+        "--keep-activations", action="store_true", help="without gradient checkpointing"
+    )
     parser.add_argument("--train", default="attention,experts", help="parts of the model")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
@@ -209,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     take_features(thinker)
     trained.train()
     print(
-        f"{torch.cuda.get_device_name()}; {num_text_parameters(thinker) / 1e9:.1f} billion numbers"
+        f"{torch.cuda.get_device_name()}; {num_text_parameters(thinker) / 1e9:.1f} billion parameters"
     )
     print(
         "| logits | towers | samples/s | tokens/s | peak GiB | of bf16 peak |\n" + "|---" * 6 + "|"

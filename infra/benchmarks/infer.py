@@ -1,8 +1,8 @@
-"""What inference costs: the stage against the engine alone, and against the paper's way.
+"""Cost of inference: the stage against the engine alone, and against the paper's way.
 
 ``python -m infra.benchmarks.infer [--model FOLDER] [--segments N]``; status 1 below the target.
-Segments are drawn, no two alike, so that no cache helps. All ways run in turn, round by round, so
-that a noisy machine hits all alike, each in a process of its own.
+Segments are synthetic and all different, so no cache helps. All ways run in turn, round by round,
+so that noise affects all of them, each in a process of its own.
 """
 
 import argparse
@@ -40,7 +40,7 @@ _MODEL = Path(__file__).parents[1] / "sandbox" / "models" / "omni-base"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What all ways work on."""
+    """Inputs common to all ways."""
 
     store: Store
     samples: Sequence[SampleRecord]
@@ -50,7 +50,7 @@ class Bench:
     folder: Path
 
     def variant(self, name: str) -> Variant:
-        """Open a variant of its own for each measurement."""
+        """Open a separate variant for one measurement."""
         return variant_of(self.store, InferConfig(), self.input, f"{self.model_path} {name}")
 
     def write_job(self, name: str) -> Path:
@@ -74,7 +74,7 @@ class Bench:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the table; 1 if the target is missed."""
+    """Measure and print the table; return 1 if the target is missed."""
     options = _options(arguments)
     with tempfile.TemporaryDirectory(prefix="waver-infer-") as name:
         bench = _bench(options, Path(name))
@@ -91,14 +91,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m infra.benchmarks.infer", description=__doc__)
     parser.add_argument("--model", default=str(_MODEL))
-    parser.add_argument("--layers", type=int, help="of random weights, instead of the model's own")
+    parser.add_argument(
+        "--layers", type=int, help="layers of random weights instead of the model's"
+    )
     parser.add_argument("--segments", type=int, default=400)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--max-pixels", type=int, default=192 * 144)
-    parser.add_argument("--decoders", type=int, help="by default as the stage chooses")
-    parser.add_argument("--threads", type=int, help="of the engine on processors")
+    parser.add_argument("--decoders", type=int, help="decoding processes (default: as the stage)")
+    parser.add_argument("--threads", type=int, help="engine threads on CPUs")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--restart", action="store_true", help="measure what a restart costs too")
+    parser.add_argument("--restart", action="store_true", help="also measure the cost of a restart")
     return parser.parse_args(arguments)
 
 
@@ -118,9 +120,9 @@ def _bench(options: argparse.Namespace, folder: Path) -> Bench:
 
 
 def deepened(model_path: Path, num_layers: int, folder: Path) -> Path:
-    """Make a model of random weights that differs from a small one by its layers alone.
+    """Write a model of random weights that differs from a small one only in its number of layers.
 
-    The real model works far longer on a segment than preparing takes; the sandbox's works less.
+    The real model spends far longer on a segment than preparing it takes; the sandbox's model less.
     """
     from transformers import AutoProcessor, Qwen3OmniMoeConfig, Qwen3OmniMoeForConditionalGeneration
 
@@ -132,7 +134,7 @@ def deepened(model_path: Path, num_layers: int, folder: Path) -> Path:
 
 
 def measure(bench: Bench, way: str, name: str) -> Measured:
-    """Run one way in a process of its own."""
+    """Run one way in a separate process."""
     job_path = str(bench.write_job(name))
     command = [sys.executable, "-m", "infra.benchmarks.infer_ways", way, job_path]
     with (bench.folder / f"{name}.log").open("w") as log:
@@ -144,7 +146,7 @@ def measure(bench: Bench, way: str, name: str) -> Measured:
 
 
 def fraction_of_bare(found: Mapping[str, Sequence[Measured]]) -> float:
-    """Give the median, over the rounds, of what share of the engine's own rate is reached."""
+    """Return the stage's rate as a fraction of the bare engine's, median over the rounds."""
     if not {"waver", "bare"} <= found.keys():
         return 1.0
     pairs = zip(found["waver"], found["bare"], strict=True)
@@ -152,9 +154,9 @@ def fraction_of_bare(found: Mapping[str, Sequence[Measured]]) -> float:
 
 
 def print_table(found: Mapping[str, Sequence[Measured]]) -> None:
-    """Print every way's median figures, and the target."""
+    """Print the medians of every way, and the target."""
     columns = (
-        "way", "segments/s", "share of bare", "engine idle", "engine's thread, ms", "CPU ms",
+        "way", "segments/s", "fraction of bare", "engine idle", "engine's thread, ms", "CPU ms",
         "open in s", "peak MiB",
     )  # fmt: skip
     print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
@@ -175,21 +177,21 @@ def _cells(way: str, rounds: Sequence[Measured], bare: Sequence[Measured] | None
 
 
 def _print_restart(bench: Bench) -> None:
-    """Tell how long a run takes that finds nothing missing, and one that finds one segment."""
+    """Print the seconds of a run with nothing missing, and of one with one segment missing."""
     variant = bench.variant(f"restart {fingerprint_of(bench.model_path)}")
     expected = expected_items(bench.samples[:2])
     by_id: dict[str, SampleRecord] = {sample.segment_id: sample for sample in bench.samples}
-    for message, items in (
+    for name, items in (
         ("the first segment, engine and all", list(expected)[:1]),
         ("one more segment after a kill", list(expected)),
         ("nothing missing", list(expected)),
     ):
-        shard = Shard(name=message, expected={item: expected[item] for item in items})
+        shard = Shard(name=name, expected={item: expected[item] for item in items})
         started = time.monotonic()
         infer_missing(
             shard, by_id, bench.model_path, InferConfig(), bench.input, bench.resources, variant
         )
-        print(f"{message}: {time.monotonic() - started:.2f} s")
+        print(f"{name}: {time.monotonic() - started:.2f} s")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Ways to answer the same segments with the same model, each measured in a process of its own.
+"""Ways to predict the same segments with the same model, each measured in a separate process.
 
-``python -m infra.benchmarks.infer_ways WAY JOB`` prints what it measured as one line of JSON.
+``python -m infra.benchmarks.infer_ways WAY JOB`` prints its measurements as one line of JSON.
 """
 
 import json
@@ -28,11 +28,11 @@ from tasks.prompting.model_input import OmniInput, to_model_batch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One way's figures, from an open model to its last answer.
+    """Measurements of one way, from an open model to its last prediction.
 
-    ``idle_fraction`` is the part of that time in which the engine had nothing to work on. Of the
-    processors' seconds, which other programs do not add to, ``thread_seconds`` are those of the
-    thread that works the engine, ``cpu_seconds`` of all threads of its process.
+    ``idle_fraction`` is the fraction of that time in which the engine had no request.
+    ``thread_seconds`` are the CPU seconds of the thread that steps the engine, ``cpu_seconds`` those
+    of all threads of its process; other programs do not add to them.
     """
 
     num_segments: int
@@ -45,12 +45,12 @@ class Measured:
 
     @property
     def rate(self) -> float:
-        """Segments a second."""
+        """Segments per second."""
         return self.num_segments / self.seconds
 
 
 class Clock:
-    """Counts seconds, and processors' seconds, since it was started."""
+    """Measures wall-clock and CPU seconds since it was created."""
 
     def __init__(self) -> None:
         self._started = self._now()
@@ -61,13 +61,13 @@ class Clock:
         return time.monotonic(), time.thread_time(), used.ru_utime + used.ru_stime
 
     def read(self) -> tuple[float, float, float]:
-        """Give the seconds by the clock, of this thread, and of the whole process."""
+        """Return wall-clock seconds, and CPU seconds of this thread and of the whole process."""
         now = self._now()
         return now[0] - self._started[0], now[1] - self._started[1], now[2] - self._started[2]
 
 
 def measure_waver(job: InferJob, out: TextIO) -> Measured:
-    """The stage's own child: decoding, preparing, asking, and commits to the store."""
+    """The stage's child process: decoding, preparing, predicting, and commits to the store."""
     found: list[tuple[Engine, float, Clock]] = []
     opening = Clock()
 
@@ -83,15 +83,15 @@ def measure_waver(job: InferJob, out: TextIO) -> Measured:
             yield questions, open_timed
 
     run_job(job, out, timed)
-    ((engine, open_seconds, answering),) = found
-    spent = answering.read()
+    ((engine, open_seconds, predicting),) = found
+    spent = predicting.read()
     return _measured(job, spent, open_seconds, engine.idle_seconds / spent[0])
 
 
 def measure_bare(job: InferJob, _: TextIO) -> Measured:
-    """All requests prepared beforehand, then handed to vLLM's LLM at once: no more than its work.
+    """vLLM's LLM alone: all requests are prepared beforehand and added at once.
 
-    That is what its `generate` does when it has rendered its prompts.
+    This is what its `generate` does after rendering its prompts.
     """
     opening = Clock()
     on_gpu = set_environment(job.resources)
@@ -106,19 +106,19 @@ def measure_bare(job: InferJob, _: TextIO) -> Measured:
     sampling = SamplingParams(
         temperature=0, max_tokens=1, allowed_token_ids=ids, logprob_token_ids=ids, detokenize=False
     )
-    working = Clock()
-    _work_off(llm.llm_engine, requests, sampling)
-    return _measured(job, working.read(), open_seconds, 0.0)
+    stepping = Clock()
+    _run_to_end(llm.llm_engine, requests, sampling)
+    return _measured(job, stepping.read(), open_seconds, 0.0)
 
 
 def measure_bare_on_all_cores(job: InferJob, out: TextIO) -> Measured:
-    """The engine alone with the cores, too, that otherwise decode and prepare for it."""
+    """The engine alone, also on the cores that otherwise decode and prepare for it."""
     cores = len(os.sched_getaffinity(0))
     resources = job.resources.model_copy(update={"cpu_threads": cores})
     return measure_bare(job.model_copy(update={"resources": resources}), out)
 
 
-def _work_off(engine: Any, requests: list[Request], sampling: Any) -> None:
+def _run_to_end(engine: Any, requests: list[Request], sampling: Any) -> None:
     for number, request in enumerate(requests):
         engine.add_request(str(number), request.rendered, sampling)
     while engine.has_unfinished_requests():
@@ -126,7 +126,7 @@ def _work_off(engine: Any, requests: list[Request], sampling: Any) -> None:
 
 
 def measure_one_by_one(job: InferJob, _: TextIO) -> Measured:
-    """The paper's way: transformers' generate, one segment at a time, media and all."""
+    """The paper's way: transformers' generate, one segment at a time, with decoding."""
     import torch
     from transformers import AutoProcessor, Qwen3OmniMoeForConditionalGeneration
 
@@ -137,12 +137,12 @@ def measure_one_by_one(job: InferJob, _: TextIO) -> Measured:
     )
     thinker = model.thinker.eval().to("cuda" if torch.cuda.is_available() else "cpu")
     open_seconds, *_rest = opening.read()
-    answering = Clock()
+    predicting = Clock()
     for inputs in _decoded(job):
         batch = to_model_batch(processor, [inputs])
         moved = {name: tensor.to(thinker.device) for name, tensor in batch.items()}
         thinker.generate(**moved, max_new_tokens=1, do_sample=False)
-    return _measured(job, answering.read(), open_seconds, 0.0)
+    return _measured(job, predicting.read(), open_seconds, 0.0)
 
 
 def _decoded(job: InferJob) -> Iterator[OmniInput]:
@@ -181,7 +181,7 @@ WAYS: Mapping[str, Callable[[InferJob, TextIO], Measured]] = {
 
 
 def main(way: str, job_path: Path) -> None:
-    """Measure one way, and print its figures last."""
+    """Measure one way and print its measurements last."""
     job = InferJob.model_validate_json(job_path.read_text(encoding="utf-8"))
     measured = WAYS[way](job, sys.stderr)
     print(json.dumps(asdict(measured)))

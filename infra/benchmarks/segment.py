@@ -1,7 +1,7 @@
-"""What cutting costs: CPU seconds per minute of video, ours against decoding and the paper's way.
+"""Cost of cutting: CPU seconds per minute of video, Waver against decoding and the paper's way.
 
 ``python -m infra.benchmarks.segment [--video PATH ...]``; exit status 1 above the targets.
-All ways are measured on the same files in one run, in turn, so that a noisy machine hits all alike.
+All ways are measured on the same files in one run, in turn, so that noise affects all of them.
 """
 
 import argparse
@@ -42,12 +42,12 @@ class Cost:
 
     @property
     def of_decoding(self) -> float:
-        """How many times the cost of decoding ours is."""
+        """Waver's cost as a multiple of decoding's."""
         return self.by_way["waver"] / self.by_way["pure decoding"]
 
     @property
     def of_paper(self) -> float:
-        """What share of the paper's cost ours is."""
+        """Waver's cost as a fraction of the paper's."""
         return self.by_way["waver"] / self.by_way["the paper's way"]
 
     @property
@@ -57,23 +57,23 @@ class Cost:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the tables; 1 if a target is missed."""
+    """Measure and print the tables; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="python -m infra.benchmarks.segment", description=__doc__)
     parser.add_argument("--video", type=Path, nargs="+", default=[], help="files of your own")
-    parser.add_argument("--seconds", type=float, default=60, help="length of the made video")
+    parser.add_argument("--seconds", type=float, default=60, help="length of the generated video")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder-of", type=int, default=6, help="videos cut side by side")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as name:
-        made = make_video(Path(name) / "made-720p25.mp4", options.seconds)
-        costs = [measure(path, options.repeats) for path in (made, *options.video)]
+        generated = make_video(Path(name) / "generated-720p25.mp4", options.seconds)
+        costs = [measure(path, options.repeats) for path in (generated, *options.video)]
         _print_costs(costs)
-        _print_use(made, options.folder_of)
+        _print_utilization(generated, options.folder_of)
     return 0 if all(cost.is_within_targets for cost in costs) else 1
 
 
 def make_video(path: Path, seconds: float) -> Path:
-    """Make a 720p25 H.264 video with AAC sound: moving shapes under a camera's noise."""
+    """Generate a 720p25 H.264 video with AAC audio: moving shapes under camera noise."""
     video = "testsrc2=s=1280x720:r=25,noise=alls=4:allf=t,format=yuv420p"
     command = [
         "ffmpeg", "-hide_banner", "-loglevel", "error", "-y", "-t", str(seconds),
@@ -121,15 +121,15 @@ def _print_costs(costs: Sequence[Cost]) -> None:
     print(f"| target | | | | <= {MOST_OF_DECODING:.2f} | <= {MOST_OF_PAPER:.2f} |\n", flush=True)
 
 
-def _print_use(video: Path, num_videos: int) -> None:
-    """Cut a folder of videos as a run does, and tell how many cores that kept busy."""
+def _print_utilization(video: Path, num_videos: int) -> None:
+    """Cut a folder of videos as a run does, and print how many cores were busy."""
     started, idle = time.monotonic(), _idle_seconds()
     cpu = cpu_seconds_of(partial(cut_folder, video, num_videos))
     wall, cores = time.monotonic() - started, os.cpu_count() or 1
     idle_fraction = (_idle_seconds() - idle) / (wall * cores)
     print(
         f"{num_videos} videos side by side: {cpu:.1f} CPU s in {wall:.1f} s, "
-        f"{cpu / wall:.2f} of {cores} cores; the machine was idle {idle_fraction:.0%} of the time"
+        f"{cpu / wall:.2f} of {cores} cores; cores were idle {idle_fraction:.0%} of the time"
     )
 
 
@@ -152,7 +152,7 @@ def _copies(video: Path, count: int, folder: Path) -> Iterator[tuple[str, Source
 
 
 def _idle_seconds() -> float:
-    """Read how long all cores together have been idle since the machine started (Linux)."""
+    """Return the idle seconds of all cores together since boot (Linux)."""
     total = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()
     return int(total[4]) / os.sysconf("SC_CLK_TCK")
 

@@ -1,4 +1,4 @@
-"""Ways to cut one video whose cost is compared: ours, the paper's, and not cutting at all."""
+"""Ways to cut one video, for comparison: Waver's, the paper's, and decoding alone."""
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -26,29 +26,29 @@ def _run_ffmpeg(arguments: Sequence[str], folder: Path) -> None:
 
 
 def decode(video: Path, _seconds: float, folder: Path) -> None:
-    """Decode picture and sound once, and throw them away."""
+    """Decode video and audio once and discard them."""
     _run_ffmpeg(["-i", input_url(video), "-f", "null", "-"], folder)
 
 
 def cut_as_the_paper(video: Path, seconds: float, folder: Path) -> None:
-    """Encode every segment in a call of its own at full size, and the sound in one more call."""
+    """Encode every segment in a separate call at full size, and the audio in one more call."""
     num_segments = max(1, -(-round(seconds * 1000) // (SEGMENT_SECONDS * 1000)))
     for k in range(num_segments):
-        begin = ["-ss", str(k * SEGMENT_SECONDS), "-t", str(SEGMENT_SECONDS)]
+        window = ["-ss", str(k * SEGMENT_SECONDS), "-t", str(SEGMENT_SECONDS)]
         encoder = ["-c:v", "libx264", "-crf", "18", "-preset", "veryfast", "-an", f"{k:04d}.mp4"]
-        _run_ffmpeg([*begin, "-i", input_url(video), *encoder], folder)
+        _run_ffmpeg([*window, "-i", input_url(video), *encoder], folder)
     _run_ffmpeg(["-i", input_url(video), "-vn", "-ac", "1", "-ar", "16000", "audio.wav"], folder)
 
 
 def cut_as_waver(video: Path, _seconds: float, folder: Path) -> None:
-    """Run the segment stage's own function: digests, probing, planning, cutting and every check."""
+    """Run the segment stage's function: digests, probing, planning, cutting, verification."""
     (output,) = segment_outputs(video, folder)
     if not any(isinstance(row, SegmentRecord) for row in output.rows):
         raise ValueError(f"{video.name!r} cannot be measured: {output.rows[0]}")
 
 
 def segment_outputs(video: Path, folder: Path) -> list[ItemOutput]:
-    """Give what the segment stage makes of one video."""
+    """Return the segment stage's outputs for one video."""
     config = SegmentConfig()
     variant = variant_of(Store(str(folder / "store")), config)
     cut = folder / "cut"

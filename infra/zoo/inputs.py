@@ -12,10 +12,10 @@ ODD_NAMES = (
 class Cut:
     """A video that must be cut.
 
-    ``beeps`` are the times of its beeps on the video stream's clock, in seconds; None without audio.
-    ``video_stream`` is the index of the expected stream; None without video: the clock is then the
-    container's. ``warning`` is a part of the one expected warning. ``turns`` quarter turns to the left
-    map the written frames to the stored ones. ``exact_seconds`` is the tolerance of a beep's time.
+    ``beeps`` are the times of its beeps on the video stream's clock, in seconds; None without
+    audio. ``video_stream`` is the index of the expected stream; None without video: the clock is
+    then the container's. ``warning`` is a part of the one expected warning. ``turns`` quarter turns
+    to the left map written frames to stored ones. ``exact_seconds`` is a beep's tolerance.
     """
 
     beeps: tuple[float, ...] | None

@@ -1,4 +1,4 @@
-"""The zoo's videos by name, each generated once: by its recipe, or from another one, damaged or renamed."""
+"""The zoo's videos by name, generated once each: by a recipe, or from another video."""
 
 import os
 import random
@@ -19,7 +19,7 @@ _UNITS_PER_INCH = b"\0\x48\0\0"  # follows width and height in a QuickTime sampl
 
 
 class Shelf:
-    """Videos of the zoo in a folder; called with a name, it generates that video if it is missing."""
+    """Videos of the zoo in a folder; called with a name, it generates a missing video."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,7 +1,7 @@
 """Verify that a cut video is all of its source, from the media alone, without Waver's own plan.
 
-The source is decoded a second time, by PyAV. A frame is identified by the number in its pixels, audio
-by its samples and the times of its beeps.
+The source is decoded a second time, by PyAV. A frame is identified by the number in its pixels,
+audio by its samples and the times of its beeps.
 """
 
 import subprocess

@@ -93,7 +93,7 @@ def test_audio_in_the_wrong_order_is_reported(video, segments):
     first, second = (read_audio(segment.audio_path) for segment in segments)
     write_audio(segments[0].audio_path, second)
     write_audio(segments[1].audio_path, first)
-    assert "beeps are heard at [5.6" in faults(video, segments)
+    assert "beeps are at [5.6" in faults(video, segments)
 
 
 def test_a_stub_a_gap_and_a_wrong_count_are_reported(video, segments):

@@ -47,9 +47,7 @@ def test_a_fault_is_shown_and_is_the_exit_status(tmp_path, monkeypatch, capsys):
     ("arguments", "message"),
     [(["--only", "giraffe.mp4"], "the zoo has no 'giraffe.mp4'"), ([], "is not empty")],
 )
-def test_a_wrong_argument_is_reported_before_any_video_is_generated(
-    tmp_path, capsys, arguments, message
-):
+def test_a_wrong_argument_is_reported_before_any_work(tmp_path, capsys, arguments, message):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(SystemExit):
         main(["--out", str(tmp_path), *arguments])
