@@ -23,6 +23,7 @@ from tasks.ablation.arms import arms_of, with_samples
 from tasks.infer import variant_of
 from tasks.inference.samples import expected_items
 from tasks.model.model_folder import fingerprint_of
+from tests.builders import a_prediction
 from tests.flows.commands.command_line import command, made, request_of, run
 from tests.flows.toys import another_model
 
@@ -165,14 +166,9 @@ def answer_all_arms(request: RunRequest) -> None:
     for arm in arms_of(run.settings.input):
         asked = with_samples(arm, run.samples, run.store, run.settings.infer, fingerprint)
         rows = [
-            PredictionRecord(
-                segment_id=row.segment_id, video_id=row.video_id,
-                p_ah=0.2 + 0.6 * (row.label == ("video" in arm.shown)), logp_yes=-1.0,
-                logp_no=-1.0, answer_mass=1.0, num_text_tokens=1, num_video_tokens=1,
-                num_audio_tokens=0,
-            )
+            a_prediction(row.segment_id, 0.2 + 0.6 * (row.label == ("video" in arm.shown)))
             for row in asked.samples
-        ]  # fmt: skip
+        ]
         outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
         asked.variant.commit(outputs, expected_items(asked.samples))
 

@@ -10,20 +10,15 @@ from flows.context.request import RunRequest
 from flows.context.run_context import Run
 from storage.records import (
     FrameTimesRecord,
-    MediaFacts,
     RejectedRecord,
     SampleRecord,
-    SegmentId,
-    SegmentRecord,
-    TranscriptRecord,
     VideoId,
-    Word,
 )
-from storage.results import PredictionRecord
 from storage.store.variant import ItemOutput
 from tasks.aggregate import aggregate_shard
 from tasks.manifest import sample_videos
 from tasks.stage import Shard
+from tests.builders import a_prediction, a_segment, a_transcript, a_word, media_facts
 
 MODEL = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
 WORDS = "unspeakable"
@@ -116,17 +111,12 @@ def _cut(run: Run, name: str, folder: Path) -> ItemOutput:
     for path in files.values():
         path.write_bytes(b"video")
     video_id = VideoId(name)
-    facts = MediaFacts(
-        video_id=video_id, source_digest=run.expected_videos[name], duration_ms=4_000, num_frames=20,
-        width=4, height=4, has_audio=False,
-    )  # fmt: skip
+    facts = media_facts(name, source_digest=run.expected_videos[name], has_audio=False)
     times = FrameTimesRecord(video_id=video_id, frame_ms=tuple(range(0, 4_000, 200)), end_ms=4_000)
     segments = [
-        SegmentRecord(
-            segment_id=SegmentId(f"{name}#{index:04d}"), video_id=video_id, index=index,
-            start_ms=2_000 * index, end_ms=2_000 * (index + 1), num_frames=10, num_samples=0,
-            video_path=path, audio_path=None, video_digest=f"{name} {index}",
-            audio_digest=None,
+        a_segment(
+            name, index, start_ms=2_000 * index, end_ms=2_000 * (index + 1), num_frames=10,
+            num_samples=0, video_path=path, audio_path=None, audio_digest=None,
         )
         for index, path in enumerate(stored)
     ]  # fmt: skip
@@ -134,10 +124,7 @@ def _cut(run: Run, name: str, folder: Path) -> ItemOutput:
 
 
 def _heard(name: str) -> ItemOutput:
-    word = Word(text=WORDS, start_ms=100, end_ms=500, probability=0.9)
-    transcript = TranscriptRecord(
-        video_id=VideoId(name), language="en", words=(word,), pauses=()
-    )  # fmt: skip
+    transcript = a_transcript(name, a_word(WORDS, 100, 500))
     return ItemOutput(item_id=name, rows=(transcript,))
 
 
@@ -146,9 +133,5 @@ def _answered(sample: SampleRecord) -> ItemOutput:
     if sample.segment_id == f"{videos_of('90004')[0]}#0001":
         row: object = RejectedRecord(item_id=sample.segment_id, stage="infer", reason="damaged")
     else:
-        row = PredictionRecord(
-            segment_id=sample.segment_id, video_id=sample.video_id,
-            p_ah=0.2 + 0.6 * (sample.label or 0), logp_yes=0.0, logp_no=0.0, answer_mass=1.0,
-            num_text_tokens=1, num_video_tokens=1, num_audio_tokens=1,
-        )  # fmt: skip
+        row = a_prediction(sample.segment_id, 0.2 + 0.6 * (sample.label or 0))
     return ItemOutput(item_id=sample.segment_id, rows=(row,))

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from storage.fingerprint import digest_of
-from storage.records import SampleRecord, SegmentId, VideoId
+from storage.records import SampleRecord
 from storage.store.store import Store
+from tests.builders import a_sample
 
 REPOSITORY = Path(__file__).parents[2]
 WORDS = ("I want to try", "", "maybe not this year", "yes but I am tired")
@@ -44,34 +45,12 @@ def _write_sample(store: Store, index: int, random: np.random.Generator) -> Samp
     if audio_path:
         store.write_bytes(audio_path, _sound(duration_ms, random))
     words = WORDS[index % len(WORDS)]
-    return SampleRecord(
-        segment_id=SegmentId(f"toy {index}.mp4#0000"),
-        video_id=VideoId(f"toy {index}.mp4"),
-        participant_id=None,
-        split=None,
-        question=None,
-        index=0,
-        num_segments=1,
-        start_ms=0,
-        end_ms=duration_ms,
-        video_path=video_path,
-        audio_path=audio_path,
-        transcript=words,
-        transcript_before=WORDS[(index + 1) % len(WORDS)],
-        num_words=len(words.split()),
-        pause_ms=0,
-        label=None,
-        label_source=None,
-        in_training=False,
-        video_label=None,
-        overlap_ms=0,
-        overlap_fraction=0.0,
-        consent_publications=None,
-        consent_challenges=None,
-        source_digest=digest_of("source", index),
-        media_digest=digest_of("media", index),
+    return a_sample(
+        f"toy {index}.mp4", end_ms=duration_ms, video_path=video_path, audio_path=audio_path,
+        transcript=words, transcript_before=WORDS[(index + 1) % len(WORDS)],
+        source_digest=digest_of("source", index), media_digest=digest_of("media", index),
         content_digest=digest_of("content", index),
-    )
+    )  # fmt: skip
 
 
 def _picture(duration_ms: int, random: np.random.Generator) -> bytes:

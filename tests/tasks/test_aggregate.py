@@ -9,11 +9,8 @@ from rich.console import Console
 
 from storage.errors import StoreError
 from storage.records import (
-    ParticipantId,
     RejectedRecord,
     SampleRecord,
-    SegmentId,
-    VideoId,
     VideoRecord,
 )
 from storage.results import (
@@ -38,55 +35,19 @@ from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.report.html import RunFacts
 from tasks.report.table import result_table
 from tasks.stage import Shard, ShardResult
+from tests.builders import a_prediction, a_video, sample_of
 
 CONFIG = AggregateConfig(bootstrap_draws=20)
 WORDS = "unspeakable words"
 
 
 def sample(video: VideoRecord, index: int) -> SampleRecord:
-    return SampleRecord(
-        segment_id=SegmentId(f"{video.video_id}#{index:04d}"),
-        video_id=video.video_id,
-        participant_id=video.participant_id,
-        split=video.split,
-        question=video.question,
-        index=index,
-        num_segments=2,
-        start_ms=index * 5_000,
-        end_ms=(index + 1) * 5_000,
-        video_path="video.mp4",
-        audio_path=None,
-        transcript=WORDS,
-        transcript_before=WORDS,
-        num_words=2,
-        pause_ms=0,
-        label=video.label,
-        label_source="intervals" if video.label is not None else None,
-        in_training=False,
-        video_label=video.label,
-        overlap_ms=0,
-        overlap_fraction=0.0,
-        consent_publications=None,
-        consent_challenges=None,
-        source_digest="source",
-        media_digest=f"media {index}",
-        content_digest=f"content {index}",
-    )
+    return sample_of(video, index, num_segments=2, transcript=WORDS, transcript_before=WORDS)
 
 
 def prediction(row: SampleRecord) -> PredictionRecord:
     p_ah = 0.1 + 0.7 * (row.label or 0) + 0.05 * row.index
-    return PredictionRecord(
-        segment_id=row.segment_id,
-        video_id=row.video_id,
-        p_ah=p_ah,
-        logp_yes=0.0,
-        logp_no=0.0,
-        answer_mass=1.0,
-        num_text_tokens=1,
-        num_video_tokens=1,
-        num_audio_tokens=1,
-    )
+    return a_prediction(row.segment_id, p_ah)
 
 
 def stored(variant: Variant, rows: Sequence[SampleRecord | PredictionRecord]) -> dict[str, str]:
@@ -100,10 +61,9 @@ def sources(tmp_path: Path) -> ReportSources:
     """Two participants a split, each with a positive and a negative video, in a store."""
     store = Store(str(tmp_path / "store"))
     videos = [
-        VideoRecord(
-            video_id=VideoId(f"{split} {person} {label}.mp4"),
-            path="a.mp4",
-            participant_id=ParticipantId(f"{split}-{person}"),
+        a_video(
+            f"{split} {person} {label}.mp4",
+            participant_id=f"{split}-{person}",
             split=split,
             label=label,
         )

@@ -5,22 +5,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import StageError
-from storage.records import RejectedRecord, SegmentId, VideoId
+from storage.records import RejectedRecord
 from storage.results import PredictionRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 from tasks.ensemble import ensemble_shard, mean_of, variant_of
 from tasks.stage import Shard, ShardResult
+from tests.builders import a_prediction
 
 EXPECTED = {"a": "1", "b": "2", "c": "3"}
 SHARD = Shard(name="1 of 1", expected=EXPECTED)
 
 
 def row(item: str, p_ah: float, mass: float = 1.0) -> PredictionRecord:
-    return PredictionRecord(
-        segment_id=SegmentId(item), video_id=VideoId("video"), p_ah=p_ah,
-        logp_yes=math.log(p_ah * mass), logp_no=math.log((1 - p_ah) * mass), answer_mass=mass,
-        num_text_tokens=1, num_video_tokens=2, num_audio_tokens=3, has_audio=False,
+    return a_prediction(
+        item, p_ah, logp_yes=math.log(p_ah * mass), logp_no=math.log((1 - p_ah) * mass),
+        answer_mass=mass, num_audio_tokens=3, has_audio=False,
     )  # fmt: skip
 
 

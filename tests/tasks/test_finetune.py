@@ -33,6 +33,7 @@ from tasks.prompting.model_input import InputConfig
 from tasks.stage import Shard
 from tasks.training.paths import work_path_of
 from tasks.training.selection import digest_samples
+from tests.builders import a_model
 from tests.tasks.training.together import train_alone
 
 RESOURCES = FinetuneResources(device="cpu", num_threads=1, checkpoint_seconds=0)
@@ -40,6 +41,7 @@ INPUT = InputConfig(max_pixels=64 * 64)
 RUN_AND_SAY = """
 import pickle, sys
 from tasks.finetune import finetune_models
+from tests.builders import a_model
 finetune_models.fn(*pickle.loads(open(sys.argv[1], "rb").read()))
 """
 
@@ -153,13 +155,9 @@ def test_a_seed_is_a_model_of_its_own_beside_the_others_and_how_they_are_kept_de
 def test_the_best_seed_is_best_on_validation_by_the_metric_and_of_equals_by_its_loss():
     def chosen(figures, **settings):
         models = {
-            seed: ModelRecord(
-                model_path="m", adapter_path=None, method="full", base_fingerprint="b",
-                num_train_samples=1, num_val_samples=1, num_parameters=1, num_trained=1,
-                num_steps=1, best_step=1, val_loss=loss, val_macro_f1=f1, val_average_precision=ap,
-            )
+            seed: a_model(val_loss=loss, val_macro_f1=f1, val_average_precision=ap)
             for seed, (loss, f1, ap) in figures.items()
-        }  # fmt: skip
+        }
         return best_seed(models, config_of(Path("a"), seeds=list(figures), **settings))
 
     figures = {7: (0.5, 0.8, 0.7), 8: (0.4, 0.8, 0.6), 9: (0.3, 0.6, 0.9)}

@@ -30,6 +30,7 @@ from tasks.model.model_folder import fingerprint_of
 from tasks.parity.transformers_baseline import TransformersBaseline
 from tasks.prompting.model_input import InputConfig, OmniInput
 from tasks.stage import Shard, ShardResult
+from tests.builders import a_prediction
 
 NUM_AUDIO = 40
 WITHOUT_VIDEO, DAMAGED, AUDIO_ALONE = 7, 9, 12
@@ -333,11 +334,7 @@ def test_segments_without_their_damaged_audio_count_as_failures_in_the_end(  # t
 
 
 def answer(sample: SampleRecord, mass: float = 0.7) -> PredictionRecord:
-    return PredictionRecord(
-        segment_id=sample.segment_id, video_id=sample.video_id, p_ah=0.5, logp_yes=-1.0,
-        logp_no=-1.0, answer_mass=mass, num_text_tokens=1, num_video_tokens=1,
-        num_audio_tokens=1,
-    )  # fmt: skip
+    return a_prediction(sample.segment_id, answer_mass=mass)
 
 
 def test_longer_segments_than_the_engine_takes_are_refused_before_it_opens(  # type: ignore[no-untyped-def]

@@ -12,12 +12,6 @@ from storage.records import (
     IssueRecord,
     ParticipantId,
     SampleRecord,
-    SegmentId,
-    SegmentRecord,
-    TranscriptRecord,
-    VideoId,
-    VideoRecord,
-    Word,
 )
 from storage.store.store import Store
 from storage.store.variant import Variant
@@ -33,28 +27,9 @@ from tasks.manifest import (
     variant_of,
 )
 from tasks.stage import Shard
+from tests.builders import a_segment, a_transcript, a_video, a_word
 
 CONFIG = ManifestConfig()
-
-
-def a_segment(video_id: str, index: int, start_ms: int, end_ms: int) -> SegmentRecord:
-    return SegmentRecord(
-        segment_id=SegmentId(f"{video_id}#{index:04d}"),
-        video_id=VideoId(video_id),
-        index=index,
-        start_ms=start_ms,
-        end_ms=end_ms,
-        num_frames=25,
-        num_samples=16 * (end_ms - start_ms),
-        video_path=f"files/{video_id}/{index}.mp4",
-        audio_path=f"files/{video_id}/{index}.wav",
-        video_digest=f"picture {video_id} {index}",
-        audio_digest=f"sound {video_id} {index}",
-    )
-
-
-def a_word(text: str, start_ms: int, end_ms: int) -> Word:
-    return Word(text=text, start_ms=start_ms, end_ms=end_ms, probability=0.9)
 
 
 def inputs_of(video_id: str = "v", **facts) -> VideoInputs:
@@ -69,20 +44,15 @@ def inputs_of(video_id: str = "v", **facts) -> VideoInputs:
         "consent_challenges": False,
     }
     return VideoInputs(
-        video=VideoRecord(
-            video_id=VideoId(video_id), path=f"{video_id}.mp4", **(given_facts | facts)
-        ),
+        video=a_video(video_id, **(given_facts | facts)),
         source_digest=f"digest of {video_id}",
-        segments=tuple(a_segment(video_id, n, 4_000 * n, 4_000 * (n + 1)) for n in range(3)),
-        transcript=TranscriptRecord(
-            video_id=VideoId(video_id),
-            language="en",
-            words=(
-                a_word("I", 100, 300),
-                a_word("might,", 3_500, 4_900),
-                a_word("um", 5_000, 5_300),
-                a_word("stop.", 11_800, 12_400),
-            ),
+        segments=tuple(a_segment(video_id, n) for n in range(3)),
+        transcript=a_transcript(
+            video_id,
+            a_word("I", 100, 300),
+            a_word("might,", 3_500, 4_900),
+            a_word("um", 5_000, 5_300),
+            a_word("stop.", 11_800, 12_400),
             pauses=(Interval(start_ms=300, end_ms=3_500), Interval(start_ms=5_300, end_ms=11_800)),
         ),
     )

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from infra.sandbox.measure_speech import MODEL_PATH, sandbox_config
 from infra.sandbox.speech import HELD_OUT_VOICES, speak
 from storage.errors import ModelError
-from storage.records import RejectedRecord, SegmentId, SegmentRecord, TranscriptRecord, VideoId
+from storage.records import RejectedRecord, SegmentRecord, TranscriptRecord
 from storage.store.store import Store
 from storage.store.variant import Variant
 from tasks.media.cut import write_audio
@@ -19,6 +19,7 @@ from tasks.transcribe import (
     transcribe_videos,
     variant_of,
 )
+from tests.builders import a_segment
 
 CONFIG = sandbox_config(str(MODEL_PATH))
 MESSAGE = {"one": "i will call my doctor today", "two": "it is hard to stop drinking after work"}
@@ -52,19 +53,10 @@ def segments(store: Store, tmp_path: Path) -> Segments:
 
 
 def record(name: str, index: int, num_samples: int, audio_path: str | None) -> SegmentRecord:
-    return SegmentRecord(
-        segment_id=SegmentId(f"{name}#{index:04d}"),
-        video_id=VideoId(name),
-        index=index,
-        start_ms=0,
-        end_ms=num_samples // 16,
-        num_frames=1,
-        num_samples=num_samples,
-        video_path="p",
+    return a_segment(
+        name, index, start_ms=0, end_ms=num_samples // 16, num_samples=num_samples,
         audio_path=audio_path,
-        video_digest="d",
-        audio_digest=None,
-    )
+    )  # fmt: skip
 
 
 def open_variant(store: Store, config: TranscribeConfig = CONFIG) -> Variant:

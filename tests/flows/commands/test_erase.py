@@ -13,9 +13,10 @@ from flows.context.request import RunRequest
 from storage.datasets.erased import digest_of_participant, salt_of
 from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
-from storage.results import ModelRecord, TrainedOnRecord
+from storage.results import TrainedOnRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput
+from tests.builders import a_model
 from tests.flows.toys import ANSWERS, finish, request_of, videos_of, write_release
 
 WHO = "90002"
@@ -37,11 +38,7 @@ def commit_model(
     """Put a model of no weight into the store; gives its folder."""
     variant = Store(store).variant("finetune", version=1, settings={"on": trained_on})
     path = variant.file_path("abc/merged")
-    record = ModelRecord(
-        model_path=path, adapter_path=None, method="full", base_fingerprint="b",
-        num_train_samples=1, num_val_samples=1, num_parameters=1, num_trained=1, num_steps=1,
-        best_step=1, val_loss=None, val_macro_f1=None, val_average_precision=None,
-    )  # fmt: skip
+    record = a_model(path)
     salt = salt_of(Store(store))
     digest = digest or (lambda who: digest_of_participant(salt, who))
     seen = [

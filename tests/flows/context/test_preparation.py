@@ -8,8 +8,9 @@ from flows.context.request import RunRequest
 from flows.context.run_context import Run
 from flows.context.settings import load_settings
 from storage.datasets.dataset import Dataset
-from storage.records import Interval, ParticipantId, VideoId, VideoRecord
+from storage.records import Interval
 from storage.store.store import Store
+from tests.builders import a_video
 from tests.flows.toys import finish, request_of, videos_of, write_release
 
 
@@ -19,9 +20,9 @@ def test_only_training_videos_are_marked_and_only_for_annotated_cuts(
 ) -> None:
     intervals = (Interval(start_ms=1_000, end_ms=2_000),)
     videos = tuple(
-        VideoRecord(
-            video_id=VideoId(name), path=name, participant_id=ParticipantId(name),
-            split=split, label=label, intervals=intervals if label else (),
+        a_video(
+            name, participant_id=name, split=split, label=label,
+            intervals=intervals if label else (),
         )
         for name, split, label in [
             ("a", "train", 1), ("b", "train", 0), ("c", "val", 1), ("d", "test", 1),
@@ -44,9 +45,9 @@ def test_only_training_videos_are_marked_and_only_for_annotated_cuts(
 
 def test_a_split_drawn_anew_is_the_one_that_every_stage_knows(tmp_path: Path) -> None:
     videos = tuple(
-        VideoRecord(
-            video_id=VideoId(f"{n}"), path=f"{n}", participant_id=ParticipantId(f"{n // 2}"),
-            split="train", label=n % 2, intervals=(Interval(start_ms=1, end_ms=9),) * (n % 2),
+        a_video(
+            f"{n}", participant_id=f"{n // 2}", split="train", label=n % 2,
+            intervals=(Interval(start_ms=1, end_ms=9),) * (n % 2),
         )
         for n in range(20)
     )  # fmt: skip

@@ -10,6 +10,7 @@ from flows.context.run_context import Run
 from storage.errors import ConfigError, ModelError
 from storage.results import ModelRecord
 from storage.store.variant import ItemOutput
+from tests.builders import a_model
 from tests.flows.toys import MODEL, another_model, finish
 
 
@@ -66,11 +67,7 @@ def test_a_model_in_a_remote_store_is_opened_as_a_local_folder(
 
 
 def trained(path: str, macro_f1: float) -> ModelRecord:
-    return ModelRecord(
-        model_path=path, adapter_path=None, method="full", base_fingerprint="base",
-        num_train_samples=1, num_val_samples=1, num_parameters=1, num_trained=1, num_steps=1,
-        best_step=1, val_loss=0.5, val_macro_f1=macro_f1, val_average_precision=0.5,
-    )  # fmt: skip
+    return a_model(path, val_loss=0.5, val_macro_f1=macro_f1, val_average_precision=0.5)
 
 
 def test_models_that_answer_together_keep_the_variants_they_have_alone(

@@ -7,7 +7,8 @@ from storage.datasets.dataset import Dataset, open_dataset
 from storage.errors import DataError
 from storage.fingerprint import digest_file
 from storage.issues import IssueKind
-from storage.records import VideoId, VideoRecord
+from storage.records import VideoId
+from tests.builders import a_video
 
 
 @pytest.fixture
@@ -27,9 +28,7 @@ def test_a_folder_of_videos_is_a_data_set_without_labels(folder):
 
 
 def test_one_labelled_video_is_enough_to_have_labels(tmp_path):
-    videos = [
-        VideoRecord(video_id=VideoId(n), path=n, label=0 if n == "b" else None) for n in "abc"
-    ]
+    videos = [a_video(n, label=0 if n == "b" else None) for n in "abc"]
     assert Dataset(root=tmp_path, videos=tuple(videos)).has_labels
     assert not Dataset(root=tmp_path, videos=tuple(videos[:1])).has_labels
 

@@ -12,8 +12,8 @@ from storage.datasets.erased import (
 )
 from storage.errors import StoreError
 from storage.issues import Issue, IssueKind
-from storage.records import ParticipantId, VideoId, VideoRecord
 from storage.store.store import Store
+from tests.builders import a_video
 
 
 @pytest.fixture
@@ -59,12 +59,7 @@ def test_a_damaged_file_is_an_error_and_never_brings_anybody_back(store, content
 
 def test_videos_and_what_is_told_of_missing_ones_are_left_out(store):
     remember_to_leave_out(store, "12")
-    videos = tuple(
-        VideoRecord(
-            video_id=VideoId(str(n)), path=str(n), participant_id=who and ParticipantId(who)
-        )
-        for n, who in enumerate(["12", "120", None])
-    )
+    videos = tuple(a_video(str(n), participant_id=who) for n, who in enumerate(["12", "120", None]))
     issues = tuple(
         Issue(IssueKind.VIDEO_MISSING, detail)
         for detail in ("Videos/12/a.mp4: no file", "x 12_Question_1.mp4", "Videos/120/b.mp4", "12")

@@ -5,10 +5,10 @@ import pytest
 from rich.console import Console
 
 from storage.records import SampleRecord
-from storage.results import PredictionRecord
 from tasks.ablation.comparison import AblationRecord, ArmPredictions, measure_arms
 from tasks.ablation.table import ablation_table, artifact_rows
 from tasks.aggregate import AggregateConfig
+from tests.builders import a_prediction
 from tests.tasks.ablation.toys import sample
 
 PLAN = AggregateConfig(bootstrap_draws=200).plan()
@@ -17,13 +17,6 @@ SAMPLES = [
            split=split, label=label)
     for split in ("val", "test") for person in range(10) for label in (0, 1) for index in (0, 1)
 ]  # fmt: skip
-
-
-def prediction(row: SampleRecord, p_ah: float) -> PredictionRecord:
-    return PredictionRecord(
-        segment_id=row.segment_id, video_id=row.video_id, p_ah=p_ah, logp_yes=-1.0, logp_no=-1.0,
-        answer_mass=1.0, num_text_tokens=1, num_video_tokens=1, num_audio_tokens=1,
-    )  # fmt: skip
 
 
 def message(row: SampleRecord) -> float:
@@ -38,10 +31,14 @@ def guessed(row: SampleRecord) -> float:
 
 
 WHOLE = ArmPredictions(
-    name="all", is_control=False, predictions=[prediction(row, message(row)) for row in SAMPLES]
+    name="all",
+    is_control=False,
+    predictions=[a_prediction(row.segment_id, message(row)) for row in SAMPLES],
 )
 WITHOUT_VIDEO = ArmPredictions(
-    name="blind", is_control=True, predictions=[prediction(row, guessed(row)) for row in SAMPLES]
+    name="blind",
+    is_control=True,
+    predictions=[a_prediction(row.segment_id, guessed(row)) for row in SAMPLES],
 )
 
 

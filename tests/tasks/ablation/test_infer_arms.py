@@ -17,6 +17,7 @@ from tasks.inference.samples import expected_items
 from tasks.inference.settings import InferConfig, InferResources
 from tasks.model.model_folder import fingerprint_of
 from tasks.prompting.model_input import InputConfig
+from tests.builders import a_prediction
 
 INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
 CONFIG = InferConfig()
@@ -25,14 +26,7 @@ RESOURCES = InferResources(cpu_threads=1)
 
 def answered_by_a_run(arm: ArmSamples) -> list[PredictionRecord]:
     """Leave answers that no model gave where a run would have left its own."""
-    rows = [
-        PredictionRecord(
-            segment_id=row.segment_id, video_id=row.video_id, p_ah=0.5, logp_yes=-9.0,
-            logp_no=-9.0, answer_mass=0.0, num_text_tokens=1, num_video_tokens=1,
-            num_audio_tokens=1,
-        )
-        for row in arm.samples
-    ]  # fmt: skip
+    rows = [a_prediction(row.segment_id, answer_mass=0.0) for row in arm.samples]
     outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
     arm.variant.commit(outputs, expected_items(arm.samples))
     return rows

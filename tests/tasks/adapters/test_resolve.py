@@ -12,13 +12,11 @@ from storage.store.store import Store
 from tasks.adapters.merge_cache import MergeJob
 from tasks.adapters.resolve import adapter_in, check_named_model, named_model, trained_model
 from tasks.model.model_folder import fingerprint_of, served_adapter
+from tests.builders import a_model
 
-RECORD = ModelRecord(
-    model_path="finetune/v/files/m/merged", adapter_path="finetune/v/files/m/adapter",
-    method="lora", base_fingerprint="b", num_train_samples=1, num_val_samples=1,
-    num_parameters=1, num_trained=1, num_steps=1, best_step=1, val_loss=None, val_macro_f1=None,
-    val_average_precision=None,
-)  # fmt: skip
+RECORD = a_model(
+    "finetune/v/files/m/merged", adapter_path="finetune/v/files/m/adapter", method="lora"
+)
 
 Write = Callable[..., Path]
 

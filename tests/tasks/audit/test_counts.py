@@ -1,12 +1,8 @@
 import pytest
 
-from storage.records import Interval, VideoId, VideoRecord
+from storage.records import Interval, VideoId
 from tasks.audit.counts import MEASURES, count_videos, splits_of
-
-
-def a_video(name: str, **facts) -> VideoRecord:
-    return VideoRecord(video_id=VideoId(name), path=name, **facts)
-
+from tests.builders import a_video
 
 VIDEOS = (
     a_video("a", split="train", label=1, participant_id="p", question=4,

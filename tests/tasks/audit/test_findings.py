@@ -17,10 +17,11 @@ from tasks.audit.findings import (
     summarise,
     unopened,
 )
+from tests.builders import a_video
 
 
-def a_video(name: str, split: str | None = None, **facts) -> VideoRecord:
-    return VideoRecord(video_id=VideoId(name), path=name, split=split, **facts)
+def in_split(name: str, split: str | None = None, **facts) -> VideoRecord:
+    return a_video(name, split=split, **facts)
 
 
 def kinds_and_examples(findings) -> list[tuple[IssueKind, str]]:
@@ -30,7 +31,7 @@ def kinds_and_examples(findings) -> list[tuple[IssueKind, str]]:
 def test_what_the_reader_told_is_given_by_video_and_never_in_its_words():
     issues = (Issue(IssueKind.LENGTHS_DIFFER, "private"), Issue(IssueKind.NO_QUESTION, "private"))
     message = Issue(IssueKind.VIDEO_MISSING, "x.mp4: annotated, but there is no such file")
-    dataset = Dataset(root=Path("x"), videos=(a_video("a", issues=issues),), issues=(message,))
+    dataset = Dataset(root=Path("x"), videos=(in_split("a", issues=issues),), issues=(message,))
     assert kinds_and_examples(reported_by_reader(dataset)) == [
         (IssueKind.VIDEO_MISSING, message.detail),
         (IssueKind.LENGTHS_DIFFER, "a"),
@@ -40,8 +41,8 @@ def test_what_the_reader_told_is_given_by_video_and_never_in_its_words():
 
 def test_a_labelled_video_of_nobody_known_is_told_once():
     message = (Issue(IssueKind.NO_PARTICIPANT, "told"),)
-    videos = (a_video("a", label=0), a_video("b"), a_video("c", label=1, issues=message),
-              a_video("d", label=1, participant_id="p"))  # fmt: skip
+    videos = (in_split("a", label=0), in_split("b"), in_split("c", label=1, issues=message),
+              in_split("d", label=1, participant_id="p"))  # fmt: skip
     found = reported_by_reader(Dataset(root=Path("x"), videos=videos))
     assert kinds_and_examples(found) == [
         (IssueKind.NO_PARTICIPANT, "a"), (IssueKind.NO_PARTICIPANT, "c"),
@@ -50,10 +51,10 @@ def test_a_labelled_video_of_nobody_known_is_told_once():
 
 def test_a_participant_in_two_splits_is_found_with_a_video_of_each():
     videos = [
-        a_video("a", "train", participant_id="p"), a_video("b", "train", participant_id="p"),
-        a_video("c", "test", participant_id="p"), a_video("d", participant_id="p"),
-        a_video("e", "val", participant_id="q"), a_video("f", participant_id="q"),
-        a_video("g", "val"), a_video("h", "test"),
+        in_split("a", "train", participant_id="p"), in_split("b", "train", participant_id="p"),
+        in_split("c", "test", participant_id="p"), in_split("d", participant_id="p"),
+        in_split("e", "val", participant_id="q"), in_split("f", participant_id="q"),
+        in_split("g", "val"), in_split("h", "test"),
     ]  # fmt: skip
     assert kinds_and_examples(divided_participants(videos)) == [
         (IssueKind.PARTICIPANT_IN_TWO_SPLITS, "a (train) + c (test) + d"),
@@ -70,7 +71,7 @@ def test_a_participant_in_two_splits_is_found_with_a_video_of_each():
 def test_ids_that_may_be_two_spellings_of_one_are_told_in_two_splits(one, other, alike):
     for split, found in (("test", alike), ("train", False), (None, False)):
         videos = [
-            a_video("a", "train", participant_id=one), a_video("b", split, participant_id=other),
+            in_split("a", "train", participant_id=one), in_split("b", split, participant_id=other),
         ]  # fmt: skip
         expected = [(IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS, "a (train) + b (test)")]
         assert kinds_and_examples(alike_participants(videos)) == (expected if found else [])
@@ -91,7 +92,7 @@ def test_ids_that_may_be_two_spellings_of_one_are_told_in_two_splits(one, other,
 )  # fmt: skip
 def test_files_of_the_same_content_are_found(first, second, found):
     videos = [
-        a_video(name, split, label=label)
+        in_split(name, split, label=label)
         for name, (split, label) in (("a", first), ("b", second), ("c", ("val", 0)))
     ]
     digests = {VideoId("a"): "same", VideoId("b"): "same", VideoId("c"): "other"}
@@ -100,7 +101,7 @@ def test_files_of_the_same_content_are_found(first, second, found):
 
 
 def test_recordings_encoded_again_are_told_by_whether_they_stand_in_two_splits():
-    videos = [a_video("a", "train"), a_video("b", "test"), a_video("c", "val"), a_video("d")]
+    videos = [in_split("a", "train"), in_split("b", "test"), in_split("c", "val"), in_split("d")]
     assert kinds_and_examples(reencoded(videos, [("a", "b"), ("c", "d")])) == [
         (IssueKind.REENCODED_IN_TWO_SPLITS, "a (train) + b (test)"),
         (IssueKind.REENCODED_TWICE, "c (val) + d"),
@@ -119,9 +120,9 @@ def test_recordings_encoded_again_are_told_by_whether_they_stand_in_two_splits()
     ],
 )
 def test_a_split_that_teaches_or_measures_nothing_is_found(split, labels, kinds):
-    videos = [a_video(str(n), split, label=label) for n, label in enumerate(labels)]
+    videos = [in_split(str(n), split, label=label) for n, label in enumerate(labels)]
     others = {"train", "val", "test"} - {split} if split else ()
-    videos += [a_video(f"{n}{other}", other, label=n) for other in others for n in (0, 1)]
+    videos += [in_split(f"{n}{other}", other, label=n) for other in others for n in (0, 1)]
     assert [finding.kind for finding in empty_splits(videos)] == kinds
     assert {finding.example for finding in empty_splits(videos)} <= {split}
 
@@ -137,7 +138,7 @@ def test_a_split_that_teaches_or_measures_nothing_is_found(split, labels, kinds)
     ],
 )
 def test_where_any_video_has_a_split_one_without_videos_is_found(splits, found):
-    videos = [a_video(f"{n}{split}", split, label=n) for split in splits for n in (0, 1)]
+    videos = [in_split(f"{n}{split}", split, label=n) for split in splits for n in (0, 1)]
     assert kinds_and_examples(empty_splits(videos)) == found
     assert not IssueKind.TEST_WITHOUT_VIDEOS.invalidates
     assert IssueKind.SPLIT_WITHOUT_VIDEOS.invalidates
@@ -147,8 +148,8 @@ def test_intervals_are_laid_on_the_videos_that_could_be_opened():
     across = (Interval(start_ms=0, end_ms=1100),)
     after = (Interval(start_ms=1000, end_ms=1100),)
     videos = [
-        a_video("a", label=1, intervals=across), a_video("b", label=1, intervals=after),
-        a_video("c", label=0, intervals=across), a_video("unopened", label=1, intervals=after),
+        in_split("a", label=1, intervals=across), in_split("b", label=1, intervals=after),
+        in_split("c", label=0, intervals=across), in_split("unopened", label=1, intervals=after),
     ]  # fmt: skip
     durations = {VideoId(name): 1000 for name in "abc"}
     assert kinds_and_examples(beyond_the_end(videos, durations)) == [

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 
 from storage.fingerprint import digest_file
-from storage.records import MediaFacts, MediaHashRecord, VideoId
+from storage.records import MediaHashRecord, VideoId
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 from tasks.audit.reencoded import compare_hashes
+from tests.builders import media_facts
 
 
 @pytest.fixture
@@ -35,18 +36,14 @@ def segment(store: Store, paths: dict[VideoId, Path], looks: dict[str, int], **s
     variant = store.variant("segment", version=1, settings=settings)
     expected = {name: digest_file(paths[name]) for name in looks}
     outputs = [
-        ItemOutput(item_id=name, rows=(a_hash(name, number), facts_of(name, expected[name])))
+        ItemOutput(
+            item_id=name,
+            rows=(a_hash(name, number), media_facts(name, source_digest=expected[name])),
+        )
         for name, number in looks.items()
     ]
     variant.commit(outputs, expected)
     return variant
-
-
-def facts_of(name: str, digest: str) -> MediaFacts:
-    return MediaFacts(
-        video_id=VideoId(name), source_digest=digest, duration_ms=15_000, num_frames=375,
-        width=64, height=48, has_audio=True,
-    )  # fmt: skip
 
 
 TWINS = {"a.mp4": 1, "again.mp4": 1, "other.mp4": 2}

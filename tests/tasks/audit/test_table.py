@@ -4,16 +4,17 @@ import pytest
 from rich.console import Console
 
 from storage.issues import IssueKind
-from storage.records import VideoId, VideoRecord
+from storage.records import VideoId
 from storage.results import AuditRecord
 from tasks.audit.counts import count_videos
 from tasks.audit.findings import Finding, summarise
 from tasks.audit.table import audit_table
+from tests.builders import a_video
 
 LONG = "Videos/90001/Visite_1/90001_Question_5_2024-08-31 16-16-24_Video.mp4"
 VIDEOS = [
-    VideoRecord(video_id=VideoId(name), path=name, split=split, label=label, question=2,
-                participant_id="p", consent_challenges=False)
+    a_video(name, split=split, label=label, question=2, participant_id="p",
+            consent_challenges=False)
     for name, split, label in (("a", "train", 1), ("b", "train", 0), ("c", "test", None))
 ]  # fmt: skip
 COUNTS = list(count_videos(VIDEOS, {VideoId("a"): 5_400_000, VideoId("c"): 360_000}))
@@ -46,7 +47,7 @@ def test_every_split_has_a_column_and_the_whole_the_last():
 
 def test_rows_of_what_is_unknown_are_shown_only_where_there_is_any():
     assert "of unknown participants" not in shown()
-    stranger = count_videos([VideoRecord(video_id=VideoId("x"), path="x")], {})
+    stranger = count_videos([a_video("x")], {})
     stream = io.StringIO()
     Console(file=stream, width=80).print(audit_table("toy", list(stranger)))
     assert line_of(stream.getvalue(), "of unknown participants") == ["1", "1"]

@@ -9,15 +9,13 @@ import pytest
 
 from storage.records import (
     Interval,
-    ParticipantId,
     SampleRecord,
-    SegmentId,
-    VideoId,
     VideoRecord,
 )
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from tasks.evaluation.pooling import POOLING_RULES, Segments
+from tests.builders import a_prediction, a_video, sample_of
 
 SEGMENT_MS = 4_000
 TOY_WORDS = "unspeakable"
@@ -47,21 +45,16 @@ class ToyWorld:
         intervals: tuple[Interval, ...] = (),
     ) -> None:
         """Add a video with one segment for each probability; ``None`` is a missing prediction."""
-        video = VideoRecord(
-            video_id=VideoId(name),
-            path=name,
-            participant_id=ParticipantId(participant) if participant is not None else None,
-            split=split,
-            question=question,
-            label=label,
+        video = a_video(
+            name, participant_id=participant, split=split, question=question, label=label,
             intervals=intervals,
-        )
+        )  # fmt: skip
         self.videos.append(video)
         for index, probability in enumerate(p_ah):
             segment_label = labels[index] if labels else None
             self.samples.append(_sample(video, index, len(p_ah), segment_label))
             if probability is not None:
-                self.predictions.append(_prediction(self.samples[-1], probability))
+                self.predictions.append(a_prediction(self.samples[-1].segment_id, probability))
 
     def write(self) -> tuple[Path, Path]:
         """Write samples and predictions as Parquet files."""
@@ -74,48 +67,10 @@ class ToyWorld:
 
 
 def _sample(video: VideoRecord, index: int, num_segments: int, label: int | None) -> SampleRecord:
-    return SampleRecord(
-        segment_id=SegmentId(f"{video.video_id}#{index:04d}"),
-        video_id=video.video_id,
-        participant_id=video.participant_id,
-        split=video.split,
-        question=video.question,
-        index=index,
-        num_segments=num_segments,
-        start_ms=index * SEGMENT_MS,
-        end_ms=(index + 1) * SEGMENT_MS,
-        video_path="video.mp4",
-        audio_path=None,
-        transcript=TOY_WORDS,
+    return sample_of(
+        video, index, num_segments=num_segments, label=label, transcript=TOY_WORDS,
         transcript_before=TOY_WORDS,
-        num_words=1,
-        pause_ms=0,
-        label=label,
-        label_source="intervals" if label is not None else None,
-        in_training=False,
-        video_label=video.label,
-        overlap_ms=0,
-        overlap_fraction=0.0,
-        consent_publications=None,
-        consent_challenges=None,
-        source_digest="source",
-        media_digest="media",
-        content_digest="content",
-    )
-
-
-def _prediction(sample: SampleRecord, p_ah: float) -> PredictionRecord:
-    return PredictionRecord(
-        segment_id=sample.segment_id,
-        video_id=sample.video_id,
-        p_ah=p_ah,
-        logp_yes=0.0,
-        logp_no=0.0,
-        answer_mass=1.0,
-        num_text_tokens=1,
-        num_video_tokens=1,
-        num_audio_tokens=1,
-    )
+    )  # fmt: skip
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@ from typing import get_args
 
 import pytest
 
-from storage.results import MetricRecord
 from tasks.evaluation.baselines import BASELINES
 from tasks.evaluation.display import (
     FIGURE_NAMES,
@@ -15,6 +14,7 @@ from tasks.evaluation.display import (
 from tasks.evaluation.metrics import METRIC_NAMES
 from tasks.evaluation.pooling import PoolingRule
 from tasks.evaluation.rows import SPLITS
+from tests.builders import a_metric
 
 
 def test_everything_that_can_be_shown_has_a_name() -> None:
@@ -31,8 +31,7 @@ def test_figures_are_written_short_and_undefined_is_a_dash(value: float, text: s
 
 
 def test_an_interval_is_written_only_where_there_is_one() -> None:
-    fields = {"name": "accuracy", "method": "mean", "split": "test", "level": "video"}
-    known = MetricRecord(**fields, value=0.8, low=0.705, high=1.0, num_rows=9)
+    known = a_metric(low=0.705, high=1.0)
     assert interval(known) in (".70–1.00", ".71–1.00")
-    assert interval(MetricRecord(**fields, value=0.8, low=None, high=None, num_rows=9)) == ""
+    assert interval(a_metric()) == ""
     assert interval(None) == ""

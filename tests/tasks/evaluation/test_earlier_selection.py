@@ -9,15 +9,11 @@ from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 from tasks.aggregate import AggregateConfig
 from tasks.evaluation.earlier_selection import EarlierSelection, can_choose, find_earlier_selection
-from tests.tasks.prediction.toys import prediction, sample
+from tests.builders import a_prediction, a_sample, a_threshold
 
 CONFIG = AggregateConfig()
 SETTINGS = CONFIG.model_dump(mode="json")
-CHOSEN = ThresholdRecord(
-    method="top_k_mean", level="video", threshold=0.4, threshold_rule="plateau",
-    reason="plateau on 9 validation rows", low=0.3, high=0.5, score_name="macro_f1", score=0.8,
-    average_precision=0.7, chosen=True, chosen_on=(VideoId("a"),),
-)  # fmt: skip
+CHOSEN = a_threshold("top_k_mean", threshold=0.4, chosen_on=(VideoId("a"),))
 
 
 @pytest.fixture
@@ -72,7 +68,7 @@ def test_a_choice_on_videos_that_were_cut_otherwise_says_so(infer: Variant) -> N
     measured(infer, "labelled", CHOSEN, segment=cut(infer.store, boundaries="annotated", crf=20))
     choice = found(infer)
     assert choice is not None
-    assert "(segment.crf=20, now None, segment.boundaries=annotated, now fixed)" in str(
+    assert "(segment.boundaries=annotated, now fixed, segment.crf=20, now None)" in str(
         choice.caveat
     )
     infer.store.remove(cut(infer.store, boundaries="annotated", crf=20).path)
@@ -117,11 +113,8 @@ def test_choices_for_another_model_or_by_other_settings_do_not_count(infer: Vari
 
 def test_a_run_chooses_by_itself_where_validation_has_answered_videos_of_both_labels() -> None:
     names = {"a": ("val", 0), "b": ("val", 1), "c": ("test", 1), "d": ("val", None)}
-    samples = [
-        replace(sample(name, 0), split=split, video_label=label)
-        for name, (split, label) in names.items()
-    ]
-    answers = [prediction(name, 0, 0.5) for name in names]
+    samples = [a_sample(name, split=split, label=label) for name, (split, label) in names.items()]
+    answers = [a_prediction(f"{name}#0000") for name in names]
     assert can_choose(samples, answers)
     assert not can_choose(samples, [row for row in answers if row.video_id != "b"])
     assert not can_choose([], [])

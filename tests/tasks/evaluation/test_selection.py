@@ -8,6 +8,7 @@ from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.evaluation.rows import EvaluatedRow, Scored
 from tasks.evaluation.selection import choose_rule, choose_thresholds, take_over
 from tasks.evaluation.thresholds import ThresholdPolicy
+from tests.builders import a_threshold
 
 POLICY = ThresholdPolicy(rule="plateau", score_name="macro_f1", tolerance=0.0)
 
@@ -31,20 +32,7 @@ def scored(splits: str, labels: list[int | None], **scores: list[float]) -> Scor
 
 
 def record(method: str, score: float | None, average_precision: float | None) -> ThresholdRecord:
-    return ThresholdRecord(
-        method=method,
-        level="video",
-        threshold=0.5,
-        threshold_rule="plateau",
-        reason="",
-        low=None,
-        high=None,
-        score_name="macro_f1",
-        score=score,
-        average_precision=average_precision,
-        chosen=False,
-        chosen_on=(),
-    )
+    return a_threshold(method, score=score, average_precision=average_precision, chosen=False)
 
 
 def chosen(records: list[ThresholdRecord], rules: tuple[str, ...]) -> str:

@@ -4,41 +4,23 @@ from hypothesis import strategies as st
 from storage.records import (
     FrameTimesRecord,
     Interval,
-    SampleRecord,
-    SegmentId,
     VideoId,
-    VideoRecord,
 )
-from storage.results import PredictionRecord
 from tasks.export.frames import FRAME_SCHEMA, FramedVideo, frame_table
+from tests.builders import a_prediction, a_sample, a_video
 
 VIDEO = VideoId("Videos/7/a b.mp4")
 
 
-def a_sample(index: int, start_ms: int, end_ms: int) -> SampleRecord:
-    return SampleRecord(
-        segment_id=SegmentId(f"{VIDEO}#{index:04d}"), video_id=VIDEO, participant_id=None,
-        split="val", question=None, index=index, num_segments=2, start_ms=start_ms, end_ms=end_ms,
-        video_path="p.mp4", audio_path=None, transcript="", transcript_before="", num_words=0, pause_ms=0,
-        label=None, label_source=None, in_training=False, video_label=None, overlap_ms=0,
-        overlap_fraction=0.0, consent_publications=None, consent_challenges=None, source_digest="s",
-        media_digest="m", content_digest="c",
-    )  # fmt: skip
-
-
-def an_answer(index: int, p_ah: float) -> PredictionRecord:
-    return PredictionRecord(
-        segment_id=SegmentId(f"{VIDEO}#{index:04d}"), video_id=VIDEO, p_ah=p_ah, logp_yes=0.0,
-        logp_no=0.0, answer_mass=1.0, num_text_tokens=1, num_video_tokens=1, num_audio_tokens=1,
-    )  # fmt: skip
-
-
 def framed(label: int | None, *intervals: Interval, frame_ms=tuple(range(0, 1_000, 100))):
     return FramedVideo(
-        video=VideoRecord(video_id=VIDEO, path=VIDEO, label=label, intervals=intervals),
+        video=a_video(VIDEO, label=label, intervals=intervals),
         times=FrameTimesRecord(video_id=VIDEO, frame_ms=frame_ms, end_ms=1_000),
-        samples=[a_sample(1, 500, 1_000), a_sample(0, 0, 500)],
-        predictions=[an_answer(0, 0.25)],
+        samples=[
+            a_sample(VIDEO, index, split="val", start_ms=500 * index, end_ms=500 * (index + 1))
+            for index in (1, 0)
+        ],
+        predictions=[a_prediction(f"{VIDEO}#0000", 0.25)],
     )
 
 

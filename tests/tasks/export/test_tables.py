@@ -2,26 +2,17 @@ from dataclasses import replace
 
 import pytest
 
-from storage.records import SampleRecord, SegmentId, VideoId
-from storage.results import PredictionRecord, VerdictRecord
+from storage.records import SegmentId, VideoId
+from storage.results import VerdictRecord
 from tasks.export.tables import manifest_table, segment_table, verdict_on, verdict_table
+from tests.builders import a_prediction, a_sample
 
 VERDICT = VerdictRecord(
     video_id=VideoId("a"), split="test", pooling_rule="mean", num_segments=2, num_predicted=1,
     p_ah=0.7, threshold=0.5, verdict=1, label=0, chosen=True, consent_publications=True,
 )  # fmt: skip
-SAMPLE = SampleRecord(
-    segment_id=SegmentId("a#0000"), video_id=VideoId("a"), participant_id=None, split=None,
-    question=None, index=0, num_segments=2, start_ms=0, end_ms=4_000, video_path="files/p.mp4",
-    audio_path=None, transcript="unspeakable", transcript_before="unheard", num_words=1, pause_ms=0,
-    label=None, label_source=None, in_training=False, video_label=None, overlap_ms=0,
-    overlap_fraction=0.0, consent_publications=None, consent_challenges=None, source_digest="s",
-    media_digest="m", content_digest="c",
-)  # fmt: skip
-PREDICTION = PredictionRecord(
-    segment_id=SegmentId("a#0000"), video_id=VideoId("a"), p_ah=0.5, logp_yes=0.0, logp_no=0.0,
-    answer_mass=1.0, num_text_tokens=1, num_video_tokens=1, num_audio_tokens=1,
-)  # fmt: skip
+SAMPLE = a_sample("a", transcript="unspeakable", transcript_before="unheard")
+PREDICTION = a_prediction(SAMPLE.segment_id)
 
 
 def test_verdicts_are_those_of_the_chosen_rule_alone():

@@ -2,7 +2,6 @@ import io
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,14 +17,13 @@ from tasks.inference.samples import expected_items
 from tasks.inference.settings import InferConfig, InferResources
 from tasks.prompting.model_input import InputConfig
 from tasks.stage import Shard
-from tests.tasks.prediction.toys import prediction, sample
+from tests.builders import a_prediction, a_sample
 
-SAMPLES = [replace(sample("video", 0), segment_id=SegmentId(str(n))) for n in range(100)]
+SAMPLES = [a_sample("video", segment_id=SegmentId(str(n))) for n in range(100)]
 
 
 def output(number: int, *, has_audio: bool = True) -> ItemOutput:
-    row = prediction("video", 0, 0.5)
-    row = replace(row, segment_id=SegmentId(str(number)), has_audio=has_audio)
+    row = a_prediction(str(number), has_audio=has_audio)
     return ItemOutput(item_id=str(number), rows=(row,))
 
 

@@ -1,10 +1,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from storage.results import PredictionRecord
 from storage.store.store import Store
 from tasks.inference.damaged_media import count_damaged, damage_message
 from tasks.prompting.model_input import InputConfig
+from tests.builders import a_prediction
 
 
 def test_only_what_is_there_and_was_to_be_shown_counts_as_damaged(  # type: ignore[no-untyped-def]
@@ -12,10 +12,7 @@ def test_only_what_is_there_and_was_to_be_shown_counts_as_damaged(  # type: igno
 ) -> None:
     samples = toy_samples(Store(str(tmp_path)), 6)
     samples[5] = replace(samples[5], video_path=None)
-    whole = PredictionRecord(
-        segment_id=samples[0].segment_id, video_id=samples[0].video_id, p_ah=0.5, logp_yes=-1.0,
-        logp_no=-1.0, answer_mass=0.7, num_text_tokens=1, num_video_tokens=1, num_audio_tokens=1,
-    )  # fmt: skip
+    whole = a_prediction(samples[0].segment_id)
     rows = [
         whole,
         replace(whole, segment_id=samples[1].segment_id, has_video=False),

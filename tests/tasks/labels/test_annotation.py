@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.records import Interval, VideoId, VideoRecord
+from storage.records import Interval, VideoRecord
 from tasks.labels.annotation import locate
+from tests.builders import a_video
 
 END_MS = 12_000
 WITHIN, ACROSS, AFTER = (
@@ -22,8 +23,8 @@ intervals = st.lists(
 )
 
 
-def a_video(label: int | None, *found: Interval) -> VideoRecord:
-    return VideoRecord(video_id=VideoId("v"), path="v.mp4", label=label, intervals=found)
+def labeled_video(label: int | None, *intervals: Interval) -> VideoRecord:
+    return a_video(label=label, intervals=intervals)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def a_video(label: int | None, *found: Interval) -> VideoRecord:
     ],
 )
 def test_what_does_not_fit_is_told_and_never_guessed(label, found, locates, message):
-    located = locate(a_video(label, *found), END_MS)
+    located = locate(labeled_video(label, *found), END_MS)
     assert located.locates is locates
     assert len(located.issues) == len(message)
     assert all(part in issue.detail for part, issue in zip(message, located.issues, strict=True))
@@ -56,12 +57,12 @@ def test_what_does_not_fit_is_told_and_never_guessed(label, found, locates, mess
     ],
 )  # fmt: skip
 def test_a_positive_video_without_intervals_says_that_but_not_where(label, found, asserts):
-    assert locate(a_video(label, *found), END_MS).asserts is asserts
+    assert locate(labeled_video(label, *found), END_MS).asserts is asserts
 
 
 @given(intervals)
 def test_located_intervals_are_sorted_apart_and_within_the_video(found):
-    located = locate(a_video(1, *found), END_MS).intervals
+    located = locate(labeled_video(1, *found), END_MS).intervals
     assert all(0 <= interval.start_ms < interval.end_ms <= END_MS for interval in located)
     assert all(a.end_ms < b.start_ms for a, b in pairwise(located))
     annotated = {ms for i in found for ms in range(i.start_ms, min(i.end_ms, END_MS))}

@@ -1,7 +1,8 @@
 import pytest
 
-from storage.records import Interval, VideoId, VideoRecord
+from storage.records import Interval, VideoRecord
 from tasks.labels.cut_points import cut_points_of
+from tests.builders import a_video
 
 INTERVALS = (
     Interval(start_ms=5_000, end_ms=7_000),
@@ -10,24 +11,22 @@ INTERVALS = (
 )
 
 
-def a_video(
+def annotated_video(
     label: int | None, intervals: tuple[Interval, ...] = INTERVALS, split: str | None = "train"
 ) -> VideoRecord:
-    return VideoRecord(
-        video_id=VideoId("a.mp4"), path="a.mp4", label=label, intervals=intervals, split=split
-    )
+    return a_video(label=label, intervals=intervals, split=split)
 
 
 @pytest.mark.parametrize("label", [1, None])
 def test_a_training_video_is_marked_at_the_bounds_of_its_joined_intervals(label: int | None):
-    assert cut_points_of(a_video(label)) == (1_000, 3_000, 5_000, 7_000)
+    assert cut_points_of(annotated_video(label)) == (1_000, 3_000, 5_000, 7_000)
 
 
 @pytest.mark.parametrize("split", ["val", "test", None])
 def test_no_other_video_is_marked(split: str | None):
-    assert cut_points_of(a_video(1, split=split)) == ()
+    assert cut_points_of(annotated_video(1, split=split)) == ()
 
 
 def test_an_annotation_that_contradicts_itself_marks_nothing():
-    assert cut_points_of(a_video(0)) == ()
-    assert cut_points_of(a_video(1, ())) == ()
+    assert cut_points_of(annotated_video(0)) == ()
+    assert cut_points_of(annotated_video(1, ())) == ()

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from storage.records import Interval, VideoId, VideoRecord
+from storage.records import Interval, VideoRecord
 from tasks.labels.annotation import locate
 from tasks.labels.label_rule import LabelRule, SegmentLabel, label_segment
 from tasks.labels.overlap import overlap_ms
+from tests.builders import a_video
 
 END_MS = 20_000
 times = st.integers(0, END_MS + 2_000)
@@ -24,8 +25,8 @@ units = st.sampled_from(["share", "ms"])
 bounds = st.lists(st.integers(1, 4_000), min_size=2, max_size=2, unique=True).map(sorted)
 
 
-def a_video(label: int | None, found: list[Interval]) -> VideoRecord:
-    return VideoRecord(video_id=VideoId("v"), path="v", label=label, intervals=tuple(found))
+def labeled_video(label: int | None, intervals: list[Interval]) -> VideoRecord:
+    return a_video(label=label, intervals=tuple(intervals))
 
 
 def a_rule(unit: str, positive_at: float, negative_below: float | None = None, **settings):
@@ -55,7 +56,7 @@ def labels_of(video: VideoRecord, rule: LabelRule) -> list[SegmentLabel]:
 
 def a_label(rule: LabelRule, covered_ms: int) -> SegmentLabel:
     """Label one segment of 4 s of which this much is covered."""
-    annotation = locate(a_video(1, [Interval(start_ms=0, end_ms=9)]), END_MS)
+    annotation = locate(labeled_video(1, [Interval(start_ms=0, end_ms=9)]), END_MS)
     return label_segment(
         annotation, overlap_ms=covered_ms, overlap_fraction=covered_ms / 4_000, rule=rule
     )
@@ -77,7 +78,7 @@ def test_the_band_runs_from_its_lower_bound_to_just_below_the_upper(unit, covere
 
 
 def test_milliseconds_ask_for_the_same_of_short_and_long_segments():
-    annotation = locate(a_video(1, [Interval(start_ms=0, end_ms=500)]), END_MS)
+    annotation = locate(labeled_video(1, [Interval(start_ms=0, end_ms=500)]), END_MS)
     rule = LabelRule(overlap_unit="ms", positive_at=500)
     for share in (0.1, 1.0):
         found = label_segment(annotation, overlap_ms=500, overlap_fraction=share, rule=rule)
@@ -87,14 +88,14 @@ def test_milliseconds_ask_for_the_same_of_short_and_long_segments():
 @pytest.mark.parametrize(
     ("video", "unannotated_positive", "label", "source"),
     [
-        (a_video(0, []), "video", 0, "intervals"),
-        (a_video(0, []), "unlabelled", 0, "intervals"),
-        (a_video(1, []), "video", 1, "video"),
-        (a_video(1, []), "unlabelled", None, None),
-        (a_video(None, []), "video", None, None),
-        (a_video(0, [Interval(start_ms=0, end_ms=9)]), "video", None, None),
-        (a_video(1, [Interval(start_ms=END_MS, end_ms=END_MS + 9)]), "video", None, None),
-        (a_video(None, [Interval(start_ms=0, end_ms=END_MS)]), "video", 1, "intervals"),
+        (labeled_video(0, []), "video", 0, "intervals"),
+        (labeled_video(0, []), "unlabelled", 0, "intervals"),
+        (labeled_video(1, []), "video", 1, "video"),
+        (labeled_video(1, []), "unlabelled", None, None),
+        (labeled_video(None, []), "video", None, None),
+        (labeled_video(0, [Interval(start_ms=0, end_ms=9)]), "video", None, None),
+        (labeled_video(1, [Interval(start_ms=END_MS, end_ms=END_MS + 9)]), "video", None, None),
+        (labeled_video(None, [Interval(start_ms=0, end_ms=END_MS)]), "video", 1, "intervals"),
     ],
 )
 def test_what_a_label_stands_on_is_marked_and_contradictions_have_none(
@@ -115,8 +116,8 @@ def test_labels_depend_neither_on_the_order_of_intervals_nor_on_one_being_writte
     halves = [replace(whole, end_ms=middle), replace(whole, start_ms=middle)]
     rewritten = [*found[:torn], *halves, *found[torn + 1 :]]
     rewritten = [interval for interval in rewritten if interval.start_ms < interval.end_ms]
-    before = labels_of(a_video(1, found), rule)
-    assert labels_of(a_video(1, dice.sample(rewritten, len(rewritten))), rule) == before
+    before = labels_of(labeled_video(1, found), rule)
+    assert labels_of(labeled_video(1, dice.sample(rewritten, len(rewritten))), rule) == before
 
 
 @given(st.lists(st.integers(0, 4_000), min_size=2, max_size=2), units, bounds)

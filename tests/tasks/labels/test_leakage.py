@@ -5,50 +5,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import LeakageError
-from storage.records import SPLITS, ParticipantId, SampleRecord, SegmentId, VideoId
+from storage.records import SPLITS
 from tasks.labels.leakage import check_no_leakage
 from tasks.labels.split_assignment import side_by_hash
+from tests.builders import a_sample
 
 SHARES = (0.7, 0.1, 0.2)
 
 
-def a_sample(video_id: str, participant_id: str | None, split: str | None, digest: str = ""):
-    return SampleRecord(
-        segment_id=SegmentId(f"{video_id}#0000"),
-        video_id=VideoId(video_id),
-        participant_id=ParticipantId(participant_id) if participant_id else None,
-        split=split,
-        question=None,
-        index=0,
-        num_segments=1,
-        start_ms=0,
-        end_ms=1_000,
-        video_path="a.mp4",
-        audio_path=None,
-        transcript="",
-        transcript_before="",
-        num_words=0,
-        pause_ms=0,
-        label=None,
-        label_source=None,
-        in_training=False,
-        video_label=None,
-        overlap_ms=0,
-        overlap_fraction=0.0,
-        consent_publications=None,
-        consent_challenges=None,
-        source_digest=digest or f"digest of {video_id}",
-        media_digest="",
-        content_digest="",
-    )
+def owned_sample(video_id: str, participant_id: str | None, split: str | None, **fields):
+    return a_sample(video_id, participant_id=participant_id, split=split, **fields)
 
 
 CLEAN = [
-    a_sample("a1", "ann", "train"),
-    a_sample("a2", "ann", "train"),
-    a_sample("b1", "bea", "val"),
-    a_sample("c1", None, "test"),
-    a_sample("u1", "ann", None),  # unlabelled: on no side
+    owned_sample("a1", "ann", "train"),
+    owned_sample("a2", "ann", "train"),
+    owned_sample("b1", "bea", "val"),
+    owned_sample("c1", None, "test"),
+    owned_sample("u1", "ann", None),  # unlabelled: on no side
 ]
 
 
@@ -61,7 +35,7 @@ def test_a_clean_split_passes_the_gate():
     ("leak", "message", "details"),
     [
         (
-            a_sample("a3", "ann", "test"),
+            owned_sample("a3", "ann", "test"),
             "participant \\(1\\)",
             ("participant ann: test, train",),
         ),
@@ -71,7 +45,7 @@ def test_a_clean_split_passes_the_gate():
             ("video c1: test, val", "file content c1: test, val"),
         ),
         (
-            a_sample("copy of b1", "carl", "train", digest="digest of b1"),
+            owned_sample("copy of b1", "carl", "train", source_digest="source b1"),
             "file content \\(1\\)",
             ("file content b1 = copy of b1: train, val",),
         ),
@@ -86,7 +60,7 @@ def test_the_gate_counts_what_stands_on_two_sides_and_names_it_apart(leak, messa
 
 
 def test_the_gate_counts_and_names_all():
-    leaks = [a_sample(f"v{n}{split}", f"p{n}", split) for n in range(80) for split in SPLITS]
+    leaks = [owned_sample(f"v{n}{split}", f"p{n}", split) for n in range(80) for split in SPLITS]
     with pytest.raises(LeakageError, match=r"participant \(80\) stands") as caught:
         check_no_leakage(leaks, [])
     assert len(caught.value.details) == 80
@@ -98,11 +72,11 @@ def test_the_gate_counts_and_names_all():
 )
 def test_a_drawn_split_only_leaks_through_copies_of_a_file(rows, seed):
     samples = [
-        a_sample(
+        owned_sample(
             f"{person}/{video}",
             f"p{person}",
             side_by_hash(f"p{person}", SHARES, seed),
-            digest=f"content {content}",
+            source_digest=f"content {content}",
         )
         for person, video, content in rows
     ]

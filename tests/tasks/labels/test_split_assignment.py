@@ -7,23 +7,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.errors import ConfigError
-from storage.records import SPLITS, Interval, ParticipantId, VideoId, VideoRecord
+from storage.records import SPLITS, Interval, VideoId, VideoRecord
 from tasks.labels.split_assignment import SplitRule, assign_sides, side_by_hash
+from tests.builders import a_video
 
 DRAWS = ("hash", "stratified", "folds")
 SHARES = (0.7, 0.1, 0.2)
 
 
-def a_video(
+def owned_video(
     name: str, participant: str | None, label: int | None = 0, split: str | None = None
 ) -> VideoRecord:
-    return VideoRecord(
-        video_id=VideoId(name),
-        path=name,
-        participant_id=ParticipantId(participant) if participant else None,
-        label=label,
-        split=split,
-    )
+    return a_video(name, participant_id=participant, label=label, split=split)
 
 
 @st.composite
@@ -35,7 +30,7 @@ def data_sets(draw: st.DrawFn, min_people: int = 3) -> list[VideoRecord]:
         )
     )
     return [
-        a_video(f"{person}/{number}", f"p{person}", label)
+        owned_video(f"{person}/{number}", f"p{person}", label)
         for person, labels in enumerate(people)
         for number, label in enumerate(labels)
     ]
@@ -44,7 +39,7 @@ def data_sets(draw: st.DrawFn, min_people: int = 3) -> list[VideoRecord]:
 def like_bah(num_people: int) -> list[VideoRecord]:
     """About five videos a person, of whom some never and some nearly always show A/H."""
     return [
-        a_video(
+        owned_video(
             f"{person}/{number}", f"p{person}", int((person * 7 + number * 5) % 11 < person % 9)
         )
         for person in range(num_people)
@@ -120,7 +115,7 @@ def test_another_seed_draws_another_split(draw):
 def test_by_hash_an_added_video_moves_no_other(videos, seed, person):
     rule = SplitRule(split_by="hash", split_seed=seed)
     before = assign_sides(videos, rule)
-    after = assign_sides([*videos, a_video("added", f"p{person}")], rule)
+    after = assign_sides([*videos, owned_video("added", f"p{person}")], rule)
     assert {name: after[name] for name in before} == before
 
 
@@ -134,31 +129,31 @@ def test_a_draw_asked_for_takes_the_place_of_the_data_sets_split(draw):
 
 def test_the_data_sets_own_split_is_kept_by_default_for_unlabelled_videos_too():
     videos = [
-        a_video(f"v{n}", "ann", label, split)
+        owned_video(f"v{n}", "ann", label, split)
         for n, (label, split) in enumerate((x, s) for x in (0, 1, None) for s in SPLITS)
     ]
     assert assign_sides(videos, SplitRule()) == {v.video_id: v.split for v in videos}
 
 
 def test_a_video_that_the_release_left_out_joins_its_participant():
-    videos = [a_video(f"{side}", side, split=side) for side in SPLITS]
-    added = [a_video(f"{side} 2", side) for side in SPLITS]
+    videos = [owned_video(f"{side}", side, split=side) for side in SPLITS]
+    added = [owned_video(f"{side} 2", side) for side in SPLITS]
     sides = assign_sides([*added, *videos], SplitRule())
     assert [sides[video.video_id] for video in added] == list(SPLITS)
-    stranger = a_video("v", "nobody else")
+    stranger = owned_video("v", "nobody else")
     drawn = side_by_hash("nobody else", SHARES, 0)
     assert assign_sides([*videos, stranger], SplitRule())[stranger.video_id] == drawn
 
 
 @pytest.mark.parametrize("split_by", ["release", *DRAWS])
 def test_no_side_is_drawn_for_an_unlabelled_video(split_by):
-    videos = [*like_bah(9), a_video("unlabelled", "p1", None)]
+    videos = [*like_bah(9), owned_video("unlabelled", "p1", None)]
     sides = assign_sides(videos, SplitRule(split_by=split_by))
     assert [name for name, side in sides.items() if side is None] == ["unlabelled"]
 
 
 def test_intervals_alone_are_a_label():
-    video = replace(a_video("v", "p", None), intervals=(Interval(start_ms=0, end_ms=9),))
+    video = replace(owned_video("v", "p", None), intervals=(Interval(start_ms=0, end_ms=9),))
     assert assign_sides([video], SplitRule())["v"] in SPLITS
 
 
@@ -168,7 +163,7 @@ def test_a_drawn_side_is_the_same_in_every_process_and_release():
         "train", "val", "train", "train", "train", "train",
         "train", "train", "train", "train", "train", "test",
     ]  # fmt: skip
-    videos = [a_video(f"{n}", f"person {n}", n % 2) for n in range(12)]
+    videos = [owned_video(f"{n}", f"person {n}", n % 2) for n in range(12)]
     dealt = assign_sides(videos, SplitRule(split_by="stratified"))
     assert list(dealt.values()) == [
         "train", "val", "train", "test", "train", "train",
@@ -194,20 +189,20 @@ def test_a_stratified_draw_leaves_no_side_empty_where_there_are_people_enough(vi
     ("shares", "only"), [((1, 0, 0), "train"), ((0, 1, 0), "val"), ((0, 0, 1), "test")]
 )
 def test_a_share_of_one_takes_everybody(draw, shares, only):
-    videos = [a_video(f"v{n}", None, n % 2) for n in range(300)]
+    videos = [owned_video(f"v{n}", None, n % 2) for n in range(300)]
     sides = assign_sides(videos, SplitRule(split_by=draw, split_fractions=shares))
     assert set(sides.values()) == {only}
 
 
 @pytest.mark.parametrize("draw", DRAWS)
 def test_without_a_participant_the_video_is_drawn_by_itself(draw):
-    videos = [a_video(f"v{n}", None, n % 2) for n in range(1_000)]
+    videos = [owned_video(f"v{n}", None, n % 2) for n in range(1_000)]
     drawn = Counter(assign_sides(videos, SplitRule(split_by=draw)).values())
     assert min(drawn[split] for split in SPLITS) > 50
 
 
 def test_more_folds_than_participants_are_refused_with_the_way_out():
-    videos = [a_video(f"v{n}", f"p{n % 4}") for n in range(40)]
+    videos = [owned_video(f"v{n}", f"p{n % 4}") for n in range(40)]
     with pytest.raises(ConfigError, match=r"of 4 participants, too few for manifest.folds = 5"):
         assign_sides(videos, SplitRule(split_by="folds"))
 

@@ -5,20 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.records import SampleRecord, SegmentId, VideoId
+from storage.records import SampleRecord, SegmentId
 from tasks.labels.class_plan import ClassRule, plan_classes
 from tasks.ms_swift.rows import drawn_by_plan, swift_row
 from tasks.prompting.model_input import InputConfig
 from tasks.prompting.prompt import AUDIO_MARKER, VIDEO_MARKER, prompt_names, render_chat
+from tests.builders import a_sample
 
-SAMPLE = SampleRecord(
-    segment_id=SegmentId("a.mp4#0000"), video_id=VideoId("a.mp4"), participant_id=None,
-    split="train", question=None, index=0, num_segments=1, start_ms=0, end_ms=2_000,
-    video_path="segment/v/files/a.mp4", audio_path="segment/v/files/a.wav", transcript="I may",
-    transcript_before="we shall see",
-    num_words=2, pause_ms=0, label=1, label_source="intervals", in_training=True, video_label=1,
-    overlap_ms=2_000, overlap_fraction=1.0, consent_publications=None, consent_challenges=None,
-    source_digest="s", media_digest="m", content_digest="c",
+SAMPLE = a_sample(
+    split="train", label=1, transcript="I may", transcript_before="we shall see",
+    video_path="segment/v/files/a.mp4", audio_path="segment/v/files/a.wav",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from storage.schema import to_table, write_parquet
 from tasks.aggregate import AggregateConfig
 from tasks.parity.job import SidePrediction
 from tasks.parity.pooled import PooledFlips, count_flips
-from tests.tasks.prediction.toys import prediction, sample
+from tests.builders import a_prediction, a_sample
 
 PLAN = AggregateConfig().plan()
 
@@ -21,16 +21,16 @@ def write(folder: Path, side: str, *rows: PredictionRecord) -> Path:
 def test_a_segment_that_flips_need_not_flip_its_video_and_the_other_way_round(
     tmp_path: Path,
 ) -> None:
-    samples = [sample(name, index) for name in ("a", "b", "c") for index in (0, 1)]
+    samples = [a_sample(name, index) for name in ("a", "b", "c") for index in (0, 1)]
     samples_path = tmp_path / "samples.parquet"
     write_parquet(to_table(SampleRecord, samples), samples_path)
     first = write(
-        tmp_path, "first", prediction("a", 0, 0.49), prediction("a", 1, 0.9),
-        prediction("b", 0, 0.2), prediction("b", 1, 0.79), prediction("c", 0, 0.9),
+        tmp_path, "first", a_prediction("a#0000", 0.49), a_prediction("a#0001", 0.9),
+        a_prediction("b#0000", 0.2), a_prediction("b#0001", 0.79), a_prediction("c#0000", 0.9),
     )  # fmt: skip
     second = write(
-        tmp_path, "second", prediction("a", 0, 0.51), prediction("a", 1, 0.9),
-        prediction("b", 0, 0.22), prediction("b", 1, 0.79),
+        tmp_path, "second", a_prediction("a#0000", 0.51), a_prediction("a#0001", 0.9),
+        a_prediction("b#0000", 0.22), a_prediction("b#0001", 0.79),
     )  # fmt: skip
     flips = count_flips(samples_path, (first, second), PLAN, 0.5)
     assert flips == PooledFlips(rule="top_k_mean", num_videos=2, num_flips=1)

@@ -2,18 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from storage.results import ThresholdRecord
 from tasks.aggregate import AggregateConfig
 from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.prediction.verdicts import put_together, score_videos
+from tests.builders import a_threshold
 from tests.tasks.prediction.toys import ANSWERED, BAD, GOOD, HALF
 
 PLAN = AggregateConfig().plan()
-CHOSEN = ThresholdRecord(
-    method="any", level="video", threshold=0.6, threshold_rule="plateau",
-    reason="plateau on 9 validation rows", low=0.5, high=0.7, score_name="macro_f1", score=0.8,
-    average_precision=0.7, chosen=True, chosen_on=(),
-)  # fmt: skip
+CHOSEN = a_threshold("any", threshold=0.6)
 EARLIER = EarlierSelection(report_path="aggregate/abc", thresholds=(CHOSEN,))
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from storage.issues import Issue, IssueKind
-from storage.records import MediaFacts, RejectedRecord, VideoId
+from storage.records import RejectedRecord
 from tasks.evaluation.bootstrap import Resampling
 from tasks.evaluation.evaluation import EvaluationPlan, evaluate
 from tasks.evaluation.thresholds import ThresholdPolicy
 from tasks.report.html import RunFacts, noticed_in, write_report, write_verdicts
+from tests.builders import media_facts
 
 PLAN = EvaluationPlan(
     pooling_rules=("top_k_mean", "mean", "noisy_or", "any"),
@@ -175,10 +176,7 @@ def test_the_csv_file_tells_the_consent_of_every_verdict(world, tmp_path: Path) 
 
 def test_what_stages_noticed_of_videos_is_counted_and_listed(split_world) -> None:
     media = [
-        MediaFacts(
-            video_id=VideoId(name), source_digest="d", duration_ms=1, num_frames=1, width=1,
-            height=1, has_audio=True, warnings=warnings,
-        )
+        media_facts(name, warnings=warnings)
         for name, warnings in (("a.mp4", ("late <sound>", "gap")), ("A.mp4", ("gap",)), ("b", ()))
     ]  # fmt: skip
     assert "Noticed in videos" not in page_of(split_world)

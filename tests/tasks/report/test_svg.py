@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from storage.records import Interval
-from storage.results import MetricRecord
 from tasks.evaluation.rows import EvaluatedSegment
 from tasks.evaluation.thresholds import score_steps
 from tasks.report.svg import figure_range, threshold_curve, timeline
+from tests.builders import a_metric
 
 
 def segment(start_ms: int, end_ms: int, p_ah: float | None) -> EvaluatedSegment:
@@ -22,19 +22,6 @@ def segment(start_ms: int, end_ms: int, p_ah: float | None) -> EvaluatedSegment:
         start_ms=start_ms,
         end_ms=end_ms,
         p_ah=p_ah,
-    )
-
-
-def metric(value: float | None, low: float | None, high: float | None) -> MetricRecord:
-    return MetricRecord(
-        name="macro_f1",
-        method="mean",
-        split="test",
-        level="video",
-        value=value,
-        low=low,
-        high=high,
-        num_rows=9,
     )
 
 
@@ -66,10 +53,10 @@ def test_annotated_time_lies_below_the_same_time_of_the_segments() -> None:
     assert float(mark.get("y")) > float(second.get("height"))
 
 
-def test_an_undefined_figure_has_no_video_and_one_without_interval_no_bar() -> None:
-    assert figure_range(None) == figure_range(metric(None, None, None)) == ""
-    assert elements(figure_range(metric(0.5, None, None)), "interval") == []
-    assert len(elements(figure_range(metric(0.5, 0.4, 0.6)), "interval")) == 1
+def test_an_undefined_figure_is_not_drawn_and_one_without_interval_has_no_bar() -> None:
+    assert figure_range(None) == figure_range(a_metric(None)) == ""
+    assert elements(figure_range(a_metric(0.5)), "interval") == []
+    assert len(elements(figure_range(a_metric(0.5, low=0.4, high=0.6)), "interval")) == 1
 
 
 def test_the_curve_shows_every_validation_row_and_the_threshold() -> None:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from storage.errors import ItemFault
-from storage.records import SegmentId, SegmentRecord, VideoId
+from storage.records import SegmentRecord
 from storage.store.store import Store
 from tasks.speech.audio import read_video_audio
+from tests.builders import a_segment
 
 
 def put_segment(store: Store, index: int, samples: list[int], rate: int = 16_000) -> SegmentRecord:
@@ -18,19 +19,7 @@ def put_segment(store: Store, index: int, samples: list[int], rate: int = 16_000
         audio.setparams((1, 2, rate, 0, "NONE", "not compressed"))
         audio.writeframes(np.array(samples, "<i2").tobytes())
     store.write_bytes(f"s/{index}.wav", content.getvalue())
-    return SegmentRecord(
-        segment_id=SegmentId(f"v#{index}"),
-        video_id=VideoId("v"),
-        index=index,
-        start_ms=0,
-        end_ms=1,
-        num_frames=1,
-        num_samples=len(samples),
-        video_path="p",
-        audio_path=f"s/{index}.wav",
-        video_digest="d",
-        audio_digest="d",
-    )
+    return a_segment("v", index, num_samples=len(samples), audio_path=f"s/{index}.wav")
 
 
 def test_segments_are_joined_in_order_and_scaled_to_one(tmp_path: Path) -> None:

@@ -3,28 +3,17 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.records import SegmentId, SegmentRecord, VideoId, Word
+from storage.records import SegmentRecord, Word
 from tasks.speech.word_alignment import pauses_between, words_of_segments, words_per_minute
+from tests.builders import a_segment, a_word
 
 
 def segment(index: int, start_ms: int, end_ms: int) -> SegmentRecord:
-    return SegmentRecord(
-        segment_id=SegmentId(f"v#{index:04d}"),
-        video_id=VideoId("v"),
-        index=index,
-        start_ms=start_ms,
-        end_ms=end_ms,
-        num_frames=1,
-        num_samples=(end_ms - start_ms) * 16,
-        video_path="p",
-        audio_path=None,
-        video_digest="d",
-        audio_digest=None,
-    )
+    return a_segment(index=index, start_ms=start_ms, end_ms=end_ms)
 
 
 def word(start_ms: int, end_ms: int, text: str = "w") -> Word:
-    return Word(text=text, start_ms=start_ms, end_ms=end_ms, probability=1.0)
+    return a_word(text, start_ms, end_ms)
 
 
 @st.composite

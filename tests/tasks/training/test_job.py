@@ -1,7 +1,6 @@
 from pathlib import Path
 
 from storage.records import SegmentId
-from storage.results import TrainingStepRecord
 from tasks.labels.class_plan import ClassRule, plan_classes
 from tasks.training.job import (
     TrainingResult,
@@ -11,6 +10,7 @@ from tasks.training.job import (
     read_validation_predictions,
     write_result,
 )
+from tests.builders import a_training_step
 
 
 def test_a_job_comes_back_as_it_was_laid_down(make_job, labelled):
@@ -24,9 +24,7 @@ def test_a_job_comes_back_as_it_was_laid_down(make_job, labelled):
 
 def test_a_result_comes_back_with_its_log(tmp_path: Path):
     result = TrainingResult(num_steps=1, best_step=1, trained={"head": 3}, num_parameters=9)
-    row = TrainingStepRecord(
-        step=1, loss=0.5, grad_norm=1.0, learning_rate=0.1, num_samples=4, seconds=0.5, val_loss=0.4
-    )
+    row = a_training_step(val_loss=0.4)
     answer = ValidationPrediction(segment_id=SegmentId("a#0000"), p_ah=0.25)
     write_result(result, [row], [answer], tmp_path)
     assert read_result(tmp_path) == (result, [row])

@@ -3,45 +3,19 @@ from dataclasses import replace
 import pytest
 
 from storage.errors import StageError
-from storage.records import SampleRecord, SegmentId, VideoId
+from storage.records import SampleRecord
 from tasks.labels.class_plan import ClassRule, plan_classes
 from tasks.training import selection
 from tasks.training.selection import check_samples, digest_samples, select_samples
 from tasks.training.settings import TrainingSettings
+from tests.builders import a_sample
 
 SETTINGS = TrainingSettings()
 UNVALIDATED = TrainingSettings(validation=False)
 
 
 def sample(name: str, split: str | None, label: int | None) -> SampleRecord:
-    return SampleRecord(
-        segment_id=SegmentId(name),
-        video_id=VideoId(name),
-        participant_id=None,
-        split=split,
-        question=None,
-        index=0,
-        num_segments=1,
-        start_ms=0,
-        end_ms=1_000,
-        video_path="a.mp4",
-        audio_path=None,
-        transcript="",
-        transcript_before="",
-        num_words=0,
-        pause_ms=0,
-        label=label,
-        label_source="intervals" if label is not None else None,
-        in_training=split == "train" and label is not None,
-        video_label=label,
-        overlap_ms=0,
-        overlap_fraction=0.0,
-        consent_publications=None,
-        consent_challenges=None,
-        source_digest=name,
-        media_digest=name,
-        content_digest=name,
-    )
+    return a_sample(name, split=split, label=label)
 
 
 TRAIN = [sample("a", "train", 0), sample("b", "train", 1)]

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from storage.errors import StageError, StoreError
-from storage.results import TrainingStepRecord
 from tasks.training.checkpoints import formats as contents
 from tasks.training.checkpoints.checkpoints import Checkpoints, Progress
 from tasks.training.checkpoints.formats import FullCheckpointFormat, trained_weights
+from tests.builders import a_training_step
 
 
 class Toy:
@@ -30,14 +30,7 @@ class Toy:
         loss.backward()
         self.optimizer.step()
         self.progress.step += 1
-        row = TrainingStepRecord(
-            step=self.progress.step,
-            loss=float(loss.detach()),
-            grad_norm=1.0,
-            learning_rate=0.1,
-            num_samples=8,
-            seconds=0.1,
-        )
+        row = a_training_step(self.progress.step, loss=float(loss.detach()))
         self.progress.log.append(row)
         return row.loss
 

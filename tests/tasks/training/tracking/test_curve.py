@@ -6,13 +6,11 @@ import pytest
 
 from storage.results import TrainingStepRecord
 from tasks.training.tracking.curve import Curve, as_markdown, draw, read_curve, write_curve
+from tests.builders import a_training_step
 
 
 def row(step: int, loss: float = 1.0, **measured: float) -> TrainingStepRecord:
-    return TrainingStepRecord(
-        step=step, loss=loss, grad_norm=1.0, learning_rate=1e-3, num_samples=4, seconds=0.5,
-        **measured,
-    )  # fmt: skip
+    return a_training_step(step, loss=loss, **measured)
 
 
 CURVE = Curve(

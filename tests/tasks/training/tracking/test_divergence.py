@@ -3,15 +3,11 @@ import pytest
 from storage.errors import StageError
 from storage.results import TrainingStepRecord
 from tasks.training.tracking.divergence import check_finite, check_trend
+from tests.builders import a_training_step
 
 
 def log_of(losses: list[float]) -> list[TrainingStepRecord]:
-    return [
-        TrainingStepRecord(
-            step=step, loss=loss, grad_norm=1.0, learning_rate=1e-3, num_samples=8, seconds=0.1
-        )
-        for step, loss in enumerate(losses, start=1)
-    ]
+    return [a_training_step(step, loss=loss) for step, loss in enumerate(losses, start=1)]
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])

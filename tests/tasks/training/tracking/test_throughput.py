@@ -4,12 +4,13 @@ import torch
 from storage.results import TrainingStepRecord
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.tracking.throughput import line_of, throughput_of, wait_fraction
+from tests.builders import a_training_step
 
 
 def row(step: int, seconds: float, wait_seconds: float) -> TrainingStepRecord:
-    return TrainingStepRecord(
-        step=step, loss=0.5, grad_norm=1.0, learning_rate=0.1, num_samples=8, num_tokens=90,
-        padding_fraction=0.1, seconds=seconds, wait_seconds=wait_seconds, val_loss=0.25,
+    return a_training_step(
+        step, learning_rate=0.1, num_samples=8, num_tokens=90, padding_fraction=0.1,
+        seconds=seconds, wait_seconds=wait_seconds, val_loss=0.25,
     )  # fmt: skip
 
 

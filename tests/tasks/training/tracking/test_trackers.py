@@ -14,13 +14,11 @@ from tasks.training.tracking.trackers import (
     check_trackers,
     figures_of_step,
 )
+from tests.builders import a_training_step
 
 
 def row(step: int, loss: float = 1.0, **measured: float) -> TrainingStepRecord:
-    return TrainingStepRecord(
-        step=step, loss=loss, grad_norm=2.0, learning_rate=1e-3, num_samples=4, seconds=0.5,
-        **measured,
-    )  # fmt: skip
+    return a_training_step(step, loss=loss, grad_norm=2.0, **measured)
 
 
 def scalars(folder) -> dict[str, dict[int, float]]:
