@@ -3,14 +3,12 @@
 import httpx
 import pytest
 
-from storage.results import TrainingStepRecord
 from tasks.training.tracking import curve_artifact
 from tasks.training.tracking.curve import Curve, write_curve
 from tasks.training.tracking.curve_artifact import CurveArtifact
+from tests.builders import a_training_step
 
-ROW = TrainingStepRecord(
-    step=1, loss=0.5, grad_norm=1.0, learning_rate=0.1, num_samples=4, seconds=0.5
-)
+ROW = a_training_step()
 
 
 @pytest.fixture
