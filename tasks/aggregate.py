@@ -19,7 +19,7 @@ from storage.records import TRANSCRIPT_COLUMNS, RejectedRecord, SampleRecord, Vi
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.evaluation.bootstrap import Resampling
 from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.evaluation.evaluation import Evaluation, EvaluationPlan, evaluate
@@ -109,7 +109,8 @@ def variant_of(
     store: Store, config: AggregateConfig, *, manifest: Variant, infer: Variant
 ) -> Variant:
     """Open the variant that these settings make of these samples and predictions."""
-    return store.variant(
+    return open_variant(
+        store,
         STAGE,
         version=VERSION,
         settings=config.model_dump(mode="json"),

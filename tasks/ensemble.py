@@ -12,7 +12,7 @@ from storage.errors import ModelError, StageError
 from storage.records import RejectedRecord
 from storage.results import PredictionRecord
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.prompting import prompt
 from tasks.stage import Shard, as_state, compute_missing
 
@@ -44,7 +44,9 @@ def check_apart(named: Sequence[tuple[str, str]]) -> None:
 def variant_of(store: Store, variants: Sequence[Variant]) -> Variant:
     """Open the variant of what these models' variants say together, in whatever order."""
     upstream = sorted(variant.path for variant in variants)
-    return store.variant(STAGE, version=VERSION, settings={"ensemble": "mean"}, upstream=upstream)
+    return open_variant(
+        store, STAGE, version=VERSION, settings={"ensemble": "mean"}, upstream=upstream
+    )
 
 
 def mean_of(rows: Sequence[PredictionRecord]) -> PredictionRecord:

@@ -22,7 +22,7 @@ from storage.fingerprint import digest_of
 from storage.records import SampleRecord
 from storage.results import ModelRecord, TrainedOnRecord, TrainingStepRecord
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.labels.class_plan import Plan
 from tasks.model.model_folder import check_model, fingerprint_of
 from tasks.ms_swift.program import find_swift
@@ -107,7 +107,7 @@ def variant_of(
         "prompt": prompt_digest(input_config.prompt),
         "base": base_fingerprint,
     }
-    return store.variant(STAGE, version=VERSION, settings=settings)
+    return open_variant(store, STAGE, version=VERSION, settings=settings)
 
 
 def _what_decides(training: TrainingSettings) -> dict[str, Any]:

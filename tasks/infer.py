@@ -20,7 +20,7 @@ from storage.records import SampleRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store.store import Store
-from storage.store.variant import Variant
+from storage.store.variant import Variant, open_variant
 from tasks.inference.failures import Failures
 from tasks.inference.isolation import Crash, predict_all
 from tasks.inference.job import InferJob, num_engines_for, run_engines
@@ -49,7 +49,7 @@ def variant_of(
         "prompt": prompt_digest(input_config.prompt),
         "model": model_fingerprint,
     }
-    return store.variant(STAGE, version=VERSION, settings=settings)
+    return open_variant(store, STAGE, version=VERSION, settings=settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ from storage.records import (
     Word,
 )
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.labels.annotation import LocatedAnnotation, locate
 from tasks.labels.class_plan import ClassRule, plan_classes
 from tasks.labels.label_rule import LabelRule, SegmentLabel, label_segment
@@ -80,7 +80,8 @@ def variant_of(
 
     What classes count in training changes no sample: it decides the class plan's digest alone.
     """
-    return store.variant(
+    return open_variant(
+        store,
         STAGE,
         version=VERSION,
         settings=config.model_dump(exclude=set(ClassRule.model_fields)),

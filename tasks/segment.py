@@ -30,7 +30,7 @@ from storage.records import (
     VideoId,
 )
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.media.command import audio_name, video_name
 from tasks.media.cut_video import CutRules, CutVideo, cut_what_decodes
 from tasks.media.plan import PlannedSegment, frames_ms
@@ -89,7 +89,7 @@ _USUAL = SegmentResources()
 
 def variant_of(store: Store, config: SegmentConfig) -> Variant:
     """Open the variant that these settings make."""
-    return store.variant(STAGE, version=VERSION, settings=config.model_dump())
+    return open_variant(store, STAGE, version=VERSION, settings=config.model_dump())
 
 
 def segment_videos(

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from storage.records import SegmentRecord, TranscriptRecord, VideoId
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.speech.audio import read_video_audio
 from tasks.speech.model import open_speech_model, speech_model_identity
 from tasks.speech.recognize import NOTHING_HEARD, Recognition, recognise
@@ -57,7 +57,9 @@ class TranscribeConfig(BaseModel):
 def variant_of(store: Store, config: TranscribeConfig, *, segment: Variant) -> Variant:
     """Open the variant that these settings make; the model counts by content, not by place."""
     settings = config.model_dump() | {"model": speech_model_identity(config.model)}
-    return store.variant(STAGE, version=VERSION, settings=settings, upstream=(segment.variant_id,))
+    return open_variant(
+        store, STAGE, version=VERSION, settings=settings, upstream=(segment.variant_id,)
+    )
 
 
 def transcribe_videos(

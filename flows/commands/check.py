@@ -11,9 +11,10 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from storage.datasets.annotation_cache import AnnotationCache
-from storage.datasets.dataset import Dataset, check_apart, read_dataset
+from storage.datasets.bah.annotation_cache import AnnotationCache
+from storage.datasets.dataset import Dataset
 from storage.datasets.erased import exclude_erased, read_erased
+from storage.datasets.open import check_apart, read_dataset
 from storage.errors import ConfigError
 from storage.records import VideoId
 from storage.results import AuditRecord

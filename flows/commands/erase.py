@@ -7,9 +7,8 @@ from pathlib import Path
 from flows.context.open import open_existing_store
 from flows.context.request import STAGES
 from flows.server.history_search import count_traces
-from storage.datasets.annotation_cache import remove_cache
-from storage.datasets.dataset import read_dataset
 from storage.datasets.erased import digest_of_participant, read_erased, take_up_again
+from storage.datasets.open import read_dataset
 from storage.erasure.erase import erase_participant, find_traces, is_unfinished, variant_paths
 from storage.erasure.scan import Scan, scan_store
 from storage.erasure.traces import Traces
@@ -17,6 +16,7 @@ from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
 from storage.records import VideoRecord
 from storage.results import ModelRecord, TrainedOnRecord
+from storage.store.cache import remove_cache
 from storage.store.part import read_parts, read_rows
 from storage.store.store import Store
 

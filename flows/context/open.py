@@ -12,9 +12,9 @@ from functools import cache
 from flows.context.request import RunRequest
 from flows.context.run_context import Run
 from flows.context.settings import load_settings
-from storage.datasets.annotation_cache import AnnotationCache
-from storage.datasets.dataset import check_apart, open_dataset
+from storage.datasets.bah.annotation_cache import AnnotationCache
 from storage.datasets.erased import exclude_erased, read_erased
+from storage.datasets.open import check_apart, open_dataset
 from storage.erasure.erase import is_unfinished
 from storage.errors import DataError
 from storage.store.store import Store, local_root

@@ -16,13 +16,13 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.datasets.annotation_cache import remove_cache
 from storage.datasets.erased import digest_of_participant, read_erased, remember_to_leave_out
 from storage.erasure.scan import is_table, is_text, read_strings, stored_paths, text_names
 from storage.erasure.traces import Traces
 from storage.errors import StoreError
 from storage.fingerprint import digest_of
 from storage.schema import read_parquet
+from storage.store.cache import remove_cache
 from storage.store.disk import is_abandoned
 from storage.store.part import (
     Part,

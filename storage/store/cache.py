@@ -1,20 +1,23 @@
-"""Locations of local cache folders, for files that can be computed again."""
+"""Files that can be computed again: a folder of the store, or of the user's cache."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from storage.store.store import Store
+from storage.store.store import Store
 
-CACHE_FOLDER = ".cache"
+CACHE_FOLDER = ".cache"  # a store's folder
 
 
-def cache_path_of(store: "Store") -> Path:
-    """Return the local cache folder of a store: inside it if it is local, else the user's."""
+def cache_path_of(store: Store) -> Path:
+    """Return the local cache folder: inside a local store, else in the user's cache."""
     return Path(store.full_path(CACHE_FOLDER)) if store.is_local else user_cache_path()
 
 
+def remove_cache(store: Store) -> None:
+    """Remove a store's cache folder; user caches on other nodes stay."""
+    store.remove(CACHE_FOLDER)
+
+
 def user_cache_path() -> Path:
-    """Return the user's cache folder, which ``XDG_CACHE_HOME`` moves."""
+    """Return the folder of this user's cached files, under `$XDG_CACHE_HOME` or `~/.cache`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "waver"

@@ -3,25 +3,26 @@
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from storage.errors import StoreError
 from storage.fingerprint import digest_file, digest_of
 from storage.store.cache import user_cache_path
 from storage.store.disk import is_abandoned, temporary_name, writing_to
-
-if TYPE_CHECKING:
-    from storage.store.store import Store
+from storage.store.store import Store
 
 _State = tuple[int, str]
 
 
-def fetch_folder(store: "Store", path: str) -> Path:
-    """Copy a stored folder to the user's cache, once for its content, which names the copy.
+def local_folder(store: Store, path: str) -> Path:
+    """Return a stored folder's local path, after copying it to the user's cache if it is remote.
+
+    The copy is named by the digest of its content, and made once.
 
     Raises:
-        StoreError: nothing is there, or it changed while it was fetched.
+        StoreError: the folder is missing, or changed while it was copied.
     """
+    if store.is_local:
+        return Path(store.full_path(path))
     content = _content_of(store, path)
     if not content:
         raise StoreError(f"There is no folder {path!r} in the store {store.url!r}: run again.")
@@ -33,7 +34,7 @@ def fetch_folder(store: "Store", path: str) -> Path:
     return folder
 
 
-def _content_of(store: "Store", path: str) -> dict[str, _State]:
+def _content_of(store: Store, path: str) -> dict[str, _State]:
     """Map all files of a folder, however deep, to their size and digest."""
     store.fs.invalidate_cache()
     above = store.full_path(path) + "/"
@@ -42,7 +43,7 @@ def _content_of(store: "Store", path: str) -> dict[str, _State]:
     return {name: state for name, state in states.items() if state is not None}
 
 
-def _fetch(store: "Store", path: str, content: Mapping[str, _State], folder: Path) -> None:
+def _fetch(store: Store, path: str, content: Mapping[str, _State], folder: Path) -> None:
     """Copy the files beside their place, then rename: the folder appears whole or not at all."""
     unfinished = folder.parent / ".fetching"
     unfinished.mkdir(parents=True, exist_ok=True)

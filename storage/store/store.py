@@ -14,25 +14,19 @@ A part appears whole or not at all: files and tables are put in place by rename,
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import fsspec
 
 from storage.errors import ConfigError
-from storage.fingerprint import digest_of, digest_stream
+from storage.fingerprint import digest_stream
 from storage.store.disk import is_abandoned, space_on, temporary_name, writing_to
-
-if TYPE_CHECKING:
-    from storage.store.variant import Variant
-
-__all__ = ["Store", "writing_to"]
 
 Parsed = TypeVar("Parsed")
 _Place = tuple[str, str, str]
@@ -114,16 +108,6 @@ class Store:
                 with self._put_in_place(destination) as temporary:
                     shutil.copyfile(local_path, temporary)
                 local_path.unlink()
-
-    def local_folder(self, path: str) -> Path:
-        """Give a stored folder as a local one: itself, or a copy fetched once for its content.
-
-        Raises:
-            StoreError: nothing is there, or it changed while it was fetched.
-        """
-        from storage.store.fetch import fetch_folder
-
-        return Path(self.full_path(path)) if self.is_local else fetch_folder(self, path)
 
     def remove(self, path: str) -> None:
         """Remove a file or a whole folder, if it is there."""
@@ -218,24 +202,6 @@ class Store:
             return None
         seen = [facts.get(name) for name in ("mtime", "ino", "ETag", "created")]
         return int(facts["size"]), str(seen if any(seen) else uuid.uuid4())
-
-    def variant(
-        self, stage: str, *, version: int, settings: Mapping[str, Any], upstream: Sequence[str] = ()
-    ) -> "Variant":
-        """Open the variant of a stage that these settings and upstream variants make."""
-        from storage.store.variant import Variant
-
-        identity = {
-            "stage": stage,
-            "version": version,
-            "settings": dict(settings),
-            "upstream": list(upstream),
-        }
-        variant = Variant(store=self, stage=stage, variant_id=digest_of(identity)[:12])
-        if not self.exists(variant.identity_path):
-            text = json.dumps(identity, indent=2, sort_keys=True, ensure_ascii=False)
-            self.write_bytes(variant.identity_path, text.encode())
-        return variant
 
     def _write_bytes_at(self, path: str, content: bytes, *, keep: bool) -> None:
         destination = self.full_path(path)

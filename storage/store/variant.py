@@ -1,7 +1,8 @@
 """A variant: one stage's results under one set of settings, kept as immutable parts."""
 
+import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -179,6 +180,28 @@ class Variant:
         for name, values in (("_item_id", ids), ("_input_digest", [items[i] for i in ids])):
             table = table.append_column(pa.field(name, pa.string(), nullable=False), [values])
         return write_table(self.store, self.path, part_id, record_type.__name__, table)
+
+
+def open_variant(
+    store: Store,
+    stage: str,
+    *,
+    version: int,
+    settings: Mapping[str, Any],
+    upstream: Sequence[str] = (),
+) -> Variant:
+    """Open a stage's variant for these settings and upstream variants; creates it if missing."""
+    identity = {
+        "stage": stage,
+        "version": version,
+        "settings": dict(settings),
+        "upstream": list(upstream),
+    }
+    variant = Variant(store=store, stage=stage, variant_id=digest_of(identity)[:12])
+    if not store.exists(variant.identity_path):
+        text = json.dumps(identity, indent=2, sort_keys=True, ensure_ascii=False)
+        store.write_bytes(variant.identity_path, text.encode())
+    return variant
 
 
 def _with_identity(schema: pa.Schema) -> pa.Schema:

@@ -11,7 +11,7 @@ from itertools import combinations
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord, SegmentId
 from storage.store.store import Store
-from storage.store.variant import Variant
+from storage.store.variant import Variant, open_variant
 from tasks import infer
 from tasks.ablation.audio_swap import donors_of
 from tasks.inference.settings import InferConfig
@@ -80,8 +80,12 @@ def with_samples(
     """
     variant = infer.variant_of(store, config, arm.input_config, model_fingerprint)
     if arm.is_control:
-        variant = store.variant(
-            _STAGE, version=_VERSION, settings={"control": CONTROL}, upstream=(variant.variant_id,)
+        variant = open_variant(
+            store,
+            _STAGE,
+            version=_VERSION,
+            settings={"control": CONTROL},
+            upstream=(variant.variant_id,),
         )
         swapped = {host.segment_id: _swapped(host, donor) for host, donor in donors_of(samples)}
         asked = tuple(swapped.values())

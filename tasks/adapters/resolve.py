@@ -9,6 +9,7 @@ from typing import Any
 from storage.errors import ModelError, StoreError
 from storage.fingerprint import digest_file, digest_of
 from storage.results import ModelRecord
+from storage.store.fetch import local_folder
 from storage.store.store import Store
 from tasks.adapters.merge_cache import merge_once
 from tasks.adapters.serving import Way, read_json, serving_folder, why_merged, why_not_computed
@@ -109,7 +110,7 @@ def trained_model(
         StoreError: the adapter is gone, or no space is left.
     """
     if model.adapter_path is None or store.exists(f"{model.model_path}/config.json"):
-        return store.local_folder(model.model_path)
+        return local_folder(store, model.model_path)
     if not store.exists(f"{model.adapter_path}/{ADAPTER_WEIGHTS}"):
         raise StoreError(
             f"The adapter {model.adapter_path!r} is gone from {store.url!r}: run again with "
@@ -117,7 +118,7 @@ def trained_model(
         )
     return _opened(
         store,
-        store.local_folder(model.adapter_path),
+        local_folder(store, model.adapter_path),
         base=base,
         base_fingerprint=model.base_fingerprint,
         precision=precision,

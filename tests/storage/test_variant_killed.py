@@ -9,7 +9,7 @@ import pytest
 
 from storage.store.store import Store
 from storage.store.variant import Variant
-from tests.storage.toys import Fact, Row, make, open_variant
+from tests.storage.toys import Fact, Row, make, open_toy_variant
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 _COMMITS_FOR_EVER = """
 import json, sys
 from tests.storage.toys import *
-variant = open_variant(Store(sys.argv[1]))
+variant = open_toy_variant(Store(sys.argv[1]))
 wanted = json.loads(sys.argv[2])
 for item in variant.pending(wanted):
     with variant.store.staging() as folder:
@@ -56,7 +56,7 @@ def test_after_kills_at_random_moments_what_is_read_is_whole_and_the_rest_is_mad
             child.kill()
             announced |= {line.strip() for line in child.stdout if line.endswith("\n")}
         assert child.returncode == -9
-        variant = open_variant(Store(arguments[0]))
+        variant = open_toy_variant(Store(arguments[0]))
         there = variant.finished(expected)
         assert announced <= there
         assert len(there) < len(expected)
@@ -66,7 +66,7 @@ def test_after_kills_at_random_moments_what_is_read_is_whole_and_the_rest_is_mad
             assert text == f"file of {item} same"
     missing = set(expected) - there
     assert set(make(variant, expected, "same")) == missing
-    undisturbed = open_variant(Store(str(tmp_path / "undisturbed")))
+    undisturbed = open_toy_variant(Store(str(tmp_path / "undisturbed")))
     make(undisturbed, expected, "same")
     assert contents(variant, expected) == contents(undisturbed, expected)
 
@@ -76,7 +76,7 @@ import os, signal, sys
 from tests.storage.toys import *
 for step in range(1_000):
     root = f"{sys.argv[1]}/{step}"
-    variant = open_variant(Store(root))
+    variant = open_toy_variant(Store(root))
     make(variant, {"before": "1"})
     child = os.fork()
     if child == 0:
@@ -104,7 +104,7 @@ def test_a_kill_before_any_step_of_a_commit_leaves_all_of_it_or_nothing(tmp_path
     expected = {"before": "1", "after": "2"}
     outcomes = []
     for step in range(num_steps + 1):
-        variant = open_variant(Store(f"{tmp_path}/{step}"))
+        variant = open_toy_variant(Store(f"{tmp_path}/{step}"))
         there = variant.finished(expected)
         assert "before" in there
         assert [row.name for row in variant.read(Fact, expected)] == sorted(there, reverse=True)
@@ -123,7 +123,7 @@ from storage.errors import StoreError
 root, how = sys.argv[1:]
 if how == "small disk":
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", root], check=True)
-variant = open_variant(Store(root + "/store"))
+variant = open_toy_variant(Store(root + "/store"))
 wanted = {f"item{n}": "1" for n in range(12)}
 if how == "limit on a file's size":
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -142,7 +142,7 @@ result["left"] = [path.name for path in Path(root, "store", ".tmp").iterdir()]
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 if how == "small disk":
     subprocess.run(["mount", "-o", "remount,size=20m", root], check=True)
-result["made after"] = sorted(make(open_variant(Store(root + "/store")), wanted))
+result["made after"] = sorted(make(open_toy_variant(Store(root + "/store")), wanted))
 print(json.dumps(result))
 """
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +19,8 @@ class Fact:
     name: str
 
 
-def open_variant(store: Store, **settings: object) -> Variant:
-    return store.variant("toy", version=1, settings=settings)
+def open_toy_variant(store: Store, **settings: object) -> Variant:
+    return open_variant(store, "toy", version=1, settings=settings)
 
 
 def output(variant: Variant, folder: Path, item: str, content: str = "") -> ItemOutput:

@@ -21,7 +21,7 @@ from storage.results import (
     VerdictRecord,
 )
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks import aggregate
 from tasks.aggregate import (
     AggregateConfig,
@@ -72,8 +72,8 @@ def sources(tmp_path: Path) -> ReportSources:
         for label in (0, 1)
     ]
     samples = [sample(video, index) for video in videos for index in (0, 1)]
-    manifest = store.variant("manifest", version=1, settings={})
-    infer = store.variant("infer", version=1, settings={})
+    manifest = open_variant(store, "manifest", version=1, settings={})
+    infer = open_variant(store, "infer", version=1, settings={})
     return ReportSources(
         manifest=manifest,
         expected_samples=stored(manifest, samples),
@@ -232,7 +232,7 @@ def test_another_choice_of_an_earlier_run_wants_another_report(sources: ReportSo
     rows = tuple(variant.read(ThresholdRecord, expected_items(sources)))
     unlabelled = [replace(video, label=None) for video in sources.videos]
     samples = [sample(video, index) for video in unlabelled for index in (0, 1)]
-    manifest = variant.store.variant("manifest", version=1, settings={"labels": "none"})
+    manifest = open_variant(variant.store, "manifest", version=1, settings={"labels": "none"})
     bare = replace(
         sources, manifest=manifest, expected_samples=stored(manifest, samples), videos=unlabelled,
         earlier=EarlierSelection(report_path=variant.path, thresholds=rows),
@@ -250,7 +250,7 @@ def test_another_choice_of_an_earlier_run_wants_another_report(sources: ReportSo
 
 def test_each_model_of_an_ensemble_is_measured_by_itself(sources: ReportSources) -> None:
     store = sources.infer.store
-    worse = store.variant("infer", version=1, settings={"model": "worse"})
+    worse = open_variant(store, "infer", version=1, settings={"model": "worse"})
     rows = sources.infer.read(PredictionRecord, sources.expected_predictions)
     stored(worse, [replace(row, p_ah=1 - row.p_ah) for row in rows])
     several = replace(sources, members={"good": sources.infer, "worse <b>": worse})
@@ -286,7 +286,7 @@ def test_settings_and_predictions_make_the_variant(sources: ReportSources) -> No
         variant.store,
         CONFIG,
         manifest=sources.manifest,
-        infer=variant.store.variant("infer", version=1, settings={"model": "other"}),
+        infer=open_variant(variant.store, "infer", version=1, settings={"model": "other"}),
     )
     assert len({variant.variant_id, other_settings.variant_id, other_model.variant_id}) == 3
 

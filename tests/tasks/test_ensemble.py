@@ -8,7 +8,7 @@ from storage.errors import StageError
 from storage.records import RejectedRecord
 from storage.results import PredictionRecord
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.ensemble import ensemble_shard, mean_of, variant_of
 from tasks.stage import Shard, ShardResult
 from tests.builders import a_prediction
@@ -26,7 +26,7 @@ def row(item: str, p_ah: float, mass: float = 1.0) -> PredictionRecord:
 
 def models(store: Store, *answers: dict[str, float]) -> list[Variant]:
     variants = [
-        store.variant("infer", version=1, settings={"seed": n}) for n in range(len(answers))
+        open_variant(store, "infer", version=1, settings={"seed": n}) for n in range(len(answers))
     ]
     for variant, by_item in zip(variants, answers, strict=True):
         outputs = [ItemOutput(item_id=item, rows=(row(item, p),)) for item, p in by_item.items()]

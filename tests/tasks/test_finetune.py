@@ -18,6 +18,7 @@ from storage.errors import ModelError, StageError, ToolError
 from storage.fingerprint import digest_of
 from storage.results import ModelRecord, TrainingStepRecord
 from storage.store.store import Store
+from storage.store.variant import open_variant
 from tasks.finetune import (
     FinetuneConfig,
     FinetuneResources,
@@ -188,7 +189,7 @@ def test_an_unknown_setting_is_refused():
 def test_what_cannot_be_trained_is_refused_before_a_child_is_started(
     store, samples, tmp_path, tiny_omni, missing
 ):
-    variant = store.variant("finetune", version=1, settings={})
+    variant = open_variant(store, "finetune", version=1, settings={})
     config = config_of(tmp_path / "nowhere" if missing == "model" else tiny_omni)
     rows = (
         [replace(row, split="test", in_training=False) for row in samples]

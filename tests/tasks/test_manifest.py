@@ -14,7 +14,7 @@ from storage.records import (
     SampleRecord,
 )
 from storage.store.store import Store
-from storage.store.variant import Variant
+from storage.store.variant import Variant, open_variant
 from tasks.labels.class_plan import plan_classes
 from tasks.labels.leakage import check_no_leakage
 from tasks.manifest import (
@@ -267,8 +267,8 @@ def test_settings_that_mean_nothing_are_refused(settings):
 @pytest.fixture
 def variant(tmp_path) -> Variant:
     store = Store(str(tmp_path))
-    segment = store.variant("segment", version=1, settings={})
-    transcribe = store.variant("transcribe", version=1, settings={})
+    segment = open_variant(store, "segment", version=1, settings={})
+    transcribe = open_variant(store, "transcribe", version=1, settings={})
     return variant_of(store, CONFIG, segment=segment, transcribe=transcribe)
 
 
@@ -339,7 +339,7 @@ def test_what_each_class_counts_is_written_down_once_and_anew_for_other_samples(
 
 def test_settings_and_upstream_decide_the_variant(tmp_path):
     store = Store(str(tmp_path))
-    one, other = (store.variant("segment", version=v, settings={}) for v in (1, 2))
+    one, other = (open_variant(store, "segment", version=v, settings={}) for v in (1, 2))
     unbalanced = ManifestConfig(sampling="natural")  # no sample depends on it
     names = {
         variant_of(store, unbalanced, segment=one, transcribe=one).variant_id,

@@ -12,7 +12,7 @@ from storage.erasure.erase import erase_participant, find_traces
 from storage.errors import ItemFault, StageError, StoreError, ToolError
 from storage.records import RejectedRecord
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.stage import (
     Shard,
     ShardResult,
@@ -33,7 +33,7 @@ EXPECTED = {f"item {n}": "1" for n in range(6)}
 
 @pytest.fixture
 def variant(tmp_path) -> Variant:
-    return Store(str(tmp_path)).variant("toy", version=1, settings={})
+    return open_variant(Store(str(tmp_path)), "toy", version=1, settings={})
 
 
 def outputs(items: Sequence[str]) -> Iterator[ItemOutput]:

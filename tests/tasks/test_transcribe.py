@@ -10,7 +10,7 @@ from infra.sandbox.speech import HELD_OUT_VOICES, speak
 from storage.errors import ModelError
 from storage.records import RejectedRecord, SegmentRecord, TranscriptRecord
 from storage.store.store import Store
-from storage.store.variant import Variant
+from storage.store.variant import Variant, open_variant
 from tasks.media.cut import write_audio
 from tasks.stage import Shard, ShardResult
 from tasks.transcribe import (
@@ -59,8 +59,8 @@ def record(name: str, index: int, num_samples: int, audio_path: str | None) -> S
     )  # fmt: skip
 
 
-def open_variant(store: Store, config: TranscribeConfig = CONFIG) -> Variant:
-    upstream = store.variant("segment", version=1, settings={})
+def open_transcripts(store: Store, config: TranscribeConfig = CONFIG) -> Variant:
+    upstream = open_variant(store, "segment", version=1, settings={})
     return variant_of(store, config, segment=upstream)
 
 
@@ -77,7 +77,7 @@ def read(variant: Variant) -> dict[str, TranscriptRecord]:
 def test_words_across_segments_are_heard_whole_and_a_mute_video_has_an_empty_transcript(
     store: Store, segments: Segments
 ) -> None:
-    variant = open_variant(store)
+    variant = open_transcripts(store)
     assert run(segments, variant) == ShardResult(num_cached=0, num_computed=3)
     transcripts = read(variant)
     assert {n: " ".join(w.text for w in t.words) for n, t in transcripts.items()} == {
@@ -88,7 +88,7 @@ def test_words_across_segments_are_heard_whole_and_a_mute_video_has_an_empty_tra
 
 
 def test_a_second_run_opens_no_model_and_writes_no_row(store: Store, segments: Segments) -> None:
-    variant = open_variant(store)
+    variant = open_transcripts(store)
     run(segments, variant)
     parts = store.list_files(f"{variant.path}/done")
     cannot_open = CONFIG.model_copy(update={"model": "/absent"})
@@ -110,7 +110,7 @@ class KilledAtTwo(dict[str, tuple[SegmentRecord, ...]]):
 def test_a_run_that_was_killed_ends_as_an_undisturbed_one(
     store: Store, segments: Segments, tmp_path: Path
 ) -> None:
-    variant = open_variant(store)
+    variant = open_transcripts(store)
     with pytest.raises(Killed):
         run(KilledAtTwo(segments), variant)
     run(segments, variant)
@@ -121,7 +121,7 @@ def test_a_run_that_was_killed_ends_as_an_undisturbed_one(
 
 
 def test_a_damaged_table_is_noticed_and_made_again(store: Store, segments: Segments) -> None:
-    variant = open_variant(store)
+    variant = open_transcripts(store)
     run(segments, variant)
     before = read(variant)
     (table,) = store.list_files(f"{variant.path}/TranscriptRecord")
@@ -156,9 +156,9 @@ def test_a_model_that_cannot_be_opened_is_no_video_s_fault(
 
 
 def test_settings_and_the_model_make_the_variant(store: Store) -> None:
-    same = open_variant(store, CONFIG.model_copy(update={"model": f"{MODEL_PATH}/"}))
-    assert same == open_variant(store)
-    greedy = open_variant(store, CONFIG.model_copy(update={"beam_size": 1}))
+    same = open_transcripts(store, CONFIG.model_copy(update={"model": f"{MODEL_PATH}/"}))
+    assert same == open_transcripts(store)
+    greedy = open_transcripts(store, CONFIG.model_copy(update={"beam_size": 1}))
     assert greedy != same
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from storage.datasets.annotation_cache import AnnotationCache, read_annotation_file
 from storage.datasets.bah.annotation import Annotation
+from storage.datasets.bah.annotation_cache import AnnotationCache, read_annotation_file
 from storage.datasets.bah.splits import SPLIT_FOLDER, SplitRow, join_rows, read_splits
 from storage.datasets.bah.yaml_files import parse_yaml, read_text
 from storage.datasets.consent import read_answer

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from storage.errors import StageError, StoreError
 from storage.results import TrainingStepRecord
-from storage.store.store import writing_to
+from storage.store.disk import writing_to
 from tasks.model.tensor_files import saving_to
 from tasks.processes.child_process import is_lack_of_memory
 from tasks.training.checkpoints.formats import (

@@ -8,11 +8,11 @@ import typer
 import yaml
 
 from flows.commands import cli
-from storage.datasets.annotation_cache import remove_cache
 from storage.datasets.erased import remember_to_leave_out
 from storage.errors import ConfigError, DataError, WaverError
 from storage.results import AuditRecord
 from storage.schema import from_table, read_parquet
+from storage.store.cache import remove_cache
 from storage.store.store import Store
 
 NAME = "Videos/{0}/Visite_1/{0}_Question_{1}_2024-01-01_10-00-00_Video.mp4"

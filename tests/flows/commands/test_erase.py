@@ -15,7 +15,7 @@ from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
 from storage.results import TrainedOnRecord
 from storage.store.store import Store
-from storage.store.variant import ItemOutput
+from storage.store.variant import ItemOutput, open_variant
 from tests.builders import a_model
 from tests.flows.toys import ANSWERS, finish, request_of, videos_of, write_release
 
@@ -36,7 +36,7 @@ def commit_model(
     store: str, folder: Path, *trained_on: str, digest: Callable[[str], str] | None = None
 ) -> str:
     """Put a model of no weight into the store; gives its folder."""
-    variant = Store(store).variant("finetune", version=1, settings={"on": trained_on})
+    variant = open_variant(Store(store), "finetune", version=1, settings={"on": trained_on})
     path = variant.file_path("abc/merged")
     record = a_model(path)
     salt = salt_of(Store(store))

@@ -9,7 +9,7 @@ from flows.context.request import RunRequest
 from flows.context.run_context import Run
 from storage.errors import ConfigError, ModelError
 from storage.results import ModelRecord
-from storage.store.variant import ItemOutput
+from storage.store.variant import ItemOutput, open_variant
 from tests.builders import a_model
 from tests.flows.toys import MODEL, another_model, finish
 
@@ -56,7 +56,7 @@ def test_a_model_in_a_remote_store_is_opened_as_a_local_folder(
     (data / "split").mkdir()
     (data / "split" / "train.txt").write_text("a.mp4,1\n")
     run = open_run(RunRequest(data=str(data), store=f"memory://{tmp_path}"))
-    variant = run.store.variant("finetune", version=1, settings={})
+    variant = open_variant(run.store, "finetune", version=1, settings={})
     record = trained(variant.file_path("abc/model"), macro_f1=0.5)
     weights = tmp_path / "weights"
     weights.write_bytes(b"weights")
@@ -127,7 +127,7 @@ def test_of_several_seeds_the_best_on_validation_is_used_and_named(
     (data / "split" / "train.txt").write_text("a.mp4,1\n")
     overrides = ("finetune.seeds=[4, 7, 1]",)
     run = open_run(RunRequest(data=str(data), store=str(tmp_path / "s"), overrides=overrides))
-    variant = run.store.variant("finetune", version=1, settings={})
+    variant = open_variant(run.store, "finetune", version=1, settings={})
     for seed, macro_f1 in ((7, 0.8), (4, 0.6), (1, 0.7)):
         record = trained(variant.file_path(f"{seed}/merged"), macro_f1)
         weights = tmp_path / "weights"

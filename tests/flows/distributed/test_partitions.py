@@ -20,6 +20,7 @@ from flows.distributed.partitions import (
 )
 from storage.errors import ConfigError, StageError
 from storage.store.store import Store
+from storage.store.variant import open_variant
 
 IDS = st.dictionaries(st.text(max_size=8), st.text(alphabet="0123456789abcdef", max_size=4))
 
@@ -107,7 +108,7 @@ def test_another_store_s_shares_of_the_same_model_are_not_waited_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     same, other, again = (
-        tag_of(Store(name).variant("infer", version=1, settings={"model": "m"}))
+        tag_of(open_variant(Store(name), "infer", version=1, settings={"model": "m"}))
         for name in ("store", "another", str(tmp_path / "store"))
     )
     assert other != same == again

@@ -12,7 +12,7 @@ from flows.distributed import progress as share_progress
 from flows.distributed.progress import PartitionProgress
 from storage.records import RejectedRecord
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 
 EXPECTED = {f"segment {number}": "digest" for number in range(8)}
 RUNNING, ENDED = (
@@ -42,7 +42,7 @@ def test_each_marker_is_read_once_and_content_is_checked_when_all_have_ended(
         share_progress, "read_marker",
         lambda store, path: (read.append(path), really_read(store, path))[1],
     )  # fmt: skip
-    variant = Store(str(tmp_path)).variant("infer", version=1, settings={})
+    variant = open_variant(Store(str(tmp_path)), "infer", version=1, settings={})
     answer(variant, 0, 1)
     variant.invalidate({"segment 1": "digest"})
     progress = PartitionProgress("infer", variant, EXPECTED)

@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from storage.datasets.dataset import Dataset, open_dataset
+from storage.datasets.dataset import Dataset
+from storage.datasets.open import open_dataset
 from storage.errors import DataError
 from storage.fingerprint import digest_file
 from storage.issues import IssueKind

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.datasets.dataset import open_dataset
+from storage.datasets.open import open_dataset
 from storage.datasets.video_list import write_list
 from storage.errors import DataError
 from storage.fingerprint import digest_file

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,7 +12,7 @@ class Sample:
     segment_id: str
     video_id: str
     participant_id: str | None
-    words: str
+    transcript: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +36,11 @@ def name_of(participant: str, number: int) -> str:
 
 
 def cut_variant(store: Store, crf: int = 23) -> Variant:
-    return store.variant("cut", version=1, settings={"crf": crf})
+    return open_variant(store, "cut", version=1, settings={"crf": crf})
 
 
 def sum_variant(store: Store) -> Variant:
-    return store.variant("sum", version=1, settings={})
+    return open_variant(store, "sum", version=1, settings={})
 
 
 def cut(variant: Variant, folder, participant: str | None, video: str) -> ItemOutput:

@@ -167,14 +167,14 @@ def test_a_kill_before_any_step_leaves_the_others_readable_and_a_second_call_end
     undisturbed = filled(Store(str(tmp_path / "undisturbed")))
     variants = (cut_variant, lambda store: cut_variant(store, 30), sum_variant)
     items = others | {"others": "1"}
-    expected = [readable(open_variant(undisturbed), items) for open_variant in variants]
+    expected = [readable(open_(undisturbed), items) for open_ in variants]
     left = []
     for step in steps:
         store = Store(str(tmp_path / str(step)))
-        assert [readable(open_variant(store), items) for open_variant in variants] == expected
+        assert [readable(open_(store), items) for open_ in variants] == expected
         left.append(bool(find_traces(store, "12").videos))
         assert invalidate(store, "12")[1].is_clean
-        assert [readable(open_variant(store), items) for open_variant in variants] == expected
+        assert [readable(open_(store), items) for open_ in variants] == expected
         assert "12" in read_erased(store)
         assert not store.exists(".forgetting")
     assert (left[0], left[-1]) == (True, False)

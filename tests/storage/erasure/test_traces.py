@@ -75,7 +75,7 @@ def test_stored_files_are_known_by_their_videos_mark():
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inner:
     participant_id: str | None
-    words: str
+    transcript: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def test_a_table_names_whom_one_of_its_rows_names_however_deep(records):
     rows = table.to_pylist()
     by_hand = [
         any("12/" in text for text in record.chosen_on)
-        or any(i.participant_id == "12" or i.words == VIDEO for i in record.inner)
+        or any(i.participant_id == "12" or i.transcript == VIDEO for i in record.inner)
         for record in records
     ]
     assert [TWELVE.in_row(row) for row in rows] == by_hand

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StoreError
+from storage.store.fetch import local_folder
 from storage.store.store import Store
 
 FILES = {"config.json": b"{}", "deeper/weights": b"w" * 1_000}
@@ -24,18 +25,18 @@ def content_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_folder_of_a_remote_store_is_copied_whole_to_the_cache(store, tmp_path):
-    folder = store.local_folder("model")
+    folder = local_folder(store, "model")
     assert folder.parent == tmp_path / "caches" / "waver" / "models"
     assert content_of(folder) == FILES
 
 
 def test_a_copy_is_fetched_once_for_its_content(store, monkeypatch):
-    first = store.local_folder("model")
+    first = local_folder(store, "model")
     with monkeypatch.context() as patch:
         patch.setattr(type(store.fs), "get_file", None)
-        assert Store(store.url).local_folder("model") == first
+        assert local_folder(Store(store.url), "model") == first
     store.write_bytes("model/config.json", b"[]")
-    other = store.local_folder("model")
+    other = local_folder(store, "model")
     assert other != first
     assert content_of(other) == FILES | {"config.json": b"[]"}
     assert content_of(first) == FILES
@@ -51,11 +52,11 @@ def test_a_fetch_that_fails_leaves_no_copy(store, monkeypatch, tmp_path):
     with monkeypatch.context() as patch:
         patch.setattr(type(store.fs), "get_file", half)
         with pytest.raises(StoreError, match=r"changed while it was fetched .*run again"):
-            store.local_folder("model")
+            local_folder(store, "model")
     assert content_of(tmp_path / "caches") == {}
-    assert content_of(store.local_folder("model")) == FILES
+    assert content_of(local_folder(store, "model")) == FILES
 
 
 def test_a_folder_that_is_not_there_is_told(store):
     with pytest.raises(StoreError, match=r"There is no folder .nowhere. in the store .memory://"):
-        store.local_folder("nowhere")
+        local_folder(store, "nowhere")

@@ -11,7 +11,9 @@ import pytest
 
 from storage.errors import ConfigError, StoreError
 from storage.store.disk import space_on, writing_to
+from storage.store.fetch import local_folder
 from storage.store.store import Store, local_root
+from storage.store.variant import open_variant
 
 
 def files_under(folder: Path) -> list[str]:
@@ -244,7 +246,7 @@ def test_a_store_in_memory_has_nothing_to_sweep(tmp_path):
 def test_a_variant_is_named_by_what_decides_its_content(store):
     def variant_id(**changes):
         facts = {"version": 1, "settings": {"crf": 23}, "upstream": ("abc",)} | changes
-        return store.variant("segment", **facts).variant_id
+        return open_variant(store, "segment", **facts).variant_id
 
     names = [
         variant_id(),
@@ -257,7 +259,7 @@ def test_a_variant_is_named_by_what_decides_its_content(store):
 
 
 def test_a_variant_keeps_its_settings_where_a_person_can_read_them(store):
-    variant = store.variant("segment", version=3, settings={"crf": 23, "name": "é"})
+    variant = open_variant(store, "segment", version=3, settings={"crf": 23, "name": "é"})
     text = store.open(variant.identity_path).read().decode()
     assert '"crf": 23' in text
     assert '"version": 3' in text
@@ -280,4 +282,4 @@ def test_the_folder_of_a_local_store_is_known_before_it_is_made(tmp_path):
 
 
 def test_a_folder_of_a_local_store_is_opened_where_it_lies(tmp_path):
-    assert Store(str(tmp_path)).local_folder("a/model") == tmp_path / "a" / "model"
+    assert local_folder(Store(str(tmp_path)), "a/model") == tmp_path / "a" / "model"

@@ -10,7 +10,7 @@ import pytest
 from storage.errors import StoreError
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
-from tests.storage.toys import Fact, Row, make, open_variant, output
+from tests.storage.toys import Fact, Row, make, open_toy_variant, output
 
 
 def part_files(variant: Variant, kind: str) -> dict[str, Path]:
@@ -51,7 +51,7 @@ EXPECTED = {f"video {n}": f"digest {n}" for n in range(5)}
 
 @pytest.fixture
 def variant(tmp_path) -> Variant:
-    return open_variant(Store(str(tmp_path)))
+    return open_toy_variant(Store(str(tmp_path)))
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def full(variant) -> Variant:
 
 def reopened(variant: Variant) -> Variant:
     """The same variant as another process would see it."""
-    return open_variant(Store(variant.store.url))
+    return open_toy_variant(Store(variant.store.url))
 
 
 def test_what_was_made_is_there_and_nothing_is_pending(full):
@@ -148,7 +148,7 @@ def test_a_marker_that_is_none_is_passed_over(full, content):
 
 
 def test_changed_settings_make_a_new_variant_and_leave_the_old(full):
-    other = open_variant(full.store, crf=23)
+    other = open_toy_variant(full.store, crf=23)
     assert make(other, EXPECTED) == list(EXPECTED)
     assert full.finished(EXPECTED) == set(EXPECTED)
 
@@ -223,7 +223,7 @@ def test_a_damaged_note_forgets_nothing(full, damage):
 
 
 def test_a_store_in_memory_keeps_all_the_promises(tmp_path):
-    variant = open_variant(Store(f"memory://{tmp_path}"))
+    variant = open_toy_variant(Store(f"memory://{tmp_path}"))
     assert make(variant, EXPECTED) == list(EXPECTED)
     assert make(variant, EXPECTED | {"b": "2"}) == ["b"]
     variant.store.remove(variant.file_path("video 3.txt"))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.datasets.annotation_cache import remove_cache
+from storage.store.cache import remove_cache
 from storage.store.store import Store
 from tasks.adapters.serving import serving_folder, why_merged, why_not_computed
 from tasks.model.model_folder import check_model, fingerprint_of, served_adapter

@@ -6,7 +6,7 @@ import pytest
 from storage.fingerprint import digest_file
 from storage.records import MediaHashRecord, VideoId
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.audit.reencoded import compare_hashes
 from tests.builders import media_facts
 
@@ -33,7 +33,7 @@ def a_hash(video_id: str, looks: int) -> MediaHashRecord:
 
 def segment(store: Store, paths: dict[VideoId, Path], looks: dict[str, int], **settings) -> Variant:
     """Keep prints of videos, as cutting them would; equal numbers look and sound the same."""
-    variant = store.variant("segment", version=1, settings=settings)
+    variant = open_variant(store, "segment", version=1, settings=settings)
     expected = {name: digest_file(paths[name]) for name in looks}
     outputs = [
         ItemOutput(

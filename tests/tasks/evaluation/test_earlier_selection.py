@@ -6,7 +6,7 @@ import pytest
 from storage.records import VideoId
 from storage.results import ThresholdRecord
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, Variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.aggregate import AggregateConfig
 from tasks.evaluation.earlier_selection import EarlierSelection, can_choose, find_earlier_selection
 from tests.builders import a_prediction, a_sample, a_threshold
@@ -18,15 +18,15 @@ CHOSEN = a_threshold("top_k_mean", threshold=0.4, chosen_on=(VideoId("a"),))
 
 @pytest.fixture
 def infer(tmp_path: Path) -> Variant:
-    return Store(str(tmp_path)).variant("infer", version=1, settings={"model": "this"})
+    return open_variant(Store(str(tmp_path)), "infer", version=1, settings={"model": "this"})
 
 
 def cut(store: Store, **settings: object) -> Variant:
-    return store.variant("segment", version=1, settings={"boundaries": "fixed", **settings})
+    return open_variant(store, "segment", version=1, settings={"boundaries": "fixed", **settings})
 
 
 def heard(store: Store, model: str = "large") -> Variant:
-    return store.variant("transcribe", version=1, settings={"model": model})
+    return open_variant(store, "transcribe", version=1, settings={"model": model})
 
 
 def measured(
@@ -38,9 +38,10 @@ def measured(
 ) -> str:
     """Leave a report's thresholds in the store, as the aggregate stage would; gives its variant."""
     upstream = ((segment or cut(infer.store)).variant_id, heard(infer.store).variant_id)
-    manifest = infer.store.variant("manifest", version=1, settings={"d": data}, upstream=upstream)
-    variant = infer.store.variant(
-        "aggregate", version=5, settings=config.model_dump(mode="json"),
+    manifest = open_variant(
+        infer.store, "manifest", version=1, settings={"d": data}, upstream=upstream
+    )
+    variant = open_variant(infer.store, "aggregate", version=5, settings=config.model_dump(mode="json"),
         upstream=(manifest.variant_id, infer.variant_id),
     )  # fmt: skip
     rows = (row, replace(row, method="mean", threshold=0.9, chosen=False))
@@ -103,7 +104,7 @@ def test_a_rule_that_was_chosen_on_nothing_does_not_count(infer: Variant) -> Non
 
 
 def test_choices_for_another_model_or_by_other_settings_do_not_count(infer: Variant) -> None:
-    other = infer.store.variant("infer", version=1, settings={"model": "another"})
+    other = open_variant(infer.store, "infer", version=1, settings={"model": "another"})
     measured(other, "labelled", CHOSEN)
     measured(infer, "labelled", CHOSEN, AggregateConfig(threshold_rule="best"))
     assert found(infer) is None

@@ -5,13 +5,14 @@ import pytest
 from storage.errors import StageError
 from storage.records import RejectedRecord
 from storage.store.store import Store
+from storage.store.variant import open_variant
 from tasks.inference.failures import Failures
 from tasks.prompting.model_input import InputConfig
 from tests.tasks.ablation.toys import sample
 
 
 def failures(folder: Path, count: int, max_fraction: float) -> Failures:
-    variant = Store(str(folder)).variant("infer", version=1, settings={})
+    variant = open_variant(Store(str(folder)), "infer", version=1, settings={})
     samples = [sample(f"{number}.mp4") for number in range(count)]
     return Failures(
         stage="infer", variant=variant, samples=samples, input_config=InputConfig(),

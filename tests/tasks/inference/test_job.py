@@ -6,6 +6,7 @@ import pytest
 
 from storage.errors import ConfigError, CrashError, ModelError
 from storage.store.store import Store
+from storage.store.variant import open_variant
 from tasks.inference import job as infer_job
 from tasks.inference.job import InferJob, num_engines_for, run_engines
 from tasks.inference.settings import InferResources
@@ -29,7 +30,7 @@ WORKS = "import os; print('done 3', os.environ['CUDA_VISIBLE_DEVICES'])"
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
-    variant = Store(str(tmp_path)).variant("infer", version=1, settings={})
+    variant = open_variant(Store(str(tmp_path)), "infer", version=1, settings={})
     (tmp_path / "journal").write_text('["begun", "a"]\n["begun", "b"]\n["ended", "a"]\n')
 
     def run(script: str, count: int = 1, num_gpus: int = 1):  # type: ignore[no-untyped-def]

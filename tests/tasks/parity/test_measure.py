@@ -9,6 +9,7 @@ from rich.console import Console
 from storage.errors import ModelError, StageError
 from storage.records import SegmentId
 from storage.store.store import Store
+from storage.store.variant import open_variant
 from tasks.aggregate import AggregateConfig
 from tasks.inference.settings import InferResources
 from tasks.parity.job import SidePrediction
@@ -121,7 +122,7 @@ def test_the_log_of_a_side_that_fails_is_kept_where_forgetting_reaches_it(  # ty
     tmp_path: Path, tiny_omni: Path, toy_samples, monkeypatch: pytest.MonkeyPatch, has_store: bool
 ) -> None:
     store = Store(str(tmp_path / "store"))
-    variant = store.variant("manifest", version=1, settings={})
+    variant = open_variant(store, "manifest", version=1, settings={})
     for name, text in (("python", FAILS), ("folder", None), ("temporary", None)):
         (tmp_path / name).mkdir() if text is None else (tmp_path / name).write_text(text)
     (tmp_path / "python").chmod(0o700)

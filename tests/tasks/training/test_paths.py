@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from storage.store.store import Store
+from storage.store.variant import open_variant
 from tasks.training.paths import features_path_of, work_path_of
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
@@ -11,18 +12,18 @@ def test_checkpoints_lie_beside_a_local_store_and_in_the_cache_of_a_remote_one(
     tmp_path, monkeypatch
 ):
     store = Store(str(tmp_path / "store"))
-    variant = store.variant("finetune", version=1, settings={})
+    variant = open_variant(store, "finetune", version=1, settings={})
     beside = work_path_of(variant, "d" * 32, 0, RESOURCES)
     assert beside.is_relative_to(store.root)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
-    remote = Store("memory://toys").variant("finetune", version=1, settings={})
+    remote = open_variant(Store("memory://toys"), "finetune", version=1, settings={})
     assert work_path_of(remote, "d" * 32, 0, RESOURCES).is_relative_to(tmp_path / "caches")
     named = FinetuneResources(checkpoint_folder=str(tmp_path / "named"))
     assert work_path_of(variant, "d" * 32, 0, named).is_relative_to(tmp_path / "named")
 
 
 def test_features_are_kept_apart_by_base_and_precision_or_not_at_all(tmp_path, tiny_omni):
-    variant = Store(str(tmp_path / "store")).variant("finetune", version=1, settings={})
+    variant = open_variant(Store(str(tmp_path / "store")), "finetune", version=1, settings={})
 
     def path(precision, **resources):
         settings = TrainingSettings(precision=precision)

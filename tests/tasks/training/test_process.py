@@ -7,6 +7,7 @@ import pytest
 
 from storage.errors import StageError
 from storage.store.store import Store
+from storage.store.variant import open_variant
 from tasks.prompting.model_input import InputConfig
 from tasks.training import process
 from tasks.training.job import LOG_NAME, TrainingJob
@@ -34,7 +35,7 @@ def job_of(folder: Path, **settings: object) -> TrainingJob:
 def test_each_trainer_has_a_process_of_its_own(tmp_path, monkeypatch, trainer, module) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(process, "run_worker", lambda command, **_: started.append(command))
-    variant = Store(str(tmp_path / "store")).variant("finetune", version=1, settings={})
+    variant = open_variant(Store(str(tmp_path / "store")), "finetune", version=1, settings={})
     job = job_of(tmp_path, trainer=trainer)
     process.run_training(tmp_path / "job.json", job, variant, CurveArtifact("toy"))
     assert started[0][-2:] == [module, str(tmp_path / "job.json")]
@@ -42,7 +43,7 @@ def test_each_trainer_has_a_process_of_its_own(tmp_path, monkeypatch, trainer, m
 
 def test_the_log_of_a_training_that_failed_is_kept_and_named(tmp_path) -> None:
     """The real child, on a job that it cannot read."""
-    variant = Store(str(tmp_path / "store")).variant("finetune", version=1, settings={})
+    variant = open_variant(Store(str(tmp_path / "store")), "finetune", version=1, settings={})
     folder = tmp_path / "job"
     folder.mkdir()
     (folder / "job.json").write_text("no job")
@@ -59,7 +60,7 @@ def test_the_log_of_a_training_that_failed_is_kept_and_named(tmp_path) -> None:
 def test_what_a_launcher_adds_to_an_error_is_not_told(tmp_path, monkeypatch, caplog) -> None:
     says = "print('going'); print('error: StageError: too little'); print('====='); exit(2)"
     monkeypatch.setattr(process, "_command", lambda *_: [sys.executable, "-c", says])
-    variant = Store(str(tmp_path / "store")).variant("finetune", version=1, settings={})
+    variant = open_variant(Store(str(tmp_path / "store")), "finetune", version=1, settings={})
     with caplog.at_level("INFO"), pytest.raises(StageError, match=r"^too little$"):
         process.run_training(tmp_path / "job.json", job_of(tmp_path), variant, CurveArtifact("toy"))
     assert [record.getMessage() for record in caplog.records] == ["finetune: going"]

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from storage.datasets.annotation_cache import AnnotatedVideo
 from storage.datasets.bah.annotation import read_annotation
+from storage.datasets.bah.annotation_cache import AnnotatedVideo
 from storage.issues import Issue, IssueKind
 from storage.records import Interval
 from storage.schema import from_table, to_table

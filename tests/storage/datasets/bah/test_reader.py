@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from storage.datasets.bah.reader import interpret, is_bah, parse_release, read_bah
-from storage.datasets.dataset import open_dataset
+from storage.datasets.open import open_dataset
 from storage.errors import DataError, LeakageError
 from storage.issues import Issue, IssueKind
 from storage.records import Interval, VideoRecord

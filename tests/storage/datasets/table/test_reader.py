@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.datasets.dataset import open_dataset
+from storage.datasets.open import open_dataset
 from storage.datasets.table.reader import is_table, read_table
 from storage.errors import DataError, LeakageError, WaverError
 from storage.issues import Issue, IssueKind
@@ -223,7 +223,7 @@ def test_a_table_in_another_spelling_that_turns_up_later_is_no_longer_overlooked
 
 def test_a_release_with_a_table_of_labels_beside_it_is_refused(folder):
     (_write(folder, "video,label\n") / "video_annotation_transcript.yaml").touch()
-    with pytest.raises(DataError, match=r"both a BAH release's files and a table of labels"):
+    with pytest.raises(DataError, match=r"both a BAH release's files and a label table"):
         open_dataset(str(folder))
 
 

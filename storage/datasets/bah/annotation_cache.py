@@ -81,11 +81,6 @@ def annotation_folder() -> str:
     return f"{CACHE_FOLDER}/annotation"
 
 
-def remove_cache(store: Store) -> None:
-    """Remove all that is kept for speed alone."""
-    store.remove(CACHE_FOLDER)
-
-
 def read_annotation_file(path: Path, cache: AnnotationCache | None = None) -> dict[str, Annotation]:
     """Read a release's annotation by video name; parses nothing that the cache knows.
 

@@ -5,19 +5,18 @@ import pytest
 import yaml
 from fsspec.implementations.memory import MemoryFileSystem
 
-from storage.datasets.annotation_cache import (
+from storage.datasets.bah.annotation_cache import (
     READER_VERSION,
     AnnotatedVideo,
     AnnotationCache,
     annotation_folder,
     read_annotation_file,
-    remove_cache,
 )
 from storage.errors import DataError
 from storage.fingerprint import digest_of
 from storage.issues import IssueKind
 from storage.schema import read_parquet
-from storage.store.cache import CACHE_FOLDER
+from storage.store.cache import CACHE_FOLDER, remove_cache
 from storage.store.store import Store
 
 RECORD = {
@@ -72,7 +71,7 @@ def test_other_content_is_parsed_anew_and_both_are_kept(tmp_path, store, monkeyp
 def test_another_version_of_the_reader_parses_anew(tmp_path, store, monkeypatch):
     path, cache = _file(tmp_path, v=RECORD), AnnotationCache(store.url)
     read_annotation_file(path, cache)
-    monkeypatch.setattr("storage.datasets.annotation_cache.READER_VERSION", -1)
+    monkeypatch.setattr("storage.datasets.bah.annotation_cache.READER_VERSION", -1)
     _make_parsing_impossible(monkeypatch)
     with pytest.raises(AssertionError, match="YAML was parsed"):
         read_annotation_file(path, cache)
