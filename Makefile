@@ -20,7 +20,7 @@ test: setup     ## all tests
 check: setup    ## lint, types, layers
 	@infra/check.sh
 
-prove: setup    ## the sandbox's label is learnt, and only with picture and sound (about 6 minutes)
+prove: setup    ## the sandbox's label is learned, and only with video and audio (about 6 minutes)
 	@.venv/bin/python -m infra.sandbox.world --out $(WORLD)
 	@.venv/bin/python -m infra.sandbox.measure_speech
 	@.venv/bin/python -m infra.sandbox.prove --data $(WORLD)

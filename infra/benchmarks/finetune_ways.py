@@ -140,7 +140,7 @@ class PlainCollator:
     num_positions: int = 0
 
     def __call__(self, samples: Sequence[SampleRecord]) -> dict[str, torch.Tensor]:
-        """Collate samples into a batch whose ``labels`` [batch, tokens] cover the answer token alone."""
+        """Collate samples, with ``labels`` [batch, tokens] for the answer token alone."""
         started = time.perf_counter()
         store = Store(self.job.store_url)
         batch = to_model_batch(self.processor, [self._input(store, sample) for sample in samples])

@@ -1,9 +1,9 @@
 """Qwen3-Omni-30B-A3B's thinker at full size with random weights, trained by LoRA on one device.
 
 ``python -m infra.benchmarks.full_size [--rows 4] [--steps 8]`` prints samples and tokens per
-second, peak memory and the fraction of the device's bfloat16 peak, from stored features and with the
-towers run in every step, with logits of the last position and of all. Nothing is downloaded: the
-shape is that of https://huggingface.co/Qwen/Qwen3-Omni-30B-A3B-Instruct, weights are random.
+second, peak memory and the fraction of the device's bfloat16 peak, from stored features and with
+the towers run in every step, with logits of the last position and of all. Nothing is downloaded:
+the shape is that of https://huggingface.co/Qwen/Qwen3-Omni-30B-A3B-Instruct, weights are random.
 Not run on a GPU so far.
 """
 
@@ -141,7 +141,7 @@ def random_row(thinker: Any, *, from_features: bool, seed: int = 0) -> Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speed:
-    """Measured speed; ``peak_fraction`` is relative to the device's bfloat16 peak given by the user."""
+    """Measured speed; ``peak_fraction`` is relative to the device's stated bfloat16 peak."""
 
     samples_per_second: float
     tokens_per_second: float
@@ -195,9 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=4, help="samples in a micro-batch")
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--peak-tflops", type=float, default=989, help="dense bf16, of the device")
-    parser.add_argument(
-        "--keep-activations", action="store_true", help="without gradient checkpointing"
-    )
+    parser.add_argument("--keep-activations", action="store_true", help="no gradient checkpointing")
     parser.add_argument("--train", default="attention,experts", help="parts of the model")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
@@ -211,7 +209,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     take_features(thinker)
     trained.train()
     print(
-        f"{torch.cuda.get_device_name()}; {num_text_parameters(thinker) / 1e9:.1f} billion parameters"
+        f"{torch.cuda.get_device_name()}; "
+        f"{num_text_parameters(thinker) / 1e9:.1f} billion parameters"
     )
     print(
         "| logits | towers | samples/s | tokens/s | peak GiB | of bf16 peak |\n" + "|---" * 6 + "|"

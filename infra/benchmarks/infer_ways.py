@@ -31,8 +31,8 @@ class Measured:
     """Measurements of one way, from an open model to its last prediction.
 
     ``idle_fraction`` is the fraction of that time in which the engine had no request.
-    ``thread_seconds`` are the CPU seconds of the thread that steps the engine, ``cpu_seconds`` those
-    of all threads of its process; other programs do not add to them.
+    ``thread_seconds`` are the CPU seconds of the thread that steps the engine, ``cpu_seconds``
+    those of all threads of its process; other programs do not add to them.
     """
 
     num_segments: int

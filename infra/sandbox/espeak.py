@@ -32,7 +32,7 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prosody:
-    """How a sentence is said, in espeak-ng's own parameters."""
+    """Prosody of a sentence, in espeak-ng's own parameters."""
 
     pitch: int
     """0-99; about an octave and a half for each voice."""
@@ -46,7 +46,7 @@ class Prosody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenWord:
-    """One word and when it sounds, from the start of its utterance's samples."""
+    """One word and its time from the start of its utterance's samples."""
 
     text: str
     start_ms: int
@@ -55,21 +55,21 @@ class SpokenWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Utterance:
-    """One sentence's sound (16 kHz mono float32 within [-1, 1]) and its words in order."""
+    """One sentence's audio (16 kHz mono float32 within [-1, 1]) and its words in order."""
 
     samples: NDArray[np.float32]
     words: tuple[SpokenWord, ...]
 
     @property
     def duration_ms(self) -> int:
-        """Length of the sound, rounded down to a whole millisecond."""
+        """Length of the audio, rounded down to a whole millisecond."""
         return len(self.samples) * 1000 // AUDIO_SAMPLE_RATE
 
 
 def synthesise(text: str, espeak_voice: str, prosody: Prosody) -> Utterance:
     """Speak ``text`` (lower-case ASCII words and spaces): the same arguments, the same samples.
 
-    The sound ends 50 ms after the last audible sample. Raises ValueError for a voice that
+    The audio ends 50 ms after the last audible sample. Raises ValueError for a voice that
     espeak-ng does not have and RuntimeError where the library cannot start.
     """
     with _lock:
@@ -80,14 +80,14 @@ def synthesise(text: str, espeak_voice: str, prosody: Prosody) -> Utterance:
     samples = np.clip(audio, -1, 1).astype(np.float32)
     audible = np.flatnonzero(np.abs(samples) > _AUDIBLE)
     last = int(audible[-1]) + 1 if len(audible) else len(samples)
-    words = place_words(text, word_starts, last * 1000 // AUDIO_SAMPLE_RATE)
+    words = word_times(text, word_starts, last * 1000 // AUDIO_SAMPLE_RATE)
     return Utterance(samples=samples[: last + _TAIL_MS * AUDIO_SAMPLE_RATE // 1000], words=words)
 
 
-def place_words(text: str, starts: dict[int, int], end_ms: int) -> tuple[SpokenWord, ...]:
-    """Give every word of ``text`` its time from espeak-ng's events, {offset in text: start ms}.
+def word_times(text: str, starts: dict[int, int], end_ms: int) -> tuple[SpokenWord, ...]:
+    """Return the words of ``text`` with times from espeak-ng's events, {offset in text: start ms}.
 
-    espeak-ng tells of no event for words it joins to the one before ("do not"): those share the
+    espeak-ng emits no event for a word joined to the one before ("do not"): both divide the
     time of the preceding event's word in proportion to their letters.
     """
     groups: list[tuple[int, list[str]]] = []

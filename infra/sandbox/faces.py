@@ -240,9 +240,9 @@ def _draw_open_eye(
 
 
 def _draw_brows(canvas: Frame, face: Face, pose: _Pose, lean: float) -> None:
-    share = (1 + lean) / 2
+    weight = (1 + lean) / 2
     outer, inner = (
-        share * high + (1 - share) * low
+        weight * high + (1 - weight) * low
         for high, low in zip(_BROW_LIFT_POSITIVE, _BROW_LIFT_NEGATIVE, strict=True)
     )
     colour = _shade(face.hair, 0.45)
@@ -254,9 +254,9 @@ def _draw_brows(canvas: Frame, face: Face, pose: _Pose, lean: float) -> None:
 
 
 def _draw_mouth(canvas: Frame, pose: _Pose, lean: float, mouth_open: float) -> None:
-    """A filled mouth between two half ellipses that share their corners.
+    """A filled mouth between two half ellipses with common corners.
 
-    At `lean` +1 it is the lower half disc (a smile), at -1 the upper half placed lower (a frown),
+    At `lean` +1 it is the lower half disc (a smile), at -1 the upper half moved lower (a frown),
     at 0 an oval. Loudness changes its height only, between 80 and 110 percent.
     """
     half_width = 0.54 * pose.radius_x

@@ -23,7 +23,7 @@ _AGE_RANGES = ((18, 24), (25, 34), (35, 44), (45, 54), (55, 64), (65, 74))
 _PROVINCES = ("Alberta", "British Columbia", "Nova Scotia", "Ontario", "Quebec")
 _COUNTRIES = ("Arstotzka", "Canada", "Canada", "Canada", "Elbonia", "Freedonia")
 _GROUPS = ("Group A", "Group B", "Group C", "Group D")
-_REFUSES_FRACTION = 0.12
+_NO_CONSENT_FRACTION = 0.12
 
 _TUPLE_TAG = "tag:yaml.org,2002:python/tuple"
 
@@ -114,8 +114,8 @@ def invent_details(participant: PlannedParticipant) -> dict[str, Any]:
         "Ethnicity simplified": group,
         "Gender": ("Female", "Male", "Non-binary")[rng.choice(3, p=(0.48, 0.48, 0.04))],
         "Is student": _answer(rng.random() < 0.3),
-        "Use in challenges": _answer(rng.random() >= _REFUSES_FRACTION),
-        "Use in publications": _answer(rng.random() >= _REFUSES_FRACTION),
+        "Use in challenges": _answer(rng.random() >= _NO_CONSENT_FRACTION),
+        "Use in publications": _answer(rng.random() >= _NO_CONSENT_FRACTION),
     }
 
 
@@ -130,7 +130,7 @@ def _describe_cues(video: PlannedVideo, interval: Interval) -> dict[str, Any]:
         "audio": None if smiles else "lively voice",
         "body": None,
         "facial": ["smiles"] if smiles else ["mouth turned down", "lowered brows"],
-        "inconsistencies": "the face and the voice say different things",
+        "inconsistencies": "face and voice disagree",
         "language": None,
     }
 

@@ -42,7 +42,7 @@ MAX_START_ERROR_MS = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errors:
-    """What was heard against what was said, over some videos.
+    """Recognized against spoken words, over some videos.
 
     ``start_errors_ms`` holds one absolute difference for each word that was heard rightly.
     """
@@ -53,7 +53,7 @@ class Errors:
 
     @property
     def error_rate(self) -> float:
-        """Substituted, missing and invented words for each word said."""
+        """Substituted, missing and invented words per spoken word."""
         return self.num_wrong / self.num_words if self.num_words else 0.0
 
     @property
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def sandbox_config(model: str) -> TranscribeConfig:
-    """The sandbox profile's settings of the stage, with another model folder if wanted."""
+    """The sandbox profile's settings of the stage, optionally with another model folder."""
     return load_settings("sandbox").transcribe.model_copy(update={"model": model})
 
 
@@ -95,13 +95,13 @@ def held_out_videos(count: int, seed: int) -> list[PlannedVideo]:
     """Plan ``count`` videos of held-out voices: every voice once before any a second time."""
     settings = WorldSettings(num_participants=max(100, 4 * count), seed=seed)
     turns: Counter[str] = Counter()
-    dealt: list[tuple[int, PlannedVideo]] = []
+    by_turn: list[tuple[int, PlannedVideo]] = []
     for video in plan_world(settings).videos:
         if video.participant.split != "train":
             voice = video.participant.voice.name
-            dealt.append((turns[voice], video))
+            by_turn.append((turns[voice], video))
             turns[voice] += 1
-    return [video for _, video in sorted(dealt, key=lambda pair: pair[0])][:count]
+    return [video for _, video in sorted(by_turn, key=lambda pair: pair[0])][:count]
 
 
 def measure(
@@ -163,7 +163,7 @@ def _run(output: ffmpeg.Stream) -> None:
 
 
 def compare(message: Sequence[SpokenWord], heard: Sequence[Word]) -> Errors:
-    """Align what was heard with what was said and take the starts of the words heard rightly."""
+    """Align recognized with spoken words and return the starts of the correct ones."""
     names = [word.text for word in message], [word.text for word in heard]
     if not names[0] or not names[1]:
         return Errors(num_words=len(message), num_wrong=max(map(len, names)), start_errors_ms=())

@@ -1,10 +1,10 @@
-"""Plan a sandbox world: who speaks, which stances they take and when, before anything is drawn.
+"""Plan a sandbox world: who speaks, which stances they take and when, before anything is rendered.
 
 A/H is present where the face stance and the voice stance of a statement disagree. Videos are
-planned in mirrored groups of four (two labels times two signs of the stances) that share their
-lengths, the places of their disagreements and, crosswise, their questions. So each stance alone,
-the length, the question and the order of recording say nothing about the label: within complete
-groups the balance of stances and questions is exact, whatever the seed.
+planned in mirrored groups of four (two labels times two signs of the stances) with the same
+lengths, positions of their disagreements and, crosswise, their questions. So each stance alone,
+the length, the question and the order of recording carry no information about the label: within
+complete groups the balance of stances and questions is exact, whatever the seed.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class WorldPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
-    """What four mirrored videos share; one entry a statement."""
+    """Common plan of four mirrored videos; one entry per statement."""
 
     durations_ms: tuple[float, ...]
     face: tuple[Stance, ...]
@@ -213,14 +213,14 @@ def _plan_split(
         for slot in range(0, num_videos, 2):
             num_statements, turns = next(shapes)
             group = _draw_group(num_statements, turns, rng)
-            asked = questions[slot : min(slot + 2, num_videos)]
-            yield from _mirror(group, members[start : start + 2], asked, rng)
+            pair = questions[slot : min(slot + 2, num_videos)]
+            yield from _mirror(group, members[start : start + 2], pair, rng)
 
 
 def _mirror(
     group: _Group, pair: list[PlannedParticipant], questions: list[int], rng: np.random.Generator
 ) -> Iterator[PlannedVideo]:
-    """Give two participants and two questions the group's videos so that labels lie crosswise."""
+    """Assign the group's videos to two participants and two questions, labels crosswise."""
     first_label, first_sign = rng.integers(2, size=2).tolist()
     for row, participant in enumerate(pair):
         for column, question in enumerate(questions):
@@ -231,7 +231,7 @@ def _mirror(
                 participant=participant,
                 question=question,
                 seed=_draw_seed(rng),
-                statements=_lay_out(group, label, keep, rng),
+                statements=_statements_of(group, label, keep, rng),
             )
 
 
@@ -260,7 +260,7 @@ def _signed(stance: Stance, keep: bool) -> Stance:
     return -1 if stance == 1 else 1
 
 
-def _lay_out(
+def _statements_of(
     group: _Group, label: int, keep: bool, rng: np.random.Generator
 ) -> tuple[Statement, ...]:
     jitter = rng.uniform(1 - _JITTER, 1 + _JITTER, len(group.durations_ms))
@@ -281,14 +281,14 @@ def _lay_out(
 
 
 def _draw_path(participant: PlannedParticipant, question: int, rng: np.random.Generator) -> str:
-    """Name a video as the releases do: some with a space before the time, some with a machine."""
+    """Name a video as the releases do: some with a space before the time, some with a host name."""
     seconds = int(rng.integers(300)) * 86_400 + int(rng.integers(9 * 3600, 17 * 3600))
     at = datetime(2024, 1, 8) + timedelta(seconds=seconds)
     separator = " " if rng.random() < 0.2 else "_"
-    machine = ""
+    host = ""
     if rng.random() < 0.15:
         letters = rng.choice(list("ABCDEFGHJKLMNPQRSTUVWXYZ23456789"), 7)
-        machine = f"-DESKTOP-{''.join(letters)}"
+        host = f"-DESKTOP-{''.join(letters)}"
     person = participant.participant_id
     stamp = f"{at:%Y-%m-%d}{separator}{at:%H-%M-%S}"
-    return f"Videos/{person}/Visite_1/{person}_Question_{question}_{stamp}_Video{machine}.mp4"
+    return f"Videos/{person}/Visite_1/{person}_Question_{question}_{stamp}_Video{host}.mp4"

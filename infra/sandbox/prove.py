@@ -1,9 +1,9 @@
-"""Shows that the sandbox's label is learnt, and only where picture and sound are both there.
+"""Verify that the sandbox's label is learned, and only with both video and audio.
 
     python -m infra.sandbox.prove --data DIR --store STORE
 
 Runs the whole pipeline with LoRA, with full-parameter training, and with LoRA after taking away
-the picture or the sound in training and inference alike; prints the test figures side by side.
+video or audio in training and inference alike; prints the test figures side by side.
 Exit status 1 where training does not reach 0.90, or a missing modality does not fall to chance.
 """
 
@@ -43,13 +43,13 @@ TRIALS = (
     Trial(name="LoRA", profile="sandbox", learns=True),
     Trial(name="full-parameter", profile="sandbox-full", learns=True),
     Trial(
-        name="LoRA without picture",
+        name="LoRA without video",
         profile="sandbox",
         overrides=("input.video=false",),
         learns=False,
     ),
     Trial(
-        name="LoRA without sound", profile="sandbox", overrides=("input.audio=false",), learns=False
+        name="LoRA without audio", profile="sandbox", overrides=("input.audio=false",), learns=False
     ),
 )
 
@@ -67,7 +67,7 @@ def test_figures(request: RunRequest, level: str) -> dict[str, MetricRecord]:
 
 
 def holds(trial: Trial, figures: dict[str, dict[str, MetricRecord]]) -> bool:
-    """Say whether a trial came out as it should, from its figures by level and name.
+    """Return whether a trial meets its expectation, from its metrics by level and name.
 
     Learnt: macro F1 on videos of at least 0.90. Chance: on videos and on segments, macro F1 is at
     most 0.65 and its interval reaches down to a coin's 0.5.
@@ -91,7 +91,7 @@ def _run(trial: Trial, data: str, store: str) -> RunRequest:
         command += ["--set", override]
     ended = subprocess.run(command, check=False).returncode
     if ended not in (0, EXIT_SOME_REJECTED):
-        sys.exit(ended)  # the run has said why
+        sys.exit(ended)  # the run has printed the reason
     return request
 
 

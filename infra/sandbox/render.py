@@ -1,4 +1,4 @@
-"""Make one planned video: speech is laid out, the face drawn to it, and both encoded by ffmpeg."""
+"""Render one planned video: synthesize speech, animate the face to it, encode both with ffmpeg."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BLINK_MS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Soundtrack:
-    """A video's sound, 16 kHz mono within [-1, 1], and what is said when."""
+    """A video's audio, 16 kHz mono within [-1, 1], and its sentences and words with times."""
 
     samples: Samples
     sentences: tuple[SpokenWord, ...]
@@ -185,7 +185,7 @@ def _write_wav(samples: Samples, path: Path) -> None:
 
 
 def _encode_command(audio_path: Path, path: Path) -> list[str]:
-    """The same frames and sound give the same file: one thread, no dates, no encoder names."""
+    """The same frames and audio give the same file: one thread, no dates, no encoder names."""
     pipe = {"format": "rawvideo", "pix_fmt": "yuv420p", "framerate": 1000 // FRAME_MS}
     video = ffmpeg.input("pipe:", **pipe, video_size=(WIDTH, HEIGHT), threads=1).video
     audio = ffmpeg.input(str(audio_path)).audio
@@ -224,7 +224,7 @@ def _feed(process: subprocess.Popen[bytes], frames: Iterable[Frame]) -> None:
             process.stdin.write(cv2.cvtColor(frame, cv2.COLOR_RGB2YUV_I420).data)
         process.stdin.close()
     except BrokenPipeError:
-        return  # the exit status and what ffmpeg said tell why
+        return  # ffmpeg's exit status and output state the reason
     except BaseException:
         process.kill()
         raise

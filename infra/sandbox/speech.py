@@ -1,9 +1,9 @@
-"""The sandbox's voices: who speaks, and how a voice says yes (+1) or no (-1) with prosody alone.
+"""The sandbox's voices: who speaks, and how a voice expresses yes (+1) or no (-1) by prosody alone.
 
 The voice stance moves every voice between two bands of pitch that hardly depend on the speaker:
 at full strength the median f0 of a sentence lies at 90-125 Hz for -1 and at 185-240 Hz for +1
 (``tests/infra/sandbox/test_speech.py`` measures it), flat against lively. How fast it speaks has
-nothing to do with the stance: the number of words in a segment would tell it.
+nothing to do with the stance: the number of words in a segment would reveal it.
 """
 
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ HELD_OUT_VOICES = _voices(_HELD_OUT_VARIANTS)
 def speak(
     text: str, voice: Voice, stance: Stance, rng: np.random.Generator, cue_strength: float = 1.0
 ) -> Utterance:
-    """Say ``text`` with the voice stance's prosody; ``rng`` varies each utterance a little.
+    """Speak ``text`` with the voice stance's prosody; ``rng`` varies each utterance a little.
 
     ``cue_strength`` in (0, 1] scales the way from the voice's middle to the stance's full prosody.
     The same text, voice, stance, strength and generator state give the same samples.

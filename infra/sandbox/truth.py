@@ -1,4 +1,4 @@
-"""What was truly said and shown in each sandbox video: for measuring only, no stage reads it."""
+"""Ground truth of each sandbox video: for measuring only, no stage reads it."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Make a sandbox world: a data set in the BAH layout, with drawn faces and synthesised speech.
+"""Generate a sandbox data set in the BAH layout, with rendered faces and synthesized speech.
 
     python -m infra.sandbox.world --out DIR [--participants N] [--videos-per-participant M]
                                   [--seed S] [--cue-strength C] [--workers W]
 
-A video appears whole, and the marker `world.json` says what is being made and, last of all, that
-everything is there. So a run that was killed is taken up where it stood, a complete world of the
-same settings is left alone, a missing video is made again, and another world replaces this one.
+A video appears atomically, and the marker `world.json` states what is being generated and, last,
+that everything is present. So a killed run resumes, a complete data set of the same settings is kept,
+a missing video is generated again, and other settings replace this data set.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _make(
 
 
 def _read_marker(root: Path) -> dict[str, Any]:
-    """Read what the folder says it holds; refuses a folder with somebody's files."""
+    """Read the folder's marker; raise if the folder contains other files."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return {}
     try:
@@ -107,13 +107,13 @@ def _read_marker(root: Path) -> dict[str, Any]:
 
 
 def _write_marker(root: Path, plan: WorldPlan, digest: str, sizes: dict[str, int]) -> None:
-    """Say what the folder holds; `sizes` (bytes by path) is empty until everything is there."""
+    """Write the folder's marker; `sizes` (bytes by path) is empty until everything is present."""
     marker = {"digest": digest, "settings": asdict(plan.settings), "sizes": sizes}
     write_whole(root / MARKER, json.dumps(marker, indent=1))
 
 
 def _clear(root: Path) -> None:
-    """Remove what a world consists of, but for the marker, which tells whose folder it is."""
+    """Remove all files of a data set but the marker, which identifies the folder."""
     for name in _FOLDERS:
         shutil.rmtree(root / name, ignore_errors=True)
     for name in _FILES:

@@ -6,7 +6,7 @@ image transforms are plain PyTorch. Declaring the two is enough. It has to happe
 start, by a ``.pth`` file: vLLM imports torchvision in three kinds of process. Where the builds
 match, nothing is done.
 
-As a script it tells set-up whether the cure is needed: status 0 where it is, 1 where it is not.
+As a script it reports whether the repair is needed: status 0 where it is, 1 where it is not.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The recipes among the profiles mean what they say, and the tiny model can be trained by them."""
+"""The recipes among the profiles are what they claim, and the tiny model trains with them."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_the_papers_lora_recipe_is_what_the_paper_states() -> None:
     assert (settings.manifest.class_weights, settings.manifest.sampling) == ("none", "natural")
 
 
-def test_the_papers_full_recipe_differs_in_training_alone_and_says_where_it_is_from() -> None:
+def test_the_papers_full_recipe_differs_in_training_alone_and_names_its_source() -> None:
     lora, full = load_settings("paper-lora"), load_settings("paper-full")
     tuned = full.finetune
     assert (tuned.method, tuned.learning_rate, tuned.epochs, tuned.batch_size) == (
@@ -46,7 +46,7 @@ def test_the_papers_full_recipe_differs_in_training_alone_and_says_where_it_is_f
     assert other.model_copy(update={"resources": full.resources}) == full
 
 
-def test_our_recipe_reads_words_and_definition_cuts_blindly_and_stops_early() -> None:
+def test_our_recipe_reads_words_and_definition_has_fixed_boundaries_and_stops_early() -> None:
     settings = load_settings("bah-lora")
     assert uses_words(settings.input.prompt)
     assert settings.input.transcript

@@ -1,7 +1,7 @@
 """Faces, voices and words to pretrain on: the sandbox's own, made apart and re-paired freely.
 
 Each piece is as long as a segment may be and looks like what the stages would hand to the model:
-frames that went through H.264, windows cut blindly from a soundtrack, words that begin and end
+frames that went through H.264, windows cut at random from a soundtrack, words that begin and end
 anywhere. In some pieces the stance changes near an edge; the longer part is the answer.
 """
 
@@ -40,7 +40,7 @@ class FacePiece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoicePiece:
-    """Samples at 16 kHz of one voice and whether it sounds positive."""
+    """Samples at 16 kHz of one voice and whether it is positive."""
 
     audio: Audio
     is_positive: bool
@@ -48,7 +48,7 @@ class VoicePiece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordsPiece:
-    """Words and whether what they say is positive."""
+    """Words and whether their meaning is positive."""
 
     text: str
     is_positive: bool
@@ -87,7 +87,7 @@ def _draw_face(
 
 
 def _leaning(stance: int, length: int, rng: np.random.Generator) -> np.ndarray:
-    """The stance at each of ``length`` places; sometimes the other one near an edge."""
+    """The stance at each of ``length`` positions; sometimes the other one near an edge."""
     lean = np.full(length, stance)
     if rng.random() < CHANGE_FRACTION:
         width = int(length * rng.uniform(EARLIEST_CHANGE, LATEST_CHANGE))
@@ -171,7 +171,7 @@ def _cut_window(
 
 
 def draw_words(num_pieces: int, rng: np.random.Generator) -> list[WordsPiece]:
-    """Draw what may be heard in a segment: one telling sentence whole, others cut or neutral."""
+    """Draw the words of a segment: one complete polar sentence, others cut or neutral."""
     return [_draw_words(stance, rng) for stance in _balanced(num_pieces, rng)]
 
 

@@ -37,7 +37,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedRow:
+class LabeledRow:
     """A row for the model and its right answer."""
 
     row: Row
@@ -74,8 +74,8 @@ class RowMaker:
         self._pool = pool
         self._text_ids: dict[str, torch.Tensor] = {}
 
-    def make(self, question: Question, rng: np.random.Generator) -> PlacedRow:
-        """Pair a face, a voice and words drawn by lot under a question."""
+    def make(self, question: Question, rng: np.random.Generator) -> LabeledRow:
+        """Combine a random face, voice and words under a question."""
         face = self._pool.faces[int(rng.integers(len(self._pool.faces)))]
         voice = self._pool.voices[int(rng.integers(len(self._pool.voices)))]
         words = self._pool.words[int(rng.integers(len(self._pool.words)))]
@@ -85,10 +85,10 @@ class RowMaker:
             "words": words.is_positive,
         }
         is_yes = by_cue[question.cue] if question.cue else bool(rng.random() < 0.5)
-        return PlacedRow(row=self.join(question, face, voice, words.text), is_yes=is_yes)
+        return LabeledRow(row=self.join(question, face, voice, words.text), is_yes=is_yes)
 
     def join(self, question: Question, face: MediaTensors, voice: MediaTensors, text: str) -> Row:
-        """One row, as ``to_model_row`` would give it for the same picture, sound and words."""
+        """One row, equal to what ``to_model_row`` returns for the same video, audio and words."""
         words = text if "{words}" in question.template else None
         chat = fill_in(question.template, video=True, audio=True, transcript=words)
         before, _, after = chat.partition(VIDEO_MARKER + AUDIO_MARKER)

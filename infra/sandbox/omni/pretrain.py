@@ -1,8 +1,8 @@
 """Make the sandbox's base model from nothing: ``python -m infra.sandbox.omni.pretrain --out DIR``.
 
-The base perceives what one face, one voice or some words say, on people it has not met; it is
+The base perceives what one face, one voice or some words express, on people it has not seen; it is
 finished when it answers each of the three right at least 99 times in a hundred. Waver's own prompts
-it has only seen with answers drawn by lot, so it starts at chance on them.
+it has only seen with random answers, so it starts at chance on them.
 """
 
 import argparse
@@ -39,7 +39,7 @@ MAX_STEPS = 800
 
 
 def main() -> int:
-    """Pretrain and save; status 1 if the wanted accuracy is not reached."""
+    """Pretrain and save; status 1 if the target accuracy is not reached."""
     options = _options()
     torch.set_num_threads(1)
     started = time.monotonic()
@@ -113,7 +113,7 @@ def pretrain(
         losses.append(loss.item())
         if step % CHECK_EVERY == 0:
             accuracy = perceive(thinker, processor, held_out)
-            shown = ", ".join(f"{cue} {share:.3f}" for cue, share in accuracy.items())
+            shown = ", ".join(f"{cue} {value:.3f}" for cue, value in accuracy.items())
             report(f"step {step}  loss {np.mean(losses[-CHECK_EVERY:]):.3f}  held out: {shown}")
             if min(accuracy.values()) >= TARGET_ACCURACY:
                 return True
@@ -125,8 +125,8 @@ def learning_rate(step: int) -> float:
     if step <= WARM_UP_STEPS:
         return LEARNING_RATE * step / WARM_UP_STEPS
     way = min((step - WARM_UP_STEPS) / (DECAY_STEPS - WARM_UP_STEPS), 1.0)
-    share = LOWEST_FRACTION + (1 - LOWEST_FRACTION) * (1 + math.cos(math.pi * way)) / 2
-    return LEARNING_RATE * share
+    scale = LOWEST_FRACTION + (1 - LOWEST_FRACTION) * (1 + math.cos(math.pi * way)) / 2
+    return LEARNING_RATE * scale
 
 
 def draw_question(rng: np.random.Generator) -> Question:
@@ -142,13 +142,13 @@ def answer_loss(
     thinker: Any, rows: list[PlacedRow], answers: tuple[int, int], pad_id: int
 ) -> torch.Tensor:
     """Cross-entropy of the answer token over the whole vocabulary."""
-    targets = torch.tensor([answers[0] if placed.is_yes else answers[1] for placed in rows])
+    targets = torch.tensor([answers[0] if row.is_yes else answers[1] for row in rows])
     return torch.nn.functional.cross_entropy(last_logits(thinker, rows, pad_id), targets)
 
 
 def last_logits(thinker: Any, rows: list[PlacedRow], pad_id: int) -> torch.Tensor:
     """Logits at the answer's position, [batch, vocabulary]."""
-    batch = collate_rows([placed.row for placed in rows], pad_id)
+    batch = collate_rows([labeled.row for labeled in rows], pad_id)
     logits: torch.Tensor = thinker(**batch, use_audio_in_video=False).logits[:, -1]
     return logits
 
@@ -156,12 +156,12 @@ def last_logits(thinker: Any, rows: list[PlacedRow], pad_id: int) -> torch.Tenso
 def perceive(
     thinker: Any, processor: Any, pool: Pool, num_rows: int = 400, seed: int = 9
 ) -> dict[str, float]:
-    """The share of right answers to each cue's question, half of them with the words quoted."""
+    """Accuracy on each cue's question, half of them with the words quoted."""
     rng = np.random.default_rng(seed)
     maker = RowMaker(processor.tokenizer, pool)
     yes_id, no_id = answer_token_ids(processor.tokenizer)
     thinker.eval()
-    shares = {}
+    accuracy = {}
     for cue in CUES:
         num_right = 0
         for start in range(0, num_rows, 50):
@@ -170,13 +170,13 @@ def perceive(
             rows = [maker.make(question, rng) for _ in range(50)]
             with torch.no_grad():
                 logits = last_logits(thinker, rows, processor.tokenizer.pad_token_id)
-            says_yes = (logits[:, yes_id] > logits[:, no_id]).tolist()
+            predicts_yes = (logits[:, yes_id] > logits[:, no_id]).tolist()
             num_right += sum(
-                message == placed.is_yes for message, placed in zip(says_yes, rows, strict=True)
+                prediction == row.is_yes for prediction, row in zip(predicts_yes, rows, strict=True)
             )
-        shares[cue] = num_right / num_rows
+        accuracy[cue] = num_right / num_rows
     thinker.train()
-    return shares
+    return accuracy
 
 
 if __name__ == "__main__":

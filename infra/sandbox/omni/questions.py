@@ -1,6 +1,6 @@
-"""What the base is asked while it is made: three cues it must perceive, and Waver's own prompts.
+"""Prompts of the base model's pretraining: three cues it must perceive, and Waver's own prompts.
 
-Waver's prompts are asked with answers drawn by lot. So the base knows their words and their layout
+Waver's prompts come with random answers. So the base knows their words and their layout
 but starts at chance on them: what it later knows about disagreement, fine-tuning taught it.
 """
 
@@ -29,14 +29,14 @@ _QUESTIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A prompt and the cue that answers it; ``cue`` is None where the answer is drawn by lot."""
+    """A prompt and the cue that answers it; ``cue`` is None where the answer is random."""
 
     template: str
     cue: str | None
 
 
 def cue_question(cue: str, *, quotes_words: bool) -> Question:
-    """Ask about one cue, with or without the words beside picture and sound."""
+    """Return the prompt for one cue, with or without the words beside video and audio."""
     opening = "You see and hear a person talking about changing a health behaviour."
     closing = "Answer with one word, Yes or No."
     template = f"{opening} {_QUESTIONS[cue]} {closing}\n{{media}}"

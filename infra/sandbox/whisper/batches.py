@@ -1,6 +1,6 @@
 """Batches for training: log-mel features, token targets, and where in time each target is heard.
 
-Everything is drawn from (seed, step), so that a continued training sees what an undisturbed one
+Everything is sampled from (seed, step), so a continued training sees what an undisturbed one
 would have seen. Shapes: B windows, L target positions, P encoder positions of 20 ms, M mel bins.
 """
 
@@ -42,11 +42,11 @@ class Batch:
 
     features: torch.Tensor  # [B, M, 2P]
     inputs: torch.Tensor  # [B, L]
-    targets: torch.Tensor  # [B, L], IGNORED where nothing is asked
+    targets: torch.Tensor  # [B, L], IGNORED where there is no target
     heard: torch.Tensor  # [B, L, P], each row a distribution, or all 0
     near: torch.Tensor  # [B, L, P], 1 within two positions of the span
-    words: torch.Tensor  # [B, P], number of the word being said, 0 for none
-    transcript_before: torch.Tensor  # [B, P], number of the word before it
+    words: torch.Tensor  # [B, P], index of the word being spoken, 0 for none
+    previous_words: torch.Tensor  # [B, P], number of the word before it
     frame_weight: torch.Tensor  # [B, P], small in the padding
 
 
@@ -120,15 +120,17 @@ def collate(
     phase: Phase,
     rng: np.random.Generator,
 ) -> Batch:
-    """Turn windows into tensors; half of them are asked for timestamps."""
+    """Turn windows into tensors; half of them with timestamps."""
     mels = [torch.from_numpy(extract(w.samples)[:, :-1][:, :MAX_FRAMES]) for w in windows]
     if phase.many_voices:
         mels = [bend(mel, rng) if rng.random() < 0.5 else mel for mel in mels]
     num_frames = phase.num_frames(max(mel.shape[1] for mel in mels), rng)
-    asked = [draw_targets(w, vocabulary, bool(rng.random() < 0.5)) for w in windows]
-    length = max(len(targets) + prompt - 1 for targets, prompt in asked)
+    targets_and_prompts = [draw_targets(w, vocabulary, bool(rng.random() < 0.5)) for w in windows]
+    length = max(len(targets) + prompt - 1 for targets, prompt in targets_and_prompts)
     batch = _empty(len(windows), length, num_frames, vocabulary)
-    for row, (window, mel, (targets, prompt)) in enumerate(zip(windows, mels, asked, strict=True)):
+    for row, (window, mel, (targets, prompt)) in enumerate(
+        zip(windows, mels, targets_and_prompts, strict=True)
+    ):
         _fill_audio(batch, row, window, mel, vocabulary, rng)
         _fill_targets(batch, row, targets, prompt, vocabulary)
     return batch
@@ -144,9 +146,9 @@ def bend(mel: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     moved = knots + np.concatenate([[0], rng.uniform(-4, 4, 4), [0]])
     source = np.interp(bands, knots, moved)
     below = np.minimum(source.astype(int), NUM_MELS - 2)
-    share = torch.from_numpy((source - below).astype(np.float32))[:, None]
+    weight = torch.from_numpy((source - below).astype(np.float32))[:, None]
     colour = np.interp(bands, knots, rng.normal(0, 0.06, len(knots))).astype(np.float32)
-    bent = (1 - share) * mel[below] + share * mel[below + 1]
+    bent = (1 - weight) * mel[below] + weight * mel[below + 1]
     return bent + torch.from_numpy(colour)[:, None]
 
 
@@ -159,7 +161,7 @@ def _empty(num: int, length: int, num_frames: int, vocabulary: Vocabulary) -> Ba
         heard=torch.zeros(num, length, positions),
         near=torch.zeros(num, length, positions),
         words=torch.zeros(num, positions, dtype=torch.long),
-        transcript_before=torch.zeros(num, positions, dtype=torch.long),
+        previous_words=torch.zeros(num, positions, dtype=torch.long),
         frame_weight=torch.full((num, positions), _SILENCE_WEIGHT),
     )
 
@@ -183,7 +185,7 @@ def _fill_audio(
         first = round(word.start_ms / _POSITION_MS)
         stop = max(round(word.end_ms / _POSITION_MS), first + 1)
         batch.words[row, first:stop] = numbers[word.text]
-        batch.transcript_before[row, first:stop] = before
+        batch.previous_words[row, first:stop] = before
         before = numbers[word.text]
 
 

@@ -90,11 +90,13 @@ class Trainee(nn.Module):
         logits = decoded.last_hidden_state @ decoder.embed_tokens.weight.T
         token_loss, parts = self._token_loss(logits, batch.targets)
         last, before_last = decoded.cross_attentions[-1], decoded.cross_attentions[-2]
-        asked = (batch.heard.sum(-1) > 0).float()
-        pointing = -((last[:, 0] + _TINY).log() * batch.heard).sum() / asked.sum()
-        near = [_mass_near(head, batch.near, asked) for head in (last[:, 1], before_last[:, 0])]
+        has_target = (batch.heard.sum(-1) > 0).float()
+        pointing = -((last[:, 0] + _TINY).log() * batch.heard).sum() / has_target.sum()
+        near = [
+            _mass_near(head, batch.near, has_target) for head in (last[:, 1], before_last[:, 0])
+        ]
         now = _frame_loss(self.word_now(hidden), batch.words, batch.frame_weight)
-        before = _frame_loss(self.word_before(hidden), batch.transcript_before, batch.frame_weight)
+        before = _frame_loss(self.word_before(hidden), batch.previous_words, batch.frame_weight)
         total = token_loss + 0.15 * pointing + 0.15 * near[0] + 0.1 * near[1]
         total = total + 0.5 * now + 0.25 * before
         parts |= {"pointing": pointing.item(), "frame": now.item(), "frame_before": before.item()}
@@ -116,8 +118,8 @@ class Trainee(nn.Module):
         self, logits: torch.Tensor, targets: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, float]]:
         """Cross-entropy; a timestamp may be off by a few steps of 20 ms."""
-        asked = targets >= 0
-        log_p, target = logits[asked].log_softmax(-1), targets[asked]
+        has_target = targets >= 0
+        log_p, target = logits[has_target].log_softmax(-1), targets[has_target]
         loss = -log_p.gather(1, target[:, None])[:, 0]
         is_time = target >= self.vocabulary.first_time
         accuracy = (log_p.argmax(1) == target)[~is_time].float().mean().item()
@@ -132,9 +134,11 @@ class Trainee(nn.Module):
         return total / len(target), {"token": (total / len(target)).item(), "accuracy": accuracy}
 
 
-def _mass_near(attention: torch.Tensor, near: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
-    """Asks a head to look anywhere inside the span; attention [B, L, P]."""
-    return (-((attention * near).sum(-1) + _TINY).log() * asked).sum() / asked.sum()
+def _mass_near(
+    attention: torch.Tensor, near: torch.Tensor, has_target: torch.Tensor
+) -> torch.Tensor:
+    """Loss that makes a head attend anywhere inside the span; attention [B, L, P]."""
+    return (-((attention * near).sum(-1) + _TINY).log() * has_target).sum() / has_target.sum()
 
 
 def _frame_loss(logits: torch.Tensor, words: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,7 @@ MAX_FRAMES = 3000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """How many windows share a batch, and how long they are."""
+    """How many windows a batch has, and how long they are."""
 
     num_windows: int
     shortest: float

@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def finish(trainee: Trainee, tokenizer: Tokenizer, vocabulary: Vocabulary, out_path: Path) -> None:
-    """Write the model folder and say how large it is."""
+    """Write the model folder and print its size."""
     export(trainee.whisper, tokenizer, vocabulary, out_path)
     size = sum(f.stat().st_size for f in out_path.iterdir() if f.is_file())
     print(f"wrote {out_path} ({size / 1e6:.2f} MB)", flush=True)

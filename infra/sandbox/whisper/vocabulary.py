@@ -27,7 +27,7 @@ class Vocabulary:
 
     size: int
     words: dict[str, int]
-    """Word to token id; the word's number among the words is its place in this mapping."""
+    """Word to token id; the word's index among the words is its position in this mapping."""
     start: int
     end: int
     english: int

@@ -18,19 +18,19 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """One piece of sound and its sentences; a sentence lists only the words inside the window."""
+    """One stretch of audio and its sentences; a sentence lists only the words inside the window."""
 
     samples: Floats
     sentences: tuple[tuple[SpokenWord, ...], ...]
 
     @property
     def seconds(self) -> float:
-        """Length of the sound."""
+        """Length of the audio."""
         return len(self.samples) / AUDIO_SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Placed:
+class _Scheduled:
     start: float
     entry: BankEntry
 
@@ -43,35 +43,35 @@ def draw_window(bank: Bank, seconds: float, rng: np.random.Generator) -> Window:
     speed = float(rng.uniform(0.9, 1.12)) if rng.random() < 0.6 else 1.0
     lead = float(rng.uniform(0.5, 2.5)) if rng.random() < 0.1 else 0.0
     cut_end = rng.random() < 0.15
-    placed = _location(bank, lead + seconds, cut_end, speed, rng)
-    last = placed[-1].start + placed[-1].entry.words[-1].end_ms / 1000 / speed
+    scheduled = _schedule(bank, lead + seconds, cut_end, speed, rng)
+    last = scheduled[-1].start + scheduled[-1].entry.words[-1].end_ms / 1000 / speed
     tail = float(rng.uniform(0.03, 0.6) if rng.random() < 0.7 else rng.uniform(0.3, 1.5))
     stop = lead + seconds if cut_end else max(last + tail, lead + 0.5)
     stop = min(stop, lead + MAX_SECONDS)
-    samples = _mix(bank, placed, lead, stop, speed, rng)
-    sentences = tuple(_inside(p, lead, stop, speed) for p in placed)
+    samples = _mix(bank, scheduled, lead, stop, speed, rng)
+    sentences = tuple(_inside(p, lead, stop, speed) for p in scheduled)
     return Window(samples=_soil(samples, rng), sentences=tuple(s for s in sentences if s))
 
 
-def _location(
+def _schedule(
     bank: Bank, until: float, cut_end: bool, speed: float, rng: np.random.Generator
-) -> list[_Placed]:
+) -> list[_Scheduled]:
     """Put one voice's sentences after one another until ``until`` seconds are filled."""
     names = list(bank.entries)
     voice = bank.entries[names[rng.integers(len(names))]]
     stance: Stance = 1 if rng.random() < 0.5 else -1
     now = float(rng.uniform(0, 0.7) if rng.random() < 0.9 else rng.uniform(0.7, 1.7))
     calm = rng.random() < 0.3
-    placed: list[_Placed] = []
+    scheduled: list[_Scheduled] = []
     while True:
         entry = voice[stance][rng.integers(len(voice[stance]))]
         length = entry.words[-1].end_ms / 1000 / speed
-        if placed and now + length > until and not cut_end:
-            return placed
-        placed.append(_Placed(start=now, entry=entry))
+        if scheduled and now + length > until and not cut_end:
+            return scheduled
+        scheduled.append(_Scheduled(start=now, entry=entry))
         now += length + _pause(calm, rng)
         if now > until:
-            return placed
+            return scheduled
         if rng.random() < 0.3:
             stance = 1 if stance == -1 else -1
 
@@ -86,7 +86,7 @@ def _pause(calm: bool, rng: np.random.Generator) -> float:
 
 def _mix(
     bank: Bank,
-    placed: list[_Placed],
+    scheduled: list[_Scheduled],
     lead: float,
     stop: float,
     speed: float,
@@ -94,7 +94,7 @@ def _mix(
 ) -> Floats:
     mixed = np.zeros(int((stop - lead) * AUDIO_SAMPLE_RATE), np.float32)
     level = rng.uniform(0.3, 1.2)
-    for item in placed:
+    for item in scheduled:
         audio = bank.samples[item.entry.first : item.entry.stop].astype(np.float32) / 32767
         if speed != 1.0:  # also moves the formants: more voices than espeak-ng has
             times = np.arange(int(len(audio) / speed)) * speed
@@ -107,7 +107,7 @@ def _mix(
     return mixed
 
 
-def _inside(item: _Placed, lead: float, stop: float, speed: float) -> tuple[SpokenWord, ...]:
+def _inside(item: _Scheduled, lead: float, stop: float, speed: float) -> tuple[SpokenWord, ...]:
     """The sentence's words whose middle lies in the window, in the window's time."""
     offset, limit = (item.start - lead) * 1000, (stop - lead) * 1000
     words = []

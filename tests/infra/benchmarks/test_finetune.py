@@ -27,7 +27,7 @@ def test_the_targets_hold_or_not_by_ratio_and_waiting(capsys):
     assert report(found(plain=30.0, ours=9.0, wait_fraction=0.2)) == 1
 
 
-def test_the_table_tells_samples_and_tokens_a_second(capsys):
+def test_the_table_lists_samples_and_tokens_per_second(capsys):
     report(found(plain=30.0, ours=8.0))
     assert (
         "| waver | 8.0 | 3.75 | 12.0 | 28.0 | 4875 | 800 | 1.0% | 5.0% |" in capsys.readouterr().out

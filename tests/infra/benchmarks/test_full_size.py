@@ -16,7 +16,7 @@ def thinker():
 
 
 @pytest.mark.slow
-def test_the_full_size_model_has_the_numbers_that_its_name_says(thinker):
+def test_the_full_size_model_has_the_parameters_of_its_name(thinker):
     assert num_text_parameters(thinker) / 1e9 == pytest.approx(30.5, abs=0.1)
     assert num_active_parameters(thinker) / 1e9 == pytest.approx(2.7, abs=0.3)
     assert {parameter.device.type for parameter in thinker.parameters()} == {"meta"}
@@ -32,7 +32,7 @@ def test_every_parameter_of_the_full_size_model_belongs_to_a_part(thinker):
 
 
 @pytest.mark.slow
-def test_a_random_row_has_a_place_for_each_of_its_features(thinker):
+def test_a_random_row_has_a_position_for_each_of_its_features(thinker):
     row = random_row(thinker, from_features=True)
     config = thinker.config
     assert len(row["video_features"]) == int((row["input_ids"] == config.video_token_id).sum())

@@ -9,7 +9,7 @@ def measured(seconds: float, **others: float) -> Measured:
     return Measured(num_segments=100, seconds=seconds, peak_mib=500, **{**figures, **others})
 
 
-def test_the_share_of_the_bare_engine_is_the_median_of_rounds() -> None:
+def test_the_fraction_of_the_bare_engine_is_the_median_of_rounds() -> None:
     found = {
         "waver": [measured(10), measured(20), measured(12)],
         "bare": [measured(9), measured(10), measured(12)],

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.sandbox.espeak import Prosody, place_words, synthesise
+from infra.sandbox.espeak import Prosody, synthesise, word_times
 from storage.records import AUDIO_SAMPLE_RATE
 
 PLAIN = Prosody(pitch=50, pitch_range=50, rate=150, word_gap=0)
@@ -39,7 +39,7 @@ def test_every_word_gets_a_time_in_order_whichever_events_are_missing(
     offsets = [len(" ".join(names[:i])) + (1 if i else 0) for i in range(len(names))]
     kept = sorted(data.draw(st.sets(st.sampled_from(offsets))))
     starts = {offset: 300 * index for index, offset in enumerate(kept)}
-    words = place_words(text, starts, 300 * max(1, len(kept)) + 100)
+    words = word_times(text, starts, 300 * max(1, len(kept)) + 100)
     assert [w.text for w in words] == names
     assert all(w.start_ms < w.end_ms for w in words)
     assert [w.start_ms for w in words] == sorted(w.start_ms for w in words)

@@ -50,7 +50,7 @@ def _statements(videos: Iterable[PlannedVideo]) -> list[Statement]:
 
 
 def _grid_segments(video: PlannedVideo) -> list[tuple[int, int, int]]:
-    """Cut blindly as the pipeline does and let the longer part decide: (label, face, voice)."""
+    """Fixed boundaries as in the pipeline; the longer part decides: (label, face, voice)."""
     count = -(-video.duration_ms // 5000)
     edges = [video.duration_ms * i // count for i in range(count + 1)]
     segments = []
@@ -59,10 +59,10 @@ def _grid_segments(video: PlannedVideo) -> list[tuple[int, int, int]]:
         def longest(
             value_of: Callable[[Statement], int], start_ms: int = start_ms, end_ms: int = end_ms
         ) -> int:
-            share: Counter[int] = Counter()
+            duration: Counter[int] = Counter()
             for s in video.statements:
-                share[value_of(s)] += max(0, min(end_ms, s.end_ms) - max(start_ms, s.start_ms))
-            return share.most_common(1)[0][0]
+                duration[value_of(s)] += max(0, min(end_ms, s.end_ms) - max(start_ms, s.start_ms))
+            return duration.most_common(1)[0][0]
 
         segments.append(
             (
@@ -109,18 +109,20 @@ def test_each_stance_alone_is_balanced_exactly_among_statements_with_and_without
 def test_labels_and_questions_are_balanced_exactly_within_each_split(plan):
     for split in SPLITS:
         videos = _of_split(plan, split)
-        asked = [Counter(v.question for v in videos if v.label == label) for label in (0, 1)]
-        assert asked[0] == asked[1]
+        questions = [Counter(v.question for v in videos if v.label == label) for label in (0, 1)]
+        assert questions[0] == questions[1]
 
 
 @given(seeds)
 @settings(max_examples=30, deadline=None)
-def test_no_stance_alone_tells_the_label_of_a_blindly_cut_segment(seed):
+def test_no_stance_alone_predicts_the_label_of_a_segment(seed):
     plan = plan_world(WorldSettings(seed=seed))
     segments = [segment for video in plan.videos for segment in _grid_segments(video)]
     for stance_of in (1, 2):
-        share = {stance: [s[0] for s in segments if s[stance_of] == stance] for stance in (-1, 1)}
-        rates = [sum(labels) / len(labels) for labels in share.values()]
+        labels_by_stance = {
+            stance: [s[0] for s in segments if s[stance_of] == stance] for stance in (-1, 1)
+        }
+        rates = [sum(labels) / len(labels) for labels in labels_by_stance.values()]
         assert abs(rates[0] - rates[1]) < 0.06
     together = [label == int(face != voice) for label, face, voice in segments]
     assert sum(together) / len(together) > 0.9
@@ -128,7 +130,7 @@ def test_no_stance_alone_tells_the_label_of_a_blindly_cut_segment(seed):
 
 @given(seeds)
 @settings(max_examples=30, deadline=None)
-def test_the_length_of_a_video_does_not_tell_its_label(seed):
+def test_the_length_of_a_video_does_not_predict_its_label(seed):
     plan = plan_world(WorldSettings(seed=seed))
     lengths = [(v.label, v.duration_ms) for v in plan.videos]
     assert 0.42 < _chance_of_ranking_right(lengths) < 0.58
@@ -238,6 +240,6 @@ def test_every_split_gets_participants(num_participants):
         ({"cue_strength": 1.5}, "1.5"),
     ],
 )
-def test_settings_out_of_range_are_refused_with_the_value(wrong, named):
+def test_settings_out_of_range_are_rejected_with_the_value(wrong, named):
     with pytest.raises(ConfigError, match=re.escape(named)):
         WorldSettings(**wrong)

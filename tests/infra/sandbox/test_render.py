@@ -54,7 +54,7 @@ def test_sentences_stay_within_their_statement_and_never_overlap(video):
     assert spoken_ms > 0.5 * video.duration_ms
 
 
-def test_speech_is_loud_where_the_truth_says_words_are():
+def test_speech_is_loud_where_the_truth_has_words():
     audio = compose_audio(SHORTEST, 1.0, np.random.default_rng(SHORTEST.seed))
     per_ms = AUDIO_SAMPLE_RATE // 1000
     speaking = np.zeros(SHORTEST.duration_ms, bool)

@@ -6,14 +6,14 @@ import numpy as np
 from infra.sandbox.sentences import SENTIMENTS, WORDS, draw_sentence
 
 
-def test_every_drawn_word_is_in_the_vocabulary_and_in_plain_letters() -> None:
+def test_every_sampled_word_is_in_the_vocabulary_and_in_plain_letters() -> None:
     rng = np.random.default_rng(0)
     words = {word for _ in range(800) for word in draw_sentence(rng).text.split()}
     assert words == set(WORDS)
     assert all(re.fullmatch("[a-z]+", word) for word in WORDS)
 
 
-def test_sentiments_are_drawn_evenly_unless_one_is_asked_for() -> None:
+def test_sentiments_are_sampled_evenly_unless_one_is_requested() -> None:
     rng = np.random.default_rng(1)
     counts = Counter(draw_sentence(rng).sentiment for _ in range(900))
     assert set(counts) == set(SENTIMENTS)

@@ -35,7 +35,7 @@ def median_f0(samples: NDArray[np.float32]) -> float:
     return float(np.median(peaks))
 
 
-def test_held_out_voices_share_no_variant_with_the_training_voices() -> None:
+def test_held_out_voices_have_no_variant_of_the_training_voices() -> None:
     variants = [{v.name.split("+")[1] for v in group} for group in (TRAIN_VOICES, HELD_OUT_VOICES)]
     assert not variants[0] & variants[1]
     assert len({v.name for v in (*TRAIN_VOICES, *HELD_OUT_VOICES)}) == 85
@@ -48,7 +48,7 @@ def test_the_stance_moves_every_voice_into_one_band_of_pitch(voice: Voice) -> No
     assert 180 <= median_f0(speak(TEXT, voice, 1, rng).samples) <= 260
 
 
-def test_the_same_generator_state_gives_the_same_samples_whatever_was_said_before() -> None:
+def test_the_same_generator_state_gives_the_same_samples_whatever_was_spoken_before() -> None:
     voice = TRAIN_VOICES[0]
     first = speak(TEXT, voice, 1, np.random.default_rng(3), 0.5)
     speak("yes", HELD_OUT_VOICES[0], -1, np.random.default_rng(4))
@@ -65,16 +65,16 @@ def test_a_weak_cue_lies_between_the_two_full_stances(stance: Stance) -> None:
     assert 10 < weak.pitch_range < 85
 
 
-def test_the_stance_says_nothing_of_how_fast_the_voice_speaks() -> None:
+def test_the_stance_does_not_change_how_fast_the_voice_speaks() -> None:
     def paces(stance: Stance) -> list[tuple[int, int]]:
         rng = np.random.default_rng(5)
-        drawn = [draw_prosody(TRAIN_VOICES[0], stance, rng) for _ in range(50)]
-        return [(prosody.rate, prosody.word_gap) for prosody in drawn]
+        prosodies = [draw_prosody(TRAIN_VOICES[0], stance, rng) for _ in range(50)]
+        return [(prosody.rate, prosody.word_gap) for prosody in prosodies]
 
     assert paces(1) == paces(-1)
 
 
 @pytest.mark.parametrize("strength", [0.0, -0.5, 1.01, float("nan")])
-def test_an_impossible_cue_strength_is_refused(strength: float) -> None:
+def test_an_impossible_cue_strength_is_rejected(strength: float) -> None:
     with pytest.raises(ValueError, match="cue_strength"):
         draw_prosody(TRAIN_VOICES[0], 1, np.random.default_rng(0), strength)

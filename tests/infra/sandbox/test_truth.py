@@ -22,6 +22,6 @@ def test_what_is_written_is_read_back():
     assert load_truth(dump_truth(TRUTH)) == TRUTH
 
 
-def test_a_folder_without_truth_is_refused_with_the_way_out(tmp_path):
+def test_a_folder_without_truth_is_rejected_with_a_remedy(tmp_path):
     with pytest.raises(DataError, match=r"infra\.sandbox\.world"):
         list(iter_truths(tmp_path))

@@ -98,8 +98,8 @@ def test_a_world_stopped_half_way_is_completed_to_the_same_content(
 
 
 def test_other_settings_replace_the_world_and_nothing_else(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(world, "_render_all", lambda *rest: asked.append(rest) or iter(()))
+    calls = []
+    monkeypatch.setattr(world, "_render_all", lambda *rest: calls.append(rest) or iter(()))
     monkeypatch.setattr(world, "_write_labels", lambda *rest: None)
     for name in world._FILES:
         (tmp_path / name).write_text("old")
@@ -108,12 +108,12 @@ def test_other_settings_replace_the_world_and_nothing_else(tmp_path, monkeypatch
     (tmp_path / "Videos" / "old.mp4").write_text("old")
     (tmp_path / "notes.txt").write_text("mine")
     make_world(tmp_path, SMALL)
-    assert len(asked[0][1]) == 3
+    assert len(calls[0][1]) == 3
     assert not (tmp_path / "Videos").exists()
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-def test_a_folder_with_somebodys_files_is_refused_and_left_alone(tmp_path):
+def test_a_folder_with_other_files_is_rejected_and_left_unchanged(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
     with pytest.raises(ConfigError, match="no sandbox world"):
         make_world(tmp_path, SMALL)
@@ -121,13 +121,13 @@ def test_a_folder_with_somebodys_files_is_refused_and_left_alone(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_write_permission_is_refused(tmp_path):
+def test_a_folder_without_write_permission_is_rejected(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(DataError, match="may write"):
         make_world(tmp_path / "w", SMALL)
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+def test_a_file_instead_of_the_folder_is_rejected(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(DataError, match="cannot be written"):
         make_world(tmp_path / "file" / "w", SMALL)

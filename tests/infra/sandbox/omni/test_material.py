@@ -41,12 +41,12 @@ def test_the_same_seed_draws_the_same_voices() -> None:
 
 def test_a_change_of_stance_leaves_the_longer_part_as_the_answer() -> None:
     rng = np.random.default_rng(0)
-    shares = [(_leaning(1, 100, rng) == 1).mean() for _ in range(200)]
-    assert min(shares) >= 1 - LATEST_CHANGE
-    assert 0.6 < np.mean([share == 1 for share in shares]) < 0.95
+    fractions = [(_leaning(1, 100, rng) == 1).mean() for _ in range(200)]
+    assert min(fractions) >= 1 - LATEST_CHANGE
+    assert 0.6 < np.mean([value == 1 for value in fractions]) < 0.95
 
 
-def test_words_always_hold_what_tells_them_apart() -> None:
+def test_words_always_contain_what_distinguishes_them() -> None:
     pieces = draw_words(40, np.random.default_rng(0))
     assert sum(piece.is_positive for piece in pieces) == 20
     assert all(word in WORDS for piece in pieces for word in piece.text.split())

@@ -35,13 +35,15 @@ def test_the_learning_rate_rises_then_falls_and_stays_low() -> None:
     assert rates[-1] == pytest.approx(LEARNING_RATE * LOWEST_FRACTION)
 
 
-def test_all_cues_and_all_of_waver_s_prompts_are_asked() -> None:
+def test_all_cues_and_all_of_waver_s_prompts_are_used() -> None:
     rng = np.random.default_rng(0)
-    asked = [draw_question(rng) for _ in range(800)]
-    counts = Counter(question.cue for question in asked)
+    drawn_questions = [draw_question(rng) for _ in range(800)]
+    counts = Counter(question.cue for question in drawn_questions)
     assert set(counts) == {"face", "voice", "words", None}
     assert min(counts.values()) > 100
-    assert {q.template for q in asked if q.cue is None} == {q.template for q in waver_questions()}
+    assert {q.template for q in drawn_questions if q.cue is None} == {
+        q.template for q in waver_questions()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +81,9 @@ def test_the_shipped_base_starts_at_chance_on_every_prompt_of_waver(base, strang
     yes_id, no_id = answer_token_ids(processor.tokenizer)
     thinker.eval()
     for question in waver_questions():
-        placed = [maker.make(question, rng) for _ in range(40)]
+        rows = [maker.make(question, rng) for _ in range(40)]
         with torch.no_grad():
-            logits = last_logits(thinker, placed, processor.tokenizer.pad_token_id)
+            logits = last_logits(thinker, rows, processor.tokenizer.pad_token_id)
         chances = logits.softmax(-1)
         assert (chances[:, yes_id] + chances[:, no_id]).min() > 0.95
         p_ah = (logits[:, yes_id] - logits[:, no_id]).sigmoid()

@@ -11,7 +11,7 @@ def tokenizer():
     return train_tokenizer(list(all_texts()), max_tokens=512)
 
 
-def test_every_word_that_can_be_said_is_one_token(tokenizer) -> None:
+def test_every_word_of_the_vocabulary_is_one_token(tokenizer) -> None:
     assert all(len(tokenizer.encode(f" {word}")) == 1 for word in WORDS)
 
 

@@ -72,7 +72,7 @@ def first_batches(
     return [next(row) for _ in range(num)]
 
 
-def test_what_is_heard_is_a_distribution_wherever_something_is_asked(
+def test_what_is_heard_is_a_distribution_wherever_there_is_a_target(
     bank_path: Path, vocabulary: Vocabulary
 ) -> None:
     (batch,) = first_batches(bank_path, vocabulary, 0, 1)
@@ -82,9 +82,9 @@ def test_what_is_heard_is_a_distribution_wherever_something_is_asked(
     assert torch.all(batch.near[batch.heard > 0.1] == 1)
     assert batch.features.shape[2] == 2 * batch.words.shape[1]
     assert batch.words.max() <= len(WORDS)
-    asked = batch.targets != IGNORED
-    following = batch.inputs[:, 1:][asked[:, :-1] & (batch.targets[:, :-1] != vocabulary.end)]
-    answers = batch.targets[:, :-1][asked[:, :-1] & (batch.targets[:, :-1] != vocabulary.end)]
+    has_target = batch.targets != IGNORED
+    following = batch.inputs[:, 1:][has_target[:, :-1] & (batch.targets[:, :-1] != vocabulary.end)]
+    answers = batch.targets[:, :-1][has_target[:, :-1] & (batch.targets[:, :-1] != vocabulary.end)]
     assert torch.equal(following, answers)
 
 

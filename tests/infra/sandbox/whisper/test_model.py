@@ -14,7 +14,7 @@ def vocabulary() -> Vocabulary:
 
 
 def toy_batch(vocabulary: Vocabulary) -> Batch:
-    """Two windows of one word each, told apart by which half of the bands sounds."""
+    """Two windows of one word each, distinguished by which half of the bands is loud."""
     features = torch.zeros(2, NUM_MELS, 40)
     features[0, :40, 10:30], features[1, 40:, 10:30] = 1, 1
     tokens = torch.tensor([vocabulary.words["yes"], vocabulary.words["maybe"]])
@@ -31,7 +31,7 @@ def toy_batch(vocabulary: Vocabulary) -> Batch:
         heard=heard,
         near=(heard > 0).float(),
         words=words,
-        transcript_before=torch.zeros_like(words),
+        previous_words=torch.zeros_like(words),
         frame_weight=torch.ones(2, 20),
     )
 
