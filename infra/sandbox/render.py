@@ -76,7 +76,7 @@ def compose_audio(video: PlannedVideo, cue_strength: float, rng: np.random.Gener
     words: list[SpokenWord] = []
     for statement in video.statements:
         utterances = _fill_statement(statement, video, cue_strength, rng)
-        for utterance, start_ms in _location(statement, utterances, rng):
+        for utterance, start_ms in _schedule(statement, utterances, rng):
             start = start_ms * AUDIO_SAMPLE_RATE // 1000
             samples[start : start + len(utterance.samples)] += volume * utterance.samples
             shifted = [_shift(word, start_ms) for word in utterance.words]
@@ -152,7 +152,7 @@ def _fill_statement(
     return utterances
 
 
-def _location(
+def _schedule(
     statement: Statement, utterances: list[Utterance], rng: np.random.Generator
 ) -> Iterator[tuple[Utterance, int]]:
     """Spread what is left of the statement over the pauses before, between and after."""

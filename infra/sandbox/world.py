@@ -4,8 +4,8 @@
                                   [--seed S] [--cue-strength C] [--workers W]
 
 A video appears atomically, and the marker `world.json` states what is being generated and, last,
-that everything is present. So a killed run resumes, a complete data set of the same settings is kept,
-a missing video is generated again, and other settings replace this data set.
+that everything is present. So a killed run resumes, a complete data set of the same settings is
+kept, a missing video is generated again, and other settings replace the data set.
 """
 
 from __future__ import annotations

@@ -140,13 +140,13 @@ def _two_statements(voice: Voice, rng: np.random.Generator) -> PlannedVideo:
     )
     statements = tuple(
         Statement(
-            start_ms=location * STATEMENT_MS,
-            end_ms=(location + 1) * STATEMENT_MS,
+            start_ms=index * STATEMENT_MS,
+            end_ms=(index + 1) * STATEMENT_MS,
             face_stance=1,
             voice_stance=stance,
             words_stance=_lot(rng),
         )
-        for location, stance in enumerate((first, second))
+        for index, stance in enumerate((first, second))
     )
     return PlannedVideo(
         path="sandbox", participant=participant, question=1, seed=0, statements=statements
@@ -157,14 +157,14 @@ def _cut_window(
     video: PlannedVideo, samples: Audio, stance: int, rng: np.random.Generator
 ) -> VoicePiece:
     """Cut within the statement of this stance, sometimes a little way into the other one."""
-    location = 0 if video.statements[0].voice_stance == stance else 1
+    index = 0 if video.statements[0].voice_stance == stance else 1
     length_ms = rng.uniform(SHORTEST_MS, LONGEST_MS)
     over_ms = 0.0
     if rng.random() < CHANGE_FRACTION:
         over_ms = length_ms * rng.uniform(EARLIEST_CHANGE, LATEST_CHANGE)
-        start_ms = STATEMENT_MS - (length_ms - over_ms if location == 0 else over_ms)
+        start_ms = STATEMENT_MS - (length_ms - over_ms if index == 0 else over_ms)
     else:
-        start_ms = location * STATEMENT_MS + rng.uniform(0, STATEMENT_MS - length_ms)
+        start_ms = index * STATEMENT_MS + rng.uniform(0, STATEMENT_MS - length_ms)
     start = int(start_ms * AUDIO_SAMPLE_RATE / 1000)
     window = samples[start : start + int(length_ms * AUDIO_SAMPLE_RATE / 1000)]
     return VoicePiece(audio=window, is_positive=stance > 0)

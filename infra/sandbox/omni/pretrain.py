@@ -19,7 +19,7 @@ import torch
 
 from infra.sandbox.omni.build import build_model, build_processor, save
 from infra.sandbox.omni.material import draw_faces, draw_voices, draw_words
-from infra.sandbox.omni.pool import PlacedRow, Pool, RowMaker, face_tensors, voice_tensors
+from infra.sandbox.omni.pool import LabeledRow, Pool, RowMaker, face_tensors, voice_tensors
 from infra.sandbox.omni.questions import CUES, Question, all_texts, cue_question, waver_questions
 from infra.sandbox.speech import HELD_OUT_VOICES, TRAIN_VOICES
 from tasks.prompting.model_input import collate_rows
@@ -139,14 +139,14 @@ def draw_question(rng: np.random.Generator) -> Question:
 
 
 def answer_loss(
-    thinker: Any, rows: list[PlacedRow], answers: tuple[int, int], pad_id: int
+    thinker: Any, rows: list[LabeledRow], answers: tuple[int, int], pad_id: int
 ) -> torch.Tensor:
     """Cross-entropy of the answer token over the whole vocabulary."""
     targets = torch.tensor([answers[0] if row.is_yes else answers[1] for row in rows])
     return torch.nn.functional.cross_entropy(last_logits(thinker, rows, pad_id), targets)
 
 
-def last_logits(thinker: Any, rows: list[PlacedRow], pad_id: int) -> torch.Tensor:
+def last_logits(thinker: Any, rows: list[LabeledRow], pad_id: int) -> torch.Tensor:
     """Logits at the answer's position, [batch, vocabulary]."""
     batch = collate_rows([labeled.row for labeled in rows], pad_id)
     logits: torch.Tensor = thinker(**batch, use_audio_in_video=False).logits[:, -1]

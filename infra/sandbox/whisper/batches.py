@@ -84,8 +84,8 @@ def draw_targets(
 
 
 def _time_target(vocabulary: Vocabulary, number: int, time_ms: int, from_position: int) -> Target:
-    location = time_ms / _POSITION_MS + from_position
-    return Target(token=vocabulary.first_time + number, span=(location, location + 10))
+    position = time_ms / _POSITION_MS + from_position
+    return Target(token=vocabulary.first_time + number, span=(position, position + 10))
 
 
 class Batches(IterableDataset[Batch]):
@@ -196,14 +196,14 @@ def _fill_targets(
     batch.inputs[row, : len(tokens) - 1] = torch.tensor(tokens[:-1])
     batch.targets[row, prompt - 1 : len(tokens) - 1] = torch.tensor(tokens[prompt:])
     positions = batch.heard.shape[2]
-    for location, target in enumerate(targets, start=prompt - 1):
+    for position, target in enumerate(targets, start=prompt - 1):
         if target.span is None:
             continue
         first = max(0, min(positions - 1, round(target.span[0])))
         stop = max(first + 1, min(positions, round(target.span[1])))
-        batch.near[row, location, max(0, first - 2) : stop + 2] = 1
-        batch.heard[row, location, first:stop] = 1 / (stop - first)
+        batch.near[row, position, max(0, first - 2) : stop + 2] = 1
+        batch.heard[row, position, first:stop] = 1 / (stop - first)
         rest = min(positions, int(target.pause)) if target.pause else 0
         if rest > stop:  # lets the alignment wait in the pause instead of starting the next word
-            batch.heard[row, location, first:stop] *= 0.88
-            batch.heard[row, location, stop:rest] = 0.12 / (rest - stop)
+            batch.heard[row, position, first:stop] *= 0.88
+            batch.heard[row, position, stop:rest] = 0.12 / (rest - stop)

@@ -59,10 +59,10 @@ def make_whisper(vocabulary: Vocabulary) -> WhisperForConditionalGeneration:
         if hasattr(module, "config"):
             module.config = fast
     with torch.no_grad():
-        locations = encoder.embed_positions.weight
-        locations = torch.cat([locations, locations[-1:]])
-        scale = embedding[: vocabulary.first_time].norm(dim=1).mean() / locations.norm(dim=1).mean()
-        embedding[vocabulary.first_time : vocabulary.first_time + NUM_TIMES] = locations * scale
+        positions = encoder.embed_positions.weight
+        positions = torch.cat([positions, positions[-1:]])
+        scale = embedding[: vocabulary.first_time].norm(dim=1).mean() / positions.norm(dim=1).mean()
+        embedding[vocabulary.first_time : vocabulary.first_time + NUM_TIMES] = positions * scale
     return whisper
 
 
