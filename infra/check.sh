@@ -11,7 +11,7 @@ retired+='|refuses?|refused|refusal|blind|blindly|deaf|untimed|census|culprits?|
 retired+='|(?<!in )(?<!in-)places?|placed|shares?'
 check_vocabulary() {
     ! git grep -nP "(?<![A-Za-z])(?i:$retired)(?![A-Za-z])|(?<=[a-z])(Picture|Sound|Asked|Told|Begun|Dealt|Place|Share)s?(?![a-z])|\"\"\"(Give|Lay)s? " \
-        -- ':!*.txt' ':!*.json' ':!*.lock' ':!LICENSE' ':!infra/check.sh' ':!infra/sandbox/sentences.py' ||
+        -- ':!*.txt' ':!*.json' ':!*.lock' ':!LICENSE' ':!infra/check.sh' ':!infra/sandbox/sentences.py' ':!infra/sandbox/omni/questions.py' ||
         { echo "Retired words above: use the term that the code around them uses." >&2; return 1; }
 }
 

@@ -28,7 +28,7 @@ def make_pool(processor, pieces) -> Pool:
     return Pool(
         faces=[face_tensors(processor, face)],
         voices=[voice_tensors(processor, voice)],
-        transcript=[WordsPiece(text="i am sure", is_positive=True)],
+        words=[WordsPiece(text="i am sure", is_positive=True)],
     )
 
 

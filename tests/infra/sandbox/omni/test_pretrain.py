@@ -37,11 +37,11 @@ def test_the_learning_rate_rises_then_falls_and_stays_low() -> None:
 
 def test_all_cues_and_all_of_waver_s_prompts_are_used() -> None:
     rng = np.random.default_rng(0)
-    drawn_questions = [draw_question(rng) for _ in range(800)]
-    counts = Counter(question.cue for question in drawn_questions)
+    questions = [draw_question(rng) for _ in range(800)]
+    counts = Counter(question.cue for question in questions)
     assert set(counts) == {"face", "voice", "words", None}
     assert min(counts.values()) > 100
-    assert {q.template for q in drawn_questions if q.cue is None} == {
+    assert {q.template for q in questions if q.cue is None} == {
         q.template for q in waver_questions()
     }
 
