@@ -16,7 +16,8 @@ from prefect.artifacts import create_table_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
-from flows.commands.run import EXIT_FINE, EXIT_SOME_REJECTED, at_prefect
+from flows.commands.exit_status import ExitStatus
+from flows.commands.progress import with_prefect
 from flows.context.open import open_run, open_to_work
 from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest, StageName
@@ -42,7 +43,7 @@ _BEFORE: tuple[StageName, ...] = ("segment", "transcribe", "manifest")
 _SIDES = ("val", SPLIT)  # thresholds are chosen on the first, figures stand on the second
 
 
-def ablate_and_show(request: RunRequest, out: Path | None) -> int:
+def ablate_and_show(request: RunRequest, out: Path | None) -> ExitStatus:
     """Ask all arms about the data set's val and test segments, show the figures, and write them.
 
     Returns the exit status: 0, or 3 where an arm rejected segments.
@@ -57,7 +58,7 @@ def ablate_and_show(request: RunRequest, out: Path | None) -> int:
     first = request.model_copy(
         update={"only": _BEFORE, "force": tuple(s for s in request.force if s in _BEFORE)}
     )
-    with at_prefect(console, lambda: _check(request)):
+    with with_prefect(console, lambda: _check(request)):
         pipeline(first)
         _check_measurable(open_run(request).samples)
         records, num_rejected = ablate_flow(request)
@@ -65,7 +66,7 @@ def ablate_and_show(request: RunRequest, out: Path | None) -> int:
     if out is not None:
         table = to_table(AblationRecord, records)
         write_export(out, schema_of(AblationRecord), [table], {"kind": "ablation", "split": SPLIT})
-    return EXIT_SOME_REJECTED if num_rejected else EXIT_FINE
+    return ExitStatus.SOME_REJECTED if num_rejected else ExitStatus.DONE
 
 
 def _check(request: RunRequest) -> None:

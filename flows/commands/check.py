@@ -11,6 +11,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from flows.commands.exit_status import ExitStatus
 from storage.datasets.bah.annotation_cache import AnnotationCache
 from storage.datasets.dataset import Dataset
 from storage.datasets.erased import exclude_erased, read_erased
@@ -39,8 +40,6 @@ from tasks.audit.table import audit_table
 from tasks.export.files import check_out, write_export
 
 Looked = TypeVar("Looked")
-EXIT_FINE = 0
-EXIT_UNTRUSTWORTHY = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +51,7 @@ class Seen:
     hash_command: str
 
 
-def check_and_show(data: str, store: str, out: Path | None) -> int:
+def check_and_show(data: str, store: str, out: Path | None) -> ExitStatus:
     """Audit a data set, show the outcome and write it; a store that is there keeps the annotation.
 
     Returns the exit status: 0, or 1 where something makes results untrustworthy.
@@ -81,7 +80,7 @@ def check_and_show(data: str, store: str, out: Path | None) -> int:
     if out is not None:
         write_export(out, schema_of(AuditRecord), [_table_of(records)], {"kind": "audit"})
         console.print(f"Audit: {out}", soft_wrap=True, highlight=False)
-    return EXIT_UNTRUSTWORTHY if any(record.invalidates for record in records) else EXIT_FINE
+    return ExitStatus.FAILED if any(record.invalidates for record in records) else ExitStatus.DONE
 
 
 def audit(dataset: Dataset, seen: Seen) -> Iterator[AuditRecord]:

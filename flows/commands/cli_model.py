@@ -1,33 +1,44 @@
-"""The commands that ask a model: about single videos, of two engines, and with parts left out."""
+"""Commands on a model: `predict`, `parity` and `ablate`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.commands.options import HISTORY, Forced, Overrides, Profile, forced_stages
+from flows.commands.options import (
+    DEFAULT_STORE,
+    HISTORY,
+    ForcedInference,
+    Overrides,
+    Profile,
+    Store,
+    forced_stages,
+)
 from flows.context.request import RunRequest
-from flows.server.local_server import prepare_environment
+from flows.server.environment import prepare_environment
 
 
 def predict(
-    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO...", help="Files; only read.")],
+    videos: Annotated[
+        list[Path], typer.Argument(metavar="VIDEO...", help="Video files; they are only read.")
+    ],
     model: Annotated[
         list[str],
-        typer.Option(help="Folder or hub name of the model to ask (repeatable: together)."),
+        typer.Option(help="Model folder or hub name; several form an ensemble (repeatable)."),
     ],
     profile: Profile = "default",
-    store: Annotated[str, typer.Option(help="Folder or URL for all results.")] = ".waver/store",
+    store: Store = DEFAULT_STORE,
     out: Annotated[
-        Path | None, typer.Option(help="File to write the answers to: .csv, .parquet or .json.")
+        Path | None,
+        typer.Option(help="File to write the predictions to, .csv, .parquet or .json."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON document, and progress elsewhere.")
+        bool, typer.Option("--json", help="Print one JSON document, and progress on stderr.")
     ] = False,
-    force: Forced = None,
+    force: ForcedInference = None,
     overrides: Overrides = None,
 ) -> None:
-    """Answer for videos that are in no data set: words, probabilities and a verdict for each."""
+    """Predict A/H in single videos: a transcript, probabilities and a verdict for each."""
     request = RunRequest(
         data="", profile=profile, store=store, model=tuple(model),
         force=forced_stages(force), overrides=tuple(overrides or ()),
@@ -39,23 +50,34 @@ def predict(
 
 
 def parity(
-    model: Annotated[str, typer.Option(help="Folder or hub name of the model to ask.")],
+    model: Annotated[str, typer.Option(help="Model folder or hub name.")],
     data: Annotated[
-        str | None, typer.Option(help="A data set with a manifest; without it segments are drawn.")
+        str | None,
+        typer.Option(help="Data set with a finished manifest; by default, synthetic segments."),
     ] = None,
-    sample: Annotated[int, typer.Option(min=1, help="How many segments.")] = 40,
+    sample: Annotated[int, typer.Option(min=1, help="Number of segments to compare.")] = 40,
     profile: Profile = "default",
-    store: Annotated[str, typer.Option(help="The store of the data set.")] = ".waver/store",
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Of the verdicts.")] = 0.5,
+    store: Annotated[str, typer.Option(help="Store of the data set.")] = DEFAULT_STORE,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Probability from which a verdict is A/H.")
+    ] = 0.5,
     max_difference: Annotated[
-        float | None, typer.Option(min=0, help="Allowed; by default .001 in float32, else .05.")
+        float | None,
+        typer.Option(
+            min=0,
+            help="Largest allowed difference of probabilities; by default .001 in float32, "
+            "otherwise .05.",
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File to write a row a segment to: .csv or .parquet.")
+        Path | None, typer.Option(help="File to write one row per segment to, .csv or .parquet.")
     ] = None,
     overrides: Overrides = None,
 ) -> None:
-    """Ask transformers and vLLM about the same segments, and compare; status 1 if they differ."""
+    """Compare the predictions of vLLM and transformers on the same segments.
+
+    The exit status is 1 if they differ.
+    """
     prepare_environment(HISTORY)
     from flows.commands.parity import ParityRequest, measure_and_show
 
@@ -68,20 +90,20 @@ def parity(
 
 
 def ablate(
-    data: Annotated[str, typer.Option(help="A labelled data set.")],
+    data: Annotated[str, typer.Option(help="Labeled data set.")],
     model: Annotated[
         str | None,
-        typer.Option(help="Folder or hub name; by default what the run trained."),
+        typer.Option(help="Model folder or hub name; by default, the model that the run trained."),
     ] = None,
     profile: Profile = "default",
-    store: Annotated[str, typer.Option(help="Folder or URL for all results.")] = ".waver/store",
+    store: Store = DEFAULT_STORE,
     out: Annotated[
-        Path | None, typer.Option(help="File to write all figures to: .csv or .parquet.")
+        Path | None, typer.Option(help="File to write all metrics to, .csv or .parquet.")
     ] = None,
-    force: Forced = None,
+    force: ForcedInference = None,
     overrides: Overrides = None,
 ) -> None:
-    """Ask with every set of picture, sound and words, and with another's sound; compare."""
+    """Measure the model without video, audio or transcript, and with another segment's audio."""
     request = RunRequest(
         data=data, profile=profile, store=store, model=model,
         force=forced_stages(force), overrides=tuple(overrides or ()),

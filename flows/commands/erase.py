@@ -132,7 +132,7 @@ def _videos_of(data: str | None) -> tuple[tuple[VideoRecord, ...], str | None]:
         return (), str(error)
 
 
-def invalidate(found: Found, history: Path) -> EraseReport:
+def erase_found(found: Found, history: Path) -> EraseReport:
     """Remove what was found, leave the participant out from now on, and search what is left.
 
     Raises:
@@ -149,7 +149,7 @@ def invalidate(found: Found, history: Path) -> EraseReport:
     )
 
 
-def undo(store_url: str, participant_id: str) -> None:
+def undo_erasure(store_url: str, participant_id: str) -> None:
     """Let the next run use a forgotten participant's videos again.
 
     Raises:
@@ -160,7 +160,7 @@ def undo(store_url: str, participant_id: str) -> None:
     if is_unfinished(store, participant_id.strip()):
         raise StoreError(
             f"Forgetting this participant in the store {store_url!r} was begun and did not end: "
-            "run `waver forget` again to its end, and undo it after.",
+            "run `waver erase` again to its end, and undo it after.",
             details=(participant_id,),
         )
     if not take_up_again(store, participant_id.strip()):

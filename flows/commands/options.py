@@ -1,40 +1,57 @@
-"""What several commands take, and where the history of runs lies."""
+"""Options that several commands take."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
 import typer
 
-from flows.context.request import StageName
+from flows.context.request import STAGES, StageName
 from storage.errors import ConfigError
 
 HISTORY = Path(".waver/prefect")
+DEFAULT_STORE = ".waver/store"
+INFERENCE_STAGES: tuple[StageName, ...] = ("segment", "transcribe", "manifest", "infer")
 
+
+def completion_of(names: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return a shell completion that offers those of these names that fit what was typed."""
+    return lambda incomplete: [name for name in names if name.startswith(incomplete)]
+
+
+def stages_option(flag: str, description: str, stages: Sequence[str] = STAGES) -> object:
+    """Declare an option that takes a stage's name; its help lists the names."""
+    return typer.Option(
+        flag,
+        metavar="STAGE",
+        help=f"{description}: {'|'.join(stages)}.",
+        autocompletion=completion_of(stages),
+    )
+
+
+Data = Annotated[
+    str, typer.Option(help="Folder of the data set: a BAH release, or a folder of videos.")
+]
+Profile = Annotated[str, typer.Option(help="Name of a profile, or path of a .toml file.")]
+Store = Annotated[str, typer.Option(help="Folder or URL of the store that keeps all results.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting (repeatable)."),
 ]
-ASKING_STAGES: tuple[StageName, ...] = ("segment", "transcribe", "manifest", "infer")
-Forced = Annotated[
+ForcedInference = Annotated[
     list[str] | None,
-    typer.Option(
-        "--force",
-        metavar="STAGE",
-        help=f"Make this stage's results again (repeatable): {'|'.join(ASKING_STAGES)}.",
-    ),
+    stages_option("--force", "Recompute this stage's results (repeatable)", INFERENCE_STAGES),
 ]
-Profile = Annotated[str, typer.Option(help="Name of a profile, or a .toml file.")]
 
 
 def forced_stages(names: Sequence[str] | None) -> tuple[StageName, ...]:
-    """Check the stages that a command which asks a model shall make again; raises ConfigError."""
+    """Return the stages that an inference command recomputes; raises ConfigError if one is none."""
     for name in names or ():
-        check_one_of("stage to make again", name, ASKING_STAGES)
+        check_one_of("stage to recompute", name, INFERENCE_STAGES)
     return cast("tuple[StageName, ...]", tuple(names or ()))
 
 
-def check_one_of(what: str, name: str, known: Sequence[str]) -> None:
-    """Refuse a name that is not among those known; raises ConfigError."""
+def check_one_of(kind: str, name: str, known: Sequence[str]) -> None:
+    """Raise ConfigError if a name is not among the known ones."""
     if name not in known:
-        raise ConfigError(f"There is no {what} {name!r}: expected one of {', '.join(known)}.")
+        raise ConfigError(f"Unknown {kind} {name!r}: expected one of {', '.join(known)}.")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from flows.commands.run import EXIT_FINE, telling
+from flows.commands.exit_status import ExitStatus
+from flows.commands.progress import show_progress
 from flows.context.open import open_existing_store, open_run
 from flows.context.preflight import require_engine
 from flows.context.request import RunRequest
@@ -27,8 +28,6 @@ from tasks.parity.measure import Parity, ParityRecord, measure_parity
 from tasks.parity.synthetic import draw_samples
 from tasks.parity.table import parity_table
 from tasks.prompting.trained_with import input_mismatches
-
-EXIT_UNEQUAL = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +54,7 @@ class _Material:
     manifest: Variant | None = None
 
 
-def measure_and_show(request: ParityRequest) -> int:
+def measure_and_show(request: ParityRequest) -> ExitStatus:
     """Measure, show, and write the segments' rows to a file where one is named.
 
     Returns the exit status: 0, or 1 where the two sides are not equal.
@@ -71,7 +70,7 @@ def measure_and_show(request: ParityRequest) -> int:
     settings = load_settings(request.profile, request.overrides)
     require_engine()
     console = Console()
-    with telling(console):
+    with show_progress(console):
         model_path = _model_path(request, settings)
         if message := input_mismatches(
             model_path, settings.input, settings.manifest.max_words_before
@@ -82,7 +81,7 @@ def measure_and_show(request: ParityRequest) -> int:
     console.print(parity_table(parity, request.model))
     if request.out is not None:
         _write(parity, request.out)
-    return EXIT_UNEQUAL if parity.faults() else EXIT_FINE
+    return ExitStatus.FAILED if parity.faults() else ExitStatus.DONE
 
 
 def _model_path(request: ParityRequest, settings: Settings) -> Path:

@@ -1,20 +1,21 @@
 """Answers about single videos that are in no data set: a run's stages on a list of files.
 
 The videos are only read. What is made of them lies in the store like that of any run, under their
-whole paths, so that the same file asked about again costs nothing, and `waver forget` finds it.
+whole paths, so that the same file asked about again costs nothing, and `waver erase` finds it.
 """
 
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
-from flows.commands.run import EXIT_FINE, EXIT_SOME_REJECTED, run_quietly_with_progress
+from flows.commands.exit_status import ExitStatus
+from flows.commands.run import run_with_progress
+from flows.commands.version import waver_version
 from flows.context.open import open_run
 from flows.context.preflight import check_named_models
 from flows.context.request import RunRequest
@@ -54,7 +55,7 @@ class Question:
 
 def predict_and_print(
     paths: Sequence[Path], request: RunRequest, out: Path | None, *, as_json: bool
-) -> int:
+) -> ExitStatus:
     """Answer for these files, show the answers, and write them to a file where one is named.
 
     With ``as_json`` nothing but the document goes to the standard output. ``request`` names
@@ -79,7 +80,7 @@ def predict_and_print(
         typer.echo(to_json(predicted))
     else:
         Console().print(prediction_table(predicted))
-    return EXIT_SOME_REJECTED if predicted.num_rejected else EXIT_FINE
+    return ExitStatus.SOME_REJECTED if predicted.num_rejected else ExitStatus.DONE
 
 
 def ask_for(paths: Sequence[Path]) -> Question:
@@ -132,7 +133,7 @@ def predict(question: Question, request: RunRequest, console: Console) -> Predic
                 "overrides": (*request.overrides, *_FORCED),
             }
         )
-        run_quietly_with_progress(asked, console)
+        run_with_progress(asked, console)
         return _put_together(open_run(asked), question, folder)
 
 
@@ -142,7 +143,7 @@ def _check_not_erased(store: Store, question: Question) -> None:
     if named:
         raise DataError(
             f"Of {len(question.paths)} videos, {len(named)} are of participants whom the store has "
-            "forgotten: leave them out, or take that back with `waver forget --undo`.",
+            "forgotten: leave them out, or take that back with `waver erase --undo`.",
             details=named,
         )
 
@@ -163,7 +164,7 @@ def _put_together(run: Run, question: Question, folder: Path) -> PredictionDocum
     stages = (run.segment, run.transcribe, run.manifest, run.infer)
     return PredictionDocument(
         schema=SCHEMA,
-        waver_version=_version(),
+        waver_version=waver_version(),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         model=_model_of(run),
         profile=run.request.profile,
@@ -195,10 +196,3 @@ def _write(predicted: PredictionDocument, out: Path) -> None:
     table = flat_table(predicted)
     facts = {"kind": "predict", **{f"rule.{k}": str(v) for k, v in asdict(predicted.rule).items()}}
     write_export(out, table.schema, [table], facts)
-
-
-def _version() -> str:
-    try:
-        return version("waver")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "unknown"

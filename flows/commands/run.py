@@ -1,110 +1,56 @@
-"""What a person sees in the terminal: progress while a run lasts, then what came of it."""
+"""A run of the pipeline as the terminal shows it: progress, then results."""
 
-import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
-from prefect.events.worker import EventsWorker
-from prefect.logging.handlers import APILogHandler
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from flows.commands.outcome import show_outcome
+from flows.commands.exit_status import ExitStatus
+from flows.commands.progress import with_prefect
 from flows.context.open import open_run
 from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest
 from flows.pipeline import pipeline
-from flows.server.local_server import prefect_server
 from flows.stage import StageReport
-from tasks.log import LOGGER
+from storage.results import MemberRecord, MetricRecord, ThresholdRecord, VerdictRecord
+from tasks.aggregate import report_path
+from tasks.report.table import result_table
 
-EXIT_FINE = 0
-EXIT_SOME_REJECTED = 3
-
-
-class _ProgressHandler(logging.Handler):
-    """Print each progress line with the time since the run began."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
-        self.console = console
-        self.started = time.monotonic()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        minutes, seconds = divmod(int(time.monotonic() - self.started), 60)
-        style = "yellow" if record.levelno >= logging.WARNING else None
-        clock = f"[dim]{minutes:3d}:{seconds:02d}[/dim]"
-        self.console.print(f"{clock}  ", end="", highlight=False)
-        self.console.print(
-            record.getMessage(), style=style, highlight=False, markup=False, soft_wrap=True
-        )
+_COUNTS = ("expected", "cached", "computed", "rejected", "seconds")
 
 
-def run_and_show(request: RunRequest) -> int:
-    """Run the pipeline against a Prefect server, show its progress and outcome.
-
-    Returns the exit status: 0, or 3 where some videos were rejected.
-    """
+def run_and_show(request: RunRequest) -> ExitStatus:
+    """Run the pipeline against a Prefect server and print its progress and results."""
     console = Console()
     started = time.monotonic()
-    reports = run_quietly_with_progress(request, console)
+    reports = run_with_progress(request, console)
     console.print(_stage_table(reports))
-    some_rejected = show_outcome(request, reports, console)
-    console.print(f"Finished in {time.monotonic() - started:.0f} s. See this run in the Prefect UI: "
-                  "[bold]waver ui[/bold] (or [bold]make ui[/bold])")  # fmt: skip
-    return EXIT_SOME_REJECTED if some_rejected else EXIT_FINE
+    if any(report.stage == "aggregate" for report in reports):
+        _show_results(request, console)
+    seconds = time.monotonic() - started
+    console.print(
+        f"Finished in {seconds:.0f} s. To see this run in the Prefect UI: [bold]waver ui[/bold] "
+        "(or [bold]make ui[/bold])"
+    )
+    some_rejected = any(report.num_rejected for report in reports)
+    return ExitStatus.SOME_REJECTED if some_rejected else ExitStatus.DONE
 
 
-def run_quietly_with_progress(request: RunRequest, console: Console) -> list[StageReport]:
-    """Run the pipeline against a Prefect server, telling its progress and nothing else."""
-    with at_prefect(console, lambda: check_before_start(open_run(request))):
+def run_with_progress(request: RunRequest, console: Console) -> list[StageReport]:
+    """Run the pipeline against a Prefect server and print only its progress."""
+    with with_prefect(console, lambda: check_before_start(open_run(request))):
         return pipeline(request)
 
 
-@contextmanager
-def at_prefect(console: Console, check: Callable[[], None]) -> Iterator[None]:
-    """Check, then give a Prefect server to what runs meanwhile, and tell the progress of that."""
-    with telling(console):
-        check()
-        message = "starting the local Prefect server" if _starts_server() else "joining Prefect"
-        LOGGER.info(message)
-        with prefect_server() as api_url, temporary_settings({PREFECT_API_URL: api_url}):
-            LOGGER.info("Prefect UI while this run lasts: %s", api_url.removesuffix("/api"))
-            try:
-                yield
-            finally:
-                _hand_over_history()
-
-
-@contextmanager
-def telling(console: Console) -> Iterator[None]:
-    """Tell the progress of what is done meanwhile."""
-    handler = _ProgressHandler(console)
-    LOGGER.addHandler(handler)
-    try:
-        yield
-    finally:
-        LOGGER.removeHandler(handler)
-
-
-def _hand_over_history() -> None:
-    """Wait until the server has all logs and states: it may be stopped next."""
-    APILogHandler().flush()
-    EventsWorker.drain_all(timeout=30)
-
-
-def _starts_server() -> bool:
-    return not os.environ.get("PREFECT_API_URL")
-
-
 def _stage_table(reports: Sequence[StageReport]) -> Table:
-    table = Table(title="Stages", title_justify="left", title_style="bold")
+    table = Table(
+        title="Stages", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
+    )
     for name in ("stage", "state"):
         table.add_column(name)
-    for name in ("wanted", "there already", "made", "rejected", "seconds"):
+    for name in _COUNTS:
         table.add_column(name, justify="right")
     for report in reports:
         counts = (report.num_expected, report.num_cached, report.num_computed, report.num_rejected)
@@ -113,13 +59,20 @@ def _stage_table(reports: Sequence[StageReport]) -> Table:
     return table
 
 
-def serve_ui(port: int) -> None:
-    """Serve the Prefect UI until Ctrl-C, or name the server that already does."""
-    console = Console()
-    with prefect_server(port) as api_url:
-        console.print(f"Prefect UI: [bold]{api_url.removesuffix('/api')}[/bold] (Ctrl-C ends it)")
-        try:
-            while True:
-                time.sleep(1)
-        except KeyboardInterrupt:
-            console.print("Stopped; the history is kept.")
+def _show_results(request: RunRequest, console: Console) -> None:
+    """Print the verdict table and where models and the report are."""
+    run = open_run(request)
+    variant, expected = run.aggregate, run.expected_report
+    console.print(
+        result_table(
+            variant.read(VerdictRecord, expected),
+            variant.read(ThresholdRecord, expected),
+            variant.read(MetricRecord, expected),
+            run.rejected(),
+            variant.read(MemberRecord, expected),
+        )
+    )
+    report = run.store.full_path(report_path(variant, expected))
+    for path in run.model_paths.values():
+        console.print(f"Model:  {path}", soft_wrap=True, highlight=False)
+    console.print(f"Report: {report}", soft_wrap=True, highlight=False)

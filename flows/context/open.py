@@ -22,7 +22,7 @@ from tasks.log import LOGGER
 
 _UNFINISHED = (
     "forgetting a participant was begun in this store and did not end, so that some of it may be "
-    "left: run `waver forget` again for them"
+    "left: run `waver erase` again for them"
 )
 
 

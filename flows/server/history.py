@@ -1,20 +1,19 @@
-"""The history of a local server, kept honest: runs whose process died are not left Running."""
+"""Unfinished runs in a local server's history: those whose process died become Crashed."""
 
 import time
 from typing import Any
 
 import httpx
 
-_PATIENCE_SECONDS = 60.0
-
+_RETRY_SECONDS = 60.0
 _UNFINISHED = ["RUNNING", "PENDING", "CANCELLING"]
-_MESSAGE = "Its process ended without a word: it was killed, or the machine stopped."
+_MESSAGE = "The process of this run was killed, or the computer stopped."
 
 
 def close_dead_runs(api_url: str) -> int:
-    """Mark flow and task runs that a killed process left unfinished as Crashed; returns how many.
+    """Mark unfinished flow and task runs as Crashed, and return how many there were.
 
-    Only for a server that has just been started on its history: no run can be going on then.
+    Call this only on a server that has just started, when no run can be alive.
     """
     state = {"type": "CRASHED", "name": "Crashed", "message": _MESSAGE}
     closed = 0
@@ -27,14 +26,14 @@ def close_dead_runs(api_url: str) -> int:
 
 
 def _unfinished(client: httpx.Client, kind: str) -> list[str]:
-    """List the unfinished runs of a kind; the server gives them in pages of its own length.
+    """List the ids of all unfinished runs of a kind.
 
-    All pages are read before any run is changed: a closed one would shift the pages after it.
+    All pages are read before any run is changed: changing one would shift the later pages.
     """
     ids: list[str] = []
-    expected = {"state": {"type": {"any_": _UNFINISHED}}}
+    unfinished = {"state": {"type": {"any_": _UNFINISHED}}}
     while True:
-        rows = post(client, f"/{kind}/filter", {kind: expected, "offset": len(ids)})
+        rows = post(client, f"/{kind}/filter", {kind: unfinished, "offset": len(ids)})
         page = [str(row["id"]) for row in rows]
         if not page:
             return ids
@@ -42,14 +41,14 @@ def _unfinished(client: httpx.Client, kind: str) -> list[str]:
 
 
 def post(client: httpx.Client, path: str, body: dict[str, Any]) -> Any:
-    """Post to the server and give what it answers.
+    """Post to the server and return its JSON response.
 
-    A server whose SQLite file is locked by its own services answers 503, and is asked again, as
-    Prefect's client does.
+    The server responds 503 while its own services lock its SQLite file; the request is then
+    retried, as Prefect's client does.
     """
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _RETRY_SECONDS
     while True:
-        answer = client.post(path, json=body)
-        if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
-            return answer.raise_for_status().json()
+        response = client.post(path, json=body)
+        if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or time.monotonic() > deadline:
+            return response.raise_for_status().json()
         time.sleep(0.5)

@@ -1,6 +1,6 @@
-"""Search Prefect's local history for one participant: it is told of, and never changed, from here.
+"""A read-only search of Prefect's local history for traces of one participant.
 
-Tables of what a stage rejected name videos, and so may the message of a run that failed.
+Artifacts that list rejected videos name them, and so may the error message of a failed run.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ DATABASE = "prefect.db"
 
 
 def count_traces(history: Path, traces: Traces) -> int | None:
-    """Count a history's rows that name the participant; None if there is none to be read."""
+    """Return how many rows name the participant, or None if the history cannot be read."""
     address = f"{(history / DATABASE).resolve().as_uri()}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:

@@ -1,7 +1,7 @@
-"""The local Prefect server's own process: `python -m flows.server.process SOCKET`.
+"""The local Prefect server's process: `python -m flows.server.process SOCKET`.
 
-SOCKET is the inherited file descriptor of a socket that listens already. The process ends with the
-one that started it, however that one ends.
+SOCKET is the inherited file descriptor of a listening socket. The process ends with its parent,
+even if that is killed.
 """
 
 import socket
@@ -11,14 +11,14 @@ from tasks.processes.child_process import end_with_parent
 
 
 def main() -> None:
-    """Serve Prefect's API and UI on the given socket until the parent is gone."""
+    """Serve Prefect's API and UI on the socket until the parent ends."""
     end_with_parent()
     import uvicorn
     from prefect.server.api.server import create_app
 
-    listening = socket.socket(fileno=int(sys.argv[1]))
+    listener = socket.socket(fileno=int(sys.argv[1]))
     server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning"))
-    server.run(sockets=[listening])
+    server.run(sockets=[listener])
 
 
 if __name__ == "__main__":

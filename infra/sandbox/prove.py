@@ -17,7 +17,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from flows.commands.run import EXIT_SOME_REJECTED
+from flows.commands.exit_status import ExitStatus
 from flows.context.open import open_run
 from flows.context.request import RunRequest
 from storage.results import MetricRecord, ThresholdRecord
@@ -90,7 +90,7 @@ def _run(trial: Trial, data: str, store: str) -> RunRequest:
     for override in trial.overrides:
         command += ["--set", override]
     ended = subprocess.run(command, check=False).returncode
-    if ended not in (0, EXIT_SOME_REJECTED):
+    if ended not in (ExitStatus.DONE, ExitStatus.SOME_REJECTED):
         sys.exit(ended)  # the run has printed the reason
     return request
 

@@ -67,7 +67,7 @@ def read_erased(store: Store) -> ErasedParticipants:
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{store.full_path(PATH)!r} is damaged, so that forgotten participants cannot be told: "
-            "restore it, or remove it and run `waver forget` again for each of them."
+            "restore it, or remove it and run `waver erase` again for each of them."
         ) from error
 
 

@@ -55,7 +55,7 @@ may learn from; times are milliseconds of the video, `[start_ms, end_ms)`. {medi
 ```python
 from datasets import load_dataset
 
-segments = load_dataset("{place}")
+segments = load_dataset("{location}")
 ```
 """
 _WITH_MEDIA = """`picture` and `sound`

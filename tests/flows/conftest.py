@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from flows.context.request import RunRequest
-from flows.server.local_server import prefect_server, prepare_environment
+from flows.server.environment import prepare_environment
+from flows.server.local_server import prefect_server
 from tests.flows.toys import finish, request_of, write_release
 
 

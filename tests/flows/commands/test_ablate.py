@@ -45,7 +45,7 @@ def test_settings_that_show_one_thing_alone_leave_nothing_to_take_away(folder: P
 def test_a_stage_that_an_ablation_does_not_run_cannot_be_forced(folder: Path) -> None:
     error = fault("--force", "finetune")
     assert isinstance(error, ConfigError)
-    assert "no stage to make again 'finetune': expected one of segment," in str(error)
+    assert "Unknown stage to recompute 'finetune': expected one of segment," in str(error)
 
 
 def test_a_missing_folder_and_a_folder_that_is_no_model_are_named(folder: Path) -> None:

@@ -77,7 +77,7 @@ def test_forcing_a_stage_that_does_not_run_is_refused(folder: Path) -> None:
 def test_details_of_a_mistake_are_shown_on_the_terminal_alone(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def leak() -> None:
+    def leak(**_: object) -> None:
         raise LeakageError("A leak.", details=tuple(f"participant p{n}" for n in range(53)))
 
     def leave(status: int) -> None:
@@ -108,7 +108,7 @@ def test_a_run_that_is_stopped_says_what_is_kept(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 130
-    assert capsys.readouterr().err.strip() == "waver: stopped; what was finished is kept."
+    assert capsys.readouterr().err.strip() == "waver: interrupted; finished results are kept."
 
 
 def test_data_without_labels_and_without_model_says_how_to_go_on(folder: Path) -> None:

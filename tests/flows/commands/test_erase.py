@@ -7,7 +7,7 @@ import typer
 
 from flows import pipeline, stages
 from flows.commands import cli
-from flows.commands.erase import EraseReport, find_participant, invalidate, undo
+from flows.commands.erase import EraseReport, erase_found, find_participant, undo_erasure
 from flows.context.open import open_run
 from flows.context.request import RunRequest
 from storage.datasets.erased import digest_of_participant, salt_of
@@ -24,7 +24,7 @@ NO_HISTORY = Path("/nonexistent")
 
 
 def erase_now(store: str, who: str, data: str | None) -> EraseReport:
-    return invalidate(find_participant(store, who, data), NO_HISTORY)
+    return erase_found(find_participant(store, who, data), NO_HISTORY)
 
 
 def everything(store: str) -> dict[str, bytes]:
@@ -105,10 +105,10 @@ def test_a_participant_with_data_alone_is_left_out_before_anything_is_made(tmp_p
 def test_the_cache_that_the_next_run_keeps_does_not_hold_them(finished: RunRequest) -> None:
     open_run(finished)
     found = find_participant(finished.store, WHO, None)
-    invalidate(found, NO_HISTORY)
-    from storage.datasets import dataset
+    erase_found(found, NO_HISTORY)
+    from storage.datasets import open as open_datasets
 
-    dataset._read.cache_clear()
+    open_datasets._read.cache_clear()
     open_run(finished)
     assert Store(finished.store).list_files(".cache/annotation")
     report = erase_now(finished.store, WHO, finished.data)
@@ -117,12 +117,12 @@ def test_the_cache_that_the_next_run_keeps_does_not_hold_them(finished: RunReque
 
 def test_undoing_lets_the_next_run_use_the_videos_again(finished: RunRequest) -> None:
     erase_now(finished.store, WHO, None)
-    undo(finished.store, WHO)
+    undo_erasure(finished.store, WHO)
     run = open_run(finished)
     assert len(run.dataset.videos) == 8
     assert sorted(run.segment.pending(run.expected_videos)) == sorted(videos_of(WHO))
     with pytest.raises(DataError, match="leaves no such participant out"):
-        undo(finished.store, WHO)
+        undo_erasure(finished.store, WHO)
 
 
 def test_a_forgetting_that_was_stopped_is_told_and_must_end_before_it_is_undone(
@@ -136,15 +136,15 @@ def test_a_forgetting_that_was_stopped_is_told_and_must_end_before_it_is_undone(
     with monkeypatch.context() as patch:
         patch.setattr("storage.erasure.erase.remove_cache", stop)
         with pytest.raises(KeyboardInterrupt):
-            invalidate(found, NO_HISTORY)
-    with pytest.raises(StoreError, match="did not end: run `waver forget` again") as message:
-        undo(finished.store, WHO)
+            erase_found(found, NO_HISTORY)
+    with pytest.raises(StoreError, match="did not end: run `waver erase` again") as message:
+        undo_erasure(finished.store, WHO)
     assert (WHO in str(message.value), message.value.details) == (False, (WHO,))
     open_run(finished)
     assert "did not end" in caplog.text
     assert WHO not in caplog.text
     assert erase_now(finished.store, WHO, None).scan.is_clean
-    undo(finished.store, WHO)
+    undo_erasure(finished.store, WHO)
     caplog.clear()
     open_run(finished)
     assert caplog.text == ""
@@ -221,7 +221,7 @@ def test_the_command_says_what_went_what_was_searched_and_what_it_cannot_reach(
     finished: RunRequest, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    assert run_command("forget", WHO, "--store", finished.store, "--yes") == 0
+    assert run_command("erase", WHO, "--store", finished.store, "--yes") == 0
     message = capsys.readouterr().out
     for line in (
         "removed: segment 2, transcribe 2, manifest 2, infer 4, aggregate 1",
@@ -233,11 +233,11 @@ def test_the_command_says_what_went_what_was_searched_and_what_it_cannot_reach(
     ):
         assert line in message
     (Path(finished.store) / "stray.json").write_text(json.dumps({"seen": videos_of(WHO)[0]}))
-    assert run_command("forget", WHO, "--store", finished.store, "--yes") == 1
+    assert run_command("erase", WHO, "--store", finished.store, "--yes") == 1
     assert "still names them: stray.json" in capsys.readouterr().out
     (Path(finished.store) / "stray.json").unlink()
-    assert run_command("forget", WHO, "--store", finished.store, "--undo") == 0
-    assert "used again" in capsys.readouterr().out
+    assert run_command("erase", WHO, "--store", finished.store, "--undo") == 0
+    assert "use their videos again" in capsys.readouterr().out
 
 
 def test_without_a_name_the_store_is_the_one_that_runs_write_to(
@@ -247,9 +247,9 @@ def test_without_a_name_the_store_is_the_one_that_runs_write_to(
     (tmp_path / ".waver").mkdir()
     Path(finished.store).rename(tmp_path / ".waver" / "store")
     monkeypatch.chdir(tmp_path)
-    assert run_command("forget", f" {WHO} ", "--yes") == 0
+    assert run_command("erase", f" {WHO} ", "--yes") == 0
     assert "of the store: nothing is left" in capsys.readouterr().out
-    assert run_command("forget", f"{WHO}\t", "--undo") == 0
+    assert run_command("erase", f"{WHO}\t", "--undo") == 0
 
 
 def test_on_a_terminal_it_asks_first_and_a_no_changes_nothing(
@@ -260,7 +260,7 @@ def test_on_a_terminal_it_asks_first_and_a_no_changes_nothing(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: (_ for _ in ()).throw(typer.Abort()))
     with pytest.raises(typer.Abort):
-        run_command("forget", WHO, "--store", finished.store)
+        run_command("erase", WHO, "--store", finished.store)
     assert everything(finished.store) == before
 
 

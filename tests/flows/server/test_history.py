@@ -1,4 +1,4 @@
-"""Runs whose process was killed are Crashed after the next start, however many they are."""
+"""Runs whose process was killed become Crashed when the next server starts."""
 
 import os
 import signal
@@ -20,11 +20,11 @@ import time
 from flows.server.local_server import prefect_server
 
 with prefect_server():
-    from prefect import flow, task  # reads the server's address when it is imported
+    from prefect import flow, task  # reads the server's URL when it is imported
 
     @task
     def endless_task():
-        print("begun", flush=True)
+        print("started", flush=True)
         time.sleep(600)
 
     @flow(name="endless")
@@ -52,7 +52,7 @@ def kill_a_run() -> None:
     )
     try:
         assert run.stdout is not None
-        assert run.stdout.readline() == "begun\n"
+        assert run.stdout.readline() == "started\n"
     finally:
         os.kill(run.pid, signal.SIGKILL)
         run.communicate()
@@ -68,13 +68,13 @@ def test_a_killed_run_is_crashed_after_the_next_start(api_url: str) -> None:
     assert set(states(api_url, "task_runs")) <= {"CRASHED"}
 
 
-def test_more_dead_runs_than_a_page_holds_are_all_closed(api_url: str) -> None:
+def test_dead_runs_on_several_pages_are_all_closed(api_url: str) -> None:
     with httpx.Client(base_url=api_url, timeout=60) as client:
         flow = post(client, "/flows/", {"name": "dead"})
         for state in ["RUNNING"] * 7 + ["COMPLETED"]:
             body = {"flow_id": flow["id"], "state": {"type": state}}
             post(client, "/flow_runs/", body)
-        assert len(states(api_url, "flow_runs")) == 3, "the page is as short as this test needs"
+        assert len(states(api_url, "flow_runs")) == 3, "this test needs pages of three"
         assert close_dead_runs(api_url) == 7
         for kind, expected in (("CRASHED", 7), ("COMPLETED", 1)):
             query = {

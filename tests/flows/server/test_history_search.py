@@ -18,7 +18,7 @@ def history(folder: Path, *rows: tuple[object, ...]) -> Path:
     return folder
 
 
-def test_rows_that_name_a_video_are_counted_and_the_history_is_not_changed(tmp_path: Path) -> None:
+def test_rows_that_name_a_video_are_counted_and_the_history_stays_unchanged(tmp_path: Path) -> None:
     folder = history(tmp_path, (12, f'[{{"row": "{VIDEO}"}}]'), (12, '[{"row": "12"}]'), (1, None))
     before = (folder / DATABASE).read_bytes()
     assert count_traces(folder, TRACES) == 1
@@ -26,7 +26,7 @@ def test_rows_that_name_a_video_are_counted_and_the_history_is_not_changed(tmp_p
     assert (folder / DATABASE).read_bytes() == before
 
 
-def test_without_a_history_that_can_be_read_there_is_no_count(tmp_path: Path) -> None:
+def test_an_unreadable_history_has_no_count(tmp_path: Path) -> None:
     assert count_traces(tmp_path / "nowhere", TRACES) is None
     (tmp_path / DATABASE).write_text("not a database")
     assert count_traces(tmp_path, TRACES) is None

@@ -1,4 +1,4 @@
-"""One real server a history: shared by runs that start together, stopped, never mistaken."""
+"""One real server per history: shared by runs that start together, and stopped with its owner."""
 
 import json
 import os
@@ -54,10 +54,10 @@ def parent_of(process_id: int) -> int:
     return int(status.split("PPid:")[1].split()[0])
 
 
-def split_by_ownership(
+def owner_first(
     history: Path, runs: "list[subprocess.Popen[str]]"
 ) -> "list[subprocess.Popen[str]]":
-    """Give the run that owns the server first."""
+    """Return the runs with the owner of the server first."""
     owner = parent_of(json.loads((history / "server.json").read_text())["process_id"])
     return sorted(runs, key=lambda run: run.pid != owner)
 
@@ -70,7 +70,7 @@ def wait_until_gone(api_url: str) -> None:
         except httpx.ConnectError:
             return
         except httpx.TransportError:
-            pass  # cut off in the middle, or slow
+            pass  # disconnected, or slow
         time.sleep(0.05)
     pytest.fail("the server outlived its owner")
 
@@ -83,10 +83,10 @@ def test_runs_that_start_together_share_one_server_until_its_owner_ends(history:
         assert len(addresses) == 1
         (api_url,) = addresses
         assert httpx.get(f"{api_url}/health").json() is True
-        owner, joined = split_by_ownership(history, runs)
-        assert joined.communicate("go on\n", timeout=60)[0] == ""
-        assert running_server() == api_url, "the run that joined left the server as it was"
-        owner.communicate("go on\n", timeout=60)
+        owner, joined = owner_first(history, runs)
+        assert joined.communicate("continue\n", timeout=60)[0] == ""
+        assert running_server() == api_url, "the run that joined left the server running"
+        owner.communicate("continue\n", timeout=60)
         assert not (history / "server.json").exists()
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{api_url}/health")
@@ -97,18 +97,18 @@ def test_runs_that_start_together_share_one_server_until_its_owner_ends(history:
 
 
 @pytest.mark.slow
-def test_a_killed_owner_is_named_by_the_run_that_joined_and_followed_by_a_new_one(
+def test_a_run_that_joined_explains_that_the_owner_was_killed_and_the_next_run_starts_a_server(
     history: Path,
 ) -> None:
     runs = [start_run(), start_run()]
     try:
         addresses = {line_of(run) for run in runs}
-        owner, joined = split_by_ownership(history, runs)
+        owner, joined = owner_first(history, runs)
         owner.kill()
         owner.communicate()
-        wait_until_gone(*addresses)  # it hears of its owner's end a moment later
-        assert "run again" in joined.communicate("go on\n", timeout=60)[0]
-        assert (history / "server.json").exists(), "left by the killed one"
+        wait_until_gone(*addresses)  # it notices the end of its owner a moment later
+        assert "run again" in joined.communicate("continue\n", timeout=60)[0]
+        assert (history / "server.json").exists(), "the killed owner leaves it behind"
         with prefect_server() as api_url:
             assert api_url not in addresses
             assert httpx.get(f"{api_url}/health").json() is True
@@ -118,29 +118,29 @@ def test_a_killed_owner_is_named_by_the_run_that_joined_and_followed_by_a_new_on
             run.communicate()
 
 
-def fail_where_no_failure_can_be_noted(sentence: str) -> None:
+def fail_without_recording_it(sentence: str) -> None:
     try:
         raise StageError(sentence)
     except StageError:
-        raise httpx.ConnectError("no route to it")  # noqa: B904 - as Prefect does
+        raise httpx.ConnectError("no route to host")  # noqa: B904 - as Prefect does
 
 
-def test_a_given_server_that_is_gone_is_told_unless_that_hides_another_sentence(
+def test_a_lost_external_server_is_reported_unless_that_hides_the_error_of_the_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     api_url = "http://127.0.0.1:9/api"
     monkeypatch.setenv("PREFECT_API_URL", api_url)
     health = [True, False, True, False, True, True]
-    monkeypatch.setattr(server, "_is_healthy", lambda asked: asked == api_url and health.pop(0))
-    with pytest.raises(StageError, match=r"does not answer any more.* run again"), prefect_server():
-        raise httpx.ConnectError("no route to it")
-    with pytest.raises(StageError, match=r"^The shares go on\.$"), prefect_server():
-        fail_where_no_failure_can_be_noted("The shares go on.")
+    monkeypatch.setattr(server, "_is_healthy", lambda url: url == api_url and health.pop(0))
+    with pytest.raises(StageError, match=r"no longer responds.* run again"), prefect_server():
+        raise httpx.ConnectError("no route to host")
+    with pytest.raises(StageError, match=r"^Two partitions failed\.$"), prefect_server():
+        fail_without_recording_it("Two partitions failed.")
     with pytest.raises(httpx.ConnectError), prefect_server():
-        raise httpx.ConnectError("to another server: this one answers")
+        raise httpx.ConnectError("of another server: this one is healthy")
 
 
-def test_a_port_that_another_program_listens_on_is_refused(history: Path) -> None:
+def test_a_port_in_use_by_another_program_is_a_mistake(history: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -153,7 +153,7 @@ def test_a_port_that_another_program_listens_on_is_refused(history: Path) -> Non
     assert not (history / "server.log").exists()
 
 
-def test_a_history_that_cannot_be_written_is_told_with_the_variable_that_names_another(
+def test_an_unwritable_history_is_a_mistake_that_names_the_variable_to_set(
     history: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (history / "file").touch()
@@ -162,7 +162,7 @@ def test_a_history_that_cannot_be_written_is_told_with_the_variable_that_names_a
         pytest.raises(ConfigError, match=r"cannot be written .* PREFECT_HOME"),
         prefect_server(),
     ):
-        pytest.fail("a server started on a history that nothing can be written to")
+        pytest.fail("a server started on an unwritable history")
 
 
 @pytest.mark.slow

@@ -1,0 +1,194 @@
+"""Commands on a data set and its store: `run`, `check`, `export` and `erase`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from flows.commands.exit_status import ExitStatus
+from flows.commands.options import (
+    DEFAULT_STORE,
+    HISTORY,
+    Data,
+    Overrides,
+    Profile,
+    Store,
+    check_one_of,
+    completion_of,
+    stages_option,
+)
+from flows.context.request import (
+    EXPORT_KINDS,
+    STAGES,
+    TRAINING,
+    TRAINING_FORMATS,
+    ExportKind,
+    RunRequest,
+    TrainingFormat,
+)
+from flows.server.environment import prepare_environment
+from storage.datasets.consent import PURPOSES, Purpose
+from storage.errors import ConfigError
+
+_KINDS = (*EXPORT_KINDS, TRAINING)
+
+
+def run(
+    data: Data,
+    profile: Profile = "default",
+    store: Store = DEFAULT_STORE,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Predict with this model (folder or hub name) instead of training one; several "
+            "form an ensemble (repeatable)."
+        ),
+    ] = None,
+    start_at: Annotated[
+        str | None, stages_option("--from", "Run this stage and those after it")
+    ] = None,
+    only: Annotated[
+        list[str] | None, stages_option("--only", "Run only this stage (repeatable)")
+    ] = None,
+    force: Annotated[
+        list[str] | None, stages_option("--force", "Recompute this stage's results (repeatable)")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Run the pipeline on a data set, reusing the results that the store already holds."""
+    for name in (start_at, *(only or ()), *(force or ())):
+        if name is not None:
+            check_one_of("stage", name, STAGES)
+    request = RunRequest.model_validate(
+        {
+            "data": data, "profile": profile, "store": store,
+            "model": tuple(model or ()),
+            "start_at": start_at, "only": tuple(only or ()), "force": tuple(force or ()),
+            "overrides": tuple(overrides or ()),
+        }
+    )  # fmt: skip
+    prepare_environment(HISTORY)
+    from flows.commands.run import run_and_show
+
+    raise typer.Exit(run_and_show(request))
+
+
+def check(
+    data: Data,
+    store: Annotated[
+        str, typer.Option(help="Store with earlier results for these videos; none is created.")
+    ] = DEFAULT_STORE,
+    out: Annotated[Path | None, typer.Option(help="File to write the audit to, .parquet.")] = None,
+) -> None:
+    """Audit a data set: what it holds, and problems that would make results untrustworthy.
+
+    The exit status is 1 if there are such problems.
+    """
+    from flows.commands.check import check_and_show
+
+    raise typer.Exit(check_and_show(data, store, out))
+
+
+def export(
+    kind: Annotated[
+        str,
+        typer.Argument(metavar="KIND", help="|".join(_KINDS), autocompletion=completion_of(_KINDS)),
+    ],
+    purpose: Annotated[
+        str, typer.Option(help="|".join(PURPOSES), autocompletion=completion_of(PURPOSES))
+    ],
+    data: Annotated[str, typer.Option(help="Data set of the run.")],
+    out: Annotated[
+        Path, typer.Option(help="File to write, .csv or .parquet; a folder for KIND training.")
+    ],
+    profile: Annotated[str, typer.Option(help="Profile of the run.")] = "default",
+    store: Annotated[str, typer.Option(help="Store of the run.")] = DEFAULT_STORE,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model that the run was given (repeatable).")
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help=f"Format of KIND training: {'|'.join(TRAINING_FORMATS)}.",
+            autocompletion=completion_of(TRAINING_FORMATS),
+        ),
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Export a finished run's rows for a purpose, without videos that lack consent to it.
+
+    KIND training exports the training samples as a folder: for ms-swift with the command that
+    trains on them (--format ms-swift), or for Hugging Face datasets (--format hf).
+    """
+    check_one_of("kind of export", kind, _KINDS)
+    check_one_of("purpose", purpose, PURPOSES)
+    _check_format(kind, layout)
+    request = RunRequest(
+        data=data, profile=profile, store=store, model=tuple(model or ()),
+        overrides=tuple(overrides or ()),
+    )  # fmt: skip
+    prepare_environment(HISTORY)
+    if kind == TRAINING:
+        from flows.commands.export_training import write_training
+
+        lines = write_training(request, cast(TrainingFormat, layout), cast(Purpose, purpose), out)
+    else:
+        from flows.commands.export import write_rows
+
+        lines = write_rows(request, cast(ExportKind, kind), cast(Purpose, purpose), out).lines()
+    for line in (*lines, f"Export: {out}"):
+        typer.echo(line)
+
+
+def _check_format(kind: str, layout: str | None) -> None:
+    if kind == TRAINING:
+        if layout is None:
+            raise ConfigError(
+                f"The export {kind!r} needs --format: expected one of "
+                f"{', '.join(TRAINING_FORMATS)}."
+            )
+        check_one_of("format", layout, TRAINING_FORMATS)
+    elif layout is not None:
+        raise ConfigError(
+            f"The export {kind!r} takes no --format {layout!r}: the suffix of --out sets its "
+            "format."
+        )
+
+
+def erase(
+    participant: Annotated[
+        str, typer.Argument(metavar="PARTICIPANT", help="The participant's id in the data set.")
+    ],
+    store: Annotated[str, typer.Option(help="Store to erase them from.")] = DEFAULT_STORE,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data set that lists all their videos; it is only read."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not prompt for confirmation.")] = False,
+    undo: Annotated[
+        bool, typer.Option("--undo", help="Let future runs use their videos again.")
+    ] = False,
+) -> None:
+    """Erase a participant from every result in a store, and exclude them from future runs.
+
+    The exit status is 1 if a search of the whole store still finds traces of them.
+    """
+    prepare_environment(HISTORY)
+    from flows.commands import erase as erasure
+
+    if undo:
+        erasure.undo_erasure(store, participant)
+        typer.echo("Future runs use their videos again.")
+        return
+    found = erasure.find_participant(store, participant, data)
+    if not yes and sys.stdin.isatty():
+        num_videos = len(found.traces.videos)
+        typer.confirm(f"Erase all results of {num_videos} videos from {store!r}?", abort=True)
+    report = erasure.erase_found(found, Path(os.environ["PREFECT_HOME"]))
+    for line in report.lines():
+        typer.echo(line)
+    if not report.scan.is_clean:
+        raise typer.Exit(ExitStatus.FAILED)
