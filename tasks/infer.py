@@ -147,7 +147,7 @@ def _ask(
                 samples_path=samples_path,
                 claims_path=folder / "claims",
                 journal_path=folder / f"journal-{number}",
-                log_path=folder / f"engine-{number}.log",
+                job_path=folder / f"engine-{number}.json",
                 suspects=tuple(alone),
                 alone=tuple(alone[number::num_engines]),
                 shard_size=shard_size_for(len(rows), num_engines),

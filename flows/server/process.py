@@ -7,7 +7,7 @@ even if that is killed.
 import socket
 import sys
 
-from tasks.processes.child_process import end_with_parent
+from tasks.processes.child_frame import end_with_parent
 
 
 def main() -> None:

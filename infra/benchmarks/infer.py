@@ -62,7 +62,7 @@ class Bench:
         job = InferJob(
             store_url=self.store.url, variant_id=self.variant(name).variant_id,
             samples_path=folder / "samples.parquet", claims_path=folder / "claims",
-            journal_path=folder / "journal", log_path=folder / "log", suspects=(), alone=(),
+            journal_path=folder / "journal", job_path=folder / "job.json", suspects=(), alone=(),
             shard_size=shard_size_for(len(rows), 1), max_failures=len(rows),
             model_path=self.model_path, dtype=stored_dtype(self.model_path),
             max_tokens=longest_request(rows, self.input, self.model_path), input=self.input,

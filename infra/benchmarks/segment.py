@@ -24,7 +24,7 @@ from infra.benchmarks.ways import WAYS
 from storage.fingerprint import digest_file
 from storage.store.store import Store
 from tasks.media.probe import probe
-from tasks.processes.tool import ChildLimits
+from tasks.processes.tool import ToolLimits
 from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
 from tasks.stage import split_into_shards
 
@@ -88,7 +88,7 @@ def make_video(path: Path, seconds: float) -> Path:
 
 def measure(video: Path, repeats: int) -> Cost:
     """Cut one video by every way, in turn, ``repeats`` times."""
-    seconds = probe(video, limits=ChildLimits(seconds=120)).duration_seconds
+    seconds = probe(video, limits=ToolLimits(seconds=120)).duration_seconds
     spent: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range(repeats):
         for name, way in WAYS.items():

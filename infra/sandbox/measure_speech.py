@@ -32,7 +32,7 @@ from storage.records import (
 )
 from storage.store.store import Store
 from tasks.media.cut import write_audio
-from tasks.processes.tool import ChildLimits, run_tool
+from tasks.processes.tool import ToolLimits, run_tool
 from tasks.transcribe import TranscribeConfig, transcribe_videos
 
 MODEL_PATH = Path(__file__).parent / "models" / "whisper"
@@ -157,7 +157,7 @@ def _store_audio(audio: Soundtrack, store: Store, name: str) -> SegmentRecord:
 
 def _run(output: ffmpeg.Stream) -> None:
     command = output.global_args("-hide_banner", "-loglevel", "error")
-    result = run_tool(command.compile(overwrite_output=True), limits=ChildLimits(seconds=60))
+    result = run_tool(command.compile(overwrite_output=True), limits=ToolLimits(seconds=60))
     if result.status != 0:
         raise ToolError(f"ffmpeg could not code a soundtrack: {' '.join(result.stderr_tail)}")
 

@@ -15,7 +15,7 @@ from storage.schema import from_table, read_parquet
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 from tasks.ablation.job import AblationJob, ArmJob, key_of
-from tasks.inference.child import Progress
+from tasks.inference.child import PredictionCounter
 from tasks.inference.engine import Engine, checked_config
 from tasks.inference.isolation import Journal
 from tasks.inference.preparation import Decoding, open_questions
@@ -47,7 +47,7 @@ def run_job(job: AblationJob, out: TextIO, open_engine: OpenEngine) -> None:
     """Answer what is missing of every arm, with one engine, until one rejects more than it may."""
     store = Store(job.store_url)
     engine, config = open_engine(job, out)
-    progress = Progress(out)
+    progress = PredictionCounter(out)
     for arm in job.arms:
         print(f"now with {arm.name}", file=out)
         _run_arm(job, arm, store, engine, config, progress)
@@ -74,7 +74,12 @@ def open_engine(job: AblationJob, out: TextIO) -> tuple[Engine, Any]:
 
 
 def _run_arm(
-    job: AblationJob, arm: ArmJob, store: Store, engine: Engine, config: Any, progress: Progress
+    job: AblationJob,
+    arm: ArmJob,
+    store: Store,
+    engine: Engine,
+    config: Any,
+    progress: PredictionCounter,
 ) -> None:
     rows = list(from_table(SampleRecord, read_parquet(arm.samples_path)))
     variant = Variant(store=store, stage=arm.stage, variant_id=arm.variant_id)
@@ -117,9 +122,13 @@ def _one_by_one(
 
 
 def main(job_path: Path, open_one: OpenEngine = open_engine) -> int:
-    """Run one job; gives the exit status."""
-    job = AblationJob.model_validate_json(job_path.read_text(encoding="utf-8"))
-    return run_as_child("The ablation", job.log_path, lambda out: run_job(job, out, open_one))
+    """Run one job; returns the exit status."""
+
+    def work(out: TextIO) -> None:
+        job = AblationJob.model_validate_json(job_path.read_text(encoding="utf-8"))
+        run_job(job, out, open_one)
+
+    return run_as_child("The ablation", job_path, work)
 
 
 if __name__ == "__main__":

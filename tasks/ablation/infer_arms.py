@@ -148,7 +148,7 @@ def _job_of(work: Ablation, left: Sequence[str], alone: Sequence[str], folder: P
     asked = _by_arm(left)
     return AblationJob(
         store_url=work.store.url,
-        log_path=folder / "ablate.log",
+        job_path=folder / "ablate.json",
         journal_path=folder / "journal",
         model_path=work.model_path,
         dtype=computed_dtype(work.model_path, work.config.dtype),

@@ -1,27 +1,26 @@
 """An adapter laid onto its base, opened afresh in the number type that the result is kept in.
 
-Started as ``python -m tasks.adapters.merge JOB``; prints a user's error as
-``error: <sentence>``.
+Started as ``python -m tasks.adapters.merge JOB``.
 """
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from storage.errors import ModelError, WaverError
+from storage.errors import ModelError
 from storage.records import AUDIO_SAMPLE_RATE
-from tasks.adapters.merge_cache import TOLD, MergeJob
+from tasks.adapters.merge_cache import MergeJob
 from tasks.model.loading import LoadOptions, open_base
 from tasks.model.model_folder import ADAPTER_WEIGHTS
 from tasks.model.tensor_files import saving_to
 from tasks.model.weights import read_header
-from tasks.processes.child_process import end_with_parent, error_line
+from tasks.processes.child_frame import run_as_child
 from tasks.prompting.model_input import InputConfig, make_input, to_model_batch
 
 _OF_WHOLE_MODEL = "base_model.model.thinker."
@@ -133,20 +132,18 @@ def write_weights(
 
 
 def main(job_path: Path) -> int:
-    """Merge and write; gives the exit status: 0, or 2 for a user's error."""
-    end_with_parent()
-    job = MergeJob.model_validate_json(job_path.read_bytes())
-    dtype = getattr(torch, job.precision)
-    try:
+    """Merge and write; returns the exit status."""
+
+    def work(out: TextIO) -> None:
+        job = MergeJob.model_validate_json(job_path.read_bytes())
+        dtype = getattr(torch, job.precision)
         top, processor, moved = merge_checked(job.base_path, job.adapter_path, dtype)
-        sys.stdout.write(f"{TOLD}the adapter moves the answer's logits by up to {moved:.3g}\n")
+        print(f"the adapter moves the answer's logits by up to {moved:.3g}", file=out)
         write_weights(
             top, processor, job.out_path, dtype=dtype, max_shard_bytes=job.max_shard_bytes
         )
-    except WaverError as error:
-        sys.stdout.write(error_line(error) + "\n")
-        return 2
-    return 0
+
+    return run_as_child("Merging the adapter", job_path, work)
 
 
 if __name__ == "__main__":

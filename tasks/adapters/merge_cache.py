@@ -9,16 +9,16 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from storage.errors import CrashError
 from storage.fingerprint import digest_file, digest_of
 from storage.store.cache import cache_path_of
 from storage.store.disk import is_abandoned, temporary_name, writing_to
 from storage.store.store import Store
 from tasks.log import LOGGER
 from tasks.model.model_folder import adapter_files, check_model
-from tasks.processes.child_process import run_worker
+from tasks.processes.child_process import run_child
+from tasks.processes.error_file import log_path_of
 from tasks.prompting.trained_with import SETTINGS_NAME
-
-TOLD = "told: "  # how the process marks its own lines among those of the libraries
 
 
 class MergeJob(BaseModel):
@@ -85,14 +85,23 @@ def _merge(job: MergeJob, folder: Path) -> None:
     with writing_to(str(folder)):
         job.out_path.mkdir()
         job_path.write_text(job.model_dump_json(), encoding="utf-8")
+    log_path, kept_log_path = log_path_of(job_path), folder.with_suffix(".log")
+    command = [sys.executable, "-m", "tasks.adapters.merge", str(job_path)]
     try:
-        command = [sys.executable, "-m", "tasks.adapters.merge", str(job_path)]
-        run_worker(command, on_line=_show, environment={"PYTHONSAFEPATH": "1"})
-        job_path.unlink()
+        run_child(
+            command, on_line=LOGGER.info, job_path=job_path, environment={"PYTHONSAFEPATH": "1"}
+        )
+        for path in (job_path, log_path, kept_log_path):
+            path.unlink(missing_ok=True)
         settings_path = job.adapter_path.parent / SETTINGS_NAME
         if settings_path.is_file():
             shutil.copyfile(settings_path, job.out_path / SETTINGS_NAME)
         put_in_place(job.out_path, folder)
+    except CrashError as error:
+        if not log_path.is_file():
+            raise
+        log_path.replace(kept_log_path)
+        raise CrashError(f"{error} The libraries' log: {kept_log_path}") from error
     finally:
         shutil.rmtree(job.out_path, ignore_errors=True)
 
@@ -105,8 +114,3 @@ def put_in_place(made: Path, folder: Path) -> None:
         except OSError:
             if not folder.is_dir():
                 raise
-
-
-def _show(line: str) -> None:
-    if line.startswith(TOLD):
-        LOGGER.info("%s", line.removeprefix(TOLD))

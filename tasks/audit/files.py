@@ -12,9 +12,9 @@ from storage.errors import ItemFault
 from storage.fingerprint import digest_file
 from storage.records import VideoId
 from tasks.media.probe import probe_seconds
-from tasks.processes.tool import ChildLimits
+from tasks.processes.tool import ToolLimits
 
-_LIMITS = ChildLimits(seconds=120)
+_LIMITS = ToolLimits(seconds=120)
 Seen = Callable[[], None]
 Result = TypeVar("Result")
 

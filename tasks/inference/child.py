@@ -1,8 +1,7 @@
 """The child process of the infer stage: opens the model once, answers, commits small parts.
 
-Started as ``python -m tasks.inference.child JOB``. Prints ``done N`` now and then, other lines of
-progress, and a user's error as ``error: <sentence>``; all that the libraries print goes to the
-job's log. No line names a video or quotes a word.
+Started as ``python -m tasks.inference.child JOB`` (see `tasks.processes.child_frame`). No line that
+it prints names a video or quotes a word.
 """
 
 import resource
@@ -26,26 +25,19 @@ from tasks.inference.progress import MODEL_OPEN
 from tasks.inference.samples import expected_items, infer_samples
 from tasks.inference.settings import STAGE
 from tasks.inference.shard_claims import claimed
-from tasks.processes.child_frame import run_as_child
+from tasks.processes.child_frame import DoneCounter, run_as_child
 from tasks.prompting.model_input import InputConfig
 from tasks.stage import Shard, compute_missing
 
 Opening = AbstractContextManager[tuple[Questions, Callable[[], Engine]]]
 Open = Callable[[InferJob, TextIO], Opening]
 
-_SHOW_SECONDS = 1.0
 
-
-class Progress:
-    """Counts results as they pass, and prints their number every second.
-
-    ``is_given_up`` says that more of them failed than may.
-    """
+class PredictionCounter(DoneCounter):
+    """Counts predictions as they pass; ``is_given_up`` once more of them failed than may."""
 
     def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._num_done = 0
-        self._due = 0.0
+        super().__init__(out)
         self.is_given_up = False
 
     def watch(
@@ -55,23 +47,17 @@ class Progress:
         samples: Iterable[SampleRecord],
         config: InputConfig,
     ) -> Iterator[ItemOutput]:
-        """Pass results about these samples on, until more of them failed than may."""
-        asked: dict[str, SampleRecord] = {sample.segment_id: sample for sample in samples}
+        """Yield the outputs for these samples until more than ``max_failures`` failed."""
+        by_id: dict[str, SampleRecord] = {sample.segment_id: sample for sample in samples}
         num_failed = 0
         for output in outputs:
-            self._num_done += 1
-            num_failed += has_failed(output, asked[output.item_id], config)
+            self.add()
+            num_failed += has_failed(output, by_id[output.item_id], config)
             yield output
-            if time.monotonic() >= self._due:
-                self.show()
+            self.show_if_due()
             if num_failed > max_failures:
                 self.is_given_up = True
                 break
-
-    def show(self) -> None:
-        """Print how many results there are."""
-        print(f"done {self._num_done}", file=self._out)
-        self._due = time.monotonic() + _SHOW_SECONDS
 
 
 def run_job(job: InferJob, out: TextIO, open_one: Open) -> None:
@@ -79,7 +65,7 @@ def run_job(job: InferJob, out: TextIO, open_one: Open) -> None:
     store = Store(job.store_url)
     variant = Variant(store=store, stage=STAGE, variant_id=job.variant_id)
     samples = list(from_table(SampleRecord, read_parquet(job.samples_path)))
-    progress = Progress(out)
+    progress = PredictionCounter(out)
 
     def make(_: Sequence[str]) -> Iterator[ItemOutput]:
         # All engines deal the same samples: what another has answered, it had claimed before.
@@ -142,15 +128,15 @@ def opened(job: InferJob, out: TextIO) -> Iterator[tuple[Questions, Callable[[],
 
 
 def main(job_path: Path) -> int:
-    """Run one job; gives the exit status."""
-    job = InferJob.model_validate_json(job_path.read_text(encoding="utf-8"))
+    """Run one job; returns the exit status."""
 
     def work(out: TextIO) -> None:
+        job = InferJob.model_validate_json(job_path.read_text(encoding="utf-8"))
         run_job(job, out, opened)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(f"peak memory {peak:.1f} GiB", file=out)
 
-    return run_as_child("The inference engine", job.log_path, work)
+    return run_as_child("The inference engine", job_path, work)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from tasks.inference.isolation import Crash, in_flight
 from tasks.inference.settings import InferResources
 from tasks.log import LOGGER
 from tasks.model.gpu import count_gpus, has_gpu_driver
-from tasks.processes.child_process import run_worker
+from tasks.processes.child_process import run_child
+from tasks.processes.error_file import log_path_of
 from tasks.processes.group import ChildGroup
 from tasks.prompting.model_input import InputConfig
 
@@ -24,14 +25,14 @@ class EngineJob(BaseModel):
     """What every child process that opens an engine has to know; written as JSON.
 
     Those in ``alone`` are asked about one at a time, before all others. What the engine has in
-    work is noted in the journal, what the libraries print goes to the log.
+    work is noted in the journal. The job is written to ``job_path``, its log lies beside it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     store_url: str
     journal_path: Path
-    log_path: Path
+    job_path: Path
     alone: tuple[str, ...]
     model_path: Path
     dtype: str
@@ -109,9 +110,8 @@ def run_engines(
 
 
 def _written(job: EngineJob) -> Path:
-    path = job.log_path.with_suffix(".json")
-    path.write_text(job.model_dump_json(), encoding="utf-8")
-    return path
+    job.job_path.write_text(job.model_dump_json(), encoding="utf-8")
+    return job.job_path
 
 
 def _run_engine(
@@ -124,19 +124,21 @@ def _run_engine(
 ) -> Crash | None:
     """Run one child to its end; the engine's log is kept only of one that failed."""
     try:
-        run_worker(command, on_line=on_line, environment=environment, group=group)
+        run_child(
+            command, on_line=on_line, job_path=job.job_path, environment=environment, group=group
+        )
     except CrashError as error:
         crash = Crash(
             error=error,
             in_flight=in_flight(job.journal_path),
-            log=variant.keep_log(job.log_path) or "",
+            log=variant.keep_log(log_path_of(job.job_path)) or "",
         )
         LOGGER.warning(
             "%s: an engine died: %s. Its log: %s", variant.stage, crash.reason, crash.log
         )
         return crash
     except WaverError as error:
-        if not group.is_stopped and (log := variant.keep_log(job.log_path)):
+        if not group.is_stopped and (log := variant.keep_log(log_path_of(job.job_path))):
             raise type(error)(f"{error} The engine's log: {log}") from error
         raise
     return None

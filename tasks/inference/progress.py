@@ -3,11 +3,10 @@
 import time
 
 from tasks.log import LOGGER
-from tasks.processes.child_process import ERROR
+from tasks.processes.child_frame import DONE
 from tasks.ui_artifacts import ProgressInUI
 
 MODEL_OPEN = "model open"
-_DONE = "done "
 _WARNING = "warning: "
 _SECONDS = 5.0
 
@@ -30,12 +29,12 @@ class EnginesProgress:
 
     def on_line(self, engine: int, line: str) -> None:
         """Take an engine's line."""
-        if line.startswith(_DONE):
-            self._done[engine] = int(line.removeprefix(_DONE))
+        if line.startswith(DONE):
+            self._done[engine] = int(line.removeprefix(DONE))
             self._show()
         elif line.startswith(_WARNING):
             LOGGER.warning("%s: %s", self._stage, line.removeprefix(_WARNING))
-        elif not line.startswith(ERROR):  # that one is raised
+        else:
             if line.startswith(MODEL_OPEN) and self._started is None:
                 self._started = time.monotonic()
             LOGGER.info("%s: %s", self._stage, line)

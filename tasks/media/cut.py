@@ -29,7 +29,7 @@ from tasks.media.frame_times import check_not_killed, last_cause, memory_reason
 from tasks.media.perceptual_hash import VIDEO_HASH_SIZE, MediaHashes, hashes_of
 from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia
-from tasks.processes.tool import ChildLimits, ChildResult, run_tool
+from tasks.processes.tool import ToolLimits, ToolResult, run_tool
 
 _AUDIO_TOLERANCE_SECONDS = 0.5
 _LONGEST_ARGUMENT = 120_000  # bytes; Linux allows 128 KiB
@@ -56,7 +56,7 @@ def cut(
     *,
     long_side: int,
     crf: int,
-    limits: ChildLimits,
+    limits: ToolLimits,
 ) -> CutReport:
     """Write all segments of a video into an empty ``folder``.
 
@@ -89,7 +89,7 @@ def cut_audio(
     plan_for: Callable[[int], Sequence[PlannedSegment]],
     folder: Path,
     *,
-    limits: ChildLimits,
+    limits: ToolLimits,
 ) -> tuple[tuple[PlannedSegment, ...], CutReport]:
     """Write all segments of a file without picture, planned for the number of its samples.
 
@@ -114,7 +114,7 @@ def cut_audio(
     )
 
 
-def _run(command: list[str], folder: Path, limits: ChildLimits) -> tuple[ChildResult, str]:
+def _run(command: list[str], folder: Path, limits: ToolLimits) -> tuple[ToolResult, str]:
     """Run ffmpeg in a folder; gives what came of it, and what it complained of last."""
     result = run_tool(command, limits=limits, folder=folder)
     if result.timed_out:
@@ -123,7 +123,7 @@ def _run(command: list[str], folder: Path, limits: ChildLimits) -> tuple[ChildRe
     return result, memory_reason(limits) if result.out_of_memory else last_cause(result)
 
 
-def _check_host(result: ChildResult, folder: Path) -> None:
+def _check_host(result: ToolResult, folder: Path) -> None:
     """Keep a machine's trouble from being written down as the video's."""
     message = "\n".join(result.stderr_tail)
     for number in _NO_SPACE:

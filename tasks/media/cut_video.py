@@ -10,7 +10,7 @@ from tasks.media.frame_times import Frames, decode_frames, memory_reason
 from tasks.media.perceptual_hash import MediaHashes
 from tasks.media.plan import PlannedSegment, plan_audio, plan_segments
 from tasks.media.probe import SourceMedia, probe
-from tasks.processes.tool import ChildLimits
+from tasks.processes.tool import ToolLimits
 
 _PROBE_SECONDS = 120
 _NO_VIDEO = "the file has no picture, only sound"
@@ -50,9 +50,9 @@ def cut_what_decodes(path: Path, folder: Path, rules: CutRules, memory_mb: int) 
         ItemFault: not a video, or less than ``min_decoded_fraction`` of it is left.
         ToolError: ffmpeg or ffprobe is not installed.
     """
-    source = probe(path, limits=ChildLimits(seconds=_PROBE_SECONDS, memory_mb=memory_mb))
+    source = probe(path, limits=ToolLimits(seconds=_PROBE_SECONDS, memory_mb=memory_mb))
     warnings = _check_length(source, rules.min_decoded_fraction)
-    limits = ChildLimits(seconds=60 + 10 * source.duration_seconds, memory_mb=memory_mb)
+    limits = ToolLimits(seconds=60 + 10 * source.duration_seconds, memory_mb=memory_mb)
     if source.video_stream is None:
         return _cut_audio_alone(source, folder, rules, limits, warnings)
     try:
@@ -89,7 +89,7 @@ def _cut_video(
 
 
 def _cut(
-    source: SourceMedia, folder: Path, rules: CutRules, limits: ChildLimits
+    source: SourceMedia, folder: Path, rules: CutRules, limits: ToolLimits
 ) -> tuple[tuple[PlannedSegment, ...], CutReport]:
     plan = plan_segments(
         source.frame_times, source.end_time, rules.max_segment_ms, rules.cut_points_ms
@@ -106,7 +106,7 @@ def _cut(
 
 
 def _cut_audio_alone(
-    source: SourceMedia, folder: Path, rules: CutRules, limits: ChildLimits, warnings: list[str]
+    source: SourceMedia, folder: Path, rules: CutRules, limits: ToolLimits, warnings: list[str]
 ) -> CutVideo:
     """Cut a file without picture, if enough of its sound decodes.
 
@@ -143,7 +143,7 @@ def _check_length(source: SourceMedia, min_fraction: float) -> list[str]:
 
 
 def _check_decoding(
-    num_listed: int, decoded: Frames, min_fraction: float, limits: ChildLimits
+    num_listed: int, decoded: Frames, min_fraction: float, limits: ToolLimits
 ) -> list[str]:
     """Compare the frames listed with those that decode, and weigh the decoder's complaints."""
     lost = max(0, num_listed - len(decoded.times))

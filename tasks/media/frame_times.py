@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from storage.errors import ItemFault, StageError
-from tasks.processes.tool import ChildLimits, ChildResult, run_tool
+from tasks.processes.tool import ToolLimits, ToolResult, run_tool
 
 _USUAL_GAP = 0.04
 _UNKNOWN = "N/A"
@@ -34,7 +34,7 @@ def input_url(path: Path) -> str:
     return f"file:{path.resolve()}"
 
 
-def run_ffprobe(path: Path, *arguments: str, limits: ChildLimits) -> ChildResult:
+def run_ffprobe(path: Path, *arguments: str, limits: ToolLimits) -> ToolResult:
     """Run ffprobe on a file.
 
     Raises:
@@ -55,7 +55,7 @@ def run_ffprobe(path: Path, *arguments: str, limits: ChildLimits) -> ChildResult
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGBUS}
 
 
-def check_not_killed(program: str, result: ChildResult) -> None:
+def check_not_killed(program: str, result: ToolResult) -> None:
     """Refuse to judge a video by a program that somebody else ended: too little memory, a person.
 
     Raises:
@@ -71,7 +71,7 @@ def check_not_killed(program: str, result: ChildResult) -> None:
         )
 
 
-def memory_reason(limits: ChildLimits) -> str:
+def memory_reason(limits: ToolLimits) -> str:
     """Say that a video asks for more memory than it is given, and how to give it more."""
     return (
         f"it needs more memory than the {limits.memory_mb} MiB that one ffmpeg may take: if it is "
@@ -80,12 +80,12 @@ def memory_reason(limits: ChildLimits) -> str:
     )
 
 
-def last_cause(result: ChildResult) -> str:
+def last_cause(result: ToolResult) -> str:
     """Give what ffmpeg complained of last, without the address of the part that complained."""
     return result.stderr_tail[-1].split("] ")[-1] if result.stderr_tail else ""
 
 
-def list_frames(path: Path, stream: int, origin: float, *, limits: ChildLimits) -> Frames:
+def list_frames(path: Path, stream: int, origin: float, *, limits: ToolLimits) -> Frames:
     """List the shown frames as the container has them; times count from ``origin``.
 
     Where the container leaves times out (AVI with B-frames), the frames are decoded.
@@ -109,7 +109,7 @@ def list_frames(path: Path, stream: int, origin: float, *, limits: ChildLimits) 
     return _in_order(((float(time), gap) for time, gap in zip(times, gaps, strict=True)), origin)
 
 
-def decode_frames(path: Path, stream: int, origin: float, *, limits: ChildLimits) -> Frames:
+def decode_frames(path: Path, stream: int, origin: float, *, limits: ToolLimits) -> Frames:
     """List the frames that really decode; times count from ``origin``.
 
     Raises:
@@ -138,7 +138,7 @@ def decode_frames(path: Path, stream: int, origin: float, *, limits: ChildLimits
     )
 
 
-def read_rows(result: ChildResult, kind: str) -> Iterable[dict[str, str]]:
+def read_rows(result: ToolResult, kind: str) -> Iterable[dict[str, str]]:
     """Read ffprobe's compact output: ``kind|name=value|...``."""
     for line in result.output.decode(errors="replace").splitlines():
         name, *pairs = line.split("|")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from storage.errors import ItemFault
 from tasks.media.frame_times import read_rows, run_ffprobe
-from tasks.processes.tool import ChildLimits
+from tasks.processes.tool import ToolLimits
 
 _HOLE_SECONDS = 1.0
 # Silence is written for what a clock leaves out: a wrong one would fill the disk.
@@ -22,7 +22,7 @@ class Packets:
     end_time: float
 
 
-def list_packets(path: Path, stream: int, origin: float, *, limits: ChildLimits) -> Packets:
+def list_packets(path: Path, stream: int, origin: float, *, limits: ToolLimits) -> Packets:
     """List a sound stream's packets as the container has them; times count from ``origin``.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 from storage.errors import ItemFault
 from tasks.media.frame_times import Frames, input_url, list_frames, run_ffprobe
 from tasks.media.packets import list_packets
-from tasks.processes.tool import ChildLimits, ChildResult
+from tasks.processes.tool import ToolLimits, ToolResult
 
 _MACHINE_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _GUESSED = ("aac", "ac3", "amr", "dts", "eac3", "mp3")
@@ -59,7 +59,7 @@ class SourceMedia:
         return replace(self, frame_times=frames.times, end_time=frames.end_time)
 
 
-def probe(path: Path, *, limits: ChildLimits) -> SourceMedia:
+def probe(path: Path, *, limits: ToolLimits) -> SourceMedia:
     """Open a video file and list its frames' times.
 
     The picture stream with most pixels is chosen (cover art left aside), and the container's
@@ -104,7 +104,7 @@ def _audio_alone(
     audios: list[dict[str, Any]],
     container: dict[str, Any],
     origin: float,
-    limits: ChildLimits,
+    limits: ToolLimits,
 ) -> SourceMedia:
     """Describe a file without picture, as long as its sound."""
     audio = _choose_audio(audios)
@@ -130,7 +130,7 @@ def _stated_by_audio(audio: dict[str, Any], container: dict[str, Any]) -> float 
     return None if container["format_name"] in _GUESSED else _own_seconds(audio)
 
 
-def probe_seconds(path: Path, *, limits: ChildLimits) -> float:
+def probe_seconds(path: Path, *, limits: ToolLimits) -> float:
     """Read how long a video lasts by its container's word, or by its frames where that is silent.
 
     Where the container says it, this costs half of what `probe` does.
@@ -165,7 +165,7 @@ def _check_file(path: Path) -> None:
         raise ItemFault(f"the file cannot be read ({error.strerror})") from error
 
 
-def _read_container(path: Path, limits: ChildLimits) -> tuple[dict[str, Any], str]:
+def _read_container(path: Path, limits: ToolLimits) -> tuple[dict[str, Any], str]:
     """Read what the container says of itself and its streams, and what ffprobe complained of."""
     shown = ("-show_format", "-show_streams", "-of", "json")
     result = run_ffprobe(path, *shown, limits=limits)
@@ -211,7 +211,7 @@ def _own_seconds(video: dict[str, Any]) -> float | None:
     return stated_end - float(video.get("start_time", 0))
 
 
-def _last_causes(result: ChildResult, path: Path) -> str:
+def _last_causes(result: ToolResult, path: Path) -> str:
     if not result.stderr_tail:
         return "no picture or sound stream found"
     causes = [line.removeprefix(f"{input_url(path)}: ") for line in result.stderr_tail]

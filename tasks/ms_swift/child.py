@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.training.child import run_quietly
+from tasks.training.child import run_training_child
 
 
 def main(job_path: Path) -> int:
@@ -19,7 +19,7 @@ def main(job_path: Path) -> int:
 
         run_swift_job(path, say)
 
-    return run_quietly(job_path, run)
+    return run_training_child(job_path, run)
 
 
 if __name__ == "__main__":

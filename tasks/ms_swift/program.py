@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from storage.errors import ModelError, ToolError
-from tasks.processes.tool import ChildLimits, run_tool
+from tasks.processes.tool import ToolLimits, run_tool
 
 _SECONDS = 600
 # Of all its commands the one that lists its options; it imports what training does. The option that
@@ -44,7 +44,7 @@ def check_swift(command: str) -> None:
         ToolError: it is not there, or not the ms-swift that is meant.
     """
     found = find_swift(command)
-    limits = ChildLimits(seconds=_SECONDS, memory_mb=1 << 20)
+    limits = ToolLimits(seconds=_SECONDS, memory_mb=1 << 20)
     asked = run_tool(["env", *_left_out(), found, *_QUESTION], limits=limits)
     if asked.status != 0 or _KNOWN_BY not in asked.output:
         raise ToolError(

@@ -7,7 +7,6 @@ tasks.parity.child JOB``.
 
 import sys
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -120,6 +119,14 @@ def side_answer(
     )
 
 
+def main(job_path: Path) -> int:
+    """Run one job; returns the exit status."""
+
+    def work(out: TextIO) -> None:
+        answer_job(ParityJob.model_validate_json(job_path.read_text(encoding="utf-8")), out)
+
+    return run_as_child(job_path.stem, job_path, work)
+
+
 if __name__ == "__main__":
-    told_job = ParityJob.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    sys.exit(run_as_child(told_job.side, told_job.log_path, partial(answer_job, told_job)))
+    sys.exit(main(Path(sys.argv[1])))

@@ -27,7 +27,6 @@ class ParityJob(BaseModel):
     store_url: str
     samples_path: Path
     answers_path: Path
-    log_path: Path
     model_path: Path
     dtype: str
     max_tokens: int

@@ -16,7 +16,8 @@ from tasks.inference.settings import InferResources
 from tasks.log import LOGGER
 from tasks.parity.job import SIDES, ParityJob, Side, SidePrediction
 from tasks.parity.pooled import PooledFlips, count_flips
-from tasks.processes.child_process import ERROR, run_worker
+from tasks.processes.child_process import run_child
+from tasks.processes.error_file import log_path_of
 from tasks.prompting.model_input import InputConfig
 from tasks.prompting.request_length import longest_request
 
@@ -130,7 +131,6 @@ def measure_parity(
             store_url=store_url,
             samples_path=samples_path,
             answers_path=folder / f"{side}.parquet",
-            log_path=folder / f"{side}.log",
             model_path=model_path,
             dtype=dtype,
             max_tokens=longest_request(samples, input_config, model_path),
@@ -150,27 +150,24 @@ def _answers_of(job: ParityJob, folder: Path, variant: Variant | None) -> list[S
     job_path = folder / f"{job.side}.json"
     job_path.write_text(job.model_dump_json(), encoding="utf-8")
     try:
-        run_worker([sys.executable, "-m", "tasks.parity.child", str(job_path)], on_line=_tell)
+        command = [sys.executable, "-m", "tasks.parity.child", str(job_path)]
+        run_child(command, on_line=LOGGER.info, job_path=job_path)
     except WaverError as error:
-        log = variant.keep_log(job.log_path) if variant else _kept_log(job)
+        log_path = log_path_of(job_path)
+        log = variant.keep_log(log_path) if variant else _kept_log(log_path)
         message = f" The libraries' log: {log}" if log else ""
         raise type(error)(f"{error}{message}") from error
     return list(from_table(SidePrediction, read_parquet(job.answers_path)))
 
 
-def _kept_log(job: ParityJob) -> str | None:
+def _kept_log(log_path: Path) -> str | None:
     """Keep the libraries' log of a side that failed on drawn segments, whose store goes."""
-    if not job.log_path.is_file():
+    if not log_path.is_file():
         return None
-    handle, name = tempfile.mkstemp(prefix=f"waver-parity-{job.side}-", suffix=".log")
+    handle, name = tempfile.mkstemp(prefix=f"waver-parity-{log_path.stem}-", suffix=".log")
     with os.fdopen(handle, "wb") as kept:
-        kept.write(job.log_path.read_bytes())
+        kept.write(log_path.read_bytes())
     return name
-
-
-def _tell(line: str) -> None:
-    if not line.startswith(ERROR):  # that one is raised
-        LOGGER.info("%s", line)
 
 
 def compare(

@@ -1,0 +1,1 @@
+"""Everything that starts, follows or ends a process."""

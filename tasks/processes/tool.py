@@ -21,7 +21,7 @@ _NO_MEMORY = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChildLimits:
+class ToolLimits:
     """What one short-lived child may take: wall seconds, and MiB of address space."""
 
     seconds: float
@@ -29,7 +29,7 @@ class ChildLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChildResult:
+class ToolResult:
     """How a child process ended: its status, its output and the last lines of its stderr.
 
     ``out_of_memory`` is true if it complained, in any line, that it got no more memory.
@@ -54,8 +54,8 @@ def _limit_memory(process: "subprocess.Popen[bytes]", memory_mb: int) -> None:
 
 
 def run_tool(
-    command: Sequence[str], *, limits: ChildLimits, folder: Path | None = None
-) -> ChildResult:
+    command: Sequence[str], *, limits: ToolLimits, folder: Path | None = None
+) -> ToolResult:
     """Run a short-lived program to its end; past the time its whole process group is killed.
 
     ``folder`` is where the program runs, and where its relative paths lie.
@@ -83,7 +83,7 @@ def run_tool(
         process.communicate()
         raise
     lines = stderr.decode(errors="replace").splitlines()
-    return ChildResult(
+    return ToolResult(
         status=process.returncode,
         output=output,
         stderr_tail=tuple(lines[-_STDERR_LINES:]),

@@ -7,16 +7,16 @@ device. Each ends with the process that it works for, however that one ends.
 import os
 import signal
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import get_context, parent_process
 from typing import Any, Generic, TypeVar
 
 from storage.errors import StageError
+from tasks.processes.child_frame import end_with_parent
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -189,11 +189,6 @@ def start_worker(make: Callable[[Any], Any]) -> None:
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
     _making.append(make)
-    threading.Thread(target=_end_with_parent, daemon=True, name="end-with-parent").start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
+    if parent := parent_process():
+        # Alone: the pool's owner ends its own group, which this process belongs to.
+        end_with_parent(parent.sentinel, whole_group=False)

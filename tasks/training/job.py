@@ -17,7 +17,6 @@ from storage.schema import from_table, read_parquet, to_table, write_parquet
 from tasks.prompting.model_input import InputConfig
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
-LOG_NAME = "training.log"
 MODEL_FOLDER = "model"
 ADAPTER_FOLDER = "adapter"
 MERGED_FOLDER = "merged"

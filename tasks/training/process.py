@@ -6,9 +6,10 @@ from pathlib import Path
 from storage.errors import WaverError
 from storage.store.variant import Variant
 from tasks.log import LOGGER
-from tasks.processes.child_process import ERROR, run_worker
+from tasks.processes.child_process import run_child
+from tasks.processes.error_file import log_path_of
 from tasks.training.distributed.launch import launch_command
-from tasks.training.job import LOG_NAME, TrainingJob, curve_path_of
+from tasks.training.job import TrainingJob, curve_path_of
 from tasks.training.tracking.curve_artifact import CurveArtifact
 
 SWIFT_CHILD_MODULE = "tasks.ms_swift.child"
@@ -24,23 +25,19 @@ def run_training(job_path: Path, job: TrainingJob, variant: Variant, curve: Curv
     Raises:
         WaverError: as the process told it, with the place of that log.
     """
-    log_path, curve_path = job_path.with_name(LOG_NAME), curve_path_of(job_path)
-
-    message: list[str] = []
+    curve_path = curve_path_of(job_path)
 
     def on_line(line: str) -> None:
-        message.extend([line] if line.startswith(ERROR) else [])
-        if (
-            not message
-        ):  # what a launcher adds to an error is no news, and the error itself is raised
-            LOGGER.info("%s: %s", variant.stage, line)
+        LOGGER.info("%s: %s", variant.stage, line)
         curve.update(curve_path)
 
     try:
-        run_worker(_command(job_path, job), on_line=on_line, environment=_ENVIRONMENT)
+        run_child(
+            _command(job_path, job), on_line=on_line, job_path=job_path, environment=_ENVIRONMENT
+        )
         curve.update(curve_path, is_last=True)
     except WaverError as error:
-        if log := variant.keep_log(log_path):
+        if log := variant.keep_log(log_path_of(job_path)):
             raise type(error)(f"{error} The libraries' log: {log}") from error
         raise
 

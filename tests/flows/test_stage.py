@@ -3,7 +3,7 @@ from prefect.futures import PrefectFuture
 
 from flows import stage as stage_run
 from storage.errors import StageError
-from tasks.processes.child_process import run_worker
+from tasks.processes.child_process import run_child
 from tasks.processes.group import allow_children
 
 
@@ -15,8 +15,8 @@ def test_a_run_that_is_stopped_lets_no_child_start_until_the_next_one() -> None:
         with pytest.raises(KeyboardInterrupt):
             stage_run.wait_for([stop])
         with pytest.raises(StageError, match="The run was stopped"):
-            run_worker(["true"], on_line=lambda line: None)
+            run_child(["true"], on_line=lambda line: None)
         assert stage_run.wait_for([]) == []
-        run_worker(["true"], on_line=lambda line: None)
+        run_child(["true"], on_line=lambda line: None)
     finally:
         allow_children()

@@ -17,12 +17,13 @@ from tasks.inference.child import run_job
 from tasks.inference.engine import Engine
 from tasks.inference.job import InferJob
 from tasks.inference.preparation import Decoding, open_questions
-from tasks.processes.child_frame import _quiet
+from tasks.processes.child_frame import redirect_output
+from tasks.processes.error_file import log_path_of
 
 
 def main() -> None:
     first = InferJob.model_validate_json(Path(sys.argv[1]).read_text())
-    out = _quiet(first.log_path)
+    out = redirect_output(log_path_of(first.job_path))
     engine = Engine(
         first.model_path, dtype=first.dtype, max_tokens=first.max_tokens, resources=first.resources
     )

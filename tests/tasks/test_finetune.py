@@ -214,7 +214,7 @@ def test_a_training_killed_in_its_second_seed_goes_on_there_with_the_same_losses
 
     undisturbed = config_of(tiny_omni, seed=5)
     with monkeypatch.context() as patch:
-        patch.setattr("tasks.training.process.run_worker", train_here)
+        patch.setattr("tasks.training.process.run_child", train_here)
         assert finetune_models.fn(*arguments(store, samples, undisturbed)).name == "Completed"
     expected = losses(store, samples, undisturbed)
     shutil.rmtree(store.full_path("finetune"))

@@ -179,7 +179,7 @@ class ForkedEngine:
         return InferJob(
             store_url=store.url, variant_id=variant_id, samples_path=folder / "samples.parquet",
             claims_path=folder / "claims", journal_path=folder / "journal",
-            log_path=folder / "log", suspects=alone, alone=alone, shard_size=4, max_failures=99,
+            job_path=folder / "fork.json", suspects=alone, alone=alone, shard_size=4, max_failures=99,
             model_path=self.model_path, dtype="float32", max_tokens=CONFIG.max_tokens or 0,
             input=INPUT, resources=EAGER_COMMITS,
         )  # fmt: skip

@@ -21,7 +21,7 @@ from storage.errors import StageError, StoreError
 from storage.results import TrainingStepRecord
 from storage.store.disk import writing_to
 from tasks.model.tensor_files import saving_to
-from tasks.processes.child_process import is_lack_of_memory
+from tasks.processes.child_frame import is_lack_of_memory
 from tasks.training.checkpoints.formats import (
     DAMAGE,
     CheckpointFormat,

@@ -6,7 +6,7 @@ import pytest
 from infra.benchmarks import segment
 from infra.benchmarks.segment import Cost, cpu_seconds_of, main, measure
 from infra.benchmarks.ways import WAYS
-from tasks.processes.tool import ChildLimits, run_tool
+from tasks.processes.tool import ToolLimits, run_tool
 
 
 def cost(waver: float) -> Cost:
@@ -16,7 +16,7 @@ def cost(waver: float) -> Cost:
 def test_the_time_of_a_child_counts_and_waiting_does_not():
     busy = "import time\nwhile time.process_time() < 0.5: pass"
     spent = cpu_seconds_of(
-        lambda: run_tool([sys.executable, "-c", busy], limits=ChildLimits(seconds=60))
+        lambda: run_tool([sys.executable, "-c", busy], limits=ToolLimits(seconds=60))
     )
     assert spent == pytest.approx(0.6, abs=0.2)
     assert cpu_seconds_of(lambda: time.sleep(0.3)) < 0.1

@@ -30,7 +30,7 @@ def test_an_arm_that_rejects_more_than_it_may_ends_the_ablation(  # type: ignore
         for number in range(2)
     ]  # fmt: skip
     job = AblationJob(
-        store_url=store.url, journal_path=tmp_path / "journal", log_path=tmp_path / "log",
+        store_url=store.url, journal_path=tmp_path / "journal", job_path=tmp_path / "job.json",
         alone=(), model_path=tiny_omni, dtype="float32", max_tokens=448, arms=tuple(arms),
         resources=InferResources(num_decoders=0),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from storage.records import RejectedRecord, SegmentId
 from storage.store.store import Store
 from storage.store.variant import ItemOutput
 from tasks.infer import infer_missing, variant_of
-from tasks.inference.child import Progress
+from tasks.inference.child import PredictionCounter
 from tasks.inference.samples import expected_items
 from tasks.inference.settings import InferConfig, InferResources
 from tasks.prompting.model_input import InputConfig
@@ -34,7 +34,7 @@ def rejected(number: int) -> ItemOutput:
 
 def test_progress_passes_every_result_on_and_counts_them() -> None:
     lines = io.StringIO()
-    progress = Progress(lines)
+    progress = PredictionCounter(lines)
     outputs = [output(number) for number in range(3)]
     assert list(progress.watch(iter(outputs), 0, SAMPLES, InputConfig())) == outputs
     progress.show()
@@ -47,7 +47,7 @@ def test_no_more_is_asked_once_too_many_are_rejected_or_lack_damaged_media(
 ) -> None:
     def watched(config: InputConfig) -> tuple[int, bool]:
         outputs = (failed(number) if number % 2 else output(number) for number in range(100))
-        progress = Progress(io.StringIO())
+        progress = PredictionCounter(io.StringIO())
         return len(list(progress.watch(outputs, 2, SAMPLES, config))), progress.is_given_up
 
     assert watched(InputConfig()) == (6, True)

@@ -8,7 +8,7 @@ import pytest
 
 from storage.errors import CrashError, StageError
 from tasks.inference.isolation import Crash, Journal, in_flight, predict_all
-from tasks.processes.child_process import run_worker
+from tasks.processes.child_process import run_child
 
 # Takes four items at a time, as an engine its batch, and dies by signal on any of the bad ones.
 _ENGINE = """
@@ -54,7 +54,7 @@ class Engines:
         self.attempts.append(alone)
         command = [sys.executable, "-c", _ENGINE, str(journal), str(self.folder / "answers")]
         try:
-            run_worker(
+            run_child(
                 [*command, self.bad, str(self.together), " ".join(items), " ".join(alone)],
                 on_line=lambda line: None,
             )

@@ -16,8 +16,9 @@ from tasks.prompting.model_input import InputConfig
 # Stand-ins for a child: what it printed, noted and how it ended is all that its parent sees of it.
 DIES = "import os; os.kill(os.getpid(), 11)"
 TELLS = (
-    "from storage.errors import ModelError; from tasks.processes.child_process import error_line\n"
-    "print(error_line(ModelError('No weights.'))); raise SystemExit(2)"
+    "import sys; from pathlib import Path; from storage.errors import ModelError\n"
+    "from tasks.processes.error_file import ErrorFile\n"
+    "ErrorFile(Path(sys.argv[1])).write(ModelError('No weights.')); sys.exit(2)"
 )
 FIRST_TELLS = (
     "import os, sys, time\n"
@@ -34,12 +35,12 @@ def run(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
     (tmp_path / "journal").write_text('["begun", "a"]\n["begun", "b"]\n["ended", "a"]\n')
 
     def run(script: str, count: int = 1, num_gpus: int = 1):  # type: ignore[no-untyped-def]
-        (tmp_path / "log").write_text("what the libraries said")
+        (tmp_path / "job.log").write_text("what the libraries said")
         (tmp_path / "child.py").write_text(script)
         jobs = [
           InferJob(
             store_url=str(tmp_path), variant_id="v", samples_path=tmp_path, claims_path=tmp_path,
-            journal_path=tmp_path / "journal", log_path=tmp_path / "log", suspects=(), alone=(),
+            journal_path=tmp_path / "journal", job_path=tmp_path / "job.json", suspects=(), alone=(),
             shard_size=1, max_failures=1, model_path=tmp_path, dtype="float32", max_tokens=64,
             input=InputConfig(), resources=InferResources(num_gpus=num_gpus),
         )

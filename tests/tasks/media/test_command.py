@@ -5,9 +5,9 @@ import pytest
 from tasks.media.command import audio_command, audio_name, cut_command, video_name
 from tasks.media.plan import PlannedSegment, plan_segments
 from tasks.media.probe import probe
-from tasks.processes.tool import ChildLimits
+from tasks.processes.tool import ToolLimits
 
-LIMITS = ChildLimits(seconds=60)
+LIMITS = ToolLimits(seconds=60)
 
 
 def plan_of(starts: list[int]) -> list[PlannedSegment]:

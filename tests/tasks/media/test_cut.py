@@ -14,9 +14,9 @@ from tasks.media.command import audio_name
 from tasks.media.cut import count_frames, cut, cut_audio, read_audio, write_audio
 from tasks.media.plan import plan_audio, plan_segments
 from tasks.media.probe import probe
-from tasks.processes.tool import ChildLimits
+from tasks.processes.tool import ToolLimits
 
-LIMITS = ChildLimits(seconds=60)
+LIMITS = ToolLimits(seconds=60)
 
 
 def clips_of(path: Path) -> list[np.ndarray]:
@@ -93,7 +93,7 @@ def _fake_ffmpeg(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> 
 def _cut_short(video, folder: Path, seconds: float = 60) -> None:
     source = probe(video("very-short.mp4"), limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
-    cut(source, plan, folder, long_side=448, crf=23, limits=ChildLimits(seconds=seconds))
+    cut(source, plan, folder, long_side=448, crf=23, limits=ToolLimits(seconds=seconds))
 
 
 def test_a_hanging_ffmpeg_is_killed_with_its_group(video, monkeypatch, tmp_path):

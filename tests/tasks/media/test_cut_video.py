@@ -10,7 +10,7 @@ from infra.zoo.truth import numbered_frames
 from storage.errors import FramesFault, ItemFault
 from tasks.media.cut_video import CutRules, cut_what_decodes
 from tasks.media.probe import probe
-from tasks.processes.tool import ChildLimits
+from tasks.processes.tool import ToolLimits
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
 
@@ -81,7 +81,7 @@ def test_a_few_rotten_bytes_are_told_and_survived(cut_video):
 def test_a_file_that_goes_on_for_ever_is_given_up_in_time(video):
     started = time.monotonic()
     with pytest.raises(ItemFault, match="probing did not end within 1 s and was stopped"):
-        probe(video("endless.mpg"), limits=ChildLimits(seconds=1))
+        probe(video("endless.mpg"), limits=ToolLimits(seconds=1))
     assert time.monotonic() - started < 30
 
 

@@ -5,9 +5,9 @@ import pytest
 
 from storage.errors import ItemFault, StageError
 from tasks.media.frame_times import decode_frames, list_frames
-from tasks.processes.tool import ChildLimits
+from tasks.processes.tool import ToolLimits
 
-LIMITS = ChildLimits(seconds=60)
+LIMITS = ToolLimits(seconds=60)
 
 
 @pytest.mark.parametrize(

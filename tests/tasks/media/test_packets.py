@@ -2,9 +2,9 @@ import pytest
 
 from storage.errors import ItemFault
 from tasks.media.packets import list_packets
-from tasks.processes.tool import ChildLimits
+from tasks.processes.tool import ToolLimits
 
-LIMITS = ChildLimits(seconds=60)
+LIMITS = ToolLimits(seconds=60)
 
 
 def test_every_packet_is_counted_up_to_the_end_of_the_last_one(video):

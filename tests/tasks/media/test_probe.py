@@ -6,9 +6,9 @@ import pytest
 
 from storage.errors import ItemFault, ToolError
 from tasks.media.probe import probe, probe_seconds
-from tasks.processes.tool import ChildLimits
+from tasks.processes.tool import ToolLimits
 
-LIMITS = ChildLimits(seconds=60)
+LIMITS = ToolLimits(seconds=60)
 
 
 @pytest.mark.parametrize(
@@ -145,4 +145,4 @@ def test_a_hanging_ffprobe_is_stopped(video, monkeypatch, tmp_path):
     path = video("one-frame.mp4")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(ItemFault, match="probing did not end within 1 s"):
-        probe(path, limits=ChildLimits(seconds=1))
+        probe(path, limits=ToolLimits(seconds=1))

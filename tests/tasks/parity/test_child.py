@@ -25,7 +25,7 @@ def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_opened(
     write_parquet(to_table(SampleRecord, samples), samples_path)
     job = ParityJob(
         side=side, store_url=str(tmp_path), samples_path=samples_path,
-        answers_path=tmp_path / "answers.parquet", log_path=tmp_path / "log",
+        answers_path=tmp_path / "answers.parquet",
         model_path=tiny_omni, dtype="float32", max_tokens=512, input=InputConfig(),
         resources=InferResources(),
     )  # fmt: skip

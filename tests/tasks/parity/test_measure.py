@@ -112,7 +112,7 @@ def test_a_damaged_segment_is_left_out_and_counted() -> None:
 # A stand-in for a side's process: what it printed and how it ended is all that its parent sees.
 FAILS = """#!/bin/sh
 echo "quoted words" > "${3%.json}.log"
-echo "error: ModelError: No weights."
+echo '{"error": "ModelError", "message": "No weights."}' > "${3%.json}.error.json"
 exit 2
 """
 

@@ -5,11 +5,11 @@ import time
 import pytest
 
 from storage.errors import ToolError
-from tasks.processes.tool import ChildLimits, run_tool
+from tasks.processes.tool import ToolLimits, run_tool
 from tests.tasks.alive import is_alive, number_in, wait_until
 
 PYTHON = sys.executable
-LIMITS = ChildLimits(seconds=60)
+LIMITS = ToolLimits(seconds=60)
 
 
 def test_a_tools_output_status_and_complaints_come_back():
@@ -47,7 +47,7 @@ def test_nothing_is_read_by_a_shell(tmp_path):
 def test_a_hanging_tool_is_killed_with_everything_it_started(tmp_path):
     script = f"sleep 300 & echo $! > {tmp_path}/child; sleep 300"
     started = time.monotonic()
-    result = run_tool(["sh", "-c", script], limits=ChildLimits(seconds=2))
+    result = run_tool(["sh", "-c", script], limits=ToolLimits(seconds=2))
     assert result.timed_out
     assert time.monotonic() - started < 60
     child = number_in(tmp_path / "child")
@@ -82,7 +82,7 @@ except MemoryError:
 
 @pytest.mark.parametrize(("memory_mb", "status"), [(2000, 0), (400, 1)])
 def test_a_tool_gets_no_more_memory_than_its_limit(memory_mb, status):
-    limits = ChildLimits(seconds=60, memory_mb=memory_mb)
+    limits = ToolLimits(seconds=60, memory_mb=memory_mb)
     result = run_tool([PYTHON, "-c", _TAKE_600_MIB], limits=limits)
     assert (result.status, result.out_of_memory) == (status, status == 1)
 
@@ -91,11 +91,11 @@ def test_a_limit_of_memory_holds_for_what_a_tool_starts_too(tmp_path):
     script = tmp_path / "take.py"
     script.write_text(_TAKE_600_MIB)
     command = ["sh", "-c", f"sleep 0.2; '{PYTHON}' '{script}'; exit 7"]
-    result = run_tool(command, limits=ChildLimits(seconds=60, memory_mb=400))
+    result = run_tool(command, limits=ToolLimits(seconds=60, memory_mb=400))
     assert (result.status, result.out_of_memory) == (7, True)
 
 
 def test_a_limit_of_memory_leaves_this_process_as_it_was():
     before = resource.getrlimit(resource.RLIMIT_AS)
-    run_tool(["true"], limits=ChildLimits(seconds=60, memory_mb=64))
+    run_tool(["true"], limits=ToolLimits(seconds=60, memory_mb=64))
     assert resource.getrlimit(resource.RLIMIT_AS) == before

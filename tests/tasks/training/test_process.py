@@ -8,9 +8,10 @@ import pytest
 from storage.errors import StageError
 from storage.store.store import Store
 from storage.store.variant import open_variant
+from tasks.processes.error_file import log_path_of
 from tasks.prompting.model_input import InputConfig
 from tasks.training import process
-from tasks.training.job import LOG_NAME, TrainingJob
+from tasks.training.job import TrainingJob
 from tasks.training.settings import FinetuneResources, TrainingSettings
 from tasks.training.tracking.curve_artifact import CurveArtifact
 
@@ -34,7 +35,7 @@ def job_of(folder: Path, **settings: object) -> TrainingJob:
 )
 def test_each_trainer_has_a_process_of_its_own(tmp_path, monkeypatch, trainer, module) -> None:
     started: list[list[str]] = []
-    monkeypatch.setattr(process, "run_worker", lambda command, **_: started.append(command))
+    monkeypatch.setattr(process, "run_child", lambda command, **_: started.append(command))
     variant = open_variant(Store(str(tmp_path / "store")), "finetune", version=1, settings={})
     job = job_of(tmp_path, trainer=trainer)
     process.run_training(tmp_path / "job.json", job, variant, CurveArtifact("toy"))
@@ -47,7 +48,7 @@ def test_the_log_of_a_training_that_failed_is_kept_and_named(tmp_path) -> None:
     folder = tmp_path / "job"
     folder.mkdir()
     (folder / "job.json").write_text("no job")
-    (folder / LOG_NAME).write_text("what libraries print\n")
+    log_path_of(folder / "job.json").write_text("what libraries print\n")
     with pytest.raises(StageError, match=r"Training failed .*The libraries' log: ") as message:
         process.run_training(
             folder / "job.json", job_of(tmp_path, trainer="ms-swift"), variant, CurveArtifact("toy")
@@ -57,10 +58,32 @@ def test_the_log_of_a_training_that_failed_is_kept_and_named(tmp_path) -> None:
     assert "Traceback" in kept.read_text()
 
 
-def test_what_a_launcher_adds_to_an_error_is_not_told(tmp_path, monkeypatch, caplog) -> None:
-    says = "print('going'); print('error: StageError: too little'); print('====='); exit(2)"
-    monkeypatch.setattr(process, "_command", lambda *_: [sys.executable, "-c", says])
+_FAILS = """
+import os, sys
+from pathlib import Path
+from storage.errors import StageError
+from tasks.processes.child_frame import run_as_child
+
+def work(out):
+    print("going", file=out)
+    raise StageError("too little")
+
+stdout = os.dup(1)
+status = run_as_child("Training", Path(sys.argv[1]), work)
+os.write(stdout, b"=====\\n")
+sys.exit(status)
+"""
+
+
+def test_lines_that_a_launcher_adds_to_an_error_are_not_logged(
+    tmp_path, monkeypatch, caplog
+) -> None:
+    command = [sys.executable, "-c", _FAILS, str(tmp_path / "job.json")]
+    monkeypatch.setattr(process, "_command", lambda *_: command)
     variant = open_variant(Store(str(tmp_path / "store")), "finetune", version=1, settings={})
-    with caplog.at_level("INFO"), pytest.raises(StageError, match=r"^too little$"):
+    with (
+        caplog.at_level("INFO"),
+        pytest.raises(StageError, match=r"^too little The libraries' log: "),
+    ):
         process.run_training(tmp_path / "job.json", job_of(tmp_path), variant, CurveArtifact("toy"))
     assert [record.getMessage() for record in caplog.records] == ["finetune: going"]

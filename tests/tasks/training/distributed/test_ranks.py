@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from storage.errors import StageError
 from storage.records import SegmentId
 from tasks.labels.class_plan import ClassRule, plan_classes
-from tasks.processes.child_process import run_worker
+from tasks.processes.child_process import run_child
 from tasks.training.data.samples import SampleOrder
 from tasks.training.distributed.launch import launch_command
 from tasks.training.distributed.ranks import deal
@@ -41,7 +41,7 @@ def test_dealt_hands_hold_every_sample_once_and_as_many_of_each_kind(kinds, num_
 
 def launch(job_path):
     job, _ = read_job(job_path)
-    run_worker(
+    run_child(
         launch_command(job_path, job.resources), on_line=lambda _line: None, environment=QUIET
     )
 
