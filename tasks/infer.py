@@ -133,7 +133,7 @@ def _ask(
     work: Inference, progress: EnginesProgress, pending: Sequence[str], alone: Sequence[str]
 ) -> list[Crash]:
     """Run the engines once over what is pending; gives those that died."""
-    progress.reset_grace(len(pending))
+    progress.restart(len(pending))
     rows = by_length([work.samples[item] for item in pending], work.input_config, work.model_path)
     max_tokens, max_failures = work.max_tokens, work.failures.num_left
     with work.variant.store.staging() as folder:

@@ -138,7 +138,7 @@ def _ask(
     work: Ablation, progress: EnginesProgress, left: Sequence[str], alone: Sequence[str]
 ) -> list[Crash]:
     """Run the child once over what is left; gives how it died, if it did."""
-    progress.reset_grace(len(left))
+    progress.restart(len(left))
     with work.store.staging() as folder:
         job = _job_of(work, left, alone, folder)
         return run_engines(CHILD_COMMAND, [job], work.arms[0].variant, progress.on_line)

@@ -8,7 +8,7 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Running
 
-from flows.distributed import progress as share_progress
+from flows.distributed import progress as partition_progress
 from flows.distributed.progress import PartitionProgress
 from storage.records import RejectedRecord
 from storage.store.store import Store
@@ -36,10 +36,10 @@ def test_each_marker_is_read_once_and_content_is_checked_when_all_have_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(share_progress, "_SECONDS", 0)
-    read, really_read = [], share_progress.read_marker
+    monkeypatch.setattr(partition_progress, "_SECONDS", 0)
+    read, really_read = [], partition_progress.read_marker
     monkeypatch.setattr(
-        share_progress, "read_marker",
+        partition_progress, "read_marker",
         lambda store, path: (read.append(path), really_read(store, path))[1],
     )  # fmt: skip
     variant = open_variant(Store(str(tmp_path)), "infer", version=1, settings={})

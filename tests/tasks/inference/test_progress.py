@@ -2,14 +2,14 @@ import logging
 
 import pytest
 
-from tasks.inference import progress
+from tasks import ui_artifacts
 from tasks.inference.progress import EnginesProgress
 
 
 @pytest.fixture
 def clock(monkeypatch):  # type: ignore[no-untyped-def]
     now = [100.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(ui_artifacts.time, "monotonic", lambda: now[0])
     return now
 
 
@@ -26,7 +26,7 @@ def test_engines_are_counted_together_with_rate_and_time_left(clock, caplog) -> 
     clock[0] += 10
     message.on_line(1, "done 18")
     assert "30 of 60 segments, 1.5 a second, about 20 s left" in caplog.text
-    message.reset_grace(30)
+    message.restart(30)
     message.on_line(0, "done 30")
     assert "60 of 60 segments, 3.0 a second, in 20.0 s" in caplog.text
 
