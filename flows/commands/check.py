@@ -1,4 +1,4 @@
-"""The audit of a data set before any work on it: what it holds, and what is wrong with it."""
+"""Audit of a data set before a run: its contents and its problems."""
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import pyarrow as pa
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -39,55 +38,60 @@ from tasks.audit.reencoded import ComparedHashes, compare_hashes
 from tasks.audit.table import audit_table
 from tasks.export.files import check_out, write_export
 
-Looked = TypeVar("Looked")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """What looking at a data set's files showed; ``hash_command`` makes missing prints."""
+class FileChecks:
+    """What a data set's files showed; ``hash_command`` is the command that hashes the rest."""
 
-    files: FileFacts
+    facts: FileFacts
     hashes: ComparedHashes
     hash_command: str
 
 
 def check_and_show(data: str, store: str, out: Path | None) -> ExitStatus:
-    """Audit a data set, show the outcome and write it; a store that is there keeps the annotation.
+    """Audit a data set, print the audit, and write it to ``out``.
 
-    Returns the exit status: 0, or 1 where something makes results untrustworthy.
+    An existing store caches the parsed annotation; none is created.
+    Returns FAILED if a problem makes results untrustworthy.
 
     Raises:
-        ConfigError: `out` is no file that ends in .parquet, or the store lies among the videos.
+        ConfigError: ``out`` does not end in .parquet, or the store is inside the data folder.
         DataError: the data folder is missing or cannot be read.
         ToolError: ffprobe is not installed.
     """
     _check_out(out)
     check_apart(data, store)
     console = Console()
-    known = _store_if_there(store)
-    dataset = read_dataset(data, None if known is None else AnnotationCache(store))
-    if known is not None:
-        dataset, _ = exclude_erased(dataset, read_erased(known))
-    seen = Seen(
-        files=_shown(look_at, "opening videos", dataset, console),
-        hashes=_shown(partial(compare_hashes, known), "comparing videos", dataset, console),
+    existing = _existing_store(store)
+    dataset = read_dataset(data, None if existing is None else AnnotationCache(store))
+    if existing is not None:
+        dataset, _ = exclude_erased(dataset, read_erased(existing))
+    checks = FileChecks(
+        facts=_with_progress(look_at, "opening videos", dataset, console),
+        hashes=_with_progress(
+            partial(compare_hashes, existing), "comparing videos", dataset, console
+        ),
         hash_command=shlex.join(
             ("waver", "run", "--data", data, "--store", store, "--only", "segment")
         ),
     )
-    records = list(audit(dataset, seen))
+    records = list(audit(dataset, checks))
     console.print(audit_table(dataset.root.resolve().name, records), crop=False)
     if out is not None:
-        write_export(out, schema_of(AuditRecord), [_table_of(records)], {"kind": "audit"})
+        write_export(
+            out, schema_of(AuditRecord), [to_table(AuditRecord, records)], {"kind": "audit"}
+        )
         console.print(f"Audit: {out}", soft_wrap=True, highlight=False)
     return ExitStatus.FAILED if any(record.invalidates for record in records) else ExitStatus.DONE
 
 
-def audit(dataset: Dataset, seen: Seen) -> Iterator[AuditRecord]:
-    """Give everything that there is to say of a data set whose files were looked at."""
-    yield from count_videos(dataset.videos, seen.files.durations)
-    yield from summarise(_find(dataset, seen))
-    num_unhashed = len(seen.hashes.unhashed - seen.files.faults.keys())
+def audit(dataset: Dataset, checks: FileChecks) -> Iterator[AuditRecord]:
+    """Yield all counts and findings about a data set, and what could not be checked."""
+    yield from count_videos(dataset.videos, checks.facts.durations)
+    yield from summarise(_find(dataset, checks))
+    num_unhashed = len(checks.hashes.unhashed - checks.facts.faults.keys())
     if num_unhashed:
         yield AuditRecord(
             subject="not looked at",
@@ -95,25 +99,26 @@ def audit(dataset: Dataset, seen: Seen) -> Iterator[AuditRecord]:
             name="reencoded",
             value=num_unhashed,
             invalidates=False,
-            meaning=f"whether {num_unhashed} of {len(dataset.videos)} videos are others encoded "
-            f"again; the store has no prints of them: `{seen.hash_command}` makes them",
+            meaning=f"whether {num_unhashed} of {len(dataset.videos)} videos are re-encoded copies "
+            f"of others; the store has no perceptual hashes of them yet: run "
+            f"`{checks.hash_command}` first",
             examples=(),
         )
 
 
-def _find(dataset: Dataset, seen: Seen) -> Iterator[Finding]:
+def _find(dataset: Dataset, checks: FileChecks) -> Iterator[Finding]:
     yield from reported_by_reader(dataset)
     yield from divided_participants(dataset.videos)
     yield from alike_participants(dataset.videos)
     yield from empty_splits(dataset.videos)
-    yield from unopened(seen.files.faults)
-    yield from beyond_the_end(dataset.videos, seen.files.durations)
-    yield from same_files(dataset.videos, seen.files.digests)
-    yield from reencoded(dataset.videos, seen.hashes.groups)
+    yield from unopened(checks.facts.faults)
+    yield from beyond_the_end(dataset.videos, checks.facts.durations)
+    yield from same_files(dataset.videos, checks.facts.digests)
+    yield from reencoded(dataset.videos, checks.hashes.groups)
 
 
-def _store_if_there(url: str) -> Store | None:
-    """Open the store; a check makes none."""
+def _existing_store(url: str) -> Store | None:
+    """Open the store if it exists; a check creates none."""
     root = local_root(url)
     return None if root is not None and not root.is_dir() else Store(url)
 
@@ -128,20 +133,16 @@ def _check_out(out: Path | None) -> None:
     check_out(out)
 
 
-def _table_of(records: list[AuditRecord]) -> pa.Table:
-    return to_table(AuditRecord, records)
-
-
-def _shown(
-    look: Callable[[Mapping[VideoId, Path], Callable[[], None]], Looked],
-    message: str,
+def _with_progress(
+    check_files: Callable[[Mapping[VideoId, Path], Callable[[], None]], Result],
+    description: str,
     dataset: Dataset,
     console: Console,
-) -> Looked:
-    """Look at every video while a bar shows how many are done."""
-    columns = (TextColumn(message), BarColumn(), MofNCompleteColumn())
+) -> Result:
+    """Check every video's file while a bar shows how many are done."""
+    columns = (TextColumn(description), BarColumn(), MofNCompleteColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as progress:
         task = progress.add_task("", total=len(dataset.videos))
-        return look(dataset.paths(), lambda: progress.advance(task))
+        return check_files(dataset.paths(), lambda: progress.advance(task))

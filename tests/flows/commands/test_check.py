@@ -1,4 +1,4 @@
-"""A data set is audited before any work: nothing is made but the outcome, and a store's cache."""
+"""A data set is audited before a run; only the audit and an existing store's cache are written."""
 
 import shutil
 from pathlib import Path
@@ -24,7 +24,7 @@ WORDS = "private words"
 
 @pytest.fixture
 def release(video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A faultless release of six videos, in a working folder of its own."""
+    """A release of six videos without problems, in its own working folder."""
     monkeypatch.chdir(tmp_path)
     root, annotation, people = tmp_path / "data", {}, {}
     for split, participants in SPLITS.items():
@@ -34,7 +34,7 @@ def release(video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (root / name).parent.mkdir(parents=True)
             shutil.copy(video("cfr25.mp4"), root / name)
             with (root / name).open("ab") as stream:
-                stream.write(b"\0" * int(participant[-1]))  # no two of one content
+                stream.write(b"\0" * int(participant[-1]))  # no two have the same content
             times = [["00:00:01.000", "00:00:04.000"]] * label
             annotation[name] = {
                 "global_ah": label, "time_detailed_ah": times, "certainty_ah": [1] * label,
@@ -51,7 +51,7 @@ def release(video, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def check(*options: str) -> int:
-    """Run the command in this process; gives its exit status."""
+    """Run the command in this process and return its exit status."""
     command = typer.main.get_command(cli.app)
     return command.main(args=["check", "--data", "data", *options], standalone_mode=False)
 
@@ -66,7 +66,7 @@ def found() -> dict[str, tuple[str, ...]]:
     return {row.name: row.examples for row in rows if row.subject == "finding"}
 
 
-def test_an_audio_data_set_ends_with_status_0_and_makes_nothing_but_the_outcome(
+def test_a_data_set_without_problems_ends_with_status_0_and_only_the_audit_is_written(
     release, tmp_path, capsys
 ):
     before = sorted(tmp_path.rglob("*"))
@@ -74,11 +74,11 @@ def test_an_audio_data_set_ends_with_status_0_and_makes_nothing_but_the_outcome(
     printed = capsys.readouterr().out
     assert "Nothing found that makes results untrustworthy." in printed
     assert "Audit: audit.parquet" in printed
-    made = {str(p.relative_to(tmp_path)) for p in set(tmp_path.rglob("*")) - set(before)}
-    assert made == {"audit.parquet"}
+    created = {str(p.relative_to(tmp_path)) for p in set(tmp_path.rglob("*")) - set(before)}
+    assert created == {"audit.parquet"}
 
 
-def test_a_store_that_is_there_keeps_the_parsed_annotation(release):
+def test_an_existing_store_caches_the_parsed_annotation(release):
     store = Store("my store")
     assert check("--store", "my store") == 0
     assert len(store.list_files(".cache/annotation")) == 1
@@ -130,20 +130,20 @@ def test_neither_screen_nor_table_holds_words_or_details(release, tmp_path, caps
     assert WORDS.split()[0] not in str(table)
 
 
-def test_what_was_not_looked_at_is_said_with_the_command_that_changes_it(release, capsys):
+def test_what_could_not_be_checked_is_reported_with_the_command_to_run_first(release, capsys):
     assert check("--store", "my store", "--out", "audit.parquet") == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "Not looked at: whether 6 of 6 videos are others encoded again" in printed
-    assert "`waver run --data data --store 'my store' --only segment` makes them" in printed
+    assert "whether 6 of 6 videos are re-encoded copies of others" in printed
+    assert "run `waver run --data data --store 'my store' --only segment` first" in printed
     assert audited()[None, "reencoded"].value == 6
 
 
-def test_whom_the_store_has_forgotten_is_left_out_as_a_run_does(release):
+def test_erased_participants_are_left_out_as_in_a_run(release):
     store = Store(".waver/store")
     assert check("--out", "audit.parquet") == 0
     remember_to_leave_out(store, "90004")
     remove_cache(store)
-    for _ in range(2):  # the second time the annotation is in the cache, without them
+    for _ in range(2):  # the second time, the cache holds the annotation without them
         assert check("--out", "audit.parquet") == 1
         assert audited()[None, "videos"].value == 5
         assert set(found()) == {"forgotten", "transcript_open", "split_of_one_label"}
@@ -163,7 +163,7 @@ def test_a_plain_folder_is_audited_too(video, tmp_path, monkeypatch):
     }  # fmt: skip
 
 
-def test_all_contradictions_of_a_table_of_labels_are_told_at_once(tmp_path, monkeypatch):
+def test_all_contradictions_in_a_label_table_are_reported_together(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
     for name in ("a.mp4", "b.mp4", "c.mp4"):
@@ -185,7 +185,7 @@ def test_all_contradictions_of_a_table_of_labels_are_told_at_once(tmp_path, monk
         (("--out", "audit.csv"), ConfigError, "'audit.csv' is no Parquet file: name one"),
         (("--out", "audit"), ConfigError, "ends in .parquet with --out"),
         (("--out", "folder.parquet"), ConfigError, "is a folder"),
-        (("--store", "data/store"), ConfigError, "lies inside the data folder 'data'"),
+        (("--store", "data/store"), ConfigError, "is inside the data folder 'data'"),
         (("--store", "nothing://x"), ConfigError, "The store 'nothing://x' cannot be opened"),
     ],
 )

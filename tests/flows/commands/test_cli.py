@@ -1,4 +1,4 @@
-"""A user's mistakes end in one clear sentence and exit status 2, before anything is written."""
+"""A mistake ends in one clear sentence and exit status 2 before anything is written."""
 
 import importlib.util
 import os
@@ -25,7 +25,7 @@ MODEL = Path(__file__).parents[3] / "infra" / "sandbox" / "models" / "omni-base"
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with one video's worth of data, away from the checkout."""
+    """A working folder with a data set of one video, outside the checkout."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     (tmp_path / "data").mkdir()
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fault(*options: str) -> WaverError:
-    """Run the command in this process and give the error it ends in."""
+    """Run the command in this process and return the error it raises."""
     arguments = ["run", "--data", "data", "--profile", "sandbox", *options]
     with pytest.raises(WaverError) as caught:
         typer.main.get_command(cli.app).main(args=arguments, standalone_mode=False)
@@ -59,14 +59,14 @@ def test_an_unknown_setting_lists_the_settings(folder: Path) -> None:
     assert "max_segment_ms" in str(fault("--set", "segment.max_segment=3"))
 
 
-def test_stages_that_leave_nothing_to_run_are_refused(folder: Path) -> None:
+def test_stages_that_leave_nothing_to_run_are_a_mistake(folder: Path) -> None:
     error = fault("--from", "infer", "--only", "segment")
     assert isinstance(error, ConfigError)
     assert "No stage is left to run: leave out" in str(error)
     assert "a model is named" in str(fault("--only", "finetune", "--model", str(MODEL)))
 
 
-def test_forcing_a_stage_that_does_not_run_is_refused(folder: Path) -> None:
+def test_forcing_a_stage_that_does_not_run_is_a_mistake(folder: Path) -> None:
     error = fault("--only", "segment", "--force", "transcribe")
     assert isinstance(error, ConfigError)
     assert "--force names transcribe, which this run leaves out: it runs" in str(error)
@@ -74,17 +74,17 @@ def test_forcing_a_stage_that_does_not_run_is_refused(folder: Path) -> None:
     assert "(nothing is trained where a model is named)" in str(trained)
 
 
-def test_details_of_a_mistake_are_shown_on_the_terminal_alone(
+def test_details_of_a_mistake_are_printed_up_to_a_limit(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def leak(**_: object) -> None:
         raise LeakageError("A leak.", details=tuple(f"participant p{n}" for n in range(53)))
 
-    def leave(status: int) -> None:
+    def exit_now(status: int) -> None:
         raise SystemExit(status)
 
     monkeypatch.setattr(cli, "app", leak)
-    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(os, "_exit", exit_now)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 2
@@ -93,29 +93,29 @@ def test_details_of_a_mistake_are_shown_on_the_terminal_alone(
     assert lines[-2:] == ["  participant p49", "  and 3 more"]
 
 
-def test_a_run_that_is_stopped_says_what_is_kept(
+def test_an_interrupted_command_ends_with_status_130_and_reports_what_is_kept(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stop(*_: object) -> None:
+    def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    def leave(status: int) -> None:
+    def exit_now(status: int) -> None:
         raise SystemExit(status)
 
-    monkeypatch.setattr("flows.context.settings.profile_names", stop)
+    monkeypatch.setattr("flows.context.settings.profile_names", interrupt)
     monkeypatch.setattr(sys, "argv", ["waver", "profiles"])
-    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(os, "_exit", exit_now)
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 130
     assert capsys.readouterr().err.strip() == "waver: interrupted; finished results are kept."
 
 
-def test_data_without_labels_and_without_model_says_how_to_go_on(folder: Path) -> None:
+def test_data_without_labels_and_without_a_model_names_the_option_to_use(folder: Path) -> None:
     assert "--model" in str(fault())
 
 
-def test_a_folder_that_is_no_model_is_refused(folder: Path) -> None:
+def test_a_folder_without_a_model_is_a_mistake(folder: Path) -> None:
     error = fault("--model", "data")
     assert isinstance(error, ModelError)
     assert "data' is not a model" in str(error)
@@ -128,22 +128,24 @@ def test_a_store_that_cannot_be_written_is_named(folder: Path) -> None:
     assert "--store" in str(error)
 
 
-def test_missing_ffmpeg_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ffmpeg_names_the_package_to_install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(folder))
     error = fault("--model", str(MODEL))
     assert isinstance(error, ToolError)
     assert "ffmpeg" in str(error)
 
 
-def test_a_tracker_that_is_not_installed_is_told_before_any_video_is_opened(
+def test_a_tracker_that_is_not_installed_is_reported_before_any_video_is_opened(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "data" / "labels.csv").write_text("video,label\none.mp4,1\n")
-    there = importlib.util.find_spec
+    find_spec = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util,
         "find_spec",
-        lambda name, *more: (name != "wandb" and there(name, *more)) or None,
+        lambda name, *more: (name != "wandb" and find_spec(name, *more)) or None,
     )
     error = fault("--set", "resources.finetune.report_to=['wandb']")
     assert isinstance(error, ToolError)

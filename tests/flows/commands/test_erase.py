@@ -35,7 +35,7 @@ def everything(store: str) -> dict[str, bytes]:
 def commit_model(
     store: str, folder: Path, *trained_on: str, digest: Callable[[str], str] | None = None
 ) -> str:
-    """Put a model of no weight into the store; gives its folder."""
+    """Commit a model without weights to the store and return its folder."""
     variant = open_variant(Store(store), "finetune", version=1, settings={"on": trained_on})
     path = variant.file_path("abc/merged")
     record = a_model(path)
@@ -51,7 +51,7 @@ def commit_model(
     return f"{store}/{variant.file_path('abc')}"
 
 
-def test_every_stage_forgets_and_the_next_run_makes_only_the_report(
+def test_every_stage_is_erased_and_the_next_run_computes_only_the_report(
     finished: RunRequest, tmp_path: Path
 ) -> None:
     report = erase_now(finished.store, WHO, None)
@@ -76,7 +76,9 @@ def test_every_stage_forgets_and_the_next_run_makes_only_the_report(
     assert erase_now(finished.store, WHO, finished.data).scan.is_clean
 
 
-def test_what_a_run_leaves_out_is_counted_and_names_nobody(finished: RunRequest, caplog) -> None:
+def test_videos_that_a_run_leaves_out_are_counted_and_nobody_is_named(
+    finished: RunRequest, caplog
+) -> None:
     erase_now(finished.store, WHO, None)
     with caplog.at_level("INFO", logger="waver"):
         (issue,) = [
@@ -88,13 +90,13 @@ def test_what_a_run_leaves_out_is_counted_and_names_nobody(finished: RunRequest,
     assert WHO not in caplog.text + issue.detail
 
 
-def test_a_participant_with_data_alone_is_left_out_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_participant_without_results_is_left_out_of_the_first_run(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "store").mkdir()
     write_release(tmp_path / "data")
     request = request_of(tmp_path / "data", tmp_path / "store")
     assert len(open_run(request).dataset.videos) == 8
-    with pytest.raises(DataError, match="No such participant is known to the store"):
+    with pytest.raises(DataError, match="Unknown participant in the store"):
         find_participant(request.store, WHO, None)
     report = erase_now(request.store, WHO, request.data)
     assert (report.removed, report.scan.is_clean) == ({}, True)
@@ -102,7 +104,7 @@ def test_a_participant_with_data_alone_is_left_out_before_anything_is_made(tmp_p
     assert find_participant(request.store, WHO, None).traces.videos == frozenset()
 
 
-def test_the_cache_that_the_next_run_keeps_does_not_hold_them(finished: RunRequest) -> None:
+def test_the_annotation_cache_of_the_next_run_does_not_hold_them(finished: RunRequest) -> None:
     open_run(finished)
     found = find_participant(finished.store, WHO, None)
     erase_found(found, NO_HISTORY)
@@ -115,31 +117,31 @@ def test_the_cache_that_the_next_run_keeps_does_not_hold_them(finished: RunReque
     assert report.scan.is_clean
 
 
-def test_undoing_lets_the_next_run_use_the_videos_again(finished: RunRequest) -> None:
+def test_undo_lets_the_next_run_use_the_videos_again(finished: RunRequest) -> None:
     erase_now(finished.store, WHO, None)
     undo_erasure(finished.store, WHO)
     run = open_run(finished)
     assert len(run.dataset.videos) == 8
     assert sorted(run.segment.pending(run.expected_videos)) == sorted(videos_of(WHO))
-    with pytest.raises(DataError, match="leaves no such participant out"):
+    with pytest.raises(DataError, match="is not erased from"):
         undo_erasure(finished.store, WHO)
 
 
-def test_a_forgetting_that_was_stopped_is_told_and_must_end_before_it_is_undone(
+def test_an_interrupted_erasure_is_reported_and_must_finish_before_it_is_undone(
     finished: RunRequest, monkeypatch, caplog
 ) -> None:
     found = find_participant(finished.store, WHO, None)
 
-    def stop(_: Store) -> None:
+    def interrupt(_: Store) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("storage.erasure.erase.remove_cache", stop)
+        patch.setattr("storage.erasure.erase.remove_cache", interrupt)
         with pytest.raises(KeyboardInterrupt):
             erase_found(found, NO_HISTORY)
-    with pytest.raises(StoreError, match="did not end: run `waver erase` again") as message:
+    with pytest.raises(StoreError, match=r"was interrupted: .* `waver erase` again") as caught:
         undo_erasure(finished.store, WHO)
-    assert (WHO in str(message.value), message.value.details) == (False, (WHO,))
+    assert (WHO in str(caught.value), caught.value.details) == (False, (WHO,))
     open_run(finished)
     assert "did not end" in caplog.text
     assert WHO not in caplog.text
@@ -150,30 +152,30 @@ def test_a_forgetting_that_was_stopped_is_told_and_must_end_before_it_is_undone(
     assert caplog.text == ""
 
 
-def test_all_forgotten_is_one_sentence(finished: RunRequest) -> None:
+def test_a_data_set_of_erased_participants_is_a_mistake(finished: RunRequest) -> None:
     for who in ANSWERS:
         erase_now(finished.store, who, None)
     with pytest.raises(DataError, match=r"nothing is left: all 8 videos"):
         open_run(finished)
 
 
-def test_models_that_saw_the_participant_are_listed_and_kept(
+def test_models_trained_on_the_participant_are_listed_and_kept(
     finished: RunRequest, tmp_path: Path
 ) -> None:
-    saw = commit_model(finished.store, tmp_path, WHO, "90001")
-    early = commit_model(finished.store, tmp_path, WHO, digest=digest_of)
-    never = commit_model(finished.store, tmp_path, "90001")
-    untold = commit_model(finished.store, tmp_path)
+    trained = commit_model(finished.store, tmp_path, WHO, "90001")
+    unsalted = commit_model(finished.store, tmp_path, WHO, digest=digest_of)
+    other = commit_model(finished.store, tmp_path, "90001")
+    unrecorded = commit_model(finished.store, tmp_path)
     report = erase_now(finished.store, WHO, None)
-    assert {model.folder: model.sides for model in report.models} == {
-        saw: ("val",), early: ("val",), untold: (),
+    assert {model.folder: model.splits for model in report.models} == {
+        trained: ("val",), unsalted: ("val",), unrecorded: (),
     }  # fmt: skip
     message = "\n".join(report.lines())
-    assert f"{saw} (val)" in message
-    assert f"{untold} (nobody noted on whom)" in message
-    assert never not in message
+    assert f"{trained} (val)" in message
+    assert f"{unrecorded} (participants not recorded)" in message
+    assert other not in message
     assert "finetune" not in report.removed
-    assert Path(saw, "merged", "weights.bin").exists()
+    assert Path(trained, "merged", "weights.bin").exists()
 
 
 @pytest.mark.parametrize("who", ["9000", "02", "Question", "nobody", "1"])
@@ -187,15 +189,15 @@ def test_an_unknown_participant_is_a_mistake_and_nothing_is_touched(
     assert everything(finished.store) == before
 
 
-def test_no_name_and_no_store_are_mistakes(finished: RunRequest, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="No participant is named"):
+def test_an_empty_id_and_a_missing_store_are_mistakes(finished: RunRequest, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="participant's id is empty"):
         find_participant(finished.store, " ", None)
     with pytest.raises(DataError, match=r"There is no store .*--store"):
         find_participant(str(tmp_path / "nowhere"), WHO, None)
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_between_the_stages_of_a_run_nobody_is_forgotten(finished: RunRequest, monkeypatch) -> None:
+def test_nobody_is_erased_between_the_stages_of_a_run(finished: RunRequest, monkeypatch) -> None:
     def erase_instead(*_: object) -> None:
         erase_now(finished.store, WHO, None)
 
@@ -213,11 +215,11 @@ def test_between_the_stages_of_a_run_nobody_is_forgotten(finished: RunRequest, m
 
 
 def run_command(*arguments: str) -> int:
-    """Run the command in this process; gives its exit status."""
+    """Run the command in this process and return its exit status."""
     return typer.main.get_command(cli.app).main(args=list(arguments), standalone_mode=False) or 0
 
 
-def test_the_command_says_what_went_what_was_searched_and_what_it_cannot_reach(
+def test_the_command_reports_what_was_removed_and_searched_and_what_is_out_of_reach(
     finished: RunRequest, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
@@ -240,7 +242,7 @@ def test_the_command_says_what_went_what_was_searched_and_what_it_cannot_reach(
     assert "use their videos again" in capsys.readouterr().out
 
 
-def test_without_a_name_the_store_is_the_one_that_runs_write_to(
+def test_the_default_store_is_the_one_that_runs_write_to(
     finished: RunRequest, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
@@ -252,7 +254,7 @@ def test_without_a_name_the_store_is_the_one_that_runs_write_to(
     assert run_command("erase", f"{WHO}\t", "--undo") == 0
 
 
-def test_on_a_terminal_it_asks_first_and_a_no_changes_nothing(
+def test_a_terminal_prompts_for_confirmation_and_no_changes_nothing(
     finished: RunRequest, tmp_path: Path, monkeypatch
 ) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
@@ -264,24 +266,24 @@ def test_on_a_terminal_it_asks_first_and_a_no_changes_nothing(
     assert everything(finished.store) == before
 
 
-def test_somebody_elses_mistake_in_the_data_set_keeps_nobody_from_being_forgotten(
+def test_a_leak_of_another_participant_in_the_data_set_does_not_prevent_an_erasure(
     finished: RunRequest,
 ) -> None:
     splits = Path(finished.data) / "split"
     other = videos_of("90003")[0]
     for name in ("train", "test"):
         with (splits / f"{name}.txt").open("a", encoding="utf-8") as stream:
-            stream.write(f"{other},0,said\n")
+            stream.write(f"{other},0,words\n")
     assert erase_now(finished.store, WHO, finished.data).removed
 
 
-def test_a_data_set_that_cannot_be_read_is_told_and_the_stores_own_word_is_taken(
+def test_an_unreadable_data_set_is_reported_and_the_store_alone_is_searched(
     finished: RunRequest,
 ) -> None:
     annotation = Path(finished.data) / "video_annotation_transcript.yaml"
     annotation.write_text("a: [", encoding="utf-8")
     report = erase_now(finished.store, WHO, finished.data)
     assert report.removed
-    assert "the data set was not asked" in report.lines()[0]
+    assert "the data set was not read" in report.lines()[0]
     with pytest.raises(DataError, match="There is no data folder"):
         find_participant(finished.store, WHO, f"{finished.data} elsewhere")

@@ -20,9 +20,9 @@ def test_vllm_reads_and_serves_an_adapter_as_transformers_reads_and_merges_it(
 ) -> None:
     out, adapter = tmp_path / "parity.csv", write_adapter(tmp_path / "an adapter", MODEL)
     ended = subprocess.run(
-        [sys.executable, "-m", "flows.commands.cli", "parity", "--model", str(adapter), "--sample", "12",
-         "--profile", "sandbox", "--set", "input.max_pixels=36864", "--out", str(out),
-         "--store", str(tmp_path / "a store")],
+        [sys.executable, "-m", "flows.commands.cli", "parity", "--model", str(adapter),
+         "--sample", "12", "--profile", "sandbox", "--set", "input.max_pixels=36864",
+         "--out", str(out), "--store", str(tmp_path / "a store")],
         env={**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")},
         capture_output=True, text=True, timeout=280, stdin=subprocess.DEVNULL,
     )  # fmt: skip
