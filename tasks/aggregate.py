@@ -20,7 +20,7 @@ from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
-from tasks.evaluation.bootstrap import Resampling
+from tasks.evaluation.bootstrap import BootstrapSettings
 from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.evaluation.evaluation import Evaluation, EvaluationPlan, evaluate
 from tasks.evaluation.members import TOGETHER, measure_members
@@ -78,7 +78,7 @@ class AggregateConfig(BaseModel):
                 score_name=self.choose_by,
                 tolerance=self.plateau_tolerance,
             ),
-            resampling=Resampling(
+            bootstrap=BootstrapSettings(
                 draws=self.bootstrap_draws, level=self.interval_level, seed=self.seed
             ),
         )

@@ -33,7 +33,7 @@ from tasks.inference.damaged_media import count_damaged, damage_message
 from tasks.model.model_folder import fingerprint_of
 from tasks.prediction.document import SCHEMA, Member, Model, PredictionDocument, flat_table, to_json
 from tasks.prediction.table import prediction_table
-from tasks.prediction.verdicts import Answered, put_together, score_videos
+from tasks.prediction.verdicts import StageOutputs, assemble_videos, score_videos
 
 _JSON = ".json"
 _STAGES = ("segment", "transcribe", "manifest", "infer")
@@ -150,7 +150,7 @@ def _check_not_erased(store: Store, question: Question) -> None:
 
 def _put_together(run: Run, question: Question, folder: Path) -> PredictionDocument:
     """Read what the stages left; ``folder`` takes files for as long as this lasts."""
-    answered = Answered(
+    answered = StageOutputs(
         videos=run.videos,
         file_digests={name: source.source_digest for name, source in run.sources.items()},
         facts=run.segment.read(MediaFacts, run.expected_videos),
@@ -165,13 +165,13 @@ def _put_together(run: Run, question: Question, folder: Path) -> PredictionDocum
     return PredictionDocument(
         schema=SCHEMA,
         waver_version=waver_version(),
-        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         model=_model_of(run),
         profile=run.request.profile,
         variants={variant.stage: variant.variant_id for variant in stages},
         rule=rule,
         warnings=(*question.warnings, *run.cautions, *([without] if without else [])),
-        videos=put_together(answered, verdicts),
+        videos=assemble_videos(answered, verdicts),
     )
 
 

@@ -14,11 +14,11 @@ from storage.store.variant import Variant
 from tasks import aggregate, ensemble, finetune, infer
 from tasks.adapters.resolve import named_model, trained_model
 from tasks.aggregate import ReportSources
-from tasks.evaluation.earlier_selection import EarlierSelection, can_choose, find_earlier_selection
+from tasks.evaluation.earlier_selection import EarlierSelection, can_select, find_earlier_selection
 from tasks.inference.samples import expected_items
 from tasks.model.model_folder import check_model, fingerprint_of
 from tasks.prompting.trained_with import input_mismatches
-from tasks.report.html import RunFacts, noticed_in
+from tasks.report.html import RunFacts, media_issues
 from tasks.report.notices import notices_of
 from tasks.training.job import SampleSource
 
@@ -184,7 +184,7 @@ class Run(Preparation):
         Raises:
             StageError: inference has not finished.
         """
-        if can_choose(self.samples, self.predictions):
+        if can_select(self.samples, self.predictions):
             return None
         settings, reads_words = self.settings.aggregate, self.settings.input.shows_words
         upstream_variants = (self.segment, self.transcribe) if reads_words else (self.segment,)
@@ -218,8 +218,8 @@ class Run(Preparation):
                 model_name=self.model_name,
                 variants={variant.stage: variant.variant_id for variant in variants},
                 issues=self.dataset.issues,
-                noticed=[
-                    *noticed_in(self.segment.read(MediaFacts, self.expected_videos)),
+                stage_issues=[
+                    *media_issues(self.segment.read(MediaFacts, self.expected_videos)),
                     *self.manifest.read(IssueRecord, self.expected_inputs),
                 ],
                 notices=(

@@ -21,7 +21,7 @@ from flows.commands.exit_status import ExitStatus
 from flows.context.open import open_run
 from flows.context.request import RunRequest
 from storage.results import MetricRecord, ThresholdRecord
-from tasks.evaluation.display import interval, share
+from tasks.evaluation.display import format_fraction, format_interval
 from tasks.evaluation.evaluation import SEGMENT_METHOD
 
 MIN_LEARNT = 0.90
@@ -112,7 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         good = holds(trial, figures)
         all_hold &= good
         for level, rows in figures.items():
-            cells = [f"{share(rows[name].value)}\n{interval(rows[name])}" for name in _FIGURES]
+            cells = [
+                f"{format_fraction(rows[name].value)}\n{format_interval(rows[name])}"
+                for name in _FIGURES
+            ]
             table.add_row(trial.name, level, *cells, "yes" if good else "NO")
     Console().print(table)
     return 0 if all_hold else 1

@@ -13,11 +13,16 @@ import numpy as np
 from storage.records import TRANSCRIPT_COLUMNS, SampleRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
-from tasks.evaluation.bootstrap import Interval, Resampling, resample, resample_difference
+from tasks.evaluation.bootstrap import (
+    BootstrapSettings,
+    Interval,
+    bootstrap_difference,
+    bootstrap_intervals,
+)
 from tasks.evaluation.evaluation import SEGMENT_METHOD, EvaluationPlan
-from tasks.evaluation.metrics import METRIC_NAMES, Floats, measure
+from tasks.evaluation.metrics import METRICS, Floats, compute_metrics
 from tasks.evaluation.pooling import PoolingRule, open_segments
-from tasks.evaluation.rows import EvaluatedRow, Scored
+from tasks.evaluation.rows import EvaluatedRow, ScoredRows
 from tasks.evaluation.selection import choose_rule, choose_thresholds
 
 LEVELS = ("video", "segment")
@@ -65,7 +70,7 @@ class _Judged:
     """One arm at one level: rows that every arm shares, probabilities (NaN: none), threshold."""
 
     arm: ArmPredictions
-    scored: Scored
+    scored: ScoredRows
     method: str
     threshold: float
 
@@ -95,13 +100,13 @@ def measure_arms(
             for arm, of_levels in zip(arms, scored, strict=True)
         ]
         for one in judged:
-            records += _compare(one, judged[0], plan.resampling)
+            records += _compare(one, judged[0], plan.bootstrap)
     return records
 
 
 def _score(
     samples_path: Path, arm: ArmPredictions, plan: EvaluationPlan, folder: Path
-) -> Mapping[str, Scored]:
+) -> Mapping[str, ScoredRows]:
     """Pool one arm's answers under every rule."""
     predictions_path = folder / "predictions.parquet"
     write_parquet(to_table(PredictionRecord, arm.predictions), predictions_path)
@@ -114,35 +119,35 @@ def _score(
         for rule, p_ah in pooled.items()
     }
     return {
-        "video": Scored(level="video", rows=videos, scores=by_rule),
-        "segment": Scored(level="segment", rows=segments, scores={SEGMENT_METHOD: unpooled}),
+        "video": ScoredRows(level="video", rows=videos, scores=by_rule),
+        "segment": ScoredRows(level="segment", rows=segments, scores={SEGMENT_METHOD: unpooled}),
     }
 
 
-def _rule_of(scored: Scored, plan: EvaluationPlan) -> PoolingRule:
+def _rule_of(scored: ScoredRows, plan: EvaluationPlan) -> PoolingRule:
     chosen = choose_rule(choose_thresholds(scored, plan.policy), plan.pooling_rules)
     marked = {record.method for record in chosen if record.chosen}
     return next(rule for rule in plan.pooling_rules if rule in marked)
 
 
-def _verify(arm: ArmPredictions, scored: Scored, method: str, plan: EvaluationPlan) -> _Judged:
+def _verify(arm: ArmPredictions, scored: ScoredRows, method: str, plan: EvaluationPlan) -> _Judged:
     records = choose_thresholds(scored, plan.policy)
     threshold = next(record.threshold for record in records if record.method == method)
     return _Judged(arm=arm, scored=scored, method=method, threshold=threshold)
 
 
-def _compare(one: _Judged, whole: _Judged, resampling: Resampling) -> list[AblationRecord]:
-    own = one.scored.measurable(SPLIT)
+def _compare(one: _Judged, whole: _Judged, bootstrap: BootstrapSettings) -> list[AblationRecord]:
+    own = one.scored.evaluated_mask(SPLIT)
     values = _values(one, own)
-    spread = resample(
-        one.scored.labels[own], one.p_ah[own], one.threshold, _clusters(one, own), resampling
+    spread = bootstrap_intervals(
+        one.scored.labels[own], one.p_ah[own], one.threshold, _clusters(one, own), bootstrap
     )
     share_present = float(one.scored.labels[own].mean()) if own.any() else None
-    paired = own & whole.scored.measurable(SPLIT)
+    paired = own & whole.scored.evaluated_mask(SPLIT)
     ours, theirs = _values(one, paired), _values(whole, paired)
-    apart = _spread_apart(one, whole, paired, resampling)
+    apart = _spread_apart(one, whole, paired, bootstrap)
     records = []
-    for name in METRIC_NAMES:
+    for name in METRICS:
         low, high = _bounds(values[name], spread[name])
         difference = _less(ours[name], theirs[name])
         below, above = _bounds(difference, apart[name])
@@ -159,23 +164,23 @@ def _compare(one: _Judged, whole: _Judged, resampling: Resampling) -> list[Ablat
 
 
 def _values(judged: _Judged, mask: np.ndarray) -> dict[str, float | None]:
-    return measure(judged.scored.labels[mask], judged.p_ah[mask], judged.threshold)
+    return compute_metrics(judged.scored.labels[mask], judged.p_ah[mask], judged.threshold)
 
 
 def _spread_apart(
-    one: _Judged, whole: _Judged, paired: np.ndarray, resampling: Resampling
+    one: _Judged, whole: _Judged, paired: np.ndarray, bootstrap: BootstrapSettings
 ) -> dict[str, Interval]:
-    return resample_difference(
+    return bootstrap_difference(
         one.scored.labels[paired],
         (one.p_ah[paired], one.threshold),
         (whole.p_ah[paired], whole.threshold),
         _clusters(one, paired),
-        resampling,
+        bootstrap,
     )
 
 
 def _clusters(judged: _Judged, mask: np.ndarray) -> list[str]:
-    rows: list[EvaluatedRow] = judged.scored.marked(mask)
+    rows: list[EvaluatedRow] = judged.scored.rows_at(mask)
     return [row.cluster for row in rows]
 
 

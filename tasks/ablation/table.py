@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.ablation.comparison import LEVELS, AblationRecord
-from tasks.evaluation.display import FIGURE_NAMES, METHOD_NAMES, UNDEFINED, share
+from tasks.evaluation.display import METHOD_NAMES, METRIC_NAMES, UNDEFINED, format_fraction
 
 _SHOWN = ("macro_f1", "average_precision")
 
@@ -37,7 +37,8 @@ def _title(level: str, records: Sequence[AblationRecord]) -> Text:
         return Text.assemble((f"On {level}s: ", "bold"), "none that is labelled in test")
     return Text.assemble(
         (f"On {level}s: ", "bold"),
-        f"{whole.num_rows} labelled ones in test, of which {share(whole.share_present, 2)} A/H; "
+        f"{whole.num_rows} labelled ones in test, of which "
+        f"{format_fraction(whole.share_present, 2)} A/H; "
         f"{METHOD_NAMES[whole.method]}, thresholds chosen on validation; intervals over "
         "participants",
     )
@@ -47,7 +48,7 @@ def _table(records: Sequence[AblationRecord]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("given to the model", overflow="fold")
     for name in _SHOWN:
-        table.add_column(FIGURE_NAMES[name], justify="right", no_wrap=True)
+        table.add_column(METRIC_NAMES[name], justify="right", no_wrap=True)
         table.add_column("difference", justify="right", no_wrap=True)
     for number, (arm, cells) in enumerate(_by_arm(records).items()):
         table.add_row(arm, *_texts(cells).values(), style="bold" if number == 0 else None)
@@ -65,10 +66,10 @@ def _texts(cells: dict[str, AblationRecord]) -> dict[str, str]:
     """Write each figure above its interval, and so its difference to the whole arm's."""
     texts = {}
     for name in _SHOWN:
-        row, title = cells[name], FIGURE_NAMES[name]
-        texts[title] = share(row.value)
+        row, title = cells[name], METRIC_NAMES[name]
+        texts[title] = format_fraction(row.value)
         if row.low is not None and row.high is not None:
-            texts[title] += f"\n{share(row.low, 2)}–{share(row.high, 2)}"
+            texts[title] += f"\n{format_fraction(row.low, 2)}–{format_fraction(row.high, 2)}"
         texts[f"{title}: difference"] = _apart(row.difference, 3)
         if row.difference_low is not None:
             bounds = (_apart(bound, 2) for bound in (row.difference_low, row.difference_high))

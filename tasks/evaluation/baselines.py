@@ -22,7 +22,7 @@ _PRIOR_ROWS = 1.0
 _NUM_DURATION_BINS = 6
 
 
-def baselines(rows: Sequence[EvaluatedRow]) -> dict[str, Floats]:
+def baseline_probabilities(rows: Sequence[EvaluatedRow]) -> dict[str, Floats]:
     """Give each baseline's probability for all rows, learnt from the labelled train rows.
 
     Without labelled train rows there is none; without questions none of `question`.
@@ -39,7 +39,7 @@ def baselines(rows: Sequence[EvaluatedRow]) -> dict[str, Floats]:
     return {name: found[name] for name in BASELINES if name in found}
 
 
-def length_only_accuracy(samples: Sequence[SampleRecord]) -> float | None:
+def length_only_macro_f1(samples: Sequence[SampleRecord]) -> float | None:
     """Measure at what macro F1 the lengths of training segments tell their labels.
 
     It is measured on the rows it is learnt from, at the threshold that serves it best: what a
@@ -61,7 +61,9 @@ def length_only_accuracy(samples: Sequence[SampleRecord]) -> float | None:
     labels = np.array([row.label for row in rows], dtype=float)
     if len(np.unique(labels)) < 2:
         return None
-    return float(score_steps(labels, baselines(rows)["duration"], "macro_f1").scores.max())
+    return float(
+        score_steps(labels, baseline_probabilities(rows)["duration"], "macro_f1").scores.max()
+    )
 
 
 def _shares(

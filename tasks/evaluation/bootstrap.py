@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.evaluation.metrics import (
-    METRIC_NAMES,
+    METRICS,
     Floats,
-    from_counts,
+    metrics_from_counts,
     weighted_average_precision,
 )
 
@@ -21,7 +21,7 @@ _MIN_DEFINED_FRACTION = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resampling:
+class BootstrapSettings:
     """How many draws, the level of the interval in (0, 1), and the seed of the draws."""
 
     draws: int
@@ -30,11 +30,15 @@ class Resampling:
 
 
 Interval = tuple[float, float] | None
-Judged = tuple[Floats, float]  # probabilities and the threshold that makes verdicts of them
+Thresholded = tuple[Floats, float]  # probabilities and the threshold that makes verdicts of them
 
 
-def resample(
-    labels: Floats, p_ah: Floats, threshold: float, clusters: Sequence[str], resampling: Resampling
+def bootstrap_intervals(
+    labels: Floats,
+    p_ah: Floats,
+    threshold: float,
+    clusters: Sequence[str],
+    bootstrap: BootstrapSettings,
 ) -> dict[str, Interval]:
     """Give each figure's percentile interval; the same rows get the same draws for every method.
 
@@ -42,14 +46,17 @@ def resample(
     half of the draws.
     """
     figures = [
-        _figures(labels, p_ah, threshold, weights)
-        for weights in _iter_weights(clusters, resampling)
+        _figures(labels, p_ah, threshold, weights) for weights in _iter_weights(clusters, bootstrap)
     ]
-    return _intervals(figures, resampling)
+    return _intervals(figures, bootstrap)
 
 
-def resample_difference(
-    labels: Floats, first: Judged, second: Judged, clusters: Sequence[str], resampling: Resampling
+def bootstrap_difference(
+    labels: Floats,
+    first: Thresholded,
+    second: Thresholded,
+    clusters: Sequence[str],
+    bootstrap: BootstrapSettings,
 ) -> dict[str, Interval]:
     """Give the percentile interval of each figure of the first less that of the second.
 
@@ -57,13 +64,13 @@ def resample_difference(
     ``None`` as in `resample`.
     """
     figures = []
-    for weights in _iter_weights(clusters, resampling):
+    for weights in _iter_weights(clusters, bootstrap):
         ours, theirs = (_figures(labels, *judged, weights) for judged in (first, second))
-        figures.append({name: ours[name] - theirs[name] for name in METRIC_NAMES})
-    return _intervals(figures, resampling)
+        figures.append({name: ours[name] - theirs[name] for name in METRICS})
+    return _intervals(figures, bootstrap)
 
 
-def _iter_weights(clusters: Sequence[str], resampling: Resampling) -> Iterator[Floats]:
+def _iter_weights(clusters: Sequence[str], bootstrap: BootstrapSettings) -> Iterator[Floats]:
     """Draw participants, a block of draws at a time; how often each row counts, [draws, rows].
 
     Nothing is drawn of fewer than two.
@@ -71,22 +78,22 @@ def _iter_weights(clusters: Sequence[str], resampling: Resampling) -> Iterator[F
     names, cluster_index = np.unique(np.array(clusters, dtype=str), return_inverse=True)
     if len(names) < 2:
         return
-    generator = np.random.default_rng(resampling.seed)
+    generator = np.random.default_rng(bootstrap.seed)
     share = np.full(len(names), 1 / len(names))
-    drawn = generator.multinomial(len(names), share, size=resampling.draws)  # [draws, clusters]
+    drawn = generator.multinomial(len(names), share, size=bootstrap.draws)  # [draws, clusters]
     block = max(1, _BLOCK_CELLS // len(clusters))
-    for start in range(0, resampling.draws, block):
+    for start in range(0, bootstrap.draws, block):
         yield drawn[start : start + block, cluster_index].astype(float)
 
 
 def _intervals(
-    figures: Sequence[Mapping[str, Floats]], resampling: Resampling
+    figures: Sequence[Mapping[str, Floats]], bootstrap: BootstrapSettings
 ) -> dict[str, Interval]:
     if not figures:
-        return dict.fromkeys(METRIC_NAMES)
+        return dict.fromkeys(METRICS)
     return {
-        name: _interval(np.concatenate([part[name] for part in figures]), resampling.level)
-        for name in METRIC_NAMES
+        name: _interval(np.concatenate([part[name] for part in figures]), bootstrap.level)
+        for name in METRICS
     }
 
 
@@ -100,7 +107,7 @@ def _figures(labels: Floats, p_ah: Floats, threshold: float, weights: Floats) ->
         )
     )  # fmt: skip
     return {
-        **from_counts(tp, fp, fn, tn),
+        **metrics_from_counts(tp, fp, fn, tn),
         "average_precision": weighted_average_precision(labels, p_ah, weights),
     }
 

@@ -14,7 +14,7 @@ METHOD_NAMES = {
     "question": "question only",
     "duration": "duration only",
 }
-FIGURE_NAMES = {
+METRIC_NAMES = {
     "macro_f1": "macro F1",
     "accuracy": "accuracy",
     "weighted_f1": "weighted F1",
@@ -26,7 +26,7 @@ VERDICT_NAMES = {1: "A/H", 0: "no A/H", None: "no verdict"}
 UNDEFINED = "–"
 
 
-def share(value: float | None, digits: int = 3) -> str:
+def format_fraction(value: float | None, digits: int = 3) -> str:
     """Write a figure in [0, 1] without its leading zero; a dash if it is undefined."""
     if value is None:
         return UNDEFINED
@@ -34,13 +34,13 @@ def share(value: float | None, digits: int = 3) -> str:
     return text[1:] if text.startswith("0.") else text
 
 
-def interval(metric: MetricRecord | None) -> str:
+def format_interval(metric: MetricRecord | None) -> str:
     """Write a figure's interval as `.71–.92`, or nothing if there is none."""
     if metric is None or metric.low is None or metric.high is None:
         return ""
-    return f"{share(metric.low, 2)}–{share(metric.high, 2)}"
+    return f"{format_fraction(metric.low, 2)}–{format_fraction(metric.high, 2)}"
 
 
-def seconds(time_ms: int) -> str:
+def format_seconds(time_ms: int) -> str:
     """Write a time on a video's clock in seconds."""
     return f"{time_ms / 1000:.1f} s"

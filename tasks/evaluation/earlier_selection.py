@@ -15,7 +15,7 @@ from storage.results import PredictionRecord, ThresholdRecord
 from storage.store.part import Part, read_parts, read_rows
 from storage.store.store import Store
 from storage.store.variant import Variant
-from tasks.evaluation.display import FIGURE_NAMES, share
+from tasks.evaluation.display import METRIC_NAMES, format_fraction
 
 _STAGE = "aggregate"
 _DECIDING = ("pooling_rules", "top_k", "choose_by", "threshold_rule", "plateau_tolerance")
@@ -43,14 +43,14 @@ class EarlierSelection:
     def origin(self) -> str:
         """Where it was chosen, and how good it was there."""
         rule = self.rule
-        figures = [f"{FIGURE_NAMES[rule.score_name]} {share(rule.score)}"]
+        figures = [f"{METRIC_NAMES[rule.score_name]} {format_fraction(rule.score)}"]
         if rule.average_precision is not None and rule.score_name != "average_precision":
-            figures.append(f"average precision {share(rule.average_precision)}")
+            figures.append(f"average precision {format_fraction(rule.average_precision)}")
         message = " and ".join(figures)
         return f"chosen by an earlier run with this model ({self.report_path}: {message} there)"
 
 
-def can_choose(samples: Sequence[SampleRecord], predictions: Sequence[PredictionRecord]) -> bool:
+def can_select(samples: Sequence[SampleRecord], predictions: Sequence[PredictionRecord]) -> bool:
     """Say whether validation has answered videos of both labels, on which a run can choose."""
     answered = {row.video_id for row in predictions}
     labels = {

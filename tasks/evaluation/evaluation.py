@@ -11,13 +11,13 @@ import numpy as np
 
 from storage.records import VideoId, VideoRecord
 from storage.results import MemberRecord, MetricRecord, ThresholdRecord, VerdictRecord
-from tasks.evaluation.baselines import baselines
-from tasks.evaluation.bootstrap import Resampling, resample
+from tasks.evaluation.baselines import baseline_probabilities
+from tasks.evaluation.bootstrap import BootstrapSettings, bootstrap_intervals
 from tasks.evaluation.earlier_selection import EarlierSelection
-from tasks.evaluation.metrics import METRIC_NAMES, Floats, measure
+from tasks.evaluation.metrics import METRICS, Floats, compute_metrics
 from tasks.evaluation.pooling import PoolingRule, open_segments
-from tasks.evaluation.rows import SPLITS, EvaluatedSegment, EvaluatedVideo, Scored
-from tasks.evaluation.selection import choose_rule, choose_thresholds, is_chosen, take_over
+from tasks.evaluation.rows import SPLITS, EvaluatedSegment, EvaluatedVideo, ScoredRows
+from tasks.evaluation.selection import adopt_earlier, choose_rule, choose_thresholds, is_chosen
 from tasks.evaluation.thresholds import ThresholdPolicy
 
 SEGMENT_METHOD = "segment"
@@ -30,7 +30,7 @@ class EvaluationPlan:
     pooling_rules: tuple[PoolingRule, ...]
     top_k: int
     policy: ThresholdPolicy
-    resampling: Resampling
+    bootstrap: BootstrapSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,35 +62,39 @@ def evaluate(
     """
     with open_segments(samples_path, predictions_path) as table:
         segments = table.segments()
-        rows = with_unseen(table.videos(), videos)
+        rows = add_videos_without_segments(table.videos(), videos)
         pooled = {rule: table.pool(rule, plan.top_k) for rule in plan.pooling_rules}
     by_rule: dict[str, Floats] = {
         rule: np.array([p_ah.get(row.video_id, np.nan) for row in rows], dtype=float)
         for rule, p_ah in pooled.items()
     }
     unpooled = np.array([row.p_ah for row in segments], dtype=float)  # None becomes NaN
-    of_videos = Scored(level="video", rows=rows, scores={**by_rule, **baselines(rows)})
-    of_segments = Scored(
-        level="segment", rows=segments, scores={SEGMENT_METHOD: unpooled, **baselines(segments)}
+    of_videos = ScoredRows(
+        level="video", rows=rows, scores={**by_rule, **baseline_probabilities(rows)}
+    )
+    of_segments = ScoredRows(
+        level="segment",
+        rows=segments,
+        scores={SEGMENT_METHOD: unpooled, **baseline_probabilities(segments)},
     )
     thresholds = choose_rule(choose_thresholds(of_videos, plan.policy), plan.pooling_rules)
     segment_thresholds = choose_thresholds(of_segments, plan.policy)
     if not is_chosen(thresholds):
-        thresholds = take_over(thresholds, earlier)
-        segment_thresholds = take_over(segment_thresholds, earlier)
+        thresholds = adopt_earlier(thresholds, earlier)
+        segment_thresholds = adopt_earlier(segment_thresholds, earlier)
     return Evaluation(
         videos=tuple(rows),
         segments=tuple(segments),
-        verdicts=tuple(judge(rows, by_rule, thresholds)),
+        verdicts=tuple(make_verdicts(rows, by_rule, thresholds)),
         thresholds=(*thresholds, *segment_thresholds),
         metrics=(
-            *measure_splits(of_videos, thresholds, plan.resampling),
-            *measure_splits(of_segments, segment_thresholds, plan.resampling),
+            *measure_splits(of_videos, thresholds, plan.bootstrap),
+            *measure_splits(of_segments, segment_thresholds, plan.bootstrap),
         ),
     )
 
 
-def with_unseen(
+def add_videos_without_segments(
     rows: Sequence[EvaluatedVideo], videos: Iterable[VideoRecord]
 ) -> list[EvaluatedVideo]:
     """Add the data set's videos that have no segment at all."""
@@ -115,7 +119,7 @@ def with_unseen(
     return sorted([*rows, *unseen], key=lambda row: row.video_id)
 
 
-def judge(
+def make_verdicts(
     rows: Sequence[EvaluatedVideo],
     by_rule: Mapping[str, Floats],
     thresholds: Sequence[ThresholdRecord],
@@ -143,28 +147,28 @@ def judge(
 
 
 def measure_splits(
-    scored: Scored, thresholds: Sequence[ThresholdRecord], resampling: Resampling
+    scored: ScoredRows, thresholds: Sequence[ThresholdRecord], bootstrap: BootstrapSettings
 ) -> list[MetricRecord]:
     """Measure every method on every split that has labelled rows with a prediction."""
     return [
         metric
         for split in SPLITS
-        if scored.measurable(split).any()
+        if scored.evaluated_mask(split).any()
         for record in thresholds
-        for metric in _measure(scored, split, record, resampling)
+        for metric in _measure(scored, split, record, bootstrap)
     ]
 
 
 def _measure(
-    scored: Scored, split: str, record: ThresholdRecord, resampling: Resampling
+    scored: ScoredRows, split: str, record: ThresholdRecord, bootstrap: BootstrapSettings
 ) -> list[MetricRecord]:
-    used = scored.measurable(split)
+    used = scored.evaluated_mask(split)
     labels, p_ah = scored.labels[used], scored.scores[record.method][used]
-    clusters = [row.cluster for row in scored.marked(used)]
-    values = measure(labels, p_ah, record.threshold)
-    spread = resample(labels, p_ah, record.threshold, clusters, resampling)
+    clusters = [row.cluster for row in scored.rows_at(used)]
+    values = compute_metrics(labels, p_ah, record.threshold)
+    spread = bootstrap_intervals(labels, p_ah, record.threshold, clusters, bootstrap)
     metrics = []
-    for name in METRIC_NAMES:
+    for name in METRICS:
         low, high = (spread[name] if values[name] is not None else None) or (None, None)
         metrics.append(
             MetricRecord(

@@ -8,9 +8,9 @@ import numpy as np
 
 from storage.results import MemberRecord, ThresholdRecord
 from tasks.evaluation.evaluation import Evaluation, EvaluationPlan
-from tasks.evaluation.metrics import measure
+from tasks.evaluation.metrics import compute_metrics
 from tasks.evaluation.pooling import PoolingRule, open_segments
-from tasks.evaluation.rows import SPLITS, Scored
+from tasks.evaluation.rows import SPLITS, ScoredRows
 from tasks.evaluation.selection import choose_thresholds
 
 TOGETHER = "together"
@@ -31,18 +31,18 @@ def measure_members(
         with open_segments(samples_path, path) as table:
             pooled = table.pool(cast(PoolingRule, rule.method), plan.top_k)
         p_ah = np.array([pooled.get(row.video_id, np.nan) for row in evaluation.videos], float)
-        scored = Scored(level="video", rows=evaluation.videos, scores={rule.method: p_ah})
+        scored = ScoredRows(level="video", rows=evaluation.videos, scores={rule.method: p_ah})
         (own,) = choose_thresholds(scored, plan.policy)
         yield from _figures(name, scored, own if own.score is not None else rule)
 
 
-def _figures(name: str, scored: Scored, rule: ThresholdRecord) -> Iterator[MemberRecord]:
+def _figures(name: str, scored: ScoredRows, rule: ThresholdRecord) -> Iterator[MemberRecord]:
     for split in SPLITS:
-        used = scored.measurable(split)
+        used = scored.evaluated_mask(split)
         if not used.any():
             continue
         labels, p_ah = scored.labels[used], scored.scores[rule.method][used]
-        values = measure(labels, p_ah, rule.threshold)
+        values = compute_metrics(labels, p_ah, rule.threshold)
         yield MemberRecord(
             model=name,
             split=split,

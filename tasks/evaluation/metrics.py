@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 ScoreName = Literal["accuracy", "macro_f1", "weighted_f1", "f1_present"]
-METRIC_NAMES = (
+METRICS = (
     "macro_f1", "accuracy", "weighted_f1", "f1_present", "f1_absent", "average_precision",
 )  # fmt: skip
 
 
-def measure(labels: Floats, p_ah: Floats, threshold: float) -> dict[str, float | None]:
+def compute_metrics(labels: Floats, p_ah: Floats, threshold: float) -> dict[str, float | None]:
     """Measure verdicts ``p_ah >= threshold`` against labels of 0 and 1; undefined is ``None``."""
     from sklearn.metrics import accuracy_score, average_precision_score, f1_score  # over a second
 
-    figures: dict[str, float | None] = dict.fromkeys(METRIC_NAMES)
+    figures: dict[str, float | None] = dict.fromkeys(METRICS)
     if not len(labels):
         return figures
     truth, verdicts = labels.astype(int), (p_ah >= threshold).astype(int)
@@ -39,7 +39,7 @@ def measure(labels: Floats, p_ah: Floats, threshold: float) -> dict[str, float |
     return figures
 
 
-def from_counts(tp: Floats, fp: Floats, fn: Floats, tn: Floats) -> Mapping[str, Floats]:
+def metrics_from_counts(tp: Floats, fp: Floats, fn: Floats, tn: Floats) -> Mapping[str, Floats]:
     """Compute every figure but average precision from arrays of (weighted) confusion counts."""
     positives, negatives = tp + fn, fp + tn
     total = positives + negatives

@@ -22,20 +22,20 @@ Row = TypeVar("Row", EvaluatedSegment, EvaluatedVideo)
 
 
 @contextlib.contextmanager
-def open_segments(samples_path: Path, predictions_path: Path) -> Iterator["Segments"]:
+def open_segments(samples_path: Path, predictions_path: Path) -> Iterator["SegmentTable"]:
     """Open samples and predictions as one table of segments.
 
     Raises:
         StageError: a prediction is not a probability.
     """
     with duckdb.connect(":memory:", config={"threads": 1}) as connection:
-        segments = Segments(connection)
+        segments = SegmentTable(connection)
         segments.run("segments", samples=str(samples_path), predictions=str(predictions_path))
         segments.check()
         yield segments
 
 
-class Segments:
+class SegmentTable:
     """The segments of all videos, with their predictions, as a table to ask questions of."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:

@@ -48,7 +48,7 @@ class EvaluatedSegment(EvaluatedRow):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scored:
+class ScoredRows:
     """Videos (or segments) and every method's probability for each; NaN where it has none."""
 
     level: str
@@ -61,7 +61,7 @@ class Scored:
         known = [np.nan if row.label is None else row.label for row in self.rows]
         return np.array(known, dtype=float)
 
-    def measurable(self, split: str) -> NDArray[np.bool_]:
+    def evaluated_mask(self, split: str) -> NDArray[np.bool_]:
         """Mark a split's rows that have a label and, from every method, a probability."""
         marked = np.array([row.split == split for row in self.rows], dtype=bool)
         marked &= ~np.isnan(self.labels)
@@ -69,6 +69,6 @@ class Scored:
             marked &= ~np.isnan(p_ah)
         return marked
 
-    def marked(self, mask: NDArray[np.bool_]) -> list[EvaluatedRow]:
+    def rows_at(self, mask: NDArray[np.bool_]) -> list[EvaluatedRow]:
         """List the marked rows."""
         return [self.rows[index] for index in np.flatnonzero(mask)]

@@ -7,22 +7,22 @@ from storage.records import VideoId
 from storage.results import ThresholdRecord
 from tasks.evaluation.baselines import BASELINES
 from tasks.evaluation.earlier_selection import EarlierSelection
-from tasks.evaluation.metrics import measure
+from tasks.evaluation.metrics import compute_metrics
 from tasks.evaluation.pooling import PoolingRule
-from tasks.evaluation.rows import Scored
+from tasks.evaluation.rows import ScoredRows
 from tasks.evaluation.thresholds import ThresholdPolicy, choose_threshold
 
 _UNTUNED_RULE: PoolingRule = "mean"
 _NOBODY_CHOSE = "and no run in this store chose another for this model with these settings"
 
 
-def choose_thresholds(scored: Scored, policy: ThresholdPolicy) -> list[ThresholdRecord]:
+def choose_thresholds(scored: ScoredRows, policy: ThresholdPolicy) -> list[ThresholdRecord]:
     """Choose each method's threshold on the labelled validation rows that have a prediction."""
     return [_choose(scored, method, policy) for method in scored.scores]
 
 
-def _choose(scored: Scored, method: str, policy: ThresholdPolicy) -> ThresholdRecord:
-    used = scored.measurable("val")
+def _choose(scored: ScoredRows, method: str, policy: ThresholdPolicy) -> ThresholdRecord:
+    used = scored.evaluated_mask("val")
     labels, p_ah = scored.labels[used], scored.scores[method][used]
     if method == "constant":  # the majority of train, whatever validation holds
         policy = replace(policy, rule="fixed")
@@ -37,9 +37,9 @@ def _choose(scored: Scored, method: str, policy: ThresholdPolicy) -> ThresholdRe
         high=threshold.high,
         score_name=policy.score_name,
         score=threshold.score,
-        average_precision=measure(labels, p_ah, threshold.value)["average_precision"],
+        average_precision=compute_metrics(labels, p_ah, threshold.value)["average_precision"],
         chosen=False,
-        chosen_on=tuple(sorted({VideoId(row.video_id) for row in scored.marked(used)})),
+        chosen_on=tuple(sorted({VideoId(row.video_id) for row in scored.rows_at(used)})),
     )
 
 
@@ -65,7 +65,7 @@ def is_chosen(thresholds: Sequence[ThresholdRecord]) -> bool:
     return any(record.chosen and record.score is not None for record in thresholds)
 
 
-def take_over(
+def adopt_earlier(
     thresholds: Sequence[ThresholdRecord], earlier: EarlierSelection | None
 ) -> list[ThresholdRecord]:
     """Take from an earlier run what could not be chosen on validation; say so where there is none.

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from tasks.evaluation.metrics import Floats, ScoreName, from_counts
+from tasks.evaluation.metrics import Floats, ScoreName, metrics_from_counts
 
 ThresholdRule = Literal["fixed", "best", "plateau", "base_rate"]
 FIXED_THRESHOLD = 0.5
@@ -40,7 +40,7 @@ class Threshold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Steps:
+class ScoreSteps:
     """The score as a function of the threshold: constant on each ``(lows[i], highs[i]]``.
 
     ``num_positive`` counts the positive verdicts there. Thresholds rise with i.
@@ -56,17 +56,17 @@ class Steps:
         return float(self.scores[np.searchsorted(self.highs, threshold, side="left")])
 
 
-def score_steps(labels: Floats, p_ah: Floats, score_name: ScoreName) -> Steps:
+def score_steps(labels: Floats, p_ah: Floats, score_name: ScoreName) -> ScoreSteps:
     """Lay out the score for every threshold in [0, 1]; needs at least one row."""
     distinct = np.unique(p_ah)
     highs = distinct if distinct[-1] >= 1 else np.append(distinct, 1.0)
     tp = _num_at_least(highs, p_ah[labels > 0])
     fp = _num_at_least(highs, p_ah[labels == 0])
     fn, tn = labels.sum() - tp, (1 - labels).sum() - fp
-    return Steps(
+    return ScoreSteps(
         lows=np.append(0.0, highs[:-1]),
         highs=highs,
-        scores=from_counts(tp, fp, fn, tn)[score_name],
+        scores=metrics_from_counts(tp, fp, fn, tn)[score_name],
         num_positive=tp + fp,
     )
 
@@ -95,7 +95,7 @@ def choose_threshold(labels: Floats, p_ah: Floats, policy: ThresholdPolicy) -> T
     )  # fmt: skip
 
 
-def _range(steps: Steps, policy: ThresholdPolicy, num_positive: float) -> tuple[float, float]:
+def _range(steps: ScoreSteps, policy: ThresholdPolicy, num_positive: float) -> tuple[float, float]:
     best = steps.scores.max()
     if policy.rule == "base_rate":
         off = np.abs(steps.num_positive - num_positive)

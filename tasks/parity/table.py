@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tasks.evaluation.display import METHOD_NAMES, share
+from tasks.evaluation.display import METHOD_NAMES, format_fraction
 from tasks.parity.job import SIDES
 from tasks.parity.measure import KINDS, Parity
 
@@ -31,14 +31,15 @@ def _differences(parity: Parity) -> Table:
     spread = [row.p_ah_transformers for row in parity.records]
     table.add_row("largest difference of p_ah", f"{parity.max_difference:.1e}")
     table.add_row("mean difference of p_ah", f"{parity.mean_difference:.1e}")
-    flipping = f"that flip at {share(parity.threshold)}"
+    flipping = f"that flip at {format_fraction(parity.threshold)}"
     table.add_row(f"verdicts on segments {flipping}", f"{flips} of {count}")
     if parity.videos is not None:
         by_rule = f"on their videos ({METHOD_NAMES[parity.videos.rule]}) {flipping}"
         message = f"{parity.videos.num_flips} of {parity.videos.num_videos}"
         table.add_row(f"verdicts {by_rule}", message)
     table.add_row("segments read alike, bit by bit", f"{same} of {count}")
-    table.add_row("p_ah ranges over", f"{share(min(spread))}–{share(max(spread))}")
+    low, high = format_fraction(min(spread)), format_fraction(max(spread))
+    table.add_row("p_ah ranges over", f"{low}–{high}")
     if parity.num_faulty:
         table.add_row("segments that neither side can take", str(parity.num_faulty))
     return table

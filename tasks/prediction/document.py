@@ -4,7 +4,7 @@ The JSON document, whose keys are only ever added to (`schema` moves if one chan
 
     schema          "waver.predict/1"
     waver_version   version of Waver
-    made_at         when the answer was put together: ISO 8601, UTC
+    created_at         when the answer was put together: ISO 8601, UTC
     model           {name: as it was given, fingerprint: digest of its weights and settings,
                      members: of an ensemble each model's {name, fingerprint, variant: its own
                      results of infer in the store}, whose mean log-odds count; else empty}
@@ -117,7 +117,7 @@ class PredictionDocument:
 
     schema: str
     waver_version: str
-    made_at: str
+    created_at: str
     model: Model
     profile: str
     variants: dict[str, str]

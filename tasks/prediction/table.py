@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tasks.evaluation.display import METHOD_NAMES, UNDEFINED, VERDICT_NAMES, share
+from tasks.evaluation.display import METHOD_NAMES, UNDEFINED, VERDICT_NAMES, format_fraction
 from tasks.prediction.document import PredictedSegment, PredictedVideo, PredictionDocument, Rule
 
 _STYLES = {1: "bold red", 0: "bold green", None: "bold yellow"}
@@ -44,7 +44,7 @@ def _compared(video: PredictedVideo) -> str:
     if verdict.present is None:
         return ""
     sign = "≥" if verdict.present else "<"
-    return f" ({share(verdict.p_ah)} {sign} {share(verdict.threshold)})"
+    return f" ({format_fraction(verdict.p_ah)} {sign} {format_fraction(verdict.threshold)})"
 
 
 def _segments_of(video: PredictedVideo) -> Table:
@@ -58,7 +58,7 @@ def _segments_of(video: PredictedVideo) -> Table:
             if segment.rejected is None
             else f"[yellow]{_why(segment)}[/]"
         )
-        table.add_row(_times(segment), share(segment.p_ah), words or UNDEFINED)
+        table.add_row(_times(segment), format_fraction(segment.p_ah), words or UNDEFINED)
     return table
 
 
@@ -73,7 +73,7 @@ def _times(segment: PredictedSegment) -> str:
 def _rule_line(rule: Rule) -> Text:
     return Text.assemble(
         "Pooling rule ", (METHOD_NAMES[rule.pooling_rule], "bold"),
-        ", threshold ", (share(rule.threshold), "bold"), f" ({rule.reason}).",
+        ", threshold ", (format_fraction(rule.threshold), "bold"), f" ({rule.reason}).",
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from tasks.prediction.document import PredictedSegment, PredictedVideo, Rule, Ve
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answered:
+class StageOutputs:
     """What the stages left of the videos that were asked about."""
 
     videos: Sequence[VideoRecord]
@@ -32,7 +32,7 @@ class Answered:
 
 
 def score_videos(
-    answered: Answered, plan: EvaluationPlan, earlier: EarlierSelection | None, folder: Path
+    answered: StageOutputs, plan: EvaluationPlan, earlier: EarlierSelection | None, folder: Path
 ) -> tuple[Rule, dict[str, Verdict]]:
     """Pool and judge every video as a run without labels does, in the empty ``folder``."""
     samples_path, predictions_path = folder / "samples.parquet", folder / "predictions.parquet"
@@ -66,7 +66,9 @@ def _verdict(record: VerdictRecord) -> Verdict:
     )
 
 
-def put_together(answered: Answered, verdicts: Mapping[str, Verdict]) -> tuple[PredictedVideo, ...]:
+def assemble_videos(
+    answered: StageOutputs, verdicts: Mapping[str, Verdict]
+) -> tuple[PredictedVideo, ...]:
     """Give each video with its segments, in the videos' order."""
     samples: dict[str, list[SampleRecord]] = defaultdict(list)
     for sample in answered.samples:

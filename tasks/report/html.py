@@ -15,17 +15,17 @@ from storage.datasets.consent import permission_of
 from storage.issues import Issue, IssueKind
 from storage.records import IssueRecord, MediaFacts, RejectedRecord, VideoId, VideoRecord
 from storage.results import VerdictRecord
-from tasks.evaluation import display as wording
+from tasks.evaluation import display as display
 from tasks.evaluation.baselines import BASELINES
 from tasks.evaluation.evaluation import Evaluation
 from tasks.export.files import write_csv
 from tasks.export.tables import verdict_table
-from tasks.report import svg as drawing
+from tasks.report import plots
 from tasks.report.sections import (
-    confusions,
-    figure_tables,
+    confusion_matrices,
+    metric_tables,
     validation_curve,
-    verdict_groups,
+    videos_by_split,
 )
 
 
@@ -41,11 +41,11 @@ class RunFacts:
     model_name: str
     variants: Mapping[str, str]
     issues: Sequence[Issue] = field(default=())
-    noticed: Sequence[IssueRecord] = field(default=())
+    stage_issues: Sequence[IssueRecord] = field(default=())
     notices: Sequence[str] = field(default=())
 
 
-def noticed_in(media: Iterable[MediaFacts]) -> list[IssueRecord]:
+def media_issues(media: Iterable[MediaFacts]) -> list[IssueRecord]:
     """List what decoding the videos showed that is not as it should be."""
     return [
         IssueRecord(video_id=facts.video_id, stage="segment", kind=IssueKind.MEDIA, issue=warning)
@@ -86,20 +86,20 @@ def write_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(drawing=drawing, wording=wording, baselines=BASELINES)
+    environment.globals.update(plots=plots, display=display, baselines=BASELINES)
     verdicts = [row for row in evaluation.verdicts if row.chosen]
     page = environment.get_template("report.html.j2").render(
         facts=facts,
         settings=settings,
-        made_at=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
+        created_at=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
         evaluation=evaluation,
         verdicts=verdicts,
         rejected=rejected,
         rule=next(row for row in evaluation.thresholds if row.chosen),
-        tables=figure_tables(evaluation),
+        tables=metric_tables(evaluation),
         curve=validation_curve(evaluation, verdicts),
-        confusions=confusions(verdicts),
-        groups=verdict_groups(evaluation, verdicts, videos, rejected),
+        confusion_matrices=confusion_matrices(verdicts),
+        groups=videos_by_split(evaluation, verdicts, videos, rejected),
         publication=permission_of(videos, "publication"),
         repaired=_by_kind(videos),
     )

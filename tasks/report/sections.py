@@ -15,11 +15,11 @@ from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.metrics import ScoreName
 from tasks.evaluation.rows import EvaluatedSegment, EvaluatedVideo
 from tasks.evaluation.thresholds import score_steps
-from tasks.report import svg as drawing
+from tasks.report import plots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerdictLine:
+class VideoLine:
     """One video in the report's table of verdicts."""
 
     video: EvaluatedVideo
@@ -39,7 +39,7 @@ class VerdictLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FigureTable:
+class MetricTable:
     """Every method's figures at one level on one split."""
 
     level: str
@@ -48,7 +48,7 @@ class FigureTable:
     lines: tuple[tuple[ThresholdRecord, Mapping[str, MetricRecord]], ...]
 
 
-def figure_tables(evaluation: Evaluation) -> list[FigureTable]:
+def metric_tables(evaluation: Evaluation) -> list[MetricTable]:
     """Lay figures out by level and split, methods in the order of their thresholds."""
     cells: dict[tuple[str, str, str], dict[str, MetricRecord]] = defaultdict(dict)
     for metric in evaluation.metrics:
@@ -62,7 +62,7 @@ def figure_tables(evaluation: Evaluation) -> list[FigureTable]:
             if counts:
                 (num_rows,) = counts
                 tables.append(
-                    FigureTable(level=level, split=split, num_rows=num_rows, lines=tuple(lines))
+                    MetricTable(level=level, split=split, num_rows=num_rows, lines=tuple(lines))
                 )
     return tables
 
@@ -75,7 +75,7 @@ def validation_curve(evaluation: Evaluation, verdicts: Sequence[VerdictRecord]) 
     used = set(rule.chosen_on)
     rows = [(v.label, v.p_ah) for v in verdicts if v.video_id in used]
     labels, p_ah = np.array(rows, dtype=float).T
-    return drawing.threshold_curve(
+    return plots.threshold_curve(
         score_steps(labels, p_ah, cast(ScoreName, rule.score_name)),
         rule.threshold,
         rule.low,
@@ -85,7 +85,7 @@ def validation_curve(evaluation: Evaluation, verdicts: Sequence[VerdictRecord]) 
     )
 
 
-def confusions(verdicts: Sequence[VerdictRecord]) -> dict[str, dict[tuple[int, int], int]]:
+def confusion_matrices(verdicts: Sequence[VerdictRecord]) -> dict[str, dict[tuple[int, int], int]]:
     """Count videos by (label, verdict) on each split that has both."""
     counts: dict[str, dict[tuple[int, int], int]] = {}
     for row in verdicts:
@@ -95,12 +95,12 @@ def confusions(verdicts: Sequence[VerdictRecord]) -> dict[str, dict[tuple[int, i
     return {split: counts[split] for split in REPORT_SPLITS if split in counts}
 
 
-def verdict_groups(
+def videos_by_split(
     evaluation: Evaluation,
     verdicts: Sequence[VerdictRecord],
     videos: Sequence[VideoRecord],
     rejected: Sequence[RejectedRecord],
-) -> dict[str, list[VerdictLine]]:
+) -> dict[str, list[VideoLine]]:
     """Lay the videos out by split, each with its timeline and what was rejected of it."""
     annotated: dict[str, tuple[Interval, ...]] = {v.video_id: v.intervals for v in videos}
     segments: dict[str, list[EvaluatedSegment]] = defaultdict(list)
@@ -109,13 +109,13 @@ def verdict_groups(
     reasons = _reasons(evaluation, rejected)
     verdict_of = {row.video_id: row for row in verdicts}
     longest_ms = max((segment.end_ms for segment in evaluation.segments), default=1)
-    groups: dict[str, list[VerdictLine]] = {split: [] for split in REPORT_SPLITS}
+    groups: dict[str, list[VideoLine]] = {split: [] for split in REPORT_SPLITS}
     for video in evaluation.videos:
         video_id = VideoId(video.video_id)
-        line = VerdictLine(
+        line = VideoLine(
             video=video,
             verdict=verdict_of[video_id],
-            timeline=drawing.timeline(segments[video_id], annotated.get(video_id, ()), longest_ms),
+            timeline=plots.timeline(segments[video_id], annotated.get(video_id, ()), longest_ms),
             reasons=tuple(reasons[video_id]),
         )
         groups.setdefault(video.split, []).append(line)

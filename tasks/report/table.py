@@ -17,8 +17,8 @@ from tasks.evaluation.display import (
     REPORT_SPLITS,
     SPLIT_NAMES,
     UNDEFINED,
-    interval,
-    share,
+    format_fraction,
+    format_interval,
 )
 
 _COLUMNS = {
@@ -91,7 +91,7 @@ def metric_rows(metrics: Sequence[MetricRecord]) -> list[dict[str, str | int]]:
 def _figure(metric: MetricRecord | None) -> str:
     if metric is None:
         return UNDEFINED
-    return f"{share(metric.value)} {interval(metric)}".rstrip()
+    return f"{format_fraction(metric.value)} {format_interval(metric)}".rstrip()
 
 
 def _counts(verdicts: Sequence[VerdictRecord]) -> tuple[int, ...]:
@@ -119,7 +119,7 @@ def _verdict_counts(verdicts: Sequence[VerdictRecord]) -> Table:
 def _rule_line(rule: ThresholdRecord) -> Text:
     return Text.assemble(
         "Pooling rule ", (METHOD_NAMES[rule.method], "bold"),
-        ", threshold ", (share(rule.threshold), "bold"), f" ({rule.reason}).",
+        ", threshold ", (format_fraction(rule.threshold), "bold"), f" ({rule.reason}).",
     )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def _figures(split: str, methods: Sequence[str], metrics: Sequence[MetricRecord]
         row = [cells[method, name] for name in _COLUMNS if (method, name) in cells]
         table.add_row(
             METHOD_NAMES[method],
-            *(f"{share(cell.value)}\n{interval(cell)}" for cell in row),
+            *(f"{format_fraction(cell.value)}\n{format_interval(cell)}" for cell in row),
             style="bold" if method == methods[0] else "dim",
         )
     return table
@@ -150,7 +150,7 @@ def _members(split: str, members: Sequence[MemberRecord]) -> Table:
     for row in members:
         if row.split == split:
             figures = (row.threshold, row.macro_f1, row.average_precision)
-            table.add_row(escape(row.model), *map(share, figures))
+            table.add_row(escape(row.model), *map(format_fraction, figures))
     return table
 
 

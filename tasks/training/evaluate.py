@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from storage.errors import StageError
-from tasks.evaluation.metrics import measure
+from tasks.evaluation.metrics import compute_metrics
 from tasks.training.checkpoints.checkpoints import Progress
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.settings import Metric, TrainingSettings
@@ -74,7 +74,7 @@ def _figures(found: Any) -> Figures:
             "checkpoint can be chosen: make their segments again with --force segment."
         )
     check_measured(losses)
-    measured = measure(labels > _THRESHOLD, p_ah, _THRESHOLD)
+    measured = compute_metrics(labels > _THRESHOLD, p_ah, _THRESHOLD)
     return Figures(
         loss=float(np.mean(losses)),
         macro_f1=measured["macro_f1"],

@@ -2,18 +2,22 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from markupsafe import Markup
+
 from storage.results import TrainingStepRecord
+from tasks import svg
 
 _MAX_POINTS = 300
 _MAX_TABLE_ROWS = 12
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 720.0, 260.0, 52.0, 24.0, 34.0
-_COLOURS = {"loss": "#4a78b5", "validation loss": "#c4622d"}
+_COLORS = {"loss": "#4a78b5", "validation loss": "#c4622d"}
 
 Points = list[tuple[int, float]]
+ToPixels = Callable[[float, float], tuple[float, float]]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,57 +87,53 @@ def _table_row(row: TrainingStepRecord) -> str:
 
 
 def draw(curve: Curve) -> str:
-    """Draw training and validation loss by step as an SVG image that needs nothing around it."""
+    """Draw training and validation loss by step as a self-contained SVG image."""
     rows = _thinned(curve.rows)
     series: dict[str, Points] = {
         "loss": [(row.step, row.loss) for row in rows],
         "validation loss": [(row.step, row.val_loss) for row in rows if row.val_loss is not None],
     }
     top = max(value for points in series.values() for _, value in points) or 1.0
-    location = _placer(curve.num_steps, top)
-    parts = [*_frame(curve.num_steps, top, location)]
+    to_pixels = _scale(curve.num_steps, top)
+    parts = [*_axes(curve.num_steps, top, to_pixels)]
     for index, (name, points) in enumerate(series.items()):
-        parts += _line(points, _COLOURS[name], location)
-        parts.append(_text(_LEFT + 140 * index, 14, name, _COLOURS[name]))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:g} {_HEIGHT:g}" '
-        f'width="{_WIDTH:g}" height="{_HEIGHT:g}" font-family="sans-serif" font-size="12">'
-        f'<rect width="100%" height="100%" fill="#ffffff"/>{"".join(parts)}</svg>'
-    )
+        parts += [_line(points, _COLORS[name], to_pixels)] if points else []
+        parts.append(_text(_LEFT + 140 * index, 14, name, _COLORS[name]))
+    background = svg.element("rect", width="100%", height="100%", fill="#ffffff")
+    return svg.image(
+        _WIDTH, _HEIGHT, background, *parts, xmlns="http://www.w3.org/2000/svg",
+        font_family="sans-serif", font_size=12,
+    )  # fmt: skip
 
 
-def _placer(num_steps: int, top: float) -> Callable[[float, float], tuple[float, float]]:
-    """Give what turns a step and a loss into a place on the image."""
+def _scale(num_steps: int, top: float) -> ToPixels:
+    """Return the function that maps a step and a loss to a point of the image."""
     width, height = _WIDTH - _LEFT - 12, _HEIGHT - _TOP - _BOTTOM
 
-    def location(step: float, loss: float) -> tuple[float, float]:
+    def to_pixels(step: float, loss: float) -> tuple[float, float]:
         return _LEFT + width * step / max(num_steps, 1), _TOP + height * (1 - loss / top)
 
-    return location
+    return to_pixels
 
 
-def _frame(
-    num_steps: int, top: float, location: Callable[[float, float], tuple[float, float]]
-) -> Iterable[str]:
-    for share in (0.0, 0.5, 1.0):
-        left, y = location(0, share * top)
-        right, _ = location(num_steps, 0)
-        yield f'<path d="M{left:.1f} {y:.1f}H{right:.1f}" stroke="#d0d0d0" fill="none"/>'
-        yield _text(left - 8, y + 4, f"{share * top:.3g}", "#555555", "end")
-        x, bottom = location(share * num_steps, 0)
-        yield _text(x, bottom + 18, f"{round(share * num_steps)}", "#555555", "middle")
+def _axes(num_steps: int, top: float, to_pixels: ToPixels) -> Iterator[Markup]:
+    for fraction in (0.0, 0.5, 1.0):
+        left, y = to_pixels(0, fraction * top)
+        right, _ = to_pixels(num_steps, 0)
+        yield svg.line(left, y, right, y, stroke="#d0d0d0")
+        yield _text(left - 8, y + 4, f"{fraction * top:.3g}", "#555555", "end")
+        x, bottom = to_pixels(fraction * num_steps, 0)
+        yield _text(x, bottom + 18, f"{round(fraction * num_steps)}", "#555555", "middle")
 
 
-def _line(
-    points: Points, colour: str, location: Callable[[float, float], tuple[float, float]]
-) -> Iterable[str]:
-    corners = [location(step, value) for step, value in points]
+def _line(points: Points, color: str, to_pixels: ToPixels) -> Markup:
+    """Draw a series as a line, or a single point as a dot."""
+    corners = [to_pixels(step, value) for step, value in points]
     if len(corners) > 1:
-        shown = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
-        yield f'<polyline points="{shown}" stroke="{colour}" stroke-width="1.6" fill="none"/>'
-    elif corners:
-        yield f'<circle cx="{corners[0][0]:.1f}" cy="{corners[0][1]:.1f}" r="2.5" fill="{colour}"/>'
+        return svg.polyline(corners, stroke=color, stroke_width=1.6)
+    ((x, y),) = corners
+    return svg.element("circle", cx=x, cy=y, r=2.5, fill=color)
 
 
-def _text(x: float, y: float, text: str, colour: str, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{colour}" text-anchor="{anchor}">{text}</text>'
+def _text(x: float, y: float, text: str, color: str, anchor: str = "start") -> Markup:
+    return svg.element("text", text, x=x, y=y, fill=color, text_anchor=anchor)

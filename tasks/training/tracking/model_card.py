@@ -16,8 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord
-from tasks.evaluation.bootstrap import Interval, Resampling, resample
-from tasks.evaluation.metrics import measure
+from tasks.evaluation.bootstrap import BootstrapSettings, Interval, bootstrap_intervals
+from tasks.evaluation.metrics import compute_metrics
 from tasks.prompting.prompt import prompt_digest, prompt_text
 from tasks.training.job import (
     ADAPTER_FOLDER,
@@ -29,7 +29,7 @@ from tasks.training.job import (
 
 CARD_NAME = "README.md"
 _THRESHOLD = 0.5
-_RESAMPLING = Resampling(draws=1000, level=0.95, seed=0)
+_RESAMPLING = BootstrapSettings(draws=1000, level=0.95, seed=0)
 _FIGURES = {
     "macro_f1": "macro F1",
     "f1_present": "F1 of A/H present",
@@ -134,8 +134,8 @@ def figures_of(
     labels = np.array([row.label for row in rows], dtype=float)
     p_ah = np.array([answer.p_ah for answer in answers])
     clusters = [str(row.participant_id or row.video_id) for row in rows]
-    values = measure(labels, p_ah, _THRESHOLD)
-    intervals = resample(labels, p_ah, _THRESHOLD, clusters, _RESAMPLING)
+    values = compute_metrics(labels, p_ah, _THRESHOLD)
+    intervals = bootstrap_intervals(labels, p_ah, _THRESHOLD, clusters, _RESAMPLING)
     return [
         CardFigure(name=name, key=key, value=values[key], interval=intervals[key])
         for key, name in _FIGURES.items()

@@ -14,7 +14,7 @@ from storage.records import (
 )
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
-from tasks.evaluation.pooling import POOLING_RULES, Segments
+from tasks.evaluation.pooling import POOLING_RULES, SegmentTable
 from tests.builders import a_prediction, a_video, sample_of
 
 SEGMENT_MS = 4_000
@@ -112,7 +112,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
             for number, p_ah in enumerate(videos):
                 toy.add(f"{number}.mp4", p_ah)
             samples_path, predictions_path = toy.write()
-            segments = Segments(connection)
+            segments = SegmentTable(connection)
             connection.execute("DROP TABLE IF EXISTS segments")
             segments.run("segments", samples=str(samples_path), predictions=str(predictions_path))
             pooled = {rule: segments.pool(rule, top_k) for rule in POOLING_RULES}

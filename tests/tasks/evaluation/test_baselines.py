@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tasks.evaluation.baselines import baselines
+from tasks.evaluation.baselines import baseline_probabilities
 from tasks.evaluation.rows import EvaluatedRow
 
 
@@ -21,13 +21,13 @@ def row(
 
 def test_constant_is_the_share_of_positives_in_train_for_every_row() -> None:
     rows = [row("train", 1), row("train", 1), row("train", 0), row("test", 0), row("val", None)]
-    assert baselines(rows)["constant"] == pytest.approx(np.full(5, 2 / 3))
+    assert baseline_probabilities(rows)["constant"] == pytest.approx(np.full(5, 2 / 3))
 
 
 def test_question_learns_each_questions_rate_from_train_alone() -> None:
     train = [row("train", int(q == 4), q) for q in (4, 2) for _ in range(9)]
     others = [row("test", 0, 4), row("test", 1, 2), row("test", 1, 7), row("val", 1, None)]
-    found = baselines([*train, *others])["question"][-4:]
+    found = baseline_probabilities([*train, *others])["question"][-4:]
     assert found == pytest.approx([0.95, 0.05, 0.5, 0.5])
 
 
@@ -35,13 +35,14 @@ def test_labels_outside_train_teach_the_baselines_nothing() -> None:
     train = [row("train", index % 2, index % 3, 1_000 * index) for index in range(12)]
     with_ones = [*train, row("test", 1, 0, 500), row("val", 1, 1, 900)]
     with_zeros = [*train, row("test", 0, 0, 500), row("val", 0, 1, 900)]
-    for name, p_ah in baselines(with_ones).items():
-        assert (p_ah == baselines(with_zeros)[name]).all()
+    for name, p_ah in baseline_probabilities(with_ones).items():
+        assert (p_ah == baseline_probabilities(with_zeros)[name]).all()
 
 
 def test_duration_finds_a_label_that_can_be_read_off_the_length() -> None:
     train = [row("train", int(ms < 5_000), None, ms) for ms in (4_100, 4_300, 5_000, 5_000) * 5]
-    found = baselines([*train, row("test", 1, None, 4_200), row("test", 0, None, 5_000)])
+    others = [row("test", 1, None, 4_200), row("test", 0, None, 5_000)]
+    found = baseline_probabilities([*train, *others])
     short, full = found["duration"][-2:]
     assert short > 0.85
     assert full < 0.15
@@ -49,4 +50,4 @@ def test_duration_finds_a_label_that_can_be_read_off_the_length() -> None:
 
 
 def test_without_labelled_train_rows_there_is_no_baseline() -> None:
-    assert baselines([row("train", None), row("test", 1)]) == {}
+    assert baseline_probabilities([row("train", None), row("test", 1)]) == {}

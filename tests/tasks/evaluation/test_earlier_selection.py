@@ -8,7 +8,7 @@ from storage.results import ThresholdRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.aggregate import AggregateConfig
-from tasks.evaluation.earlier_selection import EarlierSelection, can_choose, find_earlier_selection
+from tasks.evaluation.earlier_selection import EarlierSelection, can_select, find_earlier_selection
 from tests.builders import a_prediction, a_sample, a_threshold
 
 CONFIG = AggregateConfig()
@@ -116,6 +116,6 @@ def test_a_run_chooses_by_itself_where_validation_has_answered_videos_of_both_la
     names = {"a": ("val", 0), "b": ("val", 1), "c": ("test", 1), "d": ("val", None)}
     samples = [a_sample(name, split=split, label=label) for name, (split, label) in names.items()]
     answers = [a_prediction(f"{name}#0000") for name in names]
-    assert can_choose(samples, answers)
-    assert not can_choose(samples, [row for row in answers if row.video_id != "b"])
-    assert not can_choose([], [])
+    assert can_select(samples, answers)
+    assert not can_select(samples, [row for row in answers if row.video_id != "b"])
+    assert not can_select([], [])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
-from tasks.evaluation.bootstrap import Resampling
+from tasks.evaluation.bootstrap import BootstrapSettings
 from tasks.evaluation.evaluation import Evaluation, EvaluationPlan, evaluate
 from tasks.evaluation.thresholds import ThresholdPolicy
 
@@ -12,7 +12,7 @@ PLAN = EvaluationPlan(
     pooling_rules=("top_k_mean", "mean", "noisy_or", "any"),
     top_k=2,
     policy=ThresholdPolicy(rule="plateau", score_name="macro_f1", tolerance=0.08),
-    resampling=Resampling(draws=50, level=0.95, seed=0),
+    bootstrap=BootstrapSettings(draws=50, level=0.95, seed=0),
 )
 
 

@@ -4,7 +4,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
-from tasks.evaluation.metrics import METRIC_NAMES, from_counts, measure, weighted_average_precision
+from tasks.evaluation.metrics import (
+    METRICS,
+    compute_metrics,
+    metrics_from_counts,
+    weighted_average_precision,
+)
 
 MODEST = settings(deadline=None, max_examples=40)
 rows = st.lists(st.tuples(st.integers(0, 1), st.floats(0, 1)), min_size=1, max_size=25)
@@ -26,7 +31,7 @@ def test_values_are_scikit_learns_where_both_classes_are_there(
     labels, p_ah = np.array(rows, dtype=float).T
     assume(0 < labels.sum() < len(labels))
     verdicts = p_ah >= threshold
-    assert measure(labels, p_ah, threshold) == pytest.approx(
+    assert compute_metrics(labels, p_ah, threshold) == pytest.approx(
         {
             "macro_f1": f1_score(labels, verdicts, average="macro", zero_division=0),
             "accuracy": accuracy_score(labels, verdicts),
@@ -44,8 +49,8 @@ def test_figures_from_counts_equal_figures_from_rows(
     rows: list[tuple[int, float]], threshold: float
 ) -> None:
     labels, p_ah = np.array(rows, dtype=float).T
-    measured = measure(labels, p_ah, threshold)
-    for name, values in from_counts(*counts(labels, p_ah >= threshold)).items():
+    measured = compute_metrics(labels, p_ah, threshold)
+    for name, values in metrics_from_counts(*counts(labels, p_ah >= threshold)).items():
         expected = np.nan if measured[name] is None else measured[name]
         assert values[0] == pytest.approx(expected, nan_ok=True)
 
@@ -70,7 +75,7 @@ def test_ties_count_as_one_step_of_average_precision() -> None:
 
 
 def test_one_class_leaves_its_absent_half_undefined_not_zero() -> None:
-    figures = measure(np.ones(3), np.array([0.9, 0.8, 0.1]), 0.5)
+    figures = compute_metrics(np.ones(3), np.array([0.9, 0.8, 0.1]), 0.5)
     assert figures["accuracy"] == pytest.approx(2 / 3)
     assert figures["f1_present"] == pytest.approx(0.8)
     undefined = {name for name, value in figures.items() if value is None}
@@ -78,10 +83,10 @@ def test_one_class_leaves_its_absent_half_undefined_not_zero() -> None:
 
 
 def test_no_rows_leave_everything_undefined() -> None:
-    assert measure(np.array([]), np.array([]), 0.5) == dict.fromkeys(METRIC_NAMES)
+    assert compute_metrics(np.array([]), np.array([]), 0.5) == dict.fromkeys(METRICS)
 
 
 def test_a_class_that_is_there_but_never_found_is_zero_not_undefined() -> None:
-    figures = measure(np.array([1.0, 0.0]), np.array([0.1, 0.2]), 0.5)
+    figures = compute_metrics(np.array([1.0, 0.0]), np.array([0.1, 0.2]), 0.5)
     assert figures["f1_present"] == 0.0
     assert figures["macro_f1"] == pytest.approx(1 / 3)

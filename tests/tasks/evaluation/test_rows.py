@@ -1,6 +1,6 @@
 import numpy as np
 
-from tasks.evaluation.rows import EvaluatedRow, Scored
+from tasks.evaluation.rows import EvaluatedRow, ScoredRows
 
 
 def row(split: str, label: int | None, participant: str | None = None) -> EvaluatedRow:
@@ -26,6 +26,6 @@ def test_measurable_rows_have_a_label_and_a_probability_from_every_method() -> N
         "mean": np.array([0.5, 0.5, np.nan, 0.5, 0.5]),
         "question": np.array([0.5, 0.5, 0.5, 0.1, 0.5]),
     }
-    scored = Scored(level="video", rows=rows, scores=scores)
-    assert scored.measurable("test").tolist() == [True, False, False, True, False]
-    assert scored.marked(scored.measurable("val")) == [rows[4]]
+    scored = ScoredRows(level="video", rows=rows, scores=scores)
+    assert scored.evaluated_mask("test").tolist() == [True, False, False, True, False]
+    assert scored.rows_at(scored.evaluated_mask("val")) == [rows[4]]

@@ -5,15 +5,15 @@ import pytest
 
 from storage.results import ThresholdRecord
 from tasks.evaluation.earlier_selection import EarlierSelection
-from tasks.evaluation.rows import EvaluatedRow, Scored
-from tasks.evaluation.selection import choose_rule, choose_thresholds, take_over
+from tasks.evaluation.rows import EvaluatedRow, ScoredRows
+from tasks.evaluation.selection import adopt_earlier, choose_rule, choose_thresholds
 from tasks.evaluation.thresholds import ThresholdPolicy
 from tests.builders import a_threshold
 
 POLICY = ThresholdPolicy(rule="plateau", score_name="macro_f1", tolerance=0.0)
 
 
-def scored(splits: str, labels: list[int | None], **scores: list[float]) -> Scored:
+def scored(splits: str, labels: list[int | None], **scores: list[float]) -> ScoredRows:
     names = {"r": "train", "v": "val", "t": "test"}
     rows = [
         EvaluatedRow(
@@ -28,7 +28,7 @@ def scored(splits: str, labels: list[int | None], **scores: list[float]) -> Scor
         for location, (split, label) in enumerate(zip(splits, labels, strict=True))
     ]
     arrays = {name: np.array(values, dtype=float) for name, values in scores.items()}
-    return Scored(level="video", rows=rows, scores=arrays)
+    return ScoredRows(level="video", rows=rows, scores=arrays)
 
 
 def record(method: str, score: float | None, average_precision: float | None) -> ThresholdRecord:
@@ -95,7 +95,7 @@ def test_what_an_earlier_run_chose_is_taken_unmeasured_and_of_the_model_alone() 
         replace(record("duration", 0.6, 0.7), threshold=0.9),
     ]
     earlier = EarlierSelection(report_path="aggregate/abc", thresholds=tuple(there))
-    taken = take_over([replace(mean, chosen=True), top, base], earlier)
+    taken = adopt_earlier([replace(mean, chosen=True), top, base], earlier)
     assert [row.threshold for row in taken] == [0.4, 0.3, 0.5]
     assert [row.chosen for row in taken] == [False, True, False]
     assert [row.score for row in taken] == [None, None, None]
@@ -103,7 +103,7 @@ def test_what_an_earlier_run_chose_is_taken_unmeasured_and_of_the_model_alone() 
 
 
 def test_where_no_run_chose_anything_the_reason_says_so() -> None:
-    (row,) = take_over([replace(record("mean", None, None), reason="0.5, because")], None)
+    (row,) = adopt_earlier([replace(record("mean", None, None), reason="0.5, because")], None)
     assert row.threshold == 0.5
     assert row.reason == (
         "0.5, because, and no run in this store chose another for this model with these settings"

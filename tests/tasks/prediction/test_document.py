@@ -7,18 +7,18 @@ import pytest
 from tasks.aggregate import AggregateConfig
 from tasks.prediction import document
 from tasks.prediction.document import SCHEMA, Model, PredictionDocument, flat_table, to_json
-from tasks.prediction.verdicts import put_together, score_videos
-from tests.tasks.prediction.toys import ANSWERED, BAD, GOOD, HALF
+from tasks.prediction.verdicts import assemble_videos, score_videos
+from tests.tasks.prediction.toys import BAD, GOOD, HALF, OUTPUTS
 
 
 @pytest.fixture
 def predicted(tmp_path: Path) -> PredictionDocument:
-    rule, verdicts = score_videos(ANSWERED, AggregateConfig().plan(), None, tmp_path)
+    rule, verdicts = score_videos(OUTPUTS, AggregateConfig().plan(), None, tmp_path)
     return PredictionDocument(
-        schema=SCHEMA, waver_version="1", made_at="2026-11-22T15:00:00+00:00",
+        schema=SCHEMA, waver_version="1", created_at="2026-11-22T15:00:00+00:00",
         model=Model(name="a model", fingerprint="f"), profile="default",
         variants={"infer": "v"}, rule=rule, warnings=("ü",),
-        videos=put_together(ANSWERED, verdicts),
+        videos=assemble_videos(OUTPUTS, verdicts),
     )  # fmt: skip
 
 

@@ -6,8 +6,8 @@ from rich.console import Console
 from tasks.aggregate import AggregateConfig
 from tasks.prediction.document import SCHEMA, Model, PredictionDocument
 from tasks.prediction.table import prediction_table
-from tasks.prediction.verdicts import put_together, score_videos
-from tests.tasks.prediction.toys import ANSWERED
+from tasks.prediction.verdicts import assemble_videos, score_videos
+from tests.tasks.prediction.toys import OUTPUTS
 
 
 def shown(predicted: PredictionDocument) -> str:
@@ -18,11 +18,11 @@ def shown(predicted: PredictionDocument) -> str:
 
 
 def test_a_person_reads_verdicts_words_reasons_and_the_rule(tmp_path: Path) -> None:
-    rule, verdicts = score_videos(ANSWERED, AggregateConfig().plan(), None, tmp_path)
+    rule, verdicts = score_videos(OUTPUTS, AggregateConfig().plan(), None, tmp_path)
     predicted = PredictionDocument(
-        schema=SCHEMA, waver_version="1", made_at="now", model=Model(name="m", fingerprint="f"),
+        schema=SCHEMA, waver_version="1", created_at="now", model=Model(name="m", fingerprint="f"),
         profile="default", variants={}, rule=rule, warnings=("a [warning]",),
-        videos=put_together(ANSWERED, verdicts),
+        videos=assemble_videos(OUTPUTS, verdicts),
     )  # fmt: skip
     for line in (
         "/in/good [1].mp4: no A/H (.400 < .500)",

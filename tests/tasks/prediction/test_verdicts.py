@@ -4,9 +4,9 @@ import pytest
 
 from tasks.aggregate import AggregateConfig
 from tasks.evaluation.earlier_selection import EarlierSelection
-from tasks.prediction.verdicts import put_together, score_videos
+from tasks.prediction.verdicts import assemble_videos, score_videos
 from tests.builders import a_threshold
-from tests.tasks.prediction.toys import ANSWERED, BAD, GOOD, HALF
+from tests.tasks.prediction.toys import BAD, GOOD, HALF, OUTPUTS
 
 PLAN = AggregateConfig().plan()
 CHOSEN = a_threshold("any", threshold=0.6)
@@ -16,7 +16,7 @@ EARLIER = EarlierSelection(report_path="aggregate/abc", thresholds=(CHOSEN,))
 def test_without_an_earlier_choice_verdicts_are_those_of_a_run_without_labels(
     tmp_path: Path,
 ) -> None:
-    rule, verdicts = score_videos(ANSWERED, PLAN, None, tmp_path)
+    rule, verdicts = score_videos(OUTPUTS, PLAN, None, tmp_path)
     assert (rule.pooling_rule, rule.threshold, rule.top_k) == ("mean", 0.5, None)
     assert rule.chosen_on == "nothing"
     assert "no validation row is labelled" in rule.reason
@@ -27,7 +27,7 @@ def test_without_an_earlier_choice_verdicts_are_those_of_a_run_without_labels(
 
 
 def test_an_earlier_choice_judges_with_its_own_rule_and_threshold(tmp_path: Path) -> None:
-    rule, verdicts = score_videos(ANSWERED, PLAN, EARLIER, tmp_path)
+    rule, verdicts = score_videos(OUTPUTS, PLAN, EARLIER, tmp_path)
     assert (rule.pooling_rule, rule.threshold, rule.chosen_on) == ("any", 0.6, "validation")
     assert rule.reason.startswith("plateau on 9 validation rows, chosen by an earlier run")
     assert verdicts[GOOD].p_ah == pytest.approx(0.6)
@@ -35,8 +35,8 @@ def test_an_earlier_choice_judges_with_its_own_rule_and_threshold(tmp_path: Path
 
 
 def test_every_file_has_its_segments_or_the_reason_why_not(tmp_path: Path) -> None:
-    _, verdicts = score_videos(ANSWERED, PLAN, None, tmp_path)
-    good, bad, half = put_together(ANSWERED, verdicts)
+    _, verdicts = score_videos(OUTPUTS, PLAN, None, tmp_path)
+    good, bad, half = assemble_videos(OUTPUTS, verdicts)
     assert [video.path for video in (good, bad, half)] == [GOOD, BAD, HALF]
     assert [segment.p_ah for segment in good.segments] == [0.2, 0.6]
     assert [segment.transcript for segment in good.segments] == ["words [0]", "words [1]"]

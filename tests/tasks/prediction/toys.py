@@ -3,13 +3,13 @@
 from storage.records import (
     RejectedRecord,
 )
-from tasks.prediction.verdicts import Answered
+from tasks.prediction.verdicts import StageOutputs
 from tests.builders import a_prediction, a_sample, a_video, media_facts
 
 GOOD, BAD, HALF = "/in/good [1].mp4", "/in/bad.mp4", "/in/half.mp4"
 
 
-ANSWERED = Answered(
+OUTPUTS = StageOutputs(
     videos=[a_video(name) for name in (GOOD, BAD, HALF)],
     file_digests={GOOD: "digest of good", BAD: "digest of bad", HALF: "digest of half"},
     facts=[media_facts(GOOD, has_audio=False), media_facts(HALF, warnings=("a damaged part",))],

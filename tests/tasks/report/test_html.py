@@ -8,17 +8,17 @@ import pytest
 
 from storage.issues import Issue, IssueKind
 from storage.records import RejectedRecord
-from tasks.evaluation.bootstrap import Resampling
+from tasks.evaluation.bootstrap import BootstrapSettings
 from tasks.evaluation.evaluation import EvaluationPlan, evaluate
 from tasks.evaluation.thresholds import ThresholdPolicy
-from tasks.report.html import RunFacts, noticed_in, write_report, write_verdicts
+from tasks.report.html import RunFacts, media_issues, write_report, write_verdicts
 from tests.builders import media_facts
 
 PLAN = EvaluationPlan(
     pooling_rules=("top_k_mean", "mean", "noisy_or", "any"),
     top_k=2,
     policy=ThresholdPolicy(rule="plateau", score_name="macro_f1", tolerance=0.08),
-    resampling=Resampling(draws=20, level=0.95, seed=0),
+    bootstrap=BootstrapSettings(draws=20, level=0.95, seed=0),
 )
 FACTS = RunFacts(
     data_name="toy <world>",
@@ -180,7 +180,7 @@ def test_what_stages_noticed_of_videos_is_counted_and_listed(split_world) -> Non
         for name, warnings in (("a.mp4", ("late <sound>", "gap")), ("A.mp4", ("gap",)), ("b", ()))
     ]  # fmt: skip
     assert "Noticed in videos" not in page_of(split_world)
-    text = text_of(page_of(split_world, facts=replace(FACTS, noticed=noticed_in(media))))
+    text = text_of(page_of(split_world, facts=replace(FACTS, stage_issues=media_issues(media))))
     assert "Noticed in videos 3 remarks on 2 videos, all of them used" in text
     assert "a.mp4 segment late <sound> media" in text
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from storage.records import SampleRecord
-from tasks.evaluation.baselines import length_only_accuracy
+from tasks.evaluation.baselines import length_only_macro_f1
 from tasks.report.notices import notices_of
 
 
@@ -25,7 +25,7 @@ def test_blind_cuts_need_no_notice(split_world):
 
 def test_lengths_that_give_the_label_away_are_told_in_figures(split_world):
     rows = training_rows(split_world.samples, lambda label, _: 2_900 if label else 4_800)
-    assert length_only_accuracy(rows) == 1
+    assert length_only_macro_f1(rows) == 1
     (notice,) = notices_of("annotated", rows)
     assert "leak the label" in notice
     assert "macro F1 1.000" in notice
@@ -33,14 +33,14 @@ def test_lengths_that_give_the_label_away_are_told_in_figures(split_world):
 
 def test_lengths_that_say_little_are_told_as_such(split_world):
     rows = training_rows(split_world.samples, lambda _, location: 4_000 + 7 * (location * 37 % 101))
-    assert length_only_accuracy(rows) < 0.75
+    assert length_only_macro_f1(rows) < 0.75
 
 
 def test_rows_outside_training_give_nothing_away(split_world):
     rows = training_rows(split_world.samples, lambda label, _: 2_900 if label else 4_800)
     calm = [replace(row, in_training=False) for row in rows if row.label == 0]
     present = [row for row in rows if row.label == 1]
-    assert length_only_accuracy([*calm, *present]) is None
+    assert length_only_macro_f1([*calm, *present]) is None
     (notice,) = notices_of("annotated", [*calm, *present])
     assert "not measured" in notice
 
@@ -48,4 +48,4 @@ def test_rows_outside_training_give_nothing_away(split_world):
 @pytest.mark.parametrize("count", [0, 1])
 def test_too_few_rows_are_not_measured(split_world, count):
     rows = training_rows(split_world.samples, lambda *_: 4_000)[:count]
-    assert length_only_accuracy(rows) is None
+    assert length_only_macro_f1(rows) is None

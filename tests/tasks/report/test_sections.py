@@ -1,19 +1,19 @@
 from storage.records import RejectedRecord
-from tasks.evaluation.bootstrap import Resampling
+from tasks.evaluation.bootstrap import BootstrapSettings
 from tasks.evaluation.evaluation import Evaluation, EvaluationPlan, evaluate
 from tasks.evaluation.thresholds import ThresholdPolicy
 from tasks.report.sections import (
-    confusions,
-    figure_tables,
+    confusion_matrices,
+    metric_tables,
     validation_curve,
-    verdict_groups,
+    videos_by_split,
 )
 
 PLAN = EvaluationPlan(
     pooling_rules=("mean", "any"),
     top_k=2,
     policy=ThresholdPolicy(rule="plateau", score_name="macro_f1", tolerance=0.08),
-    resampling=Resampling(draws=20, level=0.95, seed=0),
+    bootstrap=BootstrapSettings(draws=20, level=0.95, seed=0),
 )
 
 
@@ -22,7 +22,7 @@ def run(world) -> Evaluation:
 
 
 def test_tables_begin_with_test_and_hold_every_method(split_world) -> None:
-    tables = figure_tables(run(split_world))
+    tables = metric_tables(run(split_world))
     assert [(table.split, table.level) for table in tables] == [
         (split, level) for split in ("test", "val", "train") for level in ("video", "segment")
     ]
@@ -33,7 +33,7 @@ def test_tables_begin_with_test_and_hold_every_method(split_world) -> None:
 
 def test_confusions_count_every_labelled_verdict_once(split_world) -> None:
     chosen = [row for row in run(split_world).verdicts if row.chosen]
-    for split, counts in confusions(chosen).items():
+    for split, counts in confusion_matrices(chosen).items():
         rows = [row for row in chosen if row.split == split]
         assert sum(counts.values()) == len(rows) == 12
         for (label, verdict), count in counts.items():
@@ -58,7 +58,7 @@ def test_what_was_rejected_stands_beside_its_video(split_world) -> None:
         RejectedRecord(item_id="test/video 00.mp4#0001", stage="infer", reason="damaged"),
     ]
     chosen = [row for row in evaluation.verdicts if row.chosen]
-    groups = verdict_groups(evaluation, chosen, split_world.videos, rejected)
+    groups = videos_by_split(evaluation, chosen, split_world.videos, rejected)
     lines = {line.video.video_id: line for line in groups["test"]}
     assert lines["gone.mp4"].reasons == ("segment: empty file",)
     assert lines["test/video 00.mp4"].reasons == ("infer: damaged",)

@@ -3,8 +3,8 @@ import io
 from rich.console import Console
 
 from storage.records import RejectedRecord
-from tasks.evaluation.bootstrap import Resampling
-from tasks.evaluation.display import interval, share
+from tasks.evaluation.bootstrap import BootstrapSettings
+from tasks.evaluation.display import format_fraction, format_interval
 from tasks.evaluation.evaluation import EvaluationPlan, evaluate
 from tasks.evaluation.thresholds import ThresholdPolicy
 from tasks.report.table import metric_rows, result_table, verdict_rows
@@ -13,7 +13,7 @@ PLAN = EvaluationPlan(
     pooling_rules=("mean", "any"),
     top_k=2,
     policy=ThresholdPolicy(rule="plateau", score_name="macro_f1", tolerance=0.08),
-    resampling=Resampling(draws=20, level=0.95, seed=0),
+    bootstrap=BootstrapSettings(draws=20, level=0.95, seed=0),
 )
 
 
@@ -73,7 +73,8 @@ def test_figures_are_rows_of_text_for_every_split_level_and_method(split_world) 
         if (row.split, row.level, row.method, row.name) == ("test", "video", "any", "macro_f1")
     )  # fmt: skip
     assert first["rows"] == 12
-    assert first["macro F1"] == f"{share(figure.value)} {interval(figure)}".rstrip()
+    cell = f"{format_fraction(figure.value)} {format_interval(figure)}"
+    assert first["macro F1"] == cell.rstrip()
     assert list(first) == ["split", "level", "method", "rows", "macro F1", "accuracy", "F1 A/H",
                            "F1 no A/H", "AP"]  # fmt: skip
 

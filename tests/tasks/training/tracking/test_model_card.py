@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from tasks.evaluation.metrics import METRIC_NAMES
+from tasks.evaluation.metrics import METRICS
 from tasks.labels.class_plan import ClassRule, plan_classes
 from tasks.training.job import TrainingJob, TrainingResult, ValidationPrediction, read_job
 from tasks.training.tracking.model_card import (
@@ -64,7 +64,7 @@ def test_the_card_tells_data_settings_figures_consent_and_loading(
     message = {metric["type"]: metric["value"] for metric in result["metrics"]}
     figures = {figure.key: figure for figure in figures_of(rows, answers)}
     assert message == {key: round(figure.value, 4) for key, figure in figures.items()}
-    assert set(message) <= set(METRIC_NAMES)
+    assert set(message) <= set(METRICS)
     assert message["accuracy"] == round(5 / 6, 4)
 
     train, val = split_facts(rows)
@@ -90,7 +90,7 @@ def test_a_hub_accepts_the_front_matter(make_job, tmp_path, rows, answers):
     card_of(make_job, tmp_path, rows, answers)
     card = ModelCard.load(tmp_path / CARD_NAME)
     assert card.data.base_model == "Qwen/Qwen3-Omni-30B-A3B-Instruct"
-    assert {row.metric_type for row in card.data.eval_results} <= set(METRIC_NAMES)
+    assert {row.metric_type for row in card.data.eval_results} <= set(METRICS)
 
 
 def test_the_card_names_nobody_and_no_place_of_this_machine(

@@ -2,11 +2,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from tasks.report.plots import metric_range, threshold_curve, timeline
 
 from storage.records import Interval
 from tasks.evaluation.rows import EvaluatedSegment
 from tasks.evaluation.thresholds import score_steps
-from tasks.report.svg import figure_range, threshold_curve, timeline
 from tests.builders import a_metric
 
 
@@ -54,9 +54,9 @@ def test_annotated_time_lies_below_the_same_time_of_the_segments() -> None:
 
 
 def test_an_undefined_figure_is_not_drawn_and_one_without_interval_has_no_bar() -> None:
-    assert figure_range(None) == figure_range(a_metric(None)) == ""
-    assert elements(figure_range(a_metric(0.5)), "interval") == []
-    assert len(elements(figure_range(a_metric(0.5, low=0.4, high=0.6)), "interval")) == 1
+    assert metric_range(None) == metric_range(a_metric(None)) == ""
+    assert elements(metric_range(a_metric(0.5)), "interval") == []
+    assert len(elements(metric_range(a_metric(0.5, low=0.4, high=0.6)), "interval")) == 1
 
 
 def test_the_curve_shows_every_validation_row_and_the_threshold() -> None:
