@@ -2,11 +2,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from tasks.report.plots import metric_range, threshold_curve, timeline
 
 from storage.records import Interval
 from tasks.evaluation.rows import EvaluatedSegment
 from tasks.evaluation.thresholds import score_steps
+from tasks.report.plots import metric_range, threshold_curve, timeline
 from tests.builders import a_metric
 
 
