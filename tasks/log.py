@@ -1,10 +1,10 @@
-"""The one logger of all stages; the flows show it in the terminal and in the Prefect UI.
+"""The logger of all stages, which flows show in the terminal and in the Prefect UI.
 
-No transcript, no participant's detail and no video's name is ever logged.
+Transcripts, details about participants and names of videos are never logged.
 """
 
 import logging
 
 LOGGER = logging.getLogger("waver")
-# Here and not in the command line: a worker that runs a deployment never passes through that.
+# Set here and not in the CLI, which a worker that runs a deployment never calls.
 LOGGER.setLevel(logging.INFO)

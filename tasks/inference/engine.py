@@ -17,7 +17,7 @@ from tasks.inference.engine_memory import check_engine_memory
 from tasks.inference.engine_settings import EngineResources as EngineResources
 from tasks.inference.engine_settings import engine_options, set_environment
 from tasks.inference.requests import Renderer, Request
-from tasks.processes.prefetch import Backlog
+from tasks.processes.prefetch import PrefetchQueue
 from tasks.prompting.model_input import OmniInput
 from tasks.prompting.prediction import Answer, TokenCounts, check_numbers
 from tasks.prompting.prompt import answer_token_ids
@@ -79,10 +79,10 @@ class Engine:
         waiting: dict[str, tuple[Key, TokenCounts]] = {}
         most = 2 * self._batch_size  # one batch in work, one ready behind it
         prepared = ((key, self._prepared(question)) for key, question in questions)
-        with Backlog(prepared, self._batch_size) as backlog:
-            while waiting or not backlog.is_over:
-                while len(waiting) < most and not backlog.is_over:
-                    drawn = self._drawn(backlog, wait=not waiting)
+        with PrefetchQueue(prepared, self._batch_size) as queue:
+            while waiting or not queue.is_over:
+                while len(waiting) < most and not queue.is_over:
+                    drawn = self._drawn(queue, wait=not waiting)
                     if drawn is None:
                         break
                     key, request = drawn
@@ -105,10 +105,10 @@ class Engine:
         except ItemFault as fault:
             return fault
 
-    def _drawn(self, backlog: Backlog[Drawn], *, wait: bool) -> Drawn | None:
+    def _drawn(self, queue: PrefetchQueue[Drawn], *, wait: bool) -> Drawn | None:
         started = time.monotonic()
         try:
-            return backlog.take(wait=wait)
+            return queue.take(wait=wait)
         finally:
             self.idle_seconds += time.monotonic() - started
 

@@ -12,7 +12,7 @@ from storage.records import SampleRecord
 from storage.store.store import Store
 from tasks.inference.requests import Renderer, Request, open_renderer
 from tasks.inference.tensor_transfer import Packed, packed
-from tasks.processes.worker_pool import Workers
+from tasks.processes.worker_pool import WorkerPool
 from tasks.prompting.decode import decode_audio, decode_frames
 from tasks.prompting.model_input import InputConfig, OmniInput, make_input
 
@@ -148,13 +148,13 @@ def open_questions(
         yield partial(_decoded_here, decode)
         return
     make = Preparing(decode=decode, config=config, model_path=model_path, max_tokens=max_tokens)
-    workers: Workers[SampleRecord, Question] = Workers(
+    workers: WorkerPool[SampleRecord, Question] = WorkerPool(
         make, num_processes, preload=_PRELOAD, on_death=_death
     )
     workers.start()
     num_ahead = _AHEAD * num_processes
     try:
-        yield lambda samples, note: _noted(workers.iter_made(samples, num_ahead), note)
+        yield lambda samples, note: _noted(workers.iter_results(samples, num_ahead), note)
     finally:
         workers.close()
 

@@ -56,7 +56,7 @@ def _reported(error: Exception, name: str, out_of_memory: str) -> WaverError:
 def redirect_output(log_path: Path) -> TextIO:
     """Send stdout and stderr to a log; returns a stream to the original stdout.
 
-    The log is appended to: processes that train together share one.
+    The log is appended to: processes that train together write to one.
     """
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1, encoding="utf-8")
     with log_path.open("ab") as log:

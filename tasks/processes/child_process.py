@@ -29,7 +29,7 @@ def run_child(
 
     ``job_path`` is the job that its command names: `run_as_child` reports errors beside it. Lines
     after such an error are a launcher's, and not passed on. The child's OpenMP threads sleep while
-    they wait, unless this process's environment says otherwise.
+    they wait, unless this process's environment overrides it.
 
     The child's stdin is a pipe: when this process dies, however it dies, the pipe closes and
     `end_with_parent` in the child ends the child's whole process group.

@@ -1,4 +1,4 @@
-"""Processes in groups of their own: how they are started, and ended together."""
+"""Process groups: children start in one of their own and are ended together."""
 
 import contextlib
 import os
@@ -12,9 +12,9 @@ from storage.errors import StageError, ToolError
 
 
 class ChildGroup:
-    """Model processes that are ended together; once they are, no further one starts.
+    """Model processes that are ended together; after that no further one starts.
 
-    Threads that wait for one, or ask for one, then get a `StageError`.
+    Threads that wait for one or start one then get a `StageError`.
     """
 
     def __init__(self) -> None:
@@ -23,15 +23,15 @@ class ChildGroup:
 
     @property
     def is_stopped(self) -> bool:
-        """Whether the processes were ended."""
+        """Whether `stop` was called."""
         return self._stopped.is_set()
 
     def is_stopped_within(self, seconds: float) -> bool:
-        """Wait, and say whether the processes were ended before or meanwhile."""
+        """Wait for `stop` at most this long; return whether it was called."""
         return self._stopped.wait(seconds)
 
     def stop(self) -> None:
-        """End all processes, and let none start."""
+        """End all processes and let none start."""
         self._stopped.set()
         for process in tuple(self._running):
             kill_group(process)
@@ -41,26 +41,26 @@ class ChildGroup:
         self._stopped.clear()
 
     def add(self, process: "subprocess.Popen[bytes]") -> None:
-        """Take in a process that has just started."""
+        """Add a process that has just started."""
         self._running.add(process)
-        if self.is_stopped:  # since somebody looked
+        if self.is_stopped:  # since the caller checked
             kill_group(process)
 
     def discard(self, process: "subprocess.Popen[bytes]") -> None:
-        """Let go of a process that has ended."""
+        """Remove a process that has ended."""
         self._running.discard(process)
 
     def check(self) -> None:
-        """Raise StageError where the processes were ended."""
+        """Raise StageError if the processes were ended."""
         if self.is_stopped:
-            raise StageError("The run was stopped: run again to go on.")
+            raise StageError("The run was stopped: run again to continue.")
 
 
 ALL_CHILDREN = ChildGroup()
 
 
 def stop_children() -> None:
-    """End all model processes and let no child start, until `allow_children`."""
+    """End all model processes and let no child start until `allow_children`."""
     ALL_CHILDREN.stop()
 
 
@@ -70,12 +70,12 @@ def allow_children() -> None:
 
 
 def is_stopped_within(seconds: float) -> bool:
-    """Wait, and say whether all model processes were ended before or meanwhile."""
+    """Wait for `stop_children` at most this long; return whether it was called."""
     return ALL_CHILDREN.is_stopped_within(seconds)
 
 
 def start_process(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
-    """Start a program in a process group of its own, unless all were ended.
+    """Start a program in a process group of its own.
 
     Raises:
         ToolError: the program is not installed.
@@ -94,6 +94,6 @@ def start_process(command: Sequence[str], **options: Any) -> "subprocess.Popen[b
 
 
 def kill_group(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and all that it started in its group."""
+    """End a process and everything it started in its group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Making ahead: what is needed next is made while the last is used, so that no model waits."""
+"""Prefetching: the next items are prepared while the last is used, so that no model waits."""
 
 import queue
 import threading
@@ -9,45 +9,45 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Generic, TypeVar
 
-Source = TypeVar("Source")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-_SECONDS = 0.05
+_PUT_SECONDS = 0.05  # how soon a full queue's thread notices that it is closed
 
 
-def prefetched(
-    sources: Iterable[Source], begin: Callable[[Source], "Future[Made]"], num_ahead: int
-) -> Iterator[tuple[Source, Made]]:
-    """Give each source with what came of it, in order, at most ``num_ahead`` begun in advance."""
-    started: deque[tuple[Source, Future[Made]]] = deque()
+def prefetch(
+    items: Iterable[Item], submit: Callable[[Item], "Future[Result]"], num_ahead: int
+) -> Iterator[tuple[Item, Result]]:
+    """Yield each item with its result, in order, with at most ``num_ahead`` items in advance."""
+    pending: deque[tuple[Item, Future[Result]]] = deque()
     try:
-        for source in sources:
-            started.append((source, begin(source)))
-            if len(started) > num_ahead:
-                first, future = started.popleft()
+        for item in items:
+            pending.append((item, submit(item)))
+            if len(pending) > num_ahead:
+                first, future = pending.popleft()
                 yield first, future.result()
-        while started:
-            first, future = started.popleft()
+        while pending:
+            first, future = pending.popleft()
             yield first, future.result()
     finally:
-        for _, future in started:
+        for _, future in pending:
             future.cancel()
 
 
-class Backlog(Generic[Made]):
-    """What an iterator gives, drawn by a thread of its own, at most ``size`` ahead of its use.
+class PrefetchQueue(Generic[Item]):
+    """Up to ``size`` items of an iterator, which a thread of its own advances.
 
-    An error of the iterator is raised where its turn comes.
+    An error of the iterator is raised by `take` in its turn.
     """
 
-    def __init__(self, items: Iterable[Made], size: int) -> None:
+    def __init__(self, items: Iterable[Item], size: int) -> None:
         self._items = items
-        self._ready: queue.Queue[tuple[Made] | BaseException | None] = queue.Queue(size)
+        self._ready: queue.Queue[tuple[Item] | BaseException | None] = queue.Queue(size)
         self._is_closed = threading.Event()
-        self._thread = threading.Thread(target=self._draw, daemon=True, name="backlog")
+        self._thread = threading.Thread(target=self._fill, daemon=True, name="prefetch")
         self.is_over = False
 
-    def __enter__(self) -> "Backlog[Made]":
+    def __enter__(self) -> "PrefetchQueue[Item]":
         self._thread.start()
         return self
 
@@ -60,29 +60,29 @@ class Backlog(Generic[Made]):
         self._is_closed.set()
         self._thread.join()
 
-    def take(self, *, wait: bool) -> Made | None:
-        """Give the next one; ``None`` where none is ready, unless to be waited for, or at the end.
+    def take(self, *, wait: bool) -> Item | None:
+        """Return the next item, or `None` at the end or, without ``wait``, if none is ready.
 
-        Nothing may be taken once ``is_over``.
+        Must not be called once ``is_over``.
         """
         try:
-            taken = self._ready.get(block=wait)
+            entry = self._ready.get(block=wait)
         except queue.Empty:
             return None
-        if isinstance(taken, BaseException):
-            raise taken
-        if taken is None:
+        if isinstance(entry, BaseException):
+            raise entry
+        if entry is None:
             self.is_over = True
             return None
-        return taken[0]
+        return entry[0]
 
-    def _draw(self) -> None:
+    def _fill(self) -> None:
         try:
             for item in self._items:
                 self._put((item,))
                 if self._is_closed.is_set():
                     return
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever takes it
+        except BaseException as error:  # noqa: BLE001 - raised again by `take`
             self._put(error)
         else:
             self._put(None)
@@ -90,8 +90,8 @@ class Backlog(Generic[Made]):
             if isinstance(self._items, Generator):
                 self._items.close()
 
-    def _put(self, ready: tuple[Made] | BaseException | None) -> None:
+    def _put(self, entry: tuple[Item] | BaseException | None) -> None:
         while not self._is_closed.is_set():
             with suppress(queue.Full):
-                self._ready.put(ready, timeout=_SECONDS)
+                self._ready.put(entry, timeout=_PUT_SECONDS)
                 return

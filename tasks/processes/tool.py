@@ -1,4 +1,4 @@
-"""Short-lived programs: no shell, closed stdin, limits of time and memory, their last words."""
+"""Short-lived programs such as ffmpeg: no shell, no stdin, limits of time and memory."""
 
 import contextlib
 import resource
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tasks.processes.group import kill_group, start_process
 
-_STDERR_LINES = 40
+_NUM_TAIL_LINES = 40
 _MIB = 1 << 20
-# How the C library, the loader, x264 and ffmpeg's decoders say that there is no memory left.
+# Messages of the C library, the loader, x264 and ffmpeg's decoders when memory runs out.
 _NO_MEMORY = (
     b"Cannot allocate memory",
     b"failed to map segment",
@@ -22,7 +22,7 @@ _NO_MEMORY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolLimits:
-    """What one short-lived child may take: wall seconds, and MiB of address space."""
+    """What one run of a program may take: wall-clock seconds and MiB of address space."""
 
     seconds: float
     memory_mb: int = 4096
@@ -30,9 +30,9 @@ class ToolLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolResult:
-    """How a child process ended: its status, its output and the last lines of its stderr.
+    """Exit status and output of a program that has ended.
 
-    ``out_of_memory`` is true if it complained, in any line, that it got no more memory.
+    ``out_of_memory`` is whether any line of its stderr reports that memory ran out.
     """
 
     status: int
@@ -44,21 +44,21 @@ class ToolResult:
 
 
 def _limit_memory(process: "subprocess.Popen[bytes]", memory_mb: int) -> None:
-    """Bound a child's address space from outside: code of ours between fork and exec may deadlock.
+    """Limit a process's address space, which its children inherit.
 
-    Children of the child inherit the bound.
+    From outside: Python code between fork and exec may deadlock.
     """
-    bound = memory_mb * _MIB
+    limit = memory_mb * _MIB
     with contextlib.suppress(ProcessLookupError):
-        resource.prlimit(process.pid, resource.RLIMIT_AS, (bound, bound))
+        resource.prlimit(process.pid, resource.RLIMIT_AS, (limit, limit))
 
 
 def run_tool(
     command: Sequence[str], *, limits: ToolLimits, folder: Path | None = None
 ) -> ToolResult:
-    """Run a short-lived program to its end; past the time its whole process group is killed.
+    """Run a program to its end; after its time limit the whole process group is killed.
 
-    ``folder`` is where the program runs, and where its relative paths lie.
+    ``folder`` is its working directory.
 
     Raises:
         ToolError: the program is not installed.
@@ -86,7 +86,7 @@ def run_tool(
     return ToolResult(
         status=process.returncode,
         output=output,
-        stderr_tail=tuple(lines[-_STDERR_LINES:]),
+        stderr_tail=tuple(lines[-_NUM_TAIL_LINES:]),
         num_stderr_lines=len(lines),
         timed_out=timed_out,
         out_of_memory=any(mark in stderr for mark in _NO_MEMORY),

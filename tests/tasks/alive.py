@@ -1,4 +1,4 @@
-"""Whether other processes live, and what they noted."""
+"""Observing other processes: whether they live, and numbers they write to files."""
 
 import time
 from pathlib import Path
@@ -12,11 +12,11 @@ def is_alive(process_id: int) -> bool:
     return state not in "ZX"
 
 
-def wait_until(true, seconds: float = 30) -> bool:
+def wait_until(condition, seconds: float = 30) -> bool:
     end = time.monotonic() + seconds
-    while not true() and time.monotonic() < end:
+    while not condition() and time.monotonic() < end:
         time.sleep(0.02)
-    return true()
+    return condition()
 
 
 def number_in(path: Path) -> int:

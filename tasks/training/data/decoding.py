@@ -13,7 +13,7 @@ import torch
 from storage.errors import ItemFault
 from storage.records import SampleRecord
 from storage.store.store import Store
-from tasks.processes.worker_pool import make_here, start_worker
+from tasks.processes.worker_pool import initialize_worker, run_item
 from tasks.prompting.model_input import InputConfig, build_input, to_model_row
 
 Row = dict[str, torch.Tensor]
@@ -84,13 +84,13 @@ def decoding_processes(make: MediaRows, num_processes: int) -> Executor:
     parts = vars(make.processor).values()
     context.set_forkserver_preload(["av", __name__, *{type(part).__module__ for part in parts}])
     return ProcessPoolExecutor(
-        num_processes, mp_context=context, initializer=start_worker, initargs=(make,)
+        num_processes, mp_context=context, initializer=initialize_worker, initargs=(make,)
     )
 
 
 def decode(sample: SampleRecord) -> Arrays | ItemFault:
     """In a worker: make a row, as arrays, since a tensor would hold a file open in its receiver."""
-    made = make_here(sample)
+    made = run_item(sample)
     if isinstance(made, ItemFault):
         return made
     return {name: tensor.numpy() for name, tensor in made.items()}

@@ -11,7 +11,7 @@ import torch
 
 from storage.errors import ItemFault, StageError
 from storage.records import SampleRecord
-from tasks.processes.prefetch import prefetched
+from tasks.processes.prefetch import prefetch
 from tasks.training.data.towers import collate_features
 
 T = TypeVar("T")
@@ -96,7 +96,7 @@ class RowReader:
         """Each batch's rows in order, ``None`` for what cannot be read, while the next are read."""
         largest = max((len(batch) for batch in batches), default=0)
         samples = itertools.chain.from_iterable(batches)
-        made = prefetched(samples, self._begin, _BATCHES_AHEAD * largest)
+        made = prefetch(samples, self._begin, _BATCHES_AHEAD * largest)
         try:
             for batch in batches:
                 yield [self._row(*each) for each in itertools.islice(made, len(batch))]

@@ -77,7 +77,7 @@ def test_lack_of_memory_is_recognized_by_the_allocators_words() -> None:
     assert not is_lack_of_memory(RuntimeError("size mismatch"))
 
 
-def test_a_counter_prints_at_most_one_line_a_second_unless_asked_to() -> None:
+def test_a_counter_prints_at_most_one_line_a_second() -> None:
     out = io.StringIO()
     counter = DoneCounter(out)
     for _ in range(3):

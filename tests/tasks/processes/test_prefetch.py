@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.processes.prefetch import Backlog, prefetched
+from tasks.processes.prefetch import PrefetchQueue, prefetch
 
 
 @pytest.fixture(scope="module")
@@ -16,90 +16,90 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-@given(sources=st.lists(st.integers()), num_ahead=st.integers(min_value=0, max_value=9))
-def test_everything_comes_in_order_with_what_was_made_of_it(pool, sources, num_ahead) -> None:  # type: ignore[no-untyped-def]
-    made = prefetched(sources, lambda n: pool.submit(lambda: 2 * n), num_ahead)
-    assert list(made) == [(n, 2 * n) for n in sources]
+@given(items=st.lists(st.integers()), num_ahead=st.integers(min_value=0, max_value=9))
+def test_results_come_in_order_with_their_items(pool, items, num_ahead) -> None:  # type: ignore[no-untyped-def]
+    results = prefetch(items, lambda n: pool.submit(lambda: 2 * n), num_ahead)
+    assert list(results) == [(n, 2 * n) for n in items]
 
 
-def test_no_more_is_made_in_advance_than_asked_for(pool: ThreadPoolExecutor) -> None:
-    started: list[int] = []
+def test_items_are_submitted_no_further_ahead_than_num_ahead(pool: ThreadPoolExecutor) -> None:
+    submitted: list[int] = []
 
-    def begin(number: int):  # type: ignore[no-untyped-def]
-        started.append(number)
+    def submit(number: int):  # type: ignore[no-untyped-def]
+        submitted.append(number)
         return pool.submit(str, number)
 
-    made = prefetched(range(100), begin, 3)
-    next(made)
-    assert started == [0, 1, 2, 3]
-    made.close()
+    results = prefetch(range(100), submit, 3)
+    next(results)
+    assert submitted == [0, 1, 2, 3]
+    results.close()
 
 
-def test_an_error_comes_when_its_turn_comes(pool: ThreadPoolExecutor) -> None:
-    made = prefetched([1, 0, 2], lambda n: pool.submit(lambda: 1 / n), 2)
-    assert next(made) == (1, 1.0)
+def test_an_error_is_raised_in_its_turn(pool: ThreadPoolExecutor) -> None:
+    results = prefetch([1, 0, 2], lambda n: pool.submit(lambda: 1 / n), 2)
+    assert next(results) == (1, 1.0)
     with pytest.raises(ZeroDivisionError):
-        next(made)
+        next(results)
 
 
 @given(items=st.lists(st.integers()), size=st.integers(min_value=1, max_value=5))
-def test_a_backlog_gives_everything_in_order_and_then_is_over(items: list[int], size: int) -> None:
+def test_a_queue_yields_everything_in_order_and_then_is_over(items: list[int], size: int) -> None:
     taken = []
-    with Backlog(iter(items), size) as backlog:
-        while not backlog.is_over:
-            item = backlog.take(wait=True)
-            taken += [] if backlog.is_over else [item]
+    with PrefetchQueue(iter(items), size) as queue:
+        while not queue.is_over:
+            item = queue.take(wait=True)
+            taken += [] if queue.is_over else [item]
     assert taken == items
 
 
-def test_a_backlog_is_filled_while_nobody_takes_from_it_and_no_further_than_its_size() -> None:
-    drawn: list[int] = []
+def test_a_queue_fills_up_to_its_size_while_nothing_is_taken() -> None:
+    produced: list[int] = []
 
-    def draw() -> Iterator[int]:
+    def produce() -> Iterator[int]:
         for number in range(100):
-            drawn.append(number)
+            produced.append(number)
             yield number
 
-    with Backlog(draw(), 3) as backlog:
+    with PrefetchQueue(produce(), 3) as queue:
         end = time.monotonic() + 10
-        while len(drawn) < 4 and time.monotonic() < end:
+        while len(produced) < 4 and time.monotonic() < end:
             time.sleep(0.001)
         time.sleep(0.05)
-        assert drawn == [0, 1, 2, 3]
-        assert backlog.take(wait=False) == 0
+        assert produced == [0, 1, 2, 3]
+        assert queue.take(wait=False) == 0
 
 
-def test_what_is_not_ready_is_not_waited_for_unless_asked() -> None:
-    may_go_on = threading.Event()
+def test_take_waits_only_if_it_should() -> None:
+    may_continue = threading.Event()
 
-    def draw() -> Iterator[str]:
-        may_go_on.wait(timeout=10)
+    def produce() -> Iterator[str]:
+        may_continue.wait(timeout=10)
         yield "late"
 
-    with Backlog(draw(), 1) as backlog:
-        assert backlog.take(wait=False) is None
-        assert not backlog.is_over
-        may_go_on.set()
-        assert backlog.take(wait=True) == "late"
+    with PrefetchQueue(produce(), 1) as queue:
+        assert queue.take(wait=False) is None
+        assert not queue.is_over
+        may_continue.set()
+        assert queue.take(wait=True) == "late"
 
 
-def test_an_error_of_what_is_drawn_comes_when_its_turn_comes() -> None:
-    with Backlog((1 / n for n in (1, 0, 2)), 5) as backlog:
-        assert backlog.take(wait=True) == 1.0
+def test_an_error_of_the_iterator_is_raised_in_its_turn() -> None:
+    with PrefetchQueue((1 / n for n in (1, 0, 2)), 5) as queue:
+        assert queue.take(wait=True) == 1.0
         with pytest.raises(ZeroDivisionError):
-            backlog.take(wait=True)
+            queue.take(wait=True)
 
 
-def test_leaving_early_leaves_no_thread_behind_and_closes_what_was_drawn_from() -> None:
+def test_leaving_early_leaves_no_thread_and_closes_the_iterator() -> None:
     closed = []
 
-    def draw() -> Iterator[int]:
+    def produce() -> Iterator[int]:
         try:
             yield from range(50)
         finally:
             closed.append(True)
 
-    with Backlog(draw(), 2) as backlog:
-        backlog.take(wait=True)
+    with PrefetchQueue(produce(), 2) as queue:
+        queue.take(wait=True)
     assert closed == [True]
-    assert not [thread for thread in threading.enumerate() if thread.name == "backlog"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "prefetch"]

@@ -12,14 +12,14 @@ PYTHON = sys.executable
 LIMITS = ToolLimits(seconds=60)
 
 
-def test_a_tools_output_status_and_complaints_come_back():
+def test_status_output_and_stderr_are_returned():
     script = "import sys; print('out'); sys.stderr.write('one\\ntwo\\n'); sys.exit(3)"
     result = run_tool([PYTHON, "-c", script], limits=LIMITS)
     assert (result.status, result.output, result.stderr_tail) == (3, b"out\n", ("one", "two"))
     assert (result.num_stderr_lines, result.timed_out) == (2, False)
 
 
-def test_a_tool_that_complains_for_ever_neither_hangs_nor_fills_memory():
+def test_endless_stderr_neither_blocks_nor_fills_memory():
     script = "import sys\nfor n in range(100_000): sys.stderr.write(f'line {n}\\n')"
     result = run_tool([PYTHON, "-c", script], limits=LIMITS)
     assert result.num_stderr_lines == 100_000
@@ -27,24 +27,24 @@ def test_a_tool_that_complains_for_ever_neither_hangs_nor_fills_memory():
     assert result.stderr_tail[-1] == "line 99999"
 
 
-def test_a_tool_cannot_read_what_the_user_types():
+def test_a_tool_has_no_stdin():
     result = run_tool([PYTHON, "-c", "print(input())"], limits=LIMITS)
     assert result.status != 0
     assert "EOFError" in result.stderr_tail[-1]
 
 
-def test_a_tool_runs_in_the_folder_it_is_given(tmp_path):
+def test_a_tool_runs_in_its_folder(tmp_path):
     run_tool(["touch", "--", "-a name"], limits=LIMITS, folder=tmp_path)
     assert (tmp_path / "-a name").exists()
 
 
-def test_nothing_is_read_by_a_shell(tmp_path):
+def test_no_shell_interprets_arguments(tmp_path):
     result = run_tool(["echo", f"$HOME; touch {tmp_path}/x"], limits=LIMITS)
     assert result.output.decode() == f"$HOME; touch {tmp_path}/x\n"
     assert not (tmp_path / "x").exists()
 
 
-def test_a_hanging_tool_is_killed_with_everything_it_started(tmp_path):
+def test_a_hanging_tool_is_killed_with_its_children(tmp_path):
     script = f"sleep 300 & echo $! > {tmp_path}/child; sleep 300"
     started = time.monotonic()
     result = run_tool(["sh", "-c", script], limits=ToolLimits(seconds=2))
@@ -54,19 +54,19 @@ def test_a_hanging_tool_is_killed_with_everything_it_started(tmp_path):
     assert wait_until(lambda: not is_alive(child))
 
 
-def test_a_missing_program_is_named_with_the_way_out():
+def test_a_missing_program_is_named_with_how_to_install_it():
     with pytest.raises(ToolError, match=r"'no-such-tool' is not installed .*install it"):
         run_tool(["no-such-tool"], limits=LIMITS)
 
 
-def test_a_file_that_is_no_program_is_named_too(tmp_path):
+def test_a_file_that_cannot_be_executed_is_named(tmp_path):
     path = tmp_path / "tool"
     path.write_text("#!/bin/sh\n")
     with pytest.raises(ToolError, match="is not installed"):
         run_tool([str(path)], limits=LIMITS)
 
 
-def test_a_missing_folder_is_not_told_as_a_missing_program(tmp_path):
+def test_a_missing_folder_is_not_reported_as_a_missing_program(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone"):
         run_tool(["true"], limits=LIMITS, folder=tmp_path / "gone")
 
@@ -87,7 +87,7 @@ def test_a_tool_gets_no_more_memory_than_its_limit(memory_mb, status):
     assert (result.status, result.out_of_memory) == (status, status == 1)
 
 
-def test_a_limit_of_memory_holds_for_what_a_tool_starts_too(tmp_path):
+def test_the_memory_limit_holds_for_a_tool_s_children(tmp_path):
     script = tmp_path / "take.py"
     script.write_text(_TAKE_600_MIB)
     command = ["sh", "-c", f"sleep 0.2; '{PYTHON}' '{script}'; exit 7"]
@@ -95,7 +95,7 @@ def test_a_limit_of_memory_holds_for_what_a_tool_starts_too(tmp_path):
     assert (result.status, result.out_of_memory) == (7, True)
 
 
-def test_a_limit_of_memory_leaves_this_process_as_it_was():
+def test_the_memory_limit_does_not_change_this_process():
     before = resource.getrlimit(resource.RLIMIT_AS)
     run_tool(["true"], limits=ToolLimits(seconds=60, memory_mb=64))
     assert resource.getrlimit(resource.RLIMIT_AS) == before

@@ -1,15 +1,18 @@
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from storage.errors import StageError
-from tasks.processes.worker_pool import Workers, num_workers_for
+from tasks.processes.worker_pool import WorkerPool, num_workers_for
+from tests.tasks.alive import is_alive, number_in, wait_until
 
 
 class Squares:
-    """Squares numbers; a process that gets a bad one dies."""
+    """Squares numbers; a bad number kills its worker."""
 
     def __init__(self, *bad: int) -> None:
         self.bad = bad
@@ -20,70 +23,104 @@ class Squares:
         return number * number
 
 
-def workers(make: Squares, num_processes: int = 2) -> Workers[int, int | str]:
-    return Workers(make, num_processes, preload=[__name__], on_death=lambda item: f"{item} kills")
+def pool_of(function: Squares, num_processes: int = 2) -> WorkerPool[int, int | str]:
+    return WorkerPool(
+        function, num_processes, preload=[__name__], on_death=lambda item: f"{item} kills"
+    )
 
 
-class Unwelcome(Squares):
-    """What no process can be started with."""
+class Unpicklable(Squares):
+    """Fails in every worker while it starts."""
 
     def __setstate__(self, state: object) -> None:
         raise ImportError("a library is broken")
 
 
 @pytest.mark.parametrize("bad", [(), (0,), (5, 6), (2, 8, 11)])
-def test_all_is_made_in_order_but_that_on_which_a_process_dies(bad: tuple[int, ...]) -> None:
-    made = workers(Squares(*bad))
+def test_all_results_come_in_order_and_items_that_kill_their_worker_become_deaths(
+    bad: tuple[int, ...],
+) -> None:
+    pool = pool_of(Squares(*bad))
     try:
         expected = [(n, f"{n} kills" if n in bad else n * n) for n in range(12)]
-        assert list(made.iter_made(range(12), 4)) == expected
-        assert list(made.iter_made([3], 4)) == [(3, 9)]
+        assert list(pool.iter_results(range(12), 4)) == expected
+        assert list(pool.iter_results([3], 4)) == [(3, 9)]
     finally:
-        made.close()
+        pool.close()
 
 
 @pytest.mark.parametrize(
-    ("make", "message"),
+    ("function", "message"),
     [
-        (Squares(*range(1, 12)), "did on 3 in a row, .* none is rejected: .*num_decoders=0"),
-        (Unwelcome(), "die before they are at work: .*num_decoders=0"),
+        (
+            Squares(*range(1, 12)),
+            "died on 3 segments in a row, .* none is rejected; .*num_decoders=0",
+        ),
+        (Unpicklable(), "die while they start: .*num_decoders=0"),
     ],
 )
-def test_processes_that_die_whatever_they_make_are_no_item_s_fault(
-    make: Squares, message: str
+def test_workers_that_die_on_every_item_are_not_blamed_on_the_items(
+    function: Squares, message: str
 ) -> None:
-    made = workers(make)
+    pool = pool_of(function)
     results = []
     try:
         with pytest.raises(StageError, match=message):
-            results.extend(made.iter_made(range(12), 4))
+            results.extend(pool.iter_results(range(12), 4))
     finally:
-        made.close()
+        pool.close()
     assert results in ([], [(0, 0)])
 
 
-def test_no_more_is_begun_in_advance_than_asked_for() -> None:
-    drawn: list[int] = []
-    made = workers(Squares(), 1)
+def test_items_are_submitted_no_further_ahead_than_num_ahead() -> None:
+    submitted: list[int] = []
+    pool = pool_of(Squares(), 1)
     try:
-        results = made.iter_made((drawn.append(n) or n for n in range(50)), 3)
-        assert drawn == [0, 1, 2]  # before the first is asked for
+        results = pool.iter_results((submitted.append(n) or n for n in range(50)), 3)
+        assert submitted == [0, 1, 2], "before the iterator is used"
         assert next(results) == (0, 0)
-        assert drawn == [0, 1, 2, 3]
+        assert submitted == [0, 1, 2, 3]
     finally:
-        made.close()
+        pool.close()
 
 
-def test_few_items_are_made_without_processes_and_many_by_as_many_as_there_are_cores() -> None:
+def test_few_items_need_no_workers_and_many_get_one_per_core() -> None:
     assert num_workers_for(10, 8) == 0
     assert num_workers_for(600, 8) == 2
     assert num_workers_for(10**6, 8) == 8
     assert num_workers_for(10**6, 0) == 0
 
 
-def test_no_process_is_left_after_the_end() -> None:
-    made = workers(Squares(), 1)
-    (_, _), process_id = next(iter(made.iter_made([2], 0))), made._executor.submit(os.getpid)
+def test_closing_leaves_no_process() -> None:
+    pool = pool_of(Squares(), 1)
+    (_, _), process_id = next(iter(pool.iter_results([2], 0))), pool._executor.submit(os.getpid)
     number = process_id.result()
-    made.close()
+    pool.close()
     assert not Path(f"/proc/{number}").exists()
+
+
+_OWNER = """
+import os, sys, time
+from pathlib import Path
+from tasks.processes.worker_pool import WorkerPool
+
+class WorkerId:
+    def __call__(self, item):
+        return os.getpid()
+
+if __name__ == "__main__":
+    pool = WorkerPool(WorkerId(), 1, preload=[], on_death=str)
+    ((_, worker),) = pool.iter_results([1], 0)
+    Path(sys.argv[1]).write_text(f"{worker}\\n")
+    time.sleep(300)
+"""
+
+
+def test_a_worker_ends_with_the_pool_s_owner(tmp_path: Path) -> None:
+    script, pid_path = tmp_path / "owner.py", tmp_path / "worker"
+    script.write_text(_OWNER)
+    with subprocess.Popen([sys.executable, str(script), str(pid_path)]) as owner:
+        worker = number_in(pid_path)
+        assert is_alive(worker)
+        owner.kill()
+    assert wait_until(lambda: not is_alive(worker))
