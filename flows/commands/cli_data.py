@@ -42,8 +42,9 @@ def run(
     model: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="MODEL",
             help="Predict with this model (folder or hub name) instead of training one; several "
-            "form an ensemble (repeatable)."
+            "form an ensemble (repeatable).",
         ),
     ] = None,
     start_at: Annotated[
@@ -78,9 +79,14 @@ def run(
 def check(
     data: Data,
     store: Annotated[
-        str, typer.Option(help="Store with earlier results for these videos; none is created.")
+        str,
+        typer.Option(
+            metavar="STORE", help="Store with earlier results for these videos; none is created."
+        ),
     ] = DEFAULT_STORE,
-    out: Annotated[Path | None, typer.Option(help="File to write the audit to, .parquet.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File to write the audit to, .parquet.")
+    ] = None,
 ) -> None:
     """Audit a data set: what it holds, and problems that would make results untrustworthy.
 
@@ -97,21 +103,31 @@ def export(
         typer.Argument(metavar="KIND", help="|".join(_KINDS), autocompletion=completion_of(_KINDS)),
     ],
     purpose: Annotated[
-        str, typer.Option(help="|".join(PURPOSES), autocompletion=completion_of(PURPOSES))
+        str,
+        typer.Option(
+            metavar="PURPOSE", help="|".join(PURPOSES), autocompletion=completion_of(PURPOSES)
+        ),
     ],
-    data: Annotated[str, typer.Option(help="Data set of the run.")],
+    data: Annotated[str, typer.Option(metavar="FOLDER", help="Data set of the run.")],
     out: Annotated[
-        Path, typer.Option(help="File to write, .csv or .parquet; a folder for KIND training.")
+        Path,
+        typer.Option(
+            metavar="PATH", help="File to write, .csv or .parquet; a folder for KIND training."
+        ),
     ],
-    profile: Annotated[str, typer.Option(help="Profile of the run.")] = "default",
-    store: Annotated[str, typer.Option(help="Store of the run.")] = DEFAULT_STORE,
+    profile: Annotated[
+        str, typer.Option(metavar="PROFILE", help="Profile of the run.")
+    ] = "default",
+    store: Annotated[str, typer.Option(metavar="STORE", help="Store of the run.")] = DEFAULT_STORE,
     model: Annotated[
-        list[str] | None, typer.Option(help="Model that the run was given (repeatable).")
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="Model that the run was given (repeatable)."),
     ] = None,
     layout: Annotated[
         str | None,
         typer.Option(
             "--format",
+            metavar="FORMAT",
             help=f"Format of KIND training: {'|'.join(TRAINING_FORMATS)}.",
             autocompletion=completion_of(TRAINING_FORMATS),
         ),
@@ -162,10 +178,14 @@ def erase(
     participant: Annotated[
         str, typer.Argument(metavar="PARTICIPANT", help="The participant's id in the data set.")
     ],
-    store: Annotated[str, typer.Option(help="Store to erase them from.")] = DEFAULT_STORE,
+    store: Annotated[
+        str, typer.Option(metavar="STORE", help="Store to erase them from.")
+    ] = DEFAULT_STORE,
     data: Annotated[
         str | None,
-        typer.Option(help="Data set that lists all their videos; it is only read."),
+        typer.Option(
+            metavar="FOLDER", help="Data set that lists all their videos; it is only read."
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not prompt for confirmation.")] = False,
     undo: Annotated[

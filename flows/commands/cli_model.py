@@ -20,17 +20,21 @@ from flows.server.environment import prepare_environment
 
 def predict(
     videos: Annotated[
-        list[Path], typer.Argument(metavar="VIDEO...", help="Video files; they are only read.")
+        list[Path], typer.Argument(metavar="VIDEO", help="Video files; they are only read.")
     ],
     model: Annotated[
         list[str],
-        typer.Option(help="Model folder or hub name; several form an ensemble (repeatable)."),
+        typer.Option(
+            metavar="MODEL", help="Model folder or hub name; several form an ensemble (repeatable)."
+        ),
     ],
     profile: Profile = "default",
     store: Store = DEFAULT_STORE,
     out: Annotated[
         Path | None,
-        typer.Option(help="File to write the predictions to, .csv, .parquet or .json."),
+        typer.Option(
+            metavar="FILE", help="File to write the predictions to, .csv, .parquet or .json."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON document, and progress on stderr.")
@@ -38,7 +42,7 @@ def predict(
     force: ForcedInference = None,
     overrides: Overrides = None,
 ) -> None:
-    """Predict A/H in single videos: a transcript, probabilities and a verdict for each."""
+    """Predict A/H in individual videos: a transcript, probabilities and a verdict for each."""
     request = RunRequest(
         data="", profile=profile, store=store, model=tuple(model),
         force=forced_stages(force), overrides=tuple(overrides or ()),
@@ -50,14 +54,19 @@ def predict(
 
 
 def parity(
-    model: Annotated[str, typer.Option(help="Model folder or hub name.")],
+    model: Annotated[str, typer.Option(metavar="MODEL", help="Model folder or hub name.")],
     data: Annotated[
         str | None,
-        typer.Option(help="Data set with a finished manifest; by default, synthetic segments."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Data set with a finished manifest; by default, synthetic segments.",
+        ),
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Number of segments to compare.")] = 40,
     profile: Profile = "default",
-    store: Annotated[str, typer.Option(help="Store of the data set.")] = DEFAULT_STORE,
+    store: Annotated[
+        str, typer.Option(metavar="STORE", help="Store of the data set.")
+    ] = DEFAULT_STORE,
     threshold: Annotated[
         float, typer.Option(min=0, max=1, help="Probability from which a verdict is A/H.")
     ] = 0.5,
@@ -70,7 +79,10 @@ def parity(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="File to write one row per segment to, .csv or .parquet.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File to write one row per segment to, .csv or .parquet."
+        ),
     ] = None,
     overrides: Overrides = None,
 ) -> None:
@@ -90,20 +102,24 @@ def parity(
 
 
 def ablate(
-    data: Annotated[str, typer.Option(help="Labeled data set.")],
+    data: Annotated[str, typer.Option(metavar="FOLDER", help="Labeled data set.")],
     model: Annotated[
         str | None,
-        typer.Option(help="Model folder or hub name; by default, the model that the run trained."),
+        typer.Option(
+            metavar="MODEL",
+            help="Model folder or hub name; by default, the model that the run trained.",
+        ),
     ] = None,
     profile: Profile = "default",
     store: Store = DEFAULT_STORE,
     out: Annotated[
-        Path | None, typer.Option(help="File to write all metrics to, .csv or .parquet.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File to write all metrics to, .csv or .parquet."),
     ] = None,
     force: ForcedInference = None,
     overrides: Overrides = None,
 ) -> None:
-    """Measure the model without video, audio or transcript, and with another segment's audio."""
+    """Measure the model without video, audio or transcript, and with swapped audio."""
     request = RunRequest(
         data=data, profile=profile, store=store, model=model,
         force=forced_stages(force), overrides=tuple(overrides or ()),

@@ -30,10 +30,18 @@ def stages_option(flag: str, description: str, stages: Sequence[str] = STAGES) -
 
 
 Data = Annotated[
-    str, typer.Option(help="Folder of the data set: a BAH release, or a folder of videos.")
+    str,
+    typer.Option(
+        metavar="FOLDER", help="The data set: a folder with a BAH release or with videos."
+    ),
 ]
-Profile = Annotated[str, typer.Option(help="Name of a profile, or path of a .toml file.")]
-Store = Annotated[str, typer.Option(help="Folder or URL of the store that keeps all results.")]
+Profile = Annotated[
+    str, typer.Option(metavar="PROFILE", help="Name of a profile, or path of a .toml file.")
+]
+Store = Annotated[
+    str,
+    typer.Option(metavar="STORE", help="Folder or URL of the store that holds all results."),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting (repeatable)."),

@@ -10,11 +10,14 @@ import pytest
 import typer
 
 from flows.commands import cli
+from flows.commands.exit_status import MEANINGS, ExitStatus
+from flows.commands.version import waver_version
 from storage.errors import (
     ConfigError,
     DataError,
     LeakageError,
     ModelError,
+    StageError,
     StoreError,
     ToolError,
     WaverError,
@@ -74,41 +77,125 @@ def test_forcing_a_stage_that_does_not_run_is_a_mistake(folder: Path) -> None:
     assert "(nothing is trained where a model is named)" in str(trained)
 
 
-def test_details_of_a_mistake_are_printed_up_to_a_limit(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def leak(**_: object) -> None:
-        raise LeakageError("A leak.", details=tuple(f"participant p{n}" for n in range(53)))
+def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run `waver` in this process and return its exit status."""
 
     def exit_now(status: int) -> None:
         raise SystemExit(status)
 
-    monkeypatch.setattr(cli, "app", leak)
+    monkeypatch.setattr(sys, "argv", ["waver", *arguments])
     monkeypatch.setattr(os, "_exit", exit_now)
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    assert ended.value.code == 2
+    return int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (typer.Exit(), 0),
+        (StageError("A stage failed."), 1),
+        (typer.Exit(ExitStatus.FAILED), 1),
+        (ConfigError("A setting is wrong."), 2),
+        (DataError("The data folder is missing."), 2),
+        (LeakageError("A leak."), 2),
+        (ModelError("A folder without a model."), 2),
+        (StoreError("The store is full."), 2),
+        (ToolError("ffmpeg is missing."), 2),
+        (typer.Exit(ExitStatus.SOME_REJECTED), 3),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_every_end_of_a_command_has_its_exit_status(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    status: int,
+) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr("flows.context.settings.profile_names", fail)
+    assert run_main(monkeypatch, "profiles") == status
+    message = capsys.readouterr().err
+    if isinstance(error, WaverError):
+        assert message == f"waver: {error}\n"
+    assert ("finished results are kept" in message) == (status == 130)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run",), ("profile",), ("run", "--data"), ("ui", "--port", "x")]
+)
+def test_a_wrong_command_line_ends_with_status_2(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    assert run_main(monkeypatch, *arguments) == 2
+
+
+def test_details_of_a_mistake_are_printed_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def leak() -> None:
+        raise LeakageError("A leak.", details=tuple(f"participant p{n}" for n in range(53)))
+
+    monkeypatch.setattr("flows.context.settings.profile_names", leak)
+    assert run_main(monkeypatch, "profiles") == 2
     lines = capsys.readouterr().err.splitlines()
     assert lines[:2] == ["waver: A leak.", "  participant p0"]
     assert lines[-2:] == ["  participant p49", "  and 3 more"]
 
 
-def test_an_interrupted_command_ends_with_status_130_and_reports_what_is_kept(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def help_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *command: str
+) -> str:
+    monkeypatch.setenv("COLUMNS", "100")
+    assert run_main(monkeypatch, *command, "--help") == 0
+    return capsys.readouterr().out
+
+
+def test_the_help_explains_every_exit_status_and_how_to_install_completion(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    text = help_of(monkeypatch, capsys)
+    for status in ExitStatus:
+        assert f" {status:>3}  {MEANINGS[status]}" in text
+    assert "waver --install-completion" in text
 
-    def exit_now(status: int) -> None:
-        raise SystemExit(status)
 
-    monkeypatch.setattr("flows.context.settings.profile_names", interrupt)
-    monkeypatch.setattr(sys, "argv", ["waver", "profiles"])
-    monkeypatch.setattr(os, "_exit", exit_now)
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 130
-    assert capsys.readouterr().err.strip() == "waver: interrupted; finished results are kept."
+def test_the_help_of_a_run_names_the_stages_at_each_option_that_takes_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = help_of(monkeypatch, capsys, "run")
+    assert text.count("segment|transcribe|manifest|finetune|infer|aggregate") == 3
+    assert help_of(monkeypatch, capsys, "ablate").count("segment|transcribe|manifest|infer") == 1
+
+
+def test_the_version_is_that_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_main(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"waver {waver_version()}\n"
+
+
+def test_completion_offers_stages_without_loading_prefect_or_a_model_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    code = (
+        "import os, sys\n"
+        "os._exit = lambda status: print(sorted(sys.modules))\n"
+        "from flows.commands.cli import main\n"
+        "main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path),
+             "_WAVER_COMPLETE": "complete_bash", "COMP_WORDS": "waver run --only f",
+             "COMP_CWORD": "3"},
+    )  # fmt: skip
+    offered, modules = ended.stdout.splitlines()
+    assert offered == "finetune"
+    for heavy in ("prefect", "torch", "transformers", "vllm", "duckdb", "pyarrow", "httpx"):
+        assert f"'{heavy}'" not in modules
 
 
 def test_data_without_labels_and_without_a_model_names_the_option_to_use(folder: Path) -> None:
