@@ -32,7 +32,7 @@ from storage.records import (
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.media.command import audio_name, video_name
-from tasks.media.cut_video import CutRules, CutVideo, cut_what_decodes
+from tasks.media.cut_video import CutRules, CutVideo, cut_video
 from tasks.media.plan import PlannedSegment, frames_ms
 from tasks.media.probe import SourceMedia
 from tasks.stage import Shard, as_state, compute_missing, or_rejected
@@ -138,7 +138,7 @@ def _segment_video(
     rules = CutRules(
         **config.model_dump(exclude={"boundaries"}), cut_points_ms=source.cut_points_ms
     )
-    done = cut_what_decodes(source.path, own_folder, rules, resources.child_memory_mb)
+    done = cut_video(source.path, own_folder, rules, resources.child_memory_mb)
     segments = [
         _record(video_id, planned, done.source, own_folder, variant.file_path(name))
         for planned in done.plan

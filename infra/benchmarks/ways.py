@@ -8,7 +8,7 @@ from storage.fingerprint import digest_file
 from storage.records import SegmentRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput
-from tasks.media.frame_times import input_url
+from tasks.media.ffmpeg import input_url
 from tasks.segment import SegmentConfig, SourceVideo, segment_videos, variant_of
 
 SEGMENT_SECONDS = 5

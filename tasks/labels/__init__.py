@@ -1,0 +1,1 @@
+"""From annotated intervals to segment labels, splits and class weights, and the leakage check."""

@@ -1,10 +1,10 @@
-"""How much each class counts in training: decided on the manifest, recorded in it, kept to.
+"""Class balance in training: decided on the manifest and recorded in it.
 
-Two ways to make up for few positives: to weigh their loss more, or to draw them more often. The
-balanced weight of a class is N / (K n), with n of the N samples in this one of K classes (King and
+Two ways to compensate for few positives: a larger loss weight, or more frequent sampling. The
+balanced weight of a class is N / (K n), for n of the N samples in this one of K classes (King and
 Zeng 2001, "Logistic Regression in Rare Events Data"; scikit-learn's `class_weight="balanced"`), so
-that the weights of all samples sum to N. Drawn equally, each class comes in passes of its own:
-every sample of it once before any comes again.
+the weights of all samples sum to N. With balanced sampling, each class has passes of its own: every
+sample of it comes once before any is repeated.
 """
 
 from collections import Counter
@@ -19,12 +19,12 @@ Plan = Sequence[ClassPlanRecord]
 
 
 class ClassRule(BaseModel):
-    """How training makes up for a rarer class."""
+    """How training compensates for class imbalance."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     class_weights: Literal["none", "balanced"] = "none"
-    """Weight of a sample's loss in training: 1, or more for the rarer class."""
+    """Loss weight of a training sample: 1, or larger for the rarer class."""
     sampling: Literal["natural", "balanced"] = "balanced"
     """Draw training samples as they are, or both classes equally often, repeating the rarer one."""
 
@@ -32,14 +32,14 @@ class ClassRule(BaseModel):
     def _balances_once(self) -> "ClassRule":
         if self.class_weights == self.sampling == "balanced":
             raise ValueError(
-                "class_weights and sampling are both balanced, which would make the rarer class "
-                "count twice over: set sampling to natural, or class_weights to none"
+                "class_weights and sampling are both balanced, which counts the rarer class "
+                "twice: set sampling to natural, or class_weights to none"
             )
         return self
 
 
 def plan_classes(samples: Iterable[SampleRecord], rule: ClassRule) -> tuple[ClassPlanRecord, ...]:
-    """Plan each class that is in training; there is no plan where nothing is."""
+    """Plan every class with training samples; empty without training samples."""
     counts = Counter(sample.label for sample in samples if sample.in_training)
     num_samples, num_classes = counts.total(), len(counts)
     balanced = rule.sampling == "balanced"
@@ -56,18 +56,18 @@ def plan_classes(samples: Iterable[SampleRecord], rule: ClassRule) -> tuple[Clas
     )
 
 
-def draws_equally(plan: Plan) -> bool:
-    """Say whether training draws both classes equally often."""
+def has_balanced_sampling(plan: Plan) -> bool:
+    """Return whether training draws both classes equally often."""
     return any(row.sampling == "balanced" for row in plan)
 
 
 def weights_of(plan: Plan) -> tuple[float, float]:
-    """Give the weight of a sample's loss by its label, 0 and 1."""
+    """Return the loss weights of samples labeled 0 and 1."""
     weights = {row.label: row.weight for row in plan}
     return weights.get(0, 1.0), weights.get(1, 1.0)
 
 
-def what_changes(plan: Plan) -> tuple[object, ...]:
-    """Give what a plan changes in a training; empty for the plan that changes nothing."""
-    weights, balanced = weights_of(plan), draws_equally(plan)
+def plan_identity(plan: Plan) -> tuple[object, ...]:
+    """Return the parts of a plan that change training; empty if the plan changes nothing."""
+    weights, balanced = weights_of(plan), has_balanced_sampling(plan)
     return (weights, balanced) if balanced or weights != (1.0, 1.0) else ()

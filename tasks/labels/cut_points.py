@@ -1,23 +1,23 @@
-"""Where a training video is cut under `segment.boundaries = "annotated"`: at its A/H intervals' bounds.
+"""Cut points of training videos under `segment.boundaries = "annotated"`: bounds of A/H intervals.
 
-Such cuts are the paper's (arXiv 2603.13406). They leak: an interval lasts as long as it lasts, and
-all else is split evenly, so that a segment's length tells its label; and when the model is used
-there are no bounds to cut at. Validation and test videos are therefore never cut so.
+This is how the paper segments (arXiv 2603.13406), and it leaks: intervals keep their own length
+while everything else is split evenly, so a segment's length reveals its label; and there are no
+bounds to cut at when the model is used. Validation and test videos are never cut this way.
 """
 
 from storage.datasets.intervals import tidy_intervals
 from storage.records import VideoRecord
 
 LENGTHS_LEAK = (
-    'Training videos are cut at annotated bounds (segment.boundaries = "annotated"): the lengths of '
-    "their segments leak the label, and no other video is ever cut so."
+    'Training videos are cut at annotated bounds (segment.boundaries = "annotated"): the lengths '
+    "of their segments leak the label. Videos outside training are not cut this way."
 )
 
 
 def cut_points_of(video: VideoRecord) -> tuple[int, ...]:
-    """Give the bounds of a training video's intervals, in milliseconds; none for any other video.
+    """Return the bounds of a training video's intervals in milliseconds; empty for other videos.
 
-    An annotation that contradicts itself (intervals, but no A/H) labels no segment and marks none.
+    An annotation that contradicts itself (intervals, but label 0) has no cut points.
     """
     if video.split != "train" or video.label == 0:
         return ()

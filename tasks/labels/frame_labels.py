@@ -1,6 +1,6 @@
-"""Between annotated times, segments and single frames: who asks by frame is answered by frame.
+"""Conversion between annotated times, segments and single frames.
 
-A frame is shown from its own time until the next frame's, the last one until the video's end.
+A frame is displayed from its own time until the next frame's, the last one until the video's end.
 """
 
 from collections.abc import Sequence
@@ -17,23 +17,23 @@ _Times = NDArray[np.int64]
 
 
 def labels_of_frames(intervals: Sequence[Interval], times: FrameTimesRecord) -> tuple[int, ...]:
-    """Label a frame 1 if intervals cover at least half of the time that it is shown.
+    """Label a frame 1 if intervals cover at least half of its display time.
 
-    So a bound moves by at most half a frame on its way from times to frames.
+    A bound therefore moves by at most half a frame when times become frames.
     """
-    start_ms, end_ms = _shown(times)
+    start_ms, end_ms = _display_spans(times)
     covered_ms = _covered_until(end_ms, intervals) - _covered_until(start_ms, intervals)
     return tuple((2 * covered_ms >= end_ms - start_ms).astype(int).tolist())
 
 
 def intervals_of_frames(labels: Sequence[int], times: FrameTimesRecord) -> tuple[Interval, ...]:
-    """Give each run of frames labelled 1 as the time from its first frame to its last one's end.
+    """Return each run of frames labeled 1 as an interval that ends with its last frame.
 
     Raises:
-        ValueError: there is not one label for each frame.
+        ValueError: the number of labels is not the number of frames.
     """
     if len(labels) != len(times.frame_ms):
-        raise ValueError(f"{len(labels)} labels were given for {len(times.frame_ms)} frames")
+        raise ValueError(f"got {len(labels)} labels for {len(times.frame_ms)} frames")
     bounds_ms = [*times.frame_ms, times.end_ms]
     steps = np.diff([0, *(int(label == 1) for label in labels), 0])
     firsts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
@@ -47,25 +47,25 @@ def intervals_of_frames(labels: Sequence[int], times: FrameTimesRecord) -> tuple
 def values_of_frames(
     values: Sequence[tuple[int, Value]], times: FrameTimesRecord
 ) -> tuple[Value | None, ...]:
-    """Give every frame the value of the segment it lies in.
+    """Assign every frame the value of its segment; ``None`` before the first segment.
 
-    ``values`` are pairs of a segment's ``start_ms`` and its value, in any order; a segment reaches
-    to the next one's start. A frame before the first segment has ``None``.
+    ``values`` are pairs of a segment's ``start_ms`` and its value, in any order; a segment extends
+    to the start of the next one.
     """
     ordered = sorted(values, key=lambda pair: pair[0])
     starts_ms = [start_ms for start_ms, _ in ordered]
-    locations = np.searchsorted(starts_ms, times.frame_ms, side="right") - 1
-    return tuple(ordered[location][1] if location >= 0 else None for location in locations)
+    indices = np.searchsorted(starts_ms, times.frame_ms, side="right") - 1
+    return tuple(ordered[index][1] if index >= 0 else None for index in indices)
 
 
-def _shown(times: FrameTimesRecord) -> tuple[_Times, _Times]:
-    """Give from when until when each frame is shown, at least a millisecond."""
+def _display_spans(times: FrameTimesRecord) -> tuple[_Times, _Times]:
+    """Return when each frame's display starts and ends, at least a millisecond apart."""
     start_ms = np.array(times.frame_ms, dtype=np.int64)
     return start_ms, np.maximum(np.append(start_ms[1:], times.end_ms), start_ms + 1)
 
 
 def _covered_until(moments_ms: _Times, intervals: Sequence[Interval]) -> _Times:
-    """Count the covered milliseconds before each moment: a line that rises within intervals."""
+    """Count the covered milliseconds before each moment, by linear interpolation."""
     joined, _ = tidy_intervals(intervals)
     bounds = [bound for i in joined for bound in (i.start_ms, i.end_ms)]
     lengths = [length for i in joined for length in (0, i.end_ms - i.start_ms)]

@@ -1,4 +1,4 @@
-"""From a segment's overlap with the annotation to its label, and whether the label is clear."""
+"""From a segment's overlap with the annotation to its label, and whether it is used in training."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,20 +12,21 @@ FROM_VIDEO = "video"
 
 
 class LabelRule(BaseModel):
-    """What makes a segment positive, and which segments are too unclear to learn from."""
+    """Which segments are positive, and which are too ambiguous to train on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    overlap_unit: Literal["share", "ms"] = "share"
-    """Overlap with annotated intervals is measured as a share of the segment or in milliseconds."""
+    overlap_unit: Literal["fraction", "ms"] = "fraction"
+    """Unit of a segment's overlap with annotated intervals: fraction of the segment, or
+    milliseconds."""
     positive_at: float = Field(default=0.5, gt=0)
     """A segment is positive if annotated intervals cover at least this much of it."""
     negative_below: float | None = Field(default=None, gt=0)
-    """A segment covered by at least this much, yet not positive, is left out of training. It counts
-    as negative wherever something is measured. By default every segment is clear."""
-    unannotated_positive: Literal["video", "unlabelled"] = "video"
-    """What a positive video without intervals makes of its segments: weak positives, which train
-    and are measured nowhere, or segments without label."""
+    """A segment covered by at least this much, yet not positive, is in the ignore band: left out of
+    training, and negative in all metrics. Unset, there is no ignore band."""
+    unannotated_positive: Literal["video", "unlabeled"] = "video"
+    """Segments of a positive video without intervals: weak positives, used in training but in no
+    metric, or unlabeled segments."""
 
     @model_validator(mode="after")
     def _bounds_are_in_order(self) -> "LabelRule":
@@ -41,44 +42,46 @@ class LabelRule(BaseModel):
         return self
 
     def _check_unit(self, name: str, bound: float) -> None:
-        if self.overlap_unit == "share" and bound > 1:
+        if self.overlap_unit == "fraction" and bound > 1:
             raise ValueError(
-                f"{name} {bound} is no share in (0, 1]: lower it, or set overlap_unit to ms"
+                f"{name} {bound} is not a fraction in (0, 1]: lower it, or set overlap_unit to ms"
             )
         if self.overlap_unit == "ms" and not bound.is_integer():
             raise ValueError(
-                f"{name} {bound} is no whole number of milliseconds: overlap_unit ms asks for one, "
-                f"as in {name} = 500"
+                f"{name} {bound} is not a whole number of milliseconds, as overlap_unit ms "
+                f"requires: set, for example, {name} = 500"
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentLabel:
-    """A segment's label and what it stands on; ``source`` is as in `SampleRecord.label_source`.
+    """A segment's label; ``source`` is documented at `SampleRecord.label_source`.
 
-    ``clear`` is false in the band between the rule's two bounds.
+    ``in_ignore_band`` is true between the rule's two bounds.
     """
 
     label: int | None
     source: str | None
-    clear: bool = True
+    in_ignore_band: bool = False
 
 
 def label_segment(
     annotation: LocatedAnnotation, *, overlap_ms: int, overlap_fraction: float, rule: LabelRule
 ) -> SegmentLabel:
-    """Decide a segment's label from how much of it the annotated intervals cover.
+    """Label a segment by how much of it the annotated intervals cover.
 
-    Where the annotation does not say which parts of the video show A/H, there is at most a weak
-    label: that of the whole video.
+    If it is unknown which parts of the video show A/H, at most the weak label of the whole video
+    is available.
     """
-    if annotation.locates:
-        overlap = overlap_fraction if rule.overlap_unit == "share" else overlap_ms
+    if annotation.is_localized:
+        overlap = overlap_fraction if rule.overlap_unit == "fraction" else overlap_ms
         positive = overlap >= rule.positive_at
-        in_band = rule.negative_below is not None and rule.negative_below <= overlap
+        above_negative = rule.negative_below is not None and rule.negative_below <= overlap
         return SegmentLabel(
-            label=int(positive), source=FROM_INTERVALS, clear=positive or not in_band
+            label=int(positive),
+            source=FROM_INTERVALS,
+            in_ignore_band=above_negative and not positive,
         )
-    if annotation.asserts and rule.unannotated_positive == "video":
+    if annotation.is_unannotated_positive and rule.unannotated_positive == "video":
         return SegmentLabel(label=1, source=FROM_VIDEO)
     return SegmentLabel(label=None, source=None)

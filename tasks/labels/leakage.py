@@ -1,4 +1,4 @@
-"""The gate that keeps train, val and test apart."""
+"""Leakage check between train, val and test."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -9,63 +9,63 @@ from tasks.labels.duplicates import find_duplicates
 
 
 def check_no_leakage(samples: Sequence[SampleRecord], hashes: Sequence[MediaHashRecord]) -> None:
-    """Refuse a manifest in which a participant, a video or a duplicate is on two sides.
+    """Raise if a participant, a video or a duplicate is in more than one split.
 
-    Duplicates are files of the same content, and by the ``prints`` of the samples' videos also
-    recordings that were encoded, scaled or trimmed again.
+    Duplicates are files with the same content and, by the perceptual hashes of the samples'
+    videos, recordings that were re-encoded, scaled or trimmed.
 
     Raises:
-        LeakageError: counts the offenders and says the way out; its details name them.
+        LeakageError: counts the duplicates by kind; its details name them.
     """
     video_ids: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
         video_ids[sample.source_digest].add(sample.video_id)
     found = {
-        "participant": _on_two_sides(samples, lambda sample: sample.participant_id),
-        "video": _on_two_sides(samples, lambda sample: sample.video_id),
+        "participant": _in_several_splits(samples, lambda sample: sample.participant_id),
+        "video": _in_several_splits(samples, lambda sample: sample.video_id),
         "file content": {
-            " = ".join(sorted(video_ids[digest])): sides
-            for digest, sides in _on_two_sides(samples, lambda s: s.source_digest).items()
+            " = ".join(sorted(video_ids[digest])): splits
+            for digest, splits in _in_several_splits(samples, lambda s: s.source_digest).items()
         },
-        "recording": _recordings_on_two_sides(samples, hashes),
+        "recording": _recordings_in_several_splits(samples, hashes),
     }
     if any(found.values()):
-        counts = ", ".join(f"{kind} ({len(which)})" for kind, which in found.items() if which)
+        counts = ", ".join(f"{kind} ({len(names)})" for kind, names in found.items() if names)
         raise LeakageError(
-            f"The same {counts} stands in more than one of train, val and test. "
-            "Figures from such a split are worthless. Put each on one side in the data set's split "
-            "files or table, or leave one of them out; where sides are drawn by manifest.split_by, "
-            "give duplicates one participant.",
+            f"The same {counts} is in more than one of train, val and test, which makes all "
+            "metrics meaningless. Assign each to one split in the data set's split files or table, "
+            "or remove one copy; with splits assigned by manifest.split_by, give duplicates the same "
+            "participant.",
             details=tuple(
-                f"{kind} {name}: {', '.join(sorted(sides))}"
-                for kind, which in found.items()
-                for name, sides in sorted(which.items())
+                f"{kind} {name}: {', '.join(sorted(splits))}"
+                for kind, names in found.items()
+                for name, splits in sorted(names.items())
             ),
         )
 
 
-def _on_two_sides(
+def _in_several_splits(
     samples: Iterable[SampleRecord], key: Callable[[SampleRecord], str | None]
 ) -> dict[str, set[str]]:
-    sides: dict[str, set[str]] = defaultdict(set)
+    splits: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
         value = key(sample)
         if value is not None and sample.split is not None:
-            sides[value].add(sample.split)
-    return {value: splits for value, splits in sides.items() if len(splits) > 1}
+            splits[value].add(sample.split)
+    return {value: found for value, found in splits.items() if len(found) > 1}
 
 
-def _recordings_on_two_sides(
+def _recordings_in_several_splits(
     samples: Sequence[SampleRecord], hashes: Sequence[MediaHashRecord]
 ) -> dict[str, set[str]]:
-    """Find duplicates on two sides that are not byte for byte the same."""
+    """Find duplicates in different splits that are not identical files."""
     contents = {sample.video_id: sample.source_digest for sample in samples}
-    side_of = {sample.video_id: sample.split for sample in samples if sample.split is not None}
-    if len(set(side_of.values())) < 2:
+    split_of = {sample.video_id: sample.split for sample in samples if sample.split is not None}
+    if len(set(split_of.values())) < 2:
         return {}
     found = {}
-    for group in find_duplicates([row for row in hashes if row.video_id in side_of]):
-        sides = {side_of[video_id] for video_id in group}
-        if len(sides) > 1 and len({contents[video_id] for video_id in group}) > 1:
-            found[" = ".join(group)] = sides
+    for group in find_duplicates([row for row in hashes if row.video_id in split_of]):
+        splits = {split_of[video_id] for video_id in group}
+        if len(splits) > 1 and len({contents[video_id] for video_id in group}) > 1:
+            found[" = ".join(group)] = splits
     return found

@@ -1,16 +1,16 @@
-"""Which side of train, val and test every video of a data set stands on.
+"""Assignment of videos to train, val and test.
 
-`release`      the data set's own sides. Where it leaves a labelled video out, the video joins its
-               participant's other videos, or is drawn by hash
-`hash`         drawn by hash of the participant: an added video never moves another, so that what
-               was measured before stays comparable. Hence the draw for data that grows
-`stratified`   drawn by participant, with about the asked share of each label on every side. One
-               more video may move others: the draw for a data set that is complete
-`folds`        K parts, drawn by participant and stratified; one tests, the next one validates, and
-               the others train (grouped and stratified K-fold cross-validation)
+`release`      the data set's own split. A labeled video that it leaves out joins its participant's
+               other videos, or is assigned by hash
+`hash`         by hash of the participant: adding a video never moves another, so earlier metrics
+               stay comparable. For data that grows
+`stratified`   by participant, with about the requested fraction of each label in every split.
+               Adding a video may move others. For a complete data set
+`folds`        K folds by participant, stratified; one is the test set, the next one the validation
+               set, and the others train (grouped and stratified K-fold cross-validation)
 
-A drawn side is a matter of participants, video ids, labels and the seed: never of the videos'
-order. Where nobody is named, a video is its own participant.
+An assignment depends on participants, video ids, labels and the seed, never on the order of videos.
+A video without a participant id is its own participant.
 """
 
 import hashlib
@@ -25,25 +25,25 @@ from storage.records import SPLITS, VideoId, VideoRecord
 
 
 class SplitRule(BaseModel):
-    """How videos are dealt to train, val and test."""
+    """How videos are assigned to train, val and test."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     split_by: Literal["release", "hash", "stratified", "folds"] = "release"
-    """The data set's own split (`release`; by hash where it has none), or a draw by participant:
-    `hash`, `stratified` by label, or K `folds`."""
+    """The data set's own split (`release`; by hash if it has none), or an assignment by
+    participant: `hash`, `stratified` by label, or K `folds`."""
     split_fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
-    """Shares of train, val and test in a draw: of participants (`hash`), of videos of either label
+    """Fractions of train, val and test: of participants (`hash`), or of videos of either label
     (`stratified`)."""
     split_seed: int = 0
-    """Seed of the draw."""
+    """Seed of the assignment."""
     folds: int = Field(default=5, ge=3, le=1000)
-    """Number of parts under `folds`."""
+    """Number of folds under `folds`."""
     fold: int = Field(default=0, ge=0)
-    """The part, from 0, that tests under `folds`; the one after it validates."""
+    """Index of the test fold under `folds`; the next one validates."""
 
     @model_validator(mode="after")
-    def _shares_sum_to_one(self) -> "SplitRule":
+    def _fractions_sum_to_one(self) -> "SplitRule":
         if abs(sum(self.split_fractions) - 1) > 1e-6 or min(self.split_fractions) < 0:
             raise ValueError(f"split_fractions {self.split_fractions} must be >= 0 and sum to 1")
         return self
@@ -57,86 +57,87 @@ class SplitRule(BaseModel):
         return self
 
 
-def assign_sides(videos: Iterable[VideoRecord], rule: SplitRule) -> dict[VideoId, str | None]:
-    """Give every video its side; ``None`` to an unlabelled one, unless the data set says more.
+def assign_splits(videos: Iterable[VideoRecord], rule: SplitRule) -> dict[VideoId, str | None]:
+    """Assign every video a split; ``None`` for an unlabeled video without a released split.
 
     Raises:
         ConfigError: there are fewer participants than folds.
     """
     videos = list(videos)
     if rule.split_by == "release":
-        return _as_released(videos, rule)
-    labelled = [video for video in videos if _is_labelled(video)]
-    side_of = _drawn_sides(labelled, rule)
-    drawn = {video.video_id: side_of[_group_of(video)] for video in labelled}
-    return {video.video_id: drawn.get(video.video_id) for video in videos}
+        return _released_splits(videos, rule)
+    labeled = [video for video in videos if _is_labeled(video)]
+    split_of_group = _assign_groups(labeled, rule)
+    assigned = {video.video_id: split_of_group[_group_of(video)] for video in labeled}
+    return {video.video_id: assigned.get(video.video_id) for video in videos}
 
 
-def _as_released(videos: Sequence[VideoRecord], rule: SplitRule) -> dict[VideoId, str | None]:
-    known = {_group_of(v): v.split for v in sorted(videos, key=_id_of) if v.split is not None}
-    sides: dict[VideoId, str | None] = {}
+def _released_splits(videos: Sequence[VideoRecord], rule: SplitRule) -> dict[VideoId, str | None]:
+    by_id = sorted(videos, key=lambda video: video.video_id)
+    known = {_group_of(video): video.split for video in by_id if video.split is not None}
+    splits: dict[VideoId, str | None] = {}
     for video in videos:
-        group, side = _group_of(video), video.split
-        if side is None and _is_labelled(video):
-            side = known.get(group) or side_by_hash(group, rule.split_fractions, rule.split_seed)
-        sides[video.video_id] = side
-    return sides
+        group, split = _group_of(video), video.split
+        if split is None and _is_labeled(video):
+            split = known.get(group) or split_by_hash(group, rule.split_fractions, rule.split_seed)
+        splits[video.video_id] = split
+    return splits
 
 
-def _drawn_sides(videos: Sequence[VideoRecord], rule: SplitRule) -> dict[str, str]:
-    """Draw a side for each participant."""
+def _assign_groups(videos: Sequence[VideoRecord], rule: SplitRule) -> dict[str, str]:
+    """Assign each participant a split."""
     counts = _label_counts(videos)
     if rule.split_by == "hash":
-        return {g: side_by_hash(g, rule.split_fractions, rule.split_seed) for g in counts}
+        return {g: split_by_hash(g, rule.split_fractions, rule.split_seed) for g in counts}
     if rule.split_by == "stratified":
-        parts = deal_evenly(counts, rule.split_fractions, rule.split_seed)
+        parts = stratify(counts, rule.split_fractions, rule.split_seed)
         return {group: SPLITS[part] for group, part in parts.items()}
     if len(counts) < rule.folds:
         raise ConfigError(
-            f"The labelled videos are of {len(counts)} participants, too few for "
-            f"manifest.folds = {rule.folds}: lower it, or set manifest.split_by to another draw."
+            f"The labeled videos have {len(counts)} participants, too few for "
+            f"manifest.folds = {rule.folds}: lower it, or choose another manifest.split_by."
         )
-    parts = deal_evenly(counts, [1 / rule.folds] * rule.folds, rule.split_seed)
+    parts = stratify(counts, [1 / rule.folds] * rule.folds, rule.split_seed)
     by_part = {rule.fold: "test", (rule.fold + 1) % rule.folds: "val"}
     return {group: by_part.get(part, "train") for group, part in parts.items()}
 
 
-def side_by_hash(group: str, shares: tuple[float, float, float], seed: int) -> str:
-    """Draw a participant's side by hash; ``shares`` are of train, val and test, and sum to 1."""
-    point = _point(group, seed)
-    return "train" if point < shares[0] else "val" if point < shares[0] + shares[1] else "test"
+def split_by_hash(group: str, fractions: tuple[float, float, float], seed: int) -> str:
+    """Assign a participant by hash; ``fractions`` of train, val and test sum to 1."""
+    point, train, val = _point(group, seed), fractions[0], fractions[1]
+    return "train" if point < train else "val" if point < train + val else "test"
 
 
-def deal_evenly(
-    counts: Mapping[str, tuple[int, int]], shares: Sequence[float], seed: int
+def stratify(
+    counts: Mapping[str, tuple[int, int]], fractions: Sequence[float], seed: int
 ) -> dict[str, int]:
-    """Deal participants to parts, so that each part gets about its share of both labels.
+    """Assign participants to parts so that each part gets about its fraction of both labels.
 
-    ``counts`` holds a participant's number of videos without and with A/H. Participants are dealt
-    one by one, those with most videos first and equals in an order drawn by the seed, each to the
-    part that then lies least far from its share, in the sense of chi-squared: the greedy rule of
-    Sechidis et al. 2011 ("On the stratification of multi-label data") and of scikit-learn's
-    StratifiedGroupKFold, for parts of unequal size. The last ones go to the parts that nobody was
-    dealt to, so that none with a share stays empty while there are participants enough.
+    ``counts`` holds a participant's number of videos without and with A/H. Participants are
+    assigned one by one, those with most videos first and ties in an order set by the seed, each to
+    the part that is then closest to its fractions in the chi-squared sense: the greedy rule of Sechidis
+    et al. 2011 ("On the stratification of multi-label data") and of scikit-learn's
+    StratifiedGroupKFold, for parts of unequal size. The last participants go to the parts that are
+    still empty, so that no part with a fraction stays empty if there are enough participants.
     """
     totals = [sum(count[label] for count in counts.values()) for label in (0, 1)]
-    held = [[0, 0] for _ in shares]
-    expected = {part for part, share in enumerate(shares) if share}
+    assigned = [[0, 0] for _ in fractions]
+    expected = {part for part, fraction in enumerate(fractions) if fraction}
     parts: dict[str, int] = {}
     for group in sorted(counts, key=lambda g: (-sum(counts[g]), _point(g, seed), g)):
 
         def excess(part: int, count: tuple[int, int] = counts[group]) -> float:
             return sum(
-                added * (2 * held[part][label] + added) / (shares[part] * totals[label])
+                added * (2 * assigned[part][label] + added) / (fractions[part] * totals[label])
                 for label, added in enumerate(count)
                 if added
             )
 
         empty = expected - set(parts.values())
-        is_needed = len(counts) - len(parts) <= len(empty)
-        parts[group] = min(sorted(empty if is_needed else expected), key=excess)
+        must_fill_empty = len(counts) - len(parts) <= len(empty)
+        parts[group] = min(sorted(empty if must_fill_empty else expected), key=excess)
         for label, added in enumerate(counts[group]):
-            held[parts[group]][label] += added
+            assigned[parts[group]][label] += added
     return parts
 
 
@@ -145,22 +146,18 @@ def _label_counts(videos: Iterable[VideoRecord]) -> dict[str, tuple[int, int]]:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for video in videos:
         counts[_group_of(video)][int(video.label != 0)] += 1
-    return {group: (calm, positive) for group, (calm, positive) in counts.items()}
+    return {group: (negative, positive) for group, (negative, positive) in counts.items()}
 
 
 def _group_of(video: VideoRecord) -> str:
     return video.participant_id or video.video_id
 
 
-def _id_of(video: VideoRecord) -> str:
-    return video.video_id
-
-
-def _is_labelled(video: VideoRecord) -> bool:
+def _is_labeled(video: VideoRecord) -> bool:
     return video.label is not None or bool(video.intervals)
 
 
 def _point(group: str, seed: int) -> float:
-    """Draw a number in [0, 1) by hash."""
+    """Hash a participant to a number in [0, 1)."""
     name = f"{seed}:{group}".encode(errors="surrogatepass")
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") / 2**64

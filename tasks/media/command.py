@@ -1,7 +1,7 @@
-"""The one ffmpeg call that cuts a video: what is read, scaled, and written under which names.
+"""Build the ffmpeg call that cuts a video: inputs, filters and output names.
 
-Boundaries are given as frame NUMBERS: time-based cutting rounds to the encoder's time base and
-silently skips boundaries.
+Boundaries are frame numbers: time-based cutting rounds to the encoder's time base and silently
+skips boundaries.
 """
 
 from collections.abc import Sequence
@@ -10,52 +10,52 @@ from typing import Any
 import ffmpeg
 
 from storage.records import AUDIO_SAMPLE_RATE
-from tasks.media.frame_times import input_url
+from tasks.media.ffmpeg import input_url
 from tasks.media.perceptual_hash import VIDEO_HASH_RATE, VIDEO_HASH_SIZE
 from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia
 
 AUDIO_NAME = "audio.wav"
-GREY_NAME = "grey.raw"
-# A sound may claim to begin or to go on days later: silence up to there would fill the disk.
+GRAY_NAME = "gray.raw"
+# Audio timestamps may be days after the video: the silence up to them would fill the disk.
 AUDIO_BEYOND_SECONDS = 60.0
 
 _VIDEO_NAME = "%04d.mp4"
 # Fine enough for any source: by default ffmpeg rounds frames to its guess of the source's rate.
-_VIDEO_TICK = "1/90000"
-_TERMS = 16
+_VIDEO_TIME_BASE = "1/90000"
+_MAX_TERMS = 16
 _QUIET = ("-hide_banner", "-loglevel", "error")
-# Videos are cut side by side, one on each core: threads within one cost a tenth more in all.
+# One video is cut per core: threads within one video cost a tenth more CPU time in total.
 _ONE_THREAD = ("-filter_complex_threads", "1")
 
 
 def video_name(index: int) -> str:
-    """Name the picture file of a segment."""
+    """Return the name of a segment's video file."""
     return _VIDEO_NAME % index
 
 
 def audio_name(index: int) -> str:
-    """Name the sound file of a segment."""
+    """Return the name of a segment's audio file."""
     return f"{index:04d}.wav"
 
 
 def cut_command(
     source: SourceMedia, plan: Sequence[PlannedSegment], *, long_side: int, crf: int
 ) -> list[str]:
-    """Build the call that writes segments' pictures, the whole sound and small grey frames.
+    """Build the call that writes the segments' videos, the whole audio and small gray frames.
 
-    Output names are relative: run it in the folder the files shall lie in.
+    Output names are relative to the folder that the call runs in.
     """
     media = ffmpeg.input(input_url(source.path), err_detect="ignore_err", threads=1)
-    video = _small_video(media[f"v:{source.video_stream}"], long_side).split()
-    outputs = [_segments_output(video[0], plan, crf), _grey_output(video[1])]
+    video = _scaled_video(media[f"v:{source.video_stream}"], long_side).split()
+    outputs = [_segments_output(video[0], plan, crf), _gray_output(video[1])]
     if source.audio_stream is not None:
         outputs.append(_audio_output(media[f"a:{source.audio_stream}"], source.end_time))
     return _command(ffmpeg.merge_outputs(*outputs))
 
 
 def audio_command(source: SourceMedia) -> list[str]:
-    """Build the call that writes the whole sound of a file without picture."""
+    """Build the call that writes the whole audio of a file without video."""
     media = ffmpeg.input(input_url(source.path), err_detect="ignore_err", threads=1)
     return _command(_audio_output(media[f"a:{source.audio_stream}"], source.end_time))
 
@@ -64,8 +64,8 @@ def _command(output: Any) -> list[str]:
     return list(output.global_args(*_QUIET, *_ONE_THREAD).compile(overwrite_output=True))
 
 
-def _small_video(video: Any, long_side: int) -> Any:
-    """Make the picture upright, small, of even size and of square pixels."""
+def _scaled_video(video: Any, long_side: int) -> Any:
+    """Scale down to ``long_side``, with even dimensions and square pixels."""
     scale = f"min(1,{long_side}/max(iw*sar,ih))"
     return (
         video.filter("setpts", "PTS-STARTPTS")
@@ -75,16 +75,16 @@ def _small_video(video: Any, long_side: int) -> Any:
 
 
 def _segments_output(video: Any, plan: Sequence[PlannedSegment], crf: int) -> Any:
-    """Write every segment's picture, cut before the planned frames."""
+    """Write one H.264 file per segment, split before the planned frames."""
     return ffmpeg.output(
         video, _VIDEO_NAME, f="segment", reset_timestamps=1, vcodec="libx264",
         preset="veryfast", crf=crf, bf=0, pix_fmt="yuv420p", fps_mode="passthrough",
-        threads=1, enc_time_base=_VIDEO_TICK, **_bounds(plan),
+        threads=1, enc_time_base=_VIDEO_TIME_BASE, **_boundaries(plan),
     )  # fmt: skip
 
 
-def _bounds(plan: Sequence[PlannedSegment]) -> dict[str, str | int]:
-    """Have a key frame made, and a file begun, at every segment's first frame."""
+def _boundaries(plan: Sequence[PlannedSegment]) -> dict[str, str | int]:
+    """Force a key frame and a new file at every segment's first frame."""
     starts = [segment.first_frame for segment in plan[1:]]
     if not starts:
         return {"segment_time": 1_000_000}
@@ -95,27 +95,31 @@ def _bounds(plan: Sequence[PlannedSegment]) -> dict[str, str | int]:
 
 
 def _is_one_of(starts: Sequence[int]) -> str:
-    """Ask by halves whether frame ``n`` begins a segment: ffmpeg refuses a sum of 100 terms."""
-    if len(starts) <= _TERMS:
+    """Build an expression that is true for frames ``n`` in ``starts``, by bisection.
+
+    ffmpeg rejects a plain sum of 100 terms.
+    """
+    if len(starts) <= _MAX_TERMS:
         return "+".join(f"eq(n,{start})" for start in starts)
     half = len(starts) // 2
     before, after = _is_one_of(starts[:half]), _is_one_of(starts[half:])
     return f"if(lt(n,{starts[half]}),{before},{after})"
 
 
-def _grey_output(video: Any) -> Any:
-    """Write the few small frames that a print is made of, at a steady rate from the first frame."""
+def _gray_output(video: Any) -> Any:
+    """Write the small frames for the perceptual hash, at a constant rate from the first frame."""
     width, height = VIDEO_HASH_SIZE
     small = video.filter("fps", VIDEO_HASH_RATE, start_time=0).filter(
         "scale", width, height, flags="area"
     )
-    return ffmpeg.output(small, GREY_NAME, f="rawvideo", pix_fmt="gray", fps_mode="passthrough")
+    return ffmpeg.output(small, GRAY_NAME, f="rawvideo", pix_fmt="gray", fps_mode="passthrough")
 
 
 def _audio_output(track: Any, end_time: float) -> Any:
-    """Write the whole sound as one stream of samples on the container's clock.
+    """Write the whole audio as one continuous stream on the container's clock.
 
-    Holes are filled last: ffmpeg keeps the silence of a whole hole in memory, 32 kB a second.
+    Gaps are filled after resampling to mono: ffmpeg buffers the silence of a whole gap in memory,
+    32 kB per second.
     """
     audio = (
         track.filter("atrim", end=f"{end_time + AUDIO_BEYOND_SECONDS:.3f}")

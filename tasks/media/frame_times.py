@@ -1,25 +1,26 @@
-"""When each frame of a picture stream is shown: by the container's word, or by decoding."""
+"""Presentation times of a video stream's frames, from the container or by decoding."""
 
-import signal
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
-from storage.errors import ItemFault, StageError
-from tasks.processes.tool import ToolLimits, ToolResult, run_tool
+from storage.errors import ItemFault
+from tasks.media.ffmpeg import last_message, memory_reason, read_rows, run_ffprobe
+from tasks.processes.tool import ToolLimits
 
-_USUAL_GAP = 0.04
+_DEFAULT_GAP = 0.04
 _UNKNOWN = "N/A"
-_SHOWN = "pts_time,duration_time,flags"
+_PACKET_FIELDS = "pts_time,duration_time,flags"
+_FRAME_FIELDS = "best_effort_timestamp_time,pkt_duration_time,duration_time"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frames:
-    """Frames' times in seconds, sorted, and when the last one ends.
+class FrameTimes:
+    """Sorted presentation times of frames in seconds, and when the last frame ends.
 
-    ``num_errors`` counts the lines in which the decoder complained; ``cause`` is the last of them.
-    ``out_of_memory`` is true if one of them says that it got no more memory.
+    ``num_errors`` is the number of lines the decoder logged, ``cause`` the last of them.
+    ``out_of_memory`` is true if one of them reports a failed allocation.
     """
 
     times: tuple[float, ...]
@@ -29,79 +30,24 @@ class Frames:
     out_of_memory: bool = False
 
 
-def input_url(path: Path) -> str:
-    """Name a local file so that ffmpeg takes no part of it for an option or a protocol."""
-    return f"file:{path.resolve()}"
+def list_frames(path: Path, stream: int, origin: float, *, limits: ToolLimits) -> FrameTimes:
+    """List the displayed frames from the container's packets; times are relative to ``origin``.
 
-
-def run_ffprobe(path: Path, *arguments: str, limits: ToolLimits) -> ToolResult:
-    """Run ffprobe on a file.
+    Frames are decoded if the container does not store their times (AVI with B-frames).
 
     Raises:
-        ItemFault: it did not end in time, or asked for too much memory.
-        StageError: it was killed.
-        ToolError: ffprobe is not installed.
-    """
-    command = ["ffprobe", "-v", "error", "-threads", "1", *arguments, input_url(path)]
-    result = run_tool(command, limits=limits)
-    if result.timed_out:
-        raise ItemFault(f"probing did not end within {limits.seconds:.0f} s and was stopped")
-    if result.status and result.out_of_memory:
-        raise ItemFault(memory_reason(limits))
-    check_not_killed("ffprobe", result)
-    return result
-
-
-_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGBUS}
-
-
-def check_not_killed(program: str, result: ToolResult) -> None:
-    """Refuse to judge a video by a program that somebody else ended: too little memory, a person.
-
-    Raises:
-        ItemFault: the program crashed of its own, over this video.
-        StageError: a signal from outside ended the program.
-    """
-    if -result.status in _CRASHES:
-        raise ItemFault(f"{program} crashed on it (signal {-result.status})")
-    if result.status < 0:
-        raise StageError(
-            f"{program} was killed by signal {-result.status} in the middle of a video: see that "
-            "there is memory enough and run again; what is finished is kept."
-        )
-
-
-def memory_reason(limits: ToolLimits) -> str:
-    """Say that a video asks for more memory than it is given, and how to give it more."""
-    return (
-        f"it needs more memory than the {limits.memory_mb} MiB that one ffmpeg may take: if it is "
-        "what it should be, set resources.segment.child_memory_mb higher and run again with "
-        "--force segment"
-    )
-
-
-def last_cause(result: ToolResult) -> str:
-    """Give what ffmpeg complained of last, without the address of the part that complained."""
-    return result.stderr_tail[-1].split("] ")[-1] if result.stderr_tail else ""
-
-
-def list_frames(path: Path, stream: int, origin: float, *, limits: ToolLimits) -> Frames:
-    """List the shown frames as the container has them; times count from ``origin``.
-
-    Where the container leaves times out (AVI with B-frames), the frames are decoded.
-
-    Raises:
-        ItemFault: the stream has no frame, or its frames are encrypted.
+        ItemFault: the stream has no frame, or is encrypted.
     """
     result = run_ffprobe(
         path,
         *("-select_streams", f"v:{stream}"),
-        *("-show_entries", f"packet={_SHOWN}:packet_side_data=side_data_type", "-of", "compact"),
+        *("-show_entries", f"packet={_PACKET_FIELDS}:packet_side_data=side_data_type"),
+        *("-of", "compact"),
         limits=limits,
     )
     packets = [row for row in read_rows(result, "packet") if "D" not in row.get("flags", "")]
     if any(packet.get("side_data_type") == "Encryption info" for packet in packets):
-        raise ItemFault("its picture is encrypted: hand it in decrypted")
+        raise ItemFault("the video stream is encrypted: provide a decrypted file")
     times = [packet.get("pts_time", _UNKNOWN) for packet in packets]
     if _UNKNOWN in times:
         return decode_frames(path, stream, origin, limits=limits)
@@ -109,17 +55,16 @@ def list_frames(path: Path, stream: int, origin: float, *, limits: ToolLimits) -
     return _in_order(((float(time), gap) for time, gap in zip(times, gaps, strict=True)), origin)
 
 
-def decode_frames(path: Path, stream: int, origin: float, *, limits: ToolLimits) -> Frames:
-    """List the frames that really decode; times count from ``origin``.
+def decode_frames(path: Path, stream: int, origin: float, *, limits: ToolLimits) -> FrameTimes:
+    """List the frames that actually decode; times are relative to ``origin``.
 
     Raises:
-        ItemFault: none does.
+        ItemFault: no frame decodes.
     """
-    shown = "frame=best_effort_timestamp_time,pkt_duration_time,duration_time"
     result = run_ffprobe(
         path,
         *("-err_detect", "ignore_err", "-select_streams", f"v:{stream}"),
-        *("-show_entries", shown, "-of", "compact"),
+        *("-show_entries", f"frame={_FRAME_FIELDS}", "-of", "compact"),
         limits=limits,
     )
     timed: list[tuple[float, str]] = []
@@ -133,34 +78,26 @@ def decode_frames(path: Path, stream: int, origin: float, *, limits: ToolLimits)
     return replace(
         frames,
         num_errors=result.num_stderr_lines,
-        cause=last_cause(result),
+        cause=last_message(result),
         out_of_memory=result.out_of_memory,
     )
 
 
-def read_rows(result: ToolResult, kind: str) -> Iterable[dict[str, str]]:
-    """Read ffprobe's compact output: ``kind|name=value|...``."""
-    for line in result.output.decode(errors="replace").splitlines():
-        name, *pairs = line.split("|")
-        if name == kind:
-            yield dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-
-
 def _after(timed: list[tuple[float, str]]) -> float:
-    """Guess the time of a frame that has none: right after the one before."""
+    """Estimate the time of a frame without a timestamp: right after the previous frame."""
     if not timed:
         return 0.0
     time, gap = timed[-1]
-    return time + (_seconds(gap) or _USUAL_GAP)
+    return time + (_seconds(gap) or _DEFAULT_GAP)
 
 
-def _in_order(timed: Iterable[tuple[float, str]], origin: float) -> Frames:
-    """Sort frames by time; the last one lasts as stated, else as the middle one of all."""
-    shown = sorted((time - origin, _seconds(gap)) for time, gap in timed)
-    if not shown:
-        raise ItemFault("its picture stream holds no frame that can be shown")
-    times = tuple(time for time, _ in shown)
-    return Frames(times=times, end_time=times[-1] + (shown[-1][1] or _median_gap(times)))
+def _in_order(timed: Iterable[tuple[float, str]], origin: float) -> FrameTimes:
+    """Sort frames by time; a last frame of unknown duration lasts for the median gap."""
+    frames = sorted((time - origin, _seconds(gap)) for time, gap in timed)
+    if not frames:
+        raise ItemFault("the video stream has no displayable frame")
+    times = tuple(time for time, _ in frames)
+    return FrameTimes(times=times, end_time=times[-1] + (frames[-1][1] or _median_gap(times)))
 
 
 def _seconds(text: str) -> float:
@@ -169,4 +106,4 @@ def _seconds(text: str) -> float:
 
 def _median_gap(times: tuple[float, ...]) -> float:
     gaps = sorted(b - a for a, b in pairwise(times) if b > a)
-    return gaps[len(gaps) // 2] if gaps else _USUAL_GAP
+    return gaps[len(gaps) // 2] if gaps else _DEFAULT_GAP

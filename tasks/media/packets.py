@@ -1,4 +1,4 @@
-"""What a container says of the packets of its sound, where no picture says how long it lasts."""
+"""Packets of an audio stream: the length of a file without video."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,27 +6,28 @@ from itertools import pairwise
 from pathlib import Path
 
 from storage.errors import ItemFault
-from tasks.media.frame_times import read_rows, run_ffprobe
+from tasks.media.ffmpeg import read_rows, run_ffprobe
 from tasks.processes.tool import ToolLimits
 
-_HOLE_SECONDS = 1.0
-# Silence is written for what a clock leaves out: a wrong one would fill the disk.
-_MAX_HOLES_SECONDS = 600.0
+_GAP_SECONDS = 1.0
+# Gaps in the timestamps are written as silence: a broken clock would fill the disk.
+_MAX_GAPS_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Packets:
-    """How many packets a sound has, and when the last one ends, in seconds."""
+class AudioPackets:
+    """The number of packets of an audio stream, and when the last one ends in seconds."""
 
     count: int
     end_time: float
 
 
-def list_packets(path: Path, stream: int, origin: float, *, limits: ToolLimits) -> Packets:
-    """List a sound stream's packets as the container has them; times count from ``origin``.
+def list_packets(path: Path, stream: int, origin: float, *, limits: ToolLimits) -> AudioPackets:
+    """List an audio stream's packets from the container; times are relative to ``origin``.
 
     Raises:
-        ItemFault: there is none, they are encrypted, or they leave out more than ten minutes.
+        ItemFault: no packet has a timestamp, the stream is encrypted, or the gaps in its
+            timestamps add up to more than ten minutes.
     """
     result = run_ffprobe(
         path,
@@ -37,17 +38,17 @@ def list_packets(path: Path, stream: int, origin: float, *, limits: ToolLimits) 
     )
     packets = list(read_rows(result, "packet"))
     if any(packet.get("side_data_type") == "Encryption info" for packet in packets):
-        raise ItemFault("its sound is encrypted: hand it in decrypted")
+        raise ItemFault("the audio stream is encrypted: provide a decrypted file")
     timed = sorted(
         (time - origin, _seconds(packet.get("duration_time")) or 0.0)
         for packet in packets
         if (time := _seconds(packet.get("pts_time"))) is not None
     )
     if not timed:
-        raise ItemFault("its sound stream holds nothing that can be heard")
-    _check_holes([0.0, *(time for time, _ in timed)])
-    time, lasting = timed[-1]
-    return Packets(count=len(packets), end_time=time + lasting)
+        raise ItemFault("the audio stream has no packet with a timestamp")
+    _check_gaps([0.0, *(time for time, _ in timed)])
+    time, duration = timed[-1]
+    return AudioPackets(count=len(packets), end_time=time + duration)
 
 
 def _seconds(text: str | None) -> float | None:
@@ -57,11 +58,11 @@ def _seconds(text: str | None) -> float | None:
         return None
 
 
-def _check_holes(times: Sequence[float]) -> None:
+def _check_gaps(times: Sequence[float]) -> None:
     gaps = [after - before for before, after in pairwise(times)]
-    away = sum(gap for gap in gaps if gap > _HOLE_SECONDS)
-    if away > _MAX_HOLES_SECONDS:
+    missing = sum(gap for gap in gaps if gap > _GAP_SECONDS)
+    if missing > _MAX_GAPS_SECONDS:
         raise ItemFault(
-            f"its sound is away for {away:.0f} s in all, expected at most {_MAX_HOLES_SECONDS:.0f}"
-            " s: hand it in with a steady clock"
+            f"gaps in the audio timestamps add up to {missing:.0f} s, expected at most "
+            f"{_MAX_GAPS_SECONDS:.0f} s: re-encode the file with continuous timestamps"
         )

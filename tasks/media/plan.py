@@ -1,6 +1,6 @@
-"""Where to cut: boundaries on frames, spread evenly so that no stub is left.
+"""Plan segment boundaries on frames, evenly spaced so that no short remainder is left.
 
-Sound without picture is cut on whole milliseconds.
+Files without video are split on whole milliseconds of audio.
 """
 
 import math
@@ -19,8 +19,9 @@ _SAMPLES_PER_MS = AUDIO_SAMPLE_RATE // 1000
 class PlannedSegment:
     """One segment: frames ``[first_frame, end_frame)``, samples ``[first_sample, end_sample)``.
 
-    Frames and samples count from the video's first frame; neighbours share their boundary. Without
-    a picture there are no frames, and the last segment may end within its last millisecond.
+    Frames and samples are numbered from the video's first frame; a segment ends where the next one
+    starts. Without video there are no frames, and the last segment may end within its last
+    millisecond.
     """
 
     index: int
@@ -33,12 +34,12 @@ class PlannedSegment:
 
     @property
     def num_frames(self) -> int:
-        """How many frames of picture."""
+        """Number of video frames."""
         return self.end_frame - self.first_frame
 
     @property
     def num_samples(self) -> int:
-        """How many samples of 16 kHz sound."""
+        """Number of 16 kHz audio samples."""
         return self.end_sample - self.first_sample
 
 
@@ -50,14 +51,14 @@ def plan_segments(
 ) -> list[PlannedSegment]:
     """Split a video into the fewest equal segments of at most ``max_segment_ms``.
 
-    Each boundary lies on the frame nearest to the equal split; where that makes a segment too long
-    (uneven frame times), more segments are used. 10.033 s is three segments of 3.34 s.
+    Each boundary is the frame nearest to the equal split; if that makes a segment too long (uneven
+    frame times), more segments are used. 10.033 s becomes three segments of 3.34 s.
 
-    With ``cut_points_ms``, milliseconds from the first frame, the frames nearest to them are boundaries
-    too, and every stretch between two of them is split in that way: its segments may be short.
+    The frames nearest to ``cut_points_ms``, milliseconds from the first frame, are boundaries too,
+    and each stretch between two of them is split separately: its segments may be short.
 
     Raises:
-        ItemFault: one frame is shown for longer than a segment may last.
+        ItemFault: a single frame is displayed for longer than a segment.
     """
     start = frame_times[0]
     times = [time - start for time in frame_times]
@@ -85,12 +86,12 @@ def plan_segments(
 def plan_audio(
     num_samples: int, max_segment_ms: int, cut_points_ms: Sequence[int] = ()
 ) -> list[PlannedSegment]:
-    """Split a sound of at least one sample into the fewest equal segments, to a millisecond.
+    """Split at least one sample of audio into the fewest equal segments, to the millisecond.
 
-    ``cut_points_ms`` are boundaries too. The last, incomplete millisecond counts as a whole one.
+    ``cut_points_ms`` are boundaries too. A last, incomplete millisecond counts as a full one.
     """
     end_ms = -(-num_samples // _SAMPLES_PER_MS)
-    stretches = sorted({0, end_ms, *(mark for mark in cut_points_ms if 0 < mark < end_ms)})
+    stretches = sorted({0, end_ms, *(point for point in cut_points_ms if 0 < point < end_ms)})
     bounds = [0]
     for start, end in pairwise(stretches):
         count = -(-(end - start) // max_segment_ms)
@@ -110,13 +111,13 @@ def plan_audio(
 
 
 def _stretches(times: Sequence[float], duration: float, cut_points_ms: Sequence[int]) -> list[int]:
-    """Give the frames at which stretches begin, and the number of frames as the last one's end."""
-    shown = [*times, duration]
-    return sorted({0, len(times), *(_nearest(shown, mark / 1000) for mark in cut_points_ms)})
+    """Return the first frame of each stretch, and the number of frames as the end of the last."""
+    bounds = [*times, duration]
+    return sorted({0, len(times), *(_nearest(bounds, point / 1000) for point in cut_points_ms)})
 
 
 def frames_ms(frame_times: Sequence[float]) -> tuple[int, ...]:
-    """Give frames' times in milliseconds from the first, by the rounding that bounds have."""
+    """Return frame times in milliseconds from the first, rounded like segment boundaries."""
     return tuple(_to_ms(time - frame_times[0]) for time in frame_times)
 
 
@@ -129,7 +130,7 @@ def _to_samples(seconds: float) -> int:
 
 
 def _fits(start: float, end: float, max_segment_ms: int) -> bool:
-    """Say whether a segment is short enough, by its milliseconds and by its samples."""
+    """Return whether a segment is short enough, both in milliseconds and in samples."""
     samples = _to_samples(end) - _to_samples(start)
     return (
         _to_ms(end) - _to_ms(start) <= max_segment_ms
@@ -138,13 +139,13 @@ def _fits(start: float, end: float, max_segment_ms: int) -> bool:
 
 
 def _first_frames(times: Sequence[float], end: float, max_segment_ms: int) -> list[int]:
-    """Choose the first frame of every segment of a stretch that is shown until ``end``."""
-    shown, hidden = max(pairwise([*times, end]), key=lambda frame: frame[1] - frame[0])
-    if not _fits(shown, hidden, max_segment_ms):
+    """Choose the first frame of every segment of a stretch that lasts until ``end``."""
+    longest_start, longest_end = max(pairwise([*times, end]), key=lambda frame: frame[1] - frame[0])
+    if not _fits(longest_start, longest_end, max_segment_ms):
         raise ItemFault(
-            f"its picture stands still for {_to_ms(hidden - shown)} ms at {_to_ms(shown)} ms, "
-            f"longer than a segment of {max_segment_ms} ms, and no frame may be shown twice: set "
-            "segment.max_segment_ms higher, or hand it in with a steady frame rate"
+            f"the frame at {_to_ms(longest_start)} ms lasts for "
+            f"{_to_ms(longest_end - longest_start)} ms, longer than a segment of {max_segment_ms} "
+            "ms: raise segment.max_segment_ms, or re-encode the file at a constant frame rate"
         )
     fewest = max(1, math.ceil((end - times[0]) * 1000 / max_segment_ms - 1e-3))
     for count in range(fewest, 2 * fewest + 2):
@@ -156,13 +157,13 @@ def _first_frames(times: Sequence[float], end: float, max_segment_ms: int) -> li
 
 
 def _nearest_frames(times: Sequence[float], end: float, count: int) -> list[int]:
-    """Give the frames nearest to the ``count`` equal parts' starts, without repeats."""
+    """Return the frames nearest to the starts of ``count`` equal parts, without repeats."""
     starts = (times[0] + (end - times[0]) * k / count for k in range(1, count))
     return sorted({0, *(_nearest(times, start) for start in starts)})
 
 
 def _nearest(times: Sequence[float], expected: float) -> int:
-    """Give the place of the time nearest to the wanted one; of equal times, the first."""
+    """Return the index of the time nearest to ``expected``; of equal times, the first."""
     right = min(bisect_left(times, expected), len(times) - 1)
     left = max(right - 1, 0)
     nearest = left if expected - times[left] <= times[right] - expected else right
@@ -170,14 +171,14 @@ def _nearest(times: Sequence[float], expected: float) -> int:
 
 
 def _latest_frames(times: Sequence[float], end: float, max_segment_ms: int) -> list[int]:
-    """Give each segment all the frames it may hold: for pictures that stand still for seconds."""
+    """Fill each segment with as many frames as fit, for frames that last for seconds."""
     firsts = [0]
     while not _fits(times[firsts[-1]], end, max_segment_ms):
-        started = times[firsts[-1]]
-        last = bisect_right(times, started + max_segment_ms / 1000) - 1
-        while not _fits(started, times[last], max_segment_ms):
+        start = times[firsts[-1]]
+        last = bisect_right(times, start + max_segment_ms / 1000) - 1
+        while not _fits(start, times[last], max_segment_ms):
             last -= 1
-        # Rounding may let the next frame fit that the bare times leave out.
-        following = max(last, bisect_right(times, started))
+        # After rounding, a frame may fit that the exact times exclude.
+        following = max(last, bisect_right(times, start))
         firsts.append(bisect_left(times, times[following]))
     return firsts

@@ -1,4 +1,4 @@
-"""What a video file holds, read from its container without decoding."""
+"""Streams, frame times and length of a video file, read from its container without decoding."""
 
 import errno
 import json
@@ -9,28 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import ItemFault
-from tasks.media.frame_times import Frames, input_url, list_frames, run_ffprobe
+from tasks.media.ffmpeg import input_url, run_ffprobe
+from tasks.media.frame_times import FrameTimes, list_frames
 from tasks.media.packets import list_packets
 from tasks.processes.tool import ToolLimits, ToolResult
 
-_MACHINE_TROUBLE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-_GUESSED = ("aac", "ac3", "amr", "dts", "eac3", "mp3")
-_LISTS = ("concat", "dash", "hls", "imf", "sdp")
+_HOST_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+_ESTIMATED_LENGTH = ("aac", "ac3", "amr", "dts", "eac3", "mp3")
+_PLAYLISTS = ("concat", "dash", "hls", "imf", "sdp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceMedia:
-    """A source video's chosen streams and the true times of its frames.
+    """A source video's selected streams and the actual times of its frames.
 
-    ``frame_times`` are seconds on ffmpeg's clock (the container's start, in seconds on its own
-    clock ``origin``, is 0), sorted, one for each frame; the last frame lasts until ``end_time``.
-    ``video_stream`` and ``audio_stream`` count within their kind (0 = the first picture stream),
-    as ffmpeg's ``v:0`` and ``a:0`` do. ``width`` and ``height`` are of the picture as it is shown,
-    turned upright. ``stated_seconds`` is how long the picture lasts by the container's word.
+    ``frame_times`` are sorted seconds on ffmpeg's clock, on which the container starts at 0 (on
+    its own clock that is ``origin``); the last frame lasts until ``end_time``. ``video_stream`` and
+    ``audio_stream`` are indices within their kind, as in ffmpeg's ``v:0`` and ``a:0``. ``width``
+    and ``height`` are those of the displayed frame, after rotation. ``declared_seconds`` is the
+    length of the video according to the container.
 
-    Without a picture (``video_stream`` is ``None``) there are no frames and no size: the source
-    begins with its container's clock, ends with its sound, which has ``num_packets``, and
-    ``stated_seconds`` is the sound's.
+    Without video (``video_stream`` is ``None``) there are no frames and the size is 0: the source
+    starts with its container's clock and ends with its audio of ``num_packets`` packets, and
+    ``declared_seconds`` is the length of the audio.
     """
 
     path: Path
@@ -38,7 +39,7 @@ class SourceMedia:
     audio_stream: int | None
     width: int
     height: int
-    stated_seconds: float
+    declared_seconds: float
     origin: float
     frame_times: tuple[float, ...]
     end_time: float
@@ -46,70 +47,70 @@ class SourceMedia:
 
     @property
     def start_time(self) -> float:
-        """When the first frame is shown, or where none is, when the container's clock starts."""
+        """Time of the first frame; without video, the start of the container's clock."""
         return self.frame_times[0] if self.frame_times else 0.0
 
     @property
     def duration_seconds(self) -> float:
-        """From the first frame's start to the last frame's end, or the sound's."""
+        """Time from the first frame's start to the end of the last frame, or of the audio."""
         return self.end_time - self.start_time
 
-    def with_frames(self, frames: Frames) -> "SourceMedia":
-        """The same source with these frames in place of those its container lists."""
+    def with_frame_times(self, frames: FrameTimes) -> "SourceMedia":
+        """Replace the frames that the container lists."""
         return replace(self, frame_times=frames.times, end_time=frames.end_time)
 
 
 def probe(path: Path, *, limits: ToolLimits) -> SourceMedia:
-    """Open a video file and list its frames' times.
+    """Open a video file and list its frame times.
 
-    The picture stream with most pixels is chosen (cover art left aside), and the container's
-    default sound stream, else its first. A file of sound alone has no picture stream.
+    Selects the video stream with the most pixels (ignoring cover art), and the default audio
+    stream, else the first. A file with audio only has no video stream.
 
     Raises:
-        ItemFault: not a video that ffmpeg can open, or one with neither picture nor sound.
+        ItemFault: ffmpeg cannot open the file, or it has neither video nor audio.
         ToolError: ffprobe is not installed.
     """
     _check_file(path)
-    facts, cause = _read_container(path, limits)
-    videos, audios = _streams_of(facts)
+    info, cause = _read_container(path, limits)
+    videos, audios = _streams_of(info)
     video = _choose_video(videos, cause)
-    container = facts["format"]
+    container = info["format"]
     origin = float(container.get("start_time") or 0.0)
     if video is None:
-        return _audio_alone(path, audios, container, origin, limits)
+        return _audio_only(path, audios, container, origin, limits)
     frames = list_frames(path, video, origin, limits=limits)
-    width, height = _shown_size(videos[video])
+    width, height = _display_size(videos[video])
     return SourceMedia(
         path=path,
         video_stream=video,
         audio_stream=_choose_audio(audios),
         width=width,
         height=height,
-        stated_seconds=_stated_seconds(videos[video], container, len(facts["streams"]), frames),
+        declared_seconds=_declared_seconds(videos[video], container, len(info["streams"]), frames),
         origin=origin,
         frame_times=frames.times,
         end_time=frames.end_time,
     )
 
 
-def _streams_of(facts: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Give the picture streams and the sound streams."""
-    streams = facts["streams"]
+def _streams_of(info: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the video streams and the audio streams."""
+    streams = info["streams"]
     videos = [s for s in streams if s["codec_type"] == "video"]
     return videos, [s for s in streams if s["codec_type"] == "audio"]
 
 
-def _audio_alone(
+def _audio_only(
     path: Path,
     audios: list[dict[str, Any]],
     container: dict[str, Any],
     origin: float,
     limits: ToolLimits,
 ) -> SourceMedia:
-    """Describe a file without picture, as long as its sound."""
+    """Describe a file without video; it is as long as its audio."""
     audio = _choose_audio(audios)
     if audio is None:
-        raise ItemFault("the file has neither a picture nor a sound stream")
+        raise ItemFault("the file has neither a video nor an audio stream")
     packets = list_packets(path, audio, origin, limits=limits)
     return SourceMedia(
         path=path,
@@ -117,7 +118,7 @@ def _audio_alone(
         audio_stream=audio,
         width=0,
         height=0,
-        stated_seconds=_stated_by_audio(audios[audio], container) or packets.end_time,
+        declared_seconds=_declared_audio_seconds(audios[audio], container) or packets.end_time,
         origin=origin,
         frame_times=(),
         end_time=packets.end_time,
@@ -125,73 +126,72 @@ def _audio_alone(
     )
 
 
-def _stated_by_audio(audio: dict[str, Any], container: dict[str, Any]) -> float | None:
-    """Give a sound's length by its container, but where that is ffmpeg's guess by the bit rate."""
-    return None if container["format_name"] in _GUESSED else _own_seconds(audio)
+def _declared_audio_seconds(audio: dict[str, Any], container: dict[str, Any]) -> float | None:
+    """Return the declared length of audio, or ``None`` if ffmpeg estimates it from the bit rate."""
+    return None if container["format_name"] in _ESTIMATED_LENGTH else _own_seconds(audio)
 
 
 def probe_seconds(path: Path, *, limits: ToolLimits) -> float:
-    """Read how long a video lasts by its container's word, or by its frames where that is silent.
+    """Read the declared length of a video, or measure it from its frames.
 
-    Where the container says it, this costs half of what `probe` does.
+    A declared length costs half the time of `probe`.
 
     Raises:
-        ItemFault: not a video that ffmpeg can open, or one with neither picture nor sound.
+        ItemFault: ffmpeg cannot open the file, or it has neither video nor audio.
         ToolError: ffprobe is not installed.
     """
     _check_file(path)
-    facts, cause = _read_container(path, limits)
-    videos, audios = _streams_of(facts)
+    info, cause = _read_container(path, limits)
+    videos, audios = _streams_of(info)
     video, audio = _choose_video(videos, cause), _choose_audio(audios)
     if video is not None:
-        stated = _own_seconds(videos[video])
+        declared = _own_seconds(videos[video])
     else:
-        stated = None if audio is None else _stated_by_audio(audios[audio], facts["format"])
-    return probe(path, limits=limits).duration_seconds if stated is None else stated
+        declared = None if audio is None else _declared_audio_seconds(audios[audio], info["format"])
+    return probe(path, limits=limits).duration_seconds if declared is None else declared
 
 
 def _check_file(path: Path) -> None:
-    """Refuse what is empty, cannot be read, or never ends; no other file is opened."""
+    """Raise if a file is empty, unreadable, or a pipe or device."""
     try:
         mode = path.stat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise ItemFault("not a file but a pipe or a device, which may never end")
+            raise ItemFault("not a regular file but a pipe or device, which may never end")
         with path.open("rb") as stream:
             if not stream.read(1):
                 raise ItemFault("the file is empty (0 bytes)")
     except OSError as error:
-        if error.errno in _MACHINE_TROUBLE:
+        if error.errno in _HOST_ERRORS:
             raise
         raise ItemFault(f"the file cannot be read ({error.strerror})") from error
 
 
 def _read_container(path: Path, limits: ToolLimits) -> tuple[dict[str, Any], str]:
-    """Read what the container says of itself and its streams, and what ffprobe complained of."""
-    shown = ("-show_format", "-show_streams", "-of", "json")
-    result = run_ffprobe(path, *shown, limits=limits)
-    facts: dict[str, Any] = json.loads(result.output or b"{}")
-    if result.status != 0 or not facts.get("streams"):
-        raise ItemFault(f"not a video that ffmpeg can open: {_last_causes(result, path)}")
-    if set(facts["format"]["format_name"].split(",")) & set(_LISTS):
-        raise ItemFault("not a video but a list that names other files")
-    if facts["format"]["format_name"].endswith(("_pipe", "image2")):
-        raise ItemFault("not a video but a single picture")
-    return facts, _last_causes(result, path)
+    """Read the properties of the container and its streams, and ffprobe's last error messages."""
+    result = run_ffprobe(path, "-show_format", "-show_streams", "-of", "json", limits=limits)
+    info: dict[str, Any] = json.loads(result.output or b"{}")
+    if result.status != 0 or not info.get("streams"):
+        raise ItemFault(f"not a video that ffmpeg can open: {_last_messages(result, path)}")
+    if set(info["format"]["format_name"].split(",")) & set(_PLAYLISTS):
+        raise ItemFault("not a video but a playlist of other files")
+    if info["format"]["format_name"].endswith(("_pipe", "image2")):
+        raise ItemFault("not a video but a still image")
+    return info, _last_messages(result, path)
 
 
-def _shown_size(video: dict[str, Any]) -> tuple[int, int]:
-    """Give width and height after the turn that the container asks for."""
-    turns = [side.get("rotation", 0) for side in video.get("side_data_list", [])]
+def _display_size(video: dict[str, Any]) -> tuple[int, int]:
+    """Return width and height after the container's rotation."""
+    rotations = [side.get("rotation", 0) for side in video.get("side_data_list", [])]
     width, height = int(video["width"]), int(video["height"])
-    return (height, width) if any(round(turn / 90) % 2 for turn in turns) else (width, height)
+    return (height, width) if any(round(r / 90) % 2 for r in rotations) else (width, height)
 
 
-def _stated_seconds(
-    video: dict[str, Any], container: dict[str, Any], num_streams: int, frames: Frames
+def _declared_seconds(
+    video: dict[str, Any], container: dict[str, Any], num_streams: int, frames: FrameTimes
 ) -> float:
-    """Take the picture stream's own length; the container's may be another stream's."""
+    """Return the video stream's own length; the container's may be another stream's."""
     if container["format_name"] == "avi" and int(video.get("nb_frames", 0)):
-        # ffmpeg measures a cut AVI's duration by what is left; the count in its header stays.
+        # ffmpeg measures a truncated AVI by the remaining data; its header keeps the frame count.
         return float(int(video["nb_frames"]) / Fraction(video["r_frame_rate"]))
     own = _own_seconds(video)
     if own is not None:
@@ -207,16 +207,16 @@ def _own_seconds(video: dict[str, Any]) -> float | None:
     if not tagged:
         return None
     hours, minutes, seconds = tagged.split(":")
-    stated_end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return stated_end - float(video.get("start_time", 0))
+    declared_end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    return declared_end - float(video.get("start_time", 0))
 
 
-def _last_causes(result: ToolResult, path: Path) -> str:
+def _last_messages(result: ToolResult, path: Path) -> str:
     if not result.stderr_tail:
-        return "no picture or sound stream found"
-    causes = [line.removeprefix(f"{input_url(path)}: ") for line in result.stderr_tail]
-    named = [cause.split("] ")[-1] for cause in causes]
-    return "; ".join(dict.fromkeys(named[-2:]))
+        return "no video or audio stream found"
+    lines = [line.removeprefix(f"{input_url(path)}: ") for line in result.stderr_tail]
+    messages = [line.split("] ")[-1] for line in lines]
+    return "; ".join(dict.fromkeys(messages[-2:]))
 
 
 def _choose_video(videos: list[dict[str, Any]], cause: str) -> int | None:
@@ -228,7 +228,7 @@ def _choose_video(videos: list[dict[str, Any]], cause: str) -> int | None:
     if not candidates:
         return None
     if max(candidates)[0] == 0:
-        raise ItemFault(f"the size of its picture cannot be read ({cause})")
+        raise ItemFault(f"the frame size cannot be read ({cause})")
     return -max(candidates)[1]
 
 

@@ -190,18 +190,18 @@ def test_a_file_that_changes_while_it_is_cut_is_not_written_down(
 ):
     path = tmp_path / "daily.mp4"
     path.write_bytes(video(name).read_bytes())
-    cut_what_decodes = segment.cut_what_decodes
+    cut_video = segment.cut_video
 
     def cut_while_it_changes(*arguments):
         try:
-            return cut_what_decodes(*arguments)
+            return cut_video(*arguments)
         finally:
             path.unlink()
             if change == "overwritten":
                 path.write_bytes(video("one-frame.mp4").read_bytes())
 
     before = expected_items({"daily": path})
-    monkeypatch.setattr(segment, "cut_what_decodes", cut_while_it_changes)
+    monkeypatch.setattr(segment, "cut_video", cut_while_it_changes)
     with pytest.raises(StageError, match=r"changed, or went away, .*run again") as message:
         run(variant, {"daily": path})
     assert ("daily" in str(message.value), message.value.details) == (False, ("video daily",))
@@ -270,16 +270,16 @@ from pathlib import Path
 from storage.store.store import Store
 from tasks.segment import SegmentConfig, SourceVideo, segment_videos, variant_of
 from tasks.stage import Shard, compute_missing
-url, paths, wanted = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
+url, paths, expected = sys.argv[1], json.loads(sys.argv[2]), json.loads(sys.argv[3])
 config = SegmentConfig()
 variant = variant_of(Store(url), config)
 sources = {
-    name: SourceVideo(path=Path(path), source_digest=wanted[name]) for name, path in paths.items()
+    name: SourceVideo(path=Path(path), source_digest=expected[name]) for name, path in paths.items()
 }
 with variant.store.staging() as folder:
     compute_missing(
         variant,
-        Shard(name="", wanted=wanted),
+        Shard(name="", expected=expected),
         lambda ids: segment_videos(ids, sources, config, variant, folder),
         commit_seconds=0,
     )
@@ -331,16 +331,16 @@ from tasks.stage import Shard
 disk, path = sys.argv[1:]
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", disk], check=True)
 variant = variant_of(Store(disk), SegmentConfig())
-wanted = {"video": digest_file(Path(path))}
+expected = {"video": digest_file(Path(path))}
 def run():
-    shard = Shard(name="", wanted=wanted)
-    source = SourceVideo(path=Path(path), source_digest=wanted["video"])
+    shard = Shard(name="", expected=expected)
+    source = SourceVideo(path=Path(path), source_digest=expected["video"])
     return segment_shard.fn(shard, {"video": source}, SegmentConfig(), variant).name
 try:
     run()
 except WaverError as error:
     print(type(error).__name__, str(error))
-print(variant.read(RejectedRecord, wanted), variant.pending(wanted), os.listdir(disk + "/.tmp"))
+print(variant.read(RejectedRecord, expected), variant.pending(expected), os.listdir(disk + "/.tmp"))
 subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
 print(run())
 """

@@ -9,8 +9,8 @@ import pytest
 from infra.zoo.inputs import Cut
 from infra.zoo.truth import WrittenSegment, beeps_in, faults_of, numbered_frames
 from tasks.media.command import audio_name, video_name
-from tasks.media.cut import read_audio, write_audio
-from tasks.media.cut_video import CutRules, cut_what_decodes
+from tasks.media.cut_video import CutRules, cut_video
+from tasks.media.wav import read_audio, write_audio
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
 EXPECTED = Cut(beeps=(2,))
@@ -19,7 +19,7 @@ EXPECTED = Cut(beeps=(2,))
 @pytest.fixture(scope="module")
 def whole(video, tmp_path_factory) -> list[WrittenSegment]:
     folder = tmp_path_factory.mktemp("whole")
-    done = cut_what_decodes(video("ntsc.mp4"), folder, RULES, 4096)
+    done = cut_video(video("ntsc.mp4"), folder, RULES, 4096)
     return [
         WrittenSegment(
             start_ms=planned.start_ms,

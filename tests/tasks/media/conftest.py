@@ -1,4 +1,4 @@
-"""Videos cut once a session, for the tests that look at them from several sides."""
+"""Videos cut once per session and shared by the tests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ import pytest
 
 from infra.zoo.truth import WrittenSegment
 from tasks.media.command import audio_name, video_name
-from tasks.media.cut import read_audio
-from tasks.media.cut_video import CutRules, CutVideo, cut_what_decodes
+from tasks.media.cut_video import CutRules, CutVideo, cut_video
+from tasks.media.wav import read_audio
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
 
 
 @dataclass(frozen=True)
 class CutOnce:
-    """A cut video, and what can be read back of its segments."""
+    """A cut video and its written segments."""
 
     path: Path
-    done: CutVideo
+    result: CutVideo
     folder: Path
     source_before: tuple[bytes, int]
 
     def segments(self) -> list[WrittenSegment]:
-        """Say where every segment lies, and what was planned for it."""
-        has_video = self.done.source.video_stream is not None
-        has_audio = self.done.source.audio_stream is not None
+        """Return every segment's files with its planned bounds."""
+        has_video = self.result.source.video_stream is not None
+        has_audio = self.result.source.audio_stream is not None
         return [
             WrittenSegment(
                 start_ms=planned.start_ms,
@@ -39,24 +39,24 @@ class CutOnce:
                 video_path=self.folder / video_name(planned.index) if has_video else None,
                 audio_path=self.folder / audio_name(planned.index) if has_audio else None,
             )
-            for planned in self.done.plan
+            for planned in self.result.plan
         ]
 
     def audios(self) -> list[npt.NDArray[np.int16]]:
         """Read every segment's samples."""
-        return [read_audio(self.folder / audio_name(s.index)) for s in self.done.plan]
+        return [read_audio(self.folder / audio_name(s.index)) for s in self.result.plan]
 
 
 @pytest.fixture(scope="session")
-def cut_video(
+def cut_once(
     video: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], CutOnce]:
-    """Cut a video of the shelf into segments of at most 5 s."""
+    """Cut a video of the zoo into segments of at most 5 s."""
 
     @cache
     def cut(name: str) -> CutOnce:
         path, folder = video(name), tmp_path_factory.mktemp("cut")
         before = path.read_bytes(), path.stat().st_mtime_ns
-        return CutOnce(path, cut_what_decodes(path, folder, RULES, 4096), folder, before)
+        return CutOnce(path, cut_video(path, folder, RULES, 4096), folder, before)
 
     return cut

@@ -11,7 +11,7 @@ LIMITS = ToolLimits(seconds=60)
 
 
 def plan_of(starts: list[int]) -> list[PlannedSegment]:
-    """Plan segments that begin at these frames; of their times nothing is asked here."""
+    """Plan segments that start at these frames; their times are not used."""
     return [
         PlannedSegment(
             index=k, first_frame=start, end_frame=start + 1, start_ms=0, end_ms=0,
@@ -36,26 +36,26 @@ def test_one_call_writes_all_videos_and_the_whole_audio(video):
     assert "audio.wav" in command
 
 
-def test_of_a_file_of_audio_alone_only_the_audio_is_written(video):
+def test_only_audio_is_written_for_a_file_without_video(video):
     command = audio_command(probe(video("song-with-cover.mp3"), limits=LIMITS))
     assert command[0] == "ffmpeg"
     assert "audio.wav" in command
     assert not any(argument.endswith((".mp4", ".raw")) for argument in command)
 
 
-def test_files_are_named_by_their_place():
+def test_files_are_named_by_the_segments_index():
     assert (video_name(7), audio_name(12_345)) == ("0007.mp4", "12345.wav")
 
 
 @pytest.mark.parametrize("count", [2, 17, 18, 500])
-def test_key_frames_are_asked_for_at_the_first_frames_and_nowhere_else(video, count):
+def test_key_frames_are_forced_at_first_frames_and_nowhere_else(video, count):
     starts = [0, *sorted({7 * k + k % 3 for k in range(1, count)})]
     source = probe(video("one-frame.mp4"), limits=LIMITS)
     command = cut_command(source, plan_of(starts), long_side=448, crf=23)
-    asked = value(command, "-force_key_frames").removeprefix("expr:")
-    # ffmpeg's functions, in Python: the expression itself is evaluated.
-    message = eval(
-        "lambda n: " + re.sub(r"\bif\(", "when(", asked),
+    expression = value(command, "-force_key_frames").removeprefix("expr:")
+    # ffmpeg's functions in Python, to evaluate the expression itself.
+    is_forced = eval(
+        "lambda n: " + re.sub(r"\bif\(", "when(", expression),
         {
             "eq": lambda a, b: a == b,
             "lt": lambda a, b: a < b,
@@ -63,10 +63,10 @@ def test_key_frames_are_asked_for_at_the_first_frames_and_nowhere_else(video, co
         },
     )
     near = {start + by for start in starts for by in (-1, 0, 1)}
-    assert [n for n in sorted(near) if message(n)] == starts[1:]
+    assert [n for n in sorted(near) if is_forced(n)] == starts[1:]
 
 
-def test_no_expression_is_deeper_than_ffmpeg_reads(video):
+def test_expression_is_not_nested_deeper_than_ffmpeg_parses(video):
     source = probe(video("one-frame.mp4"), limits=LIMITS)
     command = cut_command(source, plan_of(list(range(0, 30_000, 10))), long_side=448, crf=23)
     depth = deepest = 0

@@ -29,7 +29,7 @@ def uneven(draw, max_gap: float):
 
 
 def check(plan: list[PlannedSegment], times: list[float], end: float, max_ms: int) -> None:
-    """What holds of every plan."""
+    """Check what holds for every plan."""
     assert [segment.index for segment in plan] == list(range(len(plan)))
     assert (plan[0].first_frame, plan[0].start_ms, plan[0].first_sample) == (0, 0, 0)
     for before, after in pairwise(plan):
@@ -40,21 +40,19 @@ def check(plan: list[PlannedSegment], times: list[float], end: float, max_ms: in
     assert plan[-1].end_ms == round((end - times[0]) * 1000)
     assert plan[-1].end_sample == round((end - times[0]) * AUDIO_SAMPLE_RATE)
     assert sum(segment.num_frames for segment in plan) == len(times)
-    shown_ms = frames_ms(times)
+    frame_ms = frames_ms(times)
     for segment in plan:
-        assert segment.start_ms == shown_ms[segment.first_frame]
+        assert segment.start_ms == frame_ms[segment.first_frame]
         assert segment.num_frames > 0
         assert segment.start_ms <= segment.end_ms <= segment.start_ms + max_ms
         assert segment.num_samples <= max_ms * AUDIO_SAMPLE_RATE // 1000
-        shown = times[segment.first_frame] - times[0]
-        assert abs(segment.start_ms - shown * 1000) <= 0.5 + 1e-6
-        assert abs(segment.first_sample - shown * AUDIO_SAMPLE_RATE) <= 0.5 + 1e-6
+        start = times[segment.first_frame] - times[0]
+        assert abs(segment.start_ms - start * 1000) <= 0.5 + 1e-6
+        assert abs(segment.first_sample - start * AUDIO_SAMPLE_RATE) <= 0.5 + 1e-6
 
 
 @given(st.integers(1, 4_000), st.sampled_from(RATES), starts, lengths_ms)
-def test_regular_frames_are_split_evenly_into_as_few_segments_as_can_be(
-    num_frames, rate, start, max_ms
-):
+def test_regular_frames_are_split_evenly_into_the_fewest_segments(num_frames, rate, start, max_ms):
     times, end = regular(num_frames, rate, start)
     plan = plan_segments(times, end, max_ms)
     check(plan, times, end, max_ms)
@@ -70,34 +68,38 @@ def test_uneven_frames_are_covered_without_gap_or_overlap(frames, max_ms):
     check(plan_segments(times, end, max_ms), times, end, max_ms)
 
 
-marks = st.lists(st.integers(-1_000, 40_000), max_size=8)
+points = st.lists(st.integers(-1_000, 40_000), max_size=8)
 
 
-@given(st.one_of(uneven(max_gap=0.499), st.builds(regular, st.integers(1, 900))), lengths_ms, marks)
-def test_marks_are_bounds_to_one_frame_and_nothing_is_lost_between_them(
+@given(
+    st.one_of(uneven(max_gap=0.499), st.builds(regular, st.integers(1, 900))),
+    lengths_ms,
+    points,
+)
+def test_boundaries_are_within_one_frame_of_cut_points_and_nothing_is_lost_between_them(
     frames, max_ms, cut_points_ms
 ):
     times, end = frames
     plan = plan_segments(times, end, max_ms, cut_points_ms)
     check(plan, times, end, max_ms)
-    shown = [*(time - times[0] for time in times), end - times[0]]
-    longest_ms = max(after - before for before, after in pairwise(shown)) * 1000
+    frame_bounds = [*(time - times[0] for time in times), end - times[0]]
+    longest_ms = max(after - before for before, after in pairwise(frame_bounds)) * 1000
     bounds = [0, *(segment.end_ms for segment in plan)]
-    for mark in cut_points_ms:
-        within = min(max(mark, 0), bounds[-1])
+    for point in cut_points_ms:
+        within = min(max(point, 0), bounds[-1])
         assert min(abs(bound - within) for bound in bounds) <= longest_ms / 2 + 1
 
 
-@given(uneven(max_gap=0.499), lengths_ms, marks)
-def test_marks_in_another_order_or_twice_make_the_same_plan(frames, max_ms, cut_points_ms):
+@given(uneven(max_gap=0.499), lengths_ms, points)
+def test_order_and_repeats_of_cut_points_do_not_matter(frames, max_ms, cut_points_ms):
     times, end = frames
     plan = plan_segments(times, end, max_ms, cut_points_ms)
     assert plan_segments(times, end, max_ms, [*reversed(cut_points_ms), *cut_points_ms]) == plan
     assert plan_segments(times, end, max_ms, []) == plan_segments(times, end, max_ms)
 
 
-@given(st.integers(1, 3_000_000), lengths_ms, marks)
-def test_audio_alone_is_split_evenly_between_marks_and_every_sample_is_in_one_segment(
+@given(st.integers(1, 3_000_000), lengths_ms, points)
+def test_audio_is_split_evenly_between_cut_points_and_every_sample_is_in_one_segment(
     num_samples, max_ms, cut_points_ms
 ):
     plan = plan_audio(num_samples, max_ms, cut_points_ms)
@@ -112,9 +114,9 @@ def test_audio_alone_is_split_evenly_between_marks_and_every_sample_is_in_one_se
         assert 0 < segment.end_ms - segment.start_ms <= max_ms
         assert 0 < segment.num_samples <= 16 * max_ms
     bounds = [0, *(segment.end_ms for segment in plan)]
-    marked = sorted({0, bounds[-1], *(mark for mark in cut_points_ms if 0 < mark < bounds[-1])})
-    assert set(marked) <= set(bounds)
-    for start, end in pairwise(marked):
+    splits = sorted({0, bounds[-1], *(point for point in cut_points_ms if 0 < point < bounds[-1])})
+    assert set(splits) <= set(bounds)
+    for start, end in pairwise(splits):
         within = bounds[bounds.index(start) : bounds.index(end) + 1]
         lengths = [after - before for before, after in pairwise(within)]
         assert max(lengths) - min(lengths) <= 1
@@ -122,7 +124,7 @@ def test_audio_alone_is_split_evenly_between_marks_and_every_sample_is_in_one_se
     assert plan_audio(num_samples, max_ms, [*reversed(cut_points_ms), *cut_points_ms]) == plan
 
 
-def test_a_short_mark_makes_a_short_segment_and_the_rest_is_split_evenly():
+def test_close_cut_points_make_a_short_segment_and_the_rest_is_split_evenly():
     plan = plan_segments(*regular(500, 25), 5_000, (6_000, 6_400))
     assert [segment.end_ms - segment.start_ms for segment in plan] == [
         3_000, 3_000, 400, 4_520, 4_560, 4_520,
@@ -130,25 +132,25 @@ def test_a_short_mark_makes_a_short_segment_and_the_rest_is_split_evenly():
 
 
 @given(uneven(max_gap=4.999))
-def test_any_frames_can_be_cut_as_long_as_none_outlasts_a_segment(frames):
+def test_any_frames_can_be_cut_if_none_outlasts_a_segment(frames):
     times, end = frames
     check(plan_segments(times, end, 5_000), times, end, 5_000)
 
 
 @given(uneven(max_gap=2), st.integers(0, 59), st.floats(5.002, 600))
-def test_a_video_that_stands_still_longer_than_a_segment_is_the_videos_fault(frames, at, pause):
+def test_frame_that_outlasts_a_segment_is_the_videos_fault(frames, at, pause):
     times, end = frames
     at %= len(times)
     times = [*times[: at + 1], *(time + pause for time in times[at + 1 :])]
-    with pytest.raises(ItemFault, match=r"stands still for \d+ ms at \d+ ms"):
+    with pytest.raises(ItemFault, match=r"the frame at \d+ ms lasts for \d+ ms"):
         plan_segments(times, end + pause, 5_000)
 
 
-def test_a_still_video_in_a_long_video_is_found_in_no_time():
+def test_long_frame_in_a_long_video_is_found_quickly():
     times, end = regular(108_000, 30)
     times = [time if n < 60_000 else time + 20 for n, time in enumerate(times)]
     started = time.monotonic()
-    with pytest.raises(ItemFault, match="stands still for 20033 ms at 1999967 ms"):
+    with pytest.raises(ItemFault, match="the frame at 1999967 ms lasts for 20033 ms"):
         plan_segments(times, end + 20, 5_000)
     assert time.monotonic() - started < 20
 
@@ -171,7 +173,7 @@ def test_worked_examples(num_frames, rate, expected_ms):
     assert [segment.end_ms - segment.start_ms for segment in plan] == expected_ms
 
 
-def test_frames_at_one_time_stay_in_one_segment():
+def test_frames_with_equal_times_stay_in_one_segment():
     times = [n / 25 for n in range(200) for _ in range(2)]
     plan = plan_segments(times, 8.0, 5_000)
     assert [segment.num_frames for segment in plan] == [200, 200]

@@ -27,7 +27,7 @@ def test_every_frame_is_listed_with_its_time(video, name, num_frames, seconds):
     source = probe(video(name), limits=LIMITS)
     assert len(source.frame_times) == num_frames
     assert source.duration_seconds == pytest.approx(seconds, abs=0.002)
-    assert source.stated_seconds == pytest.approx(seconds, abs=0.05)
+    assert source.declared_seconds == pytest.approx(seconds, abs=0.05)
     assert all(a < b for a, b in pairwise(source.frame_times))
 
 
@@ -36,49 +36,49 @@ def test_every_frame_is_listed_with_its_time(video, name, num_frames, seconds):
     ["cfr25.mp4", "ntsc.mp4", "b-frames.mkv", "b-frames.avi", "clock-not-at-zero.ts",
      "video-late.mp4", "recorded-live.webm", "audio-only.m4a", "song-with-cover.mp3"],
 )  # fmt: skip
-def test_the_length_alone_is_that_of_the_frames(video, name):
+def test_probe_seconds_returns_the_length_of_the_frames(video, name):
     listed = probe(video(name), limits=LIMITS).duration_seconds
     assert probe_seconds(video(name), limits=LIMITS) == pytest.approx(listed, abs=0.05)
 
 
-def test_the_length_of_what_is_no_video_is_refused_like_its_frames(tmp_path):
-    (tmp_path / "no.mp4").write_text("no video")
+def test_probe_seconds_rejects_a_file_that_is_not_a_video(tmp_path):
+    (tmp_path / "no.mp4").write_text("not a video")
     with pytest.raises(ItemFault, match="not a video that ffmpeg can open"):
         probe_seconds(tmp_path / "no.mp4", limits=LIMITS)
 
 
-def test_uneven_times_are_kept_as_they_are(video):
+def test_uneven_frame_times_are_kept(video):
     gaps = [b - a for a, b in pairwise(probe(video("two-rates.webm"), limits=LIMITS).frame_times)]
     assert gaps[:59] == pytest.approx([1 / 7] * 59, abs=0.007)
     assert gaps[60:] == pytest.approx([1 / 60] * len(gaps[60:]), abs=0.007)
 
 
 @pytest.mark.parametrize("name", ["video-late.mkv", "video-late.mp4"])
-def test_a_video_that_begins_late_is_as_long_as_it_is_shown(video, name):
+def test_length_of_a_video_that_starts_late_is_measured_from_its_first_frame(video, name):
     source = probe(video(name), limits=LIMITS)
     assert source.start_time == pytest.approx(1.2, abs=0.03)
     assert source.duration_seconds == pytest.approx(6.0, abs=0.002)
-    assert source.stated_seconds == pytest.approx(6.0, abs=0.05)
+    assert source.declared_seconds == pytest.approx(6.0, abs=0.05)
 
 
-def test_a_file_that_states_no_length_is_taken_as_it_is_found(video):
+def test_length_is_measured_if_the_container_declares_none(video):
     source = probe(video("recorded-live.webm"), limits=LIMITS)
     assert source.start_time == pytest.approx(0.8, abs=0.03)
-    assert source.stated_seconds == source.duration_seconds == pytest.approx(4.0, abs=0.03)
+    assert source.declared_seconds == source.duration_seconds == pytest.approx(4.0, abs=0.03)
 
 
-def test_the_largest_video_and_the_default_audio_are_chosen(video):
+def test_largest_video_and_default_audio_are_selected(video):
     source = probe(video("many-streams.mp4"), limits=LIMITS)
     assert (source.video_stream, source.audio_stream) == (1, 1)
     assert (source.width, source.height) == (160, 120)
 
 
-def test_a_turned_video_has_the_size_in_which_it_is_shown(video):
+def test_size_of_a_rotated_video_is_the_displayed_one(video):
     source = probe(video("rotated.mp4"), limits=LIMITS)
     assert (source.width, source.height) == (120, 160)
 
 
-def test_a_video_without_audio_has_no_audio_stream(video):
+def test_video_without_audio_has_no_audio_stream(video):
     assert probe(video("no-audio.mp4"), limits=LIMITS).audio_stream is None
 
 
@@ -89,15 +89,15 @@ def test_a_video_without_audio_has_no_audio_stream(video):
         ("text.mp4", "not a video that ffmpeg can open: .*Invalid data found"),
         ("noise.mp4", "not a video that ffmpeg can open: "),
         ("truncated-moov-last.mp4", "not a video that ffmpeg can open: moov atom not found"),
-        ("only-words.mkv", "neither a picture nor a sound stream"),
-        ("list.mp4", "not a video but a list that names other files"),
-        ("gone.mp4", r"cannot be read \(No such file or directory\)"),
+        ("only-subtitles.mkv", "neither a video nor an audio stream"),
+        ("list.mp4", "not a video but a playlist of other files"),
+        ("missing.mp4", r"cannot be read \(No such file or directory\)"),
     ],
 )
-def test_what_is_no_video_is_refused_with_the_cause(video, tmp_path, name, reason):
-    made_here = ("only-words.mkv", "list.mp4", "gone.mp4")
-    path = tmp_path / name if name in made_here else video(name)
-    if name == "only-words.mkv":
+def test_file_that_is_not_a_video_is_rejected_with_the_cause(video, tmp_path, name, reason):
+    written_here = ("only-subtitles.mkv", "list.mp4", "missing.mp4")
+    path = tmp_path / name if name in written_here else video(name)
+    if name == "only-subtitles.mkv":
         (tmp_path / "a.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nyes\n")
         subprocess.run(["ffmpeg", "-v", "error", "-i", tmp_path / "a.srt", path], check=True)
     if name == "list.mp4":
@@ -107,7 +107,7 @@ def test_what_is_no_video_is_refused_with_the_cause(video, tmp_path, name, reaso
         probe(path, limits=LIMITS)
 
 
-def test_a_reason_never_names_the_folder_of_the_video(video):
+def test_reason_never_names_the_folder_of_the_video(video):
     for name in ("text.mp4", "noise.mp4", "truncated-moov-last.mp4", "empty.mp4"):
         path = video(name)
         with pytest.raises(ItemFault) as caught:
@@ -115,34 +115,34 @@ def test_a_reason_never_names_the_folder_of_the_video(video):
         assert str(path.parent) not in str(caught.value)
 
 
-def test_a_folder_called_mp4_is_no_video(tmp_path):
+def test_folder_named_mp4_is_not_a_video(tmp_path):
     (tmp_path / "a.mp4").mkdir()
     with pytest.raises(ItemFault, match=r"cannot be read \(Is a directory\)"):
         probe(tmp_path / "a.mp4", limits=LIMITS)
 
 
 @pytest.mark.parametrize(("name", "seconds"), [("audio-only.m4a", 3), ("song-with-cover.mp3", 12)])
-def test_audio_alone_has_no_frames_and_lasts_as_long_as_it_is_heard(video, name, seconds):
+def test_audio_only_file_has_no_frames_and_the_length_of_its_audio(video, name, seconds):
     source = probe(video(name), limits=LIMITS)
     assert (source.video_stream, source.audio_stream, source.frame_times) == (None, 0, ())
     assert (source.width, source.height, source.start_time) == (0, 0, 0.0)
     assert source.duration_seconds == pytest.approx(seconds, abs=0.03)
-    assert source.stated_seconds == pytest.approx(seconds, abs=0.03)
+    assert source.declared_seconds == pytest.approx(seconds, abs=0.03)
     assert source.num_packets == pytest.approx(seconds * 48_000 / 1_100, rel=0.1)
 
 
-def test_a_missing_ffprobe_is_named_and_is_not_the_videos_fault(video, monkeypatch, tmp_path):
+def test_missing_ffprobe_is_not_the_videos_fault(video, monkeypatch, tmp_path):
     path = video("one-frame.mp4")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError, match=r"'ffprobe' is not installed .*apt-get install ffmpeg"):
         probe(path, limits=LIMITS)
 
 
-def test_a_hanging_ffprobe_is_stopped(video, monkeypatch, tmp_path):
+def test_hanging_ffprobe_times_out(video, monkeypatch, tmp_path):
     fake = tmp_path / "ffprobe"
     fake.write_text("#!/bin/sh\nsleep 600\n")
     fake.chmod(0o755)
     path = video("one-frame.mp4")
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    with pytest.raises(ItemFault, match="probing did not end within 1 s"):
+    with pytest.raises(ItemFault, match="probing timed out after 1 s"):
         probe(path, limits=ToolLimits(seconds=1))

@@ -1,0 +1,99 @@
+"""Run ffmpeg and ffprobe, and separate faults of the file from faults of the host."""
+
+import errno
+import os
+import signal
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from storage.errors import ItemFault, StageError, ToolError
+from tasks.processes.tool import ToolLimits, ToolResult, run_tool
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGBUS}
+
+
+def input_url(path: Path) -> str:
+    """Return a URL of a local file that ffmpeg cannot mistake for an option or a protocol."""
+    return f"file:{path.resolve()}"
+
+
+def run_ffmpeg(command: Sequence[str], folder: Path, limits: ToolLimits) -> ToolResult:
+    """Run an ffmpeg command in a folder; a nonzero exit status is not an error by itself.
+
+    Raises:
+        ItemFault: ffmpeg timed out or crashed on the file.
+        StageError: ffmpeg was killed from outside.
+        ToolError: ffmpeg is not installed, or was built without the encoder.
+        OSError: the folder's disk is full.
+    """
+    result = run_tool(command, limits=limits, folder=folder)
+    if result.timed_out:
+        raise ItemFault(f"decoding timed out after {limits.seconds:.0f} s")
+    messages = "\n".join(result.stderr_tail)
+    for number in _NO_SPACE:
+        if f": {os.strerror(number)}" in messages:
+            raise OSError(number, os.strerror(number), str(folder))
+    if "Unknown encoder" in messages:
+        raise ToolError(
+            f"This ffmpeg cannot write H.264 ({last_message(result)}): install a full build "
+            "(on Debian or Ubuntu: apt-get install ffmpeg) and run again."
+        )
+    _check_exit("ffmpeg", result)
+    return result
+
+
+def run_ffprobe(path: Path, *arguments: str, limits: ToolLimits) -> ToolResult:
+    """Run ffprobe on a file.
+
+    Raises:
+        ItemFault: ffprobe timed out, crashed on the file, or ran out of its memory limit.
+        StageError: ffprobe was killed from outside.
+        ToolError: ffprobe is not installed.
+    """
+    command = ["ffprobe", "-v", "error", "-threads", "1", *arguments, input_url(path)]
+    result = run_tool(command, limits=limits)
+    if result.timed_out:
+        raise ItemFault(f"probing timed out after {limits.seconds:.0f} s")
+    if result.status and result.out_of_memory:
+        raise ItemFault(memory_reason(limits))
+    _check_exit("ffprobe", result)
+    return result
+
+
+def _check_exit(program: str, result: ToolResult) -> None:
+    """Raise if a signal ended the program: a crash is the file's fault, a kill is not."""
+    if -result.status in _CRASHES:
+        raise ItemFault(f"{program} crashed on this file (signal {-result.status})")
+    if result.status < 0:
+        raise StageError(
+            f"{program} was killed by signal {-result.status} while processing a video: check that "
+            "enough memory is available and run again; finished items are kept."
+        )
+
+
+def memory_reason(limits: ToolLimits) -> str:
+    """Describe a file that exceeds the memory limit, and the setting that raises the limit."""
+    return (
+        f"decoding needs more than the {limits.memory_mb} MiB allowed for one ffmpeg process: if "
+        "the file is intact, raise resources.segment.child_memory_mb and run again with "
+        "--force segment"
+    )
+
+
+def error_cause(result: ToolResult, limits: ToolLimits) -> str:
+    """Return the last error message, or the memory limit if that caused it."""
+    return memory_reason(limits) if result.out_of_memory else last_message(result)
+
+
+def last_message(result: ToolResult) -> str:
+    """Return the last line of stderr without ffmpeg's ``[component @ address]`` prefix."""
+    return result.stderr_tail[-1].split("] ")[-1] if result.stderr_tail else ""
+
+
+def read_rows(result: ToolResult, kind: str) -> Iterable[dict[str, str]]:
+    """Parse ffprobe's compact output, lines of ``kind|name=value|...``."""
+    for line in result.output.decode(errors="replace").splitlines():
+        name, *pairs = line.split("|")
+        if name == kind:
+            yield dict(pair.split("=", 1) for pair in pairs if "=" in pair)
