@@ -36,7 +36,7 @@ from tasks.speech.word_alignment import words_before_segments, words_of_segments
 from tasks.stage import Shard, as_state, compute_missing, or_rejected
 
 STAGE = "manifest"
-VERSION = 4
+VERSION = 5
 PLAN_ITEM = "class plan"
 
 
@@ -118,9 +118,9 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
     words_by_segment = words_of_segments(inputs.transcript.words, segments)
     transcript_before = words_before_segments(words_by_segment, config.max_words_before)
     for segment, words, before in zip(segments, words_by_segment, transcript_before, strict=True):
-        covered_ms, share = _overlap_of(segment, annotation.intervals)
-        found = label_segment(
-            annotation, overlap_ms=covered_ms, overlap_fraction=share, rule=config
+        covered_ms, fraction = _overlap_of(segment, annotation.intervals)
+        labeled = label_segment(
+            annotation, overlap_ms=covered_ms, overlap_fraction=fraction, rule=config
         )
         text, text_before = _text_of(words), _text_of(before)
         media = (segment.video_digest, segment.audio_digest)
@@ -140,12 +140,12 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             transcript_before=text_before,
             num_words=len(words),
             pause_ms=_pause_ms(segment, inputs.transcript.pauses),
-            label=found.label,
-            label_source=found.source,
-            in_training=video.split == "train" and _may_teach(found, inputs),
+            label=labeled.label,
+            label_source=labeled.source,
+            in_training=video.split == "train" and _is_trainable(labeled, inputs),
             video_label=video.label,
             overlap_ms=covered_ms,
-            overlap_fraction=share,
+            overlap_fraction=fraction,
             consent_publications=video.consent_publications,
             consent_challenges=video.consent_challenges,
             source_digest=inputs.source_digest,
@@ -163,14 +163,14 @@ def _text_of(words: Sequence[Word]) -> str:
     return " ".join(word.text for word in words)
 
 
-def _may_teach(found: SegmentLabel, inputs: VideoInputs) -> bool:
-    """Refuse what nobody labelled, what is unclear, and what a cut gave away.
+def _is_trainable(labeled: SegmentLabel, inputs: VideoInputs) -> bool:
+    """Return whether a segment is labeled, outside the ignore band, and not revealed by its length.
 
-    Between annotated bounds the calm parts of a positive video have telling lengths of their own;
-    the paper leaves them out (arXiv 2603.13406).
+    Between annotated bounds, the lengths of a positive video's negative segments reveal their
+    label; the paper excludes them (arXiv 2603.13406).
     """
-    calm_between_bounds = inputs.cut_at_bounds and bool(inputs.video.intervals) and found.label == 0
-    return found.label is not None and found.clear and not calm_between_bounds
+    is_revealed = inputs.cut_at_bounds and bool(inputs.video.intervals) and labeled.label == 0
+    return labeled.label is not None and not labeled.in_ignore_band and not is_revealed
 
 
 def _pause_ms(segment: SegmentRecord, pauses: Sequence[Interval]) -> int:

@@ -38,7 +38,7 @@ from tasks.media.probe import SourceMedia
 from tasks.stage import Shard, as_state, compute_missing, or_rejected
 
 STAGE = "segment"
-VERSION = 4
+VERSION = 5
 
 
 class SegmentConfig(BaseModel):

@@ -24,7 +24,7 @@ from tasks.speech.word_alignment import pauses_between
 from tasks.stage import Shard, as_state, compute_missing, or_rejected
 
 STAGE = "transcribe"
-VERSION = 1
+VERSION = 2
 
 
 class TranscribeConfig(BaseModel):

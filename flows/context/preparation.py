@@ -23,7 +23,7 @@ from storage.store.store import Store
 from storage.store.variant import Variant
 from tasks import manifest, segment, transcribe
 from tasks.labels.cut_points import cut_points_of
-from tasks.labels.split_assignment import assign_sides
+from tasks.labels.split_assignment import assign_splits
 from tasks.manifest import VideoInputs
 from tasks.segment import SourceVideo
 
@@ -42,7 +42,7 @@ class Preparation:
     @cached_property
     def videos(self) -> tuple[VideoRecord, ...]:
         """Every video, on the side of train, val and test that the settings give it."""
-        sides = assign_sides(self.dataset.videos, self.settings.manifest)
+        sides = assign_splits(self.dataset.videos, self.settings.manifest)
         return tuple(replace(v, split=sides[v.video_id]) for v in self.dataset.videos)
 
     @cached_property

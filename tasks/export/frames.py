@@ -65,7 +65,7 @@ def frame_table(framed: FramedVideo, threshold: float, purpose: Purpose) -> pa.T
 
 def _labels(video: VideoRecord, times: FrameTimesRecord) -> Sequence[int | None]:
     annotation = locate(video, times.end_ms)
-    if not annotation.locates:
+    if not annotation.is_localized:
         return [None] * len(times.frame_ms)
     return labels_of_frames(annotation.intervals, times)
 

@@ -34,7 +34,7 @@ def check_no_leakage(samples: Sequence[SampleRecord], hashes: Sequence[MediaHash
         raise LeakageError(
             f"The same {counts} is in more than one of train, val and test, which makes all "
             "metrics meaningless. Assign each to one split in the data set's split files or table, "
-            "or remove one copy; with splits assigned by manifest.split_by, give duplicates the same "
+            "or remove one copy; if manifest.split_by assigns splits, give duplicates one "
             "participant.",
             details=tuple(
                 f"{kind} {name}: {', '.join(sorted(splits))}"

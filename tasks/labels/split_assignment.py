@@ -115,10 +115,10 @@ def stratify(
 
     ``counts`` holds a participant's number of videos without and with A/H. Participants are
     assigned one by one, those with most videos first and ties in an order set by the seed, each to
-    the part that is then closest to its fractions in the chi-squared sense: the greedy rule of Sechidis
-    et al. 2011 ("On the stratification of multi-label data") and of scikit-learn's
-    StratifiedGroupKFold, for parts of unequal size. The last participants go to the parts that are
-    still empty, so that no part with a fraction stays empty if there are enough participants.
+    the part that is then closest to its fractions in the chi-squared sense: the greedy rule of
+    Sechidis et al. 2011 ("On the stratification of multi-label data") and of scikit-learn's
+    StratifiedGroupKFold, for parts of unequal size. The last participants go to parts that are
+    still empty: no part with a fraction above 0 stays empty if there are enough participants.
     """
     totals = [sum(count[label] for count in counts.values()) for label in (0, 1)]
     assigned = [[0, 0] for _ in fractions]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.records import SampleRecord
-from tasks.labels.class_plan import Plan, draws_equally, weights_of
+from tasks.labels.class_plan import Plan, has_balanced_sampling, weights_of
 from tasks.prompting.model_input import InputConfig
 from tasks.prompting.prompt import answer_text, prompt_text, user_turn
 
@@ -68,7 +68,7 @@ def drawn_by_plan(samples: Sequence[SampleRecord], plan: Plan) -> list[SampleRec
 
     ms-swift knows no order of draws by class; it shuffles what it is given.
     """
-    if not draws_equally(plan):
+    if not has_balanced_sampling(plan):
         return list(samples)
     groups = [[sample for sample in samples if sample.label == label] for label in (0, 1)]
     largest = max(map(len, groups))

@@ -7,7 +7,7 @@ from pathlib import Path
 from storage.errors import StoreError
 from storage.records import SampleRecord
 from storage.store.store import Store
-from tasks.labels.class_plan import Plan, draws_equally, weights_of
+from tasks.labels.class_plan import Plan, has_balanced_sampling, weights_of
 from tasks.ms_swift.command import SwiftCommand, SwiftPaths, swift_command
 from tasks.ms_swift.rows import MediaPath, drawn_by_plan, write_swift_rows
 from tasks.ms_swift.weights import names_in_model
@@ -98,7 +98,7 @@ def differences(source: TrainingSource) -> list[str]:
     ]
     if source.settings.validation:
         message.append("otherwise than Waver: the best checkpoint is the one with the lowest loss")
-    if draws_equally(source.plan):
+    if has_balanced_sampling(source.plan):
         message.append(
             "classes by turns: the rarer class's rows are repeated, their order is random"
         )

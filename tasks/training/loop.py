@@ -12,7 +12,7 @@ import torch
 
 from storage.records import SampleRecord
 from storage.results import TrainingStepRecord
-from tasks.labels.class_plan import draws_equally
+from tasks.labels.class_plan import has_balanced_sampling
 from tasks.training.checkpoints.checkpoints import Progress
 from tasks.training.data.batches import Training
 from tasks.training.data.samples import SampleOrder
@@ -86,7 +86,7 @@ class _Loop:
             [int(sample.label == 1) for sample in samples],
             batch_size=self._settings.batch_size,
             seed=self._settings.seed,
-            balanced=draws_equally(self._training.plan),
+            balanced=has_balanced_sampling(self._training.plan),
         )
         batches = [
             self._ranks.share([samples[i] for i in order.batch(step)])

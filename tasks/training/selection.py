@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from storage.errors import StageError
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord
-from tasks.labels.class_plan import Plan, what_changes
+from tasks.labels.class_plan import Plan, plan_identity
 from tasks.training.settings import TrainingSettings
 
 Samples = list[SampleRecord]
@@ -75,4 +75,4 @@ def digest_samples(samples: Sequence[SampleRecord], settings: TrainingSettings, 
     """
     train, val = select_samples(samples, settings)
     rows = [(s.content_digest, s.label, s.split) for s in [*train, *val]]
-    return digest_of(rows, *what_changes(plan))
+    return digest_of(rows, *plan_identity(plan))

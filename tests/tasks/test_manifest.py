@@ -128,7 +128,7 @@ def test_a_video_positive_at_unknown_times_trains_by_weak_labels_or_not_at_all()
         (1, "video", True)
     ] * 3
     assert {row.overlap_ms for row in rows} == {0}
-    rows = list(samples_of(weak, ManifestConfig(unannotated_positive="unlabelled")))
+    rows = list(samples_of(weak, ManifestConfig(unannotated_positive="unlabeled")))
     assert [(row.label, row.label_source, row.in_training) for row in rows] == [
         (None, None, False)
     ] * 3
@@ -158,9 +158,9 @@ def test_what_did_not_fit_is_a_row_of_its_own(variant):
     assert message == [
         ("late", "interval_after_end", "interval at 12000 ms lies after the video's end: dropped"),
         ("late", "no_interval_within",
-         "every A/H interval lies after the video's end: its segments stay unlabelled"),
+         "every A/H interval starts after the video's end: its segments stay unlabeled"),
         ("torn", "negative_with_intervals",
-         "labelled as without A/H, but A/H intervals are annotated: its segments stay unlabelled"),
+         "labeled as without A/H, but A/H intervals are annotated: its segments stay unlabeled"),
     ]  # fmt: skip
     labels = {row.video_id: row.video_label for row in variant.read(SampleRecord, expected)}
     assert labels == {"late": 1, "torn": 0, "fine": 1}

@@ -28,40 +28,42 @@ def labeled_video(label: int | None, *intervals: Interval) -> VideoRecord:
 
 
 @pytest.mark.parametrize(
-    ("label", "found", "locates", "message"),
+    ("label", "found", "expected", "messages"),
     [
         (1, (WITHIN,), True, []),
         (None, (WITHIN,), True, []),
         (0, (), True, []),
-        (1, (), False, []),  # positive, but nobody said where: the reader tells it
+        (1, (), False, []),  # positive at unknown times, which the reader reports
         (None, (), False, []),
         (1, (WITHIN, ACROSS), True, ["ends 40 ms after the video: clipped"]),
         (1, (WITHIN, AFTER), True, ["at 12000 ms lies after the video's end: dropped"]),
-        (1, (AFTER,), False, ["dropped", "every A/H interval lies after the video's end"]),
-        (0, (WITHIN,), False, ["labelled as without A/H, but A/H intervals are annotated"]),
-        (0, (AFTER,), False, ["dropped", "labelled as without A/H"]),
+        (1, (AFTER,), False, ["dropped", "every A/H interval starts after the video's end"]),
+        (0, (WITHIN,), False, ["labeled as without A/H, but A/H intervals are annotated"]),
+        (0, (AFTER,), False, ["dropped", "labeled as without A/H"]),
     ],
 )
-def test_what_does_not_fit_is_told_and_never_guessed(label, found, locates, message):
+def test_annotation_that_does_not_fit_is_reported_and_never_guessed(
+    label, found, expected, messages
+):
     located = locate(labeled_video(label, *found), END_MS)
-    assert located.locates is locates
-    assert len(located.issues) == len(message)
-    assert all(part in issue.detail for part, issue in zip(message, located.issues, strict=True))
+    assert located.is_localized is expected
+    assert len(located.issues) == len(messages)
+    assert all(part in issue.detail for part, issue in zip(messages, located.issues, strict=True))
 
 
 @pytest.mark.parametrize(
-    ("label", "found", "asserts"),
+    ("label", "found", "expected"),
     [
         (1, (), True), (0, (), False), (None, (), False), (1, (WITHIN,), False),
         (1, (AFTER,), False),
     ],
 )  # fmt: skip
-def test_a_positive_video_without_intervals_says_that_but_not_where(label, found, asserts):
-    assert locate(labeled_video(label, *found), END_MS).asserts is asserts
+def test_positive_video_without_intervals_is_positive_at_unknown_times(label, found, expected):
+    assert locate(labeled_video(label, *found), END_MS).is_unannotated_positive is expected
 
 
 @given(intervals)
-def test_located_intervals_are_sorted_apart_and_within_the_video(found):
+def test_located_intervals_are_sorted_disjoint_and_within_the_video(found):
     located = locate(labeled_video(1, *found), END_MS).intervals
     assert all(0 <= interval.start_ms < interval.end_ms <= END_MS for interval in located)
     assert all(a.end_ms < b.start_ms for a, b in pairwise(located))

@@ -6,7 +6,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.records import ClassPlanRecord
-from tasks.labels.class_plan import ClassRule, draws_equally, plan_classes, weights_of, what_changes
+from tasks.labels.class_plan import (
+    ClassRule,
+    has_balanced_sampling,
+    plan_classes,
+    plan_identity,
+    weights_of,
+)
 
 NATURAL = ClassRule(sampling="natural")
 BALANCED = ClassRule(sampling="balanced")
@@ -14,19 +20,23 @@ WEIGHTED = ClassRule(class_weights="balanced", sampling="natural")
 
 
 def in_training(*labels: int | None) -> list[SimpleNamespace]:
-    """Samples as far as a plan looks at them."""
+    """Return samples with only the fields that a plan reads."""
     return [SimpleNamespace(label=label, in_training=True) for label in labels]
 
 
-def a_row(label: int, num_samples: int, weight: float, share: float, sampling: str):
+def a_row(label: int, num_samples: int, weight: float, fraction: float, sampling: str):
     return ClassPlanRecord(
-        label=label, num_samples=num_samples, weight=weight, draw_fraction=share, sampling=sampling
+        label=label,
+        num_samples=num_samples,
+        weight=weight,
+        draw_fraction=fraction,
+        sampling=sampling,
     )
 
 
-def test_a_plan_by_hand():
-    left_out = [SimpleNamespace(label=label, in_training=False) for label in (0, 1, 1, None)]
-    samples = [*in_training(0, 0, 0, 1), *left_out]
+def test_worked_example():
+    excluded = [SimpleNamespace(label=label, in_training=False) for label in (0, 1, 1, None)]
+    samples = [*in_training(0, 0, 0, 1), *excluded]
     assert plan_classes(samples, NATURAL) == (
         a_row(0, 3, 1.0, 0.75, "natural"), a_row(1, 1, 1.0, 0.25, "natural"),
     )  # fmt: skip
@@ -39,16 +49,16 @@ def test_a_plan_by_hand():
 
 
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=50), st.randoms(use_true_random=False))
-def test_weights_sum_to_the_samples_and_to_the_same_in_both_classes(labels, dice):
+def test_weights_sum_to_the_number_of_samples_and_equally_over_classes(labels, rng):
     plan = plan_classes(in_training(*labels), WEIGHTED)
-    weighed = [row.num_samples * row.weight for row in plan]
-    assert sum(weighed) == pytest.approx(len(labels))
-    assert weighed == pytest.approx([len(labels) / len(plan)] * len(plan))
+    weighted = [row.num_samples * row.weight for row in plan]
+    assert sum(weighted) == pytest.approx(len(labels))
+    assert weighted == pytest.approx([len(labels) / len(plan)] * len(plan))
     assert sum(row.draw_fraction for row in plan) == pytest.approx(1)
-    assert plan_classes(in_training(*dice.sample(labels, len(labels))), WEIGHTED) == plan
+    assert plan_classes(in_training(*rng.sample(labels, len(labels))), WEIGHTED) == plan
 
 
-def test_where_nothing_trains_there_is_no_plan():
+def test_plan_is_empty_without_training_samples():
     assert plan_classes([], BALANCED) == ()
     assert plan_classes([SimpleNamespace(label=1, in_training=False)], BALANCED) == ()
 
@@ -62,15 +72,15 @@ def test_where_nothing_trains_there_is_no_plan():
         (BALANCED, (0, 1, 1), ((1.0, 1.0), True)),
     ],
 )
-def test_what_a_plan_changes_in_training(rule, labels, changes):
+def test_identity_of_a_plan_is_what_it_changes(rule, labels, changes):
     plan = plan_classes(in_training(*labels), rule)
-    assert what_changes(plan) == changes
+    assert plan_identity(plan) == changes
     if changes:
-        assert (weights_of(plan), draws_equally(plan)) == changes
+        assert (weights_of(plan), has_balanced_sampling(plan)) == changes
 
 
-def test_what_balances_twice_is_refused_with_the_way_out():
-    with pytest.raises(ValidationError, match="twice over: set sampling to natural"):
+def test_balancing_twice_is_rejected_with_a_remedy():
+    with pytest.raises(ValidationError, match="twice: set sampling to natural"):
         ClassRule(class_weights="balanced", sampling="balanced")
     with pytest.raises(ValidationError, match="'natural' or 'balanced'"):
         ClassRule(sampling="some")

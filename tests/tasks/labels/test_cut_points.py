@@ -18,15 +18,15 @@ def annotated_video(
 
 
 @pytest.mark.parametrize("label", [1, None])
-def test_a_training_video_is_marked_at_the_bounds_of_its_joined_intervals(label: int | None):
+def test_cut_points_of_a_training_video_are_the_bounds_of_its_merged_intervals(label: int | None):
     assert cut_points_of(annotated_video(label)) == (1_000, 3_000, 5_000, 7_000)
 
 
 @pytest.mark.parametrize("split", ["val", "test", None])
-def test_no_other_video_is_marked(split: str | None):
+def test_other_videos_have_no_cut_points(split: str | None):
     assert cut_points_of(annotated_video(1, split=split)) == ()
 
 
-def test_an_annotation_that_contradicts_itself_marks_nothing():
+def test_contradictory_annotation_has_no_cut_points():
     assert cut_points_of(annotated_video(0)) == ()
     assert cut_points_of(annotated_video(1, ())) == ()

@@ -1,4 +1,4 @@
-"""Toy prints from every side; then videos that ffmpeg really encoded again, up to the gate."""
+"""Synthetic hashes first; then videos re-encoded with ffmpeg, up to the leakage check."""
 
 import subprocess
 import wave
@@ -21,15 +21,15 @@ from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
 from tasks.stage import Shard
 
 Bits = npt.NDArray[np.bool_]
-LENGTH = 80  # words of picture, 20 s
+LENGTH = 80  # video words, 20 s
 
 
 def a_clip(scene: int, take: int, length: int = LENGTH) -> Bits:
-    """A fixed scene of 64 bits, eight of which come and go as somebody moves [words, 64]."""
+    """Return a fixed scene of 64 bits, eight of which change with motion [words, 64]."""
     bits = np.tile(np.random.default_rng(scene).random(64) < 0.5, (length, 1))
     random = np.random.default_rng(1_000 + take)
-    for location in random.choice(64, 8, replace=False):
-        bits[:, location] ^= np.repeat(random.random(length // 3 + 1) < 0.5, 3)[:length]
+    for bit in random.choice(64, 8, replace=False):
+        bits[:, bit] ^= np.repeat(random.random(length // 3 + 1) < 0.5, 3)[:length]
     return bits
 
 
@@ -37,15 +37,15 @@ def an_audio(take: int, length: int = LENGTH) -> Bits:
     return np.random.default_rng(2_000 + take).random((4 * length, 32)) < 0.5
 
 
-def blurred(bits: Bits, share: float, seed: int = 0) -> Bits:
-    """Turn over a share of the bits, as another encoding does."""
-    return bits ^ (np.random.default_rng(seed).random(bits.shape) < share)
+def blurred(bits: Bits, fraction: float, seed: int = 0) -> Bits:
+    """Flip a fraction of the bits, as re-encoding does."""
+    return bits ^ (np.random.default_rng(seed).random(bits.shape) < fraction)
 
 
 def a_hash(name: str, video: Bits, audio: Bits | None = None) -> MediaHashRecord:
     packed = np.packbits(video, axis=1).view(">i8").reshape(-1)
-    heard = () if audio is None else (audio @ (1 << np.arange(32))).tolist()
-    return MediaHashRecord(video_id=VideoId(name), video=tuple(packed.tolist()), audio=tuple(heard))
+    words = () if audio is None else (audio @ (1 << np.arange(32))).tolist()
+    return MediaHashRecord(video_id=VideoId(name), video=tuple(packed.tolist()), audio=tuple(words))
 
 
 ORIGINAL = a_hash("original", a_clip(1, 1), an_audio(1))
@@ -54,65 +54,65 @@ OTHER_QUESTION = a_hash("other question", a_clip(1, 2), an_audio(2))
 OTHER_SCENE = a_hash("other scene", a_clip(2, 1), an_audio(1))
 
 
-def heard_alone(row: MediaHashRecord) -> MediaHashRecord:
-    return replace(row, video_id=VideoId(f"{row.video_id}, heard"), video=())
+def audio_only(row: MediaHashRecord) -> MediaHashRecord:
+    return replace(row, video_id=VideoId(f"{row.video_id}, audio only"), video=())
 
 
-def silent(row: MediaHashRecord) -> MediaHashRecord:
-    return replace(row, video_id=VideoId(f"{row.video_id}, silent"), audio=())
+def without_audio(row: MediaHashRecord) -> MediaHashRecord:
+    return replace(row, video_id=VideoId(f"{row.video_id}, no audio"), audio=())
 
 
-def test_a_recording_of_audio_alone_is_known_by_its_audio() -> None:
-    alone, other = heard_alone(COPY), heard_alone(OTHER_QUESTION)
-    assert find_duplicates([ORIGINAL, alone, other]) == [(alone.video_id, "original")]
-    again = heard_alone(ORIGINAL)
-    assert find_duplicates([alone, other, again]) == [(alone.video_id, again.video_id)]
-    quiet = replace(alone, audio=(SILENT,) * len(alone.audio))
+def test_file_without_video_is_identified_by_its_audio() -> None:
+    first, other = audio_only(COPY), audio_only(OTHER_QUESTION)
+    assert find_duplicates([ORIGINAL, first, other]) == [(first.video_id, "original")]
+    again = audio_only(ORIGINAL)
+    assert find_duplicates([first, other, again]) == [(first.video_id, again.video_id)]
+    quiet = replace(first, audio=(SILENT,) * len(first.audio))
     assert find_duplicates([quiet, replace(quiet, video_id=VideoId("quiet too"))]) == []
     shorter = a_hash("shorter", a_clip(1, 1), an_audio(1)[:200])
-    assert find_duplicates([heard_alone(shorter), ORIGINAL]) == []
+    assert find_duplicates([audio_only(shorter), ORIGINAL]) == []
 
 
-def test_a_blurred_and_trimmed_copy_is_found_and_nothing_else():
+def test_only_a_blurred_and_trimmed_copy_is_found():
     rows = [OTHER_QUESTION, COPY, OTHER_SCENE, ORIGINAL]
     assert find_duplicates(rows) == [("copy", "original")]
     assert find_duplicates(rows[::-1]) == [("copy", "original")]
 
 
-def test_without_audio_the_video_must_move_alike():
-    rows = [silent(row) for row in (ORIGINAL, COPY, OTHER_QUESTION, OTHER_SCENE)]
-    assert find_duplicates(rows) == [("copy, silent", "original, silent")]
+def test_videos_without_audio_must_have_the_same_motion():
+    rows = [without_audio(row) for row in (ORIGINAL, COPY, OTHER_QUESTION, OTHER_SCENE)]
+    assert find_duplicates(rows) == [("copy, no audio", "original, no audio")]
 
 
-def test_a_copy_that_lost_its_audio_is_found_by_its_video():
+def test_copy_without_audio_is_found_by_its_video():
     muted = replace(COPY, audio=(SILENT,) * len(COPY.audio))
-    for copy in (silent(COPY), muted):
+    for copy in (without_audio(COPY), muted):
         rows = [ORIGINAL, OTHER_QUESTION, copy]
         assert find_duplicates(rows) == [tuple(sorted((copy.video_id, "original")))]
 
 
 @pytest.mark.parametrize("video", [np.zeros((LENGTH, 64), bool), a_clip(3, 0)[:1]])
-def test_black_and_still_videos_match_by_their_audio_alone(video):
-    still = np.repeat(video, LENGTH // len(video), axis=0)
-    rows = [a_hash(f"silent {n}", blurred(still, 0.002, n)) for n in range(3)]
+def test_black_and_static_videos_match_by_their_audio_only(video):
+    static = np.repeat(video, LENGTH // len(video), axis=0)
+    rows = [a_hash(f"silent {n}", blurred(static, 0.002, n)) for n in range(3)]
     assert find_duplicates(rows) == []
-    rows += [a_hash(f"take {n}", still, an_audio(n)) for n in range(3)]
+    rows += [a_hash(f"take {n}", static, an_audio(n)) for n in range(3)]
     assert find_duplicates(rows) == []
-    rows += [a_hash("take 1 again", still, blurred(an_audio(1), 0.1))]
+    rows += [a_hash("take 1 again", static, blurred(an_audio(1), 0.1))]
     assert find_duplicates(rows) == [("take 1", "take 1 again")]
 
 
-def test_an_opening_that_all_recordings_share_is_no_match():
+def test_common_start_of_all_recordings_is_not_a_match():
     rows = []
     for take in range(6):
         video = a_clip(1, take)
-        video[:5] = False  # the camera finds its exposure
+        video[:5] = False  # the camera adjusts its exposure
         rows.append(a_hash(f"take {take}", video))
     assert find_duplicates(rows) == []
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 4, 8])
-def test_a_video_of_a_few_seconds_is_too_little_without_audio(seconds):
+def test_few_seconds_without_audio_are_too_short_to_compare(seconds):
     video = a_clip(1, 1, length=4 * seconds)
     rows = [a_hash("a", video), a_hash("b", video)]
     assert find_duplicates(rows) == []
@@ -199,12 +199,12 @@ def write_mumble(path: Path, random: np.random.Generator) -> None:
         stream.writeframes(samples.tobytes())
 
 
-def ffmpeg(arguments: Sequence[str], given: bytes | None = None) -> None:
+def ffmpeg(arguments: Sequence[str], stdin: bytes | None = None) -> None:
     command = ["ffmpeg", "-hide_banner", "-loglevel", "error", "-y", *arguments]
-    subprocess.run(command, check=True, input=given, timeout=100)
+    subprocess.run(command, check=True, input=stdin, timeout=100)
 
 
-ENCODED_AGAIN = {
+REENCODED = {
     "again.mkv": (
         "-ss", "0.4", "-t", "11", "-r", "15", "-vf", "scale=96:72", "-c:v", "mpeg4", "-q:v", "9",
         "-ar", "8000", "-c:a", "libmp3lame", "-b:a", "24k",
@@ -218,16 +218,16 @@ ENCODED_AGAIN = {
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two questions of one person and one of another; the first encoded again, twice."""
+    """Two answers of one person and one of another; the first re-encoded twice."""
     folder = tmp_path_factory.mktemp("recordings")
     takes = {"ann 1.mp4": (1, 1), "ann 2.mp4": (1, 2), "bea 1.mp4": (2, 1)}
     for name, (person, take) in takes.items():
         write_recording(folder / name, person, take)
-    for name, options in ENCODED_AGAIN.items():
+    for name, options in REENCODED.items():
         start = options[:2] if options[0] == "-ss" else ()
         source = [*start, "-i", str(folder / "ann 1.mp4")]
         ffmpeg([*source, *options[len(start) :], str(folder / name)])
-    names = [*takes, *ENCODED_AGAIN]
+    names = [*takes, *REENCODED]
     return {name: folder / name for name in names}
 
 
@@ -235,7 +235,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def hashes(
     recordings: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, MediaHashRecord]:
-    """What the segment stage says of them, each read from the store."""
+    """Return the hashes that the segment stage stores for the recordings."""
     config = SegmentConfig(long_side=96)
     variant = variant_of(Store(str(tmp_path_factory.mktemp("store"))), config)
     sources = {
@@ -247,51 +247,49 @@ def hashes(
     return {str(row.video_id): row for row in variant.read(MediaHashRecord, expected)}
 
 
-def some(hashes: dict[str, MediaHashRecord], *names: str) -> list[MediaHashRecord]:
+def named(hashes: dict[str, MediaHashRecord], *names: str) -> list[MediaHashRecord]:
     return [hashes[name] for name in names]
 
 
-def test_encoded_again_scaled_and_trimmed_is_still_the_same(hashes):
-    assert find_duplicates(some(hashes, "ann 1.mp4", "ann 2.mp4", "bea 1.mp4", *ENCODED_AGAIN)) == [
+def test_reencoded_scaled_and_trimmed_copies_are_found(hashes):
+    assert find_duplicates(named(hashes, "ann 1.mp4", "ann 2.mp4", "bea 1.mp4", *REENCODED)) == [
         ("again.mkv", "again.webm", "ann 1.mp4")
     ]
 
 
-def test_so_it_is_without_audio_by_the_way_it_moves(hashes):
-    rows = [silent(row) for row in some(hashes, "ann 1.mp4", "ann 2.mp4", "again.mkv")]
-    assert find_duplicates(rows) == [("again.mkv, silent", "ann 1.mp4, silent")]
+def test_reencoded_copy_without_audio_is_found_by_its_motion(hashes):
+    rows = [without_audio(row) for row in named(hashes, "ann 1.mp4", "ann 2.mp4", "again.mkv")]
+    assert find_duplicates(rows) == [("again.mkv, no audio", "ann 1.mp4, no audio")]
 
 
-def on_side(sample: SampleRecord, name: str, split: str) -> SampleRecord:
+def in_split(sample: SampleRecord, name: str, split: str) -> SampleRecord:
     return replace(
         sample,
         video_id=VideoId(name),
-        participant_id=ParticipantId(f"who sent {name}"),
+        participant_id=ParticipantId(f"participant of {name}"),
         split=split,
         source_digest=f"content of {name}",
     )
 
 
-def test_the_gate_refuses_a_recording_encoded_again_under_another_name(
-    hashes, toy_samples, tmp_path
-):
+def test_reencoded_recording_under_another_name_is_leakage(hashes, toy_samples, tmp_path):
     (sample,) = toy_samples(Store(str(tmp_path)), 1)
-    rows = [on_side(sample, "ann 1.mp4", "train"), on_side(sample, "ann 2.mp4", "test")]
+    rows = [in_split(sample, "ann 1.mp4", "train"), in_split(sample, "ann 2.mp4", "test")]
     check_no_leakage(rows, list(hashes.values()))
-    copied = [*rows, on_side(sample, "again.mkv", "test")]
-    with pytest.raises(LeakageError, match=r"^The same recording \(1\) .* one side") as caught:
+    copied = [*rows, in_split(sample, "again.mkv", "test")]
+    with pytest.raises(LeakageError, match=r"^The same recording \(1\) .* one split") as caught:
         check_no_leakage(copied, list(hashes.values()))
     assert caught.value.details == ("recording again.mkv = ann 1.mp4: test, train",)
     assert "again.mkv" not in str(caught.value)
     check_no_leakage([replace(row, split="train") for row in copied], list(hashes.values()))
 
 
-def test_files_of_one_content_are_told_as_such_and_not_twice(hashes, toy_samples, tmp_path):
+def test_identical_files_are_reported_once(hashes, toy_samples, tmp_path):
     (sample,) = toy_samples(Store(str(tmp_path)), 1)
     rows = [
-        replace(on_side(sample, name, split), source_digest="one content")
+        replace(in_split(sample, name, split), source_digest="one content")
         for name, split in [("ann 1.mp4", "train"), ("copied.mp4", "val")]
     ]
-    message = [*hashes.values(), replace(hashes["ann 1.mp4"], video_id=VideoId("copied.mp4"))]
-    with pytest.raises(LeakageError, match=r"^The same file content \(1\) stands"):
-        check_no_leakage(rows, message)
+    with_copy = [*hashes.values(), replace(hashes["ann 1.mp4"], video_id=VideoId("copied.mp4"))]
+    with pytest.raises(LeakageError, match=r"^The same file content \(1\) is in"):
+        check_no_leakage(rows, with_copy)

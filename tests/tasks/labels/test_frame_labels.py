@@ -16,7 +16,7 @@ def frame_times(frame_ms: list[int], end_ms: int) -> FrameTimesRecord:
 
 @st.composite
 def clocks(draw: st.DrawFn) -> FrameTimesRecord:
-    """Frames of any lengths, as in a video of variable frame rate."""
+    """Draw frames of any durations, as in a video with a variable frame rate."""
     lengths = draw(st.lists(st.integers(1, 400), min_size=1, max_size=60))
     bounds = [0, *accumulate(lengths)]
     return frame_times(bounds[:-1], bounds[-1])
@@ -45,13 +45,13 @@ CLOCK = frame_times([0, 40, 80, 120, 160], 200)
         ([(0, 10), (30, 40)], (1, 0, 0, 0, 0)),
     ],
 )
-def test_a_frame_is_positive_if_half_of_its_time_is(found, labels):
+def test_frame_is_positive_if_half_of_its_display_time_is(found, labels):
     pairs = [Interval(start_ms=start, end_ms=end) for start, end in found]
     assert labels_of_frames(pairs, CLOCK) == labels
 
 
 @given(clocks(), intervals)
-def test_to_frames_and_back_no_frame_differs_by_more_than_half_of_itself(times, found):
+def test_round_trip_to_frames_moves_bounds_by_at_most_half_a_frame(times, found):
     back = intervals_of_frames(labels_of_frames(found, times), times)
     for start, end in pairwise([*times.frame_ms, times.end_ms]):
         difference = abs(overlap_ms(start, end, back) - overlap_ms(start, end, found))
@@ -59,7 +59,7 @@ def test_to_frames_and_back_no_frame_differs_by_more_than_half_of_itself(times, 
 
 
 @given(clocks(), st.data())
-def test_intervals_that_begin_and_end_with_frames_come_back_as_they_were(times, data):
+def test_intervals_on_frame_boundaries_survive_a_round_trip(times, data):
     bounds = st.sampled_from([*times.frame_ms, times.end_ms])
     pairs = data.draw(st.lists(st.tuples(bounds, bounds), max_size=5))
     found = [Interval(start_ms=min(p), end_ms=max(p)) for p in pairs if p[0] != p[1]]
@@ -67,7 +67,7 @@ def test_intervals_that_begin_and_end_with_frames_come_back_as_they_were(times, 
 
 
 @given(clocks(), st.data())
-def test_labels_of_frames_come_back_from_intervals_as_they_were(times, data):
+def test_frame_labels_survive_a_round_trip(times, data):
     labels = data.draw(
         st.lists(st.integers(0, 1), min_size=len(times.frame_ms), max_size=len(times.frame_ms))
     )
@@ -75,32 +75,32 @@ def test_labels_of_frames_come_back_from_intervals_as_they_were(times, data):
 
 
 @given(clocks(), intervals, st.randoms(use_true_random=False))
-def test_the_order_of_intervals_does_not_count(times, found, dice):
-    shuffled = dice.sample(found, len(found))
+def test_order_of_intervals_does_not_matter(times, found, rng):
+    shuffled = rng.sample(found, len(found))
     assert labels_of_frames(shuffled, times) == labels_of_frames(found, times)
 
 
 @given(clocks(), st.sets(st.integers(0, 59), max_size=5), st.randoms(use_true_random=False))
-def test_every_frame_has_the_value_of_its_segment(times, boundaries, dice):
+def test_every_frame_has_the_value_of_its_segment(times, boundaries, rng):
     firsts = sorted({0, *(cut for cut in boundaries if cut < len(times.frame_ms))})
     starts = [(times.frame_ms[first], number) for number, first in enumerate(firsts)]
     expected = [sum(first <= frame for first in firsts) - 1 for frame in range(len(times.frame_ms))]
-    shuffled = dice.sample(starts, len(starts))
+    shuffled = rng.sample(starts, len(starts))
     assert list(values_of_frames(shuffled, times)) == expected
 
 
-def test_a_frame_before_all_segments_has_no_value():
+def test_frame_before_all_segments_has_no_value():
     assert values_of_frames([(80, "p")], CLOCK) == (None, None, "p", "p", "p")
     assert values_of_frames([], CLOCK) == (None,) * 5
 
 
-def test_two_frames_in_one_millisecond_are_labelled_alike():
+def test_frames_in_one_millisecond_get_the_same_label():
     crowded = frame_times([0, 1, 1, 1, 2], 3)
     assert labels_of_frames([Interval(start_ms=0, end_ms=3)], crowded) == (1,) * 5
     assert intervals_of_frames([0, 1, 0, 0, 0], crowded) == ()
 
 
-def test_a_video_of_ten_minutes_is_labelled_frame_by_frame_at_once():
+def test_ten_minutes_of_frames_are_labeled():
     times = frame_times([40 * n for n in range(15_000)], 600_000)
     found = [Interval(start_ms=1_000 * n, end_ms=1_000 * n + 400) for n in range(0, 600, 2)]
     labels = labels_of_frames(found, times)
@@ -108,6 +108,6 @@ def test_a_video_of_ten_minutes_is_labelled_frame_by_frame_at_once():
     assert intervals_of_frames(labels, times) == tuple(found)
 
 
-def test_one_label_for_each_frame_is_asked_for():
-    with pytest.raises(ValueError, match="3 labels were given for 5 frames"):
+def test_number_of_labels_must_match_the_frames():
+    with pytest.raises(ValueError, match="got 3 labels for 5 frames"):
         intervals_of_frames([0, 1, 0], CLOCK)

@@ -21,7 +21,7 @@ intervals = st.lists(
     min_size=1,
     max_size=6,
 )
-units = st.sampled_from(["share", "ms"])
+units = st.sampled_from(["fraction", "ms"])
 bounds = st.lists(st.integers(1, 4_000), min_size=2, max_size=2, unique=True).map(sorted)
 
 
@@ -30,8 +30,8 @@ def labeled_video(label: int | None, intervals: list[Interval]) -> VideoRecord:
 
 
 def a_rule(unit: str, positive_at: float, negative_below: float | None = None, **settings):
-    """Bounds are given in milliseconds of a segment of 4 s."""
-    scale = 4_000 if unit == "share" else 1
+    """Build a rule from bounds in milliseconds of a segment of 4 s."""
+    scale = 4_000 if unit == "fraction" else 1
     return LabelRule(
         overlap_unit=unit,
         positive_at=positive_at / scale,
@@ -55,33 +55,35 @@ def labels_of(video: VideoRecord, rule: LabelRule) -> list[SegmentLabel]:
 
 
 def a_label(rule: LabelRule, covered_ms: int) -> SegmentLabel:
-    """Label one segment of 4 s of which this much is covered."""
+    """Label one segment of 4 s with ``covered_ms`` of overlap."""
     annotation = locate(labeled_video(1, [Interval(start_ms=0, end_ms=9)]), END_MS)
     return label_segment(
         annotation, overlap_ms=covered_ms, overlap_fraction=covered_ms / 4_000, rule=rule
     )
 
 
-@pytest.mark.parametrize("unit", ["share", "ms"])
+@pytest.mark.parametrize("unit", ["fraction", "ms"])
 @pytest.mark.parametrize(
-    ("covered_ms", "label", "clear"),
+    ("covered_ms", "label", "in_band"),
     [
-        (0, 0, True), (999, 0, True), (1_000, 0, False), (1_999, 0, False), (2_000, 1, True),
-        (4_000, 1, True),
+        (0, 0, False), (999, 0, False), (1_000, 0, True), (1_999, 0, True), (2_000, 1, False),
+        (4_000, 1, False),
     ],
 )  # fmt: skip
-def test_the_band_runs_from_its_lower_bound_to_just_below_the_upper(unit, covered_ms, label, clear):
+def test_ignore_band_includes_its_lower_bound_and_excludes_the_upper(
+    unit, covered_ms, label, in_band
+):
     found = a_label(a_rule(unit, 2_000, 1_000), covered_ms)
-    assert found == SegmentLabel(label=label, source="intervals", clear=clear)
+    assert found == SegmentLabel(label=label, source="intervals", in_ignore_band=in_band)
     without_band = a_label(a_rule(unit, 2_000), covered_ms)
-    assert without_band == SegmentLabel(label=label, source="intervals", clear=True)
+    assert without_band == SegmentLabel(label=label, source="intervals")
 
 
-def test_milliseconds_ask_for_the_same_of_short_and_long_segments():
+def test_milliseconds_require_the_same_of_short_and_long_segments():
     annotation = locate(labeled_video(1, [Interval(start_ms=0, end_ms=500)]), END_MS)
     rule = LabelRule(overlap_unit="ms", positive_at=500)
-    for share in (0.1, 1.0):
-        found = label_segment(annotation, overlap_ms=500, overlap_fraction=share, rule=rule)
+    for fraction in (0.1, 1.0):
+        found = label_segment(annotation, overlap_ms=500, overlap_fraction=fraction, rule=rule)
         assert found.label == 1
 
 
@@ -89,16 +91,16 @@ def test_milliseconds_ask_for_the_same_of_short_and_long_segments():
     ("video", "unannotated_positive", "label", "source"),
     [
         (labeled_video(0, []), "video", 0, "intervals"),
-        (labeled_video(0, []), "unlabelled", 0, "intervals"),
+        (labeled_video(0, []), "unlabeled", 0, "intervals"),
         (labeled_video(1, []), "video", 1, "video"),
-        (labeled_video(1, []), "unlabelled", None, None),
+        (labeled_video(1, []), "unlabeled", None, None),
         (labeled_video(None, []), "video", None, None),
         (labeled_video(0, [Interval(start_ms=0, end_ms=9)]), "video", None, None),
         (labeled_video(1, [Interval(start_ms=END_MS, end_ms=END_MS + 9)]), "video", None, None),
         (labeled_video(None, [Interval(start_ms=0, end_ms=END_MS)]), "video", 1, "intervals"),
     ],
 )
-def test_what_a_label_stands_on_is_marked_and_contradictions_have_none(
+def test_source_of_a_label_is_recorded_and_contradictions_have_no_label(
     video, unannotated_positive, label, source
 ):
     found = labels_of(video, LabelRule(unannotated_positive=unannotated_positive))
@@ -106,31 +108,29 @@ def test_what_a_label_stands_on_is_marked_and_contradictions_have_none(
 
 
 @given(intervals, st.randoms(use_true_random=False), units, bounds, st.data())
-def test_labels_depend_neither_on_the_order_of_intervals_nor_on_one_being_written_as_two(
-    found, dice, unit, band, data
-):
+def test_order_and_division_of_intervals_do_not_matter(found, rng, unit, band, data):
     rule = a_rule(unit, band[1], band[0])
-    torn = data.draw(st.integers(0, len(found) - 1))
-    whole = found[torn]
+    split_at = data.draw(st.integers(0, len(found) - 1))
+    whole = found[split_at]
     middle = data.draw(st.integers(whole.start_ms, whole.end_ms))
     halves = [replace(whole, end_ms=middle), replace(whole, start_ms=middle)]
-    rewritten = [*found[:torn], *halves, *found[torn + 1 :]]
+    rewritten = [*found[:split_at], *halves, *found[split_at + 1 :]]
     rewritten = [interval for interval in rewritten if interval.start_ms < interval.end_ms]
     before = labels_of(labeled_video(1, found), rule)
-    assert labels_of(labeled_video(1, dice.sample(rewritten, len(rewritten))), rule) == before
+    assert labels_of(labeled_video(1, rng.sample(rewritten, len(rewritten))), rule) == before
 
 
 @given(st.lists(st.integers(0, 4_000), min_size=2, max_size=2), units, bounds)
-def test_more_overlap_never_takes_a_label_away(covered, unit, band):
+def test_more_overlap_never_removes_a_positive_label(covered, unit, band):
     rule = a_rule(unit, band[1], band[0])
     low, high = (a_label(rule, ms).label for ms in sorted(covered))
     assert low <= high
 
 
 @given(st.integers(0, 4_000), units, bounds)
-def test_a_higher_bar_never_makes_a_segment_positive(covered, unit, bars):
-    easy, hard = (a_label(a_rule(unit, bar), covered).label for bar in bars)
-    assert hard <= easy
+def test_higher_threshold_never_makes_a_segment_positive(covered, unit, thresholds):
+    low, high = (a_label(a_rule(unit, at), covered).label for at in thresholds)
+    assert high <= low
 
 
 @given(
@@ -138,10 +138,10 @@ def test_a_higher_bar_never_makes_a_segment_positive(covered, unit, bars):
     units,
     st.lists(st.integers(1, 4_000), min_size=3, max_size=3, unique=True),
 )
-def test_a_wider_band_never_makes_a_segment_clear_and_never_changes_a_label(covered, unit, bounds):
+def test_wider_ignore_band_only_adds_segments_and_never_changes_a_label(covered, unit, bounds):
     low, lower_middle, high = sorted(bounds)
     wide, narrow = (a_label(a_rule(unit, high, below), covered) for below in (low, lower_middle))
-    assert wide.clear <= narrow.clear
+    assert wide.in_ignore_band >= narrow.in_ignore_band
     assert wide.label == narrow.label == a_label(a_rule(unit, high), covered).label
 
 
@@ -149,16 +149,16 @@ def test_a_wider_band_never_makes_a_segment_clear_and_never_changes_a_label(cove
     ("settings", "message"),
     [
         ({"positive_at": 0}, "greater than 0"),
-        ({"positive_at": 1.01}, "no share in .* set overlap_unit to ms"),
-        ({"positive_at": 500}, "no share in .* set overlap_unit to ms"),
-        ({"overlap_unit": "ms"}, "positive_at 0.5 is no whole number of milliseconds"),
+        ({"positive_at": 1.01}, "not a fraction in .* set overlap_unit to ms"),
+        ({"positive_at": 500}, "not a fraction in .* set overlap_unit to ms"),
+        ({"overlap_unit": "ms"}, "positive_at 0.5 is not a whole number of milliseconds"),
         ({"negative_below": 0}, "greater than 0"),
         ({"negative_below": 0.5}, "negative_below 0.5 must be less than positive_at 0.5"),
-        ({"overlap_unit": "ms", "positive_at": 9, "negative_below": 1.5}, "1.5 is no whole number"),
-        ({"overlap_unit": "seconds"}, "'share' or 'ms'"),
-        ({"unannotated_positive": "guess"}, "'video' or 'unlabelled'"),
+        ({"overlap_unit": "ms", "positive_at": 9, "negative_below": 1.5}, "1.5 is not a whole"),
+        ({"overlap_unit": "seconds"}, "'fraction' or 'ms'"),
+        ({"unannotated_positive": "guess"}, "'video' or 'unlabeled'"),
     ],
 )
-def test_bounds_that_mean_nothing_are_refused_with_what_was_expected(settings, message):
+def test_invalid_bounds_are_rejected_with_what_was_expected(settings, message):
     with pytest.raises(ValidationError, match=message):
         LabelRule(**settings)

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from storage.errors import LeakageError
 from storage.records import SPLITS
 from tasks.labels.leakage import check_no_leakage
-from tasks.labels.split_assignment import side_by_hash
+from tasks.labels.split_assignment import split_by_hash
 from tests.builders import a_sample
 
-SHARES = (0.7, 0.1, 0.2)
+FRACTIONS = (0.7, 0.1, 0.2)
 
 
 def owned_sample(video_id: str, participant_id: str | None, split: str | None, **fields):
@@ -22,11 +22,11 @@ CLEAN = [
     owned_sample("a2", "ann", "train"),
     owned_sample("b1", "bea", "val"),
     owned_sample("c1", None, "test"),
-    owned_sample("u1", "ann", None),  # unlabelled: on no side
+    owned_sample("u1", "ann", None),  # unlabeled: in no split
 ]
 
 
-def test_a_clean_split_passes_the_gate():
+def test_clean_split_passes():
     check_no_leakage(CLEAN, [])
     check_no_leakage([], [])
 
@@ -51,17 +51,17 @@ def test_a_clean_split_passes_the_gate():
         ),
     ],
 )
-def test_the_gate_counts_what_stands_on_two_sides_and_names_it_apart(leak, message, details):
-    with pytest.raises(LeakageError, match=f"^The same {message} .*Put each on one side") as caught:
+def test_leaks_are_counted_in_the_message_and_named_in_the_details(leak, message, details):
+    with pytest.raises(LeakageError, match=f"^The same {message} .*one split") as caught:
         check_no_leakage([*CLEAN, leak], [])
     assert caught.value.details == details
     named = [leak.video_id, "b1", *([leak.participant_id] if leak.participant_id else [])]
     assert not any(name in repr(caught.value) for name in named)
 
 
-def test_the_gate_counts_and_names_all():
+def test_all_leaks_are_counted_and_named():
     leaks = [owned_sample(f"v{n}{split}", f"p{n}", split) for n in range(80) for split in SPLITS]
-    with pytest.raises(LeakageError, match=r"participant \(80\) stands") as caught:
+    with pytest.raises(LeakageError, match=r"participant \(80\) is in") as caught:
         check_no_leakage(leaks, [])
     assert len(caught.value.details) == 80
 
@@ -70,20 +70,20 @@ def test_the_gate_counts_and_names_all():
     st.lists(st.tuples(st.integers(0, 6), st.integers(0, 20), st.integers(0, 12)), max_size=30),
     st.integers(0, 5),
 )
-def test_a_drawn_split_only_leaks_through_copies_of_a_file(rows, seed):
+def test_split_by_hash_only_leaks_through_copies_of_a_file(rows, seed):
     samples = [
         owned_sample(
             f"{person}/{video}",
             f"p{person}",
-            side_by_hash(f"p{person}", SHARES, seed),
+            split_by_hash(f"p{person}", FRACTIONS, seed),
             source_digest=f"content {content}",
         )
         for person, video, content in rows
     ]
-    sides: dict[str, set[str | None]] = {}
+    splits_of: dict[str, set[str | None]] = {}
     for sample in samples:
-        sides.setdefault(sample.source_digest, set()).add(sample.split)
-    if any(len(splits) > 1 for splits in sides.values()):
+        splits_of.setdefault(sample.source_digest, set()).add(sample.split)
+    if any(len(splits) > 1 for splits in splits_of.values()):
         with pytest.raises(LeakageError, match="file content"):
             check_no_leakage(samples, [])
     else:

@@ -15,7 +15,7 @@ inner_bounds = st.lists(st.integers(1, DURATION_MS - 1), unique=True, max_size=1
 
 
 def segments(bounds: list[int]) -> list[tuple[int, int]]:
-    """A partition of the video."""
+    """Partition the video at inner bounds."""
     return list(pairwise([0, *sorted(bounds), DURATION_MS]))
 
 
@@ -28,14 +28,14 @@ def annotated_ms(found: list[Interval]) -> int:
 
 
 @given(intervals, inner_bounds)
-def test_the_overlaps_of_a_partition_sum_to_the_annotated_time_within_the_video(found, bounds):
+def test_overlaps_of_a_partition_sum_to_the_annotated_time(found, bounds):
     total = sum(overlap_ms(start, end, found) for start, end in segments(bounds))
     assert total == annotated_ms(found)
 
 
 @given(intervals, st.randoms(use_true_random=False))
-def test_the_order_of_the_intervals_does_not_count(found, dice):
-    shuffled = dice.sample(found, len(found))
+def test_order_of_intervals_does_not_matter(found, rng):
+    shuffled = rng.sample(found, len(found))
     assert overlap_ms(3_000, 9_000, shuffled) == overlap_ms(3_000, 9_000, found)
 
 
@@ -49,11 +49,11 @@ def test_a_finer_grid_never_loses_time(found, bounds, more_bounds):
 
 
 @given(intervals)
-def test_an_overlap_is_never_longer_than_the_segment(found):
+def test_overlap_is_never_longer_than_the_segment(found):
     assert 0 <= overlap_ms(4_000, 9_000, found) <= 5_000
 
 
-def test_touching_intervals_are_one_and_a_shared_end_counts_once():
+def test_touching_and_overlapping_intervals_count_once():
     touching = [
         Interval(start_ms=2_000, end_ms=3_000),
         Interval(start_ms=1_000, end_ms=2_000),

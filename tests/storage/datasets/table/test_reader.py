@@ -168,8 +168,8 @@ def test_times_of_a_video_without_ah_are_told_and_no_part_of_it_is_labelled(fold
     assert issue.kind is IssueKind.NEGATIVE_WITH_INTERVALS
     assert issue.detail.startswith("labels.csv, line 3: labelled as without A/H, but")
     located = locate(video, 1000)
-    assert not located.locates
-    assert not located.asserts
+    assert not located.is_localized
+    assert not located.is_unannotated_positive
 
 
 @pytest.mark.parametrize("column", ["participant", "question", "consent_publications"])
