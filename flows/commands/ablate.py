@@ -30,7 +30,7 @@ from storage.results import PredictionRecord
 from storage.schema import schema_of, to_table
 from tasks.ablation.arms import ArmSamples, arms_of, with_samples
 from tasks.ablation.comparison import SPLIT, AblationRecord, ArmPredictions, measure_arms
-from tasks.ablation.infer_arms import infer_arms_task
+from tasks.ablation.infer_arms import infer_arms
 from tasks.ablation.table import ablation_table, artifact_rows
 from tasks.export.files import check_out, write_export
 from tasks.inference.samples import expected_items
@@ -100,7 +100,7 @@ def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
         LOGGER.info("ablate: with %s", run.model_path)
         arms = arms_to_ask(run, samples)
         submit = partial(
-            infer_arms_task.submit,
+            infer_arms.submit,
             arms, run.store, run.model_path, run.settings.infer, run.settings.resources.infer,
         )  # fmt: skip
         wait_for([submit])[0].result()
@@ -143,7 +143,7 @@ def _answers(arm: ArmSamples) -> ArmPredictions:
         raise StageError(
             f"The arm {arm.arm.name!r} lacks {missing} of {len(expected)} answers: run again."
         )
-    own = {asked: SegmentId(segment_id) for segment_id, asked in arm.asked_as.items()}
+    own = {asked: SegmentId(segment_id) for segment_id, asked in arm.ids_in_arm.items()}
     rows = arm.variant.read(PredictionRecord, expected)
     return ArmPredictions(
         name=arm.arm.name,

@@ -1,0 +1,1 @@
+"""Modality ablation: what a model reaches with every set of video, audio and transcript."""

@@ -1,7 +1,7 @@
-"""The arms of an ablation: every set of what a model may be given, and a control.
+"""The arms of an ablation: every set of modalities the model can get, and a control.
 
-An arm is asked like any inference, under settings of its own, so that the arm with everything is
-the inference that a run has made already, and any other arm can be gone on with.
+Every arm is ordinary inference with input settings of its own: the arm with all modalities is the
+inference that a run has already done, and every other arm can be resumed.
 """
 
 from collections.abc import Sequence
@@ -17,53 +17,64 @@ from tasks.ablation.audio_swap import donors_of
 from tasks.inference.settings import InferConfig
 from tasks.prompting.model_input import InputConfig
 
-CONTROL = "sound of another"
-_STAGE, _VERSION = "ablate", 1
-_MODALITIES = ("video", "audio", "transcript")
+CONTROL = "audio swapped"
+LETTERS = {"video": "V", "audio": "A", "transcript": "T"}
+_STAGE, _VERSION = "ablate", 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """What a model is given in one arm; ``is_control`` says that the sound is another segment's."""
+    """What a model gets in one arm; in the control the audio is another segment's.
+
+    ``name`` consists of the modalities' `LETTERS`: VAT, VA, ...
+    """
 
     name: str
-    shown: tuple[str, ...]
+    modalities: tuple[str, ...]
     input_config: InputConfig
     is_control: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmSamples:
-    """An arm with the samples to ask about; ``asked_as`` gives a segment's name in the arm."""
+    """An arm with its samples; ``ids_in_arm`` maps a segment's id to its id in this arm."""
 
     arm: Arm
     variant: Variant
     samples: tuple[SampleRecord, ...]
-    asked_as: dict[SegmentId, SegmentId]
+    ids_in_arm: dict[SegmentId, SegmentId]
 
 
 def arms_of(config: InputConfig) -> tuple[Arm, ...]:
-    """List every set of what these settings show, the whole first, and last the control.
+    """List every set of the modalities in these settings, all of them first, the control last.
 
-    Words count where the prompt quotes them.
+    The transcript counts as one if the prompt quotes it.
     """
-    shown = tuple(name for name in _MODALITIES if _is_shown(config, name))
-    subsets = [part for size in range(len(shown), 0, -1) for part in combinations(shown, size)]
-    arms = [_arm(config, shown, part) for part in subsets]
-    if "audio" in shown:
-        name = " + ".join(part if part != "audio" else CONTROL for part in shown)
-        arms.append(Arm(name=name, shown=shown, input_config=config, is_control=True))
+    modalities = tuple(name for name in LETTERS if _is_used(config, name))
+    subsets = [
+        subset
+        for size in range(len(modalities), 0, -1)
+        for subset in combinations(modalities, size)
+    ]
+    arms = [_arm(config, modalities, subset) for subset in subsets]
+    if "audio" in modalities:
+        name = f"{arms[0].name}, {CONTROL}"
+        arms.append(replace(arms[0], name=name, is_control=True))
     return tuple(arms)
 
 
-def _is_shown(config: InputConfig, name: str) -> bool:
-    is_shown: bool = config.shows_words if name == "transcript" else getattr(config, name)
-    return is_shown
+def _is_used(config: InputConfig, modality: str) -> bool:
+    is_used: bool = config.shows_words if modality == "transcript" else getattr(config, modality)
+    return is_used
 
 
-def _arm(config: InputConfig, shown: Sequence[str], part: tuple[str, ...]) -> Arm:
-    switches = {name: name in part for name in shown}
-    return Arm(name=" + ".join(part), shown=part, input_config=config.model_copy(update=switches))
+def _arm(config: InputConfig, modalities: Sequence[str], subset: tuple[str, ...]) -> Arm:
+    switches = {name: name in subset for name in modalities}
+    return Arm(
+        name="".join(LETTERS[name] for name in subset),
+        modalities=subset,
+        input_config=config.model_copy(update=switches),
+    )
 
 
 def with_samples(
@@ -73,10 +84,10 @@ def with_samples(
     config: InferConfig,
     model_fingerprint: str,
 ) -> ArmSamples:
-    """Give an arm its samples: those of which it shows anything.
+    """Select the samples that have at least one of an arm's modalities.
 
-    In the control a sample is named after both segments, so that whoever is forgotten is found in
-    it as host and as donor.
+    In the control a sample's id contains both segments' ids: erasing a participant finds it by
+    either.
     """
     variant = infer.variant_of(store, config, arm.input_config, model_fingerprint)
     if arm.is_control:
@@ -88,26 +99,26 @@ def with_samples(
             upstream=(variant.variant_id,),
         )
         swapped = {host.segment_id: _swapped(host, donor) for host, donor in donors_of(samples)}
-        asked = tuple(swapped.values())
-        names = {segment_id: sample.segment_id for segment_id, sample in swapped.items()}
+        selected = tuple(swapped.values())
+        ids_in_arm = {segment_id: sample.segment_id for segment_id, sample in swapped.items()}
     else:
-        asked = tuple(sample for sample in samples if _shows_any(arm, sample))
-        names = {sample.segment_id: sample.segment_id for sample in asked}
-    return ArmSamples(arm=arm, variant=variant, samples=asked, asked_as=names)
+        selected = tuple(sample for sample in samples if _has_any(arm, sample))
+        ids_in_arm = {sample.segment_id: sample.segment_id for sample in selected}
+    return ArmSamples(arm=arm, variant=variant, samples=selected, ids_in_arm=ids_in_arm)
 
 
-def _shows_any(arm: Arm, sample: SampleRecord) -> bool:
-    """Say whether an arm shows anything of a sample; that nothing was said is shown, too."""
-    there = {"video": sample.video_path, "audio": sample.audio_path, "transcript": "transcript"}
-    return any(there[name] for name in arm.shown)
+def _has_any(arm: Arm, sample: SampleRecord) -> bool:
+    """Return whether a sample has one of an arm's modalities; an empty transcript counts."""
+    present = {"video": sample.video_path, "audio": sample.audio_path, "transcript": True}
+    return any(present[name] for name in arm.modalities)
 
 
 def _swapped(host: SampleRecord, donor: SampleRecord) -> SampleRecord:
-    """Give a segment the sound of another; no shorter than either, for bounds of its tokens."""
+    """Replace a segment's audio; it lasts as long as the longer one, which bounds its tokens."""
     longer_ms = max(host.end_ms - host.start_ms, donor.end_ms - donor.start_ms)
     return replace(
         host,
-        segment_id=SegmentId(f"{host.segment_id} with the sound of {donor.segment_id}"),
+        segment_id=SegmentId(f"{host.segment_id} with the audio of {donor.segment_id}"),
         end_ms=host.start_ms + longer_ms,
         audio_path=donor.audio_path,
         media_digest=digest_of(CONTROL, host.media_digest, donor.media_digest),

@@ -1,7 +1,7 @@
-"""Whose sound each segment gets in the swapped control: another video's, of another participant.
+"""The control's donors: each segment gets the audio of another video of another participant.
 
-A control that keeps picture and words, and takes from the sound what ties it to them: a model that
-needs both falls to chance, one that reads its answer off either alone does not.
+Video and transcript stay the same, but the audio no longer belongs to them: a model that combines
+them falls to chance, one that relies on either alone does not.
 """
 
 from collections import defaultdict
@@ -15,31 +15,29 @@ Pair = tuple[SampleRecord, SampleRecord]
 
 
 def donors_of(samples: Sequence[SampleRecord]) -> list[Pair]:
-    """Pair every segment that has sound with the one whose sound it gets; each gives its own once.
+    """Pair every segment that has audio with its donor; each segment is a donor once.
 
-    The pairs follow from the segments' content and not from their order or names. Segments of one
-    participant, of one video, or of videos of the same content never get each other's.
+    The pairs depend on the segments' content and not on their order or ids. Segments of one
+    participant, of one video or of videos with the same content are never paired.
 
     Raises:
-        ConfigError: one participant holds more than half of the segments with sound.
+        ConfigError: more than half of the segments with audio belong to one participant.
     """
-    heard = [sample for sample in samples if sample.audio_path is not None]
-    groups = sorted(_groups(heard), key=lambda group: (-len(group), _location(group[0])))
+    with_audio = [sample for sample in samples if sample.audio_path is not None]
+    groups = sorted(_groups(with_audio), key=lambda group: (-len(group), _sort_key(group[0])))
     ordered = [sample for group in groups for sample in group]
     shift = len(groups[0]) if groups else 0
     if 2 * shift > len(ordered):
         raise ConfigError(
-            f"Sound cannot be swapped between participants: of {len(ordered)} segments with sound "
-            f"{shift} are of one. Ablate on data of more participants, or with input.audio=false."
+            f"Audio cannot be swapped between participants: {shift} of {len(ordered)} segments "
+            "with audio are of one. Ablate on data of more participants, or with input.audio=false."
         )
-    # A group lies in one stretch no longer than the shift: nobody's donor is of the same group.
-    return [
-        (host, ordered[(location + shift) % len(ordered)]) for location, host in enumerate(ordered)
-    ]
+    # A group is contiguous and no longer than the shift, so no donor is of its host's group.
+    return [(host, ordered[(index + shift) % len(ordered)]) for index, host in enumerate(ordered)]
 
 
 def _groups(samples: Sequence[SampleRecord]) -> list[list[SampleRecord]]:
-    """Put together what must not be swapped: linked by participant, video or content."""
+    """Group segments that must not be paired: linked by participant, video or content."""
     parents: dict[tuple[str, str], tuple[str, str]] = {}
 
     def root(key: tuple[str, str]) -> tuple[str, str]:
@@ -52,11 +50,11 @@ def _groups(samples: Sequence[SampleRecord]) -> list[list[SampleRecord]]:
         parents[root(("content", sample.source_digest))] = video
         if sample.participant_id is not None:
             parents[root(("participant", sample.participant_id))] = root(video)
-    together: dict[tuple[str, str], list[SampleRecord]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[SampleRecord]] = defaultdict(list)
     for sample in samples:
-        together[root(("video", sample.video_id))].append(sample)
-    return [sorted(group, key=_location) for group in together.values()]
+        groups[root(("video", sample.video_id))].append(sample)
+    return [sorted(group, key=_sort_key) for group in groups.values()]
 
 
-def _location(sample: SampleRecord) -> tuple[str, str]:
+def _sort_key(sample: SampleRecord) -> tuple[str, str]:
     return digest_of("swap", sample.content_digest), sample.segment_id

@@ -1,7 +1,7 @@
-"""The child process of an ablation: opens the model once, and answers arm after arm.
+"""The child process of an ablation: loads the model once and predicts arm after arm.
 
-Started as ``python -m tasks.ablation.child JOB``. Answers are committed in small parts, as in
-inference. No line names a video or quotes a word.
+Started as ``python -m tasks.ablation.child JOB``. Predictions are committed in small parts, as in
+inference. No line that it prints names a video or quotes a word.
 """
 
 import sys
@@ -28,38 +28,38 @@ OpenEngine = Callable[[AblationJob, TextIO], tuple[Engine, Any]]
 
 
 class ArmJournal(Journal):
-    """A journal of one arm, whose items are named among those of all arms."""
+    """The journal of one arm, in which items have their keys (`key_of`)."""
 
     def __init__(self, path: Path, number: int) -> None:
         super().__init__(path)
         self._number = number
 
     def begin(self, item: str) -> None:
-        """Note an item before the engine gets it."""
+        """Record an item before the engine gets it."""
         super().begin(key_of(self._number, item))
 
     def end(self, item: str) -> None:
-        """Note an item with which the engine is done."""
+        """Record an item that the engine has finished."""
         super().end(key_of(self._number, item))
 
 
 def run_job(job: AblationJob, out: TextIO, open_engine: OpenEngine) -> None:
-    """Answer what is missing of every arm, with one engine, until one rejects more than it may."""
+    """Predict the missing segments of every arm, until an arm rejects more than it may."""
     store = Store(job.store_url)
     engine, config = open_engine(job, out)
-    progress = PredictionCounter(out)
+    counter = PredictionCounter(out)
     for arm in job.arms:
-        print(f"now with {arm.name}", file=out)
-        _run_arm(job, arm, store, engine, config, progress)
-        if progress.is_given_up:
+        print(f"arm {arm.name}", file=out)
+        _run_arm(job, arm, store, engine, config, counter)
+        if counter.is_given_up:
             break
-    progress.show()
+    counter.show()
 
 
 def open_engine(job: AblationJob, out: TextIO) -> tuple[Engine, Any]:
-    """Open the engine; gives a configuration like its own, by which requests are prepared.
+    """Open the engine; also returns a copy of its configuration, to prepare requests with.
 
-    Its own holds the open model and cannot be sent to other processes any more.
+    The engine's own holds the open model and cannot be pickled for other processes.
     """
     started = time.monotonic()
     print("opening the model", file=out)
@@ -79,7 +79,7 @@ def _run_arm(
     store: Store,
     engine: Engine,
     config: Any,
-    progress: PredictionCounter,
+    counter: PredictionCounter,
 ) -> None:
     rows = list(from_table(SampleRecord, read_parquet(arm.samples_path)))
     variant = Variant(store=store, stage=arm.stage, variant_id=arm.variant_id)
@@ -97,12 +97,12 @@ def _run_arm(
             ) as questions,
             ArmJournal(job.journal_path, arm.number) as journal,
         ):
-            answers = (
+            outputs = (
                 output
-                for together in _one_by_one(pending, {*job.alone}, arm.number)
-                for output in infer_samples(questions(together, journal.begin), engine, journal)
+                for batch in _one_by_one(pending, {*job.alone}, arm.number)
+                for output in infer_samples(questions(batch, journal.begin), engine, journal)
             )
-            yield from progress.watch(answers, arm.max_failures, rows, arm.input)
+            yield from counter.watch(outputs, arm.max_failures, rows, arm.input)
 
     shard = Shard(name=arm.name, expected=expected_items(rows))
     compute_missing(variant, shard, make, job.resources.commit_seconds)
@@ -111,7 +111,7 @@ def _run_arm(
 def _one_by_one(
     samples: Sequence[SampleRecord], alone: Set[str], number: int
 ) -> Iterator[Sequence[SampleRecord]]:
-    """Give each of those that are asked about alone, then all others together."""
+    """Yield each sample to predict alone, then all others together."""
     others = []
     for sample in samples:
         if key_of(number, sample.segment_id) in alone:

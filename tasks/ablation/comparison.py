@@ -1,7 +1,7 @@
-"""What every arm reaches, and how far it lies from the arm with everything, on the same rows.
+"""Metrics of every arm, and their differences to the arm with all modalities on the same rows.
 
-The pooling rule is the one that the whole arm chooses on validation; every arm has thresholds of
-its own, chosen on validation too, so that none is judged by another's scale.
+The pooling rule is the one selected on validation for the arm with all modalities. Thresholds are
+selected on validation for every arm, since arms differ in calibration.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,12 +31,13 @@ SPLIT = "test"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AblationRecord:
-    """One figure of one arm on the test rows, and its difference to the whole arm.
+    """One metric of one arm on the test rows, and its difference to the arm with all modalities.
 
-    ``value`` stands on ``num_rows``, of which ``share_present`` show A/H: the average precision of
-    answers that know nothing. ``difference`` is value less the whole arm's on the rows that
-    both answered, ``num_paired``. ``None`` where a figure is undefined, or an interval where there
-    are fewer than two participants. ``threshold`` was chosen on validation for ``method``.
+    ``value`` is over ``num_rows``; ``fraction_positive`` of them are labeled A/H, which is the
+    average precision of random predictions. ``difference`` is the arm's value minus that with all
+    modalities, over the ``num_paired`` rows that both predicted. ``None`` if a metric is undefined,
+    and for intervals of fewer than two participants. ``threshold`` was selected on validation for
+    ``method``.
     """
 
     arm: str
@@ -49,7 +50,7 @@ class AblationRecord:
     low: float | None
     high: float | None
     num_rows: int
-    share_present: float | None
+    fraction_positive: float | None
     difference: float | None
     difference_low: float | None
     difference_high: float | None
@@ -58,7 +59,7 @@ class AblationRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmPredictions:
-    """One arm's answers, under the segments' own names."""
+    """One arm's predictions, under the segments' original ids."""
 
     name: str
     is_control: bool
@@ -66,8 +67,8 @@ class ArmPredictions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Judged:
-    """One arm at one level: rows that every arm shares, probabilities (NaN: none), threshold."""
+class _ScoredArm:
+    """One arm at one level: rows as in every arm, probabilities (NaN: none), threshold."""
 
     arm: ArmPredictions
     scored: ScoredRows
@@ -76,7 +77,7 @@ class _Judged:
 
     @property
     def p_ah(self) -> Floats:
-        """Every row's probability."""
+        """Every row's probability of A/H."""
         return self.scored.scores[self.method]
 
 
@@ -86,7 +87,7 @@ def measure_arms(
     plan: EvaluationPlan,
     folder: Path,
 ) -> list[AblationRecord]:
-    """Measure all arms in the empty ``folder``; the first one is the whole."""
+    """Measure all arms, of which the first has all modalities, in the empty ``folder``."""
     samples_path = folder / "samples.parquet"
     write_parquet(
         to_table(SampleRecord, samples).drop_columns(list(TRANSCRIPT_COLUMNS)), samples_path
@@ -95,19 +96,19 @@ def measure_arms(
     rule = _rule_of(scored[0]["video"], plan)
     records = []
     for level, method in zip(LEVELS, (rule, SEGMENT_METHOD), strict=True):
-        judged = [
-            _verify(arm, of_levels[level], method, plan)
-            for arm, of_levels in zip(arms, scored, strict=True)
+        scored_arms = [
+            _with_threshold(arm, by_level[level], method, plan)
+            for arm, by_level in zip(arms, scored, strict=True)
         ]
-        for one in judged:
-            records += _compare(one, judged[0], plan.bootstrap)
+        for scored_arm in scored_arms:
+            records += _compare(scored_arm, scored_arms[0], plan.bootstrap)
     return records
 
 
 def _score(
     samples_path: Path, arm: ArmPredictions, plan: EvaluationPlan, folder: Path
 ) -> Mapping[str, ScoredRows]:
-    """Pool one arm's answers under every rule."""
+    """Pool one arm's predictions under every rule."""
     predictions_path = folder / "predictions.parquet"
     write_parquet(to_table(PredictionRecord, arm.predictions), predictions_path)
     with open_segments(samples_path, predictions_path) as table:
@@ -125,68 +126,75 @@ def _score(
 
 
 def _rule_of(scored: ScoredRows, plan: EvaluationPlan) -> PoolingRule:
-    chosen = choose_rule(choose_thresholds(scored, plan.policy), plan.pooling_rules)
-    marked = {record.method for record in chosen if record.chosen}
-    return next(rule for rule in plan.pooling_rules if rule in marked)
+    selected = choose_rule(choose_thresholds(scored, plan.policy), plan.pooling_rules)
+    methods = {record.method for record in selected if record.chosen}
+    return next(rule for rule in plan.pooling_rules if rule in methods)
 
 
-def _verify(arm: ArmPredictions, scored: ScoredRows, method: str, plan: EvaluationPlan) -> _Judged:
+def _with_threshold(
+    arm: ArmPredictions, scored: ScoredRows, method: str, plan: EvaluationPlan
+) -> _ScoredArm:
     records = choose_thresholds(scored, plan.policy)
     threshold = next(record.threshold for record in records if record.method == method)
-    return _Judged(arm=arm, scored=scored, method=method, threshold=threshold)
+    return _ScoredArm(arm=arm, scored=scored, method=method, threshold=threshold)
 
 
-def _compare(one: _Judged, whole: _Judged, bootstrap: BootstrapSettings) -> list[AblationRecord]:
-    own = one.scored.evaluated_mask(SPLIT)
-    values = _values(one, own)
-    spread = bootstrap_intervals(
-        one.scored.labels[own], one.p_ah[own], one.threshold, _clusters(one, own), bootstrap
+def _compare(
+    arm: _ScoredArm, full: _ScoredArm, bootstrap: BootstrapSettings
+) -> list[AblationRecord]:
+    own = arm.scored.evaluated_mask(SPLIT)
+    values = _values(arm, own)
+    own_intervals = bootstrap_intervals(
+        arm.scored.labels[own], arm.p_ah[own], arm.threshold, _clusters(arm, own), bootstrap
     )
-    share_present = float(one.scored.labels[own].mean()) if own.any() else None
-    paired = own & whole.scored.evaluated_mask(SPLIT)
-    ours, theirs = _values(one, paired), _values(whole, paired)
-    apart = _spread_apart(one, whole, paired, bootstrap)
+    fraction_positive = float(arm.scored.labels[own].mean()) if own.any() else None
+    paired = own & full.scored.evaluated_mask(SPLIT)
+    own_values, full_values = _values(arm, paired), _values(full, paired)
+    intervals = _difference_intervals(arm, full, paired, bootstrap)
     records = []
     for name in METRICS:
-        low, high = _bounds(values[name], spread[name])
-        difference = _less(ours[name], theirs[name])
-        below, above = _bounds(difference, apart[name])
+        low, high = _bounds(values[name], own_intervals[name])
+        difference = _minus(own_values[name], full_values[name])
+        difference_low, difference_high = _bounds(difference, intervals[name])
         records.append(
             AblationRecord(
-                arm=one.arm.name, is_control=one.arm.is_control, level=one.scored.level,
-                method=one.method, threshold=one.threshold, name=name, value=values[name],
-                low=low, high=high, num_rows=int(own.sum()), share_present=share_present,
-                difference=difference, difference_low=below, difference_high=above,
+                arm=arm.arm.name, is_control=arm.arm.is_control, level=arm.scored.level,
+                method=arm.method, threshold=arm.threshold, name=name, value=values[name],
+                low=low, high=high, num_rows=int(own.sum()), fraction_positive=fraction_positive,
+                difference=difference, difference_low=difference_low,
+                difference_high=difference_high,
                 num_paired=int(paired.sum()),
             )
         )  # fmt: skip
     return records
 
 
-def _values(judged: _Judged, mask: np.ndarray) -> dict[str, float | None]:
-    return compute_metrics(judged.scored.labels[mask], judged.p_ah[mask], judged.threshold)
+def _values(scored_arm: _ScoredArm, mask: np.ndarray) -> dict[str, float | None]:
+    return compute_metrics(
+        scored_arm.scored.labels[mask], scored_arm.p_ah[mask], scored_arm.threshold
+    )
 
 
-def _spread_apart(
-    one: _Judged, whole: _Judged, paired: np.ndarray, bootstrap: BootstrapSettings
+def _difference_intervals(
+    arm: _ScoredArm, full: _ScoredArm, paired: np.ndarray, bootstrap: BootstrapSettings
 ) -> dict[str, Interval]:
     return bootstrap_difference(
-        one.scored.labels[paired],
-        (one.p_ah[paired], one.threshold),
-        (whole.p_ah[paired], whole.threshold),
-        _clusters(one, paired),
+        arm.scored.labels[paired],
+        (arm.p_ah[paired], arm.threshold),
+        (full.p_ah[paired], full.threshold),
+        _clusters(arm, paired),
         bootstrap,
     )
 
 
-def _clusters(judged: _Judged, mask: np.ndarray) -> list[str]:
-    rows: list[EvaluatedRow] = judged.scored.rows_at(mask)
+def _clusters(scored_arm: _ScoredArm, mask: np.ndarray) -> list[str]:
+    rows: list[EvaluatedRow] = scored_arm.scored.rows_at(mask)
     return [row.cluster for row in rows]
 
 
-def _less(first: float | None, second: float | None) -> float | None:
+def _minus(first: float | None, second: float | None) -> float | None:
     return None if first is None or second is None else first - second
 
 
-def _bounds(value: float | None, spread: Interval) -> tuple[float | None, float | None]:
-    return (None, None) if value is None or spread is None else spread
+def _bounds(value: float | None, interval: Interval) -> tuple[float | None, float | None]:
+    return (None, None) if value is None or interval is None else interval

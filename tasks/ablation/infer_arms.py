@@ -1,7 +1,7 @@
-"""Asking what is missing of an ablation's arms: one child process, one open model for all.
+"""Inference of what an ablation's arms lack, by one child process that loads the model once.
 
-A segment on which the engine dies is found and rejected as in inference; the model is opened again
-for that, and for nothing else.
+A segment that kills the engine is found and rejected as in inference; only that loads the model
+again.
 """
 
 import sys
@@ -35,7 +35,7 @@ _STAGE = "ablate"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ablation:
-    """What is asked: all arms, the whole first, of one model."""
+    """All arms of one model, the one with all modalities first."""
 
     arms: Sequence[ArmSamples]
     store: Store
@@ -44,7 +44,7 @@ class Ablation:
     resources: InferResources
 
     def pending(self) -> list[str]:
-        """List what has neither an answer nor a reason, in all arms."""
+        """List the keys of segments neither predicted nor rejected, in all arms."""
         return [
             key_of(number, item)
             for number, arm in enumerate(self.arms)
@@ -52,42 +52,44 @@ class Ablation:
         ]
 
     def max_tokens(self, numbers: Iterable[int]) -> int:
-        """How many tokens a request of some arms may hold: as stated, or the longest's bound."""
+        """Return the token limit of the arms' requests: the setting, or a bound on the longest."""
         arms = [self.arms[number] for number in numbers]
         return self.config.max_tokens or max(
             longest_request(arm.samples, arm.arm.input_config, self.model_path) for arm in arms
         )
 
     def failures(self, number: int) -> Failures:
-        """Say what is rejected in an arm, and may be."""
+        """Return an arm's rejected segments and their limit."""
         arm = self.arms[number]
         return Failures(
-            stage=STAGE, variant=arm.variant, expected=expected_items(arm.samples), samples=arm.samples,
-            input_config=arm.arm.input_config, max_fraction=self.config.max_failed_fraction,
+            stage=STAGE, variant=arm.variant, expected=expected_items(arm.samples),
+            samples=arm.samples, input_config=arm.arm.input_config,
+            max_fraction=self.config.max_failed_fraction,
             whose=f"In the arm {arm.arm.name!r} ",
         )  # fmt: skip
 
     def check_failures(self) -> None:
-        """Stop where an arm rejects more than it may; raises StageError."""
+        """Raise StageError if an arm has more rejected segments than allowed."""
         for number in range(len(self.arms)):
             self.failures(number).check()
 
 
-def ask_missing(
+def infer_missing(
     arms: Sequence[ArmSamples],
     store: Store,
     model_path: Path,
     config: InferConfig,
     resources: InferResources,
 ) -> int:
-    """Ask about all segments that lack an answer in an arm; gives how many those were.
+    """Predict all segments that an arm lacks; returns how many those were.
 
-    No model is opened where nothing is missing.
+    The model is opened only if something is missing.
 
     Raises:
-        ModelError: the model cannot be opened, or takes no ``max_tokens``.
-        ConfigError: more segments of an arm make more tokens than that than may be rejected.
-        StageError: the engine failed, or an arm rejects more than it may; answers are kept.
+        ModelError: the model cannot be opened, or its context is shorter than ``max_tokens``.
+        ConfigError: more segments of an arm are longer than ``max_tokens`` than may be rejected.
+        StageError: the engine failed, or an arm has too many rejected segments; predictions made
+            so far are kept.
     """
     work = Ablation(
         arms=arms, store=store, model_path=model_path, config=config, resources=resources
@@ -96,14 +98,14 @@ def ask_missing(
     missing = Counter(split_key(key)[0] for key in pending)
     for number, arm in enumerate(arms):
         LOGGER.info(
-            "%s: %s: %d wanted, %d missing",
+            "%s: %s: %d expected, %d missing",
             _STAGE, arm.arm.name, len(arm.samples), missing[number],
         )  # fmt: skip
     work.check_failures()
     if pending:
         _check_lengths(work, pending)
         progress = EnginesProgress(_STAGE, len(pending))
-        predict_all(work.pending, partial(_ask, work, progress), partial(_reject, work))
+        predict_all(work.pending, partial(_run_child, work, progress), partial(_reject, work))
         work.check_failures()
     for number in range(len(arms)):
         work.failures(number).tell()
@@ -111,33 +113,33 @@ def ask_missing(
 
 
 def _check_lengths(work: Ablation, pending: Sequence[str]) -> None:
-    """Refuse or warn, before the engine opens, where an arm holds longer segments than it takes."""
+    """Raise or warn, before the engine opens, if an arm's segments are longer than it accepts."""
     check_limit(work.config.max_tokens, work.model_path)
-    asked = _by_arm(pending)
-    for number, items in asked.items():
+    by_arm = _by_arm(pending)
+    for number, items in by_arm.items():
         arm = work.arms[number]
         check_lengths(
             [sample for sample in arm.samples if sample.segment_id in items],
             arm.arm.input_config,
             work.model_path,
             work.store,
-            max_tokens=work.max_tokens(asked),
+            max_tokens=work.max_tokens(by_arm),
             num_allowed=min(work.failures(number).num_left, len(arm.samples) - 1),
             whose=f"in the arm {arm.arm.name!r} ",
         )
 
 
 def _by_arm(keys: Sequence[str]) -> dict[int, set[str]]:
-    asked: dict[int, set[str]] = {}
+    by_arm: dict[int, set[str]] = {}
     for number, item in map(split_key, keys):
-        asked.setdefault(number, set()).add(item)
-    return asked
+        by_arm.setdefault(number, set()).add(item)
+    return by_arm
 
 
-def _ask(
+def _run_child(
     work: Ablation, progress: EnginesProgress, left: Sequence[str], alone: Sequence[str]
 ) -> list[Crash]:
-    """Run the child once over what is left; gives how it died, if it did."""
+    """Run the child once over the segments left; returns its crash, if it died."""
     progress.restart(len(left))
     with work.store.staging() as folder:
         job = _job_of(work, left, alone, folder)
@@ -145,17 +147,17 @@ def _ask(
 
 
 def _job_of(work: Ablation, left: Sequence[str], alone: Sequence[str], folder: Path) -> AblationJob:
-    asked = _by_arm(left)
+    by_arm = _by_arm(left)
     return AblationJob(
         store_url=work.store.url,
         job_path=folder / "ablate.json",
         journal_path=folder / "journal",
         model_path=work.model_path,
         dtype=computed_dtype(work.model_path, work.config.dtype),
-        max_tokens=work.max_tokens(asked),
-        arms=tuple(_arm_job(work, number, items, folder) for number, items in asked.items()),
+        max_tokens=work.max_tokens(by_arm),
+        arms=tuple(_arm_job(work, number, items, folder) for number, items in by_arm.items()),
         alone=tuple(alone),
-        resources=work.resources.of_one(1, max(len(items) for items in asked.values())),
+        resources=work.resources.of_one(1, max(len(items) for items in by_arm.values())),
     )
 
 
@@ -176,7 +178,7 @@ def _arm_job(work: Ablation, number: int, items: set[str], folder: Path) -> ArmJ
 
 
 def _reject(work: Ablation, reasons: Mapping[str, str]) -> None:
-    """Give the segments on which the engine dies their rejected rows, each in its arm."""
+    """Reject the segments that kill the engine, each in its arm."""
     by_arm: dict[int, dict[str, str]] = {}
     for key, reason in reasons.items():
         number, item = split_key(key)
@@ -185,6 +187,6 @@ def _reject(work: Ablation, reasons: Mapping[str, str]) -> None:
         work.failures(number).reject(of_arm)
 
 
-infer_arms_task = task(name=_STAGE, task_run_name="ablate all arms", cache_policy=NO_CACHE)(
-    ask_missing
+infer_arms = task(name=_STAGE, task_run_name="ablate all arms", cache_policy=NO_CACHE)(
+    infer_missing
 )

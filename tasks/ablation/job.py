@@ -1,4 +1,4 @@
-"""What the child process of an ablation has to know."""
+"""The job of an ablation's child process."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tasks.prompting.model_input import InputConfig
 
 
 class ArmJob(BaseModel):
-    """One arm: where its samples are read from, and the variant that its answers go to."""
+    """One arm: the file with its samples, and the variant that its predictions go to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -23,17 +23,17 @@ class ArmJob(BaseModel):
 
 
 class AblationJob(EngineJob):
-    """All arms with something missing; ``alone`` holds keys, which come first in their arms."""
+    """All arms that lack predictions; ``alone`` contains keys (`key_of`), first in their arms."""
 
     arms: tuple[ArmJob, ...]
 
 
 def key_of(number: int, item: str) -> str:
-    """Name a segment in an arm, among those of all arms."""
+    """Return the key of a segment in an arm, unique among all arms."""
     return f"{number}:{item}"
 
 
 def split_key(key: str) -> tuple[int, str]:
-    """Give the arm's number and the segment that a key names."""
+    """Return a key's arm number and segment."""
     number, _, item = key.partition(":")
     return int(number), item

@@ -1,4 +1,4 @@
-"""An ablation for a person at a terminal: one table for videos and one for segments."""
+"""An ablation's results for the terminal: a table for videos and one for segments."""
 
 from collections.abc import Sequence
 
@@ -7,14 +7,16 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tasks.ablation.arms import LETTERS
 from tasks.ablation.comparison import LEVELS, AblationRecord
 from tasks.evaluation.display import METHOD_NAMES, METRIC_NAMES, UNDEFINED, format_fraction
 
 _SHOWN = ("macro_f1", "average_precision")
+_LEGEND = ", ".join(f"{letter} {name}" for name, letter in LETTERS.items())
 
 
 def ablation_table(records: Sequence[AblationRecord]) -> RenderableType:
-    """Show macro F1 and average precision of every arm, and their differences to the whole."""
+    """Show macro F1, average precision and their differences to all modalities, by arm."""
     parts: list[RenderableType] = []
     for level in LEVELS:
         of_level = [row for row in records if row.level == level]
@@ -23,7 +25,7 @@ def ablation_table(records: Sequence[AblationRecord]) -> RenderableType:
 
 
 def artifact_rows(records: Sequence[AblationRecord]) -> list[dict[str, str | int]]:
-    """Lay the figures out as text, a row an arm and level."""
+    """Return a row of formatted metrics per level and arm."""
     return [
         {"level": level, "arm": arm, "rows": cells["macro_f1"].num_rows, **_texts(cells)}
         for level in LEVELS
@@ -32,26 +34,25 @@ def artifact_rows(records: Sequence[AblationRecord]) -> list[dict[str, str | int
 
 
 def _title(level: str, records: Sequence[AblationRecord]) -> Text:
-    whole = records[0]
-    if not whole.num_rows:
-        return Text.assemble((f"On {level}s: ", "bold"), "none that is labelled in test")
+    full = records[0]
+    if not full.num_rows:
+        return Text.assemble((f"On {level}s: ", "bold"), "none is labeled in test")
     return Text.assemble(
         (f"On {level}s: ", "bold"),
-        f"{whole.num_rows} labelled ones in test, of which "
-        f"{format_fraction(whole.share_present, 2)} A/H; "
-        f"{METHOD_NAMES[whole.method]}, thresholds chosen on validation; intervals over "
-        "participants",
+        f"{full.num_rows} labeled in test, "
+        f"{format_fraction(full.fraction_positive, 2)} of them A/H; {METHOD_NAMES[full.method]}, "
+        f"thresholds selected on validation; intervals over participants ({_LEGEND})",
     )
 
 
 def _table(records: Sequence[AblationRecord]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("given to the model", overflow="fold")
+    table.add_column("modalities", overflow="fold")
     for name in _SHOWN:
         table.add_column(METRIC_NAMES[name], justify="right", no_wrap=True)
         table.add_column("difference", justify="right", no_wrap=True)
-    for number, (arm, cells) in enumerate(_by_arm(records).items()):
-        table.add_row(arm, *_texts(cells).values(), style="bold" if number == 0 else None)
+    for index, (arm, cells) in enumerate(_by_arm(records).items()):
+        table.add_row(arm, *_texts(cells).values(), style="bold" if index == 0 else None)
     return table
 
 
@@ -63,20 +64,20 @@ def _by_arm(records: Sequence[AblationRecord]) -> dict[str, dict[str, AblationRe
 
 
 def _texts(cells: dict[str, AblationRecord]) -> dict[str, str]:
-    """Write each figure above its interval, and so its difference to the whole arm's."""
+    """Format each metric above its interval, and its difference likewise."""
     texts = {}
     for name in _SHOWN:
         row, title = cells[name], METRIC_NAMES[name]
         texts[title] = format_fraction(row.value)
         if row.low is not None and row.high is not None:
             texts[title] += f"\n{format_fraction(row.low, 2)}–{format_fraction(row.high, 2)}"
-        texts[f"{title}: difference"] = _apart(row.difference, 3)
+        texts[f"{title}: difference"] = _signed(row.difference, 3)
         if row.difference_low is not None:
-            bounds = (_apart(bound, 2) for bound in (row.difference_low, row.difference_high))
+            bounds = (_signed(bound, 2) for bound in (row.difference_low, row.difference_high))
             texts[f"{title}: difference"] += f"\n{' to '.join(bounds)}"
     return texts
 
 
-def _apart(value: float | None, digits: int) -> str:
-    """Write a difference with its sign, and without its leading zero."""
+def _signed(value: float | None, digits: int) -> str:
+    """Format a difference with its sign and without a leading zero."""
     return UNDEFINED if value is None else f"{value:+.{digits}f}".replace("0.", ".", 1)

@@ -187,15 +187,15 @@ def test_an_ablation_whose_arms_are_answered_opens_no_model_and_compares_them(
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "opening the model" not in ended.stdout
-    assert "On segments: 8 labelled ones in test" in ended.stdout
+    assert "On segments: 8 labeled in test" in ended.stdout
     with out.open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["name"] == "accuracy"]
     message = {row["arm"]: row for row in rows if row["level"] == "segment"}
     assert len(message) == 8
-    seen, read = message["picture + words"], message["words"]
+    seen, read = message["VT"], message["T"]
     assert (seen["value"], seen["difference"]) == ("1.0", "0.0")
     assert (read["value"], read["difference"]) == ("0.5", "-0.5")  # validation calls all alike
-    assert message["audio"]["num_rows"] == "0"  # nothing in this release is heard
+    assert message["A"]["num_rows"] == "0"  # nothing in this release is heard
     forced = open_run(finished.model_copy(update={"force": ("infer",)}))
     for arm in ablate.arms_to_ask(forced, forced.samples):
         assert arm.variant.finished(expected_items(arm.samples)) == set(), "it is asked again"

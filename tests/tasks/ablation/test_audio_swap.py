@@ -12,7 +12,7 @@ from tests.tasks.ablation.toys import sample
 
 @st.composite
 def worlds(draw: st.DrawFn) -> list[SampleRecord]:
-    """Videos of a few participants, some of nobody known, some copies of others, some silent."""
+    """Videos of a few participants, some unknown, some copies of others, some without audio."""
     samples = []
     for number in range(draw(st.integers(2, 9))):
         participant = draw(st.sampled_from(["ann", "bea", "cem", None]))
@@ -28,14 +28,18 @@ def worlds(draw: st.DrawFn) -> list[SampleRecord]:
 
 
 @given(worlds(), st.randoms())
-def test_everybody_who_is_heard_gets_the_audio_of_somebody_else_once(samples, dice) -> None:
-    heard = [row for row in samples if row.audio_path]
+def test_every_segment_with_audio_gets_that_of_another_participant_and_gives_its_own_once(
+    samples, dice
+) -> None:
+    with_audio = [row for row in samples if row.audio_path]
     try:
         pairs = donors_of(samples)
     except ConfigError:
         return
-    assert sorted(host.segment_id for host, _ in pairs) == sorted(r.segment_id for r in heard)
-    assert sorted(donor.segment_id for _, donor in pairs) == sorted(r.segment_id for r in heard)
+    assert sorted(host.segment_id for host, _ in pairs) == sorted(r.segment_id for r in with_audio)
+    assert sorted(donor.segment_id for _, donor in pairs) == sorted(
+        r.segment_id for r in with_audio
+    )
     for host, donor in pairs:
         assert host.video_id != donor.video_id
         assert host.source_digest != donor.source_digest
@@ -44,7 +48,7 @@ def test_everybody_who_is_heard_gets_the_audio_of_somebody_else_once(samples, di
     assert set(donors_of(samples)) == set(pairs)
 
 
-def test_pairs_follow_from_content_and_not_from_names() -> None:
+def test_pairs_depend_on_content_and_not_on_ids() -> None:
     samples = [sample(f"v{number}.mp4", index) for number in range(5) for index in range(2)]
     renamed = [
         replace(row, video_id=VideoId(f"{9 - int(row.video_id[1])}"), segment_id=SegmentId(str(n)))
@@ -59,7 +63,7 @@ def test_pairs_follow_from_content_and_not_from_names() -> None:
 
 def test_one_participant_with_most_of_the_audio_cannot_be_swapped() -> None:
     mostly_one = [sample(f"v{n}.mp4", participant="ann" if n < 3 else "bea") for n in range(5)]
-    with pytest.raises(ConfigError, match="of 5 segments with sound 3 are of one"):
+    with pytest.raises(ConfigError, match="3 of 5 segments with audio are of one"):
         donors_of(mostly_one)
     assert len(donors_of(mostly_one[1:])) == 4
 

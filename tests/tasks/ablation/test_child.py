@@ -13,13 +13,13 @@ from tasks.prompting.model_input import InputConfig
 from tests.tasks.ablation.toy_child import ToyEngine
 
 
-def test_an_arm_that_rejects_more_than_it_may_ends_the_ablation(  # type: ignore[no-untyped-def]
+def test_an_arm_with_too_many_rejected_segments_ends_the_ablation(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples, tiny_omni: Path
 ) -> None:
     store, samples_path = Store(str(tmp_path)), tmp_path / "samples.parquet"
     samples = toy_samples(store, 6)
     for sample in samples[1:]:
-        store.write_bytes(sample.video_path, b"no picture")
+        store.write_bytes(sample.video_path, b"no video")
     write_parquet(to_table(type(samples[0]), samples), samples_path)
     arms = [
         ArmJob(
@@ -36,7 +36,7 @@ def test_an_arm_that_rejects_more_than_it_may_ends_the_ablation(  # type: ignore
     )  # fmt: skip
     lines = io.StringIO()
     run_job(job, lines, lambda *_: (ToyEngine("nobody"), None))  # type: ignore[arg-type, return-value]
-    asked, other = (Variant(store=store, stage="infer", variant_id=n) for n in "01")
-    assert len(asked.read(RejectedRecord, expected_items(samples))) == 2
-    assert len(other.finished(expected_items(samples))) == 0
+    first, second = (Variant(store=store, stage="infer", variant_id=n) for n in "01")
+    assert len(first.read(RejectedRecord, expected_items(samples))) == 2
+    assert len(second.finished(expected_items(samples))) == 0
     assert lines.getvalue().splitlines()[-1] == "done 3"

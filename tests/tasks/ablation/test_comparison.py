@@ -19,24 +19,24 @@ SAMPLES = [
 ]  # fmt: skip
 
 
-def message(row: SampleRecord) -> float:
-    """What an arm says that knows the label."""
+def perfect(row: SampleRecord) -> float:
+    """The prediction of an arm that knows the label."""
     return 0.2 + 0.6 * (row.label or 0)
 
 
 def guessed(row: SampleRecord) -> float:
-    """What an arm says that knows nothing: each label is told right in every other participant."""
-    knows = int((row.participant_id or "")[-1]) % 2
-    return message(row) if knows else 1 - message(row)
+    """The prediction of an arm at chance: right for every second participant."""
+    is_right = int((row.participant_id or "")[-1]) % 2
+    return perfect(row) if is_right else 1 - perfect(row)
 
 
-WHOLE = ArmPredictions(
-    name="all",
+FULL = ArmPredictions(
+    name="VAT",
     is_control=False,
-    predictions=[a_prediction(row.segment_id, message(row)) for row in SAMPLES],
+    predictions=[a_prediction(row.segment_id, perfect(row)) for row in SAMPLES],
 )
 WITHOUT_VIDEO = ArmPredictions(
-    name="blind",
+    name="AT",
     is_control=True,
     predictions=[a_prediction(row.segment_id, guessed(row)) for row in SAMPLES],
 )
@@ -44,7 +44,7 @@ WITHOUT_VIDEO = ArmPredictions(
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> list[AblationRecord]:
-    return measure_arms(SAMPLES, [WHOLE, WITHOUT_VIDEO], PLAN, tmp_path_factory.mktemp("measured"))
+    return measure_arms(SAMPLES, [FULL, WITHOUT_VIDEO], PLAN, tmp_path_factory.mktemp("measured"))
 
 
 def figure(records: list[AblationRecord], arm: str, level: str, name: str) -> AblationRecord:
@@ -53,12 +53,12 @@ def figure(records: list[AblationRecord], arm: str, level: str, name: str) -> Ab
 
 
 @pytest.mark.parametrize(("level", "num_rows"), [("video", 20), ("segment", 40)])
-def test_an_arm_that_knows_nothing_is_at_chance_and_far_from_the_whole(
+def test_an_arm_that_guesses_is_at_chance_and_far_from_the_full_arm(
     records: list[AblationRecord], level: str, num_rows: int
 ) -> None:
-    whole, without_video = (figure(records, arm, level, "macro_f1") for arm in ("all", "blind"))
-    assert (whole.value, whole.difference, whole.difference_low) == (1.0, 0.0, 0.0)
-    assert (whole.num_rows, without_video.num_paired) == (num_rows, num_rows)
+    full, without_video = (figure(records, arm, level, "macro_f1") for arm in ("VAT", "AT"))
+    assert (full.value, full.difference, full.difference_low) == (1.0, 0.0, 0.0)
+    assert (full.num_rows, without_video.num_paired) == (num_rows, num_rows)
     assert without_video.value is not None
     assert without_video.value <= 0.5
     assert without_video.difference == pytest.approx(without_video.value - 1)
@@ -72,38 +72,38 @@ def test_an_arm_that_knows_nothing_is_at_chance_and_far_from_the_whole(
     )
 
 
-def test_differences_stand_on_the_rows_that_both_arms_answered(tmp_path: Path) -> None:
-    missing = SAMPLES[-4].video_id  # a test video of which the arm answers nothing
-    answers = [row for row in WITHOUT_VIDEO.predictions if row.video_id != missing]
-    arms = [WHOLE, replace(WITHOUT_VIDEO, predictions=answers)]
+def test_differences_are_over_the_rows_that_both_arms_predicted(tmp_path: Path) -> None:
+    missing = SAMPLES[-4].video_id  # a test video that the arm does not predict
+    predictions = [row for row in WITHOUT_VIDEO.predictions if row.video_id != missing]
+    arms = [FULL, replace(WITHOUT_VIDEO, predictions=predictions)]
     records = measure_arms(SAMPLES, arms, PLAN, tmp_path)
-    row = figure(records, "blind", "video", "accuracy")
+    row = figure(records, "AT", "video", "accuracy")
     assert (row.num_rows, row.num_paired) == (19, 19)
-    assert figure(records, "all", "video", "accuracy").num_rows == 20
+    assert figure(records, "VAT", "video", "accuracy").num_rows == 20
 
 
-def test_an_arm_that_answers_nothing_has_no_figures(tmp_path: Path) -> None:
-    arms = [WHOLE, replace(WITHOUT_VIDEO, predictions=[])]
+def test_an_arm_without_predictions_has_no_metrics(tmp_path: Path) -> None:
+    arms = [FULL, replace(WITHOUT_VIDEO, predictions=[])]
     records = measure_arms(SAMPLES, arms, PLAN, tmp_path)
-    row = figure(records, "blind", "segment", "macro_f1")
-    assert (row.value, row.low, row.difference, row.share_present) == (None, None, None, None)
+    row = figure(records, "AT", "segment", "macro_f1")
+    assert (row.value, row.low, row.difference, row.fraction_positive) == (None, None, None, None)
     assert row.num_rows == 0
 
 
-def test_the_tables_tell_figures_and_signed_differences_with_intervals(
+def test_the_tables_show_metrics_and_signed_differences_with_intervals(
     records: list[AblationRecord],
 ) -> None:
     console = Console(width=100)
     with console.capture() as captured:
         console.print(ablation_table(records))
-    shown = captured.get()
-    assert "On videos: 20 labelled ones in test, of which .50 A/H" in shown
-    assert "On segments: 40 labelled ones in test, of which .50 A/H; model, unpooled" in shown
-    (line, *_) = [line for line in shown.splitlines() if line.startswith(" blind")]
-    without_video = figure(records, "blind", "video", "macro_f1")
+    text = captured.get()
+    assert "On videos: 20 labeled in test, .50 of them A/H" in text
+    assert "On segments: 40 labeled in test, .50 of them A/H; model, unpooled" in text
+    (line, *_) = [line for line in text.splitlines() if line.startswith(" AT")]
+    without_video = figure(records, "AT", "video", "macro_f1")
     assert f"{without_video.difference:+.3f}".replace("0.", ".") in line
     rows = artifact_rows(records)
     assert [(row["level"], row["arm"]) for row in rows] == [
-        ("video", "all"), ("video", "blind"), ("segment", "all"), ("segment", "blind"),
+        ("video", "VAT"), ("video", "AT"), ("segment", "VAT"), ("segment", "AT"),
     ]  # fmt: skip
     assert " to " in str(rows[1]["macro F1: difference"])

@@ -1,6 +1,6 @@
-"""The child process of an ablation, with a toy engine that dies on segments of a name.
+"""The child process of an ablation, with a toy engine that dies on one segment.
 
-``python toy_child.py DEADLY JOB``. Media are decoded in earnest; no model is opened.
+``python toy_child.py DEADLY JOB``. Media are really decoded; no model is opened.
 """
 
 import os
@@ -19,7 +19,7 @@ class ToyEngine:
         self._deadly = deadly
 
     def answers(self, questions: Any) -> Any:
-        """Answer in pairs, so that more than one is in flight when it dies."""
+        """Predict in pairs: more than one segment is in flight when it dies."""
         waiting = []
         for key, question in questions:
             waiting.append((key, question))
@@ -28,8 +28,8 @@ class ToyEngine:
                 waiting = []
         yield from map(self._answer, waiting)
 
-    def _answer(self, asked: Any) -> Any:
-        key, question = asked
+    def _answer(self, waiting: Any) -> Any:
+        key, question = waiting
         if self._deadly in key.segment_id:
             os.kill(os.getpid(), signal.SIGKILL)
         if isinstance(question, ItemFault):

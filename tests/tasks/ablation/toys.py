@@ -1,4 +1,4 @@
-"""Samples of which only whose they are, their content and their sound matter."""
+"""Samples with chosen participants, content and modalities."""
 
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord
