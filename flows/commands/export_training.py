@@ -8,8 +8,10 @@ from flows.context.request import RunRequest, TrainingFormat
 from flows.context.run_context import Run
 from storage.datasets.consent import Permission, Purpose, permission_of
 from storage.errors import ConfigError
+from storage.store.atomic import atomic_folder
+from storage.store.disk import creating
 from tasks.export.hf_folder import write_hub_folder
-from tasks.export.output_path import atomic_folder, check_out_folder
+from tasks.export.output_path import check_out_folder
 from tasks.labels.class_plan import plan_classes
 from tasks.labels.leakage import check_no_leakage
 from tasks.ms_swift.export import write_swift_folder
@@ -37,7 +39,7 @@ def write_training(
     permission = permission_of(run.samples, purpose)
     check_some(permission)
     check_no_leakage(run.samples, run.hashes)
-    with atomic_folder(out) as folder:
+    with creating(str(out), "--out"), atomic_folder(out) as folder:
         if layout == "ms-swift":
             message = write_swift_folder(folder, _source(run, permission), out) + _told_seed(run)
         else:

@@ -26,9 +26,10 @@ from storage.datasets.video_list import write_list
 from storage.errors import DataError
 from storage.fingerprint import digest_of
 from storage.records import MediaFacts
+from storage.store.atomic import atomic_file
+from storage.store.disk import creating
 from storage.store.store import Store
 from tasks.export.files import TABLE_FORMATS, check_out, write_export
-from tasks.export.output_path import atomic_file
 from tasks.inference.damaged_media import count_damaged, damage_message
 from tasks.model.model_folder import fingerprint_of
 from tasks.prediction.document import SCHEMA, Member, Model, PredictionDocument, flat_table, to_json
@@ -190,7 +191,7 @@ def _model_of(run: Run) -> Model:
 
 def _write(predicted: PredictionDocument, out: Path) -> None:
     if out.suffix.lower() == _JSON:
-        with atomic_file(out) as unfinished:
+        with creating(str(out), "--out"), atomic_file(out) as unfinished:
             unfinished.write_text(to_json(predicted) + "\n", encoding="utf-8")
         return
     table = flat_table(predicted)

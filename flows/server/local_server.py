@@ -21,6 +21,7 @@ from pathlib import Path
 from flows.server.environment import explain_unwritable_history
 from flows.server.history import close_dead_runs
 from storage.errors import ConfigError, StageError, ToolError, WaverError
+from storage.store.atomic import atomic_file
 
 _START_SECONDS = 180.0
 
@@ -165,9 +166,8 @@ def _own_server(port: int | None) -> Iterator[str]:
         _wait_until_healthy(api_url, process)
         close_dead_runs(api_url)
         address = {"api_url": api_url, "process_id": process.pid}
-        temporary = _address_file().with_suffix(".tmp")
-        temporary.write_text(json.dumps(address))
-        temporary.replace(_address_file())
+        with atomic_file(_address_file()) as temporary:
+            temporary.write_text(json.dumps(address))
         yield api_url
     finally:
         _address_file().unlink(missing_ok=True)

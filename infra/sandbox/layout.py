@@ -16,6 +16,7 @@ from infra.sandbox.espeak import SpokenWord
 from infra.sandbox.plan import FRAME_MS, PlannedParticipant, PlannedVideo, WorldPlan
 from infra.sandbox.truth import VideoTruth
 from storage.records import Interval, VideoId
+from storage.store.atomic import atomic_file
 
 ANNOTATION_FILE = "video_annotation_transcript.yaml"
 PARTICIPANTS_FILE = "meta_data.yml"
@@ -64,10 +65,8 @@ def write_layout(root: Path, plan: WorldPlan, truths: Mapping[VideoId, VideoTrut
 
 def write_whole(path: Path, text: str) -> None:
     """Write a text file by rename, so that it is never seen half written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with atomic_file(path, flush=False) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def annotate(video: PlannedVideo, truth: VideoTruth) -> dict[str, Any]:

@@ -192,7 +192,9 @@ def _encode_command(audio_path: Path, path: Path) -> list[str]:
     codecs = {"vcodec": "libx264", "preset": "ultrafast", "crf": 28, "pix_fmt": "yuv420p"}
     codecs |= {"acodec": "aac", "audio_bitrate": "96k", "ar": 44100, "ac": 2}
     exact = {"threads": 1, "flags": "+bitexact", "fflags": "+bitexact", "map_metadata": -1}
-    output = ffmpeg.output(video, audio, str(path), **codecs, **exact, movflags="+faststart")
+    output = ffmpeg.output(
+        video, audio, str(path), format="mp4", **codecs, **exact, movflags="+faststart"
+    )
     command: list[str] = output.global_args("-hide_banner", "-loglevel", "error").compile(
         overwrite_output=True
     )

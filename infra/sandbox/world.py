@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import shutil
 import sys
 import time
@@ -29,6 +28,7 @@ from infra.sandbox.plan import PlannedVideo, WorldPlan, WorldSettings, plan_worl
 from infra.sandbox.truth import TRUTH_FOLDER, dump_truth, load_truth, truth_path
 from storage.errors import ConfigError, DataError, ToolError, WaverError
 from storage.fingerprint import digest_of
+from storage.store.atomic import atomic_file
 
 MARKER = "world.json"
 _VERSION = 2  # raise it when the same settings make other content
@@ -172,12 +172,9 @@ def _make_video(root: Path, video: PlannedVideo, cue_strength: float) -> None:
     cv2.setNumThreads(1)
     path = root / video.path
     # A killed run may leave a process behind that still writes: never into the same file.
-    unfinished = root / _MAKING / f"{os.getpid()}-{path.name}"
-    for folder in (path.parent, unfinished.parent):
-        folder.mkdir(parents=True, exist_ok=True)
-    truth = render_video(video, cue_strength, unfinished)
-    write_whole(root / truth_path(video), dump_truth(truth))
-    unfinished.replace(path)
+    with atomic_file(path, temporary_folder=root / _MAKING, flush=False) as unfinished:
+        truth = render_video(video, cue_strength, unfinished)
+        write_whole(root / truth_path(video), dump_truth(truth))
 
 
 def _write_labels(root: Path, plan: WorldPlan) -> None:

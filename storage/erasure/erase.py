@@ -22,8 +22,8 @@ from storage.erasure.traces import Traces
 from storage.errors import StoreError
 from storage.fingerprint import digest_of
 from storage.schema import read_parquet
+from storage.store.atomic import is_abandoned
 from storage.store.cache import remove_cache
-from storage.store.disk import is_abandoned
 from storage.store.part import (
     Part,
     marker_path,
@@ -36,9 +36,9 @@ from storage.store.part import (
     write_note,
     write_table,
 )
-from storage.store.store import Store
+from storage.store.store import TEMPORARY, Store
 
-_TEMPORARY, _UNFINISHED = ".tmp", ".forgetting"
+_UNFINISHED = ".forgetting"
 _NO_TABLES = frozenset({"done", "forgotten", "files"})
 _UNLISTED = ("logs", "work")  # libraries' logs, and checkpoints of trainings that go on
 
@@ -80,7 +80,7 @@ def erase_participant(store: Store, traces: Traces) -> Mapping[str, int]:
     note = _note_path(store, traces.participant_id)
     store.write_bytes(note, json.dumps(sorted(traces.videos)).encode())
     remove_cache(store)
-    for path in stored_paths(store, _TEMPORARY):
+    for path in stored_paths(store, TEMPORARY):
         store.remove(path)
     removed: Counter[str] = Counter()
     for variant_path in variant_paths(store):
@@ -121,7 +121,7 @@ def _check_nobody_writes(store: Store) -> None:
     """Of a remote store nobody can tell."""
     if not store.is_local:
         return
-    alive = [p for p in Path(store.full_path(_TEMPORARY)).iterdir() if not is_abandoned(p)]
+    alive = [p for p in Path(store.full_path(TEMPORARY)).iterdir() if not is_abandoned(p)]
     if alive:
         raise StoreError(
             f"Another process is writing to the store {store.url!r}, a run perhaps, and may bring "

@@ -1,13 +1,13 @@
 """Local copies of folders that lie in a remote store, for programs that open nothing but files."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from storage.errors import StoreError
 from storage.fingerprint import digest_file, digest_of
+from storage.store.atomic import atomic_folder, remove_abandoned
 from storage.store.cache import user_cache_path
-from storage.store.disk import is_abandoned, temporary_name, writing_to
+from storage.store.disk import writing_to
 from storage.store.store import Store
 
 _State = tuple[int, str]
@@ -44,29 +44,13 @@ def _content_of(store: Store, path: str) -> dict[str, _State]:
 
 
 def _fetch(store: Store, path: str, content: Mapping[str, _State], folder: Path) -> None:
-    """Copy the files beside their place, then rename: the folder appears whole or not at all."""
-    unfinished = folder.parent / ".fetching"
-    unfinished.mkdir(parents=True, exist_ok=True)
-    for left in filter(is_abandoned, list(unfinished.iterdir())):
-        shutil.rmtree(left, ignore_errors=True)
-    whole = unfinished / temporary_name()
-    try:
+    remove_abandoned(folder.parent)
+    with atomic_folder(folder, keep_existing=True) as copy:
         for name, state in content.items():
-            local = whole / name
+            local = copy / name
             local.parent.mkdir(parents=True, exist_ok=True)
             store.fs.get_file(store.full_path(f"{path}/{name}"), str(local))
             if (local.stat().st_size, digest_file(local)) != state:
                 raise StoreError(
-                    f"{path!r} changed while it was fetched from {store.url!r}: run again."
+                    f"{path!r} changed while it was copied from {store.url!r}: run again."
                 )
-        _put_in_place(whole, folder)
-    finally:
-        shutil.rmtree(whole, ignore_errors=True)
-
-
-def _put_in_place(whole: Path, folder: Path) -> None:
-    try:
-        whole.rename(folder)
-    except OSError:
-        if not folder.is_dir():  # else another run was quicker with the same content
-            raise

@@ -13,8 +13,6 @@ A part appears whole or not at all: files and tables are put in place by rename,
 """
 
 import contextlib
-import errno
-import os
 import shutil
 import tempfile
 import uuid
@@ -26,13 +24,14 @@ import fsspec
 
 from storage.errors import ConfigError
 from storage.fingerprint import digest_stream
-from storage.store.disk import is_abandoned, space_on, temporary_name, writing_to
+from storage.store.atomic import atomic_file, move_file, remove_abandoned, temporary_name
+from storage.store.disk import creating, space_on, writing_to
 
 Parsed = TypeVar("Parsed")
 _Place = tuple[str, str, str]
 _State = tuple[int, str]
 
-_TEMPORARY = ".tmp"
+TEMPORARY = ".tmp"
 # What is known of stored files' content in this process, whichever store object asks for it.
 _DIGESTS: dict[_Place, tuple[_State, str]] = {}
 _PARSED: dict[_Place, tuple[_State, object]] = {}
@@ -55,9 +54,11 @@ class Store:
             ) from error
         self.url = str(url)
         self.is_local = "file" in _protocols(self.fs)
-        with writing_to(self.url):
-            self.fs.makedirs(f"{self.root}/{_TEMPORARY}", exist_ok=True)
-            self._write_bytes_at(f"{_TEMPORARY}/probe-{uuid.uuid4().hex}", b"", keep=False)
+        with creating(self.url):
+            self.fs.makedirs(self.full_path(TEMPORARY), exist_ok=True)
+            probe = f"{TEMPORARY}/{temporary_name()}"
+            self._write_bytes(probe, b"")
+            self.fs.rm(self.full_path(probe))
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -87,7 +88,7 @@ class Store:
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a file so that it appears whole or not at all."""
         with writing_to(self.url):
-            self._write_bytes_at(path, content, keep=True)
+            self._write_bytes(path, content)
 
     def publish(self, local_path: Path, path: str) -> None:
         """Move a finished local file into the store in one step; the local file is gone after."""
@@ -98,16 +99,7 @@ class Store:
                 self.fs.put_file(str(local_path), destination)
                 local_path.unlink()
                 return
-            with local_path.open("rb") as stream:
-                os.fsync(stream.fileno())
-            try:
-                local_path.replace(destination)
-            except OSError as error:
-                if error.errno != errno.EXDEV:
-                    raise
-                with self._put_in_place(destination) as temporary:
-                    shutil.copyfile(local_path, temporary)
-                local_path.unlink()
+            move_file(local_path, Path(destination), temporary_folder=self._temporary_folder)
 
     def remove(self, path: str) -> None:
         """Remove a file or a whole folder, if it is there."""
@@ -122,8 +114,8 @@ class Store:
         For a local store it lies on the same disk, so that publishing is a rename. Its name carries
         the process id, by which the folders that killed runs left behind are known.
         """
-        parent = self.full_path(_TEMPORARY) if self.is_local else tempfile.gettempdir()
-        folder = Path(parent) / temporary_name()
+        parent = self._temporary_folder if self.is_local else Path(tempfile.gettempdir())
+        folder = parent / temporary_name()
         with writing_to(self.url):
             folder.mkdir(parents=True)
         try:
@@ -138,7 +130,7 @@ class Store:
         if not self.is_local:
             yield
             return
-        sign = Path(self.full_path(_TEMPORARY)) / temporary_name()
+        sign = self._temporary_folder / temporary_name()
         with writing_to(self.url):
             sign.touch()
         try:
@@ -154,13 +146,7 @@ class Store:
         """
         if not self.is_local:
             return 0
-        left = [path for path in Path(self.full_path(_TEMPORARY)).iterdir() if is_abandoned(path)]
-        for path in left:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
-        return len(left)
+        return remove_abandoned(self._temporary_folder)
 
     def file_state(self, path: str) -> tuple[int, str] | None:
         """Give a stored file's size and content digest, or None if it is gone.
@@ -203,28 +189,19 @@ class Store:
         seen = [facts.get(name) for name in ("mtime", "ino", "ETag", "created")]
         return int(facts["size"]), str(seen if any(seen) else uuid.uuid4())
 
-    def _write_bytes_at(self, path: str, content: bytes, *, keep: bool) -> None:
-        destination = self.full_path(path)
-        self.fs.makedirs(destination.rsplit("/", 1)[0], exist_ok=True)
-        if self.is_local:
-            with self._put_in_place(destination) as temporary, temporary.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-        else:
-            self.fs.pipe_file(destination, content)
-        if not keep:
-            self.fs.rm(destination)
+    @property
+    def _temporary_folder(self) -> Path:
+        return Path(self.full_path(TEMPORARY))
 
-    @contextlib.contextmanager
-    def _put_in_place(self, destination: str) -> Iterator[Path]:
-        """Lend a temporary path on the store's disk; renamed at the end if all went well."""
-        temporary = Path(self.full_path(_TEMPORARY)) / temporary_name()
-        try:
-            yield temporary
-            temporary.replace(destination)
-        finally:
-            temporary.unlink(missing_ok=True)
+    def _write_bytes(self, path: str, content: bytes) -> None:
+        destination = self.full_path(path)
+        if self.is_local:
+            folder = self._temporary_folder
+            with atomic_file(Path(destination), temporary_folder=folder) as temporary:
+                temporary.write_bytes(content)
+        else:
+            self.fs.makedirs(destination.rsplit("/", 1)[0], exist_ok=True)
+            self.fs.pipe_file(destination, content)
 
 
 def local_root(url: str) -> Path | None:

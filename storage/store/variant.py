@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from storage.fingerprint import digest_of
 from storage.schema import check_columns, from_table, read_parquet, schema_of, to_table
-from storage.store.disk import temporary_name
+from storage.store.atomic import temporary_name
 from storage.store.part import (
     Part,
     State,

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict
 
 from storage.errors import CrashError
 from storage.fingerprint import digest_file, digest_of
+from storage.store.atomic import atomic_folder, remove_abandoned
 from storage.store.cache import cache_path_of
-from storage.store.disk import is_abandoned, temporary_name, writing_to
+from storage.store.disk import writing_to
 from storage.store.store import Store
 from tasks.log import LOGGER
 from tasks.model.model_folder import adapter_files, check_model
@@ -58,59 +59,38 @@ def merge_once(
         "infer: the adapter %r is merged with its base, %s: %s", str(adapter_path), when, why
     )
     if not folder.is_dir():
-        job = MergeJob(
-            base_path=check_model(base),
-            adapter_path=adapter_path,
-            out_path=unfinished_in(folder.parent) / temporary_name(),
-            precision=precision,
-            max_shard_bytes=max_shard_bytes,
-        )
-        _merge(job, folder)
-    return folder
-
-
-def unfinished_in(parent: Path) -> Path:
-    """Give the folder for what is being made, without what killed processes left in it."""
-    folder = parent / ".merging"
-    with writing_to(str(folder)):
-        folder.mkdir(parents=True, exist_ok=True)
-        for left in filter(is_abandoned, list(folder.iterdir())):
-            shutil.rmtree(left, ignore_errors=True)
+        base_path = check_model(base)
+        with writing_to(str(folder)):
+            remove_abandoned(folder.parent)
+            with atomic_folder(folder, keep_existing=True) as out_path:
+                job = MergeJob(
+                    base_path=base_path,
+                    adapter_path=adapter_path,
+                    out_path=out_path,
+                    precision=precision,
+                    max_shard_bytes=max_shard_bytes,
+                )
+                _merge(job, folder)
     return folder
 
 
 def _merge(job: MergeJob, folder: Path) -> None:
-    """Merge in a process of its own, beside the place, then rename: whole or not at all."""
+    """Merge in a process of its own; its log stays beside ``folder`` if it crashes."""
     job_path = job.out_path / "job.json"
-    with writing_to(str(folder)):
-        job.out_path.mkdir()
-        job_path.write_text(job.model_dump_json(), encoding="utf-8")
+    job_path.write_text(job.model_dump_json(), encoding="utf-8")
     log_path, kept_log_path = log_path_of(job_path), folder.with_suffix(".log")
     command = [sys.executable, "-m", "tasks.adapters.merge", str(job_path)]
     try:
         run_child(
             command, on_line=LOGGER.info, job_path=job_path, environment={"PYTHONSAFEPATH": "1"}
         )
-        for path in (job_path, log_path, kept_log_path):
-            path.unlink(missing_ok=True)
-        settings_path = job.adapter_path.parent / SETTINGS_NAME
-        if settings_path.is_file():
-            shutil.copyfile(settings_path, job.out_path / SETTINGS_NAME)
-        put_in_place(job.out_path, folder)
     except CrashError as error:
         if not log_path.is_file():
             raise
         log_path.replace(kept_log_path)
         raise CrashError(f"{error} The libraries' log: {kept_log_path}") from error
-    finally:
-        shutil.rmtree(job.out_path, ignore_errors=True)
-
-
-def put_in_place(made: Path, folder: Path) -> None:
-    """Rename what was made, unless another process has put the same there meanwhile."""
-    with writing_to(str(folder)):
-        try:
-            made.rename(folder)
-        except OSError:
-            if not folder.is_dir():
-                raise
+    for path in (job_path, log_path, kept_log_path):
+        path.unlink(missing_ok=True)
+    settings_path = job.adapter_path.parent / SETTINGS_NAME
+    if settings_path.is_file():
+        shutil.copyfile(settings_path, job.out_path / SETTINGS_NAME)

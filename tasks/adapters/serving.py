@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from storage.errors import ModelError
 from storage.fingerprint import digest_file, digest_of
+from storage.store.atomic import atomic_folder, remove_abandoned
 from storage.store.cache import cache_path_of
-from storage.store.disk import temporary_name, writing_to
+from storage.store.disk import writing_to
 from storage.store.store import Store
-from tasks.adapters.merge_cache import put_in_place, unfinished_in
 from tasks.model.model_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SERVED_ADAPTER, adapter_files
 from tasks.model.weights import read_header
 from tasks.prompting.trained_with import SETTINGS_NAME
@@ -124,11 +124,10 @@ def serving_folder(store: Store, adapter: Path, base_path: Path, base_fingerprin
     name = digest_of(base_fingerprint, content, str(base_path), str(adapter))
     folder = cache_path_of(store) / "served" / name
     if not folder.is_dir():
-        made = unfinished_in(folder.parent) / temporary_name()
         with writing_to(str(folder)):
-            made.mkdir()
-            _link(made, adapter, base_path)
-        put_in_place(made, folder)
+            remove_abandoned(folder.parent)
+            with atomic_folder(folder, keep_existing=True) as unfinished:
+                _link(unfinished, adapter, base_path)
     return folder
 
 

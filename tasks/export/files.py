@@ -8,7 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.errors import ConfigError
-from tasks.export.output_path import atomic_file, check_place
+from storage.store.atomic import atomic_file
+from storage.store.disk import creating
+from tasks.export.output_path import check_place
 
 TABLE_FORMATS = (".csv", ".parquet")
 _GROUP_ROWS = 100_000
@@ -43,7 +45,7 @@ def write_export(
         StoreError: the place cannot be written, or is full; nothing is left there.
     """
     metadata = {f"waver.{name}": value for name, value in facts.items()}
-    with atomic_file(path) as unfinished:
+    with creating(str(path), "--out"), atomic_file(path) as unfinished:
         write = _WRITERS[path.suffix.lower()]
         return write(unfinished, schema.with_metadata(metadata), tables)
 

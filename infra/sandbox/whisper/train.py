@@ -20,6 +20,7 @@ from infra.sandbox.whisper.export import export
 from infra.sandbox.whisper.model import Trainee
 from infra.sandbox.whisper.schedule import NUM_STEPS, learning_rate_at, phase_at
 from infra.sandbox.whisper.vocabulary import Vocabulary, build_tokenizer, read_vocabulary
+from storage.store.atomic import atomic_file
 
 _REPORT_EVERY, _SAVE_EVERY = 50, 200
 
@@ -94,9 +95,8 @@ def _write_checkpoint(
     path: Path, trainee: Trainee, optimizer: torch.optim.Optimizer, step: int
 ) -> None:
     state = {"step": step, "trainee": trainee.state_dict(), "optimizer": optimizer.state_dict()}
-    part = path.with_suffix(".tmp")
-    torch.save(state, part)
-    part.replace(path)
+    with atomic_file(path) as unfinished:
+        torch.save(state, unfinished)
 
 
 def _read_checkpoint(path: Path, trainee: Trainee, optimizer: torch.optim.Optimizer) -> int:

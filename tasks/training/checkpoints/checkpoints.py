@@ -19,6 +19,7 @@ from pathlib import Path
 
 from storage.errors import StageError, StoreError
 from storage.results import TrainingStepRecord
+from storage.store.atomic import replace_folder
 from storage.store.disk import writing_to
 from tasks.model.tensor_files import saving_to
 from tasks.processes.child_frame import is_lack_of_memory
@@ -177,9 +178,7 @@ class Checkpoints:
             if not self._to_read:
                 if progress:
                     self._write_progress(folder, progress, contents.kind)
-                _flush(folder)
-                shutil.rmtree(self._folder / name, ignore_errors=True)
-                folder.rename(self._folder / name)
+                replace_folder(folder, self._folder / name)
 
     def _wait(self) -> None:
         if self._ranks is not None:
@@ -240,13 +239,3 @@ def _read_progress(folder: Path) -> tuple[Progress, str, str]:
 
 def _sizes(folder: Path) -> dict[str, int]:
     return {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
-
-
-def _flush(folder: Path) -> None:
-    """Bring a folder's files to the disk, so that a rename never names an empty one."""
-    for path in folder.rglob("*"):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord
-from storage.store.disk import is_abandoned, temporary_name, writing_to
+from storage.store.atomic import atomic_file, remove_abandoned
+from storage.store.disk import writing_to
 from tasks.model.tensor_files import saving_to
 from tasks.prompting.model_input import InputConfig
 
@@ -26,7 +27,6 @@ Row = dict[str, torch.Tensor]
 
 _MADE = 1  # raised when the same towers make other features of the same segment
 _ENDING = ".safetensors"
-_UNFINISHED = ".tmp"
 
 
 def feature_key(sample: SampleRecord, config: InputConfig) -> str:
@@ -51,7 +51,7 @@ class FeatureFolder:
         self._shards: dict[str, Path] = {}
         with writing_to(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
-            _remove_abandoned(folder)
+            remove_abandoned(folder)
             for path in sorted(folder.glob(f"*{_ENDING}")):
                 self._shards |= dict.fromkeys(_keys_of(path), path)
 
@@ -67,13 +67,8 @@ class FeatureFolder:
             for name, tensor in row.items()
         }
         path = self._folder / f"{uuid.uuid4().hex}{_ENDING}"
-        unfinished = self._folder / f"{temporary_name()}{_UNFINISHED}"
-        with saving_to(str(self._folder)):
-            try:
-                save_file(tensors, unfinished)
-                unfinished.replace(path)
-            finally:
-                unfinished.unlink(missing_ok=True)
+        with saving_to(str(self._folder)), atomic_file(path, flush=False) as unfinished:
+            save_file(tensors, unfinished)
         self._shards |= dict.fromkeys(rows, path)
 
     def read(self, key: str) -> Row | None:
@@ -90,13 +85,6 @@ class FeatureFolder:
                 known: location for known, location in self._shards.items() if location != path
             }
             return None
-
-
-def _remove_abandoned(folder: Path) -> None:
-    for path in folder.glob(f"*{_UNFINISHED}"):
-        with contextlib.suppress(FileNotFoundError):  # another process removed it
-            if is_abandoned(path):
-                path.unlink()
 
 
 def _keys_of(path: Path) -> set[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from storage.results import TrainingStepRecord
+from storage.store.atomic import atomic_file
 from tasks import svg
 
 _MAX_POINTS = 300
@@ -36,9 +37,8 @@ class Curve:
 def write_curve(curve: Curve, path: Path) -> None:
     """Write a curve so that no reader finds half of it; of many steps, some hundred."""
     rows = [asdict(row) for row in _thinned(curve.rows)]
-    unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps({"num_steps": curve.num_steps, "rows": rows}), "utf-8")
-    unfinished.replace(path)
+    with atomic_file(path, flush=False) as unfinished:
+        unfinished.write_text(json.dumps({"num_steps": curve.num_steps, "rows": rows}), "utf-8")
 
 
 def read_curve(path: Path) -> Curve | None:

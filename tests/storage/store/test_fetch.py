@@ -51,7 +51,7 @@ def test_a_fetch_that_fails_leaves_no_copy(store, monkeypatch, tmp_path):
 
     with monkeypatch.context() as patch:
         patch.setattr(type(store.fs), "get_file", half)
-        with pytest.raises(StoreError, match=r"changed while it was fetched .*run again"):
+        with pytest.raises(StoreError, match=r"changed while it was copied .*run again"):
             local_folder(store, "model")
     assert content_of(tmp_path / "caches") == {}
     assert content_of(local_folder(store, "model")) == FILES

@@ -131,7 +131,7 @@ def test_an_unknown_protocol_is_a_setting_to_correct(url):
 @pytest.mark.parametrize("below", ["", "/store", "/deeper/store"])
 def test_a_store_at_or_below_a_file_is_refused_in_one_sentence(tmp_path, below):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(StoreError, match=r"Cannot write to .*name a folder you may write to"):
+    with pytest.raises(StoreError, match=r"Cannot write to .*name a writable location"):
         Store(f"{tmp_path}/file{below}")
     assert (tmp_path / "file").read_text() == "in the way"
 
@@ -205,21 +205,23 @@ def test_a_folder_without_write_permission_is_refused_in_one_sentence(when):
         Path(folder).chmod(0o755)
         assert files_under(Path(folder)) == []
     assert message.startswith("Cannot write to ")
-    assert "(Permission denied): name a folder you may write to with --store." in message
+    assert "(Permission denied): name a writable location with --store." in message
 
 
 def _leave_behind(store: Store, script: str) -> None:
     """Kill a process while it holds what the script takes from the store."""
-    lines = f"from storage.store.store import Store\nstore = Store({store.url!r})\n{script}\n"
-    ending = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
-    done = subprocess.run([sys.executable, "-c", lines + ending], check=False)
+    start = f"import os; from storage.store.store import Store; store = Store({store.url!r})"
+    lines = f"{start}\n{script}\nos.kill(os.getpid(), 9)\n"
+    done = subprocess.run([sys.executable, "-c", lines], check=False)
     assert done.returncode == -9
 
 
 def test_sweeping_removes_what_dead_processes_left_and_nothing_else(tmp_path):
     store = Store(str(tmp_path))
     _leave_behind(store, "lent = store.staging(); (lent.__enter__() / 'half').write_bytes(b'x')")
-    _leave_behind(store, "lent = store._put_in_place('a'); lent.__enter__().write_bytes(b'x')")
+    _leave_behind(
+        store, "os.fsync = lambda _: os.kill(os.getpid(), 9); store.write_bytes('a', b'x')"
+    )
     with store.staging() as mine:
         (mine / "in work").write_bytes(b"x")
         assert store.sweep() == 2

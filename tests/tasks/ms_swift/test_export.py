@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StageError, StoreError
+from storage.store.atomic import atomic_folder
 from storage.store.store import Store
-from tasks.export.output_path import atomic_folder
 from tasks.labels.class_plan import ClassRule, plan_classes
 from tasks.ms_swift.export import write_swift_folder
 from tasks.ms_swift.source import TrainingSource

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from storage.errors import StoreError
-from storage.store.disk import temporary_name
+from storage.store.atomic import temporary_name
 from tasks.prompting.model_input import InputConfig
 from tasks.training.data.features import FeatureFolder, feature_key
 
@@ -54,13 +54,13 @@ def test_an_unfinished_shard_is_not_read_and_goes_once_its_process_is_dead(tmp_p
     FeatureFolder(tmp_path).write(ROWS)
     (whole,) = tmp_path.glob("*.safetensors")
     mine = temporary_name()
-    machine, _, unique = mine.split("-")
+    host, _, unique = mine.split("-")
     with subprocess.Popen(["true"]) as ended:
         pass
-    shutil.copy(whole, tmp_path / f"{machine}-{ended.pid}-{unique}.tmp")
-    whole.rename(tmp_path / f"{mine}.tmp")
+    shutil.copy(whole, tmp_path / f".{host}-{ended.pid}-{unique}")
+    whole.rename(tmp_path / f".{mine}")
     assert FeatureFolder(tmp_path).missing(ROWS) == list(ROWS)
-    assert [path.name for path in tmp_path.iterdir()] == [f"{mine}.tmp"]
+    assert [path.name for path in tmp_path.iterdir()] == [f".{mine}"]
 
 
 def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path):
