@@ -1,4 +1,4 @@
-"""What `waver ablate` refuses before any work; its figures are held to in test_pipeline_inputs."""
+"""Mistakes that `waver ablate` reports before any work; test_pipeline_inputs checks its metrics."""
 
 from pathlib import Path
 
@@ -29,26 +29,28 @@ def fault(*options: str, model: object = MODEL) -> WaverError:
     return caught.value
 
 
-def test_data_without_labels_has_nothing_to_measure_on(folder: Path) -> None:
+def test_a_data_set_without_labels_is_a_mistake(folder: Path) -> None:
     (folder / "data" / "labels.csv").unlink()
     error = fault()
     assert isinstance(error, ConfigError)
     assert "'data' has no labels" in str(error)
 
 
-def test_settings_that_show_one_thing_alone_leave_nothing_to_take_away(folder: Path) -> None:
+def test_settings_with_a_single_modality_are_a_mistake(folder: Path) -> None:
     error = fault("--set", "input.audio=false", "--set", "input.transcript=false")
     assert isinstance(error, ConfigError)
     assert "show the model one thing alone" in str(error)
 
 
-def test_a_stage_that_an_ablation_does_not_run_cannot_be_forced(folder: Path) -> None:
+def test_forcing_a_stage_that_an_ablation_does_not_run_is_a_mistake(folder: Path) -> None:
     error = fault("--force", "finetune")
     assert isinstance(error, ConfigError)
     assert "Unknown stage to recompute 'finetune': expected one of segment," in str(error)
 
 
-def test_a_missing_folder_and_a_folder_that_is_no_model_are_named(folder: Path) -> None:
+def test_a_missing_data_folder_a_missing_model_and_a_wrong_file_format_are_mistakes(
+    folder: Path,
+) -> None:
     assert isinstance(fault("--data", "nowhere"), DataError)
     assert isinstance(fault(model=folder / "data"), ModelError)
     assert ".csv or .parquet" in str(fault("--out", "figures.json"))

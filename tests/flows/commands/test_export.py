@@ -24,20 +24,20 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def told_of(row: dict[str, str]) -> str:
-    """The participant whose row it is, from the video's name."""
+def participant_of(row: dict[str, str]) -> str:
+    """Return the participant of a row, from its video's name."""
     return next(row[name] for name in ("video_id", "frame") if name in row).split("/")[1]
 
 
 @pytest.mark.parametrize("kind", EXPORT_KINDS)
 @pytest.mark.parametrize("purpose", ALLOWED)
-def test_an_export_holds_those_who_agreed_to_its_purpose_and_says_it(
+def test_an_export_holds_and_names_those_who_consented_to_its_purpose(
     finished: RunRequest, tmp_path: Path, kind, purpose
 ) -> None:
     out = tmp_path / "export.csv"
     report = write_rows(finished, kind, purpose, out)
     rows = rows_of(out)
-    assert {told_of(row) for row in rows} == ALLOWED[purpose]
+    assert {participant_of(row) for row in rows} == ALLOWED[purpose]
     assert {row["purpose"] for row in rows} == {purpose}
     assert (report.num_rows, report.num_videos) == (len(rows), 2 * len(ALLOWED[purpose]))
     num_out = 8 - report.num_videos
@@ -46,7 +46,9 @@ def test_an_export_holds_those_who_agreed_to_its_purpose_and_says_it(
 
 
 @pytest.mark.parametrize("kind", EXPORT_KINDS)
-def test_words_leave_the_house_in_no_export(finished: RunRequest, tmp_path: Path, kind) -> None:
+def test_transcripts_are_exported_for_internal_use_only(
+    finished: RunRequest, tmp_path: Path, kind
+) -> None:
     for purpose in ("publication", "challenge"):
         write_rows(finished, kind, purpose, tmp_path / "export.csv")
         assert WORDS not in (tmp_path / "export.csv").read_text()
@@ -63,11 +65,11 @@ def test_segments_carry_probability_verdict_and_label(finished: RunRequest, tmp_
     assert float(first["p_ah"]) == pytest.approx(0.8)
     assert first["verdict"] == str(int(float(first["threshold"]) <= 0.8))
     assert (second["label"], second["overlap_ms"]) == ("1", "1500")
-    unasked = rows[f"{videos_of('90004')[0]}#0001"]
-    assert (unasked["p_ah"], unasked["verdict"]) == ("", "")
+    not_predicted = rows[f"{videos_of('90004')[0]}#0001"]
+    assert (not_predicted["p_ah"], not_predicted["verdict"]) == ("", "")
 
 
-def test_frames_are_named_as_in_the_release_and_carry_label_and_probability(
+def test_frames_are_named_as_in_the_release_with_label_and_probability(
     finished: RunRequest, tmp_path: Path
 ) -> None:
     report = write_rows(finished, "frames", "internal", tmp_path / "export.csv")
@@ -78,36 +80,40 @@ def test_frames_are_named_as_in_the_release_and_carry_label_and_probability(
     assert [row["label"] for row in of_video] == ["0"] * 5 + ["1"] * 13 + ["0"] * 2
     assert {row["p_ah"] for row in of_video} == {"0.8"}
     assert [row["frame_ms"] for row in of_video[:3]] == ["0", "200", "400"]
-    unasked = [rows[f"{videos_of('90004')[0]}/frame-{number}.jpg"]["p_ah"] for number in (9, 10)]
-    assert unasked == ["0.2", ""]
+    not_predicted = [
+        rows[f"{videos_of('90004')[0]}/frame-{number}.jpg"]["p_ah"] for number in (9, 10)
+    ]
+    assert not_predicted == ["0.2", ""]
 
 
-def test_a_parquet_export_tells_its_purpose_and_what_is_left_out_in_its_metadata(
+def test_the_metadata_of_a_parquet_export_holds_its_purpose_and_what_is_left_out(
     finished: RunRequest, tmp_path: Path
 ) -> None:
     write_rows(finished, "verdicts", "publication", tmp_path / "export.parquet")
-    message = pq.read_schema(tmp_path / "export.parquet").metadata
-    assert (message[b"waver.kind"], message[b"waver.purpose"]) == (b"verdicts", b"publication")
-    assert (message[b"waver.videos_refused"], message[b"waver.videos_unknown"]) == (b"2", b"2")
+    metadata = pq.read_schema(tmp_path / "export.parquet").metadata
+    assert (metadata[b"waver.kind"], metadata[b"waver.purpose"]) == (b"verdicts", b"publication")
+    assert (metadata[b"waver.videos_refused"], metadata[b"waver.videos_unknown"]) == (b"2", b"2")
     table = pq.read_table(tmp_path / "export.parquet")
     assert table["purpose"].unique().to_pylist() == ["publication"]
     assert table.num_rows == 4
 
 
-def test_what_nobody_agreed_to_is_refused_and_writes_nothing(tmp_path: Path, finished) -> None:
+def test_an_export_that_nobody_consented_to_is_a_mistake_and_writes_nothing(
+    tmp_path: Path, finished
+) -> None:
     plain = tmp_path / "plain"
     plain.mkdir()
     (plain / "a.mp4").write_bytes(b"a")
     request = request_of(plain, tmp_path / "other store")
-    (tmp_path / "made").mkdir()
-    finish(request, tmp_path / "made")
+    (tmp_path / "work").mkdir()
+    finish(request, tmp_path / "work")
     with pytest.raises(ConfigError, match=r"of 0 videos .* refused, of 1 it is not known"):
         write_rows(request, "verdicts", "challenge", tmp_path / "export.csv")
     assert not (tmp_path / "export.csv").exists()
     assert write_rows(request, "verdicts", "internal", tmp_path / "export.csv").num_rows == 1
 
 
-def test_an_unfinished_stage_is_named_and_nothing_is_written(
+def test_an_unfinished_stage_is_reported_and_nothing_is_written(
     finished: RunRequest, tmp_path: Path
 ) -> None:
     for marker in (tmp_path / "store" / "infer").rglob("done/*.json"):
@@ -118,10 +124,10 @@ def test_an_unfinished_stage_is_named_and_nothing_is_written(
     assert write_rows(finished, "manifest", "internal", tmp_path / "export.csv").num_rows == 16
 
 
-def test_a_mistyped_store_is_a_mistake_and_nothing_is_made(
+def test_a_mistyped_store_is_a_mistake_and_nothing_is_created(
     finished: RunRequest, tmp_path: Path
 ) -> None:
-    open_datasets._read.cache_clear()  # as in a process of its own
+    open_datasets._read.cache_clear()  # as in a new process
     before = set(tmp_path.rglob("*"))
     request = finished.model_copy(update={"store": str(tmp_path / "stroe")})
     with pytest.raises(DataError, match=r"There is no store .*stroe.*--store"):
@@ -141,13 +147,13 @@ def test_mistakes_on_the_command_line_are_one_sentence(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     (tmp_path / "data").mkdir()
-    given = ("--data", "data", "--out")
-    assert "verdicts, segments" in str(fault("verdict", "--purpose", "internal", *given, "o.csv"))
-    assert "internal, publication" in str(fault("verdicts", "--purpose", "fun", *given, "o.csv"))
-    assert ".parquet" in str(fault("verdicts", "--purpose", "internal", *given, "o.xlsx"))
+    options = ("--data", "data", "--out")
+    assert "verdicts, segments" in str(fault("verdict", "--purpose", "internal", *options, "o.csv"))
+    assert "internal, publication" in str(fault("verdicts", "--purpose", "fun", *options, "o.csv"))
+    assert ".parquet" in str(fault("verdicts", "--purpose", "internal", *options, "o.xlsx"))
 
 
-def test_the_command_writes_the_file_and_says_what_it_left_out(
+def test_the_command_writes_the_file_and_reports_what_it_left_out(
     finished: RunRequest, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
@@ -161,7 +167,7 @@ def test_the_command_writes_the_file_and_says_what_it_left_out(
         ],
         standalone_mode=False,
     )  # fmt: skip
-    message = capsys.readouterr().out
-    assert "4 rows of 4 videos, for purpose 'challenge'" in message
-    assert "left out for want of consent: 2 videos refused, 2 unknown" in message
+    printed = capsys.readouterr().out
+    assert "4 rows of 4 videos, for purpose 'challenge'" in printed
+    assert "left out for want of consent: 2 videos refused, 2 unknown" in printed
     assert len(rows_of(out)) == 4

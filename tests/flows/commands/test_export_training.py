@@ -13,13 +13,15 @@ from tests.flows.toys import WORDS
 
 
 def written_to(folder: Path) -> str:
-    """All that lies in a folder, as text."""
+    """Return the contents of all files of a folder, as text."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return "".join(path.read_bytes().decode(errors="replace") for path in files)
 
 
-def test_ms_swift_gets_the_rows_that_train_and_validate(finished: RunRequest, tmp_path) -> None:
-    message = write_training(finished, "ms-swift", "internal", tmp_path / "out")
+def test_the_ms_swift_export_holds_training_and_validation_rows(
+    finished: RunRequest, tmp_path
+) -> None:
+    lines = write_training(finished, "ms-swift", "internal", tmp_path / "out")
     train, val = (
         [json.loads(line) for line in (tmp_path / "out" / name).read_text().splitlines()]
         for name in ("train.jsonl", "val.jsonl")
@@ -29,12 +31,14 @@ def test_ms_swift_gets_the_rows_that_train_and_validate(finished: RunRequest, tm
     assert all("/90002_" in row["videos"][0] for row in val)
     assert WORDS in train[0]["messages"][0]["content"]
     assert sorted(row["messages"][1]["content"] for row in train) == ["No", "No", "Yes", "Yes"]
-    assert "of 8 videos, for purpose 'internal'" in message
+    assert "of 8 videos, for purpose 'internal'" in lines
     assert (tmp_path / "out" / "train.sh").stat().st_mode & 0o111
 
 
 @pytest.mark.parametrize("purpose", ["publication", "challenge"])
-def test_words_and_media_leave_the_house_in_no_format(finished, tmp_path, purpose) -> None:
+def test_transcripts_and_media_are_exported_for_internal_use_only(
+    finished, tmp_path, purpose
+) -> None:
     with pytest.raises(ConfigError, match="--purpose internal"):
         write_training(finished, "ms-swift", purpose, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -44,20 +48,22 @@ def test_words_and_media_leave_the_house_in_no_format(finished, tmp_path, purpos
     assert all(table["purpose"].unique().to_pylist() == [purpose] for table in tables)
 
 
-def test_datasets_gets_those_who_agreed_by_split(finished: RunRequest, tmp_path: Path) -> None:
-    message = write_training(finished, "hf", "publication", tmp_path / "out")
-    held = {
+def test_the_hugging_face_export_holds_those_who_consented_by_split(
+    finished: RunRequest, tmp_path: Path
+) -> None:
+    lines = write_training(finished, "hf", "publication", tmp_path / "out")
+    participants = {
         path.name.split("-")[0]: set(pq.read_table(path)["participant_id"].to_pylist())
         for path in (tmp_path / "out" / "data").iterdir()
     }
-    assert held == {"train": {"90001"}, "test": {"90004"}}
-    assert "left out for want of consent: 2 videos refused, 2 unknown" in message
+    assert participants == {"train": {"90001"}, "test": {"90004"}}
+    assert "left out for want of consent: 2 videos refused, 2 unknown" in lines
 
 
-def test_a_split_that_leaks_is_exported_in_no_format(finished, tmp_path, monkeypatch) -> None:
+def test_a_leaking_split_is_exported_in_no_format(finished, tmp_path, monkeypatch) -> None:
     from flows.context.run_context import Run
 
-    samples = Run.samples.func  # what the store holds, with one video's rows on another side
+    samples = Run.samples.func  # the store's samples, with one in another split
 
     def leaking(run):
         from dataclasses import replace
@@ -76,29 +82,29 @@ def call(*arguments: str) -> None:
     typer.main.get_command(cli.app).main(args=["export", *arguments], standalone_mode=False)
 
 
-def test_the_command_writes_a_folder_and_says_what_is_in_it(
+def test_the_command_writes_a_folder_and_reports_its_contents(
     finished: RunRequest, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     out = tmp_path / "out"
-    given = [
+    options = [
         "training", "--purpose", "internal", "--data", finished.data, "--store", finished.store,
         "--profile", "sandbox", "--out", str(out), "--set", "finetune.seeds=[3,4]",
         *(part for setting in finished.overrides for part in ("--set", setting)),
     ]  # fmt: skip
-    call(*given, "--format", "ms-swift")
-    message = capsys.readouterr().out
-    assert "4 rows to train on, 4 to validate on" in message
-    assert "with seed 3 alone, of 2" in message
-    assert f"Export: {out}" in message
+    call(*options, "--format", "ms-swift")
+    lines = capsys.readouterr().out
+    assert "4 rows to train on, 4 to validate on" in lines
+    assert "with seed 3 alone, of 2" in lines
+    assert f"Export: {out}" in lines
     with pytest.raises(ConfigError, match="is there already"):
-        call(*given, "--format", "hf")
+        call(*options, "--format", "hf")
 
 
-def test_the_format_is_for_training_alone_and_demanded_there(tmp_path, monkeypatch) -> None:
+def test_the_format_is_required_for_training_and_rejected_otherwise(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    given = ("--purpose", "internal", "--data", str(tmp_path), "--out", str(tmp_path / "out"))
+    options = ("--purpose", "internal", "--data", str(tmp_path), "--out", str(tmp_path / "out"))
     with pytest.raises(ConfigError, match="ms-swift, hf"):
-        call("training", *given)
+        call("training", *options)
     with pytest.raises(ConfigError, match="takes no --format"):
-        call("verdicts", *given, "--format", "hf")
+        call("verdicts", *options, "--format", "hf")

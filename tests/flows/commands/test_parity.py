@@ -29,22 +29,22 @@ def test_vllm_reads_and_serves_an_adapter_as_transformers_reads_and_merges_it(
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "an adapter' is served as LoRA" in " ".join(ended.stdout.split())
     assert "The sides agree" in ended.stdout
-    message = [line.split() for line in ended.stdout.splitlines() if " that flip at .500 " in line]
-    assert [line[-3:] for line in message] == [["0", "of", "12"], ["0", "of", "3"]]
+    flips = [line.split() for line in ended.stdout.splitlines() if " that flip at .500 " in line]
+    assert [line[-3:] for line in flips] == [["0", "of", "12"], ["0", "of", "3"]]
     with out.open() as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 12
-    assert len({row["p_ah_vllm"] for row in rows}) == 12, "answers must differ for this to tell"
+    assert len({row["p_ah_vllm"] for row in rows}) == 12, "equal predictions would prove nothing"
     for row in rows:
         assert float(row["difference"]) <= 1e-3
         assert (row["same_ids"], row["same_media"], row["flips"]) == ("yes", "yes", "no")
         for kind in ("text", "video", "audio"):
             assert row[f"{kind}_tokens_vllm"] == row[f"{kind}_tokens_transformers"]
         assert int(row["video_tokens_vllm"]) > 0
-    assert sum(row["audio_tokens_vllm"] == "0" for row in rows) == 2  # of those without sound
+    assert sum(row["audio_tokens_vllm"] == "0" for row in rows) == 2  # the segments without audio
 
 
-def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+def run_command(folder: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(folder / "prefect"))
     command = ["parity", "--model", str(MODEL), "--profile", "sandbox", *options]
     typer.main.get_command(cli.app).main(args=command, standalone_mode=False)
@@ -58,6 +58,6 @@ def test_a_data_set_needs_a_store_with_its_manifest(
     (tmp_path / "store").mkdir()
     data = ("--data", str(tmp_path / "data"))
     with pytest.raises(DataError, match="There is no store"):
-        ask(tmp_path, monkeypatch, *data, "--store", str(tmp_path / "nowhere"))
+        run_command(tmp_path, monkeypatch, *data, "--store", str(tmp_path / "nowhere"))
     with pytest.raises(StageError, match="'segment' is not finished"):
-        ask(tmp_path, monkeypatch, *data, "--store", str(tmp_path / "store"))
+        run_command(tmp_path, monkeypatch, *data, "--store", str(tmp_path / "store"))

@@ -1,4 +1,4 @@
-"""What `waver predict` refuses before any work; its answers are held to in test_pipeline.py."""
+"""Mistakes that `waver predict` reports before any work; test_pipeline checks its predictions."""
 
 import os
 from pathlib import Path
@@ -33,7 +33,7 @@ def fault(*arguments: str, model: object = MODEL) -> WaverError:
     return caught.value
 
 
-def test_a_name_that_is_no_file_is_told_before_a_store_is_made(folder: Path) -> None:
+def test_a_path_that_is_no_file_is_a_mistake_and_no_store_is_created(folder: Path) -> None:
     error = fault("a ü.mp4", "gone.mp4", "x")
     assert isinstance(error, DataError)
     assert "Of 3 names 2 cannot be taken: 'gone.mp4' is not there" in str(error)
@@ -43,7 +43,7 @@ def test_a_name_that_is_no_file_is_told_before_a_store_is_made(folder: Path) -> 
     assert not (folder / ".waver").exists()
 
 
-def test_a_model_or_setting_that_cannot_be_used_is_told_before_a_store_is_made(
+def test_an_unusable_model_or_setting_is_a_mistake_and_no_store_is_created(
     folder: Path,
 ) -> None:
     assert isinstance(fault("a ü.mp4", model=folder), ModelError)
@@ -52,7 +52,7 @@ def test_a_model_or_setting_that_cannot_be_used_is_told_before_a_store_is_made(
     assert not (folder / ".waver").exists()
 
 
-def test_a_file_that_is_named_twice_is_asked_about_once_and_namesakes_each(folder: Path) -> None:
+def test_a_repeated_file_is_predicted_once_and_files_of_the_same_name_each(folder: Path) -> None:
     (folder / "link.mp4").symlink_to("a ü.mp4")
     names = ("a ü.mp4", "y/same.mp4", "x/../a ü.mp4", "x/same.mp4", "link.mp4")
     question = ask_for([Path(name) for name in names])
@@ -61,14 +61,14 @@ def test_a_file_that_is_named_twice_is_asked_about_once_and_namesakes_each(folde
     assert "a ü.mp4' is named more than once" in question.warnings[0]
 
 
-def test_a_file_whose_name_is_no_unicode_is_refused(folder: Path) -> None:
+def test_a_file_name_that_is_not_valid_unicode_is_a_mistake(folder: Path) -> None:
     path = Path(os.fsdecode(b"\xff.mp4"))
     path.write_bytes(b"")
     with pytest.raises(DataError, match="not valid Unicode: rename the file"):
         ask_for([path])
 
 
-def test_a_video_of_somebody_whom_the_store_has_forgotten_is_refused(folder: Path) -> None:
+def test_a_video_of_an_erased_participant_is_a_mistake(folder: Path) -> None:
     remember_to_leave_out(Store("store"), "90001")
     error = fault("a ü.mp4", "90001/one.mp4", "--store", "store")
     assert "Of 2 videos, 1 are of participants whom the store has forgotten" in str(error)
