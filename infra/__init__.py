@@ -1,0 +1,1 @@
+"""Settings profiles, deployments, setup, the synthetic data set and the benchmarks."""

@@ -1,0 +1,1 @@
+"""Measured speed of cutting, training and inference."""

@@ -1,0 +1,1 @@
+"""A synthetic data set in the BAH layout, and the tiny models that come with it."""

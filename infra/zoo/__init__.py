@@ -1,0 +1,1 @@
+"""Awkward videos, and the verification of how they are segmented."""

@@ -1,0 +1,1 @@
+"""Pretraining of the tiny Qwen3-Omni-MoE base model."""
