@@ -1,10 +1,10 @@
 """Stage 5, infer: the model's probability of A/H for every segment.
 
-In: samples and a model folder. Out: one `PredictionRecord` a segment, from the log-probabilities of
-Yes and No at the first generated position; or a `RejectedRecord` where all its media is damaged or
-the engine dies on it. A segment of which only the picture or only the sound is damaged is asked
-about with the rest, and counted in a warning. One child process an engine opens the model once for
-all that is missing, and commits in small parts.
+In: samples and a model folder. Out: one `PredictionRecord` per segment, from the log-probabilities
+of Yes and No at the first generated position; or a `RejectedRecord` if all of its media is damaged
+or it crashes the engine. A segment with a damaged video or audio is predicted without it, and
+counted in a warning. One child process per engine opens the model once for all missing segments,
+and commits in small parts.
 """
 
 import sys
@@ -35,16 +35,16 @@ from tasks.prompting.request_length import by_length, check_lengths, check_limit
 from tasks.stage import Shard, ShardResult, as_state
 
 VERSION = 4
-_NOT_OF_ONE_MODEL = {"seeds", "adapter", "max_failed_fraction", "min_answer_mass"}
+_NOT_IN_IDENTITY = {"seeds", "adapter", "max_failed_fraction", "min_answer_mass"}
 _CHILD_COMMAND = (sys.executable, "-m", "tasks.inference.child")
 
 
 def variant_of(
     store: Store, config: InferConfig, input_config: InputConfig, model_fingerprint: str
 ) -> Variant:
-    """Open the variant that these settings make with this model (`checkpoint.fingerprint_of`)."""
+    """Open the variant of these settings and this model (`fingerprint_of` its folder)."""
     settings = {
-        **config.model_dump(exclude=_NOT_OF_ONE_MODEL),
+        **config.model_dump(exclude=_NOT_IN_IDENTITY),
         "input": input_config.model_dump(),
         "prompt": prompt_digest(input_config.prompt),
         "model": model_fingerprint,
@@ -53,8 +53,8 @@ def variant_of(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inference:
-    """What a shard's engines work on."""
+class _ShardInference:
+    """The arguments of `infer_missing`, and what follows from them."""
 
     shard: Shard
     samples: Mapping[str, SampleRecord]
@@ -65,12 +65,12 @@ class Inference:
     variant: Variant
 
     def pending(self) -> list[str]:
-        """List the segments that have neither an answer nor a reason."""
+        """List the segments without a prediction or a rejection."""
         return self.variant.pending(self.shard.expected)
 
     @property
     def failures(self) -> Failures:
-        """What is rejected of the shard's segments, and may be."""
+        """The shard's failed segments and their limit."""
         return Failures(
             stage=STAGE, variant=self.variant, expected=self.shard.expected,
             samples=self.samples.values(), input_config=self.input_config,
@@ -79,10 +79,11 @@ class Inference:
 
     @property
     def max_tokens(self) -> int:
-        """How many tokens a request may hold: as stated, or the bound of the longest."""
-        expected = [self.samples[item] for item in self.shard.expected]
-        stated = self.config.max_tokens
-        return stated or longest_request(expected, self.input_config, self.model_path)
+        """The engine's request length: the setting, or an upper bound on the longest segment."""
+        samples = [self.samples[item] for item in self.shard.expected]
+        return self.config.max_tokens or longest_request(
+            samples, self.input_config, self.model_path
+        )
 
 
 def infer_missing(
@@ -94,14 +95,14 @@ def infer_missing(
     resources: InferResources,
     variant: Variant,
 ) -> ShardResult:
-    """Run a child process an engine for a shard's missing segments; none if nothing is missing.
+    """Run one child process per engine for a shard's missing segments; none if nothing is missing.
 
     Raises:
-        StageError: more segments are rejected than may be, or engines die and get no further.
-        ConfigError: more segments make more tokens than ``max_tokens`` than may be rejected.
-        ModelError: the model takes no ``max_tokens``, or cannot be opened.
+        StageError: too many segments failed, or engines crash without progress.
+        ConfigError: too many segments have more than ``max_tokens`` tokens.
+        ModelError: the model does not take ``max_tokens``, or cannot be opened.
     """
-    work = Inference(
+    work = _ShardInference(
         shard=shard, samples=samples, model_path=model_path, config=config,
         input_config=input_config, resources=resources, variant=variant,
     )  # fmt: skip
@@ -110,14 +111,14 @@ def infer_missing(
         work.failures.check()
         _check_lengths(work)
         progress = EnginesProgress(STAGE, num_pending)
-        predict_all(work.pending, partial(_ask, work, progress), work.failures.reject)
+        predict_all(work.pending, partial(_run_engines, work, progress), work.failures.reject)
     work.failures.check()
-    _tell_of_answers(work)
+    _report_predictions(work)
     return ShardResult(num_cached=len(shard.expected) - num_pending, num_computed=num_pending)
 
 
-def _check_lengths(work: Inference) -> None:
-    """Refuse or warn, before an engine opens, where segments are longer than it takes."""
+def _check_lengths(work: _ShardInference) -> None:
+    """Raise or warn, before an engine opens, if segments are longer than it takes."""
     check_limit(work.config.max_tokens, work.model_path)
     check_lengths(
         [work.samples[item] for item in work.pending()],
@@ -129,10 +130,10 @@ def _check_lengths(work: Inference) -> None:
     )
 
 
-def _ask(
-    work: Inference, progress: EnginesProgress, pending: Sequence[str], alone: Sequence[str]
+def _run_engines(
+    work: _ShardInference, progress: EnginesProgress, pending: Sequence[str], alone: Sequence[str]
 ) -> list[Crash]:
-    """Run the engines once over what is pending; gives those that died."""
+    """Run the engines once over the pending segments and return the crashes."""
     progress.restart(len(pending))
     rows = by_length([work.samples[item] for item in pending], work.input_config, work.model_path)
     max_tokens, max_failures = work.max_tokens, work.failures.num_left
@@ -156,31 +157,29 @@ def _ask(
                 dtype=computed_dtype(work.model_path, work.config.dtype),
                 max_tokens=max_tokens,
                 input=work.input_config,
-                resources=work.resources.of_one(num_engines, len(rows)),
+                resources=work.resources.for_one_engine(num_engines, len(rows)),
             )
             for number in range(num_engines)
         ]
         return run_engines(_CHILD_COMMAND, jobs, work.variant, progress.on_line)
 
 
-def _tell_of_answers(work: Inference) -> None:
-    """Say how many answers are no clear Yes or No, and how many segments lack picture or sound."""
+def _report_predictions(work: _ShardInference) -> None:
+    """Log how many predictions are no clear Yes or No, and how many lack video or audio."""
     rows = work.variant.read(PredictionRecord, work.shard.expected)
-    without_video, without_audio = (
-        sum(not seen for seen in column)
-        for column in ((row.has_video for row in rows), (row.has_audio for row in rows))
-    )
-    if without_video or without_audio:
+    num_without_video = sum(not row.has_video for row in rows)
+    num_without_audio = sum(not row.has_audio for row in rows)
+    if num_without_video or num_without_audio:
         LOGGER.info(
-            "%s: of %d segments %d were asked about without picture and %d without sound",
-            STAGE, len(rows), without_video, without_audio,
+            "%s: of %d segments %d were predicted without video and %d without audio",
+            STAGE, len(rows), num_without_video, num_without_audio,
         )  # fmt: skip
-    work.failures.tell()
+    work.failures.warn()
     num_low = sum(row.answer_mass < work.config.min_answer_mass for row in rows)
     if num_low:
         LOGGER.warning(
-            "%s: in %d of %d answers Yes and No hold less than %.0f%% of the probability: the "
-            "model may not know this question",
+            "%s: in %d of %d predictions Yes and No have less than %.0f%% of the probability: the "
+            "model may not know this prompt",
             STAGE, num_low, len(rows), 100 * work.config.min_answer_mass,
         )  # fmt: skip
 
@@ -195,7 +194,7 @@ def infer_shard(
     resources: InferResources,
     variant: Variant,
 ) -> State:
-    """Infer a shard's missing segments."""
+    """Predict a shard's missing segments as a Prefect task."""
     return as_state(
         infer_missing(shard, samples, model_path, config, input_config, resources, variant)
     )

@@ -186,7 +186,7 @@ class Run(Preparation):
         """
         if can_select(self.samples, self.predictions):
             return None
-        settings, reads_words = self.settings.aggregate, self.settings.input.shows_words
+        settings, reads_words = self.settings.aggregate, self.settings.input.shows_transcript
         upstream_variants = (self.segment, self.transcribe) if reads_words else (self.segment,)
         return find_earlier_selection(
             self.infer, settings.model_dump(mode="json"), upstream_variants

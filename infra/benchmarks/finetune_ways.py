@@ -160,7 +160,7 @@ class PlainCollator:
                 video=video or None,
                 audio=audio or None,
                 transcript=sample.transcript,
-                before=sample.transcript_before,
+                transcript_before=sample.transcript_before,
             )
         answer = ANSWER_YES if sample.label else ANSWER_NO
         return replace(model_input, text=model_input.text + answer)

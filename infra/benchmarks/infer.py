@@ -66,7 +66,7 @@ class Bench:
             shard_size=shard_size_for(len(rows), 1), max_failures=len(rows),
             model_path=self.model_path, dtype=stored_dtype(self.model_path),
             max_tokens=longest_request(rows, self.input, self.model_path), input=self.input,
-            resources=self.resources.of_one(1, len(rows)),
+            resources=self.resources.for_one_engine(1, len(rows)),
         )  # fmt: skip
         path = folder / "job.json"
         path.write_text(job.model_dump_json(), encoding="utf-8")

@@ -17,11 +17,11 @@ from typing import Any, TextIO
 from storage.errors import ItemFault
 from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet
-from tasks.inference.child import opened, run_job
-from tasks.inference.engine import Engine, read_answer_ids
+from tasks.inference.child import open_job, run_job
+from tasks.inference.engine import Engine, read_answer_token_ids
 from tasks.inference.engine_settings import engine_options, set_environment
 from tasks.inference.job import InferJob
-from tasks.inference.preparation import Decoding, Questions
+from tasks.inference.preparation import DecodeSample, RequestPreparer
 from tasks.inference.requests import Renderer, Request
 from tasks.prompting.model_input import OmniInput, to_model_batch
 
@@ -72,8 +72,8 @@ def measure_waver(job: InferJob, out: TextIO) -> Measured:
     opening = Clock()
 
     @contextmanager
-    def timed(job: InferJob, out: TextIO) -> Iterator[tuple[Questions, Callable[[], Engine]]]:
-        with opened(job, out) as (questions, open_engine):
+    def timed(job: InferJob, out: TextIO) -> Iterator[tuple[RequestPreparer, Callable[[], Engine]]]:
+        with open_job(job, out) as (questions, open_engine):
 
             def open_timed() -> Engine:
                 engine = open_engine()
@@ -101,8 +101,8 @@ def measure_bare(job: InferJob, _: TextIO) -> Measured:
     llm = LLM(**options)
     open_seconds, *_rest = opening.read()
     renderer = Renderer(llm.renderer, job.model_path, job.max_tokens)
-    requests = [renderer.request_of(inputs) for inputs in _decoded(job)]
-    ids = [*read_answer_ids(job.model_path)]
+    requests = [renderer.render(inputs) for inputs in _decoded(job)]
+    ids = [*read_answer_token_ids(job.model_path)]
     sampling = SamplingParams(
         temperature=0, max_tokens=1, allowed_token_ids=ids, logprob_token_ids=ids, detokenize=False
     )
@@ -146,7 +146,7 @@ def measure_one_by_one(job: InferJob, _: TextIO) -> Measured:
 
 
 def _decoded(job: InferJob) -> Iterator[OmniInput]:
-    decode = Decoding(store_url=job.store_url, config=job.input)
+    decode = DecodeSample(store_url=job.store_url, config=job.input)
     for sample in _samples(job):
         inputs = decode(sample)
         if not isinstance(inputs, ItemFault):

@@ -64,7 +64,9 @@ def arms_of(config: InputConfig) -> tuple[Arm, ...]:
 
 
 def _is_used(config: InputConfig, modality: str) -> bool:
-    is_used: bool = config.shows_words if modality == "transcript" else getattr(config, modality)
+    is_used: bool = (
+        config.shows_transcript if modality == "transcript" else getattr(config, modality)
+    )
     return is_used
 
 

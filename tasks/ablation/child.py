@@ -18,7 +18,7 @@ from tasks.ablation.job import AblationJob, ArmJob, key_of
 from tasks.inference.child import PredictionCounter
 from tasks.inference.engine import Engine, checked_config
 from tasks.inference.isolation import Journal
-from tasks.inference.preparation import Decoding, open_questions
+from tasks.inference.preparation import DecodeSample, open_preparer
 from tasks.inference.progress import MODEL_OPEN
 from tasks.inference.samples import expected_items, infer_samples
 from tasks.processes.child_frame import run_as_child
@@ -34,13 +34,13 @@ class ArmJournal(Journal):
         super().__init__(path)
         self._number = number
 
-    def begin(self, item: str) -> None:
+    def start(self, item: str) -> None:
         """Record an item before the engine gets it."""
-        super().begin(key_of(self._number, item))
+        super().start(key_of(self._number, item))
 
-    def end(self, item: str) -> None:
+    def finish(self, item: str) -> None:
         """Record an item that the engine has finished."""
-        super().end(key_of(self._number, item))
+        super().finish(key_of(self._number, item))
 
 
 def run_job(job: AblationJob, out: TextIO, open_engine: OpenEngine) -> None:
@@ -88,8 +88,8 @@ def _run_arm(
         missing = set(segment_ids)
         pending = [row for row in rows if row.segment_id in missing]
         with (
-            open_questions(
-                Decoding(store_url=store.url, config=arm.input),
+            open_preparer(
+                DecodeSample(store_url=store.url, config=arm.input),
                 config,
                 job.model_path,
                 max_tokens=job.max_tokens,
@@ -100,9 +100,9 @@ def _run_arm(
             outputs = (
                 output
                 for batch in _one_by_one(pending, {*job.alone}, arm.number)
-                for output in infer_samples(questions(batch, journal.begin), engine, journal)
+                for output in infer_samples(questions(batch, journal.start), engine, journal)
             )
-            yield from counter.watch(outputs, arm.max_failures, rows, arm.input)
+            yield from counter.track(outputs, arm.max_failures, rows, arm.input)
 
     shard = Shard(name=arm.name, expected=expected_items(rows))
     compute_missing(variant, shard, make, job.resources.commit_seconds)

@@ -65,7 +65,7 @@ class Ablation:
             stage=STAGE, variant=arm.variant, expected=expected_items(arm.samples),
             samples=arm.samples, input_config=arm.arm.input_config,
             max_fraction=self.config.max_failed_fraction,
-            whose=f"In the arm {arm.arm.name!r} ",
+            prefix=f"In the arm {arm.arm.name!r} ",
         )  # fmt: skip
 
     def check_failures(self) -> None:
@@ -108,7 +108,7 @@ def infer_missing(
         predict_all(work.pending, partial(_run_child, work, progress), partial(_reject, work))
         work.check_failures()
     for number in range(len(arms)):
-        work.failures(number).tell()
+        work.failures(number).warn()
     return len(pending)
 
 
@@ -125,7 +125,7 @@ def _check_lengths(work: Ablation, pending: Sequence[str]) -> None:
             work.store,
             max_tokens=work.max_tokens(by_arm),
             num_allowed=min(work.failures(number).num_left, len(arm.samples) - 1),
-            whose=f"in the arm {arm.arm.name!r} ",
+            prefix=f"in the arm {arm.arm.name!r} ",
         )
 
 
@@ -157,7 +157,7 @@ def _job_of(work: Ablation, left: Sequence[str], alone: Sequence[str], folder: P
         max_tokens=work.max_tokens(by_arm),
         arms=tuple(_arm_job(work, number, items, folder) for number, items in by_arm.items()),
         alone=tuple(alone),
-        resources=work.resources.of_one(1, max(len(items) for items in by_arm.values())),
+        resources=work.resources.for_one_engine(1, max(len(items) for items in by_arm.values())),
     )
 
 

@@ -1,6 +1,6 @@
-"""vLLM opened for an adapter that it serves: its options, its requests, and a check that it does.
+"""vLLM's side of a served adapter: engine arguments, LoRA requests, and a patch for CPUs.
 
-Imports vLLM only where the engine is opened.
+Imports vLLM only inside functions, which run where the engine is opened.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from tasks.model.model_folder import ADAPTER_CONFIG, served_adapter
 
 
 def lora_options(model_path: Path) -> dict[str, Any]:
-    """Give vLLM's engine arguments for the adapter that is served on a model; none for none."""
+    """Return vLLM's engine arguments for a model's served adapter; empty without one."""
     adapter = served_adapter(model_path)
     if adapter is None:
         return {}
@@ -23,15 +23,15 @@ def lora_options(model_path: Path) -> dict[str, Any]:
     return {
         "enable_lora": True,
         "max_loras": 1,
-        "max_lora_rank": min(most for most in get_args(MaxLoRARanks) if most >= rank),
+        "max_lora_rank": min(limit for limit in get_args(MaxLoRARanks) if limit >= rank),
         "lora_target_modules": [*SERVED_LAYERS],
     }
 
 
 def lora_request(model_path: Path) -> Any:
-    """Give what vLLM wants beside each request; ``None`` for a model without adapter.
+    """Return vLLM's ``LoRARequest`` for a model's served adapter; ``None`` without one.
 
-    vLLM keys its prefix cache by it, so the base's and the adapter's answers share no block.
+    vLLM keys its prefix cache by it: requests with and without the adapter share no block.
     """
     adapter = served_adapter(model_path)
     if adapter is None:
@@ -42,21 +42,21 @@ def lora_request(model_path: Path) -> Any:
 
 
 @contextmanager
-def plain_experts(config: Any) -> Iterator[None]:
-    """On a CPU, let vLLM 0.32 open the experts that it opens where there is no LoRA.
+def without_lora_experts(config: Any) -> Iterator[None]:
+    """On a CPU, let vLLM 0.32 open the plain experts although LoRA is enabled.
 
-    With LoRA it takes Triton's, which no CPU runs (`AttributeError: module 'triton.language' has
-    no attribute 'float32'`, in fused_moe/oracle/unquantized.py), whether an adapter is for experts
-    or not; `lora_target_modules` says that none is.
+    With LoRA it opens Triton experts, which no CPU runs (`AttributeError: module 'triton.language'
+    has no attribute 'float32'`, in fused_moe/oracle/unquantized.py), even if `lora_target_modules`
+    excludes experts.
     """
     if config.lora_config is None or config.device_config.device_type != "cpu":
         yield
         return
     from vllm.model_executor.layers.fused_moe import layer
 
-    upstream_variants = layer.FusedMoEConfig
-    layer.FusedMoEConfig = lambda **facts: upstream_variants(**{**facts, "is_lora_enabled": False})
+    original = layer.FusedMoEConfig
+    layer.FusedMoEConfig = lambda **options: original(**{**options, "is_lora_enabled": False})
     try:
         yield
     finally:
-        layer.FusedMoEConfig = upstream_variants
+        layer.FusedMoEConfig = original

@@ -1,0 +1,1 @@
+"""Inference with vLLM: settings, request preparation, engines in child processes, failures."""

@@ -1,7 +1,7 @@
-"""The child process of the infer stage: opens the model once, answers, commits small parts.
+"""The infer stage's child process: opens the model once, predicts, and commits small parts.
 
 Started as ``python -m tasks.inference.child JOB`` (see `tasks.processes.child_frame`). No line that
-it prints names a video or quotes a word.
+it prints names a video or quotes a transcript.
 """
 
 import resource
@@ -20,27 +20,31 @@ from tasks.inference.engine import Engine, checked_config
 from tasks.inference.failures import has_failed
 from tasks.inference.isolation import Journal
 from tasks.inference.job import InferJob
-from tasks.inference.preparation import Decoding, Questions, open_questions
+from tasks.inference.preparation import DecodeSample, RequestPreparer, open_preparer
 from tasks.inference.progress import MODEL_OPEN
 from tasks.inference.samples import expected_items, infer_samples
 from tasks.inference.settings import STAGE
-from tasks.inference.shard_claims import claimed
+from tasks.inference.shard_claims import claim_samples
 from tasks.processes.child_frame import DoneCounter, run_as_child
 from tasks.prompting.model_input import InputConfig
 from tasks.stage import Shard, compute_missing
 
-Opening = AbstractContextManager[tuple[Questions, Callable[[], Engine]]]
-Open = Callable[[InferJob, TextIO], Opening]
+OpenJob = AbstractContextManager[tuple[RequestPreparer, Callable[[], Engine]]]
+JobOpener = Callable[[InferJob, TextIO], OpenJob]
 
 
 class PredictionCounter(DoneCounter):
-    """Counts predictions as they pass; ``is_given_up`` once more of them failed than may."""
+    """Counts predictions as they pass.
+
+    Attributes:
+        is_given_up: Whether more of them failed than allowed.
+    """
 
     def __init__(self, out: TextIO) -> None:
         super().__init__(out)
         self.is_given_up = False
 
-    def watch(
+    def track(
         self,
         outputs: Iterator[ItemOutput],
         max_failures: int,
@@ -48,11 +52,11 @@ class PredictionCounter(DoneCounter):
         config: InputConfig,
     ) -> Iterator[ItemOutput]:
         """Yield the outputs for these samples until more than ``max_failures`` failed."""
-        by_id: dict[str, SampleRecord] = {sample.segment_id: sample for sample in samples}
+        sample_of: dict[str, SampleRecord] = {sample.segment_id: sample for sample in samples}
         num_failed = 0
         for output in outputs:
             self.add()
-            num_failed += has_failed(output, by_id[output.item_id], config)
+            num_failed += has_failed(output, sample_of[output.item_id], config)
             yield output
             self.show_if_due()
             if num_failed > max_failures:
@@ -60,49 +64,49 @@ class PredictionCounter(DoneCounter):
                 break
 
 
-def run_job(job: InferJob, out: TextIO, open_one: Open) -> None:
-    """Answer all of a job's samples that no other engine claims, into its variant."""
+def run_job(job: InferJob, out: TextIO, open_job: JobOpener) -> None:
+    """Predict all of a job's samples that no other engine claims, into its variant."""
     store = Store(job.store_url)
     variant = Variant(store=store, stage=STAGE, variant_id=job.variant_id)
     samples = list(from_table(SampleRecord, read_parquet(job.samples_path)))
     progress = PredictionCounter(out)
 
-    def make(_: Sequence[str]) -> Iterator[ItemOutput]:
-        # All engines deal the same samples: what another has answered, it had claimed before.
-        outputs = _ask(job, samples, out, open_one)
-        yield from progress.watch(outputs, job.max_failures, samples, job.input)
+    def compute(_: Sequence[str]) -> Iterator[ItemOutput]:
+        # All engines get the same samples: predictions of other engines come from claimed shards.
+        outputs = _predict(job, samples, out, open_job)
+        yield from progress.track(outputs, job.max_failures, samples, job.input)
 
     shard = Shard(name="all", expected=expected_items(samples))
-    compute_missing(variant, shard, make, job.resources.commit_seconds)
+    compute_missing(variant, shard, compute, job.resources.commit_seconds)
     progress.show()
 
 
-def _ask(
+def _predict(
     job: InferJob,
     samples: Sequence[SampleRecord],
     out: TextIO,
-    open_one: Open,
+    open_job: JobOpener,
 ) -> Iterator[ItemOutput]:
-    """Ask about this engine's suspects, one at a time, then about what it claims."""
+    """Predict this engine's suspects one at a time, then the shards that it claims."""
     others = [sample for sample in samples if sample.segment_id not in job.suspects]
     with (
         Journal(job.journal_path) as journal,
-        open_one(job, out) as (questions, open_engine),
+        open_job(job, out) as (prepare, open_engine),
     ):
-        claims = claimed(others, job.claims_path, size=job.shard_size)
-        dealt = questions(claims, journal.begin)  # the first are prepared while the engine opens
+        claims = claim_samples(others, job.claims_path, size=job.shard_size)
+        claimed = prepare(claims, journal.start)  # preparation starts while the engine opens
         engine = open_engine()
         for sample in samples:
             if sample.segment_id in job.alone:
-                yield from infer_samples(questions([sample], journal.begin), engine, journal)
-        yield from infer_samples(dealt, engine, journal)
-        share = engine.num_cached_tokens / max(engine.num_tokens, 1)
-        print(f"{share:.0%} of all tokens, the shared instruction, came from the cache", file=out)
+                yield from infer_samples(prepare([sample], journal.start), engine, journal)
+        yield from infer_samples(claimed, engine, journal)
+        fraction = engine.num_cached_tokens / max(engine.num_tokens, 1)
+        print(f"{fraction:.0%} of all prompt tokens came from the prefix cache", file=out)
 
 
 @contextmanager
-def opened(job: InferJob, out: TextIO) -> Iterator[tuple[Questions, Callable[[], Engine]]]:
-    """Give what prepares questions, which may begin at once, and what opens the engine for them."""
+def open_job(job: InferJob, out: TextIO) -> Iterator[tuple[RequestPreparer, Callable[[], Engine]]]:
+    """Open a job's request preparer, which can start at once, beside a function for the engine."""
     started = time.monotonic()
     print("opening the model", file=out)
     config = checked_config(
@@ -117,22 +121,22 @@ def opened(job: InferJob, out: TextIO) -> Iterator[tuple[Questions, Callable[[],
         print(f"{MODEL_OPEN} after {time.monotonic() - started:.0f} s", file=out)
         return engine
 
-    with open_questions(
-        Decoding(store_url=job.store_url, config=job.input),
+    with open_preparer(
+        DecodeSample(store_url=job.store_url, config=job.input),
         config,
         job.model_path,
         max_tokens=job.max_tokens,
         num_processes=job.resources.num_decoders or 0,
-    ) as questions:
-        yield questions, open_engine
+    ) as prepare:
+        yield prepare, open_engine
 
 
 def main(job_path: Path) -> int:
-    """Run one job; returns the exit status."""
+    """Run one job and return the exit status."""
 
     def work(out: TextIO) -> None:
         job = InferJob.model_validate_json(job_path.read_text(encoding="utf-8"))
-        run_job(job, out, opened)
+        run_job(job, out, open_job)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(f"peak memory {peak:.1f} GiB", file=out)
 

@@ -1,8 +1,7 @@
-"""Segments that were asked about without their picture or sound, because it is damaged.
+"""Segments predicted without their video or audio because that file is damaged.
 
-A prediction's ``has_video`` and ``has_audio`` say what the model was given. Where that is less
-than the settings show, the sample tells why: it has no such file, or it has one that cannot be
-decoded.
+A prediction's ``has_video`` and ``has_audio`` say what the model got. Where that is less than the
+settings ask for, the sample shows why: it has no such file, or a file that cannot be decoded.
 """
 
 from collections.abc import Iterable
@@ -15,30 +14,30 @@ from tasks.prompting.model_input import InputConfig
 def count_damaged(
     rows: Iterable[PredictionRecord], samples: Iterable[SampleRecord], config: InputConfig
 ) -> tuple[int, int]:
-    """Count the segments that have a picture the model was not shown, and those with such a sound.
+    """Count the predictions made without a damaged video, and those made without a damaged audio.
 
     What the settings switch off is not damaged.
     """
-    asked = {sample.segment_id: sample for sample in samples}
-    pairs = [(row, asked[row.segment_id]) for row in rows if row.segment_id in asked]
+    sample_of = {sample.segment_id: sample for sample in samples}
+    pairs = [(row, sample_of[row.segment_id]) for row in rows if row.segment_id in sample_of]
     without_video = (sample.video_path is not None and not row.has_video for row, sample in pairs)
     without_audio = (sample.audio_path is not None and not row.has_audio for row, sample in pairs)
     return sum(without_video) if config.video else 0, sum(without_audio) if config.audio else 0
 
 
-def damage_message(without_video: int, without_audio: int, num_rows: int) -> str:
-    """Say what a model was not given, in words; empty where it was given all there is."""
-    if not (without_video or without_audio):
+def damage_message(num_without_video: int, num_without_audio: int, num_rows: int) -> str:
+    """Describe how many segments were predicted without damaged media; empty if none was."""
+    if not (num_without_video or num_without_audio):
         return ""
     return (
-        f"of {num_rows} segments {without_video} were asked about without their picture and {without_audio} without "
-        "their sound, which cannot be decoded"
+        f"of {num_rows} segments {num_without_video} were predicted without their video and "
+        f"{num_without_audio} without their audio, which cannot be decoded"
     )
 
 
 def failures_message(num_rejected: int, num_damaged: int, num_all: int) -> str:
-    """Say how many segments failed, those included that were asked about without damaged media."""
+    """Describe how many segments failed, including those predicted without damaged media."""
     message = f"{num_rejected} of {num_all} segments are rejected"
     if num_damaged:
-        message += f", {num_damaged} others asked about without a damaged picture or sound"
+        message += f", {num_damaged} others predicted without a damaged video or audio"
     return message

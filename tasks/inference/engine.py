@@ -1,43 +1,50 @@
-"""vLLM, opened once and asked about many segments, answers coming back as they are ready.
+"""The vLLM engine, opened once for many segments, whose predictions come back as they finish.
 
-The same code runs on the CPU and the CUDA build. Runs in a child process only: opening the engine
-sets environment variables and takes half a minute and gigabytes.
+The same code runs on the CPU and the CUDA build of vLLM. Only a child process imports it: opening
+the engine sets environment variables and takes half a minute and gigabytes of memory.
 """
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from storage.errors import ItemFault, ModelError
-from tasks.adapters.vllm_lora import lora_request, plain_experts
+from tasks.adapters.vllm_lora import lora_request, without_lora_experts
 from tasks.inference.engine_memory import check_engine_memory
 from tasks.inference.engine_settings import EngineResources as EngineResources
 from tasks.inference.engine_settings import engine_options, set_environment
 from tasks.inference.requests import Renderer, Request
 from tasks.processes.prefetch import PrefetchQueue
 from tasks.prompting.model_input import OmniInput
-from tasks.prompting.prediction import Answer, TokenCounts, check_numbers
-from tasks.prompting.prompt import answer_token_ids
+from tasks.prompting.prediction import Prediction, TokenCounts, check_log_probabilities
+from tasks.prompting.prompt import AnswerTokenIds, answer_token_ids
 
 Key = TypeVar("Key")
-Drawn = TypeVar("Drawn")
+Item = TypeVar("Item")
 
 _PROBE_TOKENS = 16
 
 
 class Engine:
-    """One opened vLLM engine.
+    """One open vLLM engine.
 
-    ``dtype`` is float32, bfloat16 or float16; a request may hold ``max_tokens`` tokens and the
-    answer. ``config`` is what `engine_config` made of the same, if that was needed before.
-    ``idle_seconds`` is how long the engine had nothing to work on since it was opened;
-    ``num_cached_tokens`` of the ``num_tokens`` it read were computed for an earlier request.
+    Args:
+        model_path: A checked model folder.
+        dtype: float32, bfloat16 or float16.
+        max_tokens: Length of the longest request, without the answer token.
+        resources: How the engine uses the hardware.
+        config: The result of `engine_config` for the same arguments, if already resolved.
+
+    Attributes:
+        idle_seconds: Time since opening in which the engine had no request.
+        num_tokens: Prompt tokens processed so far.
+        num_cached_tokens: How many of these came from the prefix cache.
 
     Raises:
-        ModelError: vLLM cannot open the model, or an answer is not one token.
+        ModelError: vLLM cannot open the model, or an answer is not a single token.
     """
 
     def __init__(
@@ -50,13 +57,13 @@ class Engine:
         config: Any = None,
     ) -> None:
         on_gpu = set_environment(resources)
-        answer_ids = read_answer_ids(model_path)
+        answer_ids = read_answer_token_ids(model_path)
         if config is None:
             config = engine_config(engine_options(model_path, dtype, max_tokens, resources, on_gpu))
         self._llm_engine = _open(model_path, config)
         self._renderer = Renderer(self._llm_engine.renderer, model_path, max_tokens)
         self._answer_ids = answer_ids
-        self._sampling = _sampling_of([*answer_ids])
+        self._sampling = _sampling_params(answer_ids)
         self._batch_size = config.scheduler_config.max_num_seqs
         self._block_size = config.cache_config.block_size
         self._request_ids = map(str, itertools.count())
@@ -65,69 +72,72 @@ class Engine:
         self.idle_seconds = 0.0
         self.num_tokens = self.num_cached_tokens = 0
         if self._lora is not None:
-            self._check_adapter()
+            probe = [*self._answer_ids] * (_PROBE_TOKENS // 2)
+            check_adapter_is_applied(
+                lambda lora: self._log_probabilities(self._run_alone(probe, lora)), self._lora
+            )
 
-    def answers(
-        self, questions: Iterable[tuple[Key, OmniInput | Request | ItemFault]]
-    ) -> Iterator[tuple[Key, Answer | ItemFault]]:
-        """Answer each question once, in the order in which the engine finishes them.
+    def predict(
+        self, inputs: Iterable[tuple[Key, OmniInput | Request | ItemFault]]
+    ) -> Iterator[tuple[Key, Prediction | ItemFault]]:
+        """Predict each input once, in the order in which the engine finishes them.
 
-        A question that is a fault, or that the engine cannot take, comes back as a fault.
-        Questions are drawn, and prepared where they are not yet, by a thread beside the engine's,
-        only as fast as the engine works them off.
+        Faults, and inputs that the engine cannot take, come back as faults. A background thread
+        iterates over the inputs, and prepares those that are not yet, no faster than the engine
+        consumes them.
         """
-        waiting: dict[str, tuple[Key, TokenCounts]] = {}
-        most = 2 * self._batch_size  # one batch in work, one ready behind it
-        prepared = ((key, self._prepared(question)) for key, question in questions)
-        with PrefetchQueue(prepared, self._batch_size) as queue:
-            while waiting or not queue.is_over:
-                while len(waiting) < most and not queue.is_over:
-                    drawn = self._drawn(queue, wait=not waiting)
-                    if drawn is None:
+        running: dict[str, tuple[Key, TokenCounts]] = {}
+        max_running = 2 * self._batch_size  # one batch computing, one queued behind it
+        requests = ((key, self._prepare(one)) for key, one in inputs)
+        with PrefetchQueue(requests, self._batch_size) as queue:
+            while running or not queue.is_over:
+                while len(running) < max_running and not queue.is_over:
+                    ready = self._next(queue, wait=not running)
+                    if ready is None:
                         break
-                    key, request = drawn
+                    key, request = ready
                     if isinstance(request, ItemFault):
                         yield key, request
                         continue
-                    if prefix := self._prefix_to_cache(request):
-                        while waiting:
-                            yield from self._step(waiting)
+                    if prefix := self._uncached_prefix(request):
+                        while running:
+                            yield from self._step(running)
                         self._cache(prefix)
-                    waiting[self._add(request.rendered, self._lora)] = key, request.token_counts
-                if waiting:
-                    yield from self._step(waiting)
+                    running[self._add(request.rendered, self._lora)] = key, request.token_counts
+                if running:
+                    yield from self._step(running)
 
-    def _prepared(self, question: OmniInput | Request | ItemFault) -> Request | ItemFault:
-        if not isinstance(question, OmniInput):
-            return question
+    def _prepare(self, one: OmniInput | Request | ItemFault) -> Request | ItemFault:
+        if not isinstance(one, OmniInput):
+            return one
         try:
-            return self._renderer.request_of(question)
+            return self._renderer.render(one)
         except ItemFault as fault:
             return fault
 
-    def _drawn(self, queue: PrefetchQueue[Drawn], *, wait: bool) -> Drawn | None:
+    def _next(self, queue: PrefetchQueue[Item], *, wait: bool) -> Item | None:
         started = time.monotonic()
         try:
             return queue.take(wait=wait)
         finally:
             self.idle_seconds += time.monotonic() - started
 
-    def _prefix_to_cache(self, request: Request) -> tuple[int, ...]:
-        """Give the whole blocks of a request before its media, if they are not cached yet."""
+    def _uncached_prefix(self, request: Request) -> tuple[int, ...]:
+        """Return the whole cache blocks before a request's media; empty if already cached."""
         length = request.num_instruction_tokens // self._block_size * self._block_size
         prefix = tuple(request.rendered["prompt_token_ids"][:length])
         return () if prefix in self._cached_prefixes else prefix
 
     def _cache(self, prefix: tuple[int, ...]) -> None:
-        """Compute what requests share before any of them is, so that all are computed alike.
+        """Fill the prefix cache before the first request that uses it.
 
-        Otherwise an answer's last bits would depend on whether another segment came before.
+        Otherwise a prediction's last bits would depend on whether another request came before.
         """
         self._run_alone(prefix, self._lora)
         self._cached_prefixes.add(prefix)
 
     def _run_alone(self, token_ids: Iterable[int], lora: Any) -> Any:
-        """Let the engine work on these tokens and nothing else; gives its output."""
+        """Run the engine on one text prompt with nothing else in the batch."""
         from vllm.inputs.engine import tokens_input
 
         self._add(tokens_input([*token_ids]), lora)
@@ -136,56 +146,60 @@ class Engine:
             outputs += self._llm_engine.step()
         return outputs[-1]
 
-    def _check_adapter(self) -> None:
-        """Hold answers with the adapter to those without: vLLM ignores weights in silence.
-
-        Raises:
-            ModelError: they are equal, or vLLM cannot take its weights.
-        """
-        from torch import tensor
-
-        from tasks.adapters.merge import check_moved
-
-        probe = [*self._answer_ids] * (_PROBE_TOKENS // 2)
-        with _named(self._lora.lora_path):
-            outputs = [self._run_alone(probe, lora) for lora in (None, self._lora)]
-        before, after = (tensor(self._log_probabilities(output)) for output in outputs)
-        try:
-            check_moved(before, after, Path(self._lora.lora_path))
-        except ModelError as error:
-            raise ModelError(f"{error} Or have it merged: --set infer.adapter=merge.") from error
-
     def _add(self, prompt: Any, lora: Any) -> str:
         request_id = next(self._request_ids)
         self._llm_engine.add_request(request_id, prompt, self._sampling, lora_request=lora)
         return request_id
 
     def _step(
-        self, waiting: dict[str, tuple[Key, TokenCounts]]
-    ) -> Iterator[tuple[Key, Answer | ItemFault]]:
-        """Let the engine work until something happens, and give what is finished."""
+        self, running: dict[str, tuple[Key, TokenCounts]]
+    ) -> Iterator[tuple[Key, Prediction | ItemFault]]:
+        """Run one engine step and yield the finished predictions."""
         for output in self._llm_engine.step():
             if output.finished:
-                key, token_counts = waiting.pop(output.request_id)
+                key, token_counts = running.pop(output.request_id)
                 self.num_tokens += len(output.prompt_token_ids)
                 self.num_cached_tokens += output.num_cached_tokens or 0
                 yield key, self._read(output, token_counts)
 
-    def _read(self, output: Any, token_counts: TokenCounts) -> Answer:
+    def _read(self, output: Any, token_counts: TokenCounts) -> Prediction:
         logp_yes, logp_no = self._log_probabilities(output)
-        check_numbers(logp_yes, logp_no)
-        return Answer(logp_yes=logp_yes, logp_no=logp_no, token_counts=token_counts)
+        check_log_probabilities(logp_yes, logp_no)
+        return Prediction(logp_yes=logp_yes, logp_no=logp_no, token_counts=token_counts)
 
     def _log_probabilities(self, output: Any) -> list[float]:
         by_token = output.outputs[0].logprobs[0]
         return [float(by_token[token_id].logprob) for token_id in self._answer_ids]
 
 
-def read_answer_ids(model_path: Path) -> tuple[int, int]:
+def check_adapter_is_applied(
+    log_probabilities: Callable[[Any], Sequence[float]], lora: Any
+) -> None:
+    """Compare a probe's log-probabilities with and without an adapter.
+
+    vLLM silently ignores adapter weights whose names it does not know. ``log_probabilities`` takes
+    vLLM's LoRA request, or ``None`` for the base model.
+
+    Raises:
+        ModelError: they are equal, or vLLM cannot load the adapter.
+    """
+    from torch import tensor
+
+    from tasks.adapters.merge import check_moved
+
+    with _named(lora.lora_path):
+        without, with_adapter = (tensor(log_probabilities(request)) for request in (None, lora))
+    try:
+        check_moved(without, with_adapter, Path(lora.lora_path))
+    except ModelError as error:
+        raise ModelError(f"{error} Or merge it: --set infer.adapter=merge.") from error
+
+
+def read_answer_token_ids(model_path: Path) -> AnswerTokenIds:
     """Read the tokens of Yes and No from a model's tokenizer.
 
     Raises:
-        ModelError: an answer is not one token, or the tokenizer cannot be opened.
+        ModelError: an answer is not a single token, or the tokenizer cannot be opened.
     """
     from transformers import AutoTokenizer
 
@@ -202,22 +216,23 @@ def read_answer_ids(model_path: Path) -> tuple[int, int]:
 def checked_config(
     model_path: Path, *, dtype: str, max_tokens: int, resources: EngineResources
 ) -> Any:
-    """Resolve vLLM's configuration for a model, after all that can be refused before it opens.
+    """Resolve vLLM's configuration for a model after all checks that need no engine.
 
     Raises:
-        ModelError: an answer is not one token, memory does not hold the model, or vLLM refuses it.
+        ModelError: an answer is not a single token, the model does not fit into memory, or vLLM
+            rejects it.
     """
     on_gpu = set_environment(resources)
-    read_answer_ids(model_path)  # before the half minute that opening takes
+    read_answer_token_ids(model_path)
     check_engine_memory(model_path, dtype, resources, on_gpu=on_gpu)
     return engine_config(engine_options(model_path, dtype, max_tokens, resources, on_gpu))
 
 
 def engine_config(options: dict[str, Any]) -> Any:
-    """Resolve options to vLLM's whole configuration, by which engine and renderers are opened.
+    """Resolve engine arguments to a whole ``VllmConfig``, which opens engines and renderers.
 
     Raises:
-        ModelError: vLLM refuses them for this model.
+        ModelError: vLLM rejects them for this model.
     """
     from vllm.engine.arg_utils import EngineArgs
 
@@ -228,13 +243,13 @@ def engine_config(options: dict[str, Any]) -> Any:
 def _open(model_path: Path, config: Any) -> Any:
     from vllm.v1.engine.llm_engine import LLMEngine
 
-    with _named(str(model_path)), plain_experts(config):
+    with _named(str(model_path)), without_lora_experts(config):
         return LLMEngine.from_vllm_config(config, disable_log_stats=True)
 
 
 @contextmanager
 def _named(model: str) -> Iterator[None]:
-    """Turn what vLLM raises over a model into one clear sentence."""
+    """Turn vLLM's exceptions about a model into one ModelError that names it."""
     try:
         yield
     except (ValueError, RuntimeError, OSError, KeyError) as error:
@@ -244,16 +259,16 @@ def _named(model: str) -> Iterator[None]:
         ) from error
 
 
-def _sampling_of(answer_ids: list[int]) -> Any:
-    """Ask for one token, Yes or No, with both tokens' raw log-probabilities."""
+def _sampling_params(answer_ids: AnswerTokenIds) -> Any:
+    """Generate one token, Yes or No, with the raw log-probabilities of both."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
     return SamplingParams(
         temperature=0,
         max_tokens=1,
-        allowed_token_ids=answer_ids,
-        logprob_token_ids=answer_ids,
+        allowed_token_ids=[*answer_ids],
+        logprob_token_ids=[*answer_ids],
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )

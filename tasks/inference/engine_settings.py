@@ -1,4 +1,4 @@
-"""How vLLM is opened: what a profile states, the rest by the longest request and the device."""
+"""vLLM's engine arguments, from the settings, the longest request and the device."""
 
 import os
 from pathlib import Path
@@ -9,50 +9,49 @@ from pydantic import BaseModel, ConfigDict, Field
 from tasks.adapters.vllm_lora import lora_options
 from tasks.model.gpu import has_gpu
 
-_GPU_STEP_TOKENS, _CPU_STEP_TOKENS = 16_384, 4_096
-_LONGEST_IN_A_STEP = 8
-_LEAST_REQUESTS = 8
+_MAX_STEP_TOKENS_GPU, _MAX_STEP_TOKENS_CPU = 16_384, 4_096
+_LONGEST_REQUESTS_PER_STEP = 8
+_MIN_REQUESTS, _MAX_REQUESTS = 8, 256
 
 
 class EngineResources(BaseModel):
-    """How the inference engine uses the machine; no part of a result's identity."""
+    """How the engine uses the hardware; not part of a result's identity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     max_requests: int | None = Field(default=None, ge=1, le=4096)
-    """Segments in the engine's batch at once; by default as many as its tokens hold, twice."""
+    """Segments in one batch of the engine; by default twice the longest segments that fit."""
     max_batched_tokens: int | None = Field(default=None, ge=256)
-    """Tokens in one step of the engine, over all segments; by default eight of the longest
-    segment's, up to what the device works off well."""
+    """Tokens in one engine step, over all segments; by default those of eight longest segments, up
+    to a limit of the device."""
     num_gpus: int = Field(default=1, ge=1, le=64)
-    """GPUs that share the model (tensor parallel)."""
+    """GPUs per engine (tensor parallelism)."""
     gpu_memory_utilization: float = Field(default=0.9, gt=0, lt=1)
-    """Part of each GPU's memory that the engine may take."""
+    """Fraction of each GPU's memory that the engine may use."""
     cpu_cache_gib: int = Field(default=1, ge=1)
-    """Memory of the attention cache, where there is no GPU."""
+    """Size of the KV cache without a GPU."""
     cpu_threads: int | None = Field(default=None, ge=1)
-    """Threads of the engine, where there is no GPU; by default its share of the cores, less those
-    that prepare segments."""
+    """Threads of the engine without a GPU; by default its cores less `num_decoders`."""
 
 
 def set_environment(resources: EngineResources) -> bool:
-    """Set what vLLM reads from the environment when it is imported; says whether a GPU is there.
+    """Set the environment variables that vLLM reads on import; return whether a GPU is available.
 
-    Without a GPU the engine runs in this very process: one of its own would take half a minute and
-    a gigabyte more.
+    Without a GPU the engine runs in this process: a separate one would take half a minute and a
+    gigabyte more.
     """
     os.environ |= {
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_OFFLINE": "1",  # the model is a folder by now
+        "HF_HUB_OFFLINE": "1",  # the model is a local folder by now
         "TOKENIZERS_PARALLELISM": "false",
     }
     on_gpu = has_gpu()
     if not on_gpu:
         os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
         os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(resources.cpu_cache_gib)
-        os.environ["TORCH_COMPILE_DISABLE"] = "1"  # compiling would need a C++ compiler here
+        os.environ["TORCH_COMPILE_DISABLE"] = "1"  # compiling needs a C++ compiler at run time
         if resources.cpu_threads:
             import torch
 
@@ -61,21 +60,21 @@ def set_environment(resources: EngineResources) -> bool:
 
 
 def batch_sizes(max_tokens: int, resources: EngineResources, *, on_gpu: bool) -> tuple[int, int]:
-    """Give the most tokens and requests of one step, for requests of so many tokens at most.
+    """Choose the maximum tokens and requests of one step, for requests of at most ``max_tokens``.
 
-    The bound on a request's tokens is high (`lengths`): twice the requests that it allows fit.
+    ``max_tokens`` is an upper bound (`longest_request`): twice as many requests usually fit.
     """
-    most = _GPU_STEP_TOKENS if on_gpu else _CPU_STEP_TOKENS
-    tokens = resources.max_batched_tokens or min(_LONGEST_IN_A_STEP * max_tokens, most)
+    limit = _MAX_STEP_TOKENS_GPU if on_gpu else _MAX_STEP_TOKENS_CPU
+    tokens = resources.max_batched_tokens or min(_LONGEST_REQUESTS_PER_STEP * max_tokens, limit)
     tokens = max(tokens, max_tokens + 1)
-    requests = resources.max_requests or min(max(_LEAST_REQUESTS, 2 * tokens // max_tokens), 256)
-    return tokens, requests
+    requests = max(_MIN_REQUESTS, 2 * tokens // max_tokens)
+    return tokens, resources.max_requests or min(requests, _MAX_REQUESTS)
 
 
 def engine_options(
     model_path: Path, dtype: str, max_tokens: int, resources: EngineResources, on_gpu: bool
 ) -> dict[str, Any]:
-    """vLLM's engine arguments (docs.vllm.ai, Engine Arguments)."""
+    """Return vLLM's engine arguments (docs.vllm.ai, Engine Arguments)."""
     max_batched_tokens, max_requests = batch_sizes(max_tokens, resources, on_gpu=on_gpu)
     return {
         "model": str(model_path),
@@ -89,12 +88,12 @@ def engine_options(
         "max_num_batched_tokens": max_batched_tokens,
         "tensor_parallel_size": resources.num_gpus,
         "gpu_memory_utilization": resources.gpu_memory_utilization,
-        "enforce_eager": True,  # one token a request is all prompt: no graph to replay
-        "enable_prefix_caching": True,  # all requests begin with the instruction
-        "block_size": 16 if on_gpu else 32,  # whole blocks of it are cached: small ones
+        "enforce_eager": True,  # requests are all prefill: no CUDA graph to replay
+        "enable_prefix_caching": True,  # all requests start with the instruction
+        "block_size": 16 if on_gpu else 32,  # only whole blocks are cached
         "logprobs_mode": "raw_logprobs",
         "limit_mm_per_prompt": {"image": 0, "video": 1, "audio": 1},
-        "mm_processor_cache_gb": 0,  # no segment comes twice
-        "skip_mm_profiling": not on_gpu,  # it measures what media take of a GPU's memory
+        "mm_processor_cache_gb": 0,  # no segment is repeated
+        "skip_mm_profiling": not on_gpu,  # profiling sizes a GPU's memory for media
         **lora_options(model_path),
     }

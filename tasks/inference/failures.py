@@ -1,4 +1,4 @@
-"""How many of an engine's segments may be rejected, and what is written of those that are."""
+"""The limit on failed segments, and the rejected rows that failures leave."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -13,27 +13,27 @@ from tasks.log import LOGGER
 from tasks.prompting.model_input import InputConfig
 from tasks.stage import Shard, compute_missing
 
-_FEW = 10  # so many may be rejected, whatever share they are
+_ALWAYS_ALLOWED = 10
 
 
-def rejected(stage: str, segment_id: str, reason: str) -> ItemOutput:
-    """Give what is stored of a segment that has no answer."""
+def rejected_output(stage: str, segment_id: str, reason: str) -> ItemOutput:
+    """Build the output of a segment that has no prediction."""
     row = RejectedRecord(item_id=segment_id, stage=stage, reason=reason)
     return ItemOutput(item_id=segment_id, rows=(row,))
 
 
 def has_failed(output: ItemOutput, sample: SampleRecord, config: InputConfig) -> bool:
-    """Say whether a segment is rejected, or was asked about without damaged media."""
-    answers = [row for row in output.rows if isinstance(row, PredictionRecord)]
-    return not answers or any(count_damaged(answers, [sample], config))
+    """Return whether a segment is rejected or was predicted without damaged media."""
+    predictions = [row for row in output.rows if isinstance(row, PredictionRecord)]
+    return not predictions or any(count_damaged(predictions, [sample], config))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failures:
-    """What is rejected of a variant's wanted segments, or was asked about without damaged media.
+    """The failures among a variant's expected segments, and how many are allowed.
 
-    ``max_fraction`` of them may be, and some always. ``whose`` says before their number which segments
-    they are, where that is not plain.
+    A segment fails if it is rejected or predicted without damaged media. ``max_fraction`` of them
+    may fail, and ten in any case. ``prefix`` starts every message, to name a subset of segments.
     """
 
     stage: str
@@ -42,89 +42,90 @@ class Failures:
     samples: Collection[SampleRecord]
     input_config: InputConfig
     max_fraction: float
-    whose: str = ""
+    prefix: str = ""
 
     @property
-    def most(self) -> int:
-        """How many may fail."""
-        return max(_FEW, int(self.max_fraction * len(self.expected)))
+    def max_failures(self) -> int:
+        """How many segments may fail."""
+        return max(_ALWAYS_ALLOWED, int(self.max_fraction * len(self.expected)))
 
     @property
     def num_left(self) -> int:
-        """How many more may fail."""
-        found = self._read()
-        return self.most - len(found.rejected) - found.num_damaged
+        """How many more segments may fail."""
+        counts = self._count()
+        return self.max_failures - len(counts.rejected) - counts.num_damaged
 
     def check(self) -> None:
-        """Stop where more failed than may; raises StageError."""
-        found = self._read()
-        num_rejected = len(found.rejected)
-        if num_rejected + found.num_damaged <= self.most:
+        """Raise StageError if more segments failed than allowed."""
+        counts = self._count()
+        num_rejected = len(counts.rejected)
+        if num_rejected + counts.num_damaged <= self.max_failures:
             return
-        message = failures_message(num_rejected, found.num_damaged, len(self.expected))
+        message = failures_message(num_rejected, counts.num_damaged, len(self.expected))
         raise StageError(
-            f"{self.whose}{message}, expected at most {self.most}, most often for: "
-            f"{_most_often(found.rejected)}. See to their cause and run again with --force infer, "
-            "which asks about all anew, or go on without them by a higher infer.max_failed_fraction."
+            f"{self.prefix}{message}, expected at most {self.max_failures}, most often for: "
+            f"{_most_common(counts.rejected)}. Fix the cause and run again with --force infer, "
+            "which repeats all predictions, or raise infer.max_failed_fraction."
         )
 
-    def tell(self) -> None:
-        """Warn of segments that are rejected, or were asked about without their damaged media."""
-        found = self._read()
-        if rejected := found.rejected:
+    def warn(self) -> None:
+        """Log a warning about rejected segments and about damaged media."""
+        counts = self._count()
+        if rejected := counts.rejected:
             LOGGER.warning(
-                "%s: %s%d of %d segments are rejected, most often for: %s. Once that is repaired, "
-                "--force infer asks about all anew",
-                self.stage, self.whose, len(rejected), len(self.expected), _most_often(rejected),
+                "%s: %s%d of %d segments are rejected, most often for: %s. After fixing that, "
+                "--force infer repeats all predictions",
+                self.stage, self.prefix, len(rejected), len(self.expected), _most_common(rejected),
             )  # fmt: skip
         if message := damage_message(
-            found.num_without_video, found.num_without_audio, found.num_answers
+            counts.num_without_video, counts.num_without_audio, counts.num_predictions
         ):
-            LOGGER.warning("%s: %s%s", self.stage, self.whose, message)
+            LOGGER.warning("%s: %s%s", self.stage, self.prefix, message)
 
-    def _read(self) -> "_Found":
-        """Read the rows as they are now; a large variant's take seconds."""
+    def _count(self) -> "_FailureCounts":
+        """Read the rows as they are now; takes seconds for a large variant."""
         rows = self.variant.read(PredictionRecord, self.expected)
-        without_video, without_audio = count_damaged(rows, self.samples, self.input_config)
-        return _Found(
+        num_without_video, num_without_audio = count_damaged(rows, self.samples, self.input_config)
+        return _FailureCounts(
             rejected=self.variant.read(RejectedRecord, self.expected),
-            num_answers=len(rows),
-            num_without_video=without_video,
-            num_without_audio=without_audio,
+            num_predictions=len(rows),
+            num_without_video=num_without_video,
+            num_without_audio=num_without_audio,
         )
 
     def reject(self, reasons: Mapping[str, str]) -> None:
-        """Write down the segments on which the engine dies, with how it died on each."""
+        """Store rejected rows for the segments that crash the engine, by segment id."""
         if not reasons:
             return
         LOGGER.warning(
-            "%s: %sthe engine dies on %d segments, rejected", self.stage, self.whose, len(reasons)
-        )
+            "%s: %srejected %d segments that crash the engine",
+            self.stage, self.prefix, len(reasons),
+        )  # fmt: skip
         compute_missing(
             self.variant,
-            Shard(name="dead", expected={item: self.expected[item] for item in reasons}),
+            Shard(name="poison items", expected={item: self.expected[item] for item in reasons}),
             lambda items: (
-                rejected(self.stage, item, f"the engine died on it twice: {reasons[item]}")
+                rejected_output(self.stage, item, f"the engine died on it twice: {reasons[item]}")
                 for item in items
             ),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """What a variant holds at one moment of the wanted segments."""
+class _FailureCounts:
+    """A variant's failures at one moment."""
 
     rejected: Sequence[RejectedRecord]
-    num_answers: int
+    num_predictions: int
     num_without_video: int
     num_without_audio: int
 
     @property
     def num_damaged(self) -> int:
-        """How many were asked about without a damaged picture, or sound."""
+        """The number of damaged files that predictions were made without."""
         return self.num_without_video + self.num_without_audio
 
 
-def _most_often(rejected: Sequence[RejectedRecord]) -> str:
+def _most_common(rejected: Sequence[RejectedRecord]) -> str:
     reasons = Counter(row.reason for row in rejected).most_common(1)
     return reasons[0][0] if reasons else "damaged media"

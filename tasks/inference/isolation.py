@@ -1,8 +1,8 @@
-"""Finding the segment on which the engine dies, so that all others get their answers.
+"""Isolation of poison items, the segments that crash the engine, from all other segments.
 
-A journal tells what was in flight when a process died. The next one asks about each of these
-alone, before all others: a segment on which a process dies again, alone, is the culprit. So each
-culprit costs two openings of the engine; halving what was in flight would cost one for each half.
+A journal records which items were in flight when a process died. The next process runs each of
+these alone, before all others: an item on which a process dies again, alone, is a poison item. Each
+poison item therefore costs two openings of the engine; bisecting would cost one for every half.
 """
 
 import json
@@ -14,14 +14,14 @@ from types import TracebackType
 from storage.errors import CrashError, StageError
 
 _MAX_FRUITLESS = 5
-_FEW_FRUITLESS = 2
+_MAX_FRUITLESS_BEFORE_DEFERRING = 2
 
 
 class Journal:
-    """Notes which items an engine was given and which it is done with, for who survives it."""
+    """An append-only log of the items an engine started and finished, readable after its death."""
 
     def __init__(self, path: Path) -> None:
-        self._stream = path.open("ab", buffering=0)  # a line is there as soon as it is written
+        self._stream = path.open("ab", buffering=0)  # unbuffered: a line survives a kill
 
     def __enter__(self) -> "Journal":
         return self
@@ -34,24 +34,24 @@ class Journal:
     ) -> None:
         self._stream.close()
 
-    def begin(self, item: str) -> None:
-        """Note an item before the engine gets it."""
-        self._stream.write(json.dumps(["begun", item]).encode() + b"\n")
+    def start(self, item: str) -> None:
+        """Record an item before the engine gets it."""
+        self._stream.write(json.dumps(["started", item]).encode() + b"\n")
 
-    def end(self, item: str) -> None:
-        """Note an item with which the engine is done."""
-        self._stream.write(json.dumps(["ended", item]).encode() + b"\n")
+    def finish(self, item: str) -> None:
+        """Record an item that the engine is done with."""
+        self._stream.write(json.dumps(["finished", item]).encode() + b"\n")
 
 
 def in_flight(path: Path) -> tuple[str, ...]:
-    """Read from a dead process's journal which items it was at work on."""
+    """Read from a dead process's journal the items that it had started and not finished."""
     items: dict[str, None] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             event, item = json.loads(line)
         except ValueError:
-            continue  # a full disk cut it short: what the process died of is told by its log
-        if event == "begun":
+            continue  # truncated on a full disk; the process's log has the cause of death
+        if event == "started":
             items[item] = None
         else:
             items.pop(item, None)
@@ -60,7 +60,7 @@ def in_flight(path: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crash:
-    """How a process died, the items that it was at work on, and where its log is kept."""
+    """A process's death: the error, the items in flight, and the path of the kept log."""
 
     error: CrashError
     in_flight: tuple[str, ...]
@@ -68,51 +68,51 @@ class Crash:
 
     @property
     def reason(self) -> str:
-        """How it died, in few words that name nothing of this machine: they are stored."""
+        """The cause in a few words, without this machine's paths because it is stored."""
         return str(self.error).splitlines()[0].partition(";")[0]
 
     @property
     def message(self) -> CrashError:
-        """The error for a person, who may look into the log."""
-        where = f" The engine's log: {self.log}" if self.log else ""
-        return CrashError(f"{self.error}{where}")
+        """The error with the path of the engine's log."""
+        log = f" The engine's log: {self.log}" if self.log else ""
+        return CrashError(f"{self.error}{log}")
 
 
 def predict_all(
     pending: Callable[[], Sequence[str]],
-    ask: Callable[[Sequence[str], Sequence[str]], Sequence[Crash]],
+    predict: Callable[[Sequence[str], Sequence[str]], Sequence[Crash]],
     reject: Callable[[Mapping[str, str]], None],
 ) -> None:
-    """Have all pending items asked about, leaving out those on which processes die.
+    """Predict all pending items except those on which processes die.
 
-    ``ask(items, alone)`` runs processes over the items, ``alone`` of them first and one at a time,
-    and gives those that died. ``reject`` gets the poison_items with how the process died, once
-    something else was answered after them: an engine that dies on whatever it is asked shall not
-    have its segments rejected for it.
+    ``predict(items, alone)`` runs processes over the items, those in ``alone`` first and one at a
+    time, and returns the crashes. ``reject`` gets the poison items with the cause of death, but
+    only once another item was predicted: an engine that dies on every input must not get its
+    segments rejected.
 
     Raises:
-        CrashError: a process died while it was at work on nothing, and left something unanswered.
-        StageError: processes die again and again without getting any further.
+        CrashError: a process died with nothing in flight and left items without a prediction.
+        StageError: processes die repeatedly without any progress.
     """
     poison_items: dict[str, str] = {}
     suspects: set[str] = set()
     alone: Sequence[str] = ()
-    patience = _Patience()
+    budget = _CrashBudget()
     while left := [item for item in pending() if item not in poison_items]:
-        # Many poison_items at the head would hide that the engine answers the others.
+        # Many poison items at the head would hide that the engine predicts the others.
         others = [item for item in left if item not in suspects]
-        deferred = bool(others) and patience.num_fruitless >= _FEW_FRUITLESS
-        crashes = ask(others, ()) if deferred else ask(left, alone)
+        deferred = bool(others) and budget.num_fruitless >= _MAX_FRUITLESS_BEFORE_DEFERRING
+        crashes = predict(others, ()) if deferred else predict(left, alone)
         missing = [item for item in pending() if item not in poison_items]
         if not missing:
-            break  # whatever died, it left nothing unanswered
-        num_answered = len(left) - len(missing)
+            break  # the crashes, if any, left nothing without a prediction
+        num_predicted = len(left) - len(missing)
         found = _poison_items(crashes, alone)
         poison_items |= found
-        patience.note(crashes, num_answered=num_answered, num_found=len(found))
+        budget.record(crashes, num_predicted=num_predicted, num_found=len(found))
         suspects |= {item for crash in crashes for item in crash.in_flight}
         alone = [item for item in missing if item in suspects and item not in poison_items]
-        if num_answered or not crashes:
+        if num_predicted or not crashes:
             reject(poison_items)
             poison_items = {}
         if not crashes and not deferred:
@@ -121,7 +121,7 @@ def predict_all(
 
 
 def _poison_items(crashes: Sequence[Crash], alone: Sequence[str]) -> dict[str, str]:
-    """Find the items on which a process died, alone, and one before it too."""
+    """Find the items that crashed a process twice: once among others and now alone."""
     for crash in crashes:
         if not crash.in_flight:
             raise crash.message
@@ -130,27 +130,27 @@ def _poison_items(crashes: Sequence[Crash], alone: Sequence[str]) -> dict[str, s
 
 
 @dataclass(slots=True)
-class _Patience:
-    """How often processes died without getting further; a culprit is a step once one answers."""
+class _CrashBudget:
+    """Counts crashes without progress; a poison item is progress once any item succeeded."""
 
     num_fruitless: int = 0
     num_unexplained: int = 0
-    has_answered: bool = False
+    has_predicted: bool = False
 
-    def note(self, crashes: Sequence[Crash], *, num_answered: int, num_found: int) -> None:
-        """Count one more time; raises StageError where they are too many."""
-        self.has_answered |= num_answered > 0
-        is_step = not crashes or num_answered or (num_found and self.has_answered)
-        self.num_fruitless = 0 if is_step else self.num_fruitless + 1
+    def record(self, crashes: Sequence[Crash], *, num_predicted: int, num_found: int) -> None:
+        """Count one run of the engines; raises StageError when the budget is spent."""
+        self.has_predicted |= num_predicted > 0
+        is_progress = not crashes or num_predicted or (num_found and self.has_predicted)
+        self.num_fruitless = 0 if is_progress else self.num_fruitless + 1
         self.num_unexplained = 0 if num_found or not crashes else self.num_unexplained + 1
         if self.num_fruitless >= _MAX_FRUITLESS:
             raise StageError(
-                f"The engine died {self.num_fruitless} times in a row without a single answer; the "
-                f"last time: {crashes[-1].message}"
+                f"The engine died {self.num_fruitless} times in a row without a single prediction; "
+                f"the last time: {crashes[-1].message}"
             ) from crashes[-1].error
         if self.num_unexplained >= _MAX_FRUITLESS:
             raise StageError(
-                f"The engine died {self.num_unexplained} times over several segments at once, each "
-                "of which it answers alone: lower resources.infer.max_requests, it may lack "
+                f"The engine died {self.num_unexplained} times on several segments at once, each "
+                "of which it predicts alone: lower resources.infer.max_requests, it may run out of "
                 f"memory. The last time: {crashes[-1].message}"
             ) from crashes[-1].error

@@ -1,4 +1,4 @@
-"""One child process an engine: what it is told, and what its parent does until all have ended."""
+"""Jobs of the engines' child processes, and the parent that runs one child per engine."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -22,10 +22,10 @@ from tasks.prompting.model_input import InputConfig
 
 
 class EngineJob(BaseModel):
-    """What every child process that opens an engine has to know; written as JSON.
+    """The input of a child process that opens an engine, passed as a JSON file.
 
-    Those in ``alone`` are asked about one at a time, before all others. What the engine has in
-    work is noted in the journal. The job is written to ``job_path``, its log lies beside it.
+    The items in ``alone`` are predicted one at a time, before all others. The child's log and error
+    file are written beside ``job_path``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,10 +41,10 @@ class EngineJob(BaseModel):
 
 
 class InferJob(EngineJob):
-    """What one of several engines has to know, which share their samples out among themselves.
+    """The input of one of several engines that claim shards of the same samples.
 
-    ``samples_path`` holds the samples in the order in which they are asked about. ``suspects`` are
-    asked about each by the engine that lists it in ``alone``.
+    ``samples_path`` lists the samples in the order of prediction. Each of the ``suspects`` is
+    predicted only by the engine that lists it in ``alone``.
     """
 
     variant_id: str
@@ -57,19 +57,19 @@ class InferJob(EngineJob):
 
 
 def num_engines_for(resources: InferResources) -> int:
-    """Say how many engines work side by side: as stated, or as many as the GPUs make.
+    """Return how many engines run side by side: the setting, or as many as the GPUs allow.
 
     Raises:
-        ConfigError: there are GPUs, but fewer than the engines stated need.
+        ConfigError: there are GPUs, but too few for the number of engines in the settings.
     """
-    stated = resources.num_engines
-    num_cached = count_gpus() if has_gpu_driver() else 0
-    if stated and num_cached and stated * resources.num_gpus > num_cached:
+    num_engines = resources.num_engines
+    num_visible = count_gpus() if has_gpu_driver() else 0
+    if num_engines and num_visible and num_engines * resources.num_gpus > num_visible:
         raise ConfigError(
-            f"{stated} engines of {resources.num_gpus} GPU(s) each need more than the {num_cached} "
-            "that this process may use: lower resources.infer.num_engines, or leave it out."
+            f"{num_engines} engines of {resources.num_gpus} GPU(s) each need more than the "
+            f"{num_visible} visible GPUs: lower resources.infer.num_engines, or leave it out."
         )
-    return stated or max(1, num_cached // resources.num_gpus)
+    return num_engines or max(1, num_visible // resources.num_gpus)
 
 
 def run_engines(
@@ -78,38 +78,38 @@ def run_engines(
     variant: Variant,
     on_line: Callable[[int, str], None],
 ) -> list[Crash]:
-    """Run a child process for each job, side by side, and give those that died.
+    """Run a child process for each job, side by side, and return the crashes.
 
-    ``command`` gets the path of a job. ``on_line`` gets an engine's number and a line it printed.
-    An engine that dies leaves its work to the others; the logs of those that fail are kept in the
-    variant's folder.
+    The path of a job is appended to ``command``. ``on_line`` gets an engine's number and a line
+    that it printed. The other engines take over a crashed engine's work. The logs of failed engines
+    are kept in the variant's folder.
 
     Raises:
-        WaverError: the first error that a child told in a sentence, which ends the others.
+        WaverError: the first error that a child reported; the other children are stopped.
     """
     group = ChildGroup()
 
     def run_one(number: int, job: EngineJob) -> Crash | None:
         environment = {} if len(jobs) == 1 else _own_gpus(number, job.resources.num_gpus)
         return _run_engine(
-            [*command, str(_written(job))], job, variant, partial(on_line, number), environment,
+            [*command, str(_write(job))], job, variant, partial(on_line, number), environment,
             group,
         )  # fmt: skip
 
     with ThreadPoolExecutor(len(jobs), thread_name_prefix="engine") as threads:
-        ended: list[Future[Crash | None]] = [
-            # in the task's context, so that what is logged is shown as the task's
+        futures: list[Future[Crash | None]] = [
+            # in the task's context: Prefect then shows the logs under the task
             threads.submit(copy_context().run, run_one, number, job)
             for number, job in enumerate(jobs)
         ]
-        for future in as_completed(ended):
+        for future in as_completed(futures):
             if error := future.exception():
                 group.stop()
                 raise error
-    return [crash for future in ended if (crash := future.result()) is not None]
+    return [crash for future in futures if (crash := future.result()) is not None]
 
 
-def _written(job: EngineJob) -> Path:
+def _write(job: EngineJob) -> Path:
     job.job_path.write_text(job.model_dump_json(), encoding="utf-8")
     return job.job_path
 
@@ -122,7 +122,7 @@ def _run_engine(
     environment: Mapping[str, str],
     group: ChildGroup,
 ) -> Crash | None:
-    """Run one child to its end; the engine's log is kept only of one that failed."""
+    """Run one child until it exits; keep its log only if it failed."""
     try:
         run_child(
             command, on_line=on_line, job_path=job.job_path, environment=environment, group=group
@@ -145,7 +145,7 @@ def _run_engine(
 
 
 def _own_gpus(number: int, num_gpus: int) -> dict[str, str]:
-    """Give an engine its GPUs out of those that this process may use."""
+    """Assign an engine its part of the GPUs that are visible to this process."""
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     own = range(number * num_gpus, (number + 1) * num_gpus)
     names = [visible[index] if index < len(visible) else str(index) for index in own]

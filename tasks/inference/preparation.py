@@ -1,4 +1,4 @@
-"""Samples on their way to the engine: decoded and prepared beside it, never on its thread."""
+"""Preparation of samples for the engine: decoding and rendering, never on the engine's thread."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -11,19 +11,19 @@ from storage.errors import ItemFault, StoreError, WaverError
 from storage.records import SampleRecord
 from storage.store.store import Store
 from tasks.inference.requests import Renderer, Request, open_renderer
-from tasks.inference.tensor_transfer import Packed, packed
+from tasks.inference.tensor_transfer import PackedResult, pack
 from tasks.processes.worker_pool import WorkerPool
 from tasks.prompting.decode import decode_audio, decode_frames
 from tasks.prompting.model_input import InputConfig, OmniInput, make_input
 
 Array = TypeVar("Array")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
-Question = OmniInput | Request | ItemFault
-Asked = Iterator[tuple[SampleRecord, Question]]
-Questions = Callable[[Iterable[SampleRecord], Callable[[str], None]], Asked]
+PreparedInput = OmniInput | Request | ItemFault
+PreparedInputs = Iterator[tuple[SampleRecord, PreparedInput]]
+RequestPreparer = Callable[[Iterable[SampleRecord], Callable[[str], None]], PreparedInputs]
 
-_AHEAD = 4  # segments of each process
+_AHEAD_PER_PROCESS = 4
 _PRELOAD = (
     "av",
     "vllm.engine.arg_utils",
@@ -35,41 +35,41 @@ _PRELOAD = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decoding:
-    """Makes a sample's arrays and text from its files; may be sent to another process."""
+class DecodeSample:
+    """Decodes a sample's files into the model's input; can be pickled."""
 
     store_url: str
     config: InputConfig
 
     def __call__(self, sample: SampleRecord) -> OmniInput | ItemFault:
-        """Decode one sample; a damaged picture or sound is left out where the other one is good.
+        """Decode one sample, without a damaged video or audio if the other one is good.
 
-        With nothing but damaged media, or nothing to show, the sample becomes its fault. What the
-        settings switch off is not opened.
+        Returns the fault if all of its media is damaged or the settings leave no input. Files that
+        the settings switch off are not opened.
 
         Raises:
-            StoreError: a file is gone, which is the store's trouble and not the segment's.
+            StoreError: a file is missing, which is the store's fault and not the segment's.
         """
         config = self.config
-        show = partial(decode_frames, fps=config.fps)
-        frames = self._decoded(sample.video_path, show) if config.video else None
-        audio = self._decoded(sample.audio_path, decode_audio) if config.audio else None
-        if frames is None and audio is None and not config.shows_words:
+        decode_video = partial(decode_frames, fps=config.fps)
+        frames = self._decode(sample.video_path, decode_video) if config.video else None
+        audio = self._decode(sample.audio_path, decode_audio) if config.audio else None
+        if frames is None and audio is None and not config.shows_transcript:
             return ItemFault("the settings show nothing of this segment")
         for damaged, other in ((frames, audio), (audio, frames)):
             if isinstance(damaged, ItemFault) and (other is None or isinstance(other, ItemFault)):
                 return damaged
-        return _unless_unforeseen(
+        return _or_fault(
             lambda: make_input(
                 config,
                 frames=None if isinstance(frames, ItemFault) else frames,
                 audio=None if isinstance(audio, ItemFault) else audio,
                 transcript=sample.transcript,
-                before=sample.transcript_before,
+                transcript_before=sample.transcript_before,
             )
         )
 
-    def _decoded(
+    def _decode(
         self, path: str | None, decode: Callable[[BinaryIO], Array]
     ) -> Array | ItemFault | None:
         if path is None:
@@ -77,55 +77,53 @@ class Decoding:
         store = _store(self.store_url)
         try:
             with store.open(path) as file:
-                return _unless_unforeseen(lambda: decode(file))
+                return _or_fault(lambda: decode(file))
         except FileNotFoundError as error:
             raise StoreError(
-                f"A segment's file is gone from {store.url!r}: run all stages again, "
-                "of which segment makes it anew."
+                f"A segment's file is missing from {store.url!r}: run all stages again, the "
+                "segment stage recreates it."
             ) from error
 
 
-def _unless_unforeseen(make: Callable[[], Made]) -> Made | ItemFault:
-    """Make something of one segment, or give what is wrong with it."""
+def _or_fault(compute: Callable[[], Result]) -> Result | ItemFault:
+    """Compute something from one segment, or return the segment's fault."""
     try:
-        return make()
+        return compute()
     except ItemFault as fault:
         return fault
     except (WaverError, OSError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - one segment's: its text may quote the person
+    except Exception as error:  # noqa: BLE001 - one segment's fault; its text may quote the person
         return ItemFault(f"the segment cannot be decoded (unforeseen {type(error).__name__})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preparing:
-    """Makes a sample's request, in a process of its own; ``config`` is the engine's."""
+class PrepareRequest:
+    """Turns a sample into a request, in a worker process; ``config`` is the engine's."""
 
-    decode: Decoding
+    decode: DecodeSample
     config: Any
     model_path: Path
     max_tokens: int
 
-    def __call__(self, sample: SampleRecord) -> Packed:
-        """Give the request, or what is wrong with the sample, or the error that ends the run."""
-        question = self.decode(sample)
-        if isinstance(question, ItemFault):
-            return packed(question)
+    def __call__(self, sample: SampleRecord) -> PackedResult:
+        """Return the packed request, or the sample's fault."""
+        inputs = self.decode(sample)
+        if isinstance(inputs, ItemFault):
+            return pack(inputs)
         try:
-            return packed(_renderer(self).request_of(question))
+            return pack(_renderer(self).render(inputs))
         except ItemFault as fault:
-            return packed(fault)
+            return pack(fault)
 
 
 _renderers: list[Renderer] = []
 
 
-def _renderer(preparing: Preparing) -> Renderer:
-    """Open this process's renderer when it is first needed."""
+def _renderer(prepare: PrepareRequest) -> Renderer:
+    """Open this process's renderer on first use."""
     if not _renderers:
-        _renderers.append(
-            open_renderer(preparing.config, preparing.model_path, preparing.max_tokens)
-        )
+        _renderers.append(open_renderer(prepare.config, prepare.model_path, prepare.max_tokens))
     return _renderers[0]
 
 
@@ -135,43 +133,45 @@ def _store(url: str) -> Store:
 
 
 @contextmanager
-def open_questions(
-    decode: Decoding, config: Any, model_path: Path, *, max_tokens: int, num_processes: int
-) -> Iterator[Questions]:
-    """Open what makes questions of samples: in processes of its own, or where it is drawn.
+def open_preparer(
+    decode: DecodeSample, config: Any, model_path: Path, *, max_tokens: int, num_processes: int
+) -> Iterator[RequestPreparer]:
+    """Open a preparer that works in ``num_processes`` processes, or in the consumer's thread if 0.
 
-    It takes samples, and what to call with a segment's id before that segment can do harm to this
-    very process. The processes import the libraries, and begin with the samples, while the engine
-    opens.
+    The preparer takes samples, and a callback that gets a segment's id before the segment can crash
+    this process. The worker processes import the libraries, and start on the samples, while the
+    engine opens.
     """
     if not num_processes:
-        yield partial(_decoded_here, decode)
+        yield partial(_decode_here, decode)
         return
-    make = Preparing(decode=decode, config=config, model_path=model_path, max_tokens=max_tokens)
-    workers: WorkerPool[SampleRecord, Question] = WorkerPool(
-        make, num_processes, preload=_PRELOAD, on_death=_death
+    workers: WorkerPool[SampleRecord, PreparedInput] = WorkerPool(
+        PrepareRequest(decode=decode, config=config, model_path=model_path, max_tokens=max_tokens),
+        num_processes,
+        preload=_PRELOAD,
+        on_death=_death_fault,
     )
     workers.start()
-    num_ahead = _AHEAD * num_processes
+    num_ahead = _AHEAD_PER_PROCESS * num_processes
     try:
-        yield lambda samples, note: _noted(workers.iter_results(samples, num_ahead), note)
+        yield lambda samples, on_start: _noting(workers.iter_results(samples, num_ahead), on_start)
     finally:
         workers.close()
 
 
-def _decoded_here(
-    decode: Decoding, samples: Iterable[SampleRecord], note: Callable[[str], None]
-) -> Asked:
+def _decode_here(
+    decode: DecodeSample, samples: Iterable[SampleRecord], on_start: Callable[[str], None]
+) -> PreparedInputs:
     for sample in samples:
-        note(sample.segment_id)
+        on_start(sample.segment_id)
         yield sample, decode(sample)
 
 
-def _noted(asked: Asked, note: Callable[[str], None]) -> Asked:
-    for sample, question in asked:
-        note(sample.segment_id)
-        yield sample, question
+def _noting(inputs: PreparedInputs, on_start: Callable[[str], None]) -> PreparedInputs:
+    for sample, prepared in inputs:
+        on_start(sample.segment_id)
+        yield sample, prepared
 
 
-def _death(_sample: SampleRecord) -> ItemFault:
+def _death_fault(_sample: SampleRecord) -> ItemFault:
     return ItemFault("a process died while it decoded and prepared this segment")

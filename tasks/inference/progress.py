@@ -9,7 +9,7 @@ _WARNING = "warning: "
 
 
 class EnginesProgress:
-    """Adds up the segments that several engines have predicted out of ``total``.
+    """Sums the predictions of several engines, out of ``total`` segments.
 
     An engine prints ``done N`` with its own count (`DoneCounter`); its other lines are logged.
     """
@@ -21,7 +21,7 @@ class EnginesProgress:
         self._done: dict[int, int] = {}
 
     def on_line(self, engine: int, line: str) -> None:
-        """Count or log an engine's line."""
+        """Count or log one line that an engine printed."""
         if line.startswith(DONE):
             self._done[engine] = int(line.removeprefix(DONE))
             done = self._before + sum(self._done.values())
@@ -34,6 +34,6 @@ class EnginesProgress:
             LOGGER.info("%s: %s", self._stage, line)
 
     def restart(self, num_left: int) -> None:
-        """Continue with new engines: what a dead one had not committed is not done."""
+        """Continue with new engines; segments that a crashed one had not committed do not count."""
         self._before = self._reporter.total - num_left
         self._done = {}

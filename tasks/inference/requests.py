@@ -1,6 +1,7 @@
-"""A segment made ready for the engine: token ids, media tensors and their count.
+"""Rendering a segment as an engine request: token ids, media tensors and token counts.
 
-vLLM's own renderer makes them, here or in a process beside the engine, which then only adds them.
+vLLM's own renderer does it, in the engine's process or in one beside it, which leaves the engine
+nothing to do but add the request.
 """
 
 from dataclasses import dataclass, replace
@@ -11,14 +12,15 @@ from storage.errors import ItemFault
 from tasks.model.model_folder import read_model_config
 from tasks.prompting.model_input import OmniInput, to_vllm_request
 from tasks.prompting.prediction import TokenCounts, check_token_counts, count_tokens
-from tasks.prompting.request_length import way_out
+from tasks.prompting.request_length import length_advice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Request:
-    """What the engine takes of one segment (vLLM's EngineInput), and its tokens by kind.
+    """One segment as the engine takes it (vLLM's ``EngineInput``), with its token counts.
 
-    ``num_instruction_tokens`` of them come before picture and sound; 0 where there is neither.
+    ``num_instruction_tokens`` is the number of tokens before the first video or audio token; 0
+    without media.
     """
 
     rendered: Any
@@ -27,26 +29,26 @@ class Request:
 
 
 class Renderer:
-    """Makes requests of at most ``max_tokens`` tokens with a renderer of vLLM's."""
+    """Renders requests of at most ``max_tokens`` tokens with one of vLLM's renderers."""
 
     def __init__(self, renderer: Any, model_path: Path, max_tokens: int) -> None:
         self._renderer = renderer
         self._model_config = read_model_config(model_path)
         self._max_tokens = max_tokens
 
-    def request_of(self, inputs: OmniInput) -> Request:
-        """Prepare one segment and count its tokens.
+    def render(self, inputs: OmniInput) -> Request:
+        """Render one segment and count its tokens.
 
         Raises:
             ItemFault: the engine cannot take this segment.
-            StageError: its picture or sound would not reach the model.
+            StageError: the segment's video or audio would not reach the model.
         """
         rendered = self._render(inputs)
         token_ids = rendered["prompt_token_ids"]
         if len(token_ids) > self._max_tokens:
-            advice = way_out(self._max_tokens, self._model_config["thinker_config"])
+            advice = length_advice(self._max_tokens, self._model_config["thinker_config"])
             raise ItemFault(
-                f"too long: the segment makes {len(token_ids)} tokens, the engine takes "
+                f"too long: the segment has {len(token_ids)} tokens, the engine takes "
                 f"{self._max_tokens}; {advice}"
             )
         token_counts = count_tokens(token_ids, self._model_config)
@@ -54,7 +56,7 @@ class Renderer:
         return Request(
             rendered=rendered,
             token_counts=token_counts,
-            num_instruction_tokens=_first_medium(rendered),
+            num_instruction_tokens=_first_media_token(rendered),
         )
 
     def _render(self, inputs: OmniInput) -> Any:
@@ -66,21 +68,21 @@ class Renderer:
             (rendered,) = self._renderer.render_cmpl([parsed], tokenizing)
         except (OSError, MemoryError):
             raise
-        except Exception as error:  # the message may quote the person's words
+        except Exception as error:  # its message may quote the transcript
             raise ItemFault(
                 f"the engine cannot prepare this segment ({type(error).__name__})"
             ) from error
         return rendered
 
 
-def _first_medium(rendered: Any) -> int:
-    """Give the position of the first token of a request's media."""
-    locations = rendered.get("mm_placeholders", {}).values()
-    return min((location.offset for kind in locations for location in kind), default=0)
+def _first_media_token(rendered: Any) -> int:
+    """Return the index of the first media token; 0 without media."""
+    placeholders = rendered.get("mm_placeholders", {}).values()
+    return min((each.offset for modality in placeholders for each in modality), default=0)
 
 
 def open_renderer(config: Any, model_path: Path, max_tokens: int) -> Renderer:
-    """Open the renderer that an engine with this configuration would use, without an engine."""
+    """Open the renderer that an engine with this configuration uses, without an engine."""
     from vllm.renderers import renderer_from_config
 
     return Renderer(renderer_from_config(config), model_path, max_tokens)

@@ -1,4 +1,4 @@
-"""Samples in, predictions out: what one engine computes and stores about each segment."""
+"""Samples in, predictions out: the rows that one engine computes for its segments."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,39 +7,40 @@ from storage.records import SampleRecord
 from storage.results import PredictionRecord
 from storage.store.variant import ItemOutput
 from tasks.inference.engine import Engine
-from tasks.inference.failures import rejected
+from tasks.inference.failures import rejected_output
 from tasks.inference.isolation import Journal
-from tasks.inference.preparation import Asked
+from tasks.inference.preparation import PreparedInputs
 from tasks.inference.settings import STAGE
-from tasks.prompting.prediction import Answer
+from tasks.prompting.prediction import Prediction
 
 
 def expected_items(samples: Sequence[SampleRecord]) -> dict[str, str]:
-    """Name each segment with the digest of what the model sees of it."""
+    """Map each segment's id to the digest of the content that the model sees."""
     return {sample.segment_id: sample.content_digest for sample in samples}
 
 
-def infer_samples(asked: Asked, engine: Engine, journal: Journal) -> Iterator[ItemOutput]:
-    """Put each sample's question to the engine; one at fault yields its rejected row."""
-    for sample, answer in engine.answers(asked):
-        journal.end(sample.segment_id)
-        if isinstance(answer, ItemFault):
-            yield rejected(STAGE, sample.segment_id, str(answer))
+def infer_samples(inputs: PreparedInputs, engine: Engine, journal: Journal) -> Iterator[ItemOutput]:
+    """Predict each prepared sample; a faulty one yields a rejected row."""
+    for sample, prediction in engine.predict(inputs):
+        journal.finish(sample.segment_id)
+        if isinstance(prediction, ItemFault):
+            yield rejected_output(STAGE, sample.segment_id, str(prediction))
         else:
-            yield ItemOutput(item_id=sample.segment_id, rows=(_prediction(sample, answer),))
+            yield ItemOutput(item_id=sample.segment_id, rows=(_row(sample, prediction),))
 
 
-def _prediction(sample: SampleRecord, answer: Answer) -> PredictionRecord:
+def _row(sample: SampleRecord, prediction: Prediction) -> PredictionRecord:
+    counts = prediction.token_counts
     return PredictionRecord(
         segment_id=sample.segment_id,
         video_id=sample.video_id,
-        p_ah=answer.p_ah,
-        logp_yes=answer.logp_yes,
-        logp_no=answer.logp_no,
-        answer_mass=answer.answer_mass,
-        num_text_tokens=answer.token_counts.num_text_tokens,
-        num_video_tokens=answer.token_counts.num_video_tokens,
-        num_audio_tokens=answer.token_counts.num_audio_tokens,
-        has_video=answer.token_counts.num_video_tokens > 0,
-        has_audio=answer.token_counts.num_audio_tokens > 0,
+        p_ah=prediction.p_ah,
+        logp_yes=prediction.logp_yes,
+        logp_no=prediction.logp_no,
+        answer_mass=prediction.answer_mass,
+        num_text_tokens=counts.num_text_tokens,
+        num_video_tokens=counts.num_video_tokens,
+        num_audio_tokens=counts.num_audio_tokens,
+        has_video=counts.num_video_tokens > 0,
+        has_audio=counts.num_audio_tokens > 0,
     )

@@ -1,4 +1,7 @@
-"""Samples dealt in shards to whichever of several engines is free, by files that appear once."""
+"""Claiming samples in shards: each of several engines takes the next shard nobody has claimed.
+
+A claim is a file that only one process can create.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -7,19 +10,19 @@ from typing import TypeVar
 
 Sample = TypeVar("Sample")
 
-_MAX_SHARD = 64
-_SHARDS_PER_ENGINE = 16  # so that the engines end at about the same time
+_MAX_SHARD_SIZE = 64
+_SHARDS_PER_ENGINE = 16  # all engines finish at about the same time
 
 
 def shard_size_for(num_samples: int, num_engines: int) -> int:
-    """Give the size of the shards in which so many engines fetch so many samples."""
-    return max(1, min(_MAX_SHARD, num_samples // (num_engines * _SHARDS_PER_ENGINE)))
+    """Choose the number of samples that an engine claims at once."""
+    return max(1, min(_MAX_SHARD_SIZE, num_samples // (num_engines * _SHARDS_PER_ENGINE)))
 
 
-def claimed(samples: Sequence[Sample], folder: Path, *, size: int) -> Iterator[Sample]:
-    """Give the samples of every shard that no other process has claimed before this one asks.
+def claim_samples(samples: Sequence[Sample], folder: Path, *, size: int) -> Iterator[Sample]:
+    """Claim shard after shard and yield their samples, skipping shards of other processes.
 
-    Every process passes the same samples and size, and the same folder, which holds nothing else.
+    All processes pass the same samples, size and folder; the folder contains nothing else.
     """
     folder.mkdir(exist_ok=True)
     for start in range(0, len(samples), size):

@@ -1,8 +1,8 @@
-"""A result on its way to the process that asked for it: its tensors by way of memory both can open.
+"""Sending a result to another process of this host, with its tensors in anonymous shared memory.
 
-A pipe would carry megabytes in many small reads, copied again and again while the receiver's other
-threads wait: beside an engine it took a tenth of its rate. Shared memory by name outlives whoever
-is killed, and containers have little of it.
+A pipe would carry megabytes in many small reads, copied repeatedly while the receiver's other
+threads wait: it cost the engine a tenth of its throughput. Named shared memory outlives a killed
+process, and containers limit it.
 """
 
 import io
@@ -13,29 +13,29 @@ from typing import Any
 
 import numpy as np
 
-_waiting: list[int] = []  # memory that this process filled and no receiver has emptied yet
+_unread: list[int] = []  # file descriptors of memory that no receiver has emptied yet
 
 
-class Packed:
-    """What is sent in place of a result; the receiver gets the result itself."""
+class PackedResult:
+    """A stand-in for a result: unpickles to the result itself."""
 
     def __init__(self, content: bytes, buffers: list[pickle.PickleBuffer]) -> None:
         self._content = content
         self._sizes = [buffer.raw().nbytes for buffer in buffers]
-        self._memory = _filled(buffers) if any(self._sizes) else None
+        self._memory = _fill(buffers) if any(self._sizes) else None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _unpacked, (self._content, self._sizes, os.getpid(), self._memory)
+        return _unpack, (self._content, self._sizes, os.getpid(), self._memory)
 
 
-def packed(result: object) -> Packed:
-    """Pack a result for the way to another process of this machine, where it is unpacked once.
+def pack(result: object) -> PackedResult:
+    """Pack a result for one other process of this host, which can unpickle it once.
 
-    Until then its tensors take memory of this process.
+    Until then its tensors occupy memory of this process.
     """
     stream, buffers = io.BytesIO(), list[pickle.PickleBuffer]()
     _Packer(stream, protocol=5, buffer_callback=buffers.append).dump(result)
-    return Packed(stream.getvalue(), buffers)
+    return PackedResult(stream.getvalue(), buffers)
 
 
 class _Packer(pickle.Pickler):
@@ -46,10 +46,10 @@ class _Packer(pickle.Pickler):
             return NotImplemented
         flat = value.detach().contiguous().reshape(-1).view(torch.uint8)
         content: Any = flat.numpy()
-        return _tensor_of, (pickle.PickleBuffer(content), value.dtype, value.shape)
+        return _rebuild_tensor, (pickle.PickleBuffer(content), value.dtype, value.shape)
 
 
-def _tensor_of(content: Any, dtype: Any, shape: Any) -> Any:
+def _rebuild_tensor(content: Any, dtype: Any, shape: Any) -> Any:
     import torch
 
     if not len(content):
@@ -57,21 +57,21 @@ def _tensor_of(content: Any, dtype: Any, shape: Any) -> Any:
     return torch.frombuffer(content, dtype=torch.uint8).view(dtype).reshape(shape)
 
 
-def _filled(buffers: list[pickle.PickleBuffer]) -> int:
-    """Put buffers into memory without a name, and close what has been emptied meanwhile."""
-    for descriptor in [each for each in _waiting if not os.fstat(each).st_size]:
-        _waiting.remove(descriptor)
+def _fill(buffers: list[pickle.PickleBuffer]) -> int:
+    """Copy buffers into anonymous memory, and close the memory that receivers have emptied."""
+    for descriptor in [each for each in _unread if not os.fstat(each).st_size]:
+        _unread.remove(descriptor)
         os.close(descriptor)
     descriptor = os.memfd_create("packed")
-    _waiting.append(descriptor)
+    _unread.append(descriptor)
     with open(descriptor, "wb", closefd=False) as memory:
         for buffer in buffers:
             memory.write(buffer.raw())
     return descriptor
 
 
-def _unpacked(content: bytes, sizes: list[int], process_id: int, descriptor: int | None) -> Any:
-    """In the receiver: take the buffers out of the sender's memory, and empty it."""
+def _unpack(content: bytes, sizes: list[int], process_id: int, descriptor: int | None) -> Any:
+    """Read the buffers from the sender's memory, in the receiver, and truncate it."""
     buffers = [np.empty(size, np.uint8) for size in sizes]
     if descriptor is not None:
         memory_path = Path(f"/proc/{process_id}/fd/{descriptor}")

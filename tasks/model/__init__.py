@@ -1,0 +1,1 @@
+"""Model folders in Hugging Face format: checks, fingerprints, loading; memory and GPUs."""

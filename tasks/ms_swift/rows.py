@@ -36,7 +36,7 @@ def swift_row(
         prompt_text(config.prompt),
         media=VIDEO_TAG * (video is not None) + AUDIO_TAG * (audio is not None),
         transcript=_without_tags(sample.transcript) if config.transcript else None,
-        before=_without_tags(sample.transcript_before),
+        transcript_before=_without_tags(sample.transcript_before),
     )
     answer = {"role": "assistant", "content": answer_text(sample.label, config.answer)}
     weights = weights_of(plan)

@@ -13,7 +13,7 @@ from typing import TextIO
 from storage.errors import ItemFault, ModelError
 from storage.records import SampleRecord
 from storage.schema import from_table, read_parquet, to_table, write_parquet
-from tasks.inference.preparation import Decoding, open_questions
+from tasks.inference.preparation import DecodeSample, open_preparer
 from tasks.parity.job import ParityJob, SidePrediction
 from tasks.parity.reading import (
     Reader,
@@ -23,18 +23,18 @@ from tasks.parity.reading import (
 )
 from tasks.processes.child_frame import run_as_child
 from tasks.prompting.model_input import OmniInput
-from tasks.prompting.prediction import Answer
+from tasks.prompting.prediction import Prediction
 
 _GIB = 1 << 30
 
-Told = Iterator[tuple[SampleRecord, Answer | ItemFault]]
+Told = Iterator[tuple[SampleRecord, Prediction | ItemFault]]
 
 
 def answer_job(job: ParityJob, out: TextIO) -> None:
     """Answer all samples, then read them once more to know what the model was given."""
     samples = list(from_table(SampleRecord, read_parquet(job.samples_path)))
     print(f"{job.side}: opening the model", file=out)
-    message = dict[str, Answer | ItemFault]()
+    message = dict[str, Prediction | ItemFault]()
     answers = _by_vllm if job.side == "vllm" else _by_transformers
     for sample, answer in answers(job, samples):
         message[sample.segment_id] = answer
@@ -47,8 +47,8 @@ def answer_job(job: ParityJob, out: TextIO) -> None:
     write_parquet(to_table(SidePrediction, rows), job.answers_path)
 
 
-def _decoding(job: ParityJob) -> Decoding:
-    return Decoding(store_url=job.store_url, config=job.input)
+def _decoding(job: ParityJob) -> DecodeSample:
+    return DecodeSample(store_url=job.store_url, config=job.input)
 
 
 def _by_vllm(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
@@ -58,7 +58,7 @@ def _by_vllm(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
         job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources
     )
     expected = job.resources.num_decoders
-    with open_questions(
+    with open_preparer(
         _decoding(job), config, job.model_path, max_tokens=job.max_tokens,
         num_processes=1 if expected is None else expected,
     ) as questions:  # fmt: skip
@@ -67,7 +67,7 @@ def _by_vllm(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
             job.model_path, dtype=job.dtype, max_tokens=job.max_tokens, resources=job.resources,
             config=config,
         )  # fmt: skip
-        yield from engine.answers(asked)
+        yield from engine.predict(asked)
 
 
 def _by_transformers(job: ParityJob, samples: Sequence[SampleRecord]) -> Told:
@@ -100,7 +100,10 @@ def _open_reader(job: ParityJob) -> Reader:
 
 
 def side_answer(
-    sample: SampleRecord, answer: Answer | ItemFault, inputs: OmniInput | ItemFault, read: Reader
+    sample: SampleRecord,
+    answer: Prediction | ItemFault,
+    inputs: OmniInput | ItemFault,
+    read: Reader,
 ) -> SidePrediction:
     """Lay an answer beside what the side's own processor made of the same segment."""
     if isinstance(answer, ItemFault) or isinstance(inputs, ItemFault):

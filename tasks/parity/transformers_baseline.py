@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tasks.model.model_folder import read_model_config, served_adapter
 from tasks.prompting.model_input import OmniInput, to_model_batch
-from tasks.prompting.prediction import Answer, check_numbers, count_tokens
+from tasks.prompting.prediction import Prediction, check_log_probabilities, count_tokens
 from tasks.prompting.prompt import answer_token_ids
 
 
@@ -26,7 +26,7 @@ class TransformersBaseline:
             apply_adapter(model, adapter)
         self._thinker = model.thinker.eval()
 
-    def answer(self, inputs: OmniInput) -> Answer:
+    def answer(self, inputs: OmniInput) -> Prediction:
         """Answer one segment from the full vocabulary's log-probabilities."""
         import torch
 
@@ -36,8 +36,8 @@ class TransformersBaseline:
         logp = logits_V.float().log_softmax(-1)
         yes, no = answer_token_ids(self._processor.tokenizer)
         logp_yes, logp_no = logp[yes].item(), logp[no].item()
-        check_numbers(logp_yes, logp_no)
-        return Answer(
+        check_log_probabilities(logp_yes, logp_no)
+        return Prediction(
             logp_yes=logp_yes,
             logp_no=logp_no,
             token_counts=count_tokens(batch["input_ids"][0].tolist(), self._model_config),

@@ -1,4 +1,4 @@
-"""A segment's picture and sound as arrays, decoded the same way for training and inference."""
+"""Decoding of a segment's video and audio, the same way for training and inference."""
 
 import wave
 from collections.abc import Iterable
@@ -16,9 +16,10 @@ Audio = npt.NDArray[np.float32]  # [samples], 16 kHz mono in [-1, 1]
 
 
 def decode_frames(video: BinaryIO, fps: float) -> Frames:
-    """The frames on show at the middle of each 1/fps of the picture, at least one.
+    """Decode the frames shown at the middle of each 1/fps interval, at least one.
 
-    Raises ItemFault where the file holds no picture that can be decoded.
+    Raises:
+        ItemFault: the file contains no video that can be decoded.
     """
     import av
 
@@ -28,21 +29,22 @@ def decode_frames(video: BinaryIO, fps: float) -> Frames:
             stream.thread_type = "NONE"
             default_s = 1.0 / float(stream.average_rate or 25)
             timed = ((frame.time, frame) for frame in container.decode(stream))
-            chosen = [  # one thread: small frames cost more to share out than to turn into colours
+            chosen = [  # small frames convert faster in one thread
                 frame.to_ndarray(format="rgb24", threads=1)
                 for frame in _sample(timed, fps, default_s)
             ]
     except (av.FFmpegError, IndexError) as error:
-        raise ItemFault(f"The segment's picture cannot be decoded: {_cause(error)}.") from error
+        raise ItemFault(f"The segment's video cannot be decoded: {_cause(error)}.") from error
     if not chosen:
-        raise ItemFault("The segment's picture holds no frame.")
+        raise ItemFault("The segment's video contains no frame.")
     return np.stack(chosen)
 
 
 def measure_frames(video: BinaryIO, fps: float) -> tuple[int, int, int]:
-    """The number, height and width of the frames that `decode_frames` gives, undecoded.
+    """Return the number, height and width of the frames of `decode_frames` without decoding.
 
-    Raises ItemFault where the file holds no picture.
+    Raises:
+        ItemFault: the file contains no video.
     """
     import av
 
@@ -57,11 +59,11 @@ def measure_frames(video: BinaryIO, fps: float) -> tuple[int, int, int]:
             num_frames = len(_sample(((time, True) for time in times), fps, default_s))
             return num_frames, stream.height, stream.width
     except (av.FFmpegError, IndexError) as error:
-        raise ItemFault(f"The segment's picture cannot be decoded: {_cause(error)}.") from error
+        raise ItemFault(f"The segment's video cannot be decoded: {_cause(error)}.") from error
 
 
 def _sample(timed: Iterable[tuple[float | None, Any]], fps: float, default_s: float) -> list[Any]:
-    """From (seconds, frame) in order of time, the frame on show at each of (i + 1/2) / fps."""
+    """Sample from (seconds, frame) in order of time the frames shown at (i + 1/2) / fps."""
     chosen: list[Any] = []
     first_s: float | None = None
     previous, now_s, step_s = None, 0.0, default_s
@@ -81,12 +83,13 @@ def _sample(timed: Iterable[tuple[float | None, Any]], fps: float, default_s: fl
 
 
 def decode_audio(audio: BinaryIO) -> Audio:
-    """The whole sound, resampled and mixed down; raises ItemFault where none can be decoded.
+    """Decode the whole audio track to 16 kHz mono.
 
-    A sound of no samples is a fault too: the model would not hear what the manifest says is there.
+    Raises:
+        ItemFault: it cannot be decoded, or is empty although the manifest lists it.
     """
-    if (plain := _read_plain(audio)) is not None:
-        return plain
+    if (samples := _read_wav(audio)) is not None:
+        return samples
     import av
 
     try:
@@ -98,16 +101,16 @@ def decode_audio(audio: BinaryIO) -> Audio:
                 for part in resampler.resample(frame)
             ]
     except (av.FFmpegError, IndexError) as error:
-        raise ItemFault(f"The segment's sound cannot be decoded: {_cause(error)}.") from error
+        raise ItemFault(f"The segment's audio cannot be decoded: {_cause(error)}.") from error
     if not sum(part.size for part in parts):
-        raise ItemFault("The segment's sound holds no sample.")
+        raise ItemFault("The segment's audio contains no sample.")
     return np.concatenate(parts).astype(np.float32)
 
 
-def _read_plain(audio: BinaryIO) -> Audio | None:
-    """Read a whole wav of 16 kHz mono 16-bit samples, as segments have it; ``None`` for others.
+def _read_wav(audio: BinaryIO) -> Audio | None:
+    """Read a complete wav file of 16 kHz mono 16-bit samples, as segments have; else ``None``.
 
-    The numbers are those that PyAV gives, at a fiftieth of its time.
+    Equal to PyAV's result in a fiftieth of its time.
     """
     try:
         with wave.open(audio) as file:
@@ -122,5 +125,5 @@ def _read_plain(audio: BinaryIO) -> Audio | None:
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong, without the file's path, which names a participant."""
+    """Describe an error without the file's path, which may identify a participant."""
     return str(getattr(error, "strerror", None) or error)

@@ -1,4 +1,4 @@
-"""The model's answer about one segment: two log-probabilities, and what was read to give them."""
+"""The model's prediction for one segment: two log-probabilities and the request's token counts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tasks.prompting.token_count import audio_tokens, token_side_of, video_token
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCounts:
-    """How many tokens of each kind one request holds, as the engine counts them."""
+    """The number of tokens of each modality in one request."""
 
     num_text_tokens: int
     num_video_tokens: int
@@ -21,8 +21,8 @@ class TokenCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """Raw log-probabilities of Yes and No at the first generated position."""
+class Prediction:
+    """The raw log-probabilities of Yes and No at the first generated position."""
 
     logp_yes: float
     logp_no: float
@@ -35,12 +35,12 @@ class Answer:
 
     @property
     def answer_mass(self) -> float:
-        """How much of the whole vocabulary's probability Yes and No hold together, in [0, 1]."""
+        """The probability of Yes and No together, over the whole vocabulary, in [0, 1]."""
         return min(exp(self.logp_yes) + exp(self.logp_no), 1.0)
 
 
 def count_tokens(token_ids: Sequence[int], model_config: dict[str, Any]) -> TokenCounts:
-    """Count a request's tokens by kind; ``model_config`` is the content of ``config.json``."""
+    """Count a request's tokens by modality; ``model_config`` is the content of ``config.json``."""
     thinker = model_config["thinker_config"]
     ids = list(token_ids)
     num_video = ids.count(thinker["video_token_id"])
@@ -55,23 +55,24 @@ def count_tokens(token_ids: Sequence[int], model_config: dict[str, Any]) -> Toke
 def check_token_counts(
     token_counts: TokenCounts, inputs: OmniInput, model_config: dict[str, Any]
 ) -> None:
-    """Stop a run in which the engine leaves out what it was given.
+    """Check that all of a segment's video and audio reaches the model.
 
-    What picture and sound make is known (`video_tokens`, `audio_tokens`); a marker that was not
-    filled counts as one. ``model_config`` is the content of ``config.json``.
+    The expected numbers are known (`video_tokens`, `audio_tokens`); a placeholder that was not
+    expanded counts as one token. ``model_config`` is the content of ``config.json``.
 
     Raises:
-        StageError: it hits every segment alike, so none is rejected for it.
+        StageError: tokens are missing, which affects all segments alike and rejects none.
     """
     num_samples = 0 if inputs.audio is None else inputs.audio.size
-    for kind, count, least in (
+    for modality, count, minimum in (
         ("video", token_counts.num_video_tokens, _num_video(inputs, model_config)),
         ("audio", token_counts.num_audio_tokens, audio_tokens(num_samples // HOP_SAMPLES)),
     ):
-        if count < least:
+        if count < minimum:
             raise StageError(
-                f"The engine made {count} tokens of a segment's {kind}, expected {least} or more: "
-                f"the {kind} does not reach the model. Use the library versions Waver is locked to."
+                f"A segment's {modality} has {count} tokens in the engine, expected {minimum} or "
+                f"more: the {modality} does not reach the model. Use the library versions Waver is "
+                "locked to."
             )
 
 
@@ -82,11 +83,11 @@ def _num_video(inputs: OmniInput, model_config: dict[str, Any]) -> int:
     return video_tokens(*inputs.frames.shape[:3], size=inputs.size, token_side=token_side)
 
 
-def check_numbers(logp_yes: float, logp_no: float) -> None:
-    """Stop a run whose model answers with what is no log-probability.
+def check_log_probabilities(logp_yes: float, logp_no: float) -> None:
+    """Check that the model's outputs are log-probabilities.
 
     Raises:
-        StageError: the weights or the number type are at fault, not the segment.
+        StageError: they are not, due to the weights or the number type and not the segment.
     """
     if not (isfinite(logp_yes) and isfinite(logp_no) and max(logp_yes, logp_no) <= 1e-3):
         raise StageError(

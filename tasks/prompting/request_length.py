@@ -1,4 +1,4 @@
-"""How many tokens a request can hold at most, known before anything is opened or decoded."""
+"""Upper bounds on a request's tokens, known before anything is opened or decoded."""
 
 from collections.abc import Iterable
 from math import ceil
@@ -12,18 +12,18 @@ from tasks.log import LOGGER
 from tasks.model.model_folder import read_model_config
 from tasks.prompting.model_input import InputConfig
 from tasks.prompting.prompt import render_chat
-from tasks.prompting.token_count import TokenCount
+from tasks.prompting.token_count import TokenCounter
 
 _TOKENS_PER_AUDIO_SECOND = 13
 _ROUND_TO = 64
 
 
 def longest_request(samples: Iterable[SampleRecord], config: InputConfig, model_path: Path) -> int:
-    """Bound the tokens of the longest of these requests from above, in whole 64s.
+    """Compute an upper bound on the tokens of the longest request, rounded up to a multiple of 64.
 
-    A byte of text makes at most one token (byte-level BPE); two frames make at most
-    ``max_pixels`` over the pixels of one merged patch; a second of sound makes 13. The model's own
-    limit caps the bound: what is longer than that is rejected when its turn comes.
+    A byte of text is at most one token (byte-level BPE); two frames are at most ``max_pixels``
+    divided by the pixels of one merged patch; a second of audio is 13 tokens. The bound is capped
+    by the model's own limit: longer segments are rejected by the engine.
     """
     thinker = read_model_config(model_path)["thinker_config"]
     frame_tokens = _frame_tokens(config, thinker)
@@ -32,16 +32,12 @@ def longest_request(samples: Iterable[SampleRecord], config: InputConfig, model_
 
 
 def check_limit(max_tokens: int | None, model_path: Path) -> None:
-    """Refuse a stated limit that is above the model's own.
-
-    Raises:
-        ModelError: the model takes no request of so many tokens.
-    """
+    """Raise ModelError if ``max_tokens`` exceeds the model's own limit."""
     limit = _limit(read_model_config(model_path)["thinker_config"])
     if max_tokens is not None and max_tokens > limit:
         raise ModelError(
-            f"The model {str(model_path)!r} takes at most {limit} tokens and the answer, "
-            f"infer.max_tokens asks for {max_tokens}: lower it, or leave it out."
+            f"The model {str(model_path)!r} takes at most {limit} tokens and the answer, but "
+            f"infer.max_tokens is {max_tokens}: lower it, or leave it out."
         )
 
 
@@ -53,47 +49,47 @@ def check_lengths(
     *,
     max_tokens: int,
     num_allowed: int,
-    whose: str = "",
+    prefix: str = "",
 ) -> None:
-    """Warn of samples that make more tokens than the engine takes, before it is opened.
+    """Warn about samples with more tokens than the engine takes, before it is opened.
 
-    Only those are counted whose bound is higher, and no more than decide. ``whose`` says which
-    segments they are, where that is not plain.
+    Counts exactly only samples whose upper bound is too high, until the limit is exceeded.
+    ``prefix`` starts the message, to name a subset of segments.
 
     Raises:
-        ConfigError: they are more than may be rejected.
+        ConfigError: there are more than ``num_allowed``.
     """
     thinker = read_model_config(model_path)["thinker_config"]
     frame_tokens = _frame_tokens(config, thinker)
     rows = list(samples)
     suspects = [s for s in rows if _bound(s, config, frame_tokens) > max_tokens]
-    count = TokenCount(store, config, model_path) if suspects else None
+    counter = TokenCounter(store, config, model_path) if suspects else None
     num_long = 0
     for sample in suspects:
-        num_tokens = count.of(sample) if count else 0
+        num_tokens = counter.count(sample) if counter else 0
         num_long += num_tokens > max_tokens
         if num_long > num_allowed:
             raise ConfigError(
-                f"The engine takes {max_tokens} tokens, but {whose}more segments than the "
-                f"{num_allowed} that may be rejected make more, one of them {num_tokens}: "
-                f"{way_out(max_tokens, thinker)}."
+                f"The engine takes {max_tokens} tokens, but {prefix}more segments than the "
+                f"{num_allowed} that may be rejected have more, one of them {num_tokens}: "
+                f"{length_advice(max_tokens, thinker)}."
             )
     if num_long:
         LOGGER.warning(
-            "%s%d of %d segments make more than the %d tokens that the engine takes, and will be "
+            "%s%d of %d segments have more than the %d tokens that the engine takes, and will be "
             "rejected: %s",
-            whose, num_long, len(rows), max_tokens, way_out(max_tokens, thinker),
+            prefix, num_long, len(rows), max_tokens, length_advice(max_tokens, thinker),
         )  # fmt: skip
 
 
-def way_out(max_tokens: int, thinker: dict[str, Any]) -> str:
-    """Say what makes longer segments fit; the model's own limit cannot be raised."""
-    less = "show less of what is too long (input.fps, input.max_pixels)"
-    return less if max_tokens >= _limit(thinker) else f"raise infer.max_tokens, or {less}"
+def length_advice(max_tokens: int, thinker: dict[str, Any]) -> str:
+    """Return the settings that make longer segments fit; the model's own limit is fixed."""
+    fewer = "use fewer or smaller frames (input.fps, input.max_pixels)"
+    return fewer if max_tokens >= _limit(thinker) else f"raise infer.max_tokens, or {fewer}"
 
 
 def _limit(thinker: dict[str, Any]) -> int:
-    """Give how many tokens the model takes beside the answer's."""
+    """Return how many prompt tokens the model takes besides the answer token."""
     limit: int = thinker["text_config"]["max_position_embeddings"] - 1
     return limit
 
@@ -101,9 +97,9 @@ def _limit(thinker: dict[str, Any]) -> int:
 def by_length(
     samples: Iterable[SampleRecord], config: InputConfig, model_path: Path
 ) -> list[SampleRecord]:
-    """Order requests by their bound, the longest first.
+    """Sort requests by their upper bound, the longest first.
 
-    Batches then hold requests of about one length, and memory that does not suffice shows at once.
+    Batches then contain requests of similar length, and too little memory fails at once.
     """
     frame_tokens = _frame_tokens(config, read_model_config(model_path)["thinker_config"])
     return sorted(samples, key=lambda sample: -_bound(sample, config, frame_tokens))
@@ -122,7 +118,7 @@ def _bound(sample: SampleRecord, config: InputConfig, frame_tokens: int) -> int:
         video=True,
         audio=True,
         transcript=sample.transcript if config.transcript else None,
-        before=sample.transcript_before,
+        transcript_before=sample.transcript_before,
         answer=config.answer,
     )
     num_frames = ceil(seconds * config.fps) + 1

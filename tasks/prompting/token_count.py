@@ -1,6 +1,6 @@
-"""How many tokens a segment makes, from its words and its files' times and sizes, undecoded.
+"""A segment's number of tokens, from its transcript and its files' timestamps and frame sizes.
 
-The counts are those that the engine's own renderer makes of the same segment.
+No frame is decoded. The counts equal those of the engine's own renderer.
 """
 
 from pathlib import Path
@@ -22,8 +22,8 @@ from tasks.prompting.prompt import render_chat
 _HOPS_PER_SECOND, _TOKENS_PER_SECOND = 100, 13
 
 
-class TokenCount:
-    """Counts the tokens of segments whose files lie in a store, as one model reads them."""
+class TokenCounter:
+    """Counts the tokens of a store's segments for one model and its input settings."""
 
     def __init__(self, store: Store, config: InputConfig, model_path: Path) -> None:
         from transformers import AutoTokenizer
@@ -32,19 +32,19 @@ class TokenCount:
         self._tokenizer: Any = AutoTokenizer.from_pretrained(model_path, trust_remote_code=False)
         self._token_side = token_side_of(read_model_config(model_path))
 
-    def of(self, sample: SampleRecord) -> int:
-        """Count one segment's tokens; what is damaged or gone of it makes none."""
+    def count(self, sample: SampleRecord) -> int:
+        """Count one segment's tokens; a damaged or missing file has none."""
         num_video, num_audio = self._num_video(sample), self._num_audio(sample)
         chat = render_chat(
             self._config.prompt,
             video=num_video > 0,
             audio=num_audio > 0,
             transcript=sample.transcript if self._config.transcript else None,
-            before=sample.transcript_before,
+            transcript_before=sample.transcript_before,
             answer=self._config.answer,
         )
-        num_cut_points = (num_video > 0) + (num_audio > 0)
-        num_text = len(self._tokenizer(chat)["input_ids"]) - num_cut_points
+        num_pads = (num_video > 0) + (num_audio > 0)  # each stands for all tokens of its media
+        num_text = len(self._tokenizer(chat)["input_ids"]) - num_pads
         return num_text + num_video + num_audio
 
     def _num_video(self, sample: SampleRecord) -> int:
@@ -71,7 +71,7 @@ class TokenCount:
 
 
 def token_side_of(model_config: dict[str, Any]) -> int:
-    """Give the side of the square of pixels that makes a token, from ``config.json``'s content."""
+    """Return the side, in pixels, of the square patch that becomes one token."""
     vision = model_config["thinker_config"]["vision_config"]
     side: int = vision["patch_size"] * vision["spatial_merge_size"]
     return side
@@ -80,10 +80,10 @@ def token_side_of(model_config: dict[str, Any]) -> int:
 def video_tokens(
     num_frames: int, height: int, width: int, *, size: dict[str, int], token_side: int
 ) -> int:
-    """Count the tokens of frames of this shape, which are scaled into the bounds of ``size``.
+    """Count the tokens of frames of this shape after scaling into the bounds of ``size``.
 
     Raises:
-        ValueError: no processor takes so long and narrow a frame.
+        ValueError: the frame's aspect ratio is too extreme for the processor.
     """
     from transformers.models.qwen2_vl.video_processing_qwen2_vl import smart_resize
 
@@ -94,8 +94,8 @@ def video_tokens(
 
 
 def audio_tokens(num_hops: int) -> int:
-    """Count the tokens of a sound: 13 a second, what is left over halved three times."""
-    seconds, rest = divmod(num_hops, _HOPS_PER_SECOND)
+    """Count the tokens of audio: 13 per second, and its remaining hops halved three times."""
+    seconds, remainder = divmod(num_hops, _HOPS_PER_SECOND)
     for _ in range(3):
-        rest = -(-rest // 2)
-    return _TOKENS_PER_SECOND * seconds + rest
+        remainder = -(-remainder // 2)
+    return _TOKENS_PER_SECOND * seconds + remainder

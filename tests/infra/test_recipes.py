@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from flows.context.settings import Settings, load_settings
-from tasks.prompting.prompt import uses_words
+from tasks.prompting.prompt import quotes_transcript
 
 TINY = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
 RECIPES = {
@@ -48,7 +48,7 @@ def test_the_papers_full_recipe_differs_in_training_alone_and_names_its_source()
 
 def test_our_recipe_reads_words_and_definition_has_fixed_boundaries_and_stops_early() -> None:
     settings = load_settings("bah-lora")
-    assert uses_words(settings.input.prompt)
+    assert quotes_transcript(settings.input.prompt)
     assert settings.input.transcript
     assert settings.input.prompt.startswith("definition")
     assert settings.segment.boundaries == "fixed"

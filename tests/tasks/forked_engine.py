@@ -16,7 +16,7 @@ from typing import Any
 from tasks.inference.child import run_job
 from tasks.inference.engine import Engine
 from tasks.inference.job import InferJob
-from tasks.inference.preparation import Decoding, open_questions
+from tasks.inference.preparation import DecodeSample, open_preparer
 from tasks.processes.child_frame import redirect_output
 from tasks.processes.error_file import log_path_of
 
@@ -31,8 +31,8 @@ def main() -> None:
 
     @contextmanager
     def opened(job: InferJob, *_: object) -> Iterator[Any]:
-        decoding = Decoding(store_url=job.store_url, config=job.input)
-        with open_questions(
+        decoding = DecodeSample(store_url=job.store_url, config=job.input)
+        with open_preparer(
             decoding, None, job.model_path, max_tokens=job.max_tokens, num_processes=0
         ) as questions:
             yield questions, lambda: engine

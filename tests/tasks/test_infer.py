@@ -22,7 +22,7 @@ from storage.store.variant import ItemOutput, Variant
 from tasks.infer import infer_missing, infer_shard, variant_of
 from tasks.inference.isolation import Crash, in_flight, predict_all
 from tasks.inference.job import InferJob
-from tasks.inference.preparation import Decoding
+from tasks.inference.preparation import DecodeSample
 from tasks.inference.samples import expected_items
 from tasks.inference.settings import InferConfig, InferResources
 from tasks.log import LOGGER
@@ -140,7 +140,7 @@ def test_vllm_answers_as_transformers_does(undisturbed: Run) -> None:
 
 
 def opened(store: Store, sample: SampleRecord) -> OmniInput:
-    question = Decoding(store_url=store.url, config=INPUT)(sample)
+    question = DecodeSample(store_url=store.url, config=INPUT)(sample)
     assert isinstance(question, OmniInput)
     return question
 

@@ -89,7 +89,7 @@ class RowMaker:
 
     def join(self, question: Question, face: MediaTensors, voice: MediaTensors, text: str) -> Row:
         """One row, equal to what ``to_model_row`` returns for the same video, audio and words."""
-        words = text if "{words}" in question.template else None
+        words = text if "{transcript}" in question.template else None
         chat = fill_in(question.template, video=True, audio=True, transcript=words)
         before, _, after = chat.partition(VIDEO_MARKER + AUDIO_MARKER)
         ids = [self._ids(before), face.marker_ids, voice.marker_ids, self._ids(after)]

@@ -11,14 +11,14 @@ from infra.sandbox.sentences import WORDS
 from tasks.prompting.prompt import (
     ANSWER_NO,
     ANSWER_YES,
-    NO_WORDS,
+    EMPTY_TRANSCRIPT,
     fill_in,
     prompt_names,
     prompt_text,
 )
 
 CUES = ("face", "voice", "words")
-WORDS_LINE = "\nThe person says: {words}"
+WORDS_LINE = "\nThe person says: {transcript}"
 
 _QUESTIONS = {
     "face": "Does the face look positive in this part of the video?",
@@ -53,7 +53,11 @@ def all_texts() -> Iterator[str]:
     questions = [cue_question(cue, quotes_words=True) for cue in CUES] + waver_questions()
     for question in questions:
         yield fill_in(
-            question.template, video=False, audio=False, transcript=NO_WORDS, before=NO_WORDS
+            question.template,
+            video=False,
+            audio=False,
+            transcript=EMPTY_TRANSCRIPT,
+            transcript_before=EMPTY_TRANSCRIPT,
         )
     yield from (ANSWER_YES, ANSWER_NO)
     yield from (f" {word}" for word in WORDS)

@@ -51,7 +51,7 @@ class MediaRows:
                 video=video or None,
                 audio=audio or None,
                 transcript=sample.transcript,
-                before=sample.transcript_before,
+                transcript_before=sample.transcript_before,
             )
         return to_model_row(self.processor, inputs)
 

@@ -53,7 +53,7 @@ class FeatureRows:
             self.config,
             stored,
             transcript=sample.transcript,
-            before=sample.transcript_before,
+            transcript_before=sample.transcript_before,
         )
         return with_positions(self.thinker, row)
 

@@ -78,7 +78,7 @@ def _encode_audios(thinker: Any, batch: Mapping[str, torch.Tensor]) -> Any:
 
 
 def row_of_features(
-    processor: Any, config: InputConfig, stored: Row, *, transcript: str, before: str
+    processor: Any, config: InputConfig, stored: Row, *, transcript: str, transcript_before: str
 ) -> Row:
     """A segment's row from its stored features and the question that the settings ask."""
     text = render_chat(
@@ -86,7 +86,7 @@ def row_of_features(
         video=VIDEO in stored,
         audio=AUDIO in stored,
         transcript=transcript if config.transcript else None,
-        before=before,
+        transcript_before=transcript_before,
         answer=config.answer,
     )
     lengths = {name: len(stored[name]) if name in stored else 0 for name in (VIDEO, AUDIO)}

@@ -101,7 +101,7 @@ def test_an_arm_with_too_many_rejected_segments_stops_the_ablation(
     rows = [RejectedRecord(item_id=item, stage="infer", reason="bad") for item in expected]
     outputs = [ItemOutput(item_id=row.item_id, rows=(row,)) for row in rows]
     full.variant.commit(outputs, expected)
-    with pytest.raises(StageError, match=r"11 of 11 segments are rejected, .*often for: bad\. See"):
+    with pytest.raises(StageError, match=r"11 of 11 segments are rejected, .*often for: bad\. Fix"):
         infer_missing([full], store, tmp_path / "no model", CONFIG, RESOURCES)
 
 

@@ -11,14 +11,14 @@ from typing import Any
 
 from storage.errors import ItemFault
 from tasks.ablation.child import main
-from tasks.prompting.prediction import Answer, TokenCounts
+from tasks.prompting.prediction import Prediction, TokenCounts
 
 
 class ToyEngine:
     def __init__(self, deadly: str) -> None:
         self._deadly = deadly
 
-    def answers(self, questions: Any) -> Any:
+    def predict(self, questions: Any) -> Any:
         """Predict in pairs: more than one segment is in flight when it dies."""
         waiting = []
         for key, question in questions:
@@ -38,7 +38,7 @@ class ToyEngine:
         token_counts = TokenCounts(
             num_text_tokens=9, num_video_tokens=4, num_audio_tokens=num_audio
         )
-        return key, Answer(logp_yes=-1.0, logp_no=-0.5, token_counts=token_counts)
+        return key, Prediction(logp_yes=-1.0, logp_no=-0.5, token_counts=token_counts)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ def test_progress_passes_every_result_on_and_counts_them() -> None:
     lines = io.StringIO()
     progress = PredictionCounter(lines)
     outputs = [output(number) for number in range(3)]
-    assert list(progress.watch(iter(outputs), 0, SAMPLES, InputConfig())) == outputs
+    assert list(progress.track(iter(outputs), 0, SAMPLES, InputConfig())) == outputs
     progress.show()
     assert lines.getvalue().splitlines() == ["done 1", "done 3"]
 
@@ -48,7 +48,7 @@ def test_no_more_is_asked_once_too_many_are_rejected_or_lack_damaged_media(
     def watched(config: InputConfig) -> tuple[int, bool]:
         outputs = (failed(number) if number % 2 else output(number) for number in range(100))
         progress = PredictionCounter(io.StringIO())
-        return len(list(progress.watch(outputs, 2, SAMPLES, config))), progress.is_given_up
+        return len(list(progress.track(outputs, 2, SAMPLES, config))), progress.is_given_up
 
     assert watched(InputConfig()) == (6, True)
     if failed is not rejected:

@@ -24,7 +24,5 @@ def test_only_what_is_there_and_was_to_be_shown_counts_as_damaged(  # type: igno
     assert count_damaged(rows, samples, InputConfig()) == (1, 2)
     assert count_damaged(rows, samples, InputConfig(audio=False)) == (1, 0)
     assert count_damaged(rows, samples, InputConfig(video=False)) == (0, 2)
-    assert damage_message(1, 2, 5).startswith(
-        "of 5 segments 1 were asked about without their picture"
-    )
+    assert damage_message(1, 2, 5).startswith("of 5 segments 1 were predicted without their video")
     assert damage_message(0, 0, 5) == ""

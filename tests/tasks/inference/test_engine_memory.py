@@ -54,5 +54,5 @@ def test_only_what_would_help_is_named_where_a_model_does_not_fit(
     monkeypatch.setattr(memory, "host_bytes", lambda: 2**30)
     with pytest.raises(ModelError, match=r"cpu_cache_gib\), or compute in bfloat16"):
         check_engine_memory(tiny_omni, "float32", EngineResources(cpu_cache_gib=99), on_gpu=False)
-    with pytest.raises(ModelError, match="for it: end other programs, or use a machine with more"):
+    with pytest.raises(ModelError, match="free: close other programs, or use a host with more"):
         check_engine_memory(tiny_omni, "bfloat16", RESOURCES, on_gpu=False)

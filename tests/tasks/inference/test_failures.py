@@ -17,7 +17,7 @@ def failures(folder: Path, count: int, max_fraction: float) -> Failures:
     return Failures(
         stage="infer", variant=variant, samples=samples, input_config=InputConfig(),
         expected={row.segment_id: row.content_digest for row in samples}, max_fraction=max_fraction,
-        whose="In the arm 'x' ",
+        prefix="In the arm 'x' ",
     )  # fmt: skip
 
 
@@ -31,9 +31,9 @@ def test_segments_on_which_the_engine_dies_are_rejected_until_they_are_too_many(
     assert {(row.stage, row.reason) for row in rows} == {
         ("infer", "the engine died on it twice: killed by signal 9")
     }
-    assert (failed.most, failed.num_left) == (12, 0)
+    assert (failed.max_failures, failed.num_left) == (12, 0)
     failed.check()
-    failed.tell()
+    failed.warn()
     assert "12 of 40 segments are rejected, most often for: the engine died" in caplog.text
     failed.reject({segments[12]: "killed by signal 9"})
     with pytest.raises(StageError, match=r"In the arm 'x' 13 of 40 .*at most 12.* --force infer"):

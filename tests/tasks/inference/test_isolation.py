@@ -23,12 +23,12 @@ with Journal(Path(journal_path)) as journal, open(answers_path, "a", buffering=1
     batches = [[item] for item in alone] + [others[n : n + 4] for n in range(0, len(others), 4)]
     for batch in batches:
         for item in batch:
-            journal.begin(item)
+            journal.start(item)
         if bad.intersection(batch) or len(batch) > together:
             os.kill(os.getpid(), signal.SIGSEGV)
         for item in batch:
             print(item, file=answers)
-            journal.end(item)
+            journal.finish(item)
 """
 
 
@@ -91,7 +91,7 @@ def test_one_culprit_costs_two_deaths(tmp_path: Path) -> None:
 
 def test_an_engine_that_dies_over_several_at_once_is_no_segment_s_fault(tmp_path: Path) -> None:
     engines = Engines(tmp_path, "", together=1)
-    with pytest.raises(StageError, match=r"answers alone: lower resources\.infer\.max_requests"):
+    with pytest.raises(StageError, match=r"predicts alone: lower resources\.infer\.max_requests"):
         engines.run()
     assert not engines.rejected
     assert len(engines.answered()) == 16
@@ -99,7 +99,7 @@ def test_an_engine_that_dies_over_several_at_once_is_no_segment_s_fault(tmp_path
 
 def test_an_engine_that_dies_on_everything_has_no_segment_rejected(tmp_path: Path) -> None:
     engines = Engines(tmp_path, " ".join(map(str, range(20))))
-    with pytest.raises(StageError, match="died 5 times in a row without a single answer"):
+    with pytest.raises(StageError, match="died 5 times in a row without a single prediction"):
         engines.run()
     assert not engines.rejected
 
@@ -120,14 +120,16 @@ def test_one_dead_segment_of_one_is_rejected(tmp_path: Path) -> None:
 def test_a_journal_tells_what_was_begun_and_not_ended(tmp_path: Path) -> None:
     odd = 'a "name"\nof two lines — ünd more.mp4#0000'
     with Journal(tmp_path / "journal") as journal:
-        journal.begin("first")
-        journal.begin(odd)
+        journal.start("first")
+        journal.start(odd)
         assert in_flight(tmp_path / "journal") == ("first", odd)
-        journal.end("first")
+        journal.finish("first")
     assert in_flight(tmp_path / "journal") == (odd,)
     assert in_flight(tmp_path / "none") == ()
 
 
 def test_a_line_that_a_full_disk_cut_short_hides_nothing(tmp_path: Path) -> None:
-    (tmp_path / "journal").write_text('["begun", "a"]\n["begun", "b"]\n["ended", "a"]\n["end')
+    (tmp_path / "journal").write_text(
+        '["started", "a"]\n["started", "b"]\n["finished", "a"]\n["fin'
+    )
     assert in_flight(tmp_path / "journal") == ("b",)

@@ -32,7 +32,7 @@ WORKS = "import os; print('done 3', os.environ['CUDA_VISIBLE_DEVICES'])"
 @pytest.fixture
 def run(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
     variant = open_variant(Store(str(tmp_path)), "infer", version=1, settings={})
-    (tmp_path / "journal").write_text('["begun", "a"]\n["begun", "b"]\n["ended", "a"]\n')
+    (tmp_path / "journal").write_text('["started", "a"]\n["started", "b"]\n["finished", "a"]\n')
 
     def run(script: str, count: int = 1, num_gpus: int = 1):  # type: ignore[no-untyped-def]
         (tmp_path / "job.log").write_text("what the libraries said")
@@ -122,7 +122,7 @@ def test_an_engine_gets_its_share_of_the_cores(  # type: ignore[no-untyped-def]
 ) -> None:  # fmt: skip
     monkeypatch.setattr(gpu, "_DRIVER", tmp_path if on_gpu else tmp_path / "none")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8))
-    dealt = InferResources().of_one(num_engines, num_samples)
+    dealt = InferResources().for_one_engine(num_engines, num_samples)
     assert (dealt.num_decoders, dealt.cpu_threads) == (decoders, threads)
-    stated = InferResources(num_decoders=1, cpu_threads=5).of_one(num_engines, num_samples)
+    stated = InferResources(num_decoders=1, cpu_threads=5).for_one_engine(num_engines, num_samples)
     assert (stated.num_decoders, stated.cpu_threads) == (1, 5)

@@ -5,7 +5,7 @@ import pytest
 
 from storage.errors import ItemFault, StoreError
 from storage.store.store import Store
-from tasks.inference.preparation import Decoding, open_questions
+from tasks.inference.preparation import DecodeSample, open_preparer
 from tasks.prompting.model_input import InputConfig, OmniInput
 
 INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
@@ -17,8 +17,8 @@ def test_a_segment_whose_file_is_gone_stops_the_run_with_the_way_out(  # type: i
     store = Store(str(tmp_path))
     samples = toy_samples(store, 1)
     store.remove(samples[0].audio_path)
-    with pytest.raises(StoreError, match="segment makes it anew"):
-        Decoding(store_url=store.url, config=INPUT)(samples[0])
+    with pytest.raises(StoreError, match="segment stage recreates it"):
+        DecodeSample(store_url=store.url, config=INPUT)(samples[0])
 
 
 def test_samples_come_in_order_with_their_question_or_their_fault(  # type: ignore[no-untyped-def]
@@ -28,9 +28,9 @@ def test_samples_come_in_order_with_their_question_or_their_fault(  # type: igno
     samples = toy_samples(store, 5)[2:]
     for path in (samples[1].video_path, samples[1].audio_path, samples[2].video_path):
         store.write_bytes(path, b"neither")
-    decoding = Decoding(store_url=store.url, config=INPUT)
+    decoding = DecodeSample(store_url=store.url, config=INPUT)
     noted: list[str] = []
-    with open_questions(decoding, None, tmp_path, max_tokens=99, num_processes=0) as questions:
+    with open_preparer(decoding, None, tmp_path, max_tokens=99, num_processes=0) as questions:
         asked = list(questions(samples, noted.append))
     assert [sample for sample, _ in asked] == samples
     assert noted == [sample.segment_id for sample in samples]
@@ -44,19 +44,19 @@ def test_of_a_segment_with_one_damaged_medium_the_other_is_asked_about(  # type:
     store = Store(str(tmp_path))
     (sample,) = toy_samples(store, 1)
     store.write_bytes(getattr(sample, f"{damaged}_path"), b"damaged")
-    question = Decoding(store_url=store.url, config=INPUT)(sample)
+    question = DecodeSample(store_url=store.url, config=INPUT)(sample)
     assert isinstance(question, OmniInput)
     assert [question.frames is None, question.audio is None] == [
         damaged == "video", damaged == "audio",
     ]  # fmt: skip
     assert sample.transcript in question.text
     alone = INPUT.model_copy(update={name: name == damaged for name in ("video", "audio")})
-    assert isinstance(Decoding(store_url=store.url, config=alone)(sample), ItemFault)
+    assert isinstance(DecodeSample(store_url=store.url, config=alone)(sample), ItemFault)
     store.remove(getattr(sample, f"{damaged}_path"))
-    with pytest.raises(StoreError, match="segment makes it anew"):
-        Decoding(store_url=store.url, config=INPUT)(sample)
+    with pytest.raises(StoreError, match="segment stage recreates it"):
+        DecodeSample(store_url=store.url, config=INPUT)(sample)
     others = INPUT.model_copy(update={damaged: False})
-    assert isinstance(Decoding(store_url=store.url, config=others)(sample), OmniInput)
+    assert isinstance(DecodeSample(store_url=store.url, config=others)(sample), OmniInput)
 
 
 def test_a_segment_without_video_is_asked_about_with_what_it_has(  # type: ignore[no-untyped-def]
@@ -64,14 +64,14 @@ def test_a_segment_without_video_is_asked_about_with_what_it_has(  # type: ignor
 ) -> None:
     store = Store(str(tmp_path))
     sample = replace(toy_samples(store, 1)[0], video_path=None)
-    question = Decoding(store_url=store.url, config=INPUT)(sample)
+    question = DecodeSample(store_url=store.url, config=INPUT)(sample)
     assert isinstance(question, OmniInput)
     assert question.frames is None
     assert question.audio is not None
     without_audio = INPUT.model_copy(update={"audio": False})
-    assert isinstance(Decoding(store_url=store.url, config=without_audio)(sample), OmniInput)
+    assert isinstance(DecodeSample(store_url=store.url, config=without_audio)(sample), OmniInput)
     mute = without_audio.model_copy(update={"transcript": False})
-    fault = Decoding(store_url=store.url, config=mute)(sample)
+    fault = DecodeSample(store_url=store.url, config=mute)(sample)
     assert str(fault) == "the settings show nothing of this segment"
 
 
@@ -82,7 +82,7 @@ def test_a_question_quotes_what_was_said_in_the_segment_and_before(  # type: ign
     config = INPUT.model_copy(update={"prompt": "definition-context"})
     (sample,) = toy_samples(store, 1)
     sample = replace(sample, transcript_before="so far so good")
-    question = Decoding(store_url=store.url, config=config)(sample)
+    question = DecodeSample(store_url=store.url, config=config)(sample)
     assert isinstance(question, OmniInput)
     assert f": so far so good\nThe person says: {sample.transcript}<" in question.text
 
@@ -97,6 +97,6 @@ def test_an_unforeseen_error_over_one_segment_is_its_fault_and_quotes_nothing(  
         raise ZeroDivisionError("what the person said")
 
     monkeypatch.setattr("tasks.inference.preparation.make_input", fail)
-    fault = Decoding(store_url=store.url, config=INPUT)(samples[0])
+    fault = DecodeSample(store_url=store.url, config=INPUT)(samples[0])
     assert isinstance(fault, ItemFault)
     assert str(fault) == "the segment cannot be decoded (unforeseen ZeroDivisionError)"

@@ -4,20 +4,22 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.inference.shard_claims import claimed, shard_size_for
+from tasks.inference.shard_claims import claim_samples, shard_size_for
 
 
 def test_engines_that_ask_at_once_claim_every_sample_once(tmp_path: Path) -> None:
     samples = list(range(100))
     with ThreadPoolExecutor(4) as threads:
-        dealt = threads.map(lambda _: list(claimed(samples, tmp_path / "c", size=3)), range(4))
+        dealt = threads.map(
+            lambda _: list(claim_samples(samples, tmp_path / "c", size=3)), range(4)
+        )
     assert sorted(sample for share in dealt for sample in share) == samples
 
 
 def test_a_slow_engine_leaves_its_share_to_the_others(tmp_path: Path) -> None:
-    slow = claimed(range(10), tmp_path, size=2)  # type: ignore[arg-type]
+    slow = claim_samples(range(10), tmp_path, size=2)  # type: ignore[arg-type]
     assert next(slow) == 0
-    assert list(claimed(range(10), tmp_path, size=2)) == list(range(2, 10))  # type: ignore[arg-type]
+    assert list(claim_samples(range(10), tmp_path, size=2)) == list(range(2, 10))  # type: ignore[arg-type]
     assert list(slow) == [1]
 
 

@@ -34,8 +34,13 @@ def chat_of(row) -> str:
 def test_ms_swift_asks_what_waver_asks(prompt: str, words: bool) -> None:
     row = row_of(SAMPLE, prompt=prompt, transcript=words)
     message = SAMPLE.transcript if words else None
-    before = SAMPLE.transcript_before
-    asked = render_chat(prompt, video=True, audio=True, transcript=message, before=before)
+    asked = render_chat(
+        prompt,
+        video=True,
+        audio=True,
+        transcript=message,
+        transcript_before=SAMPLE.transcript_before,
+    )
     assert chat_of(row) == asked
     assert [message["role"] for message in row["messages"]] == ["user", "assistant"]
     assert row["videos"] == ["/store/segment/v/files/a.mp4"]
@@ -49,7 +54,7 @@ def test_a_row_without_audio_has_no_tag_for_it(changed, settings) -> None:
     row = row_of(replace(SAMPLE, **changed), **settings)
     assert row["audios"] == []
     assert chat_of(row) == render_chat(
-        "definition-words", video=True, audio=False, transcript=SAMPLE.transcript
+        "definition-transcript", video=True, audio=False, transcript=SAMPLE.transcript
     )
 
 
@@ -57,7 +62,11 @@ def test_a_row_of_audio_alone_has_no_tag_for_a_video() -> None:
     row = row_of(replace(SAMPLE, video_path=None))
     assert (row["videos"], row["audios"]) == ([], ["/store/segment/v/files/a.wav"])
     assert chat_of(row) == render_chat(
-        "definition-words", video=False, audio=True, transcript=SAMPLE.transcript, before=""
+        "definition-transcript",
+        video=False,
+        audio=True,
+        transcript=SAMPLE.transcript,
+        transcript_before="",
     )
 
 
@@ -79,7 +88,7 @@ def test_words_can_forge_no_tag(words: str) -> None:
 def test_an_answer_in_tags_goes_on_where_waver_lets_it_begin() -> None:
     row = row_of(SAMPLE, answer="tag")
     asked = render_chat(
-        "definition-words", video=True, audio=True, transcript=SAMPLE.transcript, answer="tag"
+        "definition-transcript", video=True, audio=True, transcript=SAMPLE.transcript, answer="tag"
     )
     whole = chat_of(row) + row["messages"][1]["content"]
     assert whole == f"{asked}Yes</answer>"

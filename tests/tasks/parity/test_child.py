@@ -13,7 +13,7 @@ from tasks.parity.child import answer_job, side_answer
 from tasks.parity.job import SIDES, ParityJob
 from tasks.parity.synthetic import draw_samples
 from tasks.prompting.model_input import InputConfig, make_input
-from tasks.prompting.prediction import Answer, TokenCounts
+from tasks.prompting.prediction import Prediction, TokenCounts
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -41,7 +41,7 @@ def test_the_fault_is_told_of_a_segment_that_cannot_be_decoded_once_or_twice(
 ) -> None:
     (sample,) = draw_samples(Store(str(tmp_path)), 1)
     token_counts = TokenCounts(num_text_tokens=1, num_video_tokens=0, num_audio_tokens=0)
-    answer = Answer(logp_yes=-1.0, logp_no=-1.0, token_counts=token_counts)
+    answer = Prediction(logp_yes=-1.0, logp_no=-1.0, token_counts=token_counts)
     inputs = make_input(InputConfig(), frames=None, audio=None, transcript="yes")
     damaged = ItemFault("damaged")
     pair = (answer, damaged) if is_answered else (damaged, inputs)

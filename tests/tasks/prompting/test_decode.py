@@ -95,7 +95,7 @@ def test_a_plain_wav_whole_or_cut_short_gives_the_bits_that_pyav_gives(
     content = wav_of(samples, AUDIO_SAMPLE_RATE, channels=1).getvalue()
     assert len(content) == 6_464
     found = decode_audio(io.BytesIO(content[:num_bytes]))
-    monkeypatch.setattr(decode, "_read_plain", lambda _sound: None)
+    monkeypatch.setattr(decode, "_read_wav", lambda _sound: None)
     np.testing.assert_array_equal(found, decode_audio(io.BytesIO(content[:num_bytes])))
     assert found.dtype == np.float32
 
@@ -109,7 +109,7 @@ def test_files_that_are_no_media_are_item_faults(content: bytes) -> None:
 
 
 def test_an_audio_without_a_sample_is_a_fault_and_no_segment_without_audio() -> None:
-    with pytest.raises(ItemFault, match="sound holds no sample"):
+    with pytest.raises(ItemFault, match="audio contains no sample"):
         decode_audio(wav_of(np.zeros(0), AUDIO_SAMPLE_RATE, channels=1))
 
 

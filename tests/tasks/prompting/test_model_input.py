@@ -34,7 +34,7 @@ def test_an_unknown_setting_and_an_unknown_prompt_are_refused() -> None:
 def test_switching_everything_off_is_refused() -> None:
     with pytest.raises(ValidationError, match="switch one on"):
         InputConfig(prompt="paper", video=False, audio=False, transcript=True)
-    assert InputConfig(prompt="definition-words", video=False, audio=False).shows_words
+    assert InputConfig(prompt="definition-transcript", video=False, audio=False).shows_transcript
 
 
 def test_the_form_of_the_answer_is_a_setting() -> None:
@@ -85,7 +85,7 @@ def test_a_modality_switched_off_is_not_shown() -> None:
     config = InputConfig(video=False, transcript=False)
     config = config.model_copy(update={"prompt": "definition-context"})
     media = {"frames": grey(4), "audio": np.zeros(16_000, np.float32)}
-    built = make_input(config, **media, transcript="secret", before="secret")
+    built = make_input(config, **media, transcript="secret", transcript_before="secret")
     assert built.frames is None
     assert built.audio is not None
     assert "secret" not in built.text

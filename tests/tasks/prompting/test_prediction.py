@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from storage.errors import StageError
 from tasks.prompting.model_input import InputConfig, make_input
 from tasks.prompting.prediction import (
-    Answer,
+    Prediction,
     TokenCounts,
-    check_numbers,
+    check_log_probabilities,
     check_token_counts,
     count_tokens,
 )
@@ -33,18 +33,18 @@ def shown(*, num_frames: int = 10, seconds: float = 5.0):  # type: ignore[no-unt
 
 @given(logps, logps)
 def test_p_ah_is_the_softmax_over_the_two_answers(logp_yes: float, logp_no: float) -> None:
-    answer = Answer(logp_yes=logp_yes, logp_no=logp_no, token_counts=NOTHING)
+    answer = Prediction(logp_yes=logp_yes, logp_no=logp_no, token_counts=NOTHING)
     expected = exp(logp_yes) / (exp(logp_yes) + exp(logp_no))
     assert answer.p_ah == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_answer_mass_is_what_the_two_words_hold_together() -> None:
-    answer = Answer(logp_yes=log(0.2), logp_no=log(0.5), token_counts=NOTHING)
+    answer = Prediction(logp_yes=log(0.2), logp_no=log(0.5), token_counts=NOTHING)
     assert answer.answer_mass == pytest.approx(0.7)
 
 
 def test_rounding_never_makes_the_answer_mass_exceed_one() -> None:
-    assert Answer(logp_yes=1e-7, logp_no=-90.0, token_counts=NOTHING).answer_mass == 1.0
+    assert Prediction(logp_yes=1e-7, logp_no=-90.0, token_counts=NOTHING).answer_mass == 1.0
 
 
 @given(st.lists(st.integers(min_value=0, max_value=12)))
@@ -86,18 +86,18 @@ def test_audio_or_video_that_is_not_fed_stops_the_run(
 
 def test_even_two_frames_must_be_fed() -> None:
     token_counts = TokenCounts(num_text_tokens=9, num_video_tokens=1, num_audio_tokens=0)
-    with pytest.raises(StageError, match="made 1 tokens of a segment's picture, expected 4"):
+    with pytest.raises(StageError, match="video has 1 tokens in the engine, expected 4"):
         check_token_counts(token_counts, shown(num_frames=2, seconds=0), MODEL_CONFIG)
 
 
 @pytest.mark.parametrize("num_audio", [0, 1])
 def test_even_a_tenth_of_a_second_of_audio_must_be_fed(num_audio: int) -> None:
     token_counts = TokenCounts(num_text_tokens=9, num_video_tokens=0, num_audio_tokens=num_audio)
-    with pytest.raises(StageError, match=f"made {num_audio} tokens of a segment's sound"):
+    with pytest.raises(StageError, match=f"audio has {num_audio} tokens in the engine"):
         check_token_counts(token_counts, shown(num_frames=0, seconds=0.1), MODEL_CONFIG)
 
 
 @pytest.mark.parametrize("logp", [nan, -inf, inf, 0.5])
 def test_what_is_no_log_probability_stops_the_run(logp: float) -> None:
     with pytest.raises(StageError, match=r"try infer\.dtype=float32"):
-        check_numbers(logp, -1.0)
+        check_log_probabilities(logp, -1.0)

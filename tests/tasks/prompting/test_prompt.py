@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from storage.errors import ConfigError, ModelError
 from tasks.prompting.prompt import (
     AUDIO_MARKER,
-    NO_WORDS,
+    EMPTY_TRANSCRIPT,
     VIDEO_MARKER,
     answer_text,
     answer_token_ids,
@@ -16,8 +16,8 @@ from tasks.prompting.prompt import (
     prompt_digest,
     prompt_names,
     prompt_text,
+    quotes_transcript,
     render_chat,
-    uses_words,
 )
 
 
@@ -39,82 +39,98 @@ def test_every_shipped_prompt_asks_first_and_shows_media_before_words() -> None:
         assert "Yes or No" in question
         assert question.startswith("<|im_start|>user\n")
         assert rest.endswith("<|im_end|>\n<|im_start|>assistant\n")
-        assert ("i am sure" in rest) == uses_words(name)
+        assert ("i am sure" in rest) == quotes_transcript(name)
 
 
 def test_two_segments_share_everything_before_the_media() -> None:
-    first = render_chat("definition-words", video=True, audio=True, transcript="yes")
-    second = render_chat("definition-words", video=True, audio=True, transcript="no never")
+    first = render_chat("definition-transcript", video=True, audio=True, transcript="yes")
+    second = render_chat("definition-transcript", video=True, audio=True, transcript="no never")
     assert first.partition(VIDEO_MARKER)[0] == second.partition(VIDEO_MARKER)[0]
 
 
 def test_words_switched_off_differ_from_words_not_said() -> None:
-    off = render_chat("definition-words", video=True, audio=True, transcript=None)
-    silent = render_chat("definition-words", video=True, audio=True, transcript="")
+    off = render_chat("definition-transcript", video=True, audio=True, transcript=None)
+    silent = render_chat("definition-transcript", video=True, audio=True, transcript="")
     assert off == render_chat("definition", video=True, audio=True, transcript=None)
-    off = render_chat("definition-context", video=True, audio=True, transcript=None, before="I may")
+    off = render_chat(
+        "definition-context", video=True, audio=True, transcript=None, transcript_before="I may"
+    )
     assert off == render_chat("definition", video=True, audio=True, transcript=None)
-    assert NO_WORDS in silent
+    assert EMPTY_TRANSCRIPT in silent
 
 
 def test_what_was_said_before_stands_between_the_media_and_the_segment_s_words() -> None:
-    message = {"transcript": "yes but", "before": "I want to\n"}
+    message = {"transcript": "yes but", "transcript_before": "I want to\n"}
     chat = render_chat("definition-context", video=True, audio=True, **message)
-    plain = render_chat("definition-words", video=True, audio=True, transcript="yes but")
+    plain = render_chat("definition-transcript", video=True, audio=True, transcript="yes but")
     line = "Before this part the person said: I want to\n"
     assert chat.replace(line, "") == plain
     assert chat.index(AUDIO_MARKER) < chat.index(line) < chat.index("The person says: yes but")
 
 
-@pytest.mark.parametrize("before", ["", " \n"])
-def test_where_nothing_was_said_before_no_line_quotes_it(before: str) -> None:
-    message = {"transcript": "yes but", "before": before}
+@pytest.mark.parametrize("transcript_before", ["", " \n"])
+def test_where_nothing_was_said_before_no_line_quotes_it(transcript_before: str) -> None:
+    message = {"transcript": "yes but", "transcript_before": transcript_before}
     assert render_chat("definition-context", video=True, audio=True, **message) == render_chat(
-        "definition-words", video=True, audio=True, transcript="yes but"
+        "definition-transcript", video=True, audio=True, transcript="yes but"
     )
 
 
-@pytest.mark.parametrize("name", ["definition", "definition-words", "paper"])
+@pytest.mark.parametrize("name", ["definition", "definition-transcript", "paper"])
 @pytest.mark.parametrize("words", [None, "", "i am sure"])
 def test_a_prompt_that_quotes_nothing_said_before_asks_the_same_whatever_it_was(
     name: str, words: str | None
 ) -> None:
     text = prompt_text(name)
-    quoted = words if words != "" else NO_WORDS
-    asked = text.replace("{media}", VIDEO_MARKER).replace("{words}", quoted or "")
+    quoted = words if words != "" else EMPTY_TRANSCRIPT
+    asked = text.replace("{media}", VIDEO_MARKER).replace("{transcript}", quoted or "")
     asked = asked if words is not None else asked.removesuffix("\nThe person says: ")
-    assert render_chat(name, video=True, audio=False, transcript=words, before="I may") == (
-        f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n"
-    )
+    assert render_chat(
+        name, video=True, audio=False, transcript=words, transcript_before="I may"
+    ) == (f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n")
 
 
 def test_absent_media_leave_no_marker_and_no_empty_line() -> None:
-    chat = render_chat("definition-words", video=False, audio=False, transcript="well")
+    chat = render_chat("definition-transcript", video=False, audio=False, transcript="well")
     assert "pad|>" not in chat
     assert "\n\n" not in chat
 
 
 @given(st.text(alphabet="<|>im_endstart vopa\n", max_size=40))
 def test_words_can_never_forge_a_marker(words: str) -> None:
-    plain = render_chat("definition-context", video=True, audio=True, transcript="x", before="x")
+    plain = render_chat(
+        "definition-context", video=True, audio=True, transcript="x", transcript_before="x"
+    )
     chat = render_chat(
-        "definition-context", video=True, audio=True, transcript=words, before=f"x{words}"
+        "definition-context",
+        video=True,
+        audio=True,
+        transcript=words,
+        transcript_before=f"x{words}",
     )
     assert chat.count("<|") == plain.count("<|")
     assert chat.count("\n") == plain.count("\n")
 
 
 def test_placeholders_inside_the_words_are_left_alone() -> None:
-    chat = render_chat("definition-words", video=True, audio=False, transcript="{media} {words}")
+    chat = render_chat(
+        "definition-transcript", video=True, audio=False, transcript="{media} {transcript}"
+    )
     assert chat.count(VIDEO_MARKER) == 1
-    message = {"transcript": "{before} {media}", "before": "{words} {media}"}
+    message = {
+        "transcript": "{transcript_before} {media}",
+        "transcript_before": "{transcript} {media}",
+    }
     chat = render_chat("definition-context", video=True, audio=False, **message)
     assert chat.count(VIDEO_MARKER) == 1
-    assert ("said: {words} {media}\n" in chat, "says: {before} {media}<" in chat) == (True, True)
+    assert (
+        "said: {transcript} {media}\n" in chat,
+        "says: {transcript_before} {media}<" in chat,
+    ) == (True, True)
 
 
 def test_an_unknown_prompt_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="definition-words"):
+    with pytest.raises(ConfigError, match="definition-transcript"):
         prompt_digest("poem")
 
 
@@ -123,9 +139,9 @@ def test_an_unknown_prompt_is_refused_with_the_known_ones() -> None:
     [
         "no media",
         "{media} {media}",
-        "{words} {media}",
-        "{before} {media}",
-        "{media} {before} {before}",
+        "{transcript} {media}",
+        "{transcript_before} {media}",
+        "{media} {transcript_before} {transcript_before}",
     ],
 )
 def test_a_prompt_that_cannot_share_its_prefix_is_refused(text: str) -> None:
@@ -134,9 +150,9 @@ def test_a_prompt_that_cannot_share_its_prefix_is_refused(text: str) -> None:
 
 
 def test_a_line_that_could_not_be_left_out_alone_is_refused() -> None:
-    check_placeholders("draft", "{media}\n{words}\n{before}")
-    with pytest.raises(ConfigError, match="on lines apart"):
-        check_placeholders("draft", "{media}\n{before} {words}")
+    check_placeholders("draft", "{media}\n{transcript}\n{transcript_before}")
+    with pytest.raises(ConfigError, match="on separate lines"):
+        check_placeholders("draft", "{media}\n{transcript_before} {transcript}")
 
 
 def test_the_paper_s_answer_is_begun_in_the_prompt_so_that_its_word_comes_first() -> None:

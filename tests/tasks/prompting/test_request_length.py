@@ -7,8 +7,13 @@ from storage.errors import ConfigError, ModelError
 from storage.store.store import Store
 from tasks.model.model_folder import read_model_config
 from tasks.prompting.model_input import InputConfig
-from tasks.prompting.request_length import check_lengths, check_limit, longest_request, way_out
-from tasks.prompting.token_count import TokenCount
+from tasks.prompting.request_length import (
+    check_lengths,
+    check_limit,
+    length_advice,
+    longest_request,
+)
+from tasks.prompting.token_count import TokenCounter
 
 INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
 
@@ -36,7 +41,7 @@ def test_words_before_count_where_they_are_quoted(  # type: ignore[no-untyped-de
     for settings, is_more in (
         ({"prompt": "definition-context"}, True),
         ({"prompt": "definition-context", "transcript": False}, False),
-        ({"prompt": "definition-words"}, False),
+        ({"prompt": "definition-transcript"}, False),
     ):
         config = INPUT.model_copy(update=settings)
         lengths = [longest_request(rows, config, tiny_omni) for rows in (samples, longer)]
@@ -60,8 +65,8 @@ def test_segments_longer_than_the_engine_takes_are_counted_before_it_opens(  # t
     store = Store(str(tmp_path))
     samples = toy_samples(store, 5)
     samples[1] = replace(samples[1], transcript="and so " * 30)
-    count = TokenCount(store, INPUT, tiny_omni)
-    lengths = sorted(count.of(sample) for sample in samples)
+    count = TokenCounter(store, INPUT, tiny_omni)
+    lengths = sorted(count.count(sample) for sample in samples)
 
     def check(max_tokens: int, num_allowed: int) -> None:
         check_lengths(
@@ -71,7 +76,7 @@ def test_segments_longer_than_the_engine_takes_are_counted_before_it_opens(  # t
     check(lengths[-1], 0)  # though its bound is higher
     assert not caplog.records
     check(lengths[-2], 1)
-    assert f"1 of 5 segments make more than the {lengths[-2]} tokens" in caplog.text
+    assert f"1 of 5 segments have more than the {lengths[-2]} tokens" in caplog.text
     with pytest.raises(ConfigError, match=f"takes {lengths[-2]} tokens, .* {lengths[-1]}: raise"):
         check(lengths[-2], 0)
 
@@ -79,12 +84,14 @@ def test_segments_longer_than_the_engine_takes_are_counted_before_it_opens(  # t
 def test_nobody_is_told_to_raise_the_limit_of_the_model_itself(tiny_omni: Path) -> None:
     thinker = read_model_config(tiny_omni)["thinker_config"]
     limit = thinker["text_config"]["max_position_embeddings"] - 1
-    assert way_out(limit - 1, thinker).startswith("raise infer.max_tokens, or show less")
-    assert way_out(limit, thinker).startswith("show less")
+    assert length_advice(limit - 1, thinker).startswith("raise infer.max_tokens, or use fewer")
+    assert length_advice(limit, thinker).startswith("use fewer")
 
 
 def test_a_limit_above_the_model_s_own_is_refused(tiny_omni: Path) -> None:
     check_limit(None, tiny_omni)
     check_limit(448, tiny_omni)
-    with pytest.raises(ModelError, match=r"takes at most \d+ tokens .* asks for 10000000: lower"):
+    with pytest.raises(
+        ModelError, match=r"takes at most \d+ tokens .* infer.max_tokens is 10000000: lower"
+    ):
         check_limit(10_000_000, tiny_omni)

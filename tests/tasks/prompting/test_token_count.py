@@ -5,9 +5,9 @@ import pytest
 from transformers import AutoProcessor
 
 from storage.store.store import Store
-from tasks.inference.preparation import Decoding
+from tasks.inference.preparation import DecodeSample
 from tasks.prompting.model_input import InputConfig, to_model_row
-from tasks.prompting.token_count import TokenCount
+from tasks.prompting.token_count import TokenCounter
 
 
 @pytest.mark.parametrize(
@@ -29,9 +29,9 @@ def test_as_many_tokens_are_counted_as_the_processor_makes(  # type: ignore[no-u
     samples[2] = replace(samples[2], video_path=None)
     processor = AutoProcessor.from_pretrained(tiny_omni)
     count, decode = (
-        TokenCount(store, config, tiny_omni),
-        Decoding(store_url=store.url, config=config),
+        TokenCounter(store, config, tiny_omni),
+        DecodeSample(store_url=store.url, config=config),
     )
     for sample in samples:
         row = to_model_row(processor, decode(sample))  # type: ignore[arg-type]
-        assert count.of(sample) == len(row["input_ids"])
+        assert count.count(sample) == len(row["input_ids"])

@@ -38,7 +38,7 @@ def test_a_model_that_is_asked_otherwise_says_what_mends_it(model: Path) -> None
         ("definition-context", 30, 50, True),
         ("definition-context", 50, 50, False),
         ("definition-context", None, 50, False),  # a model from before this was noted
-        ("definition-words", 30, 50, False),  # it was shown none of them
+        ("definition-transcript", 30, 50, False),  # it was shown none of them
     ],
 )
 def test_other_numbers_of_words_before_are_told_where_the_model_was_shown_them(
@@ -60,7 +60,7 @@ def test_settings_of_another_version_are_told_to_be_not_known(
     (model.parent / "settings.json").write_text(json.dumps(settings))
     answer = input_mismatches(model, TRAINED, 50)
     assert answer is not None
-    assert "it is not known how the model was asked in training" in answer
+    assert "whose settings this version cannot read" in answer
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", '{"training": {}}'])

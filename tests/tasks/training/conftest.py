@@ -61,7 +61,7 @@ def make_job(
         name: str,
         resources: dict[str, object] | None = None,
         plan: Plan | None = None,
-        prompt: str = "definition-words",
+        prompt: str = "definition-transcript",
         **settings: object,
     ) -> Path:
         fast = {"precision": "float32", "steps": 5, "batch_size": 4, "eval_steps": 2}
