@@ -32,7 +32,8 @@ from tasks.ablation.arms import ArmSamples, arms_of, with_samples
 from tasks.ablation.comparison import SPLIT, AblationRecord, ArmPredictions, measure_arms
 from tasks.ablation.infer_arms import infer_arms
 from tasks.ablation.table import ablation_table, artifact_rows
-from tasks.export.files import check_out, write_export
+from tasks.export.files import write_export
+from tasks.export.output_path import check_output_file
 from tasks.inference.samples import expected_items
 from tasks.labels.leakage import check_no_leakage
 from tasks.log import LOGGER
@@ -53,7 +54,7 @@ def ablate_and_show(request: RunRequest, out: Path | None) -> ExitStatus:
         StageError: the run has not trained its model yet, or a stage or the engine failed.
     """
     if out is not None:
-        check_out(out)
+        check_output_file(out)
     console = Console()
     first = request.model_copy(
         update={"only": _BEFORE, "force": tuple(s for s in request.force if s in _BEFORE)}

@@ -15,7 +15,6 @@ from storage.datasets.bah.annotation_cache import AnnotationCache
 from storage.datasets.dataset import Dataset
 from storage.datasets.erased import exclude_erased, read_erased
 from storage.datasets.open import check_apart, read_dataset
-from storage.errors import ConfigError
 from storage.records import VideoId
 from storage.results import AuditRecord
 from storage.schema import schema_of, to_table
@@ -36,7 +35,8 @@ from tasks.audit.findings import (
 )
 from tasks.audit.reencoded import ComparedHashes, compare_hashes
 from tasks.audit.table import audit_table
-from tasks.export.files import check_out, write_export
+from tasks.export.files import write_export
+from tasks.export.output_path import check_output_file
 
 Result = TypeVar("Result")
 
@@ -61,7 +61,8 @@ def check_and_show(data: str, store: str, out: Path | None) -> ExitStatus:
         DataError: the data folder is missing or cannot be read.
         ToolError: ffprobe is not installed.
     """
-    _check_out(out)
+    if out is not None:
+        check_output_file(out, (".parquet",))
     check_apart(data, store)
     console = Console()
     existing = _existing_store(store)
@@ -121,16 +122,6 @@ def _existing_store(url: str) -> Store | None:
     """Open the store if it exists; a check creates none."""
     root = local_root(url)
     return None if root is not None and not root.is_dir() else Store(url)
-
-
-def _check_out(out: Path | None) -> None:
-    if out is None:
-        return
-    if out.suffix.lower() != ".parquet":
-        raise ConfigError(
-            f"The audit {str(out)!r} is no Parquet file: name one that ends in .parquet with --out."
-        )
-    check_out(out)
 
 
 def _with_progress(

@@ -13,8 +13,9 @@ from flows.context.run_context import Run
 from storage.datasets.consent import Permission, Purpose, Row, permission_of
 from storage.errors import ConfigError
 from tasks.evaluation.evaluation import SEGMENT_METHOD
-from tasks.export.files import check_out, write_export
+from tasks.export.files import write_export
 from tasks.export.frames import FRAME_SCHEMA, FramedVideo, frame_table
+from tasks.export.output_path import check_output_file
 from tasks.export.tables import manifest_table, segment_table, verdict_table
 
 
@@ -51,7 +52,7 @@ def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Pat
         DataError: there is no such store.
         StageError: a stage whose rows it needs is not finished.
     """
-    check_out(out)
+    check_output_file(out)
     open_existing_store(request.store)
     run = open_run(request)
     permission = permission_of(run.verdicts if kind == "verdicts" else run.samples, purpose)

@@ -11,7 +11,7 @@ from storage.errors import ConfigError
 from storage.store.atomic import atomic_folder
 from storage.store.disk import creating
 from tasks.export.hf_folder import write_hub_folder
-from tasks.export.output_path import check_out_folder
+from tasks.export.output_path import check_output_folder
 from tasks.labels.class_plan import plan_classes
 from tasks.labels.leakage import check_no_leakage
 from tasks.ms_swift.export import write_swift_folder
@@ -33,7 +33,7 @@ def write_training(
     """
     if layout == "ms-swift":
         _check_stays_inside(purpose)
-    check_out_folder(out)
+    check_output_folder(out)
     open_existing_store(request.store)
     run = open_run(request)
     permission = permission_of(run.samples, purpose)

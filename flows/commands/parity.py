@@ -21,7 +21,8 @@ from storage.schema import schema_of, to_table
 from storage.store.store import Store
 from storage.store.variant import Variant
 from tasks.adapters.resolve import adapter_in, named_model
-from tasks.export.files import check_out, write_export
+from tasks.export.files import write_export
+from tasks.export.output_path import check_output_file
 from tasks.log import LOGGER
 from tasks.model.model_folder import check_model, computed_dtype
 from tasks.parity.measure import Parity, ParityRecord, measure_parity
@@ -66,7 +67,7 @@ def measure_and_show(request: ParityRequest) -> ExitStatus:
         StageError: the data set has no manifest in the store yet, or a side failed.
     """
     if request.out is not None:
-        check_out(request.out)
+        check_output_file(request.out)
     settings = load_settings(request.profile, request.overrides)
     require_engine()
     console = Console()

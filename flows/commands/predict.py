@@ -29,7 +29,8 @@ from storage.records import MediaFacts
 from storage.store.atomic import atomic_file
 from storage.store.disk import creating
 from storage.store.store import Store
-from tasks.export.files import TABLE_FORMATS, check_out, write_export
+from tasks.export.files import write_export
+from tasks.export.output_path import TABLE_FORMATS, check_output_file
 from tasks.inference.damaged_media import count_damaged, damage_message
 from tasks.model.model_folder import fingerprint_of
 from tasks.prediction.document import SCHEMA, Member, Model, PredictionDocument, flat_table, to_json
@@ -71,7 +72,7 @@ def predict_and_print(
     """
     question = ask_for(paths)
     if out is not None:
-        check_out(out, (*TABLE_FORMATS, _JSON))
+        check_output_file(out, (*TABLE_FORMATS, _JSON))
     settings = load_settings(request.profile, request.overrides)
     check_named_models(request.models, settings.finetune.model)
     predicted = predict(question, request, Console(stderr=as_json))

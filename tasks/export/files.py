@@ -1,37 +1,17 @@
 """An export's file: CSV or Parquet by its suffix, whole or absent, with its purpose in it."""
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from storage.errors import ConfigError
 from storage.store.atomic import atomic_file
 from storage.store.disk import creating
-from tasks.export.output_path import check_place
 
-TABLE_FORMATS = (".csv", ".parquet")
 _GROUP_ROWS = 100_000
 _WORDS = {True: "yes", False: "no"}
-
-
-def check_out(path: Path, formats: Sequence[str] = TABLE_FORMATS) -> None:
-    """Refuse a file name that says no format, or a place that takes no file, before any work.
-
-    Raises:
-        ConfigError: the suffix is none of the formats, or a folder has that name.
-        StoreError: the place cannot be written; nothing is left there.
-    """
-    if path.suffix.lower() not in formats:
-        raise ConfigError(
-            f"The export {str(path)!r} says no format: name a file that ends in "
-            f"{', '.join(formats[:-1])} or {formats[-1]} with --out."
-        )
-    if path.is_dir():
-        raise ConfigError(f"The export {str(path)!r} is a folder: name a file with --out.")
-    check_place(path)
 
 
 def write_export(

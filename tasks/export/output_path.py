@@ -1,36 +1,53 @@
-"""Where exports go: a place that takes them; files and folders appear whole or not at all."""
+"""Checks of `--out` before any work: its format, its folder, and whether it can be written."""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from storage.errors import ConfigError
 from storage.store.disk import creating
 
+TABLE_FORMATS = (".csv", ".parquet")
 
-def check_place(path: Path) -> None:
-    """Refuse a place that takes no file, before any work.
+
+def check_output_file(path: Path, formats: Sequence[str] = TABLE_FORMATS) -> None:
+    """Raise if a file of one of these formats cannot be written; nothing is created.
 
     Raises:
-        StoreError: it cannot be written; nothing is left there.
+        ConfigError: the suffix is no known format, the path is a folder, or its parent is missing.
+        StoreError: the path cannot be written.
     """
-    with creating(str(path), "--out"), tempfile.TemporaryFile(dir=_nearest_there(path.parent)):
-        pass
+    if path.suffix.lower() not in formats:
+        *others, last = formats
+        expected = f"{', '.join(others)} or {last}" if others else last
+        raise ConfigError(f"The output file {str(path)!r} must end in {expected}: change --out.")
+    with creating(str(path), "--out"):
+        if path.is_dir():
+            raise ConfigError(f"The output file {str(path)!r} is a folder: name a file with --out.")
+    _check_parent(path)
 
 
-def check_out_folder(path: Path) -> None:
-    """Refuse a folder that holds something, or a place that takes none, before any work.
+def check_output_folder(path: Path) -> None:
+    """Raise if a new folder cannot be written; nothing is created.
 
     Raises:
-        ConfigError: something has that name already.
-        StoreError: the place cannot be written; nothing is left there.
+        ConfigError: the path exists and is not an empty folder, or its parent is missing.
+        StoreError: the path cannot be written.
     """
     with creating(str(path), "--out"):
         if path.exists() and not (path.is_dir() and not any(path.iterdir())):
             raise ConfigError(
-                f"The export {str(path)!r} is there already: name a folder that is not, with --out."
+                f"The output folder {str(path)!r} already exists: name a new one with --out."
             )
-    check_place(path)
+    _check_parent(path)
 
 
-def _nearest_there(folder: Path) -> Path:
-    return next(location for location in (folder, *folder.absolute().parents) if location.exists())
+def _check_parent(path: Path) -> None:
+    with creating(str(path), "--out"):
+        if not path.parent.is_dir():
+            raise ConfigError(
+                f"The folder {str(path.parent)!r} of --out does not exist: create it, or name "
+                "another path with --out."
+            )
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass

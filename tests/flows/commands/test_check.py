@@ -182,8 +182,9 @@ def test_all_contradictions_in_a_label_table_are_reported_together(tmp_path, mon
     ("options", "error", "message"),
     [
         (("--data", "nowhere"), DataError, "There is no data folder 'nowhere'"),
-        (("--out", "audit.csv"), ConfigError, "'audit.csv' is no Parquet file: name one"),
-        (("--out", "audit"), ConfigError, "ends in .parquet with --out"),
+        (("--out", "audit.csv"), ConfigError, "'audit.csv' must end in .parquet"),
+        (("--out", "audit"), ConfigError, "must end in .parquet"),
+        (("--out", "missing/audit.parquet"), ConfigError, "The folder 'missing' of --out"),
         (("--out", "folder.parquet"), ConfigError, "is a folder"),
         (("--store", "data/store"), ConfigError, "is inside the data folder 'data'"),
         (("--store", "nothing://x"), ConfigError, "The store 'nothing://x' cannot be opened"),

@@ -240,6 +240,26 @@ def test_a_tracker_that_is_not_installed_is_reported_before_any_video_is_opened(
     assert "resources.finetune.report_to" in str(error)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("predict", "data/one.mp4", "--model", str(MODEL)),
+        ("parity", "--model", str(MODEL)),
+        ("ablate", "--data", "data", "--model", str(MODEL)),
+        ("check", "--data", "data"),
+        ("export", "verdicts", "--purpose", "internal", "--data", "data"),
+        ("export", "training", "--purpose", "internal", "--data", "data", "--format", "hf"),
+    ],
+)
+def test_every_command_rejects_an_output_in_a_missing_folder_before_any_work(
+    folder: Path, command: tuple[str, ...]
+) -> None:
+    arguments = [*command, "--out", "missing/out.parquet"]
+    with pytest.raises(ConfigError, match="The folder 'missing' of --out does not exist"):
+        typer.main.get_command(cli.app).main(args=arguments, standalone_mode=False)
+    assert {path.name for path in folder.iterdir()} <= {"data", "prefect"}
+
+
 def test_the_command_ends_with_status_2_and_no_traceback(tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "flows.commands.cli", "run", "--data", "nowhere"],

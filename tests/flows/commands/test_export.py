@@ -157,7 +157,7 @@ def test_the_command_writes_the_file_and_reports_what_it_left_out(
     finished: RunRequest, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
-    out = tmp_path / "deeper" / "verdicts.csv"
+    out = tmp_path / "verdicts.csv"
     overrides = [part for setting in finished.overrides for part in ("--set", setting)]
     typer.main.get_command(cli.app).main(
         args=[

@@ -97,7 +97,7 @@ def test_the_command_writes_a_folder_and_reports_its_contents(
     assert "4 rows to train on, 4 to validate on" in lines
     assert "with seed 3 alone, of 2" in lines
     assert f"Export: {out}" in lines
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         call(*options, "--format", "hf")
 
 

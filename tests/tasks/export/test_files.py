@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storage.errors import ConfigError, StoreError
-from tasks.export.files import check_out, write_export
+from storage.errors import StoreError
+from tasks.export.files import write_export
 
 TABLE = pa.table({"name": ["a, b", "ü\n'x'"], "agreed": [True, None], "p": [0.1, None]})
 ROWS = [["name", "agreed", "p"], ["a, b", "yes", "0.1"], ["ü\n'x'", "", ""]]
@@ -53,22 +53,3 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"^Cannot write .*t\.csv' .*--out\.$"):
         write_export(tmp_path / "file" / "t.csv", TABLE.schema, [TABLE], {})
-
-
-@pytest.mark.parametrize("name", ["t", "t.xlsx", "folder.csv"])
-def test_a_name_that_says_no_format_is_refused(tmp_path: Path, name: str) -> None:
-    (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(ConfigError, match="--out"):
-        check_out(tmp_path / name)
-
-
-def test_a_place_that_takes_no_file_is_refused_before_any_work(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for location in (Path("/proc/t.csv"), Path("/proc/deeper/t.csv"), tmp_path / "file" / "t.csv"):
-        with pytest.raises(StoreError, match=r"^Cannot write .*t\.csv' .*--out\.$"):
-            check_out(location)
-
-
-def test_a_look_at_a_place_leaves_nothing_there(tmp_path: Path) -> None:
-    check_out(tmp_path / "deep" / "deeper" / "t.csv")
-    assert list(tmp_path.iterdir()) == []
