@@ -26,7 +26,7 @@ from tasks.export.output_path import check_output_file
 from tasks.log import LOGGER
 from tasks.model.model_folder import check_model, computed_dtype
 from tasks.parity.measure import Parity, ParityRecord, measure_parity
-from tasks.parity.synthetic import draw_samples
+from tasks.parity.synthetic import write_synthetic_samples
 from tasks.parity.table import parity_table
 from tasks.prompting.trained_with import input_mismatches
 
@@ -82,7 +82,7 @@ def measure_and_show(request: ParityRequest) -> ExitStatus:
     console.print(parity_table(parity, request.model))
     if request.out is not None:
         _write(parity, request.out)
-    return ExitStatus.FAILED if parity.faults() else ExitStatus.DONE
+    return ExitStatus.FAILED if parity.mismatches() else ExitStatus.DONE
 
 
 def _model_path(request: ParityRequest, settings: Settings) -> Path:
@@ -123,9 +123,9 @@ def _measure(
 @contextmanager
 def _material_of(request: ParityRequest) -> Iterator[_Material]:
     if request.data is None:
-        with tempfile.TemporaryDirectory(prefix="waver-drawn-") as folder:
-            drawn = draw_samples(Store(folder), request.num_samples)
-            yield _Material(store_url=folder, samples=drawn)
+        with tempfile.TemporaryDirectory(prefix="waver-synthetic-") as folder:
+            samples = write_synthetic_samples(Store(folder), request.num_samples)
+            yield _Material(store_url=folder, samples=samples)
         return
     run = open_run(
         RunRequest(

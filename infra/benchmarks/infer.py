@@ -28,7 +28,7 @@ from tasks.inference.samples import expected_items
 from tasks.inference.settings import InferConfig, InferResources
 from tasks.inference.shard_claims import shard_size_for
 from tasks.model.model_folder import check_model, fingerprint_of, stored_dtype
-from tasks.parity.synthetic import draw_samples
+from tasks.parity.synthetic import write_synthetic_samples
 from tasks.processes.child_process import YIELDING
 from tasks.prompting.model_input import InputConfig
 from tasks.prompting.request_length import by_length, longest_request
@@ -111,7 +111,7 @@ def _bench(options: argparse.Namespace, folder: Path) -> Bench:
         model_path = deepened(model_path, options.layers, folder / "deepened")
     return Bench(
         store=store,
-        samples=draw_samples(store, options.segments),
+        samples=write_synthetic_samples(store, options.segments),
         model_path=model_path,
         input=InputConfig(max_pixels=options.max_pixels),
         resources=InferResources(num_decoders=options.decoders, cpu_threads=options.threads),

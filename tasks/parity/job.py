@@ -1,4 +1,4 @@
-"""What both sides of a parity measurement are told, and what they answer."""
+"""The job of one backend's child process in a parity measurement, and its predictions."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,23 +10,23 @@ from storage.records import SegmentId
 from tasks.inference.settings import InferResources
 from tasks.prompting.model_input import InputConfig
 
-Side = Literal["transformers", "vllm"]
-SIDES: tuple[Side, ...] = ("transformers", "vllm")
+Backend = Literal["transformers", "vllm"]
+BACKENDS: tuple[Backend, ...] = ("transformers", "vllm")
 
 
 class ParityJob(BaseModel):
-    """One side's work; written as JSON beside the samples.
+    """One backend's work; written as JSON beside the samples.
 
-    ``max_tokens`` bounds a request and ``dtype`` is what vLLM computes in; transformers computes in
+    ``max_tokens`` limits a request and ``dtype`` is what vLLM computes in. Transformers computes in
     float32 and takes requests of any length.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    side: Side
+    backend: Backend
     store_url: str
     samples_path: Path
-    answers_path: Path
+    predictions_path: Path
     model_path: Path
     dtype: str
     max_tokens: int
@@ -35,11 +35,11 @@ class ParityJob(BaseModel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SidePrediction:
-    """One side's answer about one segment; of a segment at fault there is nothing but the reason.
+class BackendPrediction:
+    """One backend's prediction for one segment; of a rejected segment only the reason.
 
-    The digests are of what the side's own processor made of the same arrays: token ids, pixels,
-    mel features.
+    The digests are of what the backend's own processor computes from the segment: token ids, pixels
+    and mel features.
     """
 
     segment_id: SegmentId
@@ -50,4 +50,4 @@ class SidePrediction:
     ids_digest: str | None = None
     video_digest: str | None = None
     audio_digest: str | None = None
-    fault: str | None = None
+    rejected: str | None = None

@@ -1,4 +1,4 @@
-"""Whether both sides judge whole videos alike, their sampled segments pooled as a run does."""
+"""Verdicts on whole videos that differ between the backends, from the sampled segments."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from tasks.evaluation.pooling import PoolingRule, open_segments
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PooledFlips:
-    """How many of the videos that both sides answered about are judged otherwise."""
+    """The number of videos predicted by both backends whose verdicts differ."""
 
     rule: PoolingRule
     num_videos: int
@@ -18,19 +18,19 @@ class PooledFlips:
 
 def count_flips(
     samples_path: Path,
-    answers_paths: tuple[Path, Path],
+    predictions_paths: tuple[Path, Path],
     plan: EvaluationPlan,
     threshold: float,
 ) -> PooledFlips:
-    """Pool both sides' answers by the first rule of the settings, and compare the verdicts.
+    """Pool both backends' predictions by the first rule of the settings and compare verdicts.
 
-    The Parquet files hold samples, and of each side a `p_ah` for each segment.
+    The Parquet files contain the samples, and per backend a `p_ah` for each segment.
     """
-    rule, sides = plan.pooling_rules[0], []
-    for path in answers_paths:
+    rule, pooled = plan.pooling_rules[0], []
+    for path in predictions_paths:
         with open_segments(samples_path, path) as table:
-            sides.append(table.pool(rule, plan.top_k))
-    first, second = sides
+            pooled.append(table.pool(rule, plan.top_k))
+    first, second = pooled
     both = first.keys() & second.keys()
     flips = sum((first[video] >= threshold) != (second[video] >= threshold) for video in both)
     return PooledFlips(rule=rule, num_videos=len(both), num_flips=flips)

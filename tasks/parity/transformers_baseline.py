@@ -1,4 +1,4 @@
-"""Transformers' own answer about a segment, one at a time: what the engine's answers must equal."""
+"""Predictions of transformers, one segment at a time: what the engine's must equal."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tasks.prompting.prompt import answer_token_ids
 
 
 class TransformersBaseline:
-    """A model opened by transformers on the CPU, in float32; a served adapter is merged into it."""
+    """A model in transformers on the CPU, in float32, with a served adapter merged into it."""
 
     def __init__(self, model_path: Path) -> None:
         import torch
@@ -26,8 +26,8 @@ class TransformersBaseline:
             apply_adapter(model, adapter)
         self._thinker = model.thinker.eval()
 
-    def answer(self, inputs: OmniInput) -> Prediction:
-        """Answer one segment from the full vocabulary's log-probabilities."""
+    def predict(self, inputs: OmniInput) -> Prediction:
+        """Predict one segment from log-probabilities over the full vocabulary."""
         import torch
 
         batch = to_model_batch(self._processor, [inputs])

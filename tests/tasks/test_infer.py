@@ -125,7 +125,7 @@ def test_vllm_answers_as_transformers_does(undisturbed: Run) -> None:
     assert len(spread) > NUM_AUDIO / 2, "the samples' answers must differ for this test to tell"
     for sample in undisturbed.samples:
         if row := predictions.get(sample.segment_id):
-            expected = reference.answer(opened(undisturbed.store, sample))
+            expected = reference.predict(opened(undisturbed.store, sample))
             assert row.p_ah == pytest.approx(expected.p_ah, abs=1e-4)
             assert row.answer_mass == pytest.approx(expected.answer_mass, abs=1e-4)
             assert row.num_text_tokens == expected.token_counts.num_text_tokens

@@ -28,7 +28,7 @@ def test_vllm_reads_and_serves_an_adapter_as_transformers_reads_and_merges_it(
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "an adapter' is served as LoRA" in " ".join(ended.stdout.split())
-    assert "The sides agree" in ended.stdout
+    assert "The backends agree" in ended.stdout
     flips = [line.split() for line in ended.stdout.splitlines() if " that flip at .500 " in line]
     assert [line[-3:] for line in flips] == [["0", "of", "12"], ["0", "of", "3"]]
     with out.open() as stream:
@@ -37,7 +37,7 @@ def test_vllm_reads_and_serves_an_adapter_as_transformers_reads_and_merges_it(
     assert len({row["p_ah_vllm"] for row in rows}) == 12, "equal predictions would prove nothing"
     for row in rows:
         assert float(row["difference"]) <= 1e-3
-        assert (row["same_ids"], row["same_media"], row["flips"]) == ("yes", "yes", "no")
+        assert (row["same_token_ids"], row["same_features"], row["flips"]) == ("yes", "yes", "no")
         for kind in ("text", "video", "audio"):
             assert row[f"{kind}_tokens_vllm"] == row[f"{kind}_tokens_transformers"]
         assert int(row["video_tokens_vllm"]) > 0

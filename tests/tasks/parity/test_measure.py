@@ -12,104 +12,106 @@ from storage.store.store import Store
 from storage.store.variant import open_variant
 from tasks.aggregate import AggregateConfig
 from tasks.inference.settings import InferResources
-from tasks.parity.job import SidePrediction
+from tasks.parity.job import BackendPrediction
 from tasks.parity.measure import Parity, allowed_in, compare, measure_parity
 from tasks.parity.pooled import PooledFlips
 from tasks.parity.table import parity_table
 from tasks.prompting.model_input import InputConfig
 
 
-def answer(name: str, p_ah: float) -> SidePrediction:
-    return SidePrediction(
+def prediction(name: str, p_ah: float) -> BackendPrediction:
+    return BackendPrediction(
         segment_id=SegmentId(name), p_ah=p_ah, num_text_tokens=9, num_video_tokens=4,
         num_audio_tokens=13, ids_digest="ids", video_digest="pixels", audio_digest="mel",
     )  # fmt: skip
 
 
-FIRST, SECOND = answer("a", 0.25), answer("b", 0.5)
+FIRST, SECOND = prediction("a", 0.25), prediction("b", 0.5)
 
 
-def compared(*engine: SidePrediction, allowed: float = 1e-3) -> Parity:
+def compared(*engine: BackendPrediction, allowed: float = 1e-3) -> Parity:
     return compare([FIRST, SECOND], engine, 0.5, "float32", allowed)
 
 
-def shown(parity: Parity) -> str:
+def printed(parity: Parity) -> str:
     console = Console(width=110)
     with console.capture() as captured:
         console.print(parity_table(parity, "a model"))
     return "\n".join(" ".join(line.split()) for line in captured.get().splitlines())
 
 
-def test_equal_sides_have_no_fault() -> None:
+def test_equal_backends_have_no_mismatch() -> None:
     parity = compared(SECOND, replace(FIRST, p_ah=0.2505))
-    assert parity.faults() == []
+    assert parity.mismatches() == []
     assert parity.max_difference == pytest.approx(0.0005)
     assert parity.mean_difference == pytest.approx(0.00025)
-    assert "The sides agree (at most 1e-03 apart)" in shown(parity)
-    assert "segments read alike, bit by bit 2 of 2" in shown(parity)
+    assert "The backends agree (tolerance 1e-03)" in printed(parity)
+    assert "segments with bit-identical input 2 of 2" in printed(parity)
 
 
-def test_audio_that_is_silently_not_fed_is_a_fault_however_alike_the_answers_are() -> None:
+def test_audio_that_never_reaches_a_backend_is_a_mismatch_however_close_the_predictions() -> None:
     parity = compared(FIRST, replace(SECOND, num_audio_tokens=0, audio_digest=None))
-    fault, other = parity.faults()
-    assert fault.startswith("1 of 2 segments have other numbers of sound tokens")
-    assert other.endswith("other pixels or other sound features")
-    (line,) = [line for line in shown(parity).splitlines() if line.startswith("sound ")]
+    tokens, features = parity.mismatches()
+    assert tokens.startswith("1 of 2 segments have different numbers of audio tokens")
+    assert features.endswith("different pixels or audio features")
+    (line,) = [line for line in printed(parity).splitlines() if line.startswith("audio ")]
     assert line.split() == ["audio", "26", "13", "1"]
-    assert f"✗ {fault}" in shown(parity)
+    assert f"✗ {tokens}" in printed(parity)
 
 
 @pytest.mark.parametrize("kind", ["text", "video"])
-def test_other_counts_of_any_kind_are_a_fault(kind: str) -> None:
+def test_different_token_counts_of_any_kind_are_a_mismatch(kind: str) -> None:
     changed = {f"num_{kind}_tokens": 5}
-    (fault,) = compared(FIRST, replace(SECOND, **changed)).faults()  # type: ignore[arg-type]
-    assert f"other numbers of {kind} tokens" in fault
+    (mismatch,) = compared(FIRST, replace(SECOND, **changed)).mismatches()  # type: ignore[arg-type]
+    assert f"different numbers of {kind} tokens" in mismatch
 
 
-def test_other_token_ids_of_the_same_number_are_a_fault() -> None:
-    (fault,) = compared(FIRST, replace(SECOND, ids_digest="others")).faults()
-    assert "other token ids" in fault
+def test_as_many_but_different_token_ids_are_a_mismatch() -> None:
+    (mismatch,) = compared(FIRST, replace(SECOND, ids_digest="others")).mismatches()
+    assert "different token ids" in mismatch
 
 
-@pytest.mark.parametrize("medium", ["video", "audio"])
-def test_media_that_differ_in_a_bit_are_a_fault_however_alike_the_answers_are(medium: str) -> None:
-    changed = {f"{medium}_digest": "others"}
+@pytest.mark.parametrize("modality", ["video", "audio"])
+def test_features_that_differ_in_a_bit_are_a_mismatch_however_close_the_predictions(
+    modality: str,
+) -> None:
+    changed = {f"{modality}_digest": "others"}
     parity = compared(FIRST, replace(SECOND, **changed))  # type: ignore[arg-type]
-    (fault,) = parity.faults()
-    assert fault == "1 of 2 segments have other pixels or other sound features"
-    assert "segments read alike, bit by bit 1 of 2" in shown(parity)
+    (mismatch,) = parity.mismatches()
+    assert mismatch == "1 of 2 segments have different pixels or audio features"
+    assert "segments with bit-identical input 1 of 2" in printed(parity)
 
 
-def test_a_difference_beyond_what_is_allowed_is_a_fault_and_its_flips_are_counted() -> None:
+def test_a_difference_beyond_the_tolerance_is_a_mismatch_and_flips_are_counted() -> None:
     apart = (FIRST, replace(SECOND, p_ah=0.49))
-    (fault,) = compared(*apart).faults()
-    assert "1.0e-02, more than the 1e-03 allowed in float32" in fault
-    assert "verdicts on segments that flip at .500 1 of 2" in shown(compared(*apart))
-    assert compared(*apart, allowed=0.05).faults() == []
+    (mismatch,) = compared(*apart).mismatches()
+    assert "1.0e-02, more than the 1e-03 allowed in float32" in mismatch
+    assert "verdicts on segments that flip at .500 1 of 2" in printed(compared(*apart))
+    assert compared(*apart, allowed=0.05).mismatches() == []
     assert allowed_in("float32") == 1e-3 < allowed_in("bfloat16")
 
 
-def test_verdicts_on_videos_that_flip_are_shown_beside_those_on_segments() -> None:
+def test_flipped_verdicts_on_videos_are_shown_beside_those_on_segments() -> None:
     videos = PooledFlips(rule="top_k_mean", num_videos=9, num_flips=2)
-    message = shown(replace(compared(FIRST, SECOND), videos=videos))
+    message = printed(replace(compared(FIRST, SECOND), videos=videos))
     assert "verdicts on their videos (top-k mean) that flip at .500 2 of 9" in message
 
 
-def test_a_segment_that_one_side_alone_refuses_is_a_fault() -> None:
-    too_long = SidePrediction(segment_id=FIRST.segment_id, fault="too long")
-    (fault,) = compared(too_long, SECOND).faults()
-    assert fault == "1 segments are refused by one side alone"
+def test_a_segment_rejected_by_one_backend_alone_is_a_mismatch() -> None:
+    too_long = BackendPrediction(segment_id=FIRST.segment_id, rejected="too long")
+    (mismatch,) = compared(too_long, SECOND).mismatches()
+    assert mismatch == "1 segments are rejected by one backend alone"
 
 
-def test_a_damaged_segment_is_left_out_and_counted() -> None:
-    damaged = SidePrediction(segment_id=FIRST.segment_id, fault="damaged")
+def test_a_segment_rejected_by_both_is_left_out_and_counted() -> None:
+    damaged = BackendPrediction(segment_id=FIRST.segment_id, rejected="damaged")
     parity = compare([damaged, SECOND], [damaged, SECOND], 0.5, "float32", 1e-3)
-    assert (len(parity.records), parity.num_faulty, parity.faults()) == (1, 1, [])
-    with pytest.raises(StageError, match=r"None of 1 segments can be asked .*: damaged"):
+    assert (len(parity.records), parity.num_rejected, parity.mismatches()) == (1, 1, [])
+    with pytest.raises(StageError, match=r"None of 1 segments was predicted .*: damaged"):
         compare([damaged], [damaged], 0.5, "float32", 1e-3)
 
 
-# A stand-in for a side's process: what it printed and how it ended is all that its parent sees.
+# A stand-in for a backend's process: its parent sees only its files and its exit status.
 FAILS = """#!/bin/sh
 echo "quoted words" > "${3%.json}.log"
 echo '{"error": "ModelError", "message": "No weights."}' > "${3%.json}.error.json"
@@ -118,7 +120,7 @@ exit 2
 
 
 @pytest.mark.parametrize("has_store", [True, False])
-def test_the_log_of_a_side_that_fails_is_kept_where_forgetting_reaches_it(  # type: ignore[no-untyped-def]
+def test_the_log_of_a_failed_backend_is_kept_where_erasing_finds_it(  # type: ignore[no-untyped-def]
     tmp_path: Path, tiny_omni: Path, toy_samples, monkeypatch: pytest.MonkeyPatch, has_store: bool
 ) -> None:
     store = Store(str(tmp_path / "store"))

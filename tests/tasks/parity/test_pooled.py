@@ -4,21 +4,21 @@ from storage.records import SampleRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from tasks.aggregate import AggregateConfig
-from tasks.parity.job import SidePrediction
+from tasks.parity.job import BackendPrediction
 from tasks.parity.pooled import PooledFlips, count_flips
 from tests.builders import a_prediction, a_sample
 
 PLAN = AggregateConfig().plan()
 
 
-def write(folder: Path, side: str, *rows: PredictionRecord) -> Path:
-    answers = [SidePrediction(segment_id=row.segment_id, p_ah=row.p_ah) for row in rows]
-    path = folder / f"{side}.parquet"
-    write_parquet(to_table(SidePrediction, answers), path)
+def write(folder: Path, backend: str, *rows: PredictionRecord) -> Path:
+    predictions = [BackendPrediction(segment_id=row.segment_id, p_ah=row.p_ah) for row in rows]
+    path = folder / f"{backend}.parquet"
+    write_parquet(to_table(BackendPrediction, predictions), path)
     return path
 
 
-def test_a_segment_that_flips_need_not_flip_its_video_and_the_other_way_round(
+def test_a_segment_may_flip_without_its_video_and_a_video_without_its_segments(
     tmp_path: Path,
 ) -> None:
     samples = [a_sample(name, index) for name in ("a", "b", "c") for index in (0, 1)]

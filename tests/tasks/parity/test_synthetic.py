@@ -1,14 +1,14 @@
 from pathlib import Path
 
 from storage.store.store import Store
-from tasks.parity.synthetic import draw_samples
+from tasks.parity.synthetic import write_synthetic_samples
 from tasks.prompting.model_input import InputConfig, build_input
 
 
-def test_drawn_segments_decode_differ_and_are_the_same_each_time(tmp_path: Path) -> None:
+def test_synthetic_segments_decode_differ_and_are_reproducible(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "one"))
-    samples = draw_samples(store, 5)
-    assert samples == draw_samples(Store(str(tmp_path / "two")), 5)
+    samples = write_synthetic_samples(store, 5)
+    assert samples == write_synthetic_samples(Store(str(tmp_path / "two")), 5)
     assert len({sample.content_digest for sample in samples}) == 5
     assert [sample.audio_path is None for sample in samples] == [False] * 4 + [True]
     for sample in samples:

@@ -1,6 +1,6 @@
-"""What transformers' and vLLM's processors make of one segment's arrays, known by its digests.
+"""Digests of what the processors of transformers and vLLM compute from one segment.
 
-No model is opened for this: it tells apart a difference of the input from one of the arithmetic.
+No model is loaded: equal digests show that a difference is one of arithmetic and not of input.
 """
 
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from typing import Any
 from storage.fingerprint import digest_bytes, digest_of
 from tasks.prompting.model_input import OmniInput, to_model_row, to_vllm_request
 
-Reading = dict[str, str | None]
-Reader = Callable[[OmniInput], Reading]
+FeatureDigests = dict[str, str | None]
+DigestFeatures = Callable[[OmniInput], FeatureDigests]
 
 # The tensors compared, each with transformers' name for it and vLLM's.
 _TENSORS = {
@@ -20,21 +20,21 @@ _TENSORS = {
 }
 
 
-def open_transformers_reader(model_path: Path) -> Reader:
-    """Open the processor that training and the reference use."""
+def open_transformers_processor(model_path: Path) -> DigestFeatures:
+    """Open the processor that training and the baseline use."""
     from transformers import AutoProcessor
 
     processor = AutoProcessor.from_pretrained(model_path, trust_remote_code=False)
 
-    def read(inputs: OmniInput) -> Reading:
+    def digest_features(inputs: OmniInput) -> FeatureDigests:
         row = to_model_row(processor, inputs)
-        found: Reading = {"ids_digest": digest_of(row["input_ids"].tolist())}
-        return found | {key: _digest(row.get(name)) for key, (name, _) in _TENSORS.items()}
+        digests: FeatureDigests = {"ids_digest": digest_of(row["input_ids"].tolist())}
+        return digests | {key: _digest(row.get(name)) for key, (name, _) in _TENSORS.items()}
 
-    return read
+    return digest_features
 
 
-def open_vllm_reader(model_path: Path, max_tokens: int) -> Reader:
+def open_vllm_processor(model_path: Path, max_tokens: int) -> DigestFeatures:
     """Open the processor that vLLM's engine uses."""
     from vllm.config import ModelConfig
     from vllm.multimodal import MULTIMODAL_REGISTRY
@@ -47,21 +47,21 @@ def open_vllm_reader(model_path: Path, max_tokens: int) -> Reader:
     )
     processor = MULTIMODAL_REGISTRY.create_processor(config)
 
-    def read(inputs: OmniInput) -> Reading:
+    def digest_features(inputs: OmniInput) -> FeatureDigests:
         request = to_vllm_request(inputs)
         items = processor.info.parse_mm_data(request.get("multi_modal_data", {}))
-        made = processor(
+        processed = processor(
             request["prompt"], items, hf_processor_mm_kwargs=request.get("mm_processor_kwargs", {})
         )
-        tensors = made["mm_kwargs"].get_data()
-        found: Reading = {"ids_digest": digest_of(list(made["prompt_token_ids"]))}
-        return found | {key: _digest(tensors.get(name)) for key, (_, name) in _TENSORS.items()}
+        tensors = processed["mm_kwargs"].get_data()
+        digests: FeatureDigests = {"ids_digest": digest_of(list(processed["prompt_token_ids"]))}
+        return digests | {key: _digest(tensors.get(name)) for key, (_, name) in _TENSORS.items()}
 
-    return read
+    return digest_features
 
 
 def _digest(tensor: Any) -> str | None:
-    """Digest a tensor's shape and values, in float32."""
+    """Digest a tensor's shape and its values in float32."""
     if tensor is None:
         return None
     values = tensor.float().contiguous().numpy().tobytes()
