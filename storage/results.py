@@ -182,7 +182,7 @@ class MemberRecord:
     """What one model of an ensemble reaches by itself on a split's labelled videos.
 
     ``threshold`` is the model's own, under the pooling rule that was chosen for all together. One
-    ``model``, "together", is the ensemble itself.
+    ``model``, "ensemble", is the ensemble itself.
     """
 
     model: str

@@ -1,8 +1,8 @@
-"""Stage 6, aggregate: segments' predictions pooled to verdicts on videos, measured and reported.
+"""Stage 6, aggregate: segment predictions pooled to verdicts on videos, with metrics and a report.
 
-In: samples and predictions. Out, as the one item `report`: `VerdictRecord`s of every video under
-every pooling rule, `ThresholdRecord`s, `MetricRecord`s, of an ensemble `MemberRecord`s, and the
-files report.html and verdicts.csv.
+In: samples and predictions. Out, as the single item `report`: a `VerdictRecord` per video and
+pooling rule, `ThresholdRecord`s, `MetricRecord`s, for an ensemble `MemberRecord`s, and the files
+report.html and verdicts.csv.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.evaluation.bootstrap import BootstrapSettings
 from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.evaluation.evaluation import Evaluation, EvaluationPlan, evaluate
-from tasks.evaluation.members import TOGETHER, measure_members
+from tasks.evaluation.members import ENSEMBLE, measure_members
 from tasks.evaluation.metrics import ScoreName
 from tasks.evaluation.pooling import PoolingRule
 from tasks.evaluation.thresholds import ThresholdPolicy, ThresholdRule
@@ -31,35 +31,36 @@ from tasks.report.html import RunFacts, write_report, write_verdicts
 from tasks.stage import Shard, as_state, compute_missing
 
 STAGE = "aggregate"
-VERSION = 6
+VERSION = 7
 REPORT_ITEM = "report"
 REPORT_NAME = "report.html"
 VERDICTS_NAME = "verdicts.csv"
 
 
 class AggregateConfig(BaseModel):
-    """What decides verdicts and their figures."""
+    """Settings that determine verdicts and metrics."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     pooling_rules: tuple[PoolingRule, ...] = Field(
         default=("top_k_mean", "mean", "noisy_or", "any"), min_length=1
     )
-    """Pooling rules to compare; of equals on validation, the first one listed counts."""
+    """Pooling rules to compare; ties on validation go to the first one listed."""
     top_k: int = Field(default=2, ge=1, le=1000)
-    """How many of a video's most probable segments `top_k_mean` averages."""
+    """Number of a video's most probable segments that `top_k_mean` averages."""
     choose_by: ScoreName = "macro_f1"
-    """Figure on validation by which the pooling rule and its threshold are chosen."""
+    """Validation metric by which the pooling rule and its threshold are chosen."""
     threshold_rule: ThresholdRule = "plateau"
-    """`plateau`: middle of the widest near-best run; `best`; `base_rate`; `fixed`: 0.5."""
+    """`plateau`: middle of the widest near-best range; `best`: highest score; `base_rate`: as many
+    positive verdicts as labels; `fixed`: 0.5."""
     plateau_tolerance: float = Field(default=0.08, ge=0, lt=1)
     """How far below the best score a threshold still counts as near-best."""
     interval_level: float = Field(default=0.95, gt=0, lt=1)
-    """Fraction of the resampled figures that an interval spans."""
+    """Confidence level of the bootstrap intervals."""
     bootstrap_draws: int = Field(default=1000, ge=20, le=1_000_000)
-    """Resamples of participants behind each interval."""
+    """Number of resamples of participants per interval."""
     seed: int = Field(default=0, ge=0)
-    """Seed of those resamples."""
+    """Seed of the resampling."""
 
     @field_validator("pooling_rules")
     @classmethod
@@ -69,7 +70,7 @@ class AggregateConfig(BaseModel):
         return rules
 
     def plan(self) -> EvaluationPlan:
-        """Give these settings in the terms of the evaluation."""
+        """Return these settings as an evaluation plan."""
         return EvaluationPlan(
             pooling_rules=self.pooling_rules,
             top_k=self.top_k,
@@ -86,12 +87,12 @@ class AggregateConfig(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportSources:
-    """Where samples and predictions are read from, and what else a report tells.
+    """The variants that samples and predictions are read from, and the report's other content.
 
-    ``expected_samples`` and ``expected_predictions`` name the items of today, id to input digest.
-    ``rejected`` is what all stages before could not use. ``members`` are the variants of
-    predictions of an ensemble's models, by name. ``earlier`` is what another run chose for
-    the same model, where this one can choose nothing.
+    ``expected_samples`` and ``expected_predictions`` map the current items to their input digests.
+    ``rejected`` comes from all earlier stages. ``members`` are the variants of predictions of an
+    ensemble's models, by name. ``earlier`` is the selection of another run with the same model,
+    where this run cannot choose a threshold.
     """
 
     manifest: Variant
@@ -108,7 +109,7 @@ class ReportSources:
 def variant_of(
     store: Store, config: AggregateConfig, *, manifest: Variant, infer: Variant
 ) -> Variant:
-    """Open the variant that these settings make of these samples and predictions."""
+    """Open the variant of these settings, samples and predictions."""
     return open_variant(
         store,
         STAGE,
@@ -119,15 +120,18 @@ def variant_of(
 
 
 def expected_items(sources: ReportSources) -> dict[str, str]:
-    """Name the one report with the digest of everything that stands in it.
+    """Return the single item, the report, with the digest of everything it contains.
 
-    The answers count by what they say: those made anew (`--force infer`) have the same inputs.
+    Predictions enter by value: recomputed ones (`--force infer`) have the same input digests.
     """
     expected = sources.expected_predictions
     digest = digest_of(
         dict(sources.expected_samples),
         dict(expected),
-        [_said(variant, expected) for variant in (sources.infer, *sources.members.values())],
+        [
+            _probabilities(variant, expected)
+            for variant in (sources.infer, *sources.members.values())
+        ],
         [asdict(video) for video in sources.videos],
         [asdict(row) for row in sources.rejected],
         asdict(sources.facts),
@@ -137,27 +141,27 @@ def expected_items(sources: ReportSources) -> dict[str, str]:
     return {REPORT_ITEM: digest}
 
 
-def _said(infer: Variant, expected: Mapping[str, str]) -> list[tuple[str, float]]:
+def _probabilities(infer: Variant, expected: Mapping[str, str]) -> list[tuple[str, float]]:
     rows = infer.read(PredictionRecord, expected)
     return [(row.segment_id, row.p_ah) for row in rows]
 
 
 def report_path(variant: Variant, expected: Mapping[str, str]) -> str:
-    """Say where the wanted report lies, relative to the store's root."""
+    """Return the expected report's path relative to the store's root."""
     return _stored_path(variant, expected, REPORT_NAME)
 
 
 def _stored_path(variant: Variant, expected: Mapping[str, str], name: str) -> str:
-    """Name a report's file by all that stands in it, so that no report overwrites another."""
+    """Return the path of a report's file, distinct for each content of the report."""
     return variant.file_path(f"{expected[REPORT_ITEM][:12]}/{name}")
 
 
 def make_report(
     sources: ReportSources, config: AggregateConfig, stored_paths: Mapping[str, str], folder: Path
 ) -> ItemOutput:
-    """Pool, choose, measure, and write the report's files into an empty ``folder``.
+    """Evaluate the predictions and write the report's files into an empty ``folder``.
 
-    ``stored_paths`` says, by a file's name, where it shall lie in the store.
+    ``stored_paths`` maps each file's name to its path in the store.
     """
     evaluation = _evaluate(sources, config.plan(), folder)
     write_report(
@@ -174,18 +178,18 @@ def make_report(
 
 
 def _evaluate(sources: ReportSources, plan: EvaluationPlan, folder: Path) -> Evaluation:
-    """Lay samples and predictions into the folder as Parquet files, and evaluate them."""
+    """Write samples and predictions to Parquet files in ``folder`` and evaluate them."""
     samples_path = folder / "samples.parquet"
     samples = to_table(
         SampleRecord, sources.manifest.read(SampleRecord, sources.expected_samples)
     ).drop_columns(list(TRANSCRIPT_COLUMNS))
     write_parquet(samples, samples_path)
     paths = {}
-    for number, (name, variant) in enumerate({TOGETHER: sources.infer, **sources.members}.items()):
+    for number, (name, variant) in enumerate({ENSEMBLE: sources.infer, **sources.members}.items()):
         paths[name] = folder / f"predictions-{number}.parquet"
         rows = variant.read(PredictionRecord, sources.expected_predictions)
         write_parquet(to_table(PredictionRecord, rows), paths[name])
-    evaluation = evaluate(samples_path, paths[TOGETHER], sources.videos, plan, sources.earlier)
+    evaluation = evaluate(samples_path, paths[ENSEMBLE], sources.videos, plan, sources.earlier)
     if not sources.members:
         return evaluation
     members = measure_members(samples_path, paths, evaluation, plan)
@@ -196,7 +200,7 @@ def _evaluate(sources: ReportSources, plan: EvaluationPlan, folder: Path) -> Eva
 def aggregate_shard(
     shard: Shard, sources: ReportSources, config: AggregateConfig, variant: Variant
 ) -> State:
-    """Make the report if it is missing."""
+    """Write the report if it is missing."""
     names = (REPORT_NAME, VERDICTS_NAME)
     stored = {name: _stored_path(variant, shard.expected, name) for name in names}
     with variant.store.staging() as folder:

@@ -1,0 +1,1 @@
+"""Pooling of segments, thresholds chosen on validation, metrics with intervals, and baselines."""

@@ -1,10 +1,11 @@
-"""What can be said without looking or listening: the baselines that every figure stands beside.
+"""Baselines that use neither video, audio nor transcript, reported beside every metric.
 
-`constant`   the share of positives in train, for every row
-`question`   the share of positives in train among rows of the same question
-`duration`   the same among rows of like duration: a label that can be read off a length is a leak
+`constant`   fraction of positives in train, for every row
+`question`   fraction of positives among train rows of the same question
+`duration`   fraction of positives among train rows of similar duration: above chance, it means that
+             durations leak the label
 
-Shares of few rows are drawn towards the overall share, as if `_PRIOR_ROWS` more rows had shown it.
+Fractions of small groups are shrunk towards the overall one, by `_PRIOR_ROWS` pseudo-observations.
 """
 
 from collections import defaultdict
@@ -23,27 +24,27 @@ _NUM_DURATION_BINS = 6
 
 
 def baseline_probabilities(rows: Sequence[EvaluatedRow]) -> dict[str, Floats]:
-    """Give each baseline's probability for all rows, learnt from the labelled train rows.
+    """Return each baseline's probability for all rows, fitted on the labeled train rows.
 
-    Without labelled train rows there is none; without questions none of `question`.
+    Empty without labeled train rows; `question` is missing where no train row has a question.
     """
-    seen = [row for row in rows if row.split == "train" and row.label is not None]
-    if not seen:
+    train = [row for row in rows if row.split == "train" and row.label is not None]
+    if not train:
         return {}
-    found = {
-        "constant": _shares(rows, seen, lambda _: None),
-        "duration": _shares(rows, seen, _duration_bin(seen)),
+    probabilities = {
+        "constant": _positive_fractions(rows, train, lambda _: None),
+        "duration": _positive_fractions(rows, train, _duration_bin(train)),
     }
-    if any(row.question is not None for row in seen):
-        found["question"] = _shares(rows, seen, lambda row: row.question)
-    return {name: found[name] for name in BASELINES if name in found}
+    if any(row.question is not None for row in train):
+        probabilities["question"] = _positive_fractions(rows, train, lambda row: row.question)
+    return {name: probabilities[name] for name in BASELINES if name in probabilities}
 
 
 def length_only_macro_f1(samples: Sequence[SampleRecord]) -> float | None:
-    """Measure at what macro F1 the lengths of training segments tell their labels.
+    """Return the macro F1 at which the durations of training segments predict their labels.
 
-    It is measured on the rows it is learnt from, at the threshold that serves it best: what a
-    model could learn of lengths by heart. ``None`` where training rows lack one class.
+    Fitted and measured on the same rows at the best threshold: an upper bound of what a model could
+    memorize from durations. ``None`` where the training rows lack a class.
     """
     rows = [
         EvaluatedRow(
@@ -61,30 +62,29 @@ def length_only_macro_f1(samples: Sequence[SampleRecord]) -> float | None:
     labels = np.array([row.label for row in rows], dtype=float)
     if len(np.unique(labels)) < 2:
         return None
-    return float(
-        score_steps(labels, baseline_probabilities(rows)["duration"], "macro_f1").scores.max()
-    )
+    p_ah = baseline_probabilities(rows)["duration"]
+    return float(score_steps(labels, p_ah, "macro_f1").scores.max())
 
 
-def _shares(
+def _positive_fractions(
     rows: Sequence[EvaluatedRow],
-    seen: Sequence[EvaluatedRow],
+    train: Sequence[EvaluatedRow],
     key: Callable[[EvaluatedRow], Hashable],
 ) -> Floats:
-    """Give every row the share of positives among the seen rows of its own key."""
+    """Return for every row the fraction of positives among the train rows with the same key."""
     labels: dict[Hashable, list[int]] = defaultdict(list)
-    for row in seen:
+    for row in train:
         labels[key(row)].append(row.label or 0)
-    overall = sum(row.label or 0 for row in seen) / len(seen)
-    shares = {
+    overall = sum(row.label or 0 for row in train) / len(train)
+    fractions = {
         group: (sum(values) + _PRIOR_ROWS * overall) / (len(values) + _PRIOR_ROWS)
         for group, values in labels.items()
     }
-    return np.array([shares.get(key(row), overall) for row in rows])
+    return np.array([fractions.get(key(row), overall) for row in rows])
 
 
-def _duration_bin(seen: Sequence[EvaluatedRow]) -> Callable[[EvaluatedRow], int]:
-    """Cut durations into bins that hold about equally many of the seen rows."""
-    inner = np.linspace(0, 1, _NUM_DURATION_BINS + 1)[1:-1]
-    edges = np.unique(np.quantile([row.duration_ms for row in seen], inner))
+def _duration_bin(train: Sequence[EvaluatedRow]) -> Callable[[EvaluatedRow], int]:
+    """Return a function that bins durations by quantiles of the train rows."""
+    quantiles = np.linspace(0, 1, _NUM_DURATION_BINS + 1)[1:-1]
+    edges = np.unique(np.quantile([row.duration_ms for row in train], quantiles))
     return lambda row: int(np.searchsorted(edges, row.duration_ms, side="right"))

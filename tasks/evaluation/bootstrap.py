@@ -1,6 +1,6 @@
-"""Intervals of figures by resampling participants.
+"""Bootstrap intervals of metrics, resampled by participant.
 
-A participant's videos stand or fall together, so participants, not videos, are drawn with
+Videos of one participant are not independent, so participants rather than videos are resampled with
 replacement (cluster bootstrap, percentile intervals: Davison and Hinkley 1997, section 3.8).
 """
 
@@ -22,7 +22,7 @@ _MIN_DEFINED_FRACTION = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootstrapSettings:
-    """How many draws, the level of the interval in (0, 1), and the seed of the draws."""
+    """Number of draws, level of the interval in (0, 1), and seed."""
 
     draws: int
     level: float
@@ -30,7 +30,7 @@ class BootstrapSettings:
 
 
 Interval = tuple[float, float] | None
-Thresholded = tuple[Floats, float]  # probabilities and the threshold that makes verdicts of them
+Thresholded = tuple[Floats, float]  # probabilities, and the threshold of their verdicts
 
 
 def bootstrap_intervals(
@@ -40,15 +40,15 @@ def bootstrap_intervals(
     clusters: Sequence[str],
     bootstrap: BootstrapSettings,
 ) -> dict[str, Interval]:
-    """Give each figure's percentile interval; the same rows get the same draws for every method.
+    """Return each metric's percentile interval; equal clusters and seed draw equal resamples.
 
-    ``None`` where there are fewer than two participants, or the figure is undefined in more than
+    ``None`` where there are fewer than two clusters, or where the metric is undefined in more than
     half of the draws.
     """
-    figures = [
-        _figures(labels, p_ah, threshold, weights) for weights in _iter_weights(clusters, bootstrap)
+    blocks = [
+        _metrics(labels, p_ah, threshold, weights) for weights in _iter_weights(clusters, bootstrap)
     ]
-    return _intervals(figures, bootstrap)
+    return _intervals(blocks, bootstrap)
 
 
 def bootstrap_difference(
@@ -58,52 +58,53 @@ def bootstrap_difference(
     clusters: Sequence[str],
     bootstrap: BootstrapSettings,
 ) -> dict[str, Interval]:
-    """Give the percentile interval of each figure of the first less that of the second.
+    """Return the percentile interval of each metric's difference, first minus second.
 
-    Both are measured on the same draws of the same rows, so that what is hard for both cancels out.
-    ``None`` as in `resample`.
+    Paired: both are measured on the same draws of the same rows. ``None`` as in
+    `bootstrap_intervals`.
     """
-    figures = []
+    blocks = []
     for weights in _iter_weights(clusters, bootstrap):
-        ours, theirs = (_figures(labels, *judged, weights) for judged in (first, second))
-        figures.append({name: ours[name] - theirs[name] for name in METRICS})
-    return _intervals(figures, bootstrap)
+        ours, theirs = (_metrics(labels, *scores, weights) for scores in (first, second))
+        blocks.append({name: ours[name] - theirs[name] for name in METRICS})
+    return _intervals(blocks, bootstrap)
 
 
 def _iter_weights(clusters: Sequence[str], bootstrap: BootstrapSettings) -> Iterator[Floats]:
-    """Draw participants, a block of draws at a time; how often each row counts, [draws, rows].
+    """Yield how often each row is sampled, [draws, rows], in blocks that bound memory.
 
-    Nothing is drawn of fewer than two.
+    Yields nothing for fewer than two clusters.
     """
     names, cluster_index = np.unique(np.array(clusters, dtype=str), return_inverse=True)
     if len(names) < 2:
         return
     generator = np.random.default_rng(bootstrap.seed)
-    share = np.full(len(names), 1 / len(names))
-    drawn = generator.multinomial(len(names), share, size=bootstrap.draws)  # [draws, clusters]
+    uniform = np.full(len(names), 1 / len(names))
+    counts = generator.multinomial(len(names), uniform, size=bootstrap.draws)  # [draws, clusters]
     block = max(1, _BLOCK_CELLS // len(clusters))
     for start in range(0, bootstrap.draws, block):
-        yield drawn[start : start + block, cluster_index].astype(float)
+        yield counts[start : start + block, cluster_index].astype(float)
 
 
 def _intervals(
-    figures: Sequence[Mapping[str, Floats]], bootstrap: BootstrapSettings
+    blocks: Sequence[Mapping[str, Floats]], bootstrap: BootstrapSettings
 ) -> dict[str, Interval]:
-    if not figures:
+    if not blocks:
         return dict.fromkeys(METRICS)
     return {
-        name: _interval(np.concatenate([part[name] for part in figures]), bootstrap.level)
+        name: _interval(np.concatenate([block[name] for block in blocks]), bootstrap.level)
         for name in METRICS
     }
 
 
-def _figures(labels: Floats, p_ah: Floats, threshold: float, weights: Floats) -> dict[str, Floats]:
-    """Compute all figures under each of the weightings, [draws, rows]."""
-    positive, named = labels > 0, p_ah >= threshold
+def _metrics(labels: Floats, p_ah: Floats, threshold: float, weights: Floats) -> dict[str, Floats]:
+    """Compute all metrics under each row of ``weights``, [draws, rows]."""
+    positive, predicted = labels > 0, p_ah >= threshold
     tp, fp, fn, tn = (
         weights @ (truth & verdict).astype(float)
         for truth, verdict in (
-            (positive, named), (~positive, named), (positive, ~named), (~positive, ~named),
+            (positive, predicted), (~positive, predicted),
+            (positive, ~predicted), (~positive, ~predicted),
         )
     )  # fmt: skip
     return {

@@ -1,4 +1,4 @@
-"""The names and figures of an evaluation as people read them, on paper and in the terminal."""
+"""Display names and number formats of the report and the terminal tables."""
 
 from storage.results import MetricRecord
 
@@ -10,7 +10,7 @@ METHOD_NAMES = {
     "top_k_mean": "top-k mean",
     "noisy_or": "noisy-or",
     "segment": "model, unpooled",
-    "constant": "majority of train",
+    "constant": "majority class",
     "question": "question only",
     "duration": "duration only",
 }
@@ -27,7 +27,7 @@ UNDEFINED = "–"
 
 
 def format_fraction(value: float | None, digits: int = 3) -> str:
-    """Write a figure in [0, 1] without its leading zero; a dash if it is undefined."""
+    """Format a number in [0, 1] without its leading zero, or a dash if it is undefined."""
     if value is None:
         return UNDEFINED
     text = f"{value:.{digits}f}"
@@ -35,12 +35,12 @@ def format_fraction(value: float | None, digits: int = 3) -> str:
 
 
 def format_interval(metric: MetricRecord | None) -> str:
-    """Write a figure's interval as `.71–.92`, or nothing if there is none."""
+    """Format a metric's interval as `.71–.92`, or as an empty string if it has none."""
     if metric is None or metric.low is None or metric.high is None:
         return ""
     return f"{format_fraction(metric.low, 2)}–{format_fraction(metric.high, 2)}"
 
 
 def format_seconds(time_ms: int) -> str:
-    """Write a time on a video's clock in seconds."""
+    """Format a time of a video in seconds."""
     return f"{time_ms / 1000:.1f} s"

@@ -1,8 +1,8 @@
-"""What an earlier run chose on validation for the very model that is asked now.
+"""The pooling rule and thresholds that an earlier run chose on validation for the same model.
 
-Where validation is not labelled nothing can be chosen on it. But the run that trained a model, or
-that measured it on labelled videos, may have chosen a pooling rule and thresholds: they stand in
-the same store, under the variant of predictions that this model makes with these settings.
+Without validation labels nothing can be chosen. But the run that trained the model, or evaluated it
+on labeled videos, may have chosen a pooling rule and thresholds: they are in the same store, in a
+report variant downstream of this model's variant of predictions.
 """
 
 import json
@@ -18,16 +18,19 @@ from storage.store.variant import Variant
 from tasks.evaluation.display import METRIC_NAMES, format_fraction
 
 _STAGE = "aggregate"
-_DECIDING = ("pooling_rules", "top_k", "choose_by", "threshold_rule", "plateau_tolerance")
+_SELECTION_SETTINGS = ("pooling_rules", "top_k", "choose_by", "threshold_rule", "plateau_tolerance")
 
-_NOT_KNOWN = "How the run that chose the threshold made its segments is not known any more."
+_SETTINGS_UNKNOWN = (
+    "The segment and transcript settings of the run that chose the threshold are no longer known."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlierSelection:
-    """The thresholds of an earlier report, of every method, and which of its variants it is in.
+    """The thresholds of an earlier report, of every method.
 
-    ``caveat`` says in what that run cut or transcribed its videos otherwise, if it did.
+    ``report_path`` is the report's variant. ``caveat`` lists how that run's segmentation or
+    transcription settings differ from the current ones.
     """
 
     report_path: str
@@ -36,27 +39,29 @@ class EarlierSelection:
 
     @property
     def rule(self) -> ThresholdRecord:
-        """The pooling rule that was chosen, with its threshold."""
+        """The chosen pooling rule with its threshold."""
         return next(row for row in self.thresholds if row.chosen)
 
     @property
     def origin(self) -> str:
-        """Where it was chosen, and how good it was there."""
+        """Which run chose it, and its metrics there."""
         rule = self.rule
-        figures = [f"{METRIC_NAMES[rule.score_name]} {format_fraction(rule.score)}"]
+        metrics = [f"{METRIC_NAMES[rule.score_name]} {format_fraction(rule.score)}"]
         if rule.average_precision is not None and rule.score_name != "average_precision":
-            figures.append(f"average precision {format_fraction(rule.average_precision)}")
-        message = " and ".join(figures)
-        return f"chosen by an earlier run with this model ({self.report_path}: {message} there)"
+            metrics.append(f"average precision {format_fraction(rule.average_precision)}")
+        return (
+            "chosen by an earlier run with this model "
+            f"({self.report_path}: {' and '.join(metrics)} there)"
+        )
 
 
 def can_select(samples: Sequence[SampleRecord], predictions: Sequence[PredictionRecord]) -> bool:
-    """Say whether validation has answered videos of both labels, on which a run can choose."""
-    answered = {row.video_id for row in predictions}
+    """Return whether validation has predicted videos of both labels to choose thresholds on."""
+    predicted = {row.video_id for row in predictions}
     labels = {
         sample.video_label
         for sample in samples
-        if sample.split == "val" and sample.video_id in answered
+        if sample.split == "val" and sample.video_id in predicted
     }
     return {0, 1} <= labels
 
@@ -64,62 +69,58 @@ def can_select(samples: Sequence[SampleRecord], predictions: Sequence[Prediction
 def find_earlier_selection(
     infer: Variant, settings: Mapping[str, Any], upstream_variants: Sequence[Variant]
 ) -> EarlierSelection | None:
-    """Find the newest choice on validation for these predictions' model, if there is one.
+    """Return the newest selection on validation for the model of these predictions, if any.
 
-    ``settings`` are those of the aggregate stage: a rule that was chosen by others is another rule.
-    ``upstream_variants`` are today's variants of segments and, where the model reads them, of transcripts.
-    The earlier run's may be others: validation is never cut at annotated bounds, but segments of
-    another length, or other words, pool to other probabilities.
+    ``settings`` are those of the aggregate stage; only runs that chose with the same ones count.
+    ``upstream_variants`` are the current variants of segments and, where the model reads them, of
+    transcripts. The earlier run's may differ: validation videos always have fixed boundaries, but
+    other segment lengths or transcripts pool to other probabilities.
     """
     store, found = infer.store, list[tuple[Part, EarlierSelection]]()
-    for path, manifest_id in _reports_above(store, infer.variant_id, settings):
+    for path, manifest_id in _reports_downstream(store, infer.variant_id, settings):
         for part in read_parts(store, path):
             rows = tuple(read_rows(store, path, part, ThresholdRecord))
             if any(row.chosen and row.score is not None for row in rows):
-                caveat = _made_otherwise(store, manifest_id, upstream_variants)
-                choice = EarlierSelection(report_path=path, thresholds=rows, caveat=caveat)
-                found.append((part, choice))
+                caveat = _caveat(store, manifest_id, upstream_variants)
+                selection = EarlierSelection(report_path=path, thresholds=rows, caveat=caveat)
+                found.append((part, selection))
     newest = max(found, key=lambda pair: (pair[0].created_ns, pair[0].part_id), default=None)
     return None if newest is None else newest[1]
 
 
-def _reports_above(
+def _reports_downstream(
     store: Store, infer_id: str, settings: Mapping[str, Any]
 ) -> Iterator[tuple[str, str]]:
-    """List the variants of reports that stand on these predictions and were made alike.
+    """Yield the report variants of these predictions with the same selection settings.
 
-    Each comes with the variant of samples that it stands on, too.
+    Each comes with the id of its manifest variant.
     """
-    for location in store.fs.glob(store.full_path(f"{_STAGE}/*/variant.json")):
-        path = f"{_STAGE}/{location.rsplit('/', 2)[1]}"
+    for file in store.fs.glob(store.full_path(f"{_STAGE}/*/variant.json")):
+        path = f"{_STAGE}/{file.rsplit('/', 2)[1]}"
         identity = _identity(store, path)
         if identity is None or identity["upstream"][-1] != infer_id:
             continue
-        if all(identity["settings"].get(name) == settings[name] for name in _DECIDING):
+        if all(identity["settings"].get(name) == settings[name] for name in _SELECTION_SETTINGS):
             yield path, identity["upstream"][0]
 
 
-def _made_otherwise(
-    store: Store, manifest_id: str, upstream_variants: Sequence[Variant]
-) -> str | None:
-    """Say in what an earlier run's segments or words were made otherwise than today's."""
+def _caveat(store: Store, manifest_id: str, upstream_variants: Sequence[Variant]) -> str | None:
+    """Return how an earlier run's segments or transcripts differ from the current ones."""
     manifest = _identity(store, f"manifest/{manifest_id}")
-    message: list[str] = []
-    for today, earlier_id in zip(
-        upstream_variants, manifest["upstream"] if manifest else (), strict=False
-    ):
-        then = _identity(store, f"{today.stage}/{earlier_id}")
-        now = _identity(store, today.path)
-        if then is None or now is None:
-            return _NOT_KNOWN
-        message += _differences(today.stage, then["settings"], now["settings"])
     if manifest is None:
-        return _NOT_KNOWN
-    if not message:
+        return _SETTINGS_UNKNOWN
+    differences: list[str] = []
+    for current, earlier_id in zip(upstream_variants, manifest["upstream"], strict=False):
+        then = _identity(store, f"{current.stage}/{earlier_id}")
+        now = _identity(store, current.path)
+        if then is None or now is None:
+            return _SETTINGS_UNKNOWN
+        differences += _differences(current.stage, then["settings"], now["settings"])
+    if not differences:
         return None
     return (
-        "The run that chose the threshold made its segments otherwise "
-        f"({', '.join(message)}): it may not fit."
+        "The threshold may not fit: it was chosen on segments made with other settings "
+        f"({', '.join(differences)})."
     )
 
 

@@ -1,6 +1,6 @@
-"""Verdicts on videos, their thresholds, and figures of merit beside baselines.
+"""Verdicts on videos, their thresholds, and metrics beside baselines.
 
-Rows without a prediction are in no figure; every figure says on how many rows it stands.
+Rows without a prediction are in no metric; every metric comes with its number of rows.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,12 @@ from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.evaluation.metrics import METRICS, Floats, compute_metrics
 from tasks.evaluation.pooling import PoolingRule, open_segments
 from tasks.evaluation.rows import SPLITS, EvaluatedSegment, EvaluatedVideo, ScoredRows
-from tasks.evaluation.selection import adopt_earlier, choose_rule, choose_thresholds, is_chosen
+from tasks.evaluation.selection import (
+    adopt_earlier,
+    choose_rule,
+    choose_thresholds,
+    is_chosen_on_validation,
+)
 from tasks.evaluation.thresholds import ThresholdPolicy
 
 SEGMENT_METHOD = "segment"
@@ -25,7 +30,7 @@ SEGMENT_METHOD = "segment"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPlan:
-    """How to pool, choose and resample; ``pooling_rules`` stand in order of preference."""
+    """How to pool, choose and resample; ``pooling_rules`` are in order of preference."""
 
     pooling_rules: tuple[PoolingRule, ...]
     top_k: int
@@ -35,10 +40,10 @@ class EvaluationPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """All that evaluation found; ``videos`` and ``segments`` are what it looked at.
+    """Result of an evaluation.
 
-    ``videos`` holds every video of the data set, also those without a single segment. ``members``
-    are the figures of an ensemble's models, which are measured apart.
+    ``videos`` holds every video of the data set, including those without segments. ``members`` are
+    the metrics of an ensemble's models, see `tasks.evaluation.members`.
     """
 
     videos: tuple[EvaluatedVideo, ...]
@@ -56,9 +61,9 @@ def evaluate(
     plan: EvaluationPlan,
     earlier: EarlierSelection | None = None,
 ) -> Evaluation:
-    """Pool, choose, judge and measure what two Parquet files and the data set hold.
+    """Pool predictions, choose thresholds and a pooling rule on validation, and compute metrics.
 
-    Where validation lets nothing be chosen, what an ``earlier`` run chose counts.
+    Where nothing can be chosen on validation, the selection of an ``earlier`` run is used.
     """
     with open_segments(samples_path, predictions_path) as table:
         segments = table.segments()
@@ -69,17 +74,17 @@ def evaluate(
         for rule, p_ah in pooled.items()
     }
     unpooled = np.array([row.p_ah for row in segments], dtype=float)  # None becomes NaN
-    of_videos = ScoredRows(
+    video_scores = ScoredRows(
         level="video", rows=rows, scores={**by_rule, **baseline_probabilities(rows)}
     )
-    of_segments = ScoredRows(
+    segment_scores = ScoredRows(
         level="segment",
         rows=segments,
         scores={SEGMENT_METHOD: unpooled, **baseline_probabilities(segments)},
     )
-    thresholds = choose_rule(choose_thresholds(of_videos, plan.policy), plan.pooling_rules)
-    segment_thresholds = choose_thresholds(of_segments, plan.policy)
-    if not is_chosen(thresholds):
+    thresholds = choose_rule(choose_thresholds(video_scores, plan.policy), plan.pooling_rules)
+    segment_thresholds = choose_thresholds(segment_scores, plan.policy)
+    if not is_chosen_on_validation(thresholds):
         thresholds = adopt_earlier(thresholds, earlier)
         segment_thresholds = adopt_earlier(segment_thresholds, earlier)
     return Evaluation(
@@ -88,8 +93,8 @@ def evaluate(
         verdicts=tuple(make_verdicts(rows, by_rule, thresholds)),
         thresholds=(*thresholds, *segment_thresholds),
         metrics=(
-            *measure_splits(of_videos, thresholds, plan.bootstrap),
-            *measure_splits(of_segments, segment_thresholds, plan.bootstrap),
+            *measure_splits(video_scores, thresholds, plan.bootstrap),
+            *measure_splits(segment_scores, segment_thresholds, plan.bootstrap),
         ),
     )
 
@@ -97,9 +102,9 @@ def evaluate(
 def add_videos_without_segments(
     rows: Sequence[EvaluatedVideo], videos: Iterable[VideoRecord]
 ) -> list[EvaluatedVideo]:
-    """Add the data set's videos that have no segment at all."""
-    seen = {row.video_id for row in rows}
-    unseen = [
+    """Add the data set's videos that have no segments."""
+    known = {row.video_id for row in rows}
+    missing = [
         EvaluatedVideo(
             row_id=video.video_id,
             video_id=video.video_id,
@@ -114,9 +119,9 @@ def add_videos_without_segments(
             consent_challenges=video.consent_challenges,
         )
         for video in videos
-        if video.video_id not in seen
+        if video.video_id not in known
     ]
-    return sorted([*rows, *unseen], key=lambda row: row.video_id)
+    return sorted([*rows, *missing], key=lambda row: row.video_id)
 
 
 def make_verdicts(
@@ -124,7 +129,7 @@ def make_verdicts(
     by_rule: Mapping[str, Floats],
     thresholds: Sequence[ThresholdRecord],
 ) -> list[VerdictRecord]:
-    """Judge every video under every pooling rule; a video without predictions has no verdict."""
+    """Return every video's verdict under every pooling rule, ``None`` without predictions."""
     records = {record.method: record for record in thresholds}
     return [
         VerdictRecord(
@@ -149,7 +154,7 @@ def make_verdicts(
 def measure_splits(
     scored: ScoredRows, thresholds: Sequence[ThresholdRecord], bootstrap: BootstrapSettings
 ) -> list[MetricRecord]:
-    """Measure every method on every split that has labelled rows with a prediction."""
+    """Compute every method's metrics on every split that has labeled rows with a prediction."""
     return [
         metric
         for split in SPLITS
@@ -162,14 +167,14 @@ def measure_splits(
 def _measure(
     scored: ScoredRows, split: str, record: ThresholdRecord, bootstrap: BootstrapSettings
 ) -> list[MetricRecord]:
-    used = scored.evaluated_mask(split)
-    labels, p_ah = scored.labels[used], scored.scores[record.method][used]
-    clusters = [row.cluster for row in scored.rows_at(used)]
+    mask = scored.evaluated_mask(split)
+    labels, p_ah = scored.labels[mask], scored.scores[record.method][mask]
+    clusters = [row.cluster for row in scored.rows_at(mask)]
     values = compute_metrics(labels, p_ah, record.threshold)
-    spread = bootstrap_intervals(labels, p_ah, record.threshold, clusters, bootstrap)
+    intervals = bootstrap_intervals(labels, p_ah, record.threshold, clusters, bootstrap)
     metrics = []
     for name in METRICS:
-        low, high = (spread[name] if values[name] is not None else None) or (None, None)
+        low, high = (intervals[name] if values[name] is not None else None) or (None, None)
         metrics.append(
             MetricRecord(
                 name=name,

@@ -1,4 +1,4 @@
-"""The models of an ensemble one by one, beside what they reach together."""
+"""Metrics of each model of an ensemble, beside those of the ensemble."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from tasks.evaluation.pooling import PoolingRule, open_segments
 from tasks.evaluation.rows import SPLITS, ScoredRows
 from tasks.evaluation.selection import choose_thresholds
 
-TOGETHER = "together"
+ENSEMBLE = "ensemble"
 
 
 def measure_members(
@@ -22,9 +22,10 @@ def measure_members(
     evaluation: Evaluation,
     plan: EvaluationPlan,
 ) -> Iterator[MemberRecord]:
-    """Measure each model's own predictions on videos, by the rule that counts for all together.
+    """Compute each model's video metrics under the pooling rule chosen for the ensemble.
 
-    Its threshold is its own, chosen on validation alike, and that of all where none can be chosen.
+    Each model has a threshold of its own, chosen on validation, or the ensemble's where none can be
+    chosen.
     """
     rule = next(row for row in evaluation.thresholds if row.chosen)
     for name, path in predictions_paths.items():
@@ -33,15 +34,15 @@ def measure_members(
         p_ah = np.array([pooled.get(row.video_id, np.nan) for row in evaluation.videos], float)
         scored = ScoredRows(level="video", rows=evaluation.videos, scores={rule.method: p_ah})
         (own,) = choose_thresholds(scored, plan.policy)
-        yield from _figures(name, scored, own if own.score is not None else rule)
+        yield from _members(name, scored, own if own.score is not None else rule)
 
 
-def _figures(name: str, scored: ScoredRows, rule: ThresholdRecord) -> Iterator[MemberRecord]:
+def _members(name: str, scored: ScoredRows, rule: ThresholdRecord) -> Iterator[MemberRecord]:
     for split in SPLITS:
-        used = scored.evaluated_mask(split)
-        if not used.any():
+        mask = scored.evaluated_mask(split)
+        if not mask.any():
             continue
-        labels, p_ah = scored.labels[used], scored.scores[rule.method][used]
+        labels, p_ah = scored.labels[mask], scored.scores[rule.method][mask]
         values = compute_metrics(labels, p_ah, rule.threshold)
         yield MemberRecord(
             model=name,

@@ -1,4 +1,4 @@
-"""Videos and segments as evaluation sees them: whose they are, what is known of them."""
+"""Videos and segments as evaluation sees them, and the probabilities that methods give them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SPLITS = ("train", "val", "test", "unsplit")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedRow:
-    """A video or segment that may have a label; ``split`` is ``unsplit`` where there is none."""
+    """A video or segment, possibly labeled; ``split`` is ``unsplit`` where it has none."""
 
     row_id: str
     video_id: str
@@ -24,13 +24,13 @@ class EvaluatedRow:
 
     @property
     def cluster(self) -> str:
-        """What is resampled as one: the participant, or the video where nobody is named."""
+        """Unit of resampling: the participant, or the video where the participant is unknown."""
         return self.participant_id if self.participant_id is not None else self.video_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedVideo(EvaluatedRow):
-    """A video, ``num_predicted`` of whose ``num_segments`` have a prediction."""
+    """A video; ``num_predicted`` of its ``num_segments`` have a prediction."""
 
     num_segments: int
     num_predicted: int
@@ -49,7 +49,7 @@ class EvaluatedSegment(EvaluatedRow):
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredRows:
-    """Videos (or segments) and every method's probability for each; NaN where it has none."""
+    """Videos or segments and each method's probabilities; NaN where a method has none."""
 
     level: str
     rows: Sequence[EvaluatedRow]
@@ -57,18 +57,18 @@ class ScoredRows:
 
     @cached_property
     def labels(self) -> NDArray[np.float64]:
-        """Every row's label, 0 or 1; NaN where there is none."""
-        known = [np.nan if row.label is None else row.label for row in self.rows]
-        return np.array(known, dtype=float)
+        """Label of every row, 0 or 1; NaN where it has none."""
+        labels = [np.nan if row.label is None else row.label for row in self.rows]
+        return np.array(labels, dtype=float)
 
     def evaluated_mask(self, split: str) -> NDArray[np.bool_]:
-        """Mark a split's rows that have a label and, from every method, a probability."""
-        marked = np.array([row.split == split for row in self.rows], dtype=bool)
-        marked &= ~np.isnan(self.labels)
+        """Return which rows of a split have a label and a probability from every method."""
+        mask = np.array([row.split == split for row in self.rows], dtype=bool)
+        mask &= ~np.isnan(self.labels)
         for p_ah in self.scores.values():
-            marked &= ~np.isnan(p_ah)
-        return marked
+            mask &= ~np.isnan(p_ah)
+        return mask
 
     def rows_at(self, mask: NDArray[np.bool_]) -> list[EvaluatedRow]:
-        """List the marked rows."""
+        """Return the rows selected by a mask."""
         return [self.rows[index] for index in np.flatnonzero(mask)]

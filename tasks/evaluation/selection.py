@@ -1,4 +1,4 @@
-"""Thresholds and the pooling rule, chosen on validation and on nothing else: here, or earlier."""
+"""Selection of thresholds and pooling rule on validation only, in this run or an earlier one."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,18 +13,18 @@ from tasks.evaluation.rows import ScoredRows
 from tasks.evaluation.thresholds import ThresholdPolicy, choose_threshold
 
 _UNTUNED_RULE: PoolingRule = "mean"
-_NOBODY_CHOSE = "and no run in this store chose another for this model with these settings"
+_NO_EARLIER = "and no earlier run in this store chose one for this model and these settings"
 
 
 def choose_thresholds(scored: ScoredRows, policy: ThresholdPolicy) -> list[ThresholdRecord]:
-    """Choose each method's threshold on the labelled validation rows that have a prediction."""
+    """Choose each method's threshold on the labeled validation rows with a prediction."""
     return [_choose(scored, method, policy) for method in scored.scores]
 
 
 def _choose(scored: ScoredRows, method: str, policy: ThresholdPolicy) -> ThresholdRecord:
-    used = scored.evaluated_mask("val")
-    labels, p_ah = scored.labels[used], scored.scores[method][used]
-    if method == "constant":  # the majority of train, whatever validation holds
+    mask = scored.evaluated_mask("val")
+    labels, p_ah = scored.labels[mask], scored.scores[method][mask]
+    if method == "constant":  # stays the majority class of train
         policy = replace(policy, rule="fixed")
     threshold = choose_threshold(labels, p_ah, policy)
     return ThresholdRecord(
@@ -39,53 +39,54 @@ def _choose(scored: ScoredRows, method: str, policy: ThresholdPolicy) -> Thresho
         score=threshold.score,
         average_precision=compute_metrics(labels, p_ah, threshold.value)["average_precision"],
         chosen=False,
-        chosen_on=tuple(sorted({VideoId(row.video_id) for row in scored.rows_at(used)})),
+        chosen_on=tuple(sorted({VideoId(row.video_id) for row in scored.rows_at(mask)})),
     )
 
 
 def choose_rule(
     thresholds: Sequence[ThresholdRecord], pooling_rules: Sequence[PoolingRule]
 ) -> list[ThresholdRecord]:
-    """Mark the pooling rule that scores best on validation.
+    """Mark the pooling rule with the best validation score as chosen.
 
-    Equals are told apart by average precision, then by the order of ``pooling_rules``. Without
-    scores it is the mean, where that is among them.
+    Ties are resolved by average precision, then by the order of ``pooling_rules``. Without scores
+    the rule is the mean if listed, else the first one.
     """
-    of_rule = {record.method: record for record in thresholds if record.method in pooling_rules}
-    scored = [rule for rule in pooling_rules if of_rule[rule].score is not None]
+    by_rule = {record.method: record for record in thresholds if record.method in pooling_rules}
+    scored = [rule for rule in pooling_rules if by_rule[rule].score is not None]
     if scored:
-        chosen = max(scored, key=lambda rule: _merit(of_rule[rule]))
+        chosen = max(scored, key=lambda rule: _rank(by_rule[rule]))
     else:
         chosen = _UNTUNED_RULE if _UNTUNED_RULE in pooling_rules else pooling_rules[0]
     return [replace(record, chosen=record.method == chosen) for record in thresholds]
 
 
-def is_chosen(thresholds: Sequence[ThresholdRecord]) -> bool:
-    """Say whether the pooling rule that counts was chosen on rows of validation."""
+def is_chosen_on_validation(thresholds: Sequence[ThresholdRecord]) -> bool:
+    """Return whether the chosen pooling rule was selected on validation rows."""
     return any(record.chosen and record.score is not None for record in thresholds)
 
 
 def adopt_earlier(
     thresholds: Sequence[ThresholdRecord], earlier: EarlierSelection | None
 ) -> list[ThresholdRecord]:
-    """Take from an earlier run what could not be chosen on validation; say so where there is none.
+    """Replace thresholds that could not be chosen on validation by those of an earlier run.
 
-    What is taken has no score: nothing was measured here. Baselines are not the model's and stay.
+    They have no score, as nothing was measured here. Baselines, which do not depend on the model,
+    are kept. Without an earlier run this is added to the reason.
     """
-    taken = {(row.method, row.level): row for row in earlier.thresholds} if earlier else {}
+    adopted = {(row.method, row.level): row for row in earlier.thresholds} if earlier else {}
     return [
         own
         if own.score is not None or own.method in BASELINES
-        else _taken(own, taken.get((own.method, own.level)), earlier)
+        else _adopt(own, adopted.get((own.method, own.level)), earlier)
         for own in thresholds
     ]
 
 
-def _taken(
+def _adopt(
     own: ThresholdRecord, found: ThresholdRecord | None, earlier: EarlierSelection | None
 ) -> ThresholdRecord:
     if earlier is None:
-        return replace(own, reason=f"{own.reason}, {_NOBODY_CHOSE}")
+        return replace(own, reason=f"{own.reason}, {_NO_EARLIER}")
     chosen = own.method == earlier.rule.method
     if found is None or found.score is None:
         return replace(own, chosen=chosen)
@@ -98,5 +99,5 @@ def _taken(
     )
 
 
-def _merit(record: ThresholdRecord) -> tuple[float, float]:
+def _rank(record: ThresholdRecord) -> tuple[float, float]:
     return record.score or 0.0, record.average_precision or 0.0

@@ -1,9 +1,9 @@
-"""A threshold on probabilities, chosen on the rows it is given: validation rows and no others.
+"""Choice of a threshold on probabilities; callers pass validation rows only.
 
-`fixed`       0.5, whatever the rows say
-`best`        the highest score; of equals, the widest gap between neighbouring probabilities
-`plateau`     the middle of the widest run of thresholds whose score is near the best: a highest
-              score on few rows is partly luck, a wide run less so
+`fixed`       0.5, regardless of the rows
+`best`        highest score; among ties, the widest gap between adjacent probabilities
+`plateau`     middle of the widest range of thresholds with a near-best score: on few rows the
+              highest score is partly chance, a wide range less so
 `base_rate`   as many positive verdicts as there are positive rows
 """
 
@@ -20,7 +20,7 @@ FIXED_THRESHOLD = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdPolicy:
-    """How thresholds are chosen; ``tolerance`` is how far below the best score counts as near."""
+    """How to choose thresholds; scores within ``tolerance`` of the best are near-best."""
 
     rule: ThresholdRule
     score_name: ScoreName
@@ -29,7 +29,7 @@ class ThresholdPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """A threshold, the range ``(low, high]`` it stands for, and its score on the rows given."""
+    """A threshold, the range ``(low, high]`` of equivalent ones, and its score on the rows."""
 
     value: float
     rule: ThresholdRule
@@ -43,7 +43,7 @@ class Threshold:
 class ScoreSteps:
     """The score as a function of the threshold: constant on each ``(lows[i], highs[i]]``.
 
-    ``num_positive`` counts the positive verdicts there. Thresholds rise with i.
+    ``num_positive`` counts the positive verdicts. Thresholds are in ascending order.
     """
 
     lows: Floats
@@ -52,12 +52,12 @@ class ScoreSteps:
     num_positive: Floats
 
     def score_at(self, threshold: float) -> float:
-        """Give the score of verdicts ``p_ah >= threshold``."""
+        """Return the score of verdicts ``p_ah >= threshold``."""
         return float(self.scores[np.searchsorted(self.highs, threshold, side="left")])
 
 
 def score_steps(labels: Floats, p_ah: Floats, score_name: ScoreName) -> ScoreSteps:
-    """Lay out the score for every threshold in [0, 1]; needs at least one row."""
+    """Compute the score of every threshold in [0, 1]; requires at least one row."""
     distinct = np.unique(p_ah)
     highs = distinct if distinct[-1] >= 1 else np.append(distinct, 1.0)
     tp = _num_at_least(highs, p_ah[labels > 0])
@@ -72,19 +72,19 @@ def score_steps(labels: Floats, p_ah: Floats, score_name: ScoreName) -> ScoreSte
 
 
 def _num_at_least(bounds: Floats, p_ah: Floats) -> Floats:
-    """Count, for each bound, the probabilities that reach it."""
+    """Count, for each bound, the probabilities at or above it."""
     return (len(p_ah) - np.searchsorted(np.sort(p_ah), bounds, side="left")).astype(float)
 
 
 def choose_threshold(labels: Floats, p_ah: Floats, policy: ThresholdPolicy) -> Threshold:
-    """Choose a threshold on these rows; without both classes it is 0.5 and the reason says why."""
+    """Choose a threshold on these rows, or 0.5 with a reason where they lack a class."""
     if len(np.unique(labels)) < 2:
-        why = "validation holds one class only" if len(labels) else "no validation row is labelled"
-        return Threshold(value=FIXED_THRESHOLD, rule="fixed", reason=f"0.5, because {why}")
+        cause = "validation has only one class" if len(labels) else "validation has no labels"
+        return Threshold(value=FIXED_THRESHOLD, rule="fixed", reason=f"0.5, because {cause}")
     steps = score_steps(labels, p_ah, policy.score_name)
     if policy.rule == "fixed":
         return Threshold(
-            value=FIXED_THRESHOLD, rule="fixed", reason="0.5, as set",
+            value=FIXED_THRESHOLD, rule="fixed", reason="0.5, as configured",
             score=steps.score_at(FIXED_THRESHOLD),
         )  # fmt: skip
     low, high = _range(steps, policy, float(labels.sum()))
@@ -98,8 +98,8 @@ def choose_threshold(labels: Floats, p_ah: Floats, policy: ThresholdPolicy) -> T
 def _range(steps: ScoreSteps, policy: ThresholdPolicy, num_positive: float) -> tuple[float, float]:
     best = steps.scores.max()
     if policy.rule == "base_rate":
-        off = np.abs(steps.num_positive - num_positive)
-        runs = _runs(off == off.min())
+        error = np.abs(steps.num_positive - num_positive)
+        runs = _runs(error == error.min())
     elif policy.rule == "best":
         runs = [(i, i) for i in np.flatnonzero(steps.scores == best)]
     else:
@@ -108,13 +108,13 @@ def _range(steps: ScoreSteps, policy: ThresholdPolicy, num_positive: float) -> t
     return max(ranges, key=lambda bounds: bounds[1] - bounds[0])
 
 
-def _runs(marked: np.ndarray) -> list[tuple[int, int]]:
-    """List the first and last index of every run of marked steps."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], marked, [False])).astype(int)))
+def _runs(mask: np.ndarray) -> list[tuple[int, int]]:
+    """Return the first and last index of every run of selected steps."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False])).astype(int)))
     return [(int(first), int(end) - 1) for first, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
 def _between(low: float, high: float) -> float:
-    """Take the middle of ``(low, high]``, also where no number lies between the two."""
+    """Return the middle of ``(low, high]``, or ``high`` if no float lies between the two."""
     middle = (low + high) / 2
     return middle if low < middle <= high else high

@@ -1,0 +1,1 @@
+"""What `waver predict` returns: verdicts on single videos, as a JSON document and as tables."""

@@ -1,34 +1,34 @@
-"""The answer of `waver predict`, as JSON for programs and as a flat table for spreadsheets.
+"""Result of `waver predict`: a JSON document for programs and a flat table for spreadsheets.
 
-The JSON document, whose keys are only ever added to (`schema` moves if one changes its meaning):
+Keys of the JSON document; new ones may be added, and `schema` changes when one changes its meaning:
 
-    schema          "waver.predict/1"
+    schema          "waver.predict/2"
     waver_version   version of Waver
-    created_at         when the answer was put together: ISO 8601, UTC
-    model           {name: as it was given, fingerprint: digest of its weights and settings,
-                     members: of an ensemble each model's {name, fingerprint, variant: its own
-                     results of infer in the store}, whose mean log-odds count; else empty}
+    created_at      time of creation: ISO 8601, UTC
+    model           {name: as on the command line, fingerprint: digest of weights and config,
+                     members: for an ensemble, whose members' log-odds are averaged, each model's
+                     {name, fingerprint, variant: its variant of stage infer}; else empty}
     profile         name of the profile
-    variants        {segment, transcribe, manifest, infer}: which results of the store these are
+    variants        {segment, transcribe, manifest, infer}: the variants of these results
     rule            {pooling_rule, top_k: null unless the rule is top_k_mean, threshold,
                      chosen_on: "validation" | "nothing", reason: a sentence}
     warnings        sentences about the whole call
-    videos          in the order in which they were named, each:
-        path          whole path of the file, links resolved
+    videos          in the order of the command line, each:
+        path          absolute path of the file, links resolved
         file_digest   digest of its content (BLAKE2b, 16 bytes), or "unreadable"
-        duration_ms   null where it was rejected
-        rejected      null, or why there is no answer
-        warnings      sentences about the file, as of a damaged part or of no sound
+        duration_ms   null if the video was rejected
+        rejected      null, or why there is no prediction
+        warnings      sentences about the file, for example about damage or missing audio
         verdict       {present, p_ah, pooling_rule, threshold, num_segments, num_predicted};
-                      `present` says whether p_ah >= threshold; null without any answer
+                      `present` is whether p_ah >= threshold; null without any prediction
         segments      in order of time, each:
-            index, start_ms, end_ms    half-open [start_ms, end_ms) on the video's own clock
-            transcript                 what was said, "" where nothing was
-            p_ah                       probability of A/H in [0, 1]; null where it was rejected
-            answer_mass                probability of the whole vocabulary on Yes and No together
-            has_video, has_audio     what the model was given, beside the words; the call's
-                                       `warnings` say of how many it was damaged
-            rejected                   null, or why there is no answer
+            index, start_ms, end_ms   half-open [start_ms, end_ms) of the video
+            transcript                recognized speech, "" if there is none
+            p_ah                      probability of A/H in [0, 1]; null if rejected
+            answer_mass               probability of the tokens Yes and No among all tokens
+            has_video, has_audio      whether the model's input had the segment's video and audio;
+                                      `warnings` of the call count those left out as damaged
+            rejected                  null, or why there is no prediction
 """
 
 import json
@@ -39,12 +39,12 @@ import pyarrow as pa
 
 from storage.schema import to_table
 
-SCHEMA = "waver.predict/1"
+SCHEMA = "waver.predict/2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedSegment:
-    """One segment's answer."""
+    """One segment's prediction."""
 
     index: int
     start_ms: int
@@ -59,7 +59,7 @@ class PredictedSegment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """A video's verdict; ``present`` and ``p_ah`` are ``None`` without a single answer."""
+    """A video's verdict; ``present`` and ``p_ah`` are ``None`` without any prediction."""
 
     present: bool | None
     p_ah: float | None
@@ -71,7 +71,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedVideo:
-    """One file's answer."""
+    """One file's verdict and segments."""
 
     path: str
     file_digest: str
@@ -83,8 +83,8 @@ class PredictedVideo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """How answers become verdicts, and what that was chosen on."""
+class VerdictRule:
+    """The pooling rule and threshold of the verdicts, and what they were chosen on."""
 
     pooling_rule: str
     top_k: int | None
@@ -95,7 +95,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One model of an ensemble, and the variant of its own answers."""
+    """One model of an ensemble and the variant of its predictions."""
 
     name: str
     fingerprint: str
@@ -104,7 +104,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """The model that was asked, or the models that answered together."""
+    """The model, or the ensemble, behind the predictions."""
 
     name: str
     fingerprint: str
@@ -113,7 +113,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionDocument:
-    """All that one call answers."""
+    """Result of one call of `waver predict`."""
 
     schema: str
     waver_version: str
@@ -121,13 +121,13 @@ class PredictionDocument:
     model: Model
     profile: str
     variants: dict[str, str]
-    rule: Rule
+    rule: VerdictRule
     warnings: tuple[str, ...]
     videos: tuple[PredictedVideo, ...]
 
     @property
     def num_rejected(self) -> int:
-        """How many videos and segments have no answer."""
+        """Number of rejected videos and segments."""
         reasons = [video.rejected for video in self.videos]
         reasons += [segment.rejected for video in self.videos for segment in video.segments]
         return len(reasons) - reasons.count(None)
@@ -135,7 +135,7 @@ class PredictionDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedRow:
-    """One segment in the flat table; a video without segments has one row, without times."""
+    """One segment in the flat table; a video without segments has one row without times."""
 
     path: str
     file_digest: str
@@ -157,25 +157,25 @@ class PredictedRow:
     waver_version: str
 
 
-def to_json(predicted: PredictionDocument) -> str:
-    """Write the document."""
-    return json.dumps(asdict(predicted), ensure_ascii=False, indent=2)
+def to_json(document: PredictionDocument) -> str:
+    """Return the document as indented JSON."""
+    return json.dumps(asdict(document), ensure_ascii=False, indent=2)
 
 
-def flat_table(predicted: PredictionDocument) -> pa.Table:
-    """Lay the answers out, a row a segment."""
-    return to_table(PredictedRow, _rows(predicted))
+def flat_table(document: PredictionDocument) -> pa.Table:
+    """Return the document as a table with one row per segment."""
+    return to_table(PredictedRow, _rows(document))
 
 
-def _rows(predicted: PredictionDocument) -> Iterator[PredictedRow]:
-    for video in predicted.videos:
+def _rows(document: PredictionDocument) -> Iterator[PredictedRow]:
+    for video in document.videos:
         segments: Sequence[PredictedSegment | None] = video.segments or (None,)
         for segment in segments:
-            yield _row(predicted, video, segment)
+            yield _row(document, video, segment)
 
 
 def _row(
-    predicted: PredictionDocument, video: PredictedVideo, segment: PredictedSegment | None
+    document: PredictionDocument, video: PredictedVideo, segment: PredictedSegment | None
 ) -> PredictedRow:
     return PredictedRow(
         path=video.path,
@@ -193,7 +193,7 @@ def _row(
         has_video=segment.has_video if segment else None,
         has_audio=segment.has_audio if segment else None,
         rejected=segment.rejected if segment else video.rejected,
-        model=predicted.model.name,
-        model_fingerprint=predicted.model.fingerprint,
-        waver_version=predicted.waver_version,
+        model=document.model.name,
+        model_fingerprint=document.model.fingerprint,
+        waver_version=document.waver_version,
     )

@@ -1,4 +1,4 @@
-"""The answer of `waver predict` for a person at a terminal: a verdict, then what was said when."""
+"""Terminal output of `waver predict`: each video's verdict, then its segments with transcripts."""
 
 from collections.abc import Iterator
 
@@ -9,25 +9,30 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.evaluation.display import METHOD_NAMES, UNDEFINED, VERDICT_NAMES, format_fraction
-from tasks.prediction.document import PredictedSegment, PredictedVideo, PredictionDocument, Rule
+from tasks.prediction.document import (
+    PredictedSegment,
+    PredictedVideo,
+    PredictionDocument,
+    VerdictRule,
+)
 
 _STYLES = {1: "bold red", 0: "bold green", None: "bold yellow"}
 
 
-def prediction_table(predicted: PredictionDocument) -> RenderableType:
-    """Show every video's verdict and segments, then the rule by which verdicts were made."""
+def prediction_table(document: PredictionDocument) -> RenderableType:
+    """Return every video's verdict and segments, then the pooling rule and threshold."""
     parts: list[RenderableType] = []
-    for video in predicted.videos:
-        parts += _parts_of(video)
-    return Group(*parts, _rule_line(predicted.rule), *_warning_lines(predicted))
+    for video in document.videos:
+        parts += _video_parts(video)
+    return Group(*parts, _rule_line(document.rule), *_warning_lines(document))
 
 
-def _parts_of(video: PredictedVideo) -> Iterator[RenderableType]:
+def _video_parts(video: PredictedVideo) -> Iterator[RenderableType]:
     yield _headline(video)
     for warning in video.warnings:
         yield Text(f"  {warning}", style="yellow")
     if video.segments:
-        yield _segments_of(video)
+        yield _segment_table(video)
 
 
 def _headline(video: PredictedVideo) -> Text:
@@ -35,11 +40,11 @@ def _headline(video: PredictedVideo) -> Text:
         return Text.assemble((f"{video.path}: ", "bold"), ("rejected: ", "yellow"), video.rejected)
     present = None if video.verdict.present is None else int(video.verdict.present)
     return Text.assemble(
-        (f"{video.path}: ", "bold"), (VERDICT_NAMES[present], _STYLES[present]), _compared(video)
+        (f"{video.path}: ", "bold"), (VERDICT_NAMES[present], _STYLES[present]), _comparison(video)
     )
 
 
-def _compared(video: PredictedVideo) -> str:
+def _comparison(video: PredictedVideo) -> str:
     verdict = video.verdict
     if verdict.present is None:
         return ""
@@ -47,36 +52,30 @@ def _compared(video: PredictedVideo) -> str:
     return f" ({format_fraction(verdict.p_ah)} {sign} {format_fraction(verdict.threshold)})"
 
 
-def _segments_of(video: PredictedVideo) -> Table:
+def _segment_table(video: PredictedVideo) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("seconds", justify="right", no_wrap=True)
     table.add_column("p(A/H)", justify="right", no_wrap=True)
     table.add_column("transcript", overflow="fold")
     for segment in video.segments:
-        words = (
-            escape(segment.transcript)
-            if segment.rejected is None
-            else f"[yellow]{_why(segment)}[/]"
-        )
-        table.add_row(_times(segment), format_fraction(segment.p_ah), words or UNDEFINED)
+        text = escape(segment.transcript)
+        if segment.rejected is not None:
+            text = f"[yellow]{escape(f'rejected: {segment.rejected}')}[/]"
+        table.add_row(_times(segment), format_fraction(segment.p_ah), text or UNDEFINED)
     return table
-
-
-def _why(segment: PredictedSegment) -> str:
-    return escape(f"rejected: {segment.rejected}")
 
 
 def _times(segment: PredictedSegment) -> str:
     return f"{segment.start_ms / 1000:.1f}–{segment.end_ms / 1000:.1f}"
 
 
-def _rule_line(rule: Rule) -> Text:
+def _rule_line(rule: VerdictRule) -> Text:
     return Text.assemble(
         "Pooling rule ", (METHOD_NAMES[rule.pooling_rule], "bold"),
         ", threshold ", (format_fraction(rule.threshold), "bold"), f" ({rule.reason}).",
     )  # fmt: skip
 
 
-def _warning_lines(predicted: PredictionDocument) -> Iterator[Text]:
-    for warning in predicted.warnings:
+def _warning_lines(document: PredictionDocument) -> Iterator[Text]:
+    for warning in document.warnings:
         yield Text(warning, style="yellow")

@@ -1,6 +1,6 @@
-"""The report: one HTML file that holds all of itself, and the verdicts as a CSV file beside it.
+"""The report: one self-contained HTML file, and the verdicts as a CSV file beside it.
 
-Neither holds a word that was said; participants appear as ids only.
+Neither contains transcripts; participants appear by id only.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,10 +31,10 @@ from tasks.report.sections import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """What was run: names for people, the variant of each stage, the data set's own issues.
+    """The report's facts about the run: display names, each stage's variant, and issues.
 
-    ``noticed`` is what the stages found odd about videos that they used all the same; ``notices``
-    are what a reader has to know before the figures.
+    ``issues`` are the data set's, ``stage_issues`` those that stages found in videos they used.
+    ``notices`` are shown before the metrics.
     """
 
     data_name: str
@@ -46,7 +46,7 @@ class RunFacts:
 
 
 def media_issues(media: Iterable[MediaFacts]) -> list[IssueRecord]:
-    """List what decoding the videos showed that is not as it should be."""
+    """Return the warnings from decoding the videos as issues of stage segment."""
     return [
         IssueRecord(video_id=facts.video_id, stage="segment", kind=IssueKind.MEDIA, issue=warning)
         for facts in media
@@ -55,19 +55,19 @@ def media_issues(media: Iterable[MediaFacts]) -> list[IssueRecord]:
 
 
 def write_verdicts(path: Path, verdicts: Iterable[VerdictRecord]) -> None:
-    """Write the chosen rule's verdicts as CSV, for use in the house: no video is left out.
+    """Write the chosen rule's verdicts as CSV for internal use, with every video.
 
-    Each row says so, and with which consent it may be passed on.
+    Each row has that purpose and the participant's consents.
     """
     table = verdict_table(verdicts, "internal")
     write_csv(path, table.schema, [table])
 
 
-def _by_kind(videos: Sequence[VideoRecord]) -> list[tuple[VideoId, Issue]]:
-    """List the videos' issues, those of a kind together and in the kinds' own order."""
+def _issues_by_kind(videos: Sequence[VideoRecord]) -> list[tuple[VideoId, Issue]]:
+    """Return the videos' issues, ordered by kind."""
     kinds = list(IssueKind)
-    message = [(video.video_id, issue) for video in videos for issue in video.issues]
-    return sorted(message, key=lambda pair: kinds.index(pair[1].kind))
+    issues = [(video.video_id, issue) for video in videos for issue in video.issues]
+    return sorted(issues, key=lambda pair: kinds.index(pair[1].kind))
 
 
 def write_report(
@@ -78,7 +78,7 @@ def write_report(
     facts: RunFacts,
     settings: Mapping[str, Any],
 ) -> None:
-    """Write the report as one HTML file that asks nothing of the network."""
+    """Write the report as one HTML file without external resources."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -88,7 +88,7 @@ def write_report(
     )
     environment.globals.update(plots=plots, display=display, baselines=BASELINES)
     verdicts = [row for row in evaluation.verdicts if row.chosen]
-    page = environment.get_template("report.html.j2").render(
+    html = environment.get_template("report.html.j2").render(
         facts=facts,
         settings=settings,
         created_at=f"{datetime.now(UTC):%d %B %Y, %H:%M} UTC",
@@ -96,11 +96,11 @@ def write_report(
         verdicts=verdicts,
         rejected=rejected,
         rule=next(row for row in evaluation.thresholds if row.chosen),
-        tables=metric_tables(evaluation),
+        metric_tables=metric_tables(evaluation),
         curve=validation_curve(evaluation, verdicts),
         confusion_matrices=confusion_matrices(verdicts),
-        groups=videos_by_split(evaluation, verdicts, videos, rejected),
+        videos_by_split=videos_by_split(evaluation, verdicts, videos, rejected),
         publication=permission_of(videos, "publication"),
-        repaired=_by_kind(videos),
+        video_issues=_issues_by_kind(videos),
     )
-    path.write_text(page, encoding="utf-8")
+    path.write_text(html, encoding="utf-8")

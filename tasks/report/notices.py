@@ -1,4 +1,4 @@
-"""What a reader of the report has to know before any figure."""
+"""Notices that the report shows before any metric."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from tasks.labels.cut_points import LENGTHS_LEAK
 
 
 def notices_of(boundaries: str, samples: Sequence[SampleRecord]) -> tuple[str, ...]:
-    """Tell of cuts that leak the label, and how much of it lies in the lengths they make."""
+    """Warn that annotated boundaries leak the label, with the metric of durations alone."""
     if boundaries == "fixed":
         return ()
     macro_f1 = length_only_macro_f1(samples)
-    message = (
-        "Training rows lack one class, so it was not measured how much lengths tell."
+    extent = (
+        "The training segments lack a class, so the leak could not be measured."
         if macro_f1 is None
-        else "From their lengths alone, the labels of the training segments can be told at macro "
-        f"F1 {format_fraction(macro_f1)}; “duration only” below is what lengths tell on each split."
+        else "Their durations alone predict the labels of the training segments at macro F1 "
+        f"{format_fraction(macro_f1)}; the baseline “duration only” shows the same on each split."
     )
-    return (f"{LENGTHS_LEAK} {message}",)
+    return (f"{LENGTHS_LEAK} {extent}",)

@@ -1,4 +1,4 @@
-"""What the report shows, arranged from an evaluation: tables by split, videos by split, a curve."""
+"""Sections of the report, arranged from an evaluation: metrics and videos by split, a curve."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from tasks.report import plots
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoLine:
-    """One video in the report's table of verdicts."""
+    """One video in the report's table of verdicts; ``reasons`` are those of rejections."""
 
     video: EvaluatedVideo
     verdict: VerdictRecord
@@ -29,7 +29,7 @@ class VideoLine:
 
     @property
     def folder(self) -> str:
-        """The video's id up to its last slash."""
+        """The video's id up to and including its last slash."""
         return self.video.video_id[: len(self.video.video_id) - len(self.name)]
 
     @property
@@ -40,7 +40,7 @@ class VideoLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricTable:
-    """Every method's figures at one level on one split."""
+    """Metrics of every method at one level on one split."""
 
     level: str
     split: str
@@ -49,7 +49,7 @@ class MetricTable:
 
 
 def metric_tables(evaluation: Evaluation) -> list[MetricTable]:
-    """Lay figures out by level and split, methods in the order of their thresholds."""
+    """Return the metrics by split and level, with methods in the order of their thresholds."""
     cells: dict[tuple[str, str, str], dict[str, MetricRecord]] = defaultdict(dict)
     for metric in evaluation.metrics:
         cells[metric.level, metric.split, metric.method][metric.name] = metric
@@ -58,7 +58,7 @@ def metric_tables(evaluation: Evaluation) -> list[MetricTable]:
         for level in ("video", "segment"):
             methods = [row for row in evaluation.thresholds if row.level == level]
             lines = [(row, cells.get((level, split, row.method), {})) for row in methods]
-            counts = {cell.num_rows for _, figures in lines for cell in figures.values()}
+            counts = {cell.num_rows for _, metrics in lines for cell in metrics.values()}
             if counts:
                 (num_rows,) = counts
                 tables.append(
@@ -68,12 +68,12 @@ def metric_tables(evaluation: Evaluation) -> list[MetricTable]:
 
 
 def validation_curve(evaluation: Evaluation, verdicts: Sequence[VerdictRecord]) -> Markup:
-    """Draw where the chosen rule's threshold came from; empty if it was not chosen on rows."""
+    """Draw the chosen rule's threshold on validation; empty if it was not chosen there."""
     rule = next(row for row in evaluation.thresholds if row.chosen)
     if rule.score is None:
         return Markup()
-    used = set(rule.chosen_on)
-    rows = [(v.label, v.p_ah) for v in verdicts if v.video_id in used]
+    chosen_on = set(rule.chosen_on)
+    rows = [(v.label, v.p_ah) for v in verdicts if v.video_id in chosen_on]
     labels, p_ah = np.array(rows, dtype=float).T
     return plots.threshold_curve(
         score_steps(labels, p_ah, cast(ScoreName, rule.score_name)),
@@ -86,7 +86,7 @@ def validation_curve(evaluation: Evaluation, verdicts: Sequence[VerdictRecord]) 
 
 
 def confusion_matrices(verdicts: Sequence[VerdictRecord]) -> dict[str, dict[tuple[int, int], int]]:
-    """Count videos by (label, verdict) on each split that has both."""
+    """Count videos by (label, verdict) on each split with labels and verdicts."""
     counts: dict[str, dict[tuple[int, int], int]] = {}
     for row in verdicts:
         if row.label is not None and row.verdict is not None:
@@ -101,7 +101,7 @@ def videos_by_split(
     videos: Sequence[VideoRecord],
     rejected: Sequence[RejectedRecord],
 ) -> dict[str, list[VideoLine]]:
-    """Lay the videos out by split, each with its timeline and what was rejected of it."""
+    """Return the videos by split, each with its timeline and reasons of rejections."""
     annotated: dict[str, tuple[Interval, ...]] = {v.video_id: v.intervals for v in videos}
     segments: dict[str, list[EvaluatedSegment]] = defaultdict(list)
     for segment in evaluation.segments:
@@ -123,7 +123,7 @@ def videos_by_split(
 
 
 def _reasons(evaluation: Evaluation, rejected: Sequence[RejectedRecord]) -> Mapping[str, list[str]]:
-    """Gather what was rejected of each video, as a whole or in segments."""
+    """Return the reasons of rejections by video, of the whole video or of its segments."""
     video_of = {segment.row_id: segment.video_id for segment in evaluation.segments}
     reasons: dict[str, list[str]] = defaultdict(list)
     for row in rejected:

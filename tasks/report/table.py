@@ -1,4 +1,4 @@
-"""The result of a run as it is shown in the terminal: verdicts, figures, baselines, rejections."""
+"""A run's result as tables for terminal and UI: verdicts, metrics, baselines, rejections."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -39,25 +39,25 @@ def result_table(
     rejected: Sequence[RejectedRecord],
     members: Sequence[MemberRecord] = (),
 ) -> RenderableType:
-    """Show a report's records: the chosen rule's verdicts, its figures, baselines, rejections."""
+    """Return a report's records as tables: the chosen rule's verdicts and metrics, rejections."""
     rule = next(row for row in thresholds if row.chosen)
     chosen = [row for row in verdicts if row.chosen]
     parts: list[RenderableType] = [_verdict_counts(chosen), _rule_line(rule)]
-    measured = [row for row in metrics if row.level == "video"]
-    known = {row.method for row in measured}
-    methods = [method for method in (rule.method, *BASELINES) if method in known]
-    splits = [split for split in REPORT_SPLITS if any(row.split == split for row in measured)]
-    parts += [_figures(split, methods, measured) for split in splits]
+    of_videos = [row for row in metrics if row.level == "video"]
+    evaluated = {row.method for row in of_videos}
+    methods = [method for method in (rule.method, *BASELINES) if method in evaluated]
+    splits = [split for split in REPORT_SPLITS if any(row.split == split for row in of_videos)]
+    parts += [_metrics(split, methods, of_videos) for split in splits]
     parts += [_members(split, members) for split in splits if members]
-    if not measured:
-        parts.append(Text("No labels to measure against, so no figures.", style="dim"))
+    if not of_videos:
+        parts.append(Text("No labels, so there are no metrics.", style="dim"))
     if rejected:
         parts.append(_rejections(rejected))
     return Group(*parts)
 
 
 def verdict_rows(verdicts: Sequence[VerdictRecord]) -> list[dict[str, str | int]]:
-    """Count the chosen rule's verdicts by split, a row each, naming no video."""
+    """Return counts of the chosen rule's verdicts by split, without names of videos."""
     rows: list[dict[str, str | int]] = []
     for split in REPORT_SPLITS:
         of_split = [row for row in verdicts if row.chosen and (row.split or "unsplit") == split]
@@ -68,7 +68,7 @@ def verdict_rows(verdicts: Sequence[VerdictRecord]) -> list[dict[str, str | int]
 
 
 def metric_rows(metrics: Sequence[MetricRecord]) -> list[dict[str, str | int]]:
-    """Lay figures out, a row for each split, level and method, intervals as text."""
+    """Return a row of formatted metrics for each split, level and method."""
     grouped: dict[tuple[str, str, str], dict[str, MetricRecord]] = {}
     for row in metrics:
         grouped.setdefault((row.split, row.level, row.method), {})[row.name] = row
@@ -80,7 +80,7 @@ def metric_rows(metrics: Sequence[MetricRecord]) -> list[dict[str, str | int]]:
             "method": METHOD_NAMES[method],
             "rows": next(iter(grouped[split, level, method].values())).num_rows,
             **{
-                title: _figure(grouped[split, level, method].get(name))
+                title: _format_metric(grouped[split, level, method].get(name))
                 for name, title in _COLUMNS.items()
             },
         }
@@ -88,7 +88,7 @@ def metric_rows(metrics: Sequence[MetricRecord]) -> list[dict[str, str | int]]:
     ]
 
 
-def _figure(metric: MetricRecord | None) -> str:
+def _format_metric(metric: MetricRecord | None) -> str:
     if metric is None:
         return UNDEFINED
     return f"{format_fraction(metric.value)} {format_interval(metric)}".rstrip()
@@ -123,11 +123,11 @@ def _rule_line(rule: ThresholdRecord) -> Text:
     )  # fmt: skip
 
 
-def _figures(split: str, methods: Sequence[str], metrics: Sequence[MetricRecord]) -> Table:
-    """Tabulate one split's figures, each above its interval."""
+def _metrics(split: str, methods: Sequence[str], metrics: Sequence[MetricRecord]) -> Table:
+    """Tabulate one split's metrics, each above its interval."""
     cells = {(row.method, row.name): row for row in metrics if row.split == split}
     num_rows = next(iter(cells.values())).num_rows
-    table = _table(f"Figures on {SPLIT_NAMES[split]}: {num_rows} labelled videos")
+    table = _table(f"Metrics on {SPLIT_NAMES[split]}: {num_rows} labeled videos")
     table.add_column("method", no_wrap=True)
     for column in _COLUMNS.values():
         table.add_column(column, justify="right", no_wrap=True)
@@ -142,15 +142,15 @@ def _figures(split: str, methods: Sequence[str], metrics: Sequence[MetricRecord]
 
 
 def _members(split: str, members: Sequence[MemberRecord]) -> Table:
-    """Tabulate what each model of an ensemble reaches by itself."""
+    """Tabulate the metrics of each model of an ensemble."""
     table = _table(f"Models on {SPLIT_NAMES[split]}, each at its own threshold")
     table.add_column("model", overflow="fold")
     for column in ("threshold", "macro F1", "AP"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in members:
         if row.split == split:
-            figures = (row.threshold, row.macro_f1, row.average_precision)
-            table.add_row(escape(row.model), *map(format_fraction, figures))
+            values = (row.threshold, row.macro_f1, row.average_precision)
+            table.add_row(escape(row.model), *map(format_fraction, values))
     return table
 
 
@@ -161,5 +161,5 @@ def _rejections(rejected: Sequence[RejectedRecord]) -> Table:
     for row in rejected[:_MAX_REASONS]:
         table.add_row(escape(row.item_id), row.stage, escape(row.reason))
     if len(rejected) > _MAX_REASONS:
-        table.add_row(UNDEFINED, UNDEFINED, f"{len(rejected) - _MAX_REASONS} more: see the report")
+        table.add_row(UNDEFINED, UNDEFINED, f"{len(rejected) - _MAX_REASONS} more, see the report")
     return table

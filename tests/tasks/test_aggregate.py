@@ -8,11 +8,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from storage.errors import StoreError
-from storage.records import (
-    RejectedRecord,
-    SampleRecord,
-    VideoRecord,
-)
+from storage.records import RejectedRecord, SampleRecord, VideoRecord
 from storage.results import (
     MemberRecord,
     MetricRecord,
@@ -58,7 +54,7 @@ def stored(variant: Variant, rows: Sequence[SampleRecord | PredictionRecord]) ->
 
 @pytest.fixture
 def sources(tmp_path: Path) -> ReportSources:
-    """Two participants a split, each with a positive and a negative video, in a store."""
+    """A store with two participants per split, each with a positive and a negative video."""
     store = Store(str(tmp_path / "store"))
     videos = [
         a_video(
@@ -103,7 +99,7 @@ def files_of(variant: Variant) -> dict[str, tuple[int, int]]:
     }
 
 
-def test_the_report_its_rows_and_its_files_are_made(sources: ReportSources) -> None:
+def test_the_report_writes_its_rows_and_files(sources: ReportSources) -> None:
     variant, result = run(sources)
     expected = expected_items(sources)
     assert (result.num_computed, result.num_cached) == (1, 0)
@@ -123,7 +119,7 @@ def test_the_report_its_rows_and_its_files_are_made(sources: ReportSources) -> N
         assert variant.store.exists(path)
 
 
-def test_reports_of_two_data_sets_under_one_model_lie_side_by_side(sources: ReportSources) -> None:
+def test_reports_of_two_data_sets_with_one_model_coexist(sources: ReportSources) -> None:
     other = replace(sources, facts=replace(sources.facts, data_name="another"))
     variant, _ = run(sources)
     assert run(other)[1].num_computed == 1
@@ -140,7 +136,7 @@ def test_a_second_run_reads_nothing_and_writes_nothing(
     before = files_of(variant)
 
     def never(*_: object) -> None:
-        raise AssertionError("the report was made again")
+        raise AssertionError("the report was computed again")
 
     monkeypatch.setattr(aggregate, "evaluate", never)
     variant, result = run(sources)
@@ -149,7 +145,7 @@ def test_a_second_run_reads_nothing_and_writes_nothing(
 
 
 @pytest.mark.parametrize("name", ["report.html", "verdicts.csv"])
-def test_a_deleted_or_damaged_file_is_made_again(sources: ReportSources, name: str) -> None:
+def test_a_deleted_or_damaged_file_is_written_again(sources: ReportSources, name: str) -> None:
     variant, _ = run(sources)
     report = Path(variant.store.full_path(report_path(variant, expected_items(sources))))
     path = report.with_name(name)
@@ -160,7 +156,7 @@ def test_a_deleted_or_damaged_file_is_made_again(sources: ReportSources, name: s
     assert path.read_text(encoding="utf-8") != "damaged"
 
 
-def test_a_full_disk_is_one_clear_error_and_leaves_nothing_behind(
+def test_a_full_disk_raises_a_store_error_and_leaves_no_files(
     sources: ReportSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full_disk(*_: object) -> None:
@@ -174,7 +170,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing_behind(
     assert run(sources)[1].num_computed == 1
 
 
-def test_a_run_that_died_before_the_marker_ends_as_an_undisturbed_one(
+def test_a_run_killed_before_the_marker_is_completed_by_the_next(
     sources: ReportSources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_bytes = Store.write_bytes
@@ -200,13 +196,13 @@ def test_a_run_that_died_before_the_marker_ends_as_an_undisturbed_one(
     assert variant.read(MetricRecord, expected) == metrics
 
 
-def test_words_reach_neither_the_report_nor_the_rows(sources: ReportSources) -> None:
+def test_transcripts_are_neither_in_the_report_nor_in_the_rows(sources: ReportSources) -> None:
     variant, _ = run(sources)
     for path in files_of(variant):
         assert WORDS.encode() not in Path(path).read_bytes()
 
 
-def test_other_predictions_or_rejections_want_another_report(sources: ReportSources) -> None:
+def test_other_predictions_or_rejections_invalidate_the_report(sources: ReportSources) -> None:
     first = expected_items(sources)
     changed = dict(sources.expected_predictions)
     changed[next(iter(changed))] = "another digest"
@@ -215,7 +211,7 @@ def test_other_predictions_or_rejections_want_another_report(sources: ReportSour
     assert expected_items(replace(sources, rejected=())) != first
 
 
-def test_answers_made_anew_want_another_report_where_they_are_others(
+def test_recomputed_predictions_invalidate_the_report_only_if_they_differ(
     sources: ReportSources,
 ) -> None:
     before, expected = expected_items(sources), sources.expected_predictions
@@ -227,28 +223,32 @@ def test_answers_made_anew_want_another_report_where_they_are_others(
     assert expected_items(sources) != before
 
 
-def test_another_choice_of_an_earlier_run_wants_another_report(sources: ReportSources) -> None:
+def test_another_earlier_selection_invalidates_the_report(sources: ReportSources) -> None:
     variant, _ = run(sources)
     rows = tuple(variant.read(ThresholdRecord, expected_items(sources)))
-    unlabelled = [replace(video, label=None) for video in sources.videos]
-    samples = [sample(video, index) for video in unlabelled for index in (0, 1)]
+    unlabeled = [replace(video, label=None) for video in sources.videos]
+    samples = [sample(video, index) for video in unlabeled for index in (0, 1)]
     manifest = open_variant(variant.store, "manifest", version=1, settings={"labels": "none"})
-    bare = replace(
-        sources, manifest=manifest, expected_samples=stored(manifest, samples), videos=unlabelled,
+    without_labels = replace(
+        sources, manifest=manifest, expected_samples=stored(manifest, samples), videos=unlabeled,
         earlier=EarlierSelection(report_path=variant.path, thresholds=rows),
     )  # fmt: skip
-    message, result = run(bare)
+    other, result = run(without_labels)
     assert result.num_computed == 1
-    (rule,) = (row for row in message.read(ThresholdRecord, expected_items(bare)) if row.chosen)
-    (there,) = (row for row in rows if row.chosen)
-    assert (rule.method, rule.threshold, rule.score) == (there.method, there.threshold, None)
-    assert run(bare)[1].is_cached
+    (rule,) = (
+        row for row in other.read(ThresholdRecord, expected_items(without_labels)) if row.chosen
+    )
+    (earlier,) = (row for row in rows if row.chosen)
+    assert (rule.method, rule.threshold, rule.score) == (earlier.method, earlier.threshold, None)
+    assert run(without_labels)[1].is_cached
     moved = tuple(replace(row, threshold=0.3) for row in rows)
-    newer = replace(bare, earlier=EarlierSelection(report_path=variant.path, thresholds=moved))
+    newer = replace(
+        without_labels, earlier=EarlierSelection(report_path=variant.path, thresholds=moved)
+    )
     assert run(newer)[1].num_computed == 1
 
 
-def test_each_model_of_an_ensemble_is_measured_by_itself(sources: ReportSources) -> None:
+def test_each_model_of_an_ensemble_has_its_own_metrics(sources: ReportSources) -> None:
     store = sources.infer.store
     worse = open_variant(store, "infer", version=1, settings={"model": "worse"})
     rows = sources.infer.read(PredictionRecord, sources.expected_predictions)
@@ -258,28 +258,28 @@ def test_each_model_of_an_ensemble_is_measured_by_itself(sources: ReportSources)
     expected = expected_items(several)
     assert expected != expected_items(sources)
     found = {row.model: row for row in variant.read(MemberRecord, expected) if row.split == "test"}
-    assert list(found) == ["together", "good", "worse <b>"]
+    assert list(found) == ["ensemble", "good", "worse <b>"]
     (rule,) = (row for row in variant.read(ThresholdRecord, expected) if row.chosen)
-    assert found["good"] == replace(found["together"], model="good")
+    assert found["good"] == replace(found["ensemble"], model="good")
     assert (found["good"].threshold, found["good"].macro_f1) == (rule.threshold, 1.0)
     assert (found["worse <b>"].macro_f1 or 0, found["worse <b>"].average_precision or 0) < (
         0.5,
         0.9,
     )
     assert "worse &lt;b&gt;" in store.open(report_path(variant, expected)).read().decode()
-    shown = Console(width=80, file=io.StringIO(), record=True)
-    shown.print(
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(
         result_table(
             variant.read(VerdictRecord, expected), [rule], variant.read(MetricRecord, expected), (),
             variant.read(MemberRecord, expected),
         )
     )  # fmt: skip
-    text = shown.export_text()
+    text = console.export_text()
     assert "Models on test, each at its own threshold" in text
     assert any(line.split()[:1] == ["good"] and "1.000" in line for line in text.splitlines())
 
 
-def test_settings_and_predictions_make_the_variant(sources: ReportSources) -> None:
+def test_settings_and_predictions_determine_the_variant(sources: ReportSources) -> None:
     variant, _ = run(sources)
     other_settings, _ = run(sources, AggregateConfig(bootstrap_draws=20, top_k=3))
     other_model = variant_of(
@@ -302,6 +302,6 @@ def test_settings_and_predictions_make_the_variant(sources: ReportSources) -> No
         {"threshold": 0.5},
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings: dict[str, object]) -> None:
+def test_invalid_settings_raise(settings: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         AggregateConfig.model_validate(settings)

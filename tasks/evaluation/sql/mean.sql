@@ -1,4 +1,4 @@
--- Every segment counts alike. The sum's order is fixed, so that equal inputs give equal bits.
+-- All segments have equal weight. The order of summation is fixed for bitwise reproducibility.
 SELECT video_id, avg(p_ah ORDER BY p_ah) AS p_ah
 FROM segments
 GROUP BY video_id

@@ -1,4 +1,4 @@
--- What evaluation needs to know of each segment.
+-- The fields of EvaluatedSegment.
 SELECT
     segment_id AS row_id,
     video_id,

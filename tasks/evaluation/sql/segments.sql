@@ -1,4 +1,4 @@
--- Every sample with its prediction, if it has one. Parameters: the Parquet files $samples and $predictions.
+-- Every sample with its prediction, if any. Parameters: the Parquet files $samples and $predictions.
 CREATE TEMP TABLE segments AS
 SELECT
     sample.segment_id,
@@ -10,7 +10,7 @@ SELECT
     sample.num_segments,
     sample.start_ms,
     sample.end_ms,
-    -- A weak label, laid from a whole video onto its segments, is nobody's word about a segment.
+    -- A weak label, copied from the video to all its segments, is no annotation of the segment.
     CASE WHEN sample.label_source = 'video' THEN NULL ELSE sample.label END AS label,
     sample.video_label,
     sample.consent_publications,

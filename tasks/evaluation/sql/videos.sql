@@ -1,4 +1,4 @@
--- What evaluation needs to know of each video.
+-- The fields of EvaluatedVideo.
 SELECT
     video_id AS row_id,
     video_id,

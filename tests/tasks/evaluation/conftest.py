@@ -1,4 +1,4 @@
-"""Toy videos for evaluation: what their segments are predicted and labelled, nothing else."""
+"""Toy data sets with labels and predictions, as evaluation reads them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,6 @@ from storage.schema import to_table, write_parquet
 from tasks.evaluation.pooling import POOLING_RULES, SegmentTable
 from tests.builders import a_prediction, a_video, sample_of
 
-SEGMENT_MS = 4_000
 TOY_WORDS = "unspeakable"
 
 Pool = Callable[..., dict[str, list[float | None]]]
@@ -25,7 +24,7 @@ Pool = Callable[..., dict[str, list[float | None]]]
 
 @dataclass
 class ToyWorld:
-    """A data set that grows video by video, and the Parquet files of it."""
+    """A growing data set and its Parquet files."""
 
     folder: Path
     videos: list[VideoRecord] = field(default_factory=list)
@@ -44,7 +43,7 @@ class ToyWorld:
         question: int | None = None,
         intervals: tuple[Interval, ...] = (),
     ) -> None:
-        """Add a video with one segment for each probability; ``None`` is a missing prediction."""
+        """Add a video with one segment per probability; ``None`` is a missing prediction."""
         video = a_video(
             name, participant_id=participant, split=split, question=question, label=label,
             intervals=intervals,
@@ -81,7 +80,7 @@ def world(tmp_path: Path) -> ToyWorld:
 
 @pytest.fixture
 def split_world(world: ToyWorld) -> ToyWorld:
-    """Three splits of twelve videos of six participants each, labels hinted at by predictions."""
+    """Three splits of twelve videos and six participants; predictions correlate with labels."""
     for split, offset in (("train", 0), ("val", 100), ("test", 200)):
         for number in range(12):
             label = number % 2
@@ -101,7 +100,7 @@ def split_world(world: ToyWorld) -> ToyWorld:
 
 @pytest.fixture(scope="session")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
-    """Pool videos, given as lists of probabilities, under every rule at once."""
+    """A function that pools videos, given as lists of probabilities, under every rule."""
     folder = tmp_path_factory.mktemp("pooling")
     with duckdb.connect(":memory:", config={"threads": 1}) as connection:
 

@@ -17,7 +17,7 @@ from tasks.evaluation.rows import SPLITS
 from tests.builders import a_metric
 
 
-def test_everything_that_can_be_shown_has_a_name() -> None:
+def test_all_methods_metrics_and_splits_have_display_names() -> None:
     assert set(METHOD_NAMES) == {*get_args(PoolingRule), *BASELINES, "segment"}
     assert set(METRIC_NAMES) == set(METRICS)
     assert set(SPLIT_NAMES) == set(REPORT_SPLITS) == set(SPLITS)
@@ -26,11 +26,11 @@ def test_everything_that_can_be_shown_has_a_name() -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(0.8344, ".834"), (1.0, "1.000"), (0.0, ".000"), (None, "–")]
 )
-def test_figures_are_written_short_and_undefined_is_a_dash(value: float, text: str) -> None:
+def test_fractions_have_no_leading_zero_and_undefined_is_a_dash(value: float, text: str) -> None:
     assert format_fraction(value) == text
 
 
-def test_an_interval_is_written_only_where_there_is_one() -> None:
+def test_a_missing_interval_is_formatted_as_an_empty_string() -> None:
     known = a_metric(low=0.705, high=1.0)
     assert format_interval(known) in (".70–1.00", ".71–1.00")
     assert format_interval(a_metric()) == ""

@@ -20,8 +20,8 @@ def run(world, plan: EvaluationPlan = PLAN) -> Evaluation:
     return evaluate(*world.write(), world.videos, plan)
 
 
-def relabelled(world, split: str) -> None:
-    """Turn every label of one split around."""
+def flip_labels(world, split: str) -> None:
+    """Flip every label of one split."""
     world.videos = [
         replace(video, label=1 - video.label) if video.split == split else video
         for video in world.videos
@@ -34,9 +34,9 @@ def relabelled(world, split: str) -> None:
     ]
 
 
-def test_turning_test_labels_around_changes_no_verdict_and_no_threshold(split_world) -> None:
+def test_flipping_test_labels_changes_no_verdict_and_no_threshold(split_world) -> None:
     before = run(split_world)
-    relabelled(split_world, "test")
+    flip_labels(split_world, "test")
     after = run(split_world)
     assert after.thresholds == before.thresholds
     assert [row.verdict for row in after.verdicts] == [row.verdict for row in before.verdicts]
@@ -44,9 +44,9 @@ def test_turning_test_labels_around_changes_no_verdict_and_no_threshold(split_wo
     assert after.metrics != before.metrics
 
 
-def test_turning_validation_labels_around_does_change_thresholds(split_world) -> None:
+def test_flipping_validation_labels_changes_thresholds(split_world) -> None:
     before = run(split_world)
-    relabelled(split_world, "val")
+    flip_labels(split_world, "val")
     assert run(split_world).thresholds != before.thresholds
 
 
@@ -67,7 +67,7 @@ def test_metrics_are_those_of_the_verdicts_on_each_split(split_world) -> None:
         assert metrics[rule, "test", "macro_f1"].num_rows == 12
 
 
-def test_rules_and_baselines_stand_in_one_table_at_both_levels(split_world) -> None:
+def test_rules_and_baselines_are_measured_at_both_levels(split_world) -> None:
     evaluation = run(split_world)
     baselines = {"constant", "question", "duration"}
     for split in ("train", "val", "test"):
@@ -95,7 +95,7 @@ def test_two_evaluations_are_equal(split_world) -> None:
     assert run(split_world) == run(split_world)
 
 
-def test_without_labels_it_is_the_mean_at_one_half_without_figures(world) -> None:
+def test_without_labels_the_rule_is_the_mean_at_one_half_without_metrics(world) -> None:
     world.add("low.mp4", [0.1, 0.3], split=None)
     world.add("high.mp4", [0.9, 0.7], split=None)
     evaluation = run(world)
@@ -107,7 +107,7 @@ def test_without_labels_it_is_the_mean_at_one_half_without_figures(world) -> Non
     assert verdicts == {"low.mp4": 0, "high.mp4": 1}
 
 
-def test_labels_without_validation_are_measured_at_the_untuned_threshold(world) -> None:
+def test_without_validation_labels_metrics_are_at_the_untuned_threshold(world) -> None:
     world.add("a.mp4", [0.9, 0.8], label=1, participant="1")
     world.add("b.mp4", [0.9, 0.3], label=0, participant="2")
     evaluation = run(world)
@@ -132,7 +132,7 @@ def test_videos_and_segments_without_prediction_are_counted_not_dropped(split_wo
     assert num_rows == {13}
 
 
-def test_weak_labels_are_in_no_figure_of_segments(split_world) -> None:
+def test_weak_labels_are_in_no_segment_metric(split_world) -> None:
     before = run(split_world)
     split_world.samples = [
         replace(row, label=1, label_source="video") if row.video_id.startswith("test") else row
@@ -145,7 +145,7 @@ def test_weak_labels_are_in_no_figure_of_segments(split_world) -> None:
     ]
 
 
-def test_one_class_in_a_split_leaves_its_figures_undefined(split_world) -> None:
+def test_metrics_of_a_split_with_one_class_are_undefined(split_world) -> None:
     split_world.videos = [replace(v, label=1) for v in split_world.videos]
     split_world.samples = [replace(row, video_label=1) for row in split_world.samples]
     evaluation = run(split_world)
@@ -159,7 +159,7 @@ def test_one_class_in_a_split_leaves_its_figures_undefined(split_world) -> None:
     assert not any(np.isnan(value) for value, _ in values.values() if value is not None)
 
 
-def test_a_data_set_in_which_everything_was_rejected_has_no_verdict_and_no_figure(world) -> None:
+def test_a_data_set_with_every_video_rejected_has_no_verdict_and_no_metric(world) -> None:
     world.add("a.mp4", [], label=1)
     evaluation = run(world)
     assert {row.verdict for row in evaluation.verdicts} == {None}

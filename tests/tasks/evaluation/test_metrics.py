@@ -25,7 +25,7 @@ def counts(labels: np.ndarray, verdicts: np.ndarray) -> list[np.ndarray]:
 
 @MODEST
 @given(rows=rows, threshold=st.floats(0, 1))
-def test_values_are_scikit_learns_where_both_classes_are_there(
+def test_metrics_equal_those_of_scikit_learn_with_both_classes(
     rows: list[tuple[int, float]], threshold: float
 ) -> None:
     labels, p_ah = np.array(rows, dtype=float).T
@@ -45,7 +45,7 @@ def test_values_are_scikit_learns_where_both_classes_are_there(
 
 @MODEST
 @given(rows=rows, threshold=st.floats(0, 1))
-def test_figures_from_counts_equal_figures_from_rows(
+def test_metrics_from_counts_equal_metrics_from_rows(
     rows: list[tuple[int, float]], threshold: float
 ) -> None:
     labels, p_ah = np.array(rows, dtype=float).T
@@ -57,7 +57,7 @@ def test_figures_from_counts_equal_figures_from_rows(
 
 @MODEST
 @given(rows=rows, data=st.data())
-def test_average_precision_under_weights_is_scikit_learns(
+def test_weighted_average_precision_equals_that_of_scikit_learn(
     rows: list[tuple[int, float]], data: st.DataObject
 ) -> None:
     labels, p_ah = np.array(rows, dtype=float).T
@@ -74,19 +74,19 @@ def test_ties_count_as_one_step_of_average_precision() -> None:
     assert value == pytest.approx(2 / 3)
 
 
-def test_one_class_leaves_its_absent_half_undefined_not_zero() -> None:
-    figures = compute_metrics(np.ones(3), np.array([0.9, 0.8, 0.1]), 0.5)
-    assert figures["accuracy"] == pytest.approx(2 / 3)
-    assert figures["f1_present"] == pytest.approx(0.8)
-    undefined = {name for name, value in figures.items() if value is None}
+def test_metrics_of_a_missing_class_are_undefined_not_zero() -> None:
+    metrics = compute_metrics(np.ones(3), np.array([0.9, 0.8, 0.1]), 0.5)
+    assert metrics["accuracy"] == pytest.approx(2 / 3)
+    assert metrics["f1_present"] == pytest.approx(0.8)
+    undefined = {name for name, value in metrics.items() if value is None}
     assert undefined == {"macro_f1", "f1_absent", "average_precision"}
 
 
-def test_no_rows_leave_everything_undefined() -> None:
+def test_without_rows_all_metrics_are_undefined() -> None:
     assert compute_metrics(np.array([]), np.array([]), 0.5) == dict.fromkeys(METRICS)
 
 
-def test_a_class_that_is_there_but_never_found_is_zero_not_undefined() -> None:
-    figures = compute_metrics(np.array([1.0, 0.0]), np.array([0.1, 0.2]), 0.5)
-    assert figures["f1_present"] == 0.0
-    assert figures["macro_f1"] == pytest.approx(1 / 3)
+def test_f1_of_a_class_that_is_never_predicted_is_zero_not_undefined() -> None:
+    metrics = compute_metrics(np.array([1.0, 0.0]), np.array([0.1, 0.2]), 0.5)
+    assert metrics["f1_present"] == 0.0
+    assert metrics["macro_f1"] == pytest.approx(1 / 3)

@@ -16,7 +16,7 @@ EXACT = 1e-12
 MODEST = settings(deadline=None, max_examples=25)
 
 
-def test_each_rule_on_one_worked_video(pool: Pool) -> None:
+def test_each_rule_on_an_example(pool: Pool) -> None:
     pooled = pool([[0.5, 0.1, 0.8]], top_k=2)
     assert pooled["any"] == [0.8]
     assert pooled["mean"] == pytest.approx([1.4 / 3])
@@ -26,7 +26,7 @@ def test_each_rule_on_one_worked_video(pool: Pool) -> None:
 
 @MODEST
 @given(videos=videos, top_k=st.integers(1, 12))
-def test_every_pooled_value_is_a_probability_at_least_the_lowest_segments(
+def test_pooled_values_are_probabilities_not_below_the_lowest_segment(
     pool: Pool, videos: list[list[float]], top_k: int
 ) -> None:
     for pooled in pool(videos, top_k).values():
@@ -39,16 +39,16 @@ def test_every_pooled_value_is_a_probability_at_least_the_lowest_segments(
 def test_raising_one_segment_never_lowers_the_video(
     pool: Pool, video: list[float], data: st.DataObject
 ) -> None:
-    location = data.draw(st.integers(0, len(video) - 1))
+    index = data.draw(st.integers(0, len(video) - 1))
     raised = [*video]
-    raised[location] = data.draw(st.floats(video[location], 1))
+    raised[index] = data.draw(st.floats(video[index], 1))
     for before, after in pool([video, raised]).values():
         assert after >= before - EXACT
 
 
 @MODEST
 @given(video=video_lists, data=st.data())
-def test_the_order_of_segments_does_not_change_a_bit(
+def test_pooling_is_bitwise_independent_of_the_order_of_segments(
     pool: Pool, video: list[float], data: st.DataObject
 ) -> None:
     shuffled = data.draw(st.permutations(video))
@@ -58,10 +58,10 @@ def test_the_order_of_segments_does_not_change_a_bit(
 
 @MODEST
 @given(videos=videos)
-def test_rules_stand_in_their_known_order(pool: Pool, videos: list[list[float]]) -> None:
+def test_pooled_values_are_ordered_by_rule(pool: Pool, videos: list[list[float]]) -> None:
     pooled = pool(videos, top_k=2)
-    orders = (pooled[rule] for rule in ("mean", "top_k_mean", "any", "noisy_or"))
-    for mean, top, highest, noisy in zip(*orders, strict=True):
+    values = (pooled[rule] for rule in ("mean", "top_k_mean", "any", "noisy_or"))
+    for mean, top, highest, noisy in zip(*values, strict=True):
         assert mean <= top + EXACT
         assert top <= highest + EXACT
         assert highest <= noisy + EXACT
@@ -79,7 +79,7 @@ def test_the_top_one_is_the_maximum_and_the_top_of_many_is_the_mean(
 
 @MODEST
 @given(video=video_lists)
-def test_noisy_or_agrees_with_the_product_written_out(pool: Pool, video: list[float]) -> None:
+def test_noisy_or_agrees_with_the_direct_product(pool: Pool, video: list[float]) -> None:
     (pooled,) = pool([video])["noisy_or"]
     assert pooled == pytest.approx(1 - math.prod(1 - p for p in video), abs=EXACT)
 
@@ -93,13 +93,13 @@ def test_noisy_or_of_many_certain_segments_is_one(pool: Pool) -> None:
     assert pooled == pytest.approx([1, 1, 1], abs=EXACT)
 
 
-def test_missing_predictions_are_left_out_and_a_video_of_none_has_no_value(pool: Pool) -> None:
+def test_missing_predictions_are_ignored_and_a_video_without_any_has_no_value(pool: Pool) -> None:
     for whole, holed, empty in pool([[0.2, 0.6], [None, 0.2, None, 0.6], [None]]).values():
         assert holed == whole
         assert empty is None
 
 
-def test_a_video_counts_its_segments_and_its_predictions(world) -> None:
+def test_a_video_has_counts_of_segments_and_predictions(world) -> None:
     world.add("a.mp4", [0.1, None, 0.3], split=None, label=1, participant="7", question=3)
     with open_segments(*world.write()) as segments:
         (video,) = segments.videos()
@@ -111,12 +111,10 @@ def test_a_video_counts_its_segments_and_its_predictions(world) -> None:
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
-def test_a_prediction_that_is_no_probability_is_refused_without_naming_anybody(
-    world, value: float
-) -> None:
+def test_a_prediction_outside_0_and_1_raises_without_naming_a_video(world, value: float) -> None:
     world.add("a.mp4", [0.5, value])
     with (
-        pytest.raises(StageError, match=r"Of 2 predictions, 1 are no probability") as caught,
+        pytest.raises(StageError, match=r"1 of 2 predictions are not probabilities") as caught,
         open_segments(*world.write()),
     ):
         pass
@@ -124,7 +122,7 @@ def test_a_prediction_that_is_no_probability_is_refused_without_naming_anybody(
     assert "a.mp4" not in str(caught.value)
 
 
-def test_no_database_file_is_left_beside_the_parquet_files(world) -> None:
+def test_no_database_file_is_written_beside_the_parquet_files(world) -> None:
     world.add("a.mp4", [0.5])
     with open_segments(*world.write()) as segments:
         segments.pool("mean", 2)

@@ -20,7 +20,7 @@ def test_a_row_without_participant_is_resampled_with_its_video() -> None:
     assert row("test", 1, participant="12").cluster == "12"
 
 
-def test_measurable_rows_have_a_label_and_a_probability_from_every_method() -> None:
+def test_evaluated_rows_have_a_label_and_a_probability_from_every_method() -> None:
     rows = [row("test", 1), row("test", None), row("test", 0), row("test", 0), row("val", 0)]
     scores = {
         "mean": np.array([0.5, 0.5, np.nan, 0.5, 0.5]),

@@ -17,15 +17,15 @@ def scored(splits: str, labels: list[int | None], **scores: list[float]) -> Scor
     names = {"r": "train", "v": "val", "t": "test"}
     rows = [
         EvaluatedRow(
-            row_id=f"{location}",
-            video_id=f"video {location}",
+            row_id=f"{index}",
+            video_id=f"video {index}",
             participant_id=None,
             split=names[split],
             question=None,
             duration_ms=1_000,
             label=label,
         )
-        for location, (split, label) in enumerate(zip(splits, labels, strict=True))
+        for index, (split, label) in enumerate(zip(splits, labels, strict=True))
     ]
     arrays = {name: np.array(values, dtype=float) for name, values in scores.items()}
     return ScoredRows(level="video", rows=rows, scores=arrays)
@@ -71,40 +71,40 @@ def test_the_rule_with_the_best_score_is_chosen() -> None:
     assert chosen(records, ("mean", "any")) == "any"
 
 
-def test_equal_scores_are_told_apart_by_average_precision_then_by_order() -> None:
+def test_equal_scores_are_ranked_by_average_precision_then_by_order() -> None:
     records = [record("mean", 0.8, 0.7), record("any", 0.8, 0.9), record("noisy_or", 0.8, 0.9)]
     assert chosen(records, ("mean", "noisy_or", "any")) == "noisy_or"
     assert chosen(records, ("mean", "any", "noisy_or")) == "any"
 
 
-def test_a_baseline_is_never_chosen_however_well_it_does() -> None:
+def test_a_baseline_is_never_chosen() -> None:
     assert chosen([record("question", 0.99, 1.0), record("any", 0.2, 0.2)], ("any",)) == "any"
 
 
-def test_without_scores_the_mean_is_taken_or_else_the_first_rule() -> None:
+def test_without_scores_the_rule_is_the_mean_or_else_the_first() -> None:
     records = [record("any", None, None), record("mean", None, None)]
     assert chosen(records, ("any", "mean")) == "mean"
     assert chosen([replace(records[0])], ("any",)) == "any"
 
 
-def test_what_an_earlier_run_chose_is_taken_unmeasured_and_of_the_model_alone() -> None:
+def test_earlier_thresholds_are_adopted_without_score_and_not_for_baselines() -> None:
     mean, top, base = (record(name, None, None) for name in ("mean", "top_k_mean", "duration"))
-    there = [
+    thresholds = [
         replace(record("top_k_mean", 0.8, 0.7), threshold=0.3, reason="best on 9", chosen=True),
         replace(record("mean", 0.6, 0.7), threshold=0.4),
         replace(record("duration", 0.6, 0.7), threshold=0.9),
     ]
-    earlier = EarlierSelection(report_path="aggregate/abc", thresholds=tuple(there))
-    taken = adopt_earlier([replace(mean, chosen=True), top, base], earlier)
-    assert [row.threshold for row in taken] == [0.4, 0.3, 0.5]
-    assert [row.chosen for row in taken] == [False, True, False]
-    assert [row.score for row in taken] == [None, None, None]
-    assert taken[1].reason.startswith("best on 9, chosen by an earlier run with this model (aggr")
+    earlier = EarlierSelection(report_path="aggregate/abc", thresholds=tuple(thresholds))
+    adopted = adopt_earlier([replace(mean, chosen=True), top, base], earlier)
+    assert [row.threshold for row in adopted] == [0.4, 0.3, 0.5]
+    assert [row.chosen for row in adopted] == [False, True, False]
+    assert [row.score for row in adopted] == [None, None, None]
+    assert adopted[1].reason.startswith("best on 9, chosen by an earlier run with this model (aggr")
 
 
-def test_where_no_run_chose_anything_the_reason_says_so() -> None:
+def test_without_an_earlier_selection_this_is_in_the_reason() -> None:
     (row,) = adopt_earlier([replace(record("mean", None, None), reason="0.5, because")], None)
     assert row.threshold == 0.5
     assert row.reason == (
-        "0.5, because, and no run in this store chose another for this model with these settings"
+        "0.5, because, and no earlier run in this store chose one for this model and these settings"
     )

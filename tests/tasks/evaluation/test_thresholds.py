@@ -32,7 +32,7 @@ def macro_f1(labels: np.ndarray, p_ah: np.ndarray, threshold: float) -> float:
 
 @MODEST
 @given(rows=rows, threshold=st.floats(0, 1))
-def test_the_steps_give_the_score_that_scikit_learn_gives(
+def test_the_score_steps_equal_scikit_learn(
     rows: list[tuple[int, float]], threshold: float
 ) -> None:
     labels, p_ah = arrays(rows)
@@ -42,7 +42,7 @@ def test_the_steps_give_the_score_that_scikit_learn_gives(
 
 @MODEST
 @given(rows=rows)
-def test_steps_cover_all_thresholds_without_gap(rows: list[tuple[int, float]]) -> None:
+def test_score_steps_cover_all_thresholds_without_gap(rows: list[tuple[int, float]]) -> None:
     labels, p_ah = arrays(rows)
     steps = score_steps(labels, p_ah, "macro_f1")
     assert steps.lows[0] == 0
@@ -76,7 +76,7 @@ def test_a_plateau_threshold_is_near_best_and_so_is_its_whole_range(
 
 @MODEST
 @given(rows=rows, tolerance=st.floats(0, 0.5))
-def test_no_other_run_of_near_best_thresholds_is_wider(
+def test_no_other_range_of_near_best_thresholds_is_wider(
     rows: list[tuple[int, float]], tolerance: float
 ) -> None:
     labels, p_ah = arrays(rows)
@@ -103,7 +103,7 @@ def test_a_plateau_is_preferred_to_a_lucky_peak() -> None:
 
 @MODEST
 @given(rows=rows)
-def test_base_rate_judges_as_many_positive_as_there_are_where_it_can(
+def test_base_rate_yields_as_many_positive_verdicts_as_labels_without_ties(
     rows: list[tuple[int, float]],
 ) -> None:
     labels, p_ah = arrays(rows)
@@ -114,7 +114,7 @@ def test_base_rate_judges_as_many_positive_as_there_are_where_it_can(
 
 @MODEST
 @given(rows=rows, rule=st.sampled_from(RULES))
-def test_the_stated_score_is_the_score_at_the_threshold(
+def test_the_reported_score_is_the_score_at_the_threshold(
     rows: list[tuple[int, float]], rule: str
 ) -> None:
     labels, p_ah = arrays(rows)
@@ -123,22 +123,24 @@ def test_the_stated_score_is_the_score_at_the_threshold(
     assert 0 <= threshold.value <= 1
 
 
-def test_fixed_stays_fixed_whatever_the_rows_say() -> None:
+def test_fixed_does_not_depend_on_the_rows() -> None:
     threshold = choose_threshold(np.array([0.0, 1.0]), np.array([0.8, 0.9]), policy("fixed"))
     assert threshold.value == FIXED_THRESHOLD
     assert threshold.score == pytest.approx(macro_f1([0, 1], np.array([0.8, 0.9]), 0.5))
 
 
 @pytest.mark.parametrize(
-    ("labels", "reason"), [([], "no validation row is labelled"), ([1, 1], "one class only")]
+    ("labels", "reason"), [([], "validation has no labels"), ([1, 1], "only one class")]
 )
-def test_without_both_classes_it_is_fixed_and_says_why(labels: list[int], reason: str) -> None:
+def test_with_one_class_the_threshold_is_fixed_with_a_reason(
+    labels: list[int], reason: str
+) -> None:
     threshold = choose_threshold(np.array(labels, dtype=float), np.ones(len(labels)), policy())
     assert (threshold.value, threshold.score) == (FIXED_THRESHOLD, None)
     assert reason in threshold.reason
 
 
-def test_probabilities_one_bit_apart_are_still_told_apart() -> None:
+def test_adjacent_floats_are_separated() -> None:
     high = np.nextafter(1.0, 0)
     threshold = choose_threshold(np.array([0.0, 1.0]), np.array([high, 1.0]), policy())
     assert threshold.value == 1.0

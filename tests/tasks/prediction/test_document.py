@@ -12,7 +12,7 @@ from tests.tasks.prediction.toys import BAD, GOOD, HALF, OUTPUTS
 
 
 @pytest.fixture
-def predicted(tmp_path: Path) -> PredictionDocument:
+def prediction(tmp_path: Path) -> PredictionDocument:
     rule, verdicts = score_videos(OUTPUTS, AggregateConfig().plan(), None, tmp_path)
     return PredictionDocument(
         schema=SCHEMA, waver_version="1", created_at="2026-11-22T15:00:00+00:00",
@@ -22,10 +22,10 @@ def predicted(tmp_path: Path) -> PredictionDocument:
     )  # fmt: skip
 
 
-def test_the_document_has_every_key_that_its_description_promises(
-    predicted: PredictionDocument,
+def test_every_key_of_the_document_is_described(
+    prediction: PredictionDocument,
 ) -> None:
-    written = json.loads(to_json(predicted))
+    written = json.loads(to_json(prediction))
     assert set(written) == {field.name for field in fields(PredictionDocument)}
     video = written["videos"][0]
     keys = {*written, *written["model"], *written["rule"], *video, *video["verdict"]}
@@ -34,17 +34,17 @@ def test_the_document_has_every_key_that_its_description_promises(
     assert not undescribed
     assert video["verdict"]["present"] is False
     assert written["videos"][1]["verdict"]["present"] is None
-    assert "ü" in to_json(predicted)
+    assert "ü" in to_json(prediction)
 
 
-def test_rejected_videos_and_segments_are_counted(predicted: PredictionDocument) -> None:
-    assert predicted.num_rejected == 2
+def test_rejected_videos_and_segments_are_counted(prediction: PredictionDocument) -> None:
+    assert prediction.num_rejected == 2
 
 
 def test_the_flat_table_has_a_row_for_each_segment_and_one_for_a_rejected_video(
-    predicted: PredictionDocument,
+    prediction: PredictionDocument,
 ) -> None:
-    rows = flat_table(predicted).to_pylist()
+    rows = flat_table(prediction).to_pylist()
     assert [row["path"] for row in rows] == [GOOD, GOOD, BAD, HALF, HALF]
     assert [row["p_ah"] for row in rows] == [0.2, 0.6, None, None, 0.9]
     assert [row["verdict"] for row in rows] == [0, 0, None, 1, 1]

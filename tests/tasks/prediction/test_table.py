@@ -10,16 +10,16 @@ from tasks.prediction.verdicts import assemble_videos, score_videos
 from tests.tasks.prediction.toys import OUTPUTS
 
 
-def shown(predicted: PredictionDocument) -> str:
+def shown(prediction: PredictionDocument) -> str:
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(prediction_table(predicted))
+        console.print(prediction_table(prediction))
     return captured.get()
 
 
-def test_a_person_reads_verdicts_words_reasons_and_the_rule(tmp_path: Path) -> None:
+def test_the_table_shows_verdicts_transcripts_reasons_and_the_rule(tmp_path: Path) -> None:
     rule, verdicts = score_videos(OUTPUTS, AggregateConfig().plan(), None, tmp_path)
-    predicted = PredictionDocument(
+    prediction = PredictionDocument(
         schema=SCHEMA, waver_version="1", created_at="now", model=Model(name="m", fingerprint="f"),
         profile="default", variants={}, rule=rule, warnings=("a [warning]",),
         videos=assemble_videos(OUTPUTS, verdicts),
@@ -30,12 +30,12 @@ def test_a_person_reads_verdicts_words_reasons_and_the_rule(tmp_path: Path) -> N
         "/in/bad.mp4: rejected: not a video",
         "/in/half.mp4: A/H (.900 ≥ .500)",
         "a damaged part",
-        "rejected: no picture decodes",
-        "Pooling rule mean, threshold .500 (0.5, because no validation row is labelled, and no run",
+        "rejected: no frame can be decoded",
+        "Pooling rule mean, threshold .500 (0.5, because validation has no labels, and no",
         "a [warning]",
     ):
-        assert line in shown(predicted)
-    video = predicted.videos[0]
+        assert line in shown(prediction)
+    video = prediction.videos[0]
     verdict = replace(video.verdict, present=None, p_ah=None)
-    unanswered = replace(predicted, videos=(replace(video, verdict=verdict),))
-    assert "/in/good [1].mp4: no verdict" in shown(unanswered)
+    without_verdict = replace(prediction, videos=(replace(video, verdict=verdict),))
+    assert "/in/good [1].mp4: no verdict" in shown(without_verdict)

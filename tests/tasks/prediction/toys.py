@@ -1,8 +1,6 @@
-"""Three files as the stages leave them: answered, rejected whole, and rejected in one segment."""
+"""Stage outputs of three files: predicted, rejected, and with one segment rejected."""
 
-from storage.records import (
-    RejectedRecord,
-)
+from storage.records import RejectedRecord
 from tasks.prediction.verdicts import StageOutputs
 from tests.builders import a_prediction, a_sample, a_video, media_facts
 
@@ -24,6 +22,6 @@ OUTPUTS = StageOutputs(
     ],
     rejected=[
         RejectedRecord(item_id=BAD, stage="segment", reason="not a video"),
-        RejectedRecord(item_id=f"{HALF}#0000", stage="infer", reason="no picture decodes"),
+        RejectedRecord(item_id=f"{HALF}#0000", stage="infer", reason="no frame can be decoded"),
     ],
 )  # fmt: skip

@@ -31,7 +31,7 @@ VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 
 class WellFormed(HTMLParser):
-    """Reads a page, refusing a tag that closes another than the open one."""
+    """Parses a page and fails on a closing tag without its opening tag."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,34 +76,34 @@ def text_of(page: str) -> str:
     return re.sub(r"\s+", " ", " ".join(read(page).text))
 
 
-def test_notices_stand_before_the_figures(split_world) -> None:
+def test_notices_come_before_the_metrics(split_world) -> None:
     notice = "Lengths leak the <label>."
     page = text_of(page_of(split_world, facts=replace(FACTS, notices=(notice,))))
-    assert page.index(notice) < page.index("How good the verdicts are")
+    assert page.index(notice) < page.index("bootstrap interval")
 
 
-def test_the_page_is_whole_and_asks_nothing_of_the_network(split_world) -> None:
+def test_the_page_is_well_formed_and_loads_no_external_resource(split_world) -> None:
     page = page_of(split_world)
     assert read(page).loads == []
     assert not re.search(r"https?://|@import|url\(", page)
 
 
-def test_the_page_holds_no_word_that_was_said(split_world) -> None:
-    words = {row.transcript for row in split_world.samples}
+def test_the_page_contains_no_transcript(split_world) -> None:
+    transcripts = {row.transcript for row in split_world.samples}
     page = page_of(split_world)
-    assert words
-    assert not any(word in page for word in words)
+    assert transcripts
+    assert not any(text in page for text in transcripts)
 
 
-def test_what_was_run_and_what_came_of_it_is_told(split_world) -> None:
+def test_the_page_shows_the_run_and_its_results(split_world) -> None:
     text = text_of(page_of(split_world))
-    for message in ("toy <world>", "toy-model", "0123456789ab", "36 with a verdict, 0 without",
-                 "macro F1, test", "question only", "majority of train", "duration only",
-                 "labelled validation videos", "a split line without a video"):  # fmt: skip
-        assert message in text
+    for expected in ("toy <world>", "toy-model", "0123456789ab", "36 with a verdict, 0 without",
+                 "macro F1, test", "question only", "majority class", "duration only",
+                 "labeled validation videos", "a split line without a video"):  # fmt: skip
+        assert expected in text
 
 
-def test_rejections_and_videos_without_verdict_are_shown_with_their_reason(split_world) -> None:
+def test_rejections_and_videos_without_verdict_are_shown_with_reasons(split_world) -> None:
     split_world.add("gone.mp4", [])
     split_world.add("holed.mp4", [0.5, None])
     rejected = (RejectedRecord(item_id="gone.mp4", stage="segment", reason="no <video> in it"),)
@@ -113,28 +113,31 @@ def test_rejections_and_videos_without_verdict_are_shown_with_their_reason(split
     assert "1 of 2 segments without a prediction" in text
 
 
-def test_names_from_outside_cannot_become_markup(world) -> None:
+def test_names_are_escaped(world) -> None:
     world.add("<i>a</i>/<img src=x>.mp4", [0.5], participant="<b>7</b>")
     page = page_of(world)
     assert read(page).loads == []
     assert not re.search("<i>|<b>7|<img", page)
 
 
-def test_videos_that_may_not_be_published_are_pointed_out(split_world) -> None:
-    assert "refused use in publications" not in page_of(split_world)
+def test_videos_without_consent_to_publication_are_counted(split_world) -> None:
+    assert "did not consent to use in publications" not in page_of(split_world)
     first, *others = split_world.videos
     split_world.videos = [replace(first, consent_publications=False), *others]
     text = text_of(page_of(split_world))
-    assert "1 of these videos are of participants who refused" in text
-    assert "purpose: internal) and leaves no video out. Whether 35 of its videos may be" in text
+    assert "1 of these videos are of participants who did not consent" in text
+    assert (
+        "(purpose: internal) and includes all videos. Consent to publication is unknown for 35"
+        in text
+    )
 
 
-def test_without_labels_the_page_says_so_and_shows_no_figure(world) -> None:
+def test_without_labels_the_page_has_a_note_and_no_metrics(world) -> None:
     world.add("a.mp4", [0.9], split=None)
     text = text_of(page_of(world))
-    assert "no labels to measure against" in text
-    assert "There are no labels here" in text
-    assert "How good the verdicts are" not in text
+    assert "macro F1 no labels" in text
+    assert "Without labels there are no metrics" in text
+    assert "bootstrap interval" not in text
 
 
 def test_an_empty_result_is_still_a_page(world) -> None:
@@ -142,7 +145,7 @@ def test_an_empty_result_is_still_a_page(world) -> None:
     assert "no video has a verdict" in text_of(page_of(world))
 
 
-def test_the_csv_file_holds_the_chosen_rules_verdicts_alone(split_world, tmp_path: Path) -> None:
+def test_the_csv_file_contains_only_the_chosen_rules_verdicts(split_world, tmp_path: Path) -> None:
     split_world.add("gone, with comma.mp4", [], split=None)
     evaluation = evaluate(*split_world.write(), split_world.videos, PLAN)
     write_verdicts(tmp_path / "verdicts.csv", evaluation.verdicts)
@@ -159,43 +162,43 @@ def test_the_csv_file_holds_the_chosen_rules_verdicts_alone(split_world, tmp_pat
     assert (row["split"], row["label"]) == ("test", "1")
 
 
-def test_the_csv_file_tells_the_consent_of_every_verdict(world, tmp_path: Path) -> None:
+def test_the_csv_file_has_the_consent_of_every_verdict(world, tmp_path: Path) -> None:
     world.add("seen.mp4", [0.9], split="test")
     world.add("unseen.mp4", [], split="test")
-    answers = {"consent_publications": False, "consent_challenges": True}
-    world.videos = [replace(video, **answers) for video in world.videos]
-    world.samples = [replace(row, **answers) for row in world.samples]
+    consent = {"consent_publications": False, "consent_challenges": True}
+    world.videos = [replace(video, **consent) for video in world.videos]
+    world.samples = [replace(row, **consent) for row in world.samples]
     write_verdicts(tmp_path / "verdicts.csv", evaluate(*world.write(), world.videos, PLAN).verdicts)
     with (tmp_path / "verdicts.csv").open(encoding="utf-8", newline="") as stream:
-        message = [
+        rows = [
             (row["video_id"], row["consent_publications"], row["consent_challenges"])
             for row in csv.DictReader(stream)
         ]
-    assert message == [("seen.mp4", "no", "yes"), ("unseen.mp4", "no", "yes")]
+    assert rows == [("seen.mp4", "no", "yes"), ("unseen.mp4", "no", "yes")]
 
 
-def test_what_stages_noticed_of_videos_is_counted_and_listed(split_world) -> None:
+def test_issues_that_stages_found_in_videos_are_counted_and_listed(split_world) -> None:
     media = [
         media_facts(name, warnings=warnings)
-        for name, warnings in (("a.mp4", ("late <sound>", "gap")), ("A.mp4", ("gap",)), ("b", ()))
+        for name, warnings in (("a.mp4", ("late <audio>", "gap")), ("A.mp4", ("gap",)), ("b", ()))
     ]  # fmt: skip
-    assert "Noticed in videos" not in page_of(split_world)
+    assert "Issues of videos" not in page_of(split_world)
     text = text_of(page_of(split_world, facts=replace(FACTS, stage_issues=media_issues(media))))
-    assert "Noticed in videos 3 remarks on 2 videos, all of them used" in text
-    assert "a.mp4 segment late <sound> media" in text
+    assert "Issues of videos 3 issues of 2 videos, which were used nevertheless" in text
+    assert "a.mp4 segment late <audio> media" in text
 
 
-def test_what_is_wrong_with_the_data_set_is_told_with_its_kind(split_world) -> None:
-    refused = Issue(IssueKind.PATH_REJECTED, "left out: '../x'")
+def test_issues_of_the_data_set_are_listed_with_their_kind(split_world) -> None:
+    path_rejected = Issue(IssueKind.PATH_REJECTED, "left out: '../x'")
     listed_twice = Issue(IssueKind.LISTED_WITH_TWO_LABELS, "<two> labels")
     first, second, *others = split_world.videos
     split_world.videos = [
-        replace(first, issues=(listed_twice,)), replace(second, issues=(refused,)), *others,
+        replace(first, issues=(listed_twice,)), replace(second, issues=(path_rejected,)), *others,
     ]  # fmt: skip
     page = page_of(split_world)
     text = text_of(page)
     assert "a split line without a video video missing" in text
-    message = (f"{second.video_id} : left out: '../x' path refused",
+    listed = (f"{second.video_id} : left out: '../x' path refused",
             f"{first.video_id} : <two> labels listed with two labels")  # fmt: skip
-    assert 0 < text.index(message[0]) < text.index(message[1])
+    assert 0 < text.index(listed[0]) < text.index(listed[1])
     assert page.count(f'title="{IssueKind.LISTED_WITH_TWO_LABELS.meaning}"') == 1

@@ -29,7 +29,7 @@ def elements(svg: str, name: str) -> list[ElementTree.Element]:
     return [part for part in ElementTree.fromstring(svg).iter() if part.get("class") == name]
 
 
-def test_a_bar_is_as_high_as_its_probability() -> None:
+def test_the_height_of_a_bar_is_its_probability() -> None:
     svg = timeline([segment(0, 4_000, 0.25), segment(4_000, 8_000, 1.0)], (), 8_000)
     (ground, _), (low, high) = elements(svg, "ground"), elements(svg, "bar")
     whole = float(ground.get("height"))
@@ -37,14 +37,14 @@ def test_a_bar_is_as_high_as_its_probability() -> None:
     assert float(high.get("height")) == pytest.approx(whole)
 
 
-def test_a_missing_prediction_is_drawn_as_missing_and_not_as_zero() -> None:
+def test_a_missing_prediction_is_plotted_as_missing_and_not_as_zero() -> None:
     svg = timeline([segment(0, 4_000, None), segment(4_000, 8_000, 0.0)], (), 8_000)
     assert len(elements(svg, "missing")) == 1
     assert len(elements(svg, "bar")) == 1
     assert "no prediction" in svg
 
 
-def test_annotated_time_lies_below_the_same_time_of_the_segments() -> None:
+def test_annotated_intervals_are_aligned_below_their_segments() -> None:
     spans = (Interval(start_ms=4_000, end_ms=8_000),)
     svg = timeline([segment(0, 4_000, 0.1), segment(4_000, 8_000, 0.9)], spans, 16_000)
     (mark,), (_, second) = elements(svg, "annotated"), elements(svg, "ground")
@@ -53,7 +53,7 @@ def test_annotated_time_lies_below_the_same_time_of_the_segments() -> None:
     assert float(mark.get("y")) > float(second.get("height"))
 
 
-def test_an_undefined_figure_is_not_drawn_and_one_without_interval_has_no_bar() -> None:
+def test_an_undefined_metric_is_not_plotted_and_one_without_interval_has_no_bar() -> None:
     assert metric_range(None) == metric_range(a_metric(None)) == ""
     assert elements(metric_range(a_metric(0.5)), "interval") == []
     assert len(elements(metric_range(a_metric(0.5, low=0.4, high=0.6)), "interval")) == 1

@@ -21,7 +21,7 @@ def run(world) -> Evaluation:
     return evaluate(*world.write(), world.videos, PLAN)
 
 
-def test_tables_begin_with_test_and_hold_every_method(split_world) -> None:
+def test_metric_tables_start_with_test_and_contain_every_method(split_world) -> None:
     tables = metric_tables(run(split_world))
     assert [(table.split, table.level) for table in tables] == [
         (split, level) for split in ("test", "val", "train") for level in ("video", "segment")
@@ -31,7 +31,7 @@ def test_tables_begin_with_test_and_hold_every_method(split_world) -> None:
     assert tables[0].num_rows == 12
 
 
-def test_confusions_count_every_labelled_verdict_once(split_world) -> None:
+def test_confusion_matrices_count_every_labeled_verdict_once(split_world) -> None:
     chosen = [row for row in run(split_world).verdicts if row.chosen]
     for split, counts in confusion_matrices(chosen).items():
         rows = [row for row in chosen if row.split == split]
@@ -40,7 +40,7 @@ def test_confusions_count_every_labelled_verdict_once(split_world) -> None:
             assert count == sum((row.label, row.verdict) == (label, verdict) for row in rows)
 
 
-def test_the_curve_is_there_only_if_a_threshold_was_chosen(split_world, world) -> None:
+def test_the_curve_is_empty_unless_a_threshold_was_chosen(split_world, world) -> None:
     evaluation = run(split_world)
     chosen = [row for row in evaluation.verdicts if row.chosen]
     assert validation_curve(evaluation, chosen).count("<circle") == 12
@@ -50,7 +50,7 @@ def test_the_curve_is_there_only_if_a_threshold_was_chosen(split_world, world) -
     assert validation_curve(without, [row for row in without.verdicts if row.chosen]) == ""
 
 
-def test_what_was_rejected_stands_beside_its_video(split_world) -> None:
+def test_rejections_are_listed_with_their_video(split_world) -> None:
     split_world.add("gone.mp4", [])
     evaluation = run(split_world)
     rejected = [

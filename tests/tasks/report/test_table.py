@@ -26,11 +26,11 @@ def shown(world, rejected: tuple[RejectedRecord, ...] = (), width: int = 80) -> 
     return console.export_text()
 
 
-def test_eighty_columns_hold_verdicts_figures_intervals_and_baselines(split_world) -> None:
+def test_eighty_columns_fit_verdicts_metrics_intervals_and_baselines(split_world) -> None:
     text = shown(split_world)
-    for message in ("Figures on test: 12 labelled videos", "macro F1", "majority of train",
+    for expected in ("Metrics on test: 12 labeled videos", "macro F1", "majority class",
                  "question only", "duration only", "plateau on 12 validation rows"):  # fmt: skip
-        assert message in text
+        assert expected in text
     assert "…" not in text
 
 
@@ -43,7 +43,7 @@ def test_the_rows_of_a_split_add_up(split_world) -> None:
     assert positive + negative + without == videos
 
 
-def test_rejections_are_listed_with_their_reason_and_the_rest_counted(split_world) -> None:
+def test_rejections_are_listed_with_reasons_and_the_rest_is_counted(split_world) -> None:
     rejected = tuple(
         RejectedRecord(item_id=f"[red]{n}.mp4", stage="segment", reason="not a video")
         for n in range(20)
@@ -51,29 +51,29 @@ def test_rejections_are_listed_with_their_reason_and_the_rest_counted(split_worl
     text = shown(split_world, rejected)
     assert "Rejected: 20" in text
     assert "[red]0.mp4" in text
-    assert "8 more: see the report" in text
+    assert "8 more, see the report" in text
 
 
-def test_without_labels_it_says_that_there_are_no_figures(world) -> None:
+def test_without_labels_a_note_replaces_the_metrics(world) -> None:
     world.add("a.mp4", [0.9], split=None)
     text = shown(world)
-    assert "No labels to measure against" in text
+    assert "No labels, so there are no metrics." in text
     assert "no split" in text
 
 
-def test_figures_are_rows_of_text_for_every_split_level_and_method(split_world) -> None:
+def test_metric_rows_cover_every_split_level_and_method(split_world) -> None:
     evaluation = evaluate(*split_world.write(), split_world.videos, PLAN)
     rows = metric_rows(evaluation.metrics)
     keys = [(row["split"], row["level"], row["method"]) for row in rows]
     assert len(keys) == len(set(keys)) == 3 * (5 + 4)  # with the three baselines each
     assert keys[0][:2] == ("test", "video")
     first = next(row for row in rows if row["method"] == "any (maximum)")
-    figure = next(
+    metric = next(
         row for row in evaluation.metrics
         if (row.split, row.level, row.method, row.name) == ("test", "video", "any", "macro_f1")
     )  # fmt: skip
     assert first["rows"] == 12
-    cell = f"{format_fraction(figure.value)} {format_interval(figure)}"
+    cell = f"{format_fraction(metric.value)} {format_interval(metric)}"
     assert first["macro F1"] == cell.rstrip()
     assert list(first) == ["split", "level", "method", "rows", "macro F1", "accuracy", "F1 A/H",
                            "F1 no A/H", "AP"]  # fmt: skip
