@@ -1,14 +1,13 @@
-"""The whole pipeline: six stages in reading order.
+"""The whole pipeline: six stages, each a flow of its own that is shown as a child of this run.
 
-Each is a flow of its own, shown as a child of this run, with its own deployment; what is in the
-store already is not made again.
+What each stage computes is in `definitions`; results that are in the store are not computed again.
 """
 
 from typing import cast
 
 from prefect import flow
 
-from flows.context.open import open_to_work
+from flows.context.context import context_of
 from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest
 from flows.distributed.work_pool import infer_work_pool
@@ -23,22 +22,22 @@ from flows.stages import (
 )
 
 _FLOWS = {
-    "segment": segment_flow,  # videos -> segments of at most 5 s: picture and 16 kHz sound
-    "transcribe": transcribe_flow,  # sound -> words with times
-    "manifest": manifest_flow,  # segments + words + labels + splits -> one row a segment
-    "finetune": finetune_flow,  # train and val rows -> a fine-tuned Qwen3-Omni
-    "infer": infer_flow,  # rows + model -> p_ah for each segment
-    "aggregate": aggregate_flow,  # predictions -> verdicts, metrics, report
+    "segment": segment_flow,  # videos -> segments of at most 5 s: video and 16 kHz audio
+    "transcribe": transcribe_flow,  # audio -> transcript: words with times
+    "manifest": manifest_flow,  # segments + transcripts + labels -> a sample per segment
+    "finetune": finetune_flow,  # training and validation samples -> a fine-tuned Qwen3-Omni
+    "infer": infer_flow,  # samples + model -> a prediction per segment: p_ah
+    "aggregate": aggregate_flow,  # predictions -> verdict per video, metrics, report
 }
 
 
 @flow(name="waver", flow_run_name="waver {request.profile}")
 def pipeline(request: RunRequest) -> list[StageReport]:
     """Run the requested stages on a data set, from videos to verdicts."""
-    with open_to_work(request) as run:
-        run.store.sweep()
-        check_before_start(run)
-        if "infer" in run.stages and run.settings.resources.infer.num_nodes > 1:
+    with context_of(request) as context:
+        context.store.sweep()
+        check_before_start(context)
+        if "infer" in context.stages and context.settings.resources.infer.num_nodes > 1:
             infer_work_pool()
         # A flow that returns a state gives its caller the state's data.
-        return [cast(StageReport, _FLOWS[stage](request)) for stage in run.stages]
+        return [cast(StageReport, _FLOWS[stage](request)) for stage in context.stages]

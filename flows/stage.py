@@ -1,18 +1,17 @@
-"""Running one stage: its items dealt into shards, waited for, and what came of them told."""
+"""A stage, and the one function that runs any of them: shards submitted, waited for, reported."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from prefect import State
+from prefect import State, Task
 from prefect.artifacts import create_table_artifact
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
 
+from flows.context.context import Context
 from flows.context.request import StageName
-from flows.context.run_context import Run
 from storage.errors import StageError, WaverError
 from storage.records import RejectedRecord
 from storage.store.variant import Variant
@@ -22,8 +21,38 @@ from tasks.stage import Shard, ShardResult, split_into_shards
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What one stage has to compute, decided when it starts.
+
+    ``expected`` maps each item to the digest of its inputs. ``task`` computes the missing items of
+    one shard of at most ``shard_size`` items; it is called with ``shard`` and ``variant``, with
+    ``arguments``, and with the rows of the shard's own items out of ``by_item``.
+    """
+
+    name: StageName
+    variant: Variant
+    expected: Mapping[str, str]
+    task: Task[..., Any]
+    arguments: Mapping[str, Any]
+    by_item: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    shard_size: int = 1
+
+    def shards(self) -> list[Shard]:
+        """Split the expected items into shards, in order."""
+        return split_into_shards(self.expected, self.shard_size)
+
+    def arguments_of(self, shard: Shard) -> dict[str, Any]:
+        """Return the keyword arguments of the task for one shard."""
+        rows = {
+            name: {item: by_item[item] for item in shard.expected}
+            for name, by_item in self.by_item.items()
+        }
+        return {"shard": shard, "variant": self.variant, **rows, **self.arguments}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageReport:
-    """What a stage found there, made and rejected; ``seconds`` is its wall time."""
+    """How many items of a stage were cached, computed and rejected; ``seconds`` is wall time."""
 
     stage: str
     variant_id: str
@@ -35,35 +64,24 @@ class StageReport:
 
     @property
     def is_cached(self) -> bool:
-        """True if the stage had nothing to make."""
+        """True if the stage had nothing to compute."""
         return self.num_computed == 0
 
 
-def run_stage(
-    run: Run,
-    stage: StageName,
-    variant: Variant,
-    expected: Mapping[str, str],
-    submit: Callable[[Shard], PrefectFuture[Any]],
-    shard_size: int,
-) -> State[StageReport]:
-    """Deal a stage's items into shards, wait for all of them, and report.
+def run_stage(stage: Stage, context: Context) -> State[StageReport]:
+    """Run a stage's shards, wait for all of them, and report.
 
-    The state is named Cached where nothing had to be made. One failed shard does not stop the
+    The state is named Cached if nothing had to be computed. A failed shard does not stop the
     others; its error is raised when all have ended.
     """
     started = time.monotonic()
-    if stage in run.request.force:
-        variant.invalidate(expected)
-    shards = split_into_shards(expected, shard_size)
-    LOGGER.info("%s: %d wanted, shards: %d", stage, len(expected), len(shards))
-    futures = wait_for([partial(submit, shard) for shard in shards])
-    results = [result_of(stage, future.state) for future in futures]
-    rejected = variant.read(RejectedRecord, expected)
+    LOGGER.info("%s: %d expected, %d shards", stage.name, len(stage.expected), len(stage.shards()))
+    results = run_shards(stage, context)
+    rejected = stage.variant.read(RejectedRecord, stage.expected)
     report = StageReport(
-        stage=stage,
-        variant_id=variant.variant_id,
-        num_expected=len(expected),
+        stage=stage.name,
+        variant_id=stage.variant.variant_id,
+        num_expected=len(stage.expected),
         num_cached=sum(result.num_cached for result in results),
         num_computed=sum(result.num_computed for result in results),
         num_rejected=len(rejected),
@@ -73,20 +91,33 @@ def run_stage(
     return Completed(name="Cached" if report.is_cached else "Completed", data=report)
 
 
-def wait_for(submits: Sequence[Callable[[], PrefectFuture[Any]]]) -> list[PrefectFuture[Any]]:
-    """Wait for all tasks; a run that is stopped ends what it started, and does not wait for it."""
+def run_shards(stage: Stage, context: Context) -> list[ShardResult]:
+    """Compute what is missing of a stage, or all of it if the request forces the stage."""
+    if stage.name in context.request.force:
+        stage.variant.invalidate(stage.expected)
+    calls = [stage.arguments_of(shard) for shard in stage.shards()]
+    return [_result(stage.name, future.state) for future in submit_all(stage.task, calls)]
+
+
+def submit_all(
+    task: Task[..., Any], calls: Sequence[Mapping[str, Any]]
+) -> list[PrefectFuture[Any]]:
+    """Submit a task once per mapping of arguments, and wait for all of these task runs.
+
+    A run that is stopped terminates its child processes and does not wait.
+    """
     allow_children()
     try:
-        futures = [submit() for submit in submits]
+        futures = [task.submit(**arguments) for arguments in calls]
         wait(futures)
-    except BaseException:  # Ctrl-C, or Prefect's word for SIGTERM
+    except BaseException:  # Ctrl-C, or the exception that Prefect raises on SIGTERM
         stop_children()
         raise
     return futures
 
 
-def result_of(stage: str, state: State[Any]) -> ShardResult:
-    """Give a shard's result, or raise why it failed."""
+def _result(stage: str, state: State[Any]) -> ShardResult:
+    """Return a shard's result, or raise why it failed."""
     if state.is_completed():
         return state.result()
     error = state.result(raise_on_failure=False)
@@ -98,28 +129,28 @@ def result_of(stage: str, state: State[Any]) -> ShardResult:
 
 
 def _show(report: StageReport, rejected: list[RejectedRecord]) -> None:
-    """Put the stage's result table, and what it rejected, into the Prefect UI."""
+    """Show the stage's counts, and what it rejected, in the Prefect UI and in the log."""
     create_table_artifact(
         key=f"{report.stage}-result",
         table=[
             {
-                "wanted": report.num_expected,
-                "there already": report.num_cached,
-                "made": report.num_computed,
+                "expected": report.num_expected,
+                "cached": report.num_cached,
+                "computed": report.num_computed,
                 "rejected": report.num_rejected,
                 "seconds": round(report.seconds, 1),
                 "variant": report.variant_id,
             }
         ],
-        description=f"What stage {report.stage} found there, made and rejected.",
+        description=f"Items that stage {report.stage} found cached, computed and rejected.",
     )
     if rejected:
         create_table_artifact(
             key=f"{report.stage}-rejected",
             table=[{"row": row.item_id, "reason": row.reason} for row in rejected],
-            description=f"What stage {report.stage} could not use, and why.",
+            description=f"Items that stage {report.stage} rejected, with the reason.",
         )
     LOGGER.info(
-        "%s: %d there, %d made, %d rejected in %.1f s",
+        "%s: %d cached, %d computed, %d rejected in %.1f s",
         report.stage, report.num_cached, report.num_computed, report.num_rejected, report.seconds,
     )  # fmt: skip

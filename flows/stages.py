@@ -1,193 +1,134 @@
-"""One flow a stage: what it wants, and the task that makes a shard of it."""
+"""The flow of each stage. All take the whole request, so that each can be deployed alone."""
 
 import logging
 import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from prefect import State, flow
 from prefect.artifacts import create_table_artifact
-from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.context.open import open_to_work
+from flows import definitions
+from flows.context.context import Context, context_of
+from flows.context.models import Model, resolve_models
 from flows.context.request import RunRequest
-from flows.context.run_context import Run
-from flows.distributed.partitions import asking
-from flows.stage import StageReport, result_of, run_stage
-from storage.results import MetricRecord, VerdictRecord
-from tasks.aggregate import aggregate_shard
-from tasks.ensemble import ensemble_shard
+from flows.context.results import Report, open_report
+from flows.context.rows import ManifestRows, read_class_plan, read_manifest
+from flows.distributed.partitions import on_nodes
+from flows.stage import StageReport, run_shards, run_stage
+from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.evaluation.display import METHOD_NAMES
-from tasks.finetune import finetune_models
 from tasks.labels.cut_points import LENGTHS_LEAK
 from tasks.labels.leakage import check_no_leakage
 from tasks.log import LOGGER
-from tasks.manifest import PLAN_ITEM, class_plan, manifest_shard
 from tasks.report.table import metric_rows, verdict_rows
-from tasks.segment import segment_shard
-from tasks.stage import Shard
-from tasks.transcribe import transcribe_shard
 
 _THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count())
-_SHARDS_PER_CORE = 4
 _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
-
-
-def for_every_core(num_videos: int, shard_size: int) -> int:
-    """Make shards small enough that a small folder, of long and short videos, keeps cores busy."""
-    num_shards = _SHARDS_PER_CORE * (os.cpu_count() or 1)
-    return max(1, min(shard_size, -(-num_videos // num_shards)))
 
 
 @flow(name="segment", flow_run_name="segment", task_runner=_THREADS)
 def segment_flow(request: RunRequest) -> State[StageReport]:
     """Cut every video into segments."""
-    with open_to_work(request) as run:
-        settings = run.settings
-        if settings.segment.boundaries == "annotated":
+    with context_of(request) as context:
+        if context.settings.segment.boundaries == "annotated":
             LOGGER.warning(LENGTHS_LEAK)
-        return run_stage(
-            run, "segment", run.segment, run.expected_videos,
-            lambda shard: segment_shard.submit(
-                shard, run.sources, settings.segment, run.segment, settings.resources.segment
-            ),
-            for_every_core(len(run.expected_videos), settings.resources.shard_videos),
-        )  # fmt: skip
+        return run_stage(definitions.segment_stage(context), context)
 
 
 @flow(name="transcribe", flow_run_name="transcribe", task_runner=_THREADS)
 def transcribe_flow(request: RunRequest) -> State[StageReport]:
-    """Transcribe every segmented video whole."""
-    with open_to_work(request) as run:
-        settings = run.settings
-        return run_stage(
-            run, "transcribe", run.transcribe, run.expected_transcripts,
-            lambda shard: transcribe_shard.submit(
-                shard, run.segments, settings.transcribe, run.transcribe
-            ),
-            settings.resources.shard_videos,
-        )  # fmt: skip
+    """Transcribe every segmented video as a whole."""
+    with context_of(request) as context:
+        return run_stage(definitions.transcribe_stage(context), context)
 
 
 @flow(name="manifest", flow_run_name="manifest", task_runner=_THREADS)
 def manifest_flow(request: RunRequest) -> State[StageReport]:
-    """Write the sample manifest, and refuse one whose splits leak."""
-    with open_to_work(request) as run:
-        settings = run.settings
-        state = run_stage(
-            run, "manifest", run.manifest, run.expected_inputs,
-            lambda shard: manifest_shard.submit(
-                shard, run.video_inputs, settings.manifest, run.manifest
-            ),
-            settings.resources.shard_videos,
-        )  # fmt: skip
-        check_no_leakage(run.samples, run.hashes)
-        _plan_classes(run)
+    """Write the sample manifest; fail if its splits leak."""
+    with context_of(request) as context:
+        state = run_stage(definitions.manifest_stage(context), context)
+        manifest = read_manifest(context)
+        check_no_leakage(manifest.samples, manifest.hashes)
+        _plan_classes(context, manifest)
         return state
 
 
-def _plan_classes(run: Run) -> None:
-    """Decide what each class counts in training, and put it into the Prefect UI."""
-    expected = run.expected_class_plan
-    if not expected:
-        return
-    if "manifest" in run.request.force:
-        run.manifest.invalidate(expected)
-    shard = Shard(name=PLAN_ITEM, expected=expected)
-    future = class_plan.submit(shard, run.samples, run.settings.manifest, run.manifest)
-    wait([future])
-    result_of("manifest", future.state)
-    create_table_artifact(
-        key="manifest-classes",
-        table=[asdict(row) for row in run.class_plan],
-        description="What each class counts in training.",
-    )
+def _plan_classes(context: Context, manifest: ManifestRows) -> None:
+    """Decide how much each class counts in training, if there are training samples."""
+    if run_shards(definitions.class_plan_stage(context, manifest), context):
+        create_table_artifact(
+            key="manifest-classes",
+            table=[asdict(row) for row in read_class_plan(context, manifest)],
+            description="How much each class counts in training.",
+        )
 
 
 @flow(name="finetune", flow_run_name="finetune", task_runner=_ONE_AT_A_TIME)
 def finetune_flow(request: RunRequest) -> State[StageReport]:
-    """Fine-tune one model a seed on the training rows, unless the splits leak; a shard is one."""
-    with open_to_work(request) as run:
-        check_no_leakage(run.samples, run.hashes)
-        settings = run.settings
-        return run_stage(
-            run, "finetune", run.finetune, run.expected_models,
-            lambda shard: finetune_models.submit(
-                shard, run.samples, run.class_plan, settings.finetune, settings.input,
-                settings.resources.finetune, run.finetune, run.sample_source,
-            ),
-            1,
-        )  # fmt: skip
+    """Fine-tune one model per seed on the training samples; fail if the splits leak."""
+    with context_of(request) as context:
+        manifest = read_manifest(context)
+        check_no_leakage(manifest.samples, manifest.hashes)
+        return run_stage(definitions.finetune_stage(context, manifest), context)
 
 
 @flow(name="infer", flow_run_name="infer", task_runner=_ONE_AT_A_TIME)
 def infer_flow(request: RunRequest) -> State[StageReport]:
-    """Ask the model about every segment; one shard, since the engine is opened once.
-
-    Of several models that answer together each is opened in turn, and is a variant of its own.
-    """
-    with open_to_work(request) as run:
-        LOGGER.info("infer: with %s", run.model_name)
-        for message in run.input_mismatches:
-            LOGGER.warning("infer: %s", message)
-        if not run.is_ensemble:
-            return _infer_by(run, run.model_path)
-        for name, path in run.model_paths.items():
-            LOGGER.info("infer: asks %s", name)
-            _infer_by(run, path)
-        variants = list(run.members.values())
-        return run_stage(
-            run, "infer", run.infer, run.expected_segments,
-            lambda shard: ensemble_shard.submit(shard, variants, run.infer),
-            max(1, len(run.samples)),
-        )  # fmt: skip
+    """Predict every segment; the models of an ensemble run one after another."""
+    with context_of(request) as context:
+        manifest = read_manifest(context)
+        models = resolve_models(context, manifest)
+        LOGGER.info("infer: model %s", models.name)
+        for warning in models.input_mismatches:
+            LOGGER.warning("infer: %s", warning)
+        if not models.is_ensemble:
+            return _infer(context, manifest, models.models[0])
+        for model in models.models:
+            LOGGER.info("infer: member %s", model.name)
+            _infer(context, manifest, model)
+        return run_stage(definitions.ensemble_stage(manifest, models), context)
 
 
-def _infer_by(run: Run, model_path: Path) -> State[StageReport]:
-    """Ask one model about every segment."""
-    return run_stage(
-        run, "infer", run.infer_by(model_path), run.expected_segments, asking(run, model_path),
-        max(1, len(run.samples)),
-    )  # fmt: skip
+def _infer(context: Context, manifest: ManifestRows, model: Model) -> State[StageReport]:
+    """Predict every segment with one model, on this node or on the nodes of a work pool."""
+    stage = definitions.infer_stage(context, manifest, model)
+    if context.settings.resources.infer.num_nodes > 1:
+        stage = on_nodes(stage, context)
+    return run_stage(stage, context)
 
 
 @flow(name="aggregate", flow_run_name="aggregate", task_runner=_ONE_AT_A_TIME)
 def aggregate_flow(request: RunRequest) -> State[StageReport]:
-    """Pool the answers to verdicts, measure them, write the report, unless the splits leak."""
-    with open_to_work(request) as run:
-        check_no_leakage(run.samples, run.hashes)
-        settings = run.settings
-        state = run_stage(
-            run, "aggregate", run.aggregate, run.expected_report,
-            lambda shard: aggregate_shard.submit(
-                shard, run.report_sources, settings.aggregate, run.aggregate
-            ),
-            1,
-        )  # fmt: skip
-        _log_rule(run)
-        _show_figures(run)
+    """Pool predictions to verdicts, measure them, write the report; fail if the splits leak."""
+    with context_of(request) as context:
+        report = open_report(context)
+        manifest = report.inference.manifest
+        check_no_leakage(manifest.samples, manifest.hashes)
+        state = run_stage(definitions.aggregate_stage(context, report), context)
+        _log_rule(report)
+        _show_figures(report)
         return state
 
 
-def _log_rule(run: Run) -> None:
-    """Say by which rule verdicts were made, and warn where it was not chosen on this validation."""
-    rule = next(row for row in run.thresholds if row.chosen)
+def _log_rule(report: Report) -> None:
+    """Log the pooling rule of the verdicts; warn if it was not chosen on this data's validation."""
+    rule = next(row for row in report.read(ThresholdRecord) if row.chosen)
+    earlier = report.inference.earlier
     LOGGER.log(
-        logging.INFO if rule.score is not None or run.earlier else logging.WARNING,
+        logging.INFO if rule.score is not None or earlier else logging.WARNING,
         "aggregate: verdicts by %s at %.3f (%s)", METHOD_NAMES[rule.method], rule.threshold,
         rule.reason,
     )  # fmt: skip
-    if run.earlier is not None and run.earlier.caveat is not None:
-        LOGGER.warning("aggregate: %s", run.earlier.caveat)
+    if earlier is not None and earlier.caveat is not None:
+        LOGGER.warning("aggregate: %s", earlier.caveat)
 
 
-def _show_figures(run: Run) -> None:
-    """Put verdict counts and figures into the Prefect UI."""
-    variant, expected = run.aggregate, run.expected_report
-    verdicts, metrics = variant.read(VerdictRecord, expected), variant.read(MetricRecord, expected)
+def _show_figures(report: Report) -> None:
+    """Show verdict counts and metrics in the Prefect UI."""
+    verdicts, metrics = report.read(VerdictRecord), report.read(MetricRecord)
     for name, rows in (("verdicts", verdict_rows(verdicts)), ("figures", metric_rows(metrics))):
         create_table_artifact(
-            key=f"aggregate-{name}", table=rows, description=f"The report's {name}."
+            key=f"aggregate-{name}", table=rows, description=f"The {name} of the report."
         )

@@ -7,7 +7,6 @@ all arms with one open model, and the figures are put beside one another.
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,14 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
 from flows.commands.exit_status import ExitStatus
-from flows.commands.progress import with_prefect
-from flows.context.open import open_run, open_to_work
+from flows.commands.progress import show_progress, with_prefect
+from flows.context.context import Context, context_of
+from flows.context.models import Model, resolve_models
 from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest, StageName
-from flows.context.run_context import Run
+from flows.context.rows import read_manifest
 from flows.pipeline import pipeline
-from flows.stage import wait_for
+from flows.stage import submit_all
 from storage.errors import ConfigError, StageError
 from storage.records import RejectedRecord, SampleRecord, SegmentId
 from storage.results import PredictionRecord
@@ -37,7 +37,6 @@ from tasks.export.output_path import check_output_file
 from tasks.inference.samples import expected_items
 from tasks.labels.leakage import check_no_leakage
 from tasks.log import LOGGER
-from tasks.model.model_folder import fingerprint_of
 
 _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
 _BEFORE: tuple[StageName, ...] = ("segment", "transcribe", "manifest")
@@ -59,10 +58,12 @@ def ablate_and_show(request: RunRequest, out: Path | None) -> ExitStatus:
     first = request.model_copy(
         update={"only": _BEFORE, "force": tuple(s for s in request.force if s in _BEFORE)}
     )
-    with with_prefect(console, lambda: _check(request)):
-        pipeline(first)
-        _check_measurable(open_run(request).samples)
-        records, num_rejected = ablate_flow(request)
+    with show_progress(console), context_of(request) as context:
+        _check(context)
+        with with_prefect():
+            pipeline(first)
+            _check_measurable(read_manifest(context).samples)
+            records, num_rejected = ablate_flow(request)
     console.print(ablation_table(records))
     if out is not None:
         table = to_table(AblationRecord, records)
@@ -70,14 +71,14 @@ def ablate_and_show(request: RunRequest, out: Path | None) -> ExitStatus:
     return ExitStatus.SOME_REJECTED if num_rejected else ExitStatus.DONE
 
 
-def _check(request: RunRequest) -> None:
-    run = open_run(request)
-    if not run.dataset.has_labels:
+def _check(context: Context) -> None:
+    if not context.dataset.has_labels:
         raise ConfigError(
-            f"The data set {request.data!r} has no labels, so there is nothing to measure arms on."
+            f"The data set {context.request.data!r} has no labels, so there is nothing to measure "
+            "arms on."
         )
-    check_before_start(run)
-    if len(arms_of(run.settings.input)) < 2:
+    check_before_start(context)
+    if len(arms_of(context.settings.input)) < 2:
         raise ConfigError(
             "The settings of [input] show the model one thing alone, so that nothing can be taken "
             "away: switch on another of input.video, input.audio and input.transcript."
@@ -95,21 +96,26 @@ def _check_measurable(samples: Sequence[SampleRecord]) -> None:
 @flow(name="ablate", flow_run_name="ablate", task_runner=_ONE_AT_A_TIME)
 def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
     """Ask all arms, and measure them; gives the figures, and how many answers are missing."""
-    with open_to_work(request) as run:
-        check_no_leakage(run.samples, run.hashes)
-        samples = [sample for sample in run.samples if sample.split in _SIDES]
-        LOGGER.info("ablate: with %s", run.model_path)
-        arms = arms_to_ask(run, samples)
-        submit = partial(
-            infer_arms.submit,
-            arms, run.store, run.model_path, run.settings.infer, run.settings.resources.infer,
-        )  # fmt: skip
-        wait_for([submit])[0].result()
+    with context_of(request) as context:
+        manifest, settings = read_manifest(context), context.settings
+        check_no_leakage(manifest.samples, manifest.hashes)
+        samples = [sample for sample in manifest.samples if sample.split in _SIDES]
+        models = resolve_models(context, manifest, best_only=True)
+        (model,) = models.models
+        LOGGER.info("ablate: with %s", model.path)
+        for warning in models.input_mismatches:
+            LOGGER.warning("ablate: %s", warning)
+        arms = arms_to_ask(context, model, samples)
+        arguments = {
+            "arms": arms, "store": context.store, "model_path": model.path,
+            "config": settings.infer, "resources": settings.resources.infer,
+        }  # fmt: skip
+        submit_all(infer_arms, [arguments])[0].result()
         rejected = sum(
             len(arm.variant.read(RejectedRecord, expected_items(arm.samples))) for arm in arms
         )
         with tempfile.TemporaryDirectory(prefix="waver-ablate-") as folder:
-            plan = run.settings.aggregate.plan()
+            plan = settings.aggregate.plan()
             answers = [_answers(arm) for arm in arms]
             records = measure_arms(samples, answers, plan, Path(folder))
     create_table_artifact(
@@ -118,16 +124,16 @@ def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
     return records, rejected
 
 
-def arms_to_ask(run: Run, samples: Sequence[SampleRecord]) -> list[ArmSamples]:
+def arms_to_ask(
+    context: Context, model: Model, samples: Sequence[SampleRecord]
+) -> list[ArmSamples]:
     """Give all arms their samples; what was answered does not count where `infer` is forced."""
-    for message in run.input_mismatches:
-        LOGGER.warning("ablate: %s", message)
-    fingerprint = fingerprint_of(run.model_path)
+    settings = context.settings
     arms = [
-        with_samples(arm, samples, run.store, run.settings.infer, fingerprint)
-        for arm in arms_of(run.settings.input)
+        with_samples(arm, samples, context.store, settings.infer, model.fingerprint)
+        for arm in arms_of(settings.input)
     ]
-    if "infer" in run.request.force:
+    if "infer" in context.request.force:
         for arm in arms:
             arm.variant.invalidate(expected_items(arm.samples))
     return arms

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.context.open import open_existing_store
+from flows.context.context import open_existing_store
 from flows.context.request import STAGES
 from flows.server.history_search import count_traces
 from storage.datasets.erased import digest_of_participant, read_erased, take_up_again

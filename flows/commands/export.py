@@ -1,17 +1,19 @@
 """Exports: a finished run's rows written for a purpose, without those not consented to."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from flows.context.open import open_existing_store, open_run
+from flows.context.context import Context, open_context, open_existing_store
 from flows.context.request import ExportKind, RunRequest
-from flows.context.run_context import Run
-from storage.datasets.consent import Permission, Purpose, Row, permission_of
+from flows.context.results import Report, open_report
+from flows.context.rows import ManifestRows, read_frame_times, read_manifest
+from storage.datasets.consent import Consented, Permission, Purpose, Row, permission_of
 from storage.errors import ConfigError
+from storage.results import ThresholdRecord, VerdictRecord
 from tasks.evaluation.evaluation import SEGMENT_METHOD
 from tasks.export.files import write_export
 from tasks.export.frames import FRAME_SCHEMA, FramedVideo, frame_table
@@ -54,10 +56,7 @@ def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Pat
     """
     check_output_file(out)
     open_existing_store(request.store)
-    run = open_run(request)
-    permission = permission_of(run.verdicts if kind == "verdicts" else run.samples, purpose)
-    check_some(permission)
-    schema, tables = _LAYOUTS[kind](run, permission)
+    permission, schema, tables = _tables(open_context(request), kind, purpose)
     facts = {
         "kind": kind,
         "purpose": purpose,
@@ -90,29 +89,48 @@ def check_some(permission: Permission) -> None:
 _Tables = tuple[pa.Schema, Iterable[pa.Table]]
 
 
-def _verdicts(run: Run, permission: Permission) -> _Tables:
-    return _whole(verdict_table(permission.keep(run.verdicts), permission.purpose))
+def _tables(
+    context: Context, kind: ExportKind, purpose: Purpose
+) -> tuple[Permission, pa.Schema, Iterable[pa.Table]]:
+    if kind == "manifest":
+        manifest = read_manifest(context)
+        permission = _permission(manifest.samples, purpose)
+        return permission, *_manifest(manifest, permission)
+    report = open_report(context)
+    verdicts = report.read(VerdictRecord)
+    if kind == "verdicts":
+        permission = _permission(verdicts, purpose)
+        return permission, *_whole(verdict_table(permission.keep(verdicts), purpose))
+    permission = _permission(report.inference.manifest.samples, purpose)
+    if kind == "segments":
+        return permission, *_segments(report, permission)
+    return permission, FRAME_SCHEMA, _iter_frames(context, report, permission)
 
 
-def _segments(run: Run, permission: Permission) -> _Tables:
-    samples, predictions = permission.keep(run.samples), permission.keep(run.predictions)
-    return _whole(segment_table(samples, predictions, _segment_threshold(run), permission.purpose))
+def _permission(rows: Iterable[Consented], purpose: Purpose) -> Permission:
+    permission = permission_of(rows, purpose)
+    check_some(permission)
+    return permission
 
 
-def _manifest(run: Run, permission: Permission) -> _Tables:
-    return _whole(manifest_table(permission.keep(run.samples), permission.purpose))
+def _segments(report: Report, permission: Permission) -> _Tables:
+    samples = permission.keep(report.inference.manifest.samples)
+    predictions = permission.keep(report.inference.predictions)
+    threshold = _segment_threshold(report)
+    return _whole(segment_table(samples, predictions, threshold, permission.purpose))
 
 
-def _frames(run: Run, permission: Permission) -> _Tables:
-    return FRAME_SCHEMA, _iter_frames(run, permission)
+def _manifest(manifest: ManifestRows, permission: Permission) -> _Tables:
+    return _whole(manifest_table(permission.keep(manifest.samples), permission.purpose))
 
 
-def _iter_frames(run: Run, permission: Permission) -> Iterator[pa.Table]:
-    """Lay videos out one by one: together, their frames are millions."""
-    samples, predictions = _by_video(run.samples), _by_video(run.predictions)
-    times = {row.video_id: row for row in run.frame_times}
-    threshold = _segment_threshold(run)
-    for video in permission.keep(run.dataset.videos):
+def _iter_frames(context: Context, report: Report, permission: Permission) -> Iterator[pa.Table]:
+    """Yield one table per video: together, the videos' frames are millions of rows."""
+    samples = _by_video(report.inference.manifest.samples)
+    predictions = _by_video(report.inference.predictions)
+    times = {row.video_id: row for row in read_frame_times(context)}
+    threshold = _segment_threshold(report)
+    for video in permission.keep(context.dataset.videos):
         framed = FramedVideo(
             video=video,
             times=times[video.video_id],
@@ -129,17 +147,10 @@ def _by_video(rows: Iterable[Row]) -> defaultdict[str, list[Row]]:
     return grouped
 
 
-def _segment_threshold(run: Run) -> float:
-    return next(row.threshold for row in run.thresholds if row.method == SEGMENT_METHOD)
+def _segment_threshold(report: Report) -> float:
+    rows = report.read(ThresholdRecord)
+    return next(row.threshold for row in rows if row.method == SEGMENT_METHOD)
 
 
 def _whole(table: pa.Table) -> _Tables:
     return table.schema, [table]
-
-
-_LAYOUTS: Mapping[ExportKind, Callable[[Run, Permission], _Tables]] = {
-    "verdicts": _verdicts,
-    "segments": _segments,
-    "frames": _frames,
-    "manifest": _manifest,
-}

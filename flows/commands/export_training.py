@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from flows.commands.export import check_some, left_out
-from flows.context.open import open_existing_store, open_run
+from flows.context.context import Context, open_context, open_existing_store
 from flows.context.request import RunRequest, TrainingFormat
-from flows.context.run_context import Run
+from flows.context.rows import ManifestRows, read_manifest
 from storage.datasets.consent import Permission, Purpose, permission_of
 from storage.errors import ConfigError
 from storage.store.atomic import atomic_folder
@@ -35,15 +35,18 @@ def write_training(
         _check_stays_inside(purpose)
     check_output_folder(out)
     open_existing_store(request.store)
-    run = open_run(request)
-    permission = permission_of(run.samples, purpose)
+    context = open_context(request)
+    manifest = read_manifest(context)
+    permission = permission_of(manifest.samples, purpose)
     check_some(permission)
-    check_no_leakage(run.samples, run.hashes)
+    check_no_leakage(manifest.samples, manifest.hashes)
     with creating(str(out), "--out"), atomic_folder(out) as folder:
         if layout == "ms-swift":
-            message = write_swift_folder(folder, _source(run, permission), out) + _told_seed(run)
+            source = _source(context, manifest, permission)
+            message = write_swift_folder(folder, source, out) + _told_seed(context)
         else:
-            message = write_hub_folder(folder, run.store, permission.keep(run.samples), purpose)
+            samples = permission.keep(manifest.samples)
+            message = write_hub_folder(folder, context.store, samples, purpose)
     return [
         *message,
         f"of {len(permission.allowed)} videos, for purpose {purpose!r}",
@@ -60,21 +63,21 @@ def _check_stays_inside(purpose: Purpose) -> None:
         )
 
 
-def _told_seed(run: Run) -> list[str]:
-    first, *others = run.settings.finetune.all_seeds
+def _told_seed(context: Context) -> list[str]:
+    first, *others = context.settings.finetune.all_seeds
     message = f"train.sh trains with seed {first} alone, of {len(others) + 1}: change --seed in it"
     return [message] if others else []
 
 
-def _source(run: Run, permission: Permission) -> TrainingSource:
-    samples = permission.keep(run.samples)
-    settings = run.settings.finetune
+def _source(context: Context, manifest: ManifestRows, permission: Permission) -> TrainingSource:
+    samples = permission.keep(manifest.samples)
+    settings = context.settings.finetune
     return TrainingSource(
-        store=run.store,
+        store=context.store,
         samples=samples,
-        plan=plan_classes(samples, run.settings.manifest),
+        plan=plan_classes(samples, context.settings.manifest),
         settings=settings.training_of(settings.all_seeds[0]),
-        config=run.settings.input,
-        resources=run.settings.resources.finetune,
+        config=context.settings.input,
+        resources=context.settings.resources.finetune,
         model=settings.model,
     )

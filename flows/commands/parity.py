@@ -11,9 +11,10 @@ from rich.console import Console
 
 from flows.commands.exit_status import ExitStatus
 from flows.commands.progress import show_progress
-from flows.context.open import open_existing_store, open_run
+from flows.context.context import open_context, open_existing_store
 from flows.context.preflight import require_engine
 from flows.context.request import RunRequest
+from flows.context.rows import read_manifest
 from flows.context.settings import Settings, load_settings
 from storage.errors import ConfigError
 from storage.records import SampleRecord
@@ -127,18 +128,19 @@ def _material_of(request: ParityRequest) -> Iterator[_Material]:
             samples = write_synthetic_samples(Store(folder), request.num_samples)
             yield _Material(store_url=folder, samples=samples)
         return
-    run = open_run(
+    context = open_context(
         RunRequest(
             data=request.data, profile=request.profile, store=request.store, model=request.model,
             overrides=request.overrides,
         )
     )  # fmt: skip
-    if not run.samples:
+    manifest = read_manifest(context)
+    if not manifest.samples:
         raise ConfigError(f"The data set {request.data!r} has no segment to measure on.")
-    samples = sorted(run.samples, key=_drawn_by)[: request.num_samples]
+    samples = sorted(manifest.samples, key=_drawn_by)[: request.num_samples]
     if len(samples) < request.num_samples:
         LOGGER.warning("parity: the data set has %d segments, all are taken", len(samples))
-    yield _Material(store_url=request.store, samples=samples, manifest=run.manifest)
+    yield _Material(store_url=request.store, samples=samples, manifest=context.manifest)
 
 
 def _drawn_by(sample: SampleRecord) -> str:

@@ -5,7 +5,6 @@ whole paths, so that the same file asked about again costs nothing, and `waver e
 """
 
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +13,17 @@ import typer
 from rich.console import Console
 
 from flows.commands.exit_status import ExitStatus
-from flows.commands.run import run_with_progress
+from flows.commands.progress import show_progress
+from flows.commands.run import run_pipeline
 from flows.commands.version import waver_version
-from flows.context.open import open_run
+from flows.context.context import Context, context_of
+from flows.context.models import Models
 from flows.context.preflight import check_named_models
 from flows.context.request import RunRequest
-from flows.context.run_context import Run
-from flows.context.settings import load_settings
+from flows.context.results import read_inference
+from flows.context.rows import expected_videos, sources_of
+from flows.context.settings import Settings, load_settings
 from storage.datasets.erased import read_erased
-from storage.datasets.video_list import write_list
 from storage.errors import DataError
 from storage.fingerprint import digest_of
 from storage.records import MediaFacts
@@ -32,19 +33,12 @@ from storage.store.store import Store
 from tasks.export.files import write_export
 from tasks.export.output_path import TABLE_FORMATS, check_output_file
 from tasks.inference.damaged_media import count_damaged, damage_message
-from tasks.model.model_folder import fingerprint_of
 from tasks.prediction.document import SCHEMA, Member, Model, PredictionDocument, flat_table, to_json
 from tasks.prediction.table import prediction_table
 from tasks.prediction.verdicts import StageOutputs, assemble_videos, score_videos
 
 _JSON = ".json"
 _STAGES = ("segment", "transcribe", "manifest", "infer")
-# Whatever a profile says: nothing is labelled, so nothing is dealt to sides or cut at bounds; and
-# of few segments any share may be rejected, which is told of each.
-_FORCED = (
-    "manifest.split_by=release", "segment.boundaries=fixed", "infer.max_failed_fraction=1.0",
-    "resources.infer.num_nodes=1",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +69,7 @@ def predict_and_print(
         check_output_file(out, (*TABLE_FORMATS, _JSON))
     settings = load_settings(request.profile, request.overrides)
     check_named_models(request.models, settings.finetune.model)
-    predicted = predict(question, request, Console(stderr=as_json))
+    predicted = predict(question, request, settings, Console(stderr=as_json))
     if out is not None:
         _write(predicted, out)
     if as_json:
@@ -100,7 +94,7 @@ def ask_for(paths: Sequence[Path]) -> Question:
     twice = [str(path) for path in once if resolved.count(path) > 1]
     return Question(
         paths=once,
-        warnings=tuple(f"{path!r} is named more than once: it is answered once" for path in twice),
+        warnings=tuple(f"{path!r} is named more than once: it is predicted once" for path in twice),
     )
 
 
@@ -122,21 +116,36 @@ def _fault_of(path: Path) -> str | None:
     return f"{str(path)!r} is {'no file' if there else 'not there'}: name a video."
 
 
-def predict(question: Question, request: RunRequest, console: Console) -> PredictionDocument:
-    """Run what is missing of the stages on these files, and put the answers together."""
-    store = Store(request.store)
-    _check_not_erased(store, question)
-    with ExitStack() as stack:
-        folder = stack.enter_context(store.staging())
-        asked = request.model_copy(
-            update={
-                "data": str(write_list(folder, question.paths)),
-                "only": _STAGES,
-                "overrides": (*request.overrides, *_FORCED),
-            }
-        )
-        run_with_progress(asked, console)
-        return _put_together(open_run(asked), question, folder)
+def predict(
+    question: Question, request: RunRequest, settings: Settings, console: Console
+) -> PredictionDocument:
+    """Run what is missing of the stages on these files, and put the predictions together."""
+    _check_not_erased(Store(request.store), question)
+    videos = tuple(str(path) for path in question.paths)
+    request = request.model_copy(update={"data": "", "videos": videos, "only": _STAGES})
+    with show_progress(console), context_of(request, _settings_for_files(settings)) as context:
+        run_pipeline(context)
+        with context.store.staging() as folder:
+            return _put_together(context, question, folder)
+
+
+def _settings_for_files(settings: Settings) -> Settings:
+    """Adapt a profile to single files.
+
+    They have no labels, so there are no splits to assign and no annotated boundaries; any fraction
+    of few segments may be rejected, which is reported for each; and they are inferred on this node.
+    """
+    resources, infer = settings.resources, settings.resources.infer
+    return settings.model_copy(
+        update={
+            "manifest": settings.manifest.model_copy(update={"split_by": "release"}),
+            "segment": settings.segment.model_copy(update={"boundaries": "fixed"}),
+            "infer": settings.infer.model_copy(update={"max_failed_fraction": 1.0}),
+            "resources": resources.model_copy(
+                update={"infer": infer.model_copy(update={"num_nodes": 1})}
+            ),
+        }
+    )
 
 
 def _check_not_erased(store: Store, question: Question) -> None:
@@ -150,43 +159,45 @@ def _check_not_erased(store: Store, question: Question) -> None:
         )
 
 
-def _put_together(run: Run, question: Question, folder: Path) -> PredictionDocument:
+def _put_together(context: Context, question: Question, folder: Path) -> PredictionDocument:
     """Read what the stages left; ``folder`` takes files for as long as this lasts."""
-    answered = StageOutputs(
-        videos=run.videos,
-        file_digests={name: source.source_digest for name, source in run.sources.items()},
-        facts=run.segment.read(MediaFacts, run.expected_videos),
-        samples=run.samples,
-        predictions=run.predictions,
-        rejected=run.rejected(),
+    settings, inference = context.settings, read_inference(context)
+    outputs = StageOutputs(
+        videos=context.videos,
+        file_digests={name: s.source_digest for name, s in sources_of(context).items()},
+        facts=context.segment.read(MediaFacts, expected_videos(context)),
+        samples=inference.manifest.samples,
+        predictions=inference.predictions,
+        rejected=inference.rejected,
     )
-    rule, verdicts = score_videos(answered, run.settings.aggregate.plan(), run.earlier, folder)
-    damaged = count_damaged(answered.predictions, answered.samples, run.settings.input)
-    without = damage_message(*damaged, len(answered.predictions))
-    stages = (run.segment, run.transcribe, run.manifest, run.infer)
+    rule, verdicts = score_videos(outputs, settings.aggregate.plan(), inference.earlier, folder)
+    damaged = count_damaged(outputs.predictions, outputs.samples, settings.input)
+    without = damage_message(*damaged, len(outputs.predictions))
+    models = inference.models
+    variants = (context.segment, context.transcribe, context.manifest, models.variant)
     return PredictionDocument(
         schema=SCHEMA,
         waver_version=waver_version(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=_model_of(run),
-        profile=run.request.profile,
-        variants={variant.stage: variant.variant_id for variant in stages},
+        model=_model_of(models),
+        profile=context.request.profile,
+        variants={variant.stage: variant.variant_id for variant in variants},
         rule=rule,
-        warnings=(*question.warnings, *run.cautions, *([without] if without else [])),
-        videos=assemble_videos(answered, verdicts),
+        warnings=(*question.warnings, *inference.warnings, *([without] if without else [])),
+        videos=assemble_videos(outputs, verdicts),
     )
 
 
-def _model_of(run: Run) -> Model:
+def _model_of(models: Models) -> Model:
     members = tuple(
-        Member(name=name, fingerprint=fingerprint_of(path), variant=run.members[name].variant_id)
-        for name, path in run.model_paths.items()
+        Member(name=model.name, fingerprint=model.fingerprint, variant=model.variant.variant_id)
+        for model in models.models
     )
     hashes = sorted(member.fingerprint for member in members)
     return Model(
-        name=run.model_name,
+        name=models.name,
         fingerprint=hashes[0] if len(hashes) == 1 else digest_of(hashes),
-        members=members if run.is_ensemble else (),
+        members=members if models.is_ensemble else (),
     )
 
 

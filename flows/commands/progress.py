@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from prefect.events.worker import EventsWorker
@@ -45,20 +45,16 @@ def show_progress(console: Console) -> Iterator[None]:
 
 
 @contextmanager
-def with_prefect(console: Console, check: Callable[[], None]) -> Iterator[None]:
-    """Run the checks, then the body against a Prefect server, and print progress meanwhile."""
-    with show_progress(console):
-        check()
-        starts_server = not os.environ.get("PREFECT_API_URL")
-        LOGGER.info(
-            "starting the local Prefect server" if starts_server else "connecting to Prefect"
-        )
-        with prefect_server() as api_url, temporary_settings({PREFECT_API_URL: api_url}):
-            LOGGER.info("Prefect UI during this run: %s", api_url.removesuffix("/api"))
-            try:
-                yield
-            finally:
-                _flush_history()
+def with_prefect() -> Iterator[None]:
+    """Run the body against a Prefect server: the one of the environment, else a local one."""
+    starts_server = not os.environ.get("PREFECT_API_URL")
+    LOGGER.info("starting the local Prefect server" if starts_server else "connecting to Prefect")
+    with prefect_server() as api_url, temporary_settings({PREFECT_API_URL: api_url}):
+        LOGGER.info("Prefect UI during this run: %s", api_url.removesuffix("/api"))
+        try:
+            yield
+        finally:
+            _flush_history()
 
 
 def _flush_history() -> None:

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.commands.exit_status import ExitStatus
-from flows.commands.progress import with_prefect
-from flows.context.open import open_run
+from flows.commands.progress import show_progress, with_prefect
+from flows.context.context import Context, context_of
 from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest
+from flows.context.results import open_report
 from flows.pipeline import pipeline
 from flows.stage import StageReport
 from storage.results import MemberRecord, MetricRecord, ThresholdRecord, VerdictRecord
@@ -25,10 +26,11 @@ def run_and_show(request: RunRequest) -> ExitStatus:
     """Run the pipeline against a Prefect server and print its progress and results."""
     console = Console()
     started = time.monotonic()
-    reports = run_with_progress(request, console)
-    console.print(_stage_table(reports))
-    if any(report.stage == "aggregate" for report in reports):
-        _show_results(request, console)
+    with show_progress(console), context_of(request) as context:
+        reports = run_pipeline(context)
+        console.print(_stage_table(reports))
+        if any(report.stage == "aggregate" for report in reports):
+            _show_results(context, console)
     seconds = time.monotonic() - started
     console.print(
         f"Finished in {seconds:.0f} s. To see this run in the Prefect UI: [bold]waver ui[/bold] "
@@ -38,10 +40,11 @@ def run_and_show(request: RunRequest) -> ExitStatus:
     return ExitStatus.SOME_REJECTED if some_rejected else ExitStatus.DONE
 
 
-def run_with_progress(request: RunRequest, console: Console) -> list[StageReport]:
-    """Run the pipeline against a Prefect server and print only its progress."""
-    with with_prefect(console, lambda: check_before_start(open_run(request))):
-        return pipeline(request)
+def run_pipeline(context: Context) -> list[StageReport]:
+    """Run the pipeline in an open context, against a Prefect server."""
+    check_before_start(context)
+    with with_prefect():
+        return pipeline(context.request)
 
 
 def _stage_table(reports: Sequence[StageReport]) -> Table:
@@ -59,20 +62,19 @@ def _stage_table(reports: Sequence[StageReport]) -> Table:
     return table
 
 
-def _show_results(request: RunRequest, console: Console) -> None:
+def _show_results(context: Context, console: Console) -> None:
     """Print the verdict table and where models and the report are."""
-    run = open_run(request)
-    variant, expected = run.aggregate, run.expected_report
+    report = open_report(context)
     console.print(
         result_table(
-            variant.read(VerdictRecord, expected),
-            variant.read(ThresholdRecord, expected),
-            variant.read(MetricRecord, expected),
-            run.rejected(),
-            variant.read(MemberRecord, expected),
+            report.read(VerdictRecord),
+            report.read(ThresholdRecord),
+            report.read(MetricRecord),
+            list(report.inference.rejected),
+            report.read(MemberRecord),
         )
     )
-    report = run.store.full_path(report_path(variant, expected))
-    for path in run.model_paths.values():
-        console.print(f"Model:  {path}", soft_wrap=True, highlight=False)
-    console.print(f"Report: {report}", soft_wrap=True, highlight=False)
+    path = context.store.full_path(report_path(report.variant, report.expected))
+    for model in report.inference.models.models:
+        console.print(f"Model:  {model.path}", soft_wrap=True, highlight=False)
+    console.print(f"Report: {path}", soft_wrap=True, highlight=False)

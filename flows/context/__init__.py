@@ -1,0 +1,1 @@
+"""What every flow and command starts from: request, settings, data set, store, resolved models."""

@@ -1,10 +1,11 @@
-"""What is checked before the first video is opened, so that no hour is lost to a typing error."""
+"""Checks before the first video is opened, so that a typing error does not cost an hour."""
 
 import importlib.util
 import shutil
 from collections.abc import Sequence
 
-from flows.context.run_context import Run
+from flows.context.context import Context
+from flows.context.models import require_model
 from storage.errors import ConfigError, ToolError
 from tasks.adapters.resolve import adapter_in, check_named_model, content_of
 from tasks.ensemble import check_apart
@@ -17,34 +18,35 @@ from tasks.speech.model import check_speech_model
 from tasks.training.tracking.trackers import check_trackers
 
 
-def check_before_start(run: Run) -> None:
-    """Check programs, libraries and models that the requested stages will need.
+def check_before_start(context: Context) -> None:
+    """Check the programs, libraries and models that the requested stages need.
 
     Raises:
-        ConfigError: the data has no labels and no model was named, or the stages named do not fit,
-            or the model cannot be shared out as asked.
+        ConfigError: the data has no labels and no model is named, the named stages do not fit, or
+            the model cannot be sharded as configured.
         ToolError: ffmpeg, the inference engine, a tracker, ms-swift or DeepSpeed is not installed.
         ModelError: a named model cannot be used.
     """
-    stages = run.stages
-    _check_stages(run)
+    stages = context.stages
+    _check_stages(context)
     if "segment" in stages:
-        _need_programs("ffmpeg", "ffprobe")
+        _require_programs("ffmpeg", "ffprobe")
     if "transcribe" in stages:
-        check_speech_model(run.settings.transcribe.model)
+        check_speech_model(context.settings.transcribe.model)
     if "infer" in stages:
         require_engine()
-        run.require_model()
-    if run.request.models:
-        check_named_models(run.request.models, run.settings.finetune.model)
+        require_model(context)
+    if context.request.models:
+        check_named_models(context.request.models, context.settings.finetune.model)
     elif "finetune" in stages:
-        _check_training(run.settings.finetune, run.settings.resources.finetune)
+        _check_training(context.settings.finetune, context.settings.resources.finetune)
     if "infer" in stages:
-        _check_asking(run.request.models or (run.settings.finetune.model,), run.settings.infer)
+        names = context.request.models or (context.settings.finetune.model,)
+        _check_inference(names, context.settings.infer)
 
 
 def check_named_models(names: Sequence[str], base: str) -> None:
-    """Check that each of these models can be opened, and that no two are the same.
+    """Check that each of these models can be opened, and that no two have the same content.
 
     Raises:
         ModelError: names the model, or both.
@@ -55,8 +57,8 @@ def check_named_models(names: Sequence[str], base: str) -> None:
         check_apart([(name, content_of(name)) for name in names])
 
 
-def _check_asking(names: Sequence[str], config: InferConfig) -> None:
-    """Check that models can be asked as the settings say; of an adapter, once it is merged."""
+def _check_inference(names: Sequence[str], config: InferConfig) -> None:
+    """Check that whole models support the settings; an adapter is checked once it is merged."""
     for path in (find_model(name) for name in names if adapter_in(name) is None):
         check_limit(config.max_tokens, path)
         computed_dtype(path, config.dtype)
@@ -74,25 +76,25 @@ def _check_training(config: FinetuneConfig, resources: FinetuneResources) -> Non
         check_sharding(config, resources)
 
 
-def _check_stages(run: Run) -> None:
-    """Refuse a request that runs nothing, or forces what it does not run."""
-    given = "a model is named" if run.request.models else "the data has no labels"
-    dropped = set(run.request.stages()) - set(run.stages)
-    why = f" (nothing is trained where {given})" if dropped else ""
-    if not run.stages:
+def _check_stages(context: Context) -> None:
+    """Raise if a request runs no stage, or forces one that it does not run."""
+    reason = "a model is named" if context.request.models else "the data has no labels"
+    dropped = set(context.request.stages()) - set(context.stages)
+    why = f" (nothing is trained if {reason})" if dropped else ""
+    if not context.stages:
         raise ConfigError(
-            f"No stage is left to run{why}: leave out --only or --from, or name stages in which "
-            "both agree."
+            f"No stage is left to run{why}: leave out --only or --from, or name stages that both "
+            "include."
         )
-    idle = [stage for stage in run.request.force if stage not in run.stages]
+    idle = [stage for stage in context.request.force if stage not in context.stages]
     if idle:
         raise ConfigError(
-            f"--force names {' and '.join(idle)}, which this run leaves out{why}: it runs "
-            f"{', '.join(run.stages)}."
+            f"--force names {' and '.join(idle)}, which this run skips{why}: it runs "
+            f"{', '.join(context.stages)}."
         )
 
 
-def _need_programs(*programs: str) -> None:
+def _require_programs(*programs: str) -> None:
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         raise ToolError(
@@ -102,7 +104,7 @@ def _need_programs(*programs: str) -> None:
 
 
 def require_engine() -> None:
-    """Refuse to begin where vLLM is not installed; raises ToolError."""
+    """Raise ToolError if vLLM is not installed."""
     if importlib.util.find_spec("vllm") is None:
         raise ToolError(
             "The inference engine vLLM is not installed: install Waver with the extra `cpu` "

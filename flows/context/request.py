@@ -1,49 +1,54 @@
-"""What a run is asked to do: the one parameter of every flow."""
+"""The request of a run: the one parameter of every flow."""
 
 from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 StageName = Literal["segment", "transcribe", "manifest", "finetune", "infer", "aggregate"]
-STAGES: tuple[StageName, ...] = (
-    "segment", "transcribe", "manifest", "finetune", "infer", "aggregate",
-)  # fmt: skip
+STAGES: tuple[StageName, ...] = get_args(StageName)
 ExportKind = Literal["verdicts", "segments", "frames", "manifest"]
 EXPORT_KINDS: tuple[ExportKind, ...] = get_args(ExportKind)
 TRAINING = "training"
 TrainingFormat = Literal["ms-swift", "hf"]
 TRAINING_FORMATS: tuple[TrainingFormat, ...] = get_args(TrainingFormat)
+_OPENED = ("data", "videos", "profile", "store", "overrides")
 
 
 class RunRequest(BaseModel):
-    """Data, settings and stages of one run; holds no personal data."""
+    """Data, settings and stages of one run; Prefect keeps it as the parameter of its flow runs."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
-    data: str
+    data: str = ""
     """Folder of the data set: BAH layout, or videos with or without a table of labels."""
+    videos: tuple[str, ...] = ()
+    """Absolute paths of single videos, instead of a data folder."""
     profile: str = "default"
     """Name of a profile that comes with Waver, or a .toml file."""
     store: str = ".waver/store"
     """Folder or fsspec URL that holds all results."""
     model: str | tuple[str, ...] | None = None
-    """Infer with this model (folder or hub name) instead of training one; several answer together,
+    """Infer with this model (folder or hub name) instead of training one; several predict together,
     as an ensemble."""
     overrides: tuple[str, ...] = ()
-    """Settings laid over the profile, as SECTION.KEY=VALUE."""
+    """Settings that override the profile's, as SECTION.KEY=VALUE."""
     only: tuple[StageName, ...] = ()
     """Run just these stages; what they need must be in the store."""
     start_at: StageName | None = None
     """Run this stage and those after it."""
     force: tuple[StageName, ...] = ()
-    """Make these stages' results again even where they are there."""
+    """Compute these stages' results again even if they are cached."""
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models to infer with; none where one is to be trained."""
+        """The models to infer with; empty if one is to be trained."""
         return (self.model,) if isinstance(self.model, str) else self.model or ()
 
     def stages(self) -> tuple[StageName, ...]:
         """List the stages that this request runs, in order."""
         first = STAGES.index(self.start_at) if self.start_at else 0
         return tuple(s for s in STAGES[first:] if not self.only or s in self.only)
+
+    def opens_like(self, other: "RunRequest") -> bool:
+        """Return whether another request has the same data, settings and store."""
+        return all(getattr(self, name) == getattr(other, name) for name in _OPENED)

@@ -87,8 +87,8 @@ def read_profile(profile: str) -> dict[str, Any]:
             written = _parse_profile(path)
         except OSError as error:
             raise ConfigError(
-                f"The profile {expected!r} cannot be read ({error.strerror}): name another, or make "
-                "it readable."
+                f"The profile {expected!r} cannot be read ({error.strerror}): name another, or "
+                "make it readable."
             ) from error
         if path in seen:
             raise ConfigError(f"The profile {profile!r} extends itself by way of {str(path)!r}.")

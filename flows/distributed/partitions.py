@@ -1,54 +1,56 @@
-"""Inference dealt to several machines in shares, each a flow run that answers its own segments.
+"""Inference on several nodes: the missing segments in partitions, each a flow run of its own.
 
-A share is told by its number: every machine computes its segments alike from the store that all of
-them see, and refuses where it sees other segments, or has another model, than who dealt.
+A partition is known by its number alone: each node computes the partition's segments from the
+store that all nodes share, and fails if its segments, model or version differ from those of the
+run that created the partitions.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prefect import State, flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import FlowRun
-from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows.context.open import open_to_work
+from flows.context.context import Context, context_of
+from flows.context.models import Model, Models, resolve_models
 from flows.context.request import RunRequest
-from flows.context.run_context import Run
-from flows.context.settings import MODEL_SETTINGS, PROFILES_PATH, load_settings
-from flows.distributed import work_pool as machines
+from flows.context.rows import read_manifest
+from flows.context.settings import MODEL_SETTINGS, PROFILES_PATH, Settings
+from flows.definitions import infer_stage
+from flows.distributed import work_pool
 from flows.distributed.progress import PartitionProgress
-from flows.stage import StageReport, run_stage
+from flows.stage import Stage, StageReport, run_stage
 from storage.errors import ConfigError, StageError
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord
 from storage.store.store import local_root
 from storage.store.variant import Variant
-from tasks.infer import infer_missing, infer_shard
+from tasks.infer import infer_missing
+from tasks.inference.samples import expected_items
 from tasks.inference.settings import STAGE, InferConfig, InferResources
 from tasks.log import LOGGER
 from tasks.prompting.model_input import InputConfig
 from tasks.stage import Shard, ShardResult, as_state
 
 _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
-_LEAST = 16  # segments for which it is worth to open an engine
-_MANY = 4096  # segments beside which the 30 to 60 s that an engine takes to open are few
+_MIN_SEGMENTS = 16  # fewer are not worth starting an engine
+_MANY_SEGMENTS = 4096  # so many that the 30 to 60 s in which an engine starts do not matter
 _MAX_PER_NODE = 4
-_LOOK_SECONDS = 2.0
-_LATE_SECONDS = 90.0  # for which a network disk may show an old listing
-
-_Work = tuple[Mapping[str, SampleRecord], Path, InferConfig, InputConfig, InferResources, Variant]
+_POLL_SECONDS = 2.0
+_VISIBILITY_SECONDS = 90.0  # for which a network file system may list files that are out of date
 
 
 class Partition(BaseModel):
-    """One of ``count`` shares of one model's segments.
+    """One of ``count`` partitions of the segments that one model has not predicted yet.
 
-    ``wanted`` is the digest of all of them, ``missing`` of those that had no answer when the shares
-    were dealt.
+    ``expected`` is the digest of all segments, ``missing`` of those without a prediction when the
+    partitions were created.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,30 +63,32 @@ class Partition(BaseModel):
 
     @property
     def name(self) -> str:
-        """What the share is called in the UI and in errors."""
-        return f"share {self.number} of {self.count}"
+        """The partition's name in the UI and in errors."""
+        return f"partition {self.number} of {self.count}"
 
-    def of(self, expected: Mapping[str, str]) -> dict[str, str]:
-        """Give this share's segments: every ``count``-th, in the order of a digest.
+    def select(self, expected: Mapping[str, str]) -> dict[str, str]:
+        """Return this partition's segments: every ``count``-th, in the order of a digest.
 
-        The order is another whenever others are missing, so that what one share left behind is
-        spread over all of the next deal.
+        The order depends on which segments are missing, so that what one partition leaves behind
+        is spread over all partitions of the next run.
         """
         names = sorted(expected, key=lambda name: (digest_of(self.missing, name), name))
         return {name: expected[name] for name in names[self.number - 1 :: self.count]}
 
 
 def num_partitions_for(num_missing: int, num_nodes: int) -> int:
-    """Say into how many shares to deal: one a machine, of very many segments up to four.
+    """Return how many partitions to create: one per node, up to four of very many segments.
 
-    A machine that is quicker than the others then takes more of them.
+    With several per node, a faster node takes more of them than the others.
     """
-    per_node = min(_MAX_PER_NODE, max(1, num_missing // (num_nodes * _MANY)))
-    return max(1, min(num_nodes * per_node, num_missing // _LEAST))
+    per_node = min(_MAX_PER_NODE, max(1, num_missing // (num_nodes * _MANY_SEGMENTS)))
+    return max(1, min(num_nodes * per_node, num_missing // _MIN_SEGMENTS))
 
 
-def dealt(variant: Variant, expected: Mapping[str, str], num_nodes: int) -> list[Partition]:
-    """Deal segments into shares for so many machines; into none where nothing is missing."""
+def create_partitions(
+    variant: Variant, expected: Mapping[str, str], num_nodes: int
+) -> list[Partition]:
+    """Partition segments for a number of nodes; return none if no prediction is missing."""
     missing = variant.pending(expected)
     count = num_partitions_for(len(missing), num_nodes) if missing else 0
     return [
@@ -99,82 +103,79 @@ def dealt(variant: Variant, expected: Mapping[str, str], num_nodes: int) -> list
     ]
 
 
-def asking(run: Run, model_path: Path) -> Callable[[Shard], PrefectFuture[Any]]:
-    """Give what submits a shard of one model's segments: to this machine, or to several."""
-    work, num_nodes = _work(run, model_path), run.settings.resources.infer.num_nodes
-    if num_nodes == 1:
-        return lambda shard: infer_shard.submit(shard, *work)
-    return lambda shard: infer_on_nodes.submit(
-        shard, run.request, run.infer_by(model_path), num_nodes,
-        lambda: infer_missing(shard, *work),
-    )  # fmt: skip
+def on_nodes(stage: Stage, context: Context) -> Stage:
+    """Return the infer stage with a task that has the work pool's nodes compute what is missing."""
+    return replace(
+        stage,
+        task=infer_on_nodes,
+        arguments={**stage.arguments, "request": request_for_nodes(context)},
+    )
 
 
-def _work(run: Run, model_path: Path) -> _Work:
-    """Put together all that is asked of one model beside a shard of it."""
-    settings = run.settings
-    samples: dict[str, SampleRecord] = {sample.segment_id: sample for sample in run.samples}
-    return (
-        samples, model_path, settings.infer, settings.input, settings.resources.infer,
-        run.infer_by(model_path),
-    )  # fmt: skip
-
-
-@task(name="infer", task_run_name="infer on several machines", cache_policy=NO_CACHE)
+@task(name="infer", task_run_name="infer on several nodes", cache_policy=NO_CACHE)
 def infer_on_nodes(
     shard: Shard,
     request: RunRequest,
+    samples: Mapping[str, SampleRecord],
+    model_path: Path,
+    config: InferConfig,
+    input_config: InputConfig,
+    resources: InferResources,
     variant: Variant,
-    num_nodes: int,
-    judge: Callable[[], ShardResult],
 ) -> State:
-    """Have what is missing answered by the pool's machines; ``judge`` then sees all of it."""
+    """Have nodes predict what is missing, then check all predictions as on a single node."""
     num_missing = len(variant.pending(shard.expected))
     if num_missing:
-        _ask_machines(shard.expected, request, variant, num_nodes)
-    judge()
+        _run_partitions(shard.expected, request, variant, resources.num_nodes)
+    infer_missing(shard, samples, model_path, config, input_config, resources, variant)
     num_cached = len(shard.expected) - num_missing
     return as_state(ShardResult(num_cached=num_cached, num_computed=num_missing))
 
 
-def _ask_machines(
+def _run_partitions(
     expected: Mapping[str, str], request: RunRequest, variant: Variant, num_nodes: int
 ) -> None:
-    """Wait for shares that are under way already, then deal what is left, and wait for that.
+    """Wait for unfinished partitions of an earlier run, then run partitions of what is left.
 
     Raises:
-        ConfigError: the Prefect server does not know the deployment of shares.
-        StageError: a share failed, or the server did, or this run was stopped.
+        ConfigError: the Prefect server lacks the deployment of partitions.
+        StageError: a partition or the server failed, or this run was stopped.
     """
-    pool, tag = machines.infer_work_pool(), tag_of(variant)
+    pool, tag = work_pool.infer_work_pool(), tag_of(variant)
     progress = PartitionProgress(STAGE, variant, expected)
-    if under_way := machines.unfinished(tag):
-        LOGGER.info("%s: waiting for %d shares of an earlier run", STAGE, len(under_way))
-        for run in _failed(machines.wait_for(pool, under_way, progress.look)):
-            LOGGER.warning("%s: %s: what it left is dealt again", STAGE, machines.why_ended(run))
-    shares = dealt(variant, expected, num_nodes)
-    if shares:
-        LOGGER.info("%s: %d shares for the workers of pool %s", STAGE, len(shares), pool)
-        asked = seen_anywhere(request).model_dump(mode="json")
-        runs = machines.submit_all(
-            {share.name: {"request": asked, "share": share.model_dump()} for share in shares}, tag
-        )
-        _check_ended(machines.wait_for(pool, runs, progress.look), len(shares))
-    _wait_until_seen(variant, expected)
+    if unfinished := work_pool.unfinished(tag):
+        LOGGER.info("%s: waiting for %d partitions of an earlier run", STAGE, len(unfinished))
+        for run in _failed(work_pool.wait_for(pool, unfinished, progress.report)):
+            LOGGER.warning(
+                "%s: %s: its missing segments are assigned again", STAGE, work_pool.why_ended(run)
+            )
+    partitions = create_partitions(variant, expected, num_nodes)
+    if partitions:
+        LOGGER.info("%s: %d partitions for the workers of pool %s", STAGE, len(partitions), pool)
+        parameters = {
+            partition.name: {
+                "request": request.model_dump(mode="json"),
+                "partition": partition.model_dump(),
+            }
+            for partition in partitions
+        }
+        runs = work_pool.submit_all(parameters, tag)
+        _check_ended(work_pool.wait_for(pool, runs, progress.report), len(partitions))
+    _wait_until_visible(variant, expected)
 
 
 def tag_of(variant: Variant) -> str:
-    """Name what a store's shares of one model are known by at a server that may serve many."""
+    """Return the tag of one model's partitions in one store, as a server may serve many stores."""
     return f"{STAGE}-{variant.variant_id}-{digest_of(variant.store.full_path(variant.path))[:8]}"
 
 
 def _check_ended(runs: Sequence[FlowRun], count: int) -> None:
     failed = _failed(runs)
     if failed or len(runs) < count:
-        message = "; ".join(map(machines.why_ended, failed)) or "their runs were deleted"
+        reasons = "; ".join(map(work_pool.why_ended, failed)) or "their flow runs were deleted"
         raise StageError(
-            f"{count - len(runs) + len(failed)} of {count} shares of the inference failed, what "
-            f"was answered is kept: {message}. See to it and run again to ask for the rest."
+            f"{count - len(runs) + len(failed)} of {count} inference partitions failed: {reasons}. "
+            "Finished predictions are kept: fix the cause and run again to compute the rest."
         )
 
 
@@ -182,30 +183,31 @@ def _failed(runs: Sequence[FlowRun]) -> list[FlowRun]:
     return [run for run in runs if run.state is None or not run.state.is_completed()]
 
 
-def _wait_until_seen(variant: Variant, expected: Mapping[str, str]) -> None:
-    """Wait until this machine sees what the others have written."""
-    deadline = time.monotonic() + _LATE_SECONDS
+def _wait_until_visible(variant: Variant, expected: Mapping[str, str]) -> None:
+    """Wait until this node sees what the other nodes have written."""
+    deadline = time.monotonic() + _VISIBILITY_SECONDS
     while missing := variant.pending(expected):
         if time.monotonic() > deadline:
             raise StageError(
-                f"All shares have ended, but {len(missing)} of {len(expected)} segments have no "
-                f"answer in {variant.store.url!r}: see that every machine has this store at this "
-                "place, and run again."
+                f"All partitions have ended, but {len(missing)} of {len(expected)} segments have "
+                f"no prediction in {variant.store.url!r}: check that every node has this store at "
+                "this path, and run again."
             )
-        machines.pause(_LOOK_SECONDS)
+        work_pool.pause(_POLL_SECONDS)
 
 
-def seen_anywhere(request: RunRequest) -> RunRequest:
-    """Ask for inference alone, naming every folder in full for a worker that runs elsewhere."""
+def request_for_nodes(context: Context) -> RunRequest:
+    """Return a request for inference alone that another node understands: with absolute paths."""
+    request = context.request
     root = local_root(request.store)
     is_file = request.profile.endswith(".toml")
     return request.model_copy(
         update={
-            "data": str(Path(request.data).absolute()),
+            "data": request.data and str(Path(request.data).absolute()),
             "store": request.store if root is None else str(root.absolute()),
             "profile": str(Path(request.profile).absolute()) if is_file else request.profile,
-            "model": tuple(map(_in_full, request.models)) or None,
-            "overrides": (*request.overrides, *_folders_set(request)),
+            "model": tuple(map(_absolute_if_folder, request.models)) or None,
+            "overrides": (*request.overrides, *_model_overrides(context.settings)),
             "only": (STAGE,),
             "start_at": None,
             "force": (),
@@ -213,13 +215,13 @@ def seen_anywhere(request: RunRequest) -> RunRequest:
     )
 
 
-def _folders_set(request: RunRequest) -> list[str]:
-    """Set in full the models that settings name as folders.
+def _model_overrides(settings: Settings) -> list[str]:
+    """Return overrides with the absolute path of each model that the settings name as a folder.
 
-    Left as they are: names of the hub, and the folders of Waver itself, which may lie elsewhere on
-    another machine and are found there by the profile that names them.
+    Names on the hub stay as they are, and so do Waver's own folders: they may have another path on
+    another node, where the profile that names them finds them.
     """
-    settings, own = load_settings(request.profile, request.overrides), PROFILES_PATH.resolve()
+    own = PROFILES_PATH.resolve()
     named = {
         f"{section}.{key}": Path(getattr(getattr(settings, section), key))
         for section, key in MODEL_SETTINGS
@@ -231,51 +233,39 @@ def _folders_set(request: RunRequest) -> list[str]:
     ]
 
 
-def _in_full(model: str) -> str:
+def _absolute_if_folder(model: str) -> str:
     path = Path(model).expanduser()
     return str(path.absolute()) if path.is_dir() else model
 
 
-@flow(name="infer-share", flow_run_name="{share.name}", task_runner=_ONE_AT_A_TIME)
-def infer_partition_flow(request: RunRequest, share: Partition) -> State[StageReport]:
-    """Answer one share of a model's segments, with the engines of this machine."""
-    with open_to_work(request) as run:
-        expected = share.of(_expected_here(run, share))
-        model_path = _model_here(run, share)
-        work = _work(run, model_path)
-        return run_stage(
-            run, "infer", run.infer_by(model_path), expected,
-            lambda shard: infer_shard.submit(shard, *work),
-            max(1, len(expected)),
-        )  # fmt: skip
+@flow(name="infer-partition", flow_run_name="{partition.name}", task_runner=_ONE_AT_A_TIME)
+def infer_partition_flow(request: RunRequest, partition: Partition) -> State[StageReport]:
+    """Predict one partition of a model's segments with the engines of this node."""
+    with context_of(request) as context:
+        manifest = read_manifest(context)
+        _check_segments(context, expected_items(manifest.samples), partition)
+        model = _find_model(context, resolve_models(context, manifest), partition)
+        stage = infer_stage(context, manifest, model)
+        return run_stage(replace(stage, expected=partition.select(stage.expected)), context)
 
 
-def _expected_here(run: Run, share: Partition) -> Mapping[str, str]:
-    """Give all segments, of which the share is one part.
-
-    Raises:
-        StageError: they are not those that were dealt.
-    """
-    if digest_of(sorted(run.expected_segments.items())) != share.expected:
+def _check_segments(context: Context, expected: Mapping[str, str], partition: Partition) -> None:
+    """Raise if this node has other segments than the run that created the partitions."""
+    if digest_of(sorted(expected.items())) != partition.expected:
         raise StageError(
-            f"This machine finds other segments in {run.store.url!r} than the run that dealt the "
-            "shares, since data or settings changed or a network disk is late: run again."
+            f"This node finds other segments in {context.store.url!r} than the run that created "
+            "the partitions: data or settings changed, or a network file system is out of date; "
+            "run again."
         )
-    return run.expected_segments
 
 
-def _model_here(run: Run, share: Partition) -> Path:
-    """Find the model that is asked.
-
-    Raises:
-        ModelError: it is not there.
-        ConfigError: it, or Waver itself, is another one on this machine.
-    """
-    for name, variant in run.members.items():
-        if variant.variant_id == share.variant_id:
-            return run.model_paths[name]
+def _find_model(context: Context, models: Models, partition: Partition) -> Model:
+    """Return the partition's model, or raise if its predictions would differ on this node."""
+    for model in models.models:
+        if model.variant.variant_id == partition.variant_id:
+            return model
     raise ConfigError(
-        f"This machine would infer otherwise than the run that dealt the shares: see that model "
-        f"({run.model_name!r}), profile ({run.request.profile!r}) and Waver's version are the same "
-        "on all machines."
+        "This node would predict differently from the run that created the partitions: make sure "
+        f"that the model ({models.name!r}), the profile ({context.request.profile!r}) and Waver's "
+        "version are the same on all nodes."
     )

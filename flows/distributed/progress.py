@@ -26,27 +26,28 @@ class PartitionProgress:
         self._left = set(self._missing)
         self._reporter = ProgressReporter(stage, len(self._missing), seconds=_SECONDS)
 
-    def look(self, runs: Sequence[FlowRun]) -> None:
+    def report(self, runs: Sequence[FlowRun]) -> None:
         """Report the progress of the partitions' runs, unless the last report is recent."""
         is_last = all(map(has_ended, runs))
         if not (is_last or self._reporter.is_due):
             return
-        done = len(self._missing) - (self._count_left() if is_last else self._count_uncommitted())
+        num_left = self._count_pending() if is_last else self._count_uncommitted()
+        done = len(self._missing) - num_left
         running, ended = sum(map(is_running, runs)), sum(map(has_ended, runs))
         detail = f"; of {len(runs)} partitions {running} are running, {ended} have ended"
         self._reporter.report(done, detail, is_last=is_last)
 
-    def _count_left(self) -> int:
-        """Count what has no whole answer; every file of the variant is looked at."""
+    def _count_pending(self) -> int:
+        """Count segments without an intact prediction; reads every file of the variant."""
         return len(self._variant.pending(self._missing))
 
     def _count_uncommitted(self) -> int:
-        """Count what no marker written since the beginning lists; each is read once."""
+        """Count segments that no marker written since the start lists; reads each marker once."""
         for path in marker_paths(self._variant.store, self._variant.path):
             if path in self._seen:
                 continue
             if part := read_marker(self._variant.store, path):
                 self._seen.add(path)
-                made = part.items.items() & self._missing.items()
-                self._left.difference_update(item for item, _ in made)
+                computed = part.items.items() & self._missing.items()
+                self._left.difference_update(item for item, _ in computed)
         return len(self._left)

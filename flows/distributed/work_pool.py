@@ -1,7 +1,7 @@
-"""Shares of a stage on the machines of a Prefect work pool: submitted, found, watched, cancelled.
+"""Inference partitions as flow runs of a Prefect work pool: submit, find, wait for and cancel them.
 
-Each machine runs a worker of the pool, which takes a share when it is free. A run whose worker has
-not been heard of for minutes is taken for dead.
+Each node runs a worker of the pool, which takes a partition when it is free. A flow run whose
+worker has been offline for minutes is marked as crashed.
 """
 
 import time
@@ -17,35 +17,35 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectException, PrefectHTTPStatusError
 from prefect.states import Cancelling, Crashed
 
-from flows.distributed.server_retry import Patience, is_outage
+from flows.distributed.server_retry import ServerRetry, is_outage
 from storage.errors import ConfigError, StageError, WaverError
 from tasks.log import LOGGER
 from tasks.processes.group import is_stopped_within
 
-DEPLOYMENT = "infer-share/infer-share"
+DEPLOYMENT = "infer-partition/infer-partition"
 _DEPLOY = "prefect --no-prompt deploy --prefect-file infra/prefect.yaml --all"
-_WORKER = "prefect.worker.name"
-_LOOK_SECONDS = 2.0
-_SAID = "Flow run encountered an exception: "
-_GONE = "the worker is not heard of any more: its machine stopped"
-_STOPPED = "The run was stopped, and its shares with it: run again to go on."
+_WORKER_LABEL = "prefect.worker.name"
+_POLL_SECONDS = 2.0
+_PREFECT_PREFIX = "Flow run encountered an exception: "
+_WORKER_LOST = "the worker went offline: its node stopped"
+_STOPPED = "The run was stopped, and its partitions were canceled: run again to continue."
 _STOPPED_ALONE = (
-    "The run was stopped, but not all of its shares could be, and those go on: run again to wait "
-    "for them."
+    "The run was stopped, but some of its partitions could not be canceled and keep running: run "
+    "again to wait for them."
 )
-_SILENT_SECONDS = 60.0  # beside the 90 s after which Prefect calls a worker offline
+_OFFLINE_SECONDS = 60.0  # after the 90 s after which Prefect calls a worker offline
 _WARN_SECONDS = 600.0
-_OPEN = (
+_NOT_ENDED = (
     StateType.SCHEDULED, StateType.PENDING, StateType.RUNNING, StateType.PAUSED,
     StateType.CANCELLING,
 )  # fmt: skip
 
 
 def infer_work_pool() -> str:
-    """Name the work pool whose workers take shares.
+    """Return the name of the work pool whose workers run partitions.
 
     Raises:
-        ConfigError: the Prefect server knows no deployment that makes a share a run.
+        ConfigError: the Prefect server lacks the deployment of partitions.
     """
     with get_client(sync_client=True) as client:
         try:
@@ -54,45 +54,45 @@ def infer_work_pool() -> str:
             pool = None
     if pool is None:
         raise ConfigError(
-            f"Inference on several machines needs the deployment {DEPLOYMENT!r}, which the Prefect "
-            "server of this run does not have: set PREFECT_API_URL to the server that the machines "
-            f"work for and make it there with `{_DEPLOY}` (README: Several machines), or leave out "
+            f"Inference on several nodes needs the deployment {DEPLOYMENT!r}, which the Prefect "
+            "server of this run does not have: set PREFECT_API_URL to the server that the nodes' "
+            f"workers use and create it there with `{_DEPLOY}` (flows/README.md), or leave out "
             "resources.infer.num_nodes."
         )
     return pool
 
 
 def submit(name: str, parameters: Mapping[str, Any], tag: str) -> FlowRun:
-    """Leave a share to whichever worker is free, shown in the UI beneath this run.
+    """Create the flow run of one partition, shown in the UI below this run.
 
     Raises:
-        ConfigError: the deployment is of another version.
-        HTTPError: the server is in trouble.
+        ConfigError: the deployment was created by another version.
+        HTTPError: the server failed.
     """
     try:
         run = run_deployment(
             DEPLOYMENT, parameters=dict(parameters), flow_run_name=name, tags=[tag], timeout=0
         )
-    except PrefectHTTPStatusError as error:  # it holds parameters to the form that was deployed
+    except PrefectHTTPStatusError as error:  # it validates parameters by the deployed schema
         if is_outage(error):
             raise
         raise ConfigError(
-            f"The Prefect server does not take a share for {DEPLOYMENT!r} (status "
-            f"{error.response.status_code}), which another version of Waver made: make it again "
-            f"with `{_DEPLOY}`."
+            f"The Prefect server rejects a partition for {DEPLOYMENT!r} (status "
+            f"{error.response.status_code}), which another version of Waver created: create it "
+            f"again with `{_DEPLOY}`."
         ) from error
     return cast(FlowRun, run)  # a coroutine only where an event loop runs
 
 
-def submit_all(shares: Mapping[str, Mapping[str, Any]], tag: str) -> list[FlowRun]:
-    """Leave all shares, parameters by name, to whichever workers are free.
+def submit_all(partitions: Mapping[str, Mapping[str, Any]], tag: str) -> list[FlowRun]:
+    """Create the flow runs of all partitions, given as parameters by name.
 
     Raises:
-        ConfigError: the deployment is of another version.
-        StageError: the server failed; the shares that it took go on.
+        ConfigError: the deployment was created by another version.
+        StageError: the server failed; the partitions that it accepted keep running.
     """
     runs: list[FlowRun] = []
-    for name, parameters in shares.items():
+    for name, parameters in partitions.items():
         try:
             runs.append(submit(name, parameters, tag))
         except (httpx.HTTPError, PrefectException, ConfigError) as error:
@@ -100,107 +100,107 @@ def submit_all(shares: Mapping[str, Mapping[str, Any]], tag: str) -> list[FlowRu
                 raise
             why = str(error) if isinstance(error, WaverError) else type(error).__name__
             raise StageError(
-                f"The Prefect server failed when it had taken {len(runs)} of {len(shares)} shares "
-                f"of the inference ({why.rstrip('.')}). Those that it took go on: run again to "
-                "wait for them and to deal the rest."
+                f"The Prefect server failed after it had accepted {len(runs)} of {len(partitions)} "
+                f"inference partitions ({why.rstrip('.')}). Those keep running: run again to wait "
+                "for them and to submit the rest."
             ) from error
     return runs
 
 
 def unfinished(tag: str) -> list[FlowRun]:
-    """Find the shares that wait or run already, of whichever run."""
-    expected = FlowRunFilter.model_validate(
-        {"tags": {"all_": [tag]}, "state": {"type": {"any_": list(_OPEN)}}}
+    """Find the partitions of any run that have not ended."""
+    query = FlowRunFilter.model_validate(
+        {"tags": {"all_": [tag]}, "state": {"type": {"any_": list(_NOT_ENDED)}}}
     )
     with get_client(sync_client=True) as client:
-        return client.read_flow_runs(flow_run_filter=expected)
+        return client.read_flow_runs(flow_run_filter=query)
 
 
 def wait_for(
-    pool: str, runs: Iterable[FlowRun], on_look: Callable[[Sequence[FlowRun]], None]
+    pool: str, runs: Iterable[FlowRun], on_poll: Callable[[Sequence[FlowRun]], None]
 ) -> list[FlowRun]:
-    """Wait until all runs have ended, well or not; ``on_look`` sees them every two seconds.
+    """Wait until all flow runs have ended in any state; ``on_poll`` gets them every two seconds.
 
     Raises:
-        StageError: the run that waits was stopped, and its shares are cancelled; or the server has
-            not answered for minutes, and they go on.
+        StageError: the waiting run was stopped, and its partitions are canceled; or the server has
+            been unreachable for minutes, and they keep running.
     """
     left = list(runs)
-    expected = FlowRunFilter.model_validate({"id": {"any_": [run.id for run in left]}})
-    watch, patience = _WorkerWatch(pool), Patience()
+    query = FlowRunFilter.model_validate({"id": {"any_": [run.id for run in left]}})
+    workers, retry = _WorkerMonitor(pool), ServerRetry()
     with get_client(sync_client=True) as client:
         while True:
             try:
-                seen = client.read_flow_runs(flow_run_filter=expected)
+                seen = client.read_flow_runs(flow_run_filter=query)
                 left = [run for run in seen if not has_ended(run)]
                 if left:
-                    watch.look(client, left)
+                    workers.check(client, left)
             except httpx.HTTPError as error:
-                patience.bear(error)
-                watch.reset_grace()
+                retry.tolerate(error)
+                workers.restart_grace()
             else:
-                patience.renew()
-                on_look(seen)
+                retry.reset()
+                on_poll(seen)
                 if not left:
                     return seen
-            if is_stopped_within(_LOOK_SECONDS):
+            if is_stopped_within(_POLL_SECONDS):
                 raise StageError(_STOPPED if _cancel(client, left) else _STOPPED_ALONE)
 
 
 def has_ended(run: FlowRun) -> bool:
-    """Say whether a run is over, well or not."""
+    """Return whether a flow run has ended, in any state."""
     return run.state is not None and run.state.is_final()
 
 
 def is_running(run: FlowRun) -> bool:
-    """Say whether a worker has taken a run and begun it."""
+    """Return whether a worker runs a flow run."""
     return run.state is not None and run.state.is_running()
 
 
 def worker_of(run: FlowRun) -> str | None:
-    """Name the worker that took a run."""
-    name = run.labels.get(_WORKER)
+    """Return the name of the worker that took a flow run."""
+    name = run.labels.get(_WORKER_LABEL)
     return None if name is None else str(name)
 
 
 def why_ended(run: FlowRun) -> str:
-    """Say how a run ended that did not end well: which, on what worker, and its own words."""
+    """Describe how a flow run failed: its name, worker, state and error."""
     state, message = "unknown", None
     if run.state is not None:
         state, message = str(run.state.name).lower(), run.state.message
-    words = (message or "without a word").removeprefix(_SAID)
-    return f"{run.name} on worker {worker_of(run)!r} is {state} ({words})"
+    reason = (message or "no message").removeprefix(_PREFECT_PREFIX)
+    return f"{run.name} on worker {worker_of(run)!r} is {state} ({reason})"
 
 
 def pause(seconds: float) -> None:
-    """Wait; raises StageError if the run is stopped meanwhile."""
+    """Wait for some seconds; raise StageError if the run is stopped."""
     if is_stopped_within(seconds):
         raise StageError(_STOPPED)
 
 
 def _cancel(client: SyncPrefectClient, runs: Iterable[FlowRun]) -> bool:
-    """Cancel runs, and say whether all are; a server in trouble is not asked about the others."""
-    are_cancelled = True
+    """Cancel flow runs and return whether all were; an outage ends the attempt."""
+    all_canceled = True
     for run in runs:
         try:
             client.set_flow_run_state(run.id, Cancelling())
         except (httpx.HTTPError, PrefectException) as error:
-            LOGGER.warning("%s could not be cancelled (%s)", run.name, type(error).__name__)
-            are_cancelled = False
+            LOGGER.warning("%s could not be canceled (%s)", run.name, type(error).__name__)
+            all_canceled = False
             if is_outage(error):
                 break
-    return are_cancelled
+    return all_canceled
 
 
-class _WorkerWatch:
-    """Tells if no worker takes shares, and ends those whose worker is gone for good."""
+class _WorkerMonitor:
+    """Warns if no worker is online, and marks flow runs as crashed whose worker went offline."""
 
     def __init__(self, pool: str) -> None:
         self._pool = pool
         self._due = 0.0
-        self._silent_since: dict[UUID, float] = {}
+        self._offline_since: dict[UUID, float] = {}
 
-    def look(self, client: SyncPrefectClient, runs: Sequence[FlowRun]) -> None:
+    def check(self, client: SyncPrefectClient, runs: Sequence[FlowRun]) -> None:
         workers = client.read_workers_for_work_pool(self._pool)
         online = {worker.name for worker in workers if _is_online(worker)}
         self._warn_without(online)
@@ -208,22 +208,22 @@ class _WorkerWatch:
         for run in runs:
             worker = worker_of(run)
             if worker is None or worker in online:
-                self._silent_since.pop(run.id, None)
-            elif now - self._silent_since.setdefault(run.id, now) > _SILENT_SECONDS:
-                client.set_flow_run_state(run.id, Crashed(message=_GONE), force=True)
+                self._offline_since.pop(run.id, None)
+            elif now - self._offline_since.setdefault(run.id, now) > _OFFLINE_SECONDS:
+                client.set_flow_run_state(run.id, Crashed(message=_WORKER_LOST), force=True)
 
-    def reset_grace(self) -> None:
-        """Give workers time to be heard of by a server that was out."""
-        self._silent_since.clear()
-        self._due = max(self._due, time.monotonic() + _SILENT_SECONDS)
+    def restart_grace(self) -> None:
+        """Give workers time to reach the server again after its outage."""
+        self._offline_since.clear()
+        self._due = max(self._due, time.monotonic() + _OFFLINE_SECONDS)
 
     def _warn_without(self, online: set[str]) -> None:
         if online or time.monotonic() < self._due:
             return
         self._due = time.monotonic() + _WARN_SECONDS
         LOGGER.warning(
-            "infer: no worker takes shares yet: on each machine start one with `prefect worker "
-            "start --pool %s --limit 1`",
+            "infer: no worker is online: start one on each node with `prefect worker start "
+            "--pool %s --limit 1`",
             self._pool,
         )
 

@@ -17,8 +17,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from flows.context.open import open_run
+from flows.context.context import Context, open_context
 from flows.context.request import RunRequest
+from flows.context.rows import read_manifest
 from infra.benchmarks.finetune_ways import Measured
 from storage.records import SampleRecord
 from tasks.labels.class_plan import ClassRule, plan_classes
@@ -76,15 +77,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     request = RunRequest(data=options.data, store=options.store, profile=options.profile)
     _prepare(request)
-    run = open_run(request)
+    context = open_context(request)
+    samples = read_manifest(context).samples
     rows = {title: row for title, row in ROWS.items() if title in (_PLAIN, _OURS, *options.rows)}
     found: dict[str, list[Measured]] = {title: [] for title in rows}
     with tempfile.TemporaryDirectory(prefix="waver-finetune-") as name:
         for number in range(options.repeats):
             for title, row in rows.items():
                 folder = Path(name) / f"{number}" / row.way / title.replace(" ", "-")
-                job = _job(run, row, folder, options)
-                found[title].append(_measure(row.way, job, run.samples, folder))
+                job = _job(context, samples, row, folder, options)
+                found[title].append(_measure(row.way, job, samples, folder))
                 print(f"round {number + 1}: {title}: {found[title][-1].seconds:.1f} s", flush=True)
     return report(found)
 
@@ -100,9 +102,15 @@ def _prepare(request: RunRequest) -> None:
     subprocess.run(command, check=True)
 
 
-def _job(run: Any, row: Row, folder: Path, options: argparse.Namespace) -> TrainingJob:
+def _job(
+    context: Context,
+    samples: Sequence[SampleRecord],
+    row: Row,
+    folder: Path,
+    options: argparse.Namespace,
+) -> TrainingJob:
     folder.mkdir(parents=True)
-    settings = run.settings.finetune.training_of(0)
+    settings = context.settings.finetune.training_of(0)
     changes = {
         "steps": None, "epochs": options.epochs, "validation": False,
         "patience": None,
@@ -114,11 +122,11 @@ def _job(run: Any, row: Row, folder: Path, options: argparse.Namespace) -> Train
     }  # fmt: skip
     return TrainingJob(
         identity="benchmark",
-        store_url=run.store.url,
-        model_path=check_model(run.settings.finetune.model),
-        input=run.settings.input,
+        store_url=context.store.url,
+        model_path=check_model(context.settings.finetune.model),
+        input=context.settings.input,
         training=settings.model_copy(update=changes),
-        plan=plan_classes(run.samples, ClassRule(sampling="natural")),
+        plan=plan_classes(samples, ClassRule(sampling="natural")),
         resources=FinetuneResources.model_validate(resources),
         work_path=folder / "work",
         features_path=folder.parents[1] / row.features if row.features else None,

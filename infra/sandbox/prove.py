@@ -18,8 +18,9 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.commands.exit_status import ExitStatus
-from flows.context.open import open_run
+from flows.context.context import open_context
 from flows.context.request import RunRequest
+from flows.context.results import open_report
 from storage.results import MetricRecord, ThresholdRecord
 from tasks.evaluation.display import format_fraction, format_interval
 from tasks.evaluation.evaluation import SEGMENT_METHOD
@@ -56,12 +57,12 @@ TRIALS = (
 
 def test_figures(request: RunRequest, level: str) -> dict[str, MetricRecord]:
     """Read the model's figures on test, by name; on videos, those of the chosen pooling rule."""
-    run = open_run(request)
-    (rule,) = [r for r in run.aggregate.read(ThresholdRecord, run.expected_report) if r.chosen]
+    report = open_report(open_context(request))
+    (rule,) = [row for row in report.read(ThresholdRecord) if row.chosen]
     method = rule.method if level == "video" else SEGMENT_METHOD
     return {
         row.name: row
-        for row in run.aggregate.read(MetricRecord, run.expected_report)
+        for row in report.read(MetricRecord)
         if row.split == "test" and row.level == level and row.method == method
     }
 

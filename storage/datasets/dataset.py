@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from pathlib import Path
 
 from storage.fingerprint import digest_file
@@ -13,7 +13,7 @@ from storage.records import VideoId, VideoRecord
 _UNREADABLE = "unreadable"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
     """Videos under one root.
 
@@ -33,11 +33,12 @@ class Dataset:
         """Map each video to its file."""
         return {video.video_id: self.root / video.path for video in self.videos}
 
+    @cached_property
     def source_digests(self) -> Mapping[VideoId, str]:
-        """Map each video to its file's content digest; reads each file once."""
+        """The content digest of each video's file; the first access reads all files."""
         paths = self.paths()
         with ThreadPoolExecutor() as pool:
-            digests = pool.map(_digest_unless_unchanged, paths.values())
+            digests = pool.map(digest_or_unreadable, paths.values())
             return dict(zip(paths, digests, strict=True))
 
 
@@ -47,17 +48,3 @@ def digest_or_unreadable(path: Path) -> str:
         return digest_file(path)
     except OSError:
         return _UNREADABLE
-
-
-def _digest_unless_unchanged(path: Path) -> str:
-    try:
-        facts = path.stat()
-        return _digest_unchanged(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
-    except OSError:
-        return _UNREADABLE
-
-
-@cache
-def _digest_unchanged(path: Path, *_state: int) -> str:
-    """Digest a file once in a process, unless it moved or changed."""
-    return digest_file(path)

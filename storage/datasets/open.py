@@ -1,20 +1,15 @@
 """Open a data folder: choose the reader that fits its files, and check what it returns."""
 
-from functools import lru_cache
 from pathlib import Path
 
 from storage.datasets.bah.annotation_cache import AnnotationCache
-from storage.datasets.bah.reader import ANNOTATION_FILE, PARTICIPANTS_FILE, is_bah, read_bah
-from storage.datasets.bah.splits import SPLIT_FOLDER
+from storage.datasets.bah.reader import is_bah, read_bah
 from storage.datasets.dataset import Dataset
 from storage.datasets.folder import read_folder
 from storage.datasets.table.reader import is_table, read_table
-from storage.datasets.table.rows import LABEL_FILES, label_file_names
-from storage.datasets.video_list import is_list, read_list
+from storage.datasets.table.rows import LABEL_FILES
 from storage.errors import ConfigError, DataError, LeakageError
 from storage.issues import IssueKind
-from storage.paths import iter_video_names
-from storage.records import SPLITS
 from storage.store.store import local_root
 
 
@@ -42,8 +37,6 @@ def read_dataset(folder: str, cache: AnnotationCache | None = None) -> Dataset:
     if not folder.strip():
         raise ConfigError("The data folder is empty (''): name a folder of videos with --data.")
     root = Path(folder)
-    if is_list(root):
-        return read_list(root)
     if root.is_file():
         raise DataError(
             f"The data folder {folder!r} is a file: name the folder that contains the videos with "
@@ -54,7 +47,7 @@ def read_dataset(folder: str, cache: AnnotationCache | None = None) -> Dataset:
             f"There is no data folder {folder!r}: name a folder of videos or a BAH release "
             "with --data."
         )
-    dataset = _read(root, _stamp(root), cache)
+    dataset = _read(root, cache)
     if not dataset.videos:
         raise DataError(
             f"No video was found under {folder!r}: expected a BAH release or files such as "
@@ -109,11 +102,7 @@ def _is_folder(root: Path) -> bool:
     return False
 
 
-@lru_cache(maxsize=2)
-def _read(
-    root: Path, _state: tuple[tuple[str, int, int], ...], cache: AnnotationCache | None
-) -> Dataset:
-    """Read a data set once in a process, unless its files moved: the annotation is large."""
+def _read(root: Path, cache: AnnotationCache | None) -> Dataset:
     if is_bah(root) and is_table(root):
         raise DataError(
             f"{str(root)!r} holds both a BAH release's files and a label table "
@@ -122,18 +111,3 @@ def _read(
     if is_bah(root):
         return read_bah(root, cache)
     return read_table(root) if is_table(root) else read_folder(root)
-
-
-def _stamp(root: Path) -> tuple[tuple[str, int, int], ...]:
-    """Note size and time of change of the files that a reader opens or lists, and of no other."""
-    splits = (f"{SPLIT_FOLDER}/{split}.txt" for split in SPLITS)
-    names = (ANNOTATION_FILE, PARTICIPANTS_FILE, *splits, *label_file_names(root))
-    return tuple(_state_of(root, name) for name in (*names, *iter_video_names(root)))
-
-
-def _state_of(root: Path, name: str) -> tuple[str, int, int]:
-    try:
-        facts = (root / name).stat()
-    except OSError:
-        return name, -1, -1
-    return name, facts.st_size, facts.st_mtime_ns

@@ -11,24 +11,25 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.context.open import open_run
+from flows.context.context import open_context
 from flows.context.request import STAGES
+from flows.context.results import open_report
 from flows.server.history import post
 from infra.sandbox.plan import WorldSettings
 from infra.sandbox.world import make_world
 from storage.results import MetricRecord, VerdictRecord
-from tests.flows.commands.command_line import command, made, request_of, run
+from tests.flows.commands.command_line import command, computed, request_of, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NUM_VIDEOS = 6
 STARTED = {  # the line after which each stage is in the middle of its work
-    "segment": f"segment: {NUM_VIDEOS} wanted",
-    "transcribe": f"transcribe: {NUM_VIDEOS} wanted",
-    "manifest": f"manifest: {NUM_VIDEOS} wanted",
+    "segment": f"segment: {NUM_VIDEOS} expected",
+    "transcribe": f"transcribe: {NUM_VIDEOS} expected",
+    "manifest": f"manifest: {NUM_VIDEOS} expected",
     "finetune": "finetune: step 1/4",
     "infer": "infer: opening the model",  # once open it may answer all of it before the kill
-    "aggregate": "aggregate: 1 wanted",
+    "aggregate": "aggregate: 1 expected",
 }
 
 
@@ -60,16 +61,15 @@ def kill_in(server: dict[str, str], stage: str, data: Path, store: Path) -> str:
 
 
 def outcome(data: Path, store: Path) -> tuple[set[VerdictRecord], set[MetricRecord]]:
-    opened = open_run(request_of(data, store))
-    variant, expected = opened.aggregate, opened.expected_report
-    return set(variant.read(VerdictRecord, expected)), set(variant.read(MetricRecord, expected))
+    report = open_report(open_context(request_of(data, store)))
+    return set(report.read(VerdictRecord)), set(report.read(MetricRecord))
 
 
 @pytest.fixture(scope="module")
 def undisturbed(server: dict[str, str], world: Path, tmp_path_factory: pytest.TempPathFactory):
     store = tmp_path_factory.mktemp("undisturbed store")
     output = run(server, world, store)
-    assert all(made(output, stage) > 0 for stage in STAGES)
+    assert all(computed(output, stage) > 0 for stage in STAGES)
     return store, outcome(world, store)
 
 
@@ -99,11 +99,11 @@ def test_a_run_killed_in_every_stage_and_damaged_ends_like_an_undisturbed_one(
 ) -> None:
     damage(killed_store)
     output = kill_in(server, "infer", world, killed_store)
-    assert made(output, "segment") == 1
-    assert made(output, "transcribe") >= 1
-    assert made(output, "finetune") == 0
+    assert computed(output, "segment") == 1
+    assert computed(output, "transcribe") >= 1
+    assert computed(output, "finetune") == 0
     output = run(server, world, killed_store)
-    assert made(output, "infer") >= 1
+    assert computed(output, "infer") >= 1
     verdicts, metrics = outcome(world, killed_store)
     assert len(verdicts) == NUM_VIDEOS * 4
     assert (verdicts, metrics) == undisturbed[1]
@@ -134,5 +134,5 @@ def test_inference_shows_how_far_it_is(server, undisturbed) -> None:
 
 def test_a_second_run_does_no_stage_work_and_says_so(server, world, undisturbed) -> None:
     output = run(server, world, undisturbed[0])
-    assert [made(output, stage) for stage in STAGES] == [0] * 6
+    assert [computed(output, stage) for stage in STAGES] == [0] * 6
     assert output.count("Cached") == 6

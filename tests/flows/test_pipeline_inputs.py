@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from flows.commands import ablate
-from flows.context.open import open_run
+from flows.context.context import open_context
+from flows.context.models import Model, resolve_models
 from flows.context.request import STAGES, RunRequest
+from flows.context.results import open_report
+from flows.context.rows import read_manifest
 from flows.context.settings import load_settings
 from infra.sandbox.plan import WorldSettings
 from infra.sandbox.world import make_world
@@ -24,7 +27,7 @@ from tasks.infer import variant_of
 from tasks.inference.samples import expected_items
 from tasks.model.model_folder import fingerprint_of
 from tests.builders import a_prediction
-from tests.flows.commands.command_line import command, made, request_of, run
+from tests.flows.commands.command_line import command, computed, request_of, run
 from tests.flows.toys import another_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -47,22 +50,26 @@ def test_an_added_video_costs_one_and_bad_ones_are_rejected_with_a_reason(
     shutil.copy(good[0], data / "good one.mp4")
     cheap = ("--only", "segment", "--only", "transcribe", "--only", "manifest")
     output = run(server, data, tmp_path / "store", *cheap)
-    assert [made(output, stage) for stage in STAGES[:3]] == [1, 1, 1]
+    assert [computed(output, stage) for stage in STAGES[:3]] == [1, 1, 1]
     shutil.copy(good[1], data / "added.mp4")
     (data / "empty.mp4").write_bytes(b"")
     (data / "text.mp4").write_text("this is not a video\n" * 50)
     (data / "truncated.mp4").write_bytes(good[0].read_bytes()[: good[0].stat().st_size // 3])
     output = run(server, data, tmp_path / "store", "--model", str(MODEL), status=3)
-    assert [made(output, stage) for stage in STAGES[:3]] == [1 + 3, 1, 1]
+    assert [computed(output, stage) for stage in STAGES[:3]] == [1 + 3, 1, 1]
     assert "the file is empty" in output
     assert "not a video" in output
     assert "aggregate: verdicts by mean at 0.500 (0.5, because no validation row is" in output
-    opened = open_run(request_of(data, tmp_path / "store", MODEL))
-    assert {sample.video_id for sample in opened.samples} == {"good one.mp4", "added.mp4"}
-    verdicts = opened.aggregate.read(VerdictRecord, opened.expected_report)
+    report = open_report(open_context(request_of(data, tmp_path / "store", MODEL)))
+    inference = report.inference
+    assert {sample.video_id for sample in inference.manifest.samples} == {
+        "good one.mp4",
+        "added.mp4",
+    }
+    verdicts = report.read(VerdictRecord)
     judged = {row.video_id for row in verdicts if row.verdict is not None}
     assert judged == {"good one.mp4", "added.mp4"}
-    reasons = {row.item_id: row.reason for row in opened.rejected()}
+    reasons = {row.item_id: row.reason for row in inference.rejected}
     assert set(reasons) == {"empty.mp4", "text.mp4", "truncated.mp4"}
     assert "not a video" in reasons["text.mp4"]
     assert "empty" in reasons["empty.mp4"]
@@ -134,7 +141,7 @@ def test_single_files_are_answered_and_a_second_time_from_the_store(
     assert (good["path"], rejected["path"]) == (str(video), str(bad))
     assert "not a video" in rejected["rejected"]
     answers = [segment["p_ah"] for segment in good["segments"]]
-    assert made(progress, "infer") == len(answers) > 1
+    assert computed(progress, "infer") == len(answers) > 1
     assert good["verdict"]["p_ah"] == pytest.approx(sum(answers) / len(answers))
     assert any(segment["transcript"] for segment in good["segments"])
     assert good["segments"][-1]["end_ms"] == good["duration_ms"]
@@ -148,9 +155,13 @@ def test_single_files_are_answered_and_a_second_time_from_the_store(
         models=(other, MODEL),
         options=("--force", "manifest"),
     )  # what either has answered is not asked again
-    assert [made(progress, stage) for stage in ("segment", "transcribe", "manifest")] == [0, 0, 1]
-    ended = [line for line in progress.splitlines() if "infer: " in line and " there, " in line]
-    assert [line.split(" there, ")[1].split(" made")[0] for line in ended] == [
+    assert [computed(progress, stage) for stage in ("segment", "transcribe", "manifest")] == [
+        0,
+        0,
+        1,
+    ]
+    ended = [line for line in progress.splitlines() if "infer: " in line and " cached, " in line]
+    assert [line.split(" cached, ")[1].split(" computed")[0] for line in ended] == [
         "0", "0", str(len(answers)),
     ]  # fmt: skip
     assert [member["name"] for member in again["model"]["members"]] == [str(other), str(MODEL)]
@@ -159,12 +170,19 @@ def test_single_files_are_answered_and_a_second_time_from_the_store(
     assert [segment["p_ah"] for segment in again["videos"][0]["segments"]] == pytest.approx(answers)
 
 
+def model_of(request: RunRequest) -> Model:
+    context = open_context(request)
+    (model,) = resolve_models(context, read_manifest(context)).models
+    return model
+
+
 def answer_all_arms(request: RunRequest) -> None:
     """Answer all segments in all arms by their labels, without the picture the wrong way round."""
-    run = open_run(request)
-    fingerprint = fingerprint_of(run.model_path)
-    for arm in arms_of(run.settings.input):
-        asked = with_samples(arm, run.samples, run.store, run.settings.infer, fingerprint)
+    context = open_context(request)
+    samples = read_manifest(context).samples
+    model = model_of(request)
+    for arm in arms_of(context.settings.input):
+        asked = with_samples(arm, samples, context.store, context.settings.infer, model.fingerprint)
         rows = [
             a_prediction(row.segment_id, 0.2 + 0.6 * (row.label == ("video" in arm.shown)))
             for row in asked.samples
@@ -196,6 +214,7 @@ def test_an_ablation_whose_arms_are_answered_opens_no_model_and_compares_them(
     assert (seen["value"], seen["difference"]) == ("1.0", "0.0")
     assert (read["value"], read["difference"]) == ("0.5", "-0.5")  # validation calls all alike
     assert message["A"]["num_rows"] == "0"  # nothing in this release is heard
-    forced = open_run(finished.model_copy(update={"force": ("infer",)}))
-    for arm in ablate.arms_to_ask(forced, forced.samples):
+    forced = open_context(finished.model_copy(update={"force": ("infer",)}))
+    samples = read_manifest(forced).samples
+    for arm in ablate.arms_to_ask(forced, model_of(finished), samples):
         assert arm.variant.finished(expected_items(arm.samples)) == set(), "it is asked again"

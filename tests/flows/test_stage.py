@@ -1,22 +1,75 @@
-import pytest
-from prefect.futures import PrefectFuture
+import inspect
+from types import SimpleNamespace
+from typing import Any, cast
 
-from flows import stage as stage_run
+import pytest
+from prefect import Task
+
+from flows import definitions
+from flows.context.context import open_context
+from flows.context.models import resolve_models
+from flows.context.request import RunRequest
+from flows.context.results import open_report
+from flows.context.rows import read_manifest
+from flows.distributed.partitions import on_nodes
+from flows.stage import Stage, submit_all
 from storage.errors import StageError
 from tasks.processes.child_process import run_child
 from tasks.processes.group import allow_children
+from tests.flows.toys import videos_of
 
 
 def test_a_run_that_is_stopped_lets_no_child_start_until_the_next_one() -> None:
-    def stop() -> PrefectFuture[object]:
+    def stop() -> None:
         raise KeyboardInterrupt
 
+    task = cast(Task[..., Any], SimpleNamespace(submit=stop))
     try:
         with pytest.raises(KeyboardInterrupt):
-            stage_run.wait_for([stop])
+            submit_all(task, [{}])
         with pytest.raises(StageError, match="The run was stopped"):
             run_child(["true"], on_line=lambda line: None)
-        assert stage_run.wait_for([]) == []
+        assert submit_all(task, []) == []
         run_child(["true"], on_line=lambda line: None)
     finally:
         allow_children()
+
+
+def all_stages(request: RunRequest) -> list[Stage]:
+    context = open_context(request)
+    manifest, report = read_manifest(context), open_report(context)
+    models = resolve_models(context, manifest)
+    infer = definitions.infer_stage(context, manifest, models.models[0])
+    return [
+        definitions.segment_stage(context),
+        definitions.transcribe_stage(context),
+        definitions.manifest_stage(context),
+        definitions.class_plan_stage(context, manifest),
+        definitions.finetune_stage(context, manifest),
+        infer,
+        on_nodes(infer, context),
+        definitions.ensemble_stage(manifest, models),
+        definitions.aggregate_stage(context, report),
+    ]
+
+
+def test_every_stage_gives_its_task_exactly_the_arguments_that_it_takes(
+    finished: RunRequest,
+) -> None:
+    context = open_context(finished)
+    plan = definitions.class_plan_stage(context, read_manifest(context))
+    plan.task.fn(**plan.arguments_of(plan.shards()[0]))
+    for stage in all_stages(finished):
+        shards = stage.shards()
+        assert sum(len(shard.expected) for shard in shards) == len(stage.expected) > 0
+        for shard in shards:
+            bound = inspect.signature(stage.task.fn).bind(**stage.arguments_of(shard))
+            assert bound.arguments["variant"] is stage.variant
+
+
+def test_a_shard_gets_only_the_rows_of_its_own_items(finished: RunRequest) -> None:
+    stage = definitions.segment_stage(open_context(finished))
+    assert stage.shard_size == 1, "eight videos are spread over all cores"
+    first, *_ = stage.shards()
+    arguments = stage.arguments_of(first)
+    assert list(arguments["sources"]) == list(first.expected) == [videos_of("90001")[0]]

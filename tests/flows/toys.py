@@ -5,9 +5,17 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from flows.context.open import open_run
+from flows.context.context import Context, open_context
+from flows.context.models import resolve_models
 from flows.context.request import RunRequest
-from flows.context.run_context import Run
+from flows.context.results import open_report
+from flows.context.rows import (
+    expected_transcripts,
+    expected_videos,
+    read_manifest,
+    read_segments,
+    read_video_inputs,
+)
 from storage.records import (
     FrameTimesRecord,
     RejectedRecord,
@@ -16,6 +24,7 @@ from storage.records import (
 )
 from storage.store.variant import ItemOutput
 from tasks.aggregate import aggregate_shard
+from tasks.inference.samples import expected_items
 from tasks.manifest import sample_videos
 from tasks.stage import Shard
 from tests.builders import a_prediction, a_segment, a_transcript, a_word, media_facts
@@ -81,20 +90,21 @@ def request_of(data: Path, store: Path) -> RunRequest:
 
 def finish(request: RunRequest, folder: Path) -> None:
     """Commit every stage's rows, three items a part, as the stages would; the report is real."""
-    run = open_run(request)
-    _commit(
-        run.segment, run.expected_videos, (_cut(run, name, folder) for name in run.expected_videos)
-    )
-    run = open_run(request)
-    _commit(run.transcribe, run.expected_transcripts, map(_heard, run.expected_transcripts))
-    run = open_run(request)
-    samples = sample_videos(list(run.expected_inputs), run.video_inputs, run.settings.manifest)
-    _commit(run.manifest, run.expected_inputs, samples)
-    run = open_run(request)
-    _commit(run.infer, run.expected_segments, map(_answered, run.samples))
-    run = open_run(request)
-    shard = Shard(name="1 of 1", expected=run.expected_report)
-    aggregate_shard.fn(shard, run.report_sources, run.settings.aggregate, run.aggregate)
+    context = open_context(request)
+    videos = expected_videos(context)
+    _commit(context.segment, videos, (_cut(context, name, folder) for name in videos))
+    segments = read_segments(context)
+    transcripts = expected_transcripts(context, segments)
+    _commit(context.transcribe, transcripts, map(_transcribed, transcripts))
+    inputs = read_video_inputs(context, segments)
+    samples = sample_videos(list(inputs), inputs, context.settings.manifest)
+    _commit(context.manifest, {name: rows.digest for name, rows in inputs.items()}, samples)
+    manifest = read_manifest(context)
+    predictions = resolve_models(context, manifest).variant
+    _commit(predictions, expected_items(manifest.samples), map(_predicted, manifest.samples))
+    report = open_report(context)
+    shard = Shard(name="1 of 1", expected=report.expected)
+    aggregate_shard.fn(shard, report.sources, context.settings.aggregate, report.variant)
 
 
 def _commit(variant, expected, outputs: Iterable[ItemOutput]) -> None:
@@ -103,15 +113,15 @@ def _commit(variant, expected, outputs: Iterable[ItemOutput]) -> None:
         variant.commit(waiting[start : start + 3], expected)
 
 
-def _cut(run: Run, name: str, folder: Path) -> ItemOutput:
+def _cut(context: Context, name: str, folder: Path) -> ItemOutput:
     """Two segments of 2 s at 5 frames a second."""
     stem = Path(name).stem.replace(" ", "_")
-    stored = [run.segment.file_path(f"{stem}/{index:04d}.mp4") for index in (0, 1)]
+    stored = [context.segment.file_path(f"{stem}/{index:04d}.mp4") for index in (0, 1)]
     files = {path: folder / path.replace("/", "-") for path in stored}
     for path in files.values():
         path.write_bytes(b"video")
     video_id = VideoId(name)
-    facts = media_facts(name, source_digest=run.expected_videos[name], has_audio=False)
+    facts = media_facts(name, source_digest=expected_videos(context)[name], has_audio=False)
     times = FrameTimesRecord(video_id=video_id, frame_ms=tuple(range(0, 4_000, 200)), end_ms=4_000)
     segments = [
         a_segment(
@@ -123,12 +133,12 @@ def _cut(run: Run, name: str, folder: Path) -> ItemOutput:
     return ItemOutput(item_id=name, rows=(facts, times, *segments), files=files)
 
 
-def _heard(name: str) -> ItemOutput:
+def _transcribed(name: str) -> ItemOutput:
     transcript = a_transcript(name, a_word(WORDS, 100, 500))
     return ItemOutput(item_id=name, rows=(transcript,))
 
 
-def _answered(sample: SampleRecord) -> ItemOutput:
+def _predicted(sample: SampleRecord) -> ItemOutput:
     """Answer by the label; the second segment of one video cannot be asked about."""
     if sample.segment_id == f"{videos_of('90004')[0]}#0001":
         row: object = RejectedRecord(item_id=sample.segment_id, stage="infer", reason="damaged")

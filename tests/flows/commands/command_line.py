@@ -37,7 +37,7 @@ def request_of(data: Path, store: Path, model: Path | None = None) -> RunRequest
     )  # fmt: skip
 
 
-def made(output: str, stage: str) -> int:
-    """How many items a stage made, from the line it ends with."""
-    (line,) = [line for line in output.splitlines() if f"{stage}: " in line and " there, " in line]
-    return int(line.split(" there, ")[1].split(" made")[0])
+def computed(output: str, stage: str) -> int:
+    """How many items a stage computed, from the line it ends with."""
+    (line,) = [line for line in output.splitlines() if f"{stage}: " in line and " cached, " in line]
+    return int(line.split(" cached, ")[1].split(" computed")[0])

@@ -72,7 +72,7 @@ def test_stages_that_leave_nothing_to_run_are_a_mistake(folder: Path) -> None:
 def test_forcing_a_stage_that_does_not_run_is_a_mistake(folder: Path) -> None:
     error = fault("--only", "segment", "--force", "transcribe")
     assert isinstance(error, ConfigError)
-    assert "--force names transcribe, which this run leaves out: it runs" in str(error)
+    assert "--force names transcribe, which this run skips: it runs" in str(error)
     trained = fault("--force", "finetune", "--model", str(MODEL))
     assert "(nothing is trained where a model is named)" in str(trained)
 

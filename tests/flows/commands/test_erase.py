@@ -8,14 +8,17 @@ import typer
 from flows import pipeline, stages
 from flows.commands import cli
 from flows.commands.erase import EraseReport, erase_found, find_participant, undo_erasure
-from flows.context.open import open_run
+from flows.context.context import open_context
 from flows.context.request import RunRequest
+from flows.context.results import open_report
+from flows.context.rows import expected_videos, read_manifest
 from storage.datasets.erased import digest_of_participant, salt_of
 from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
-from storage.results import TrainedOnRecord
+from storage.results import TrainedOnRecord, VerdictRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, open_variant
+from tasks.inference.samples import expected_items
 from tests.builders import a_model
 from tests.flows.toys import ANSWERS, finish, request_of, videos_of, write_release
 
@@ -60,17 +63,21 @@ def test_every_stage_is_erased_and_the_next_run_computes_only_the_report(
     }  # fmt: skip
     assert report.scan.is_clean
     assert not [path for path in everything(finished.store) if WHO in path]
-    run = open_run(finished)
+    context = open_context(finished)
+    manifest, report = read_manifest(context), open_report(context)
+    predictions = report.inference.models.variant
     for variant, expected in (
-        (run.segment, run.expected_videos), (run.transcribe, run.expected_transcripts),
-        (run.manifest, run.expected_inputs), (run.infer, run.expected_segments),
-    ):  # fmt: skip
+        (context.segment, expected_videos(context)),
+        (context.transcribe, manifest.expected_transcripts),
+        (context.manifest, manifest.expected),
+        (predictions, expected_items(manifest.samples)),
+    ):
         assert len(expected) in (6, 12)
         assert variant.pending(expected) == []
-    assert run.aggregate.pending(run.expected_report) == ["report"]
+    assert report.variant.pending(report.expected) == ["report"]
     (tmp_path / "made").mkdir()
     finish(finished, tmp_path / "made")
-    assert {row.video_id for row in open_run(finished).verdicts} == {
+    assert {row.video_id for row in open_report(open_context(finished)).read(VerdictRecord)} == {
         name for who in ANSWERS if who != WHO for name in videos_of(who)
     }
     assert erase_now(finished.store, WHO, finished.data).scan.is_clean
@@ -81,10 +88,8 @@ def test_videos_that_a_run_leaves_out_are_counted_and_nobody_is_named(
 ) -> None:
     erase_now(finished.store, WHO, None)
     with caplog.at_level("INFO", logger="waver"):
-        (issue,) = [
-            issue for issue in open_run(finished).dataset.issues if "left out" in str(issue)
-        ]
-        open_run(finished)
+        issues = open_context(finished).dataset.issues
+    (issue,) = [issue for issue in issues if "left out" in str(issue)]
     assert issue.detail.startswith("2 videos are of participants whom the store has forgotten")
     assert [record.getMessage() for record in caplog.records] == [issue.detail]
     assert WHO not in caplog.text + issue.detail
@@ -95,23 +100,20 @@ def test_a_participant_without_results_is_left_out_of_the_first_run(tmp_path: Pa
     (tmp_path / "store").mkdir()
     write_release(tmp_path / "data")
     request = request_of(tmp_path / "data", tmp_path / "store")
-    assert len(open_run(request).dataset.videos) == 8
+    assert len(open_context(request).dataset.videos) == 8
     with pytest.raises(DataError, match="Unknown participant in the store"):
         find_participant(request.store, WHO, None)
     report = erase_now(request.store, WHO, request.data)
     assert (report.removed, report.scan.is_clean) == ({}, True)
-    assert len(open_run(request).dataset.videos) == 6
+    assert len(open_context(request).dataset.videos) == 6
     assert find_participant(request.store, WHO, None).traces.videos == frozenset()
 
 
 def test_the_annotation_cache_of_the_next_run_does_not_hold_them(finished: RunRequest) -> None:
-    open_run(finished)
+    open_context(finished)
     found = find_participant(finished.store, WHO, None)
     erase_found(found, NO_HISTORY)
-    from storage.datasets import open as open_datasets
-
-    open_datasets._read.cache_clear()
-    open_run(finished)
+    open_context(finished)
     assert Store(finished.store).list_files(".cache/annotation")
     report = erase_now(finished.store, WHO, finished.data)
     assert report.scan.is_clean
@@ -120,9 +122,9 @@ def test_the_annotation_cache_of_the_next_run_does_not_hold_them(finished: RunRe
 def test_undo_lets_the_next_run_use_the_videos_again(finished: RunRequest) -> None:
     erase_now(finished.store, WHO, None)
     undo_erasure(finished.store, WHO)
-    run = open_run(finished)
-    assert len(run.dataset.videos) == 8
-    assert sorted(run.segment.pending(run.expected_videos)) == sorted(videos_of(WHO))
+    context = open_context(finished)
+    assert len(context.dataset.videos) == 8
+    assert sorted(context.segment.pending(expected_videos(context))) == sorted(videos_of(WHO))
     with pytest.raises(DataError, match="is not erased from"):
         undo_erasure(finished.store, WHO)
 
@@ -142,21 +144,21 @@ def test_an_interrupted_erasure_is_reported_and_must_finish_before_it_is_undone(
     with pytest.raises(StoreError, match=r"was interrupted: .* `waver erase` again") as caught:
         undo_erasure(finished.store, WHO)
     assert (WHO in str(caught.value), caught.value.details) == (False, (WHO,))
-    open_run(finished)
-    assert "did not end" in caplog.text
+    open_context(finished)
+    assert "did not finish" in caplog.text
     assert WHO not in caplog.text
     assert erase_now(finished.store, WHO, None).scan.is_clean
     undo_erasure(finished.store, WHO)
     caplog.clear()
-    open_run(finished)
+    open_context(finished)
     assert caplog.text == ""
 
 
 def test_a_data_set_of_erased_participants_is_a_mistake(finished: RunRequest) -> None:
     for who in ANSWERS:
         erase_now(finished.store, who, None)
-    with pytest.raises(DataError, match=r"nothing is left: all 8 videos"):
-        open_run(finished)
+    with pytest.raises(DataError, match=r"may be used: all 8 videos"):
+        open_context(finished)
 
 
 def test_models_trained_on_the_participant_are_listed_and_kept(

@@ -8,7 +8,6 @@ import typer
 from flows.commands import cli
 from flows.commands.export import write_rows
 from flows.context.request import EXPORT_KINDS, RunRequest
-from storage.datasets import open as open_datasets
 from storage.errors import ConfigError, DataError, StageError, StoreError
 from tests.flows.toys import WORDS, finish, request_of, videos_of
 
@@ -127,7 +126,6 @@ def test_an_unfinished_stage_is_reported_and_nothing_is_written(
 def test_a_mistyped_store_is_a_mistake_and_nothing_is_created(
     finished: RunRequest, tmp_path: Path
 ) -> None:
-    open_datasets._read.cache_clear()  # as in a new process
     before = set(tmp_path.rglob("*"))
     request = finished.model_copy(update={"store": str(tmp_path / "stroe")})
     with pytest.raises(DataError, match=r"There is no store .*stroe.*--store"):

@@ -1,13 +1,15 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import typer
 
-from flows.commands import cli
+from flows.commands import cli, export_training
 from flows.commands.export_training import write_training
 from flows.context.request import RunRequest
+from flows.context.rows import read_manifest
 from storage.errors import ConfigError, LeakageError
 from tests.flows.toys import WORDS
 
@@ -61,17 +63,12 @@ def test_the_hugging_face_export_holds_those_who_consented_by_split(
 
 
 def test_a_leaking_split_is_exported_in_no_format(finished, tmp_path, monkeypatch) -> None:
-    from flows.context.run_context import Run
+    def leaking(context):
+        manifest = read_manifest(context)
+        first, *rest = manifest.samples
+        return replace(manifest, samples=(replace(first, split="test"), *rest))
 
-    samples = Run.samples.func  # the store's samples, with one in another split
-
-    def leaking(run):
-        from dataclasses import replace
-
-        first, *rest = samples(run)
-        return (replace(first, split="test"), *rest)
-
-    monkeypatch.setattr(Run, "samples", property(leaking))
+    monkeypatch.setattr(export_training, "read_manifest", leaking)
     for layout in ("ms-swift", "hf"):
         with pytest.raises(LeakageError, match="participant"):
             write_training(finished, layout, "internal", tmp_path / "out")

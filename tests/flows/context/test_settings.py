@@ -37,7 +37,7 @@ def test_an_override_is_laid_over_the_profile() -> None:
 @pytest.mark.parametrize(
     ("overrides", "parts"),
     [
-        (("segment.crff=3",), ("'segment.crff'", "crf, cuts, long_side")),
+        (("segment.crff=3",), ("'segment.crff'", "boundaries, crf, long_side")),
         (("segments.crf=3",), ("'segments'", "segment, transcribe")),
         (("segment.crf=99",), ("'segment.crf'", "99", "less than or equal to 51")),
         (("segment.crf",), ("'segment.crf'", "SECTION.KEY=VALUE")),

@@ -1,4 +1,4 @@
-"""Shares of one model's segments, as every machine computes them alike from what it sees."""
+"""Partitions of one model's segments, which every node computes alike from what it sees."""
 
 from pathlib import Path
 
@@ -6,26 +6,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.context.open import open_run
+from flows.context.context import open_context
+from flows.context.models import resolve_models
 from flows.context.request import RunRequest
+from flows.context.rows import read_manifest
 from flows.context.settings import load_settings
 from flows.distributed.partitions import (
     Partition,
-    _expected_here,
-    _model_here,
-    dealt,
+    _check_segments,
+    _find_model,
+    create_partitions,
     num_partitions_for,
-    seen_anywhere,
+    request_for_nodes,
     tag_of,
 )
 from storage.errors import ConfigError, StageError
 from storage.store.store import Store
 from storage.store.variant import open_variant
+from tasks.inference.samples import expected_items
 
 IDS = st.dictionaries(st.text(max_size=8), st.text(alphabet="0123456789abcdef", max_size=4))
 
 
-def shares(count: int, missing: str = "") -> list[Partition]:
+def partitions(count: int, missing: str = "") -> list[Partition]:
     return [
         Partition(variant_id="v", expected="", missing=missing, number=number + 1, count=count)
         for number in range(count)
@@ -33,77 +36,94 @@ def shares(count: int, missing: str = "") -> list[Partition]:
 
 
 @given(IDS, st.integers(1, 6), st.randoms(use_true_random=False))
-def test_every_segment_is_in_exactly_one_share_whoever_computes_it(expected, count, random) -> None:
+def test_every_segment_is_in_exactly_one_partition_on_every_node(expected, count, random) -> None:
     elsewhere = list(expected.items())
     random.shuffle(elsewhere)
-    parts = [share.of(expected) for share in shares(count)]
-    assert parts == [share.of(dict(elsewhere)) for share in shares(count)]
+    parts = [partition.select(expected) for partition in partitions(count)]
+    assert parts == [partition.select(dict(elsewhere)) for partition in partitions(count)]
     assert sorted(name for part in parts for name in part) == sorted(expected)
     assert all(expected[name] == digest for part in parts for name, digest in part.items())
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_what_one_share_left_behind_is_spread_over_the_next_deal() -> None:
+def test_what_one_partition_leaves_behind_is_spread_over_the_next_ones() -> None:
     expected = {f"segment {number}": "" for number in range(400)}
-    left = set(shares(2, "all")[1].of(expected))
-    again = [len(left & set(share.of(expected))) for share in shares(2, "those of the second")]
+    left = set(partitions(2, "all")[1].select(expected))
+    again = [
+        len(left & set(partition.select(expected)))
+        for partition in partitions(2, "those of the second")
+    ]
     assert sum(again) == 200
     assert min(again) > 70
 
 
 @given(st.integers(1, 1_000_000), st.integers(1, 32))
-def test_every_machine_has_a_share_but_no_engine_is_opened_for_a_handful(missing, machines) -> None:
-    count = num_partitions_for(missing, machines)
-    assert 1 <= count <= 4 * machines
+def test_every_node_has_a_partition_but_no_engine_starts_for_a_few_segments(missing, nodes) -> None:
+    count = num_partitions_for(missing, nodes)
+    assert 1 <= count <= 4 * nodes
     assert count == 1 or missing / count >= 16
-    assert count >= machines or missing < 16 * machines
-    assert count <= machines or missing / count >= 4096
+    assert count >= nodes or missing < 16 * nodes
+    assert count <= nodes or missing / count >= 4096
 
 
-def test_a_share_knows_its_segments_and_model_and_refuses_others(finished: RunRequest) -> None:
-    run = open_run(finished)
-    assert dealt(run.infer, run.expected_segments, 2) == [], "nothing is missing"
-    run.infer.invalidate(run.expected_segments)
-    (share,) = dealt(run.infer, run.expected_segments, 2)
-    elsewhere = open_run(seen_anywhere(finished))
-    assert share.of(_expected_here(elsewhere, share)) == share.of(run.expected_segments)
-    assert _model_here(elsewhere, share) == run.model_path
+def test_a_partition_knows_its_segments_and_model_and_rejects_others(finished: RunRequest) -> None:
+    context = open_context(finished)
+    manifest = read_manifest(context)
+    expected, models = expected_items(manifest.samples), resolve_models(context, manifest)
+    assert create_partitions(models.variant, expected, 2) == [], "nothing is missing"
+    models.variant.invalidate(expected)
+    (partition,) = create_partitions(models.variant, expected, 2)
+    elsewhere = open_context(request_for_nodes(context))
+    _check_segments(elsewhere, expected_items(read_manifest(elsewhere).samples), partition)
+    models_elsewhere = resolve_models(elsewhere, read_manifest(elsewhere))
+    assert _find_model(elsewhere, models_elsewhere, partition).path == models.models[0].path
+    outdated = partition.model_copy(update={"expected": "of yesterday"})
     with pytest.raises(StageError, match=r"other segments in .* run again"):
-        _expected_here(run, share.model_copy(update={"expected": "of yesterday"}))
-    with pytest.raises(ConfigError, match=r"model .*omni-base.* the same on all machines"):
-        _model_here(run, share.model_copy(update={"variant_id": "another"}))
+        _check_segments(context, expected, outdated)
+    with pytest.raises(ConfigError, match=r"model .*omni-base.* the same on all nodes"):
+        _find_model(context, models, partition.model_copy(update={"variant_id": "another"}))
 
 
-def test_a_machine_elsewhere_is_told_every_folder_in_full(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_another_node_gets_the_absolute_path_of_every_folder(tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.chdir(tmp_path)
-    for name in ("model", "speech", "base = 1"):
+    for name in ("model", "speech", "base = 1", "videos"):
         (tmp_path / name).mkdir()
+    (tmp_path / "videos" / "a.mp4").write_bytes(b"a")
     (tmp_path / "ours.toml").write_text("transcribe.model = 'speech'\nextends = 'sandbox'")
-    asked = RunRequest(
+    request = RunRequest(
         data="videos", store="store", profile="ours.toml", model="model", force=("infer",),
         start_at="segment", overrides=("finetune.model=base = 1", "finetune.method=full"),
     )  # fmt: skip
-    message = seen_anywhere(asked)
-    assert (message.data, message.store, message.profile, message.models) == (
+    context = open_context(request)
+    sent = request_for_nodes(context)
+    assert (sent.data, sent.store, sent.profile, sent.models) == (
         str(tmp_path / "videos"), str(tmp_path / "store"), str(tmp_path / "ours.toml"),
         (str(tmp_path / "model"),),
     )  # fmt: skip
-    assert (message.stages(), message.force) == (("infer",), ())
-    here = load_settings(asked.profile, asked.overrides)
+    assert (sent.stages(), sent.force) == (("infer",), ())
+    here = context.settings
     monkeypatch.chdir("/")
-    there = load_settings(message.profile, message.overrides)
+    there = load_settings(sent.profile, sent.overrides)
     assert there.transcribe.model == str(tmp_path / "speech")
     assert there.finetune.model == str(tmp_path / "base = 1")
     assert there.finetune.model_copy(update={"model": here.finetune.model}) == here.finetune
-    named = RunRequest(data="/d", store="s3://bucket/store", profile="sandbox", model="Org/model")
-    message = seen_anywhere(named)
-    assert (message.data, message.store, message.profile, message.models) == (
-        named.data, named.store, named.profile, named.models,
+
+
+def test_hub_names_remote_stores_and_waver_s_own_folders_are_sent_as_they_are(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"a")
+    request = RunRequest(
+        data=str(tmp_path), store="memory://bucket/store", profile="sandbox", model="Org/model"
+    )
+    sent = request_for_nodes(open_context(request))
+    assert (sent.data, sent.store, sent.profile, sent.models) == (
+        request.data, request.store, request.profile, request.models,
     )  # fmt: skip
-    assert message.overrides == (), "a machine finds Waver's own folders where Waver lies there"
+    assert sent.overrides == (), "a node finds Waver's own folders in its own checkout"
 
 
-def test_another_store_s_shares_of_the_same_model_are_not_waited_for(
+def test_partitions_of_the_same_model_in_another_store_are_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

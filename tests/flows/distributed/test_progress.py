@@ -50,15 +50,15 @@ def test_each_marker_is_read_once_and_content_is_checked_when_all_have_ended(
     answer(variant, 4, digest="of yesterday")
     message = []
     for runs in (RUNNING, RUNNING):
-        progress.look(runs)
+        progress.report(runs)
     message.append(caplog.messages[-1].partition(";")[0])
     assert len(read) == 2, "neither that of before, nor one a second time"
     answer(variant, 1, 3)
-    progress.look(RUNNING)
+    progress.report(RUNNING)
     message.append(caplog.messages[-1].partition(",")[0])
     assert len(read) == 3
     for table in (tmp_path / variant.path / "RejectedRecord").iterdir():
         table.write_bytes(b"damaged")
-    progress.look(ENDED)
+    progress.report(ENDED)
     message.append(caplog.messages[-1].partition(";")[0].partition(",")[0])
     assert message == ["infer: 2 of 7 segments", "infer: 3 of 7 segments", "infer: 0 of 7 segments"]

@@ -1,4 +1,4 @@
-"""What a server that fails does to whoever waits; all else is held to a real one in tests/infra."""
+"""How a failing server affects a waiting run; tests/infra checks the rest against a real one."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -13,95 +13,103 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import PrefectHTTPStatusError
 from prefect.states import Completed, Running
 
-from flows.distributed import server_retry as outage
-from flows.distributed import work_pool as machines
+from flows.distributed import server_retry, work_pool
 from storage.errors import ConfigError, StageError
 from tasks.processes.group import allow_children, stop_children
 
-REFUSED = httpx.ConnectError("no route to the server")
+UNREACHABLE = httpx.ConnectError("no route to the server")
 
 
 def status_error(code: int) -> PrefectHTTPStatusError:
     request = httpx.Request("POST", "http://server/api")
-    answer = httpx.Response(code, request=request)
-    return PrefectHTTPStatusError(str(code), request=request, response=answer)
+    response = httpx.Response(code, request=request)
+    return PrefectHTTPStatusError(str(code), request=request, response=response)
 
 
-def share(state: Any) -> FlowRun:
-    return FlowRun(id=uuid4(), name="share 1 of 2", flow_id=uuid4(), state=state)
+def partition(state: Any) -> FlowRun:
+    return FlowRun(id=uuid4(), name="partition 1 of 2", flow_id=uuid4(), state=state)
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Let the Prefect server give these answers, one a call, and the last for good."""
+    """Let the Prefect server respond with these values, one per call, the last one repeatedly."""
 
-    def let(*answers: Any) -> None:
-        left = list(answers)
+    def respond_with(*responses: Any) -> None:
+        left = list(responses)
 
-        def answer(*_: object, **__: object) -> Any:
-            given = left.pop(0) if len(left) > 1 else left[0]
-            if isinstance(given, Exception):
-                raise given
-            return given
+        def respond(*_: object, **__: object) -> Any:
+            response = left.pop(0) if len(left) > 1 else left[0]
+            if isinstance(response, Exception):
+                raise response
+            return response
 
         @contextmanager
         def client(**_: object) -> Iterator[SimpleNamespace]:
             yield SimpleNamespace(
-                read_flow_runs=answer, set_flow_run_state=answer,
+                read_flow_runs=respond, set_flow_run_state=respond,
                 read_workers_for_work_pool=lambda _: [],
             )  # fmt: skip
 
-        monkeypatch.setattr(machines, "get_client", client)
-        monkeypatch.setattr(machines, "run_deployment", answer)
-        monkeypatch.setattr(machines, "_LOOK_SECONDS", 0)
+        monkeypatch.setattr(work_pool, "get_client", client)
+        monkeypatch.setattr(work_pool, "run_deployment", respond)
+        monkeypatch.setattr(work_pool, "_POLL_SECONDS", 0)
 
-    return let
+    return respond_with
 
 
-def test_a_server_that_is_out_for_a_while_is_told_once_and_waited_for(server, caplog) -> None:
+def test_a_short_outage_of_the_server_is_logged_once_and_waited_out(server, caplog) -> None:
     caplog.set_level(logging.INFO)
-    runs, seen = [share(Running())], []
-    ended = share(Completed())
-    server(REFUSED, status_error(503), httpx.ReadTimeout("late"), runs, REFUSED, [ended])
-    assert machines.wait_for("pool", runs, seen.append) == [ended]
-    assert seen == [runs, [ended]], "nothing is told of what nobody saw"
-    assert caplog.text.count("does not answer (ConnectError): the shares go on") == 2
-    assert caplog.text.count("server answers again") == 2
-    assert "no worker takes shares" not in caplog.text, "they are given time to be heard of again"
+    runs, seen = [partition(Running())], []
+    ended = partition(Completed())
+    server(UNREACHABLE, status_error(503), httpx.ReadTimeout("late"), runs, UNREACHABLE, [ended])
+    assert work_pool.wait_for("pool", runs, seen.append) == [ended]
+    assert seen == [runs, [ended]], "nothing is reported during an outage"
+    assert caplog.text.count("does not respond (ConnectError): partitions keep running") == 2
+    assert caplog.text.count("server responds again") == 2
+    assert "no worker is online" not in caplog.text, "workers get time to reach the server again"
 
 
-def test_a_server_that_stays_away_ends_the_wait_in_a_sentence(server, monkeypatch) -> None:
-    monkeypatch.setattr(outage, "_PATIENCE_SECONDS", 0)
-    server(REFUSED)
-    with pytest.raises(StageError, match=r"shares .* go on: .* run again to wait for them\.$"):
-        machines.wait_for("pool", [share(Running())], lambda seen: None)
+def test_a_long_outage_of_the_server_ends_the_wait_in_a_sentence(server, monkeypatch) -> None:
+    monkeypatch.setattr(server_retry, "_MAX_OUTAGE_SECONDS", 0)
+    server(UNREACHABLE)
+    with pytest.raises(
+        StageError, match=r"partitions keep running: .* run again to wait for them\.$"
+    ):
+        work_pool.wait_for("pool", [partition(Running())], lambda seen: None)
 
 
-def test_what_a_server_refuses_is_not_waited_out(server) -> None:
+def test_what_a_server_rejects_is_not_retried(server) -> None:
     server(status_error(422))
     with pytest.raises(PrefectHTTPStatusError):
-        machines.wait_for("pool", [share(Running())], lambda seen: None)
+        work_pool.wait_for("pool", [partition(Running())], lambda seen: None)
 
 
-def test_a_run_that_is_stopped_while_the_server_is_out_says_that_its_shares_go_on(server) -> None:
-    server(REFUSED)
+def test_a_run_that_is_stopped_during_an_outage_reports_that_its_partitions_keep_running(
+    server,
+) -> None:
+    server(UNREACHABLE)
     stop_children()
     try:
-        with pytest.raises(StageError, match="could be, and those go on: run again"):
-            machines.wait_for("pool", [share(Running()), share(Running())], lambda seen: None)
+        with pytest.raises(StageError, match="could not be canceled and keep running: run again"):
+            work_pool.wait_for(
+                "pool", [partition(Running()), partition(Running())], lambda seen: None
+            )
     finally:
         allow_children()
 
 
-@pytest.mark.parametrize("failure", [REFUSED, status_error(503), status_error(409)])
-def test_a_server_that_fails_among_the_shares_is_told_with_what_it_took(server, failure) -> None:
-    server("share 1", "share 2", failure)
-    shares: dict[str, dict[str, Any]] = {f"share {number} of 4": {} for number in range(1, 5)}
-    message = r"^The Prefect server failed when it had taken 2 of 4 shares .* go on: run again"
+@pytest.mark.parametrize("failure", [UNREACHABLE, status_error(503), status_error(409)])
+def test_a_server_that_fails_during_submission_is_reported_with_what_it_accepted(
+    server, failure
+) -> None:
+    server("partition 1", "partition 2", failure)
+    names = [f"partition {number} of 4" for number in range(1, 5)]
+    partitions: dict[str, dict[str, Any]] = {name: {} for name in names}
+    message = r"server failed after it had accepted 2 of 4 .* keep running: run again"
     with pytest.raises(StageError, match=message):
-        machines.submit_all(shares, "tag")
-    server("share 1")
-    assert machines.submit_all(shares, "tag") == ["share 1"] * 4
+        work_pool.submit_all(partitions, "tag")
+    server("partition 1")
+    assert work_pool.submit_all(partitions, "tag") == ["partition 1"] * 4
     server(status_error(409))
     with pytest.raises(ConfigError, match="another version"):
-        machines.submit_all(shares, "tag")
+        work_pool.submit_all(partitions, "tag")

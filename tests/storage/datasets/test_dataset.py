@@ -35,16 +35,16 @@ def test_one_labelled_video_is_enough_to_have_labels(tmp_path):
 
 
 def test_digests_are_of_the_content_and_follow_every_change(folder):
-    before = open_dataset(str(folder)).source_digests()
+    before = open_dataset(str(folder)).source_digests
     assert before == {
         video_id: digest_file(path) for video_id, path in open_dataset(str(folder)).paths().items()
     }
     (folder / "b.mp4").write_text("CONTENT of b.mp4")
-    after = open_dataset(str(folder)).source_digests()
+    after = open_dataset(str(folder)).source_digests
     assert {name for name in before if before[name] != after[name]} == {"b.mp4"}
 
 
-def test_a_file_is_read_once_as_long_as_nobody_touches_it(folder, monkeypatch):
+def test_a_file_is_read_once_per_opened_data_set(folder, monkeypatch):
     reads = []
 
     def counted(path):
@@ -52,26 +52,25 @@ def test_a_file_is_read_once_as_long_as_nobody_touches_it(folder, monkeypatch):
         return digest_file(path)
 
     monkeypatch.setattr("storage.datasets.dataset.digest_file", counted)
+    dataset = open_dataset(str(folder))
+    assert reads == []
     for _ in range(3):
-        open_dataset(str(folder)).source_digests()
+        assert len(dataset.source_digests) == 3
     assert sorted(reads) == ["a.MOV", "b.mp4", "c.webm"]
-    os.utime(folder / "b.mp4", (1, 1))
-    open_dataset(str(folder)).source_digests()
-    assert reads[3:] == ["b.mp4"]
 
 
 def test_a_file_that_is_gone_still_has_its_place_in_the_data_set(folder):
     dataset = open_dataset(str(folder))
     (folder / "b.mp4").unlink()
-    assert dataset.source_digests()[VideoId("b.mp4")] == "unreadable"
+    assert dataset.source_digests[VideoId("b.mp4")] == "unreadable"
 
 
-def test_only_what_is_read_decides_whether_a_data_set_is_read_again(folder, monkeypatch):
-    looked_at = []
+def test_frames_beside_a_release_are_not_looked_at(folder, monkeypatch):
+    stat_paths = []
     stat = os.stat
 
     def counted(path, *arguments, **options):
-        looked_at.append(str(path))
+        stat_paths.append(str(path))
         return stat(path, *arguments, **options)
 
     frame = folder / "cropped-aligned-faces" / "a" / "0001.jpg"
@@ -80,14 +79,17 @@ def test_only_what_is_read_decides_whether_a_data_set_is_read_again(folder, monk
     (folder / "split").mkdir()
     (folder / "split" / "train.txt").write_text("b.mp4,0\nnobody.mp4,1\n")
     monkeypatch.setattr(os, "stat", counted)
-    first = open_dataset(str(folder))
-    assert looked_at
-    assert not any(path.endswith("0001.jpg") for path in looked_at)
-    frame.write_bytes(b"another frame")
-    assert open_dataset(str(folder)) is first
-    (folder / "split" / "train.txt").write_text("b.mp4,1\nnobody.mp4,0\n")
-    labels = {video.video_id: video.label for video in open_dataset(str(folder)).videos}
-    assert labels[VideoId("b.mp4")] == 1
+    open_dataset(str(folder))
+    assert stat_paths
+    assert not any(path.endswith("0001.jpg") for path in stat_paths)
+
+
+def test_changed_labels_are_seen_by_the_next_opening(folder):
+    (folder / "split").mkdir()
+    for label in (0, 1):
+        (folder / "split" / "train.txt").write_text(f"b.mp4,{label}\nnobody.mp4,1\n")
+        labels = {video.video_id: video.label for video in open_dataset(str(folder)).videos}
+        assert labels[VideoId("b.mp4")] == label
 
 
 def test_an_added_video_is_seen_by_the_next_opening(folder):

@@ -1,0 +1,167 @@
+"""The context of a run: settings, data set and store of one request, opened once per process.
+
+Whoever starts a run opens the context; the flows below find it (`context_of`), and a stage flow
+that is started alone opens its own. It holds nothing that a stage writes: `rows`, `models` and
+`results` read that from the store whenever they are called.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+
+from flows.context.request import RunRequest, StageName
+from flows.context.settings import Settings, load_settings
+from storage.datasets.bah.annotation_cache import AnnotationCache
+from storage.datasets.dataset import Dataset
+from storage.datasets.erased import exclude_erased, read_erased
+from storage.datasets.open import check_apart, open_dataset
+from storage.datasets.video_list import dataset_of_videos
+from storage.erasure.erase import is_unfinished
+from storage.errors import ConfigError, DataError
+from storage.records import VideoRecord
+from storage.store.store import Store, local_root
+from storage.store.variant import Variant
+from tasks import manifest, segment, transcribe
+from tasks.labels.split_assignment import assign_splits
+from tasks.log import LOGGER
+
+_UNFINISHED = (
+    "an earlier `waver erase` did not finish in this store, so some of the participant's data may "
+    "remain: run it again for them"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What the stages and commands of one request work with.
+
+    ``videos`` are those of the data set, each in the split that the settings assign to it.
+    ``segment``, ``transcribe`` and ``manifest`` are the variants that the settings select.
+    """
+
+    request: RunRequest
+    settings: Settings
+    dataset: Dataset
+    store: Store
+    videos: tuple[VideoRecord, ...]
+    segment: Variant
+    transcribe: Variant
+    manifest: Variant
+
+    @property
+    def trains(self) -> bool:
+        """True if this run fine-tunes its own model."""
+        return not self.request.models and self.dataset.has_labels
+
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        """The stages to run, in order; `finetune` only if this run trains."""
+        return tuple(s for s in self.request.stages() if s != "finetune" or self.trains)
+
+
+def make_context(
+    request: RunRequest, settings: Settings, dataset: Dataset, store: Store
+) -> Context:
+    """Derive splits and variants from what was opened."""
+    splits = assign_splits(dataset.videos, settings.manifest)
+    segments = segment.variant_of(store, settings.segment)
+    transcripts = transcribe.variant_of(store, settings.transcribe, segment=segments)
+    return Context(
+        request=request,
+        settings=settings,
+        dataset=dataset,
+        store=store,
+        videos=tuple(replace(v, split=splits[v.video_id]) for v in dataset.videos),
+        segment=segments,
+        transcribe=transcripts,
+        manifest=manifest.variant_of(
+            store, settings.manifest, segment=segments, transcribe=transcripts
+        ),
+    )
+
+
+def open_context(request: RunRequest, settings: Settings | None = None) -> Context:
+    """Open a request for reading: its profile, the data set's annotation, and the store.
+
+    ``settings`` replace those of the request's profile and overrides.
+
+    Raises:
+        ConfigError: a setting or profile is invalid, or the store lies inside the data folder.
+        DataError: the data folder is missing or unreadable, or no video may be used.
+        StoreError: the store is not writable.
+    """
+    settings, dataset, store = _open(request, settings)
+    return _without_erased(request, settings, dataset, store)
+
+
+_current: ContextVar[Context | None] = ContextVar("waver_context", default=None)
+
+
+@contextmanager
+def context_of(request: RunRequest, settings: Settings | None = None) -> Iterator[Context]:
+    """Yield the context in which this request's results are computed.
+
+    That is the caller's, if a command or flow of this process has opened one for the same data,
+    store and settings. Otherwise it is opened here: until the block ends, the flows called in it
+    share it, and no participant can be erased from its store.
+
+    Raises:
+        WaverError: as `open_context`.
+    """
+    current = _current.get()
+    if current is not None and settings is None and current.request.opens_like(request):
+        yield replace(current, request=request)
+        return
+    opened_settings, dataset, store = _open(request, settings)
+    with store.at_work():
+        context = _without_erased(request, opened_settings, dataset, store)
+        token = _current.set(context)
+        try:
+            yield context
+        finally:
+            _current.reset(token)
+
+
+def open_existing_store(url: str) -> Store:
+    """Open a store without creating one, so that a mistyped name is reported.
+
+    Raises:
+        DataError: there is none.
+    """
+    root = local_root(url)
+    if root is not None and not root.is_dir():
+        raise DataError(f"There is no store {url!r}: name one with --store.")
+    return Store(url)
+
+
+def _open(request: RunRequest, settings: Settings | None) -> tuple[Settings, Dataset, Store]:
+    settings = settings or load_settings(request.profile, request.overrides)
+    return settings, _open_dataset(request), Store(request.store)
+
+
+def _open_dataset(request: RunRequest) -> Dataset:
+    if request.videos and request.data:
+        raise ConfigError(
+            f"The request names both a data folder ({request.data!r}) and single videos: leave out "
+            "one of them."
+        )
+    if request.videos:
+        return dataset_of_videos(request.videos)
+    check_apart(request.data, request.store)
+    return open_dataset(request.data, AnnotationCache(request.store))
+
+
+def _without_erased(
+    request: RunRequest, settings: Settings, dataset: Dataset, store: Store
+) -> Context:
+    """Leave out the videos of erased participants, and log how many those are."""
+    dataset, message = exclude_erased(dataset, read_erased(store))
+    if not dataset.videos:
+        name = request.data or "of single videos"
+        raise DataError(f"No video of the data set {name!r} may be used: all {message}.")
+    if message:
+        LOGGER.info("%s", message)
+    if is_unfinished(store):
+        LOGGER.warning(_UNFINISHED)
+    return make_context(request, settings, dataset, store)

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+from flows.context.context import open_context
+from flows.context.request import RunRequest
+from flows.context.results import open_report
+from storage.results import ThresholdRecord, VerdictRecord
+from tests.flows.toys import finish
+
+
+def test_without_labels_verdicts_use_the_thresholds_that_an_earlier_run_chose_for_the_model(
+    finished: RunRequest, tmp_path: Path
+) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "made").mkdir()
+    (tmp_path / "new" / "a.mp4").write_bytes(b"a")
+    request = finished.model_copy(update={"data": str(tmp_path / "new")})
+    finish(request, tmp_path / "made")
+    labeled, unlabeled = open_report(open_context(finished)), open_report(open_context(request))
+    assert labeled.inference.earlier is None, "it has chosen by itself"
+    (chosen,) = (row for row in labeled.read(ThresholdRecord) if row.chosen)
+    earlier = unlabeled.inference.earlier
+    assert earlier is not None
+    assert earlier.rule == chosen
+    (verdict,) = (row for row in unlabeled.read(VerdictRecord) if row.chosen)
+    assert (verdict.pooling_rule, verdict.threshold) == (chosen.method, chosen.threshold)
+    assert verdict.pooling_rule == "top_k_mean", "untuned it is the mean"
+    again = open_report(open_context(request))
+    assert again.expected == unlabeled.expected, "its own report is no choice"
+    assert unlabeled.inference.warnings == ()
+
+
+def test_a_finished_report_names_what_was_rejected_before_it(finished: RunRequest) -> None:
+    report = open_report(open_context(finished))
+    assert [row.reason for row in report.inference.rejected] == ["damaged"]
+    assert len(report.inference.predictions) == 15
+    assert report.inference.models.name == finished.models[0]

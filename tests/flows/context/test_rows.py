@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from flows.context.context import Context, make_context, open_context
+from flows.context.request import RunRequest
+from flows.context.rows import expected_videos, read_manifest, read_segments, sources_of
+from flows.context.settings import load_settings
+from storage.datasets.dataset import Dataset
+from storage.errors import StageError
+from storage.records import Interval, ParticipantId, VideoId, VideoRecord
+from storage.store.store import Store
+from tests.flows.toys import finish, request_of, videos_of, write_release
+
+
+def context_with(folder: Path, videos: tuple[VideoRecord, ...], *overrides: str) -> Context:
+    return make_context(
+        RunRequest(data=str(folder), overrides=overrides),
+        load_settings("default", overrides),
+        Dataset(root=folder, videos=videos),
+        Store(str(folder)),
+    )
+
+
+@pytest.mark.parametrize("boundaries", ["fixed", "annotated"])
+def test_only_training_videos_have_cut_points_and_only_for_annotated_boundaries(
+    tmp_path: Path, boundaries: str
+) -> None:
+    intervals = (Interval(start_ms=1_000, end_ms=2_000),)
+    videos = tuple(
+        VideoRecord(
+            video_id=VideoId(name), path=name, participant_id=ParticipantId(name),
+            split=split, label=label, intervals=intervals if label else (),
+        )
+        for name, split, label in [
+            ("a", "train", 1), ("b", "train", 0), ("c", "val", 1), ("d", "test", 1),
+            *((f"assigned {n}", None, 1) for n in range(20)),
+        ]
+    )  # fmt: skip
+    context = context_with(tmp_path, videos, f"segment.boundaries={boundaries}")
+    with_points = {name for name, s in sources_of(context).items() if s.cut_points_ms}
+    to_train = {v.video_id for v in context.videos if v.split == "train"}
+    assert len(to_train) < len(videos)
+    assert with_points == (to_train - {"b"} if boundaries == "annotated" else set())
+    digests = context.dataset.source_digests
+    expected = expected_videos(context)
+    assert {name for name, digest in expected.items() if digest != digests[name]} == with_points
+
+
+def test_videos_of_a_reassigned_training_split_have_cut_points(tmp_path: Path) -> None:
+    videos = tuple(
+        VideoRecord(
+            video_id=VideoId(f"{n}"), path=f"{n}", participant_id=ParticipantId(f"{n // 2}"),
+            split="train", label=n % 2, intervals=(Interval(start_ms=1, end_ms=9),) * (n % 2),
+        )
+        for n in range(20)
+    )  # fmt: skip
+    overrides = ("manifest.split_by=folds", "manifest.fold=3", "segment.boundaries=annotated")
+    context = context_with(tmp_path, videos, *overrides)
+    with_points = {name for name, s in sources_of(context).items() if s.cut_points_ms}
+    assert with_points == {v.video_id for v in context.videos if v.split == "train" and v.label}
+
+
+def test_segments_without_ah_of_an_annotated_positive_video_are_not_trained_on(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "made").mkdir()
+    write_release(tmp_path / "data")
+    request = request_of(tmp_path / "data", tmp_path / "store")
+    overrides = (*request.overrides, "segment.boundaries=annotated", "manifest.positive_at=0.6")
+    request = request.model_copy(update={"overrides": overrides})
+    finish(request, tmp_path / "made")
+    samples = read_manifest(open_context(request)).samples
+    trained = {s.segment_id: s.label for s in samples if s.in_training}
+    negative, positive = videos_of("90001")
+    assert trained == {f"{negative}#0000": 0, f"{negative}#0001": 0, f"{positive}#0001": 1}
+    left_out = next(s for s in samples if s.segment_id == f"{positive}#0000")
+    assert (left_out.label, left_out.split, left_out.in_training) == (0, "train", False)
+
+
+def test_rows_are_those_that_the_store_has_now(finished: RunRequest) -> None:
+    context = open_context(finished)
+    assert len(read_segments(context)) == 8
+    context.segment.invalidate(dict([*expected_videos(context).items()][:1]))
+    with pytest.raises(StageError, match="'segment' is not finished: 1 of 8"):
+        read_segments(context)
