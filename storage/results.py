@@ -13,7 +13,7 @@ class AuditRecord:
     """One line of a data set's audit.
 
     ``subject`` is "count" (``name`` is a measure), "finding" (``name`` is an issue's kind) or
-    "not looked at". ``split`` is ``None`` for the whole data set, "unsplit" for what is in none.
+    "not examined". ``split`` is ``None`` for the whole data set, "unsplit" for what is in none.
     ``examples`` name videos, splits or files of the data set, never what was said in them.
     """
 

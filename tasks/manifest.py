@@ -1,10 +1,10 @@
-"""Stage 3, manifest: one typed row a segment, ready to train or infer on.
+"""Stage 3, manifest: one typed row per segment, ready for training or inference.
 
-In: segments, transcripts, and what the data set says of each video. Out: `SampleRecord` rows with
-paths, times, words and those before, label by overlap, participant, split, question, consent and
-digests; and the gate that refuses a participant, a video or a duplicate on two sides of the split.
-What did not fit in a video's annotation is told in `IssueRecord` rows. When all videos are done,
-one more item, `class plan`, says what each class counts in training (`ClassPlanRecord`).
+In: segments, transcripts, and each video's record in the data set. Out: `SampleRecord` rows with
+paths, times, the transcript and what precedes it, label by overlap, participant, split, question,
+consent and digests. Annotation that does not fit its video is reported in `IssueRecord` rows. When
+all videos are done, one more item, `class plan`, holds the class weights and sampling of training
+(`ClassPlanRecord`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,18 +41,17 @@ PLAN_ITEM = "class plan"
 
 
 class ManifestConfig(ClassRule, SplitRule, LabelRule):
-    """What decides labels, splits, what each class counts in training, and the words before."""
+    """Settings of labels, splits, class balance in training, and the preceding transcript."""
 
     max_words_before: int = Field(default=50, ge=0)
-    """At most so many of the words before a segment are kept with it, for prompts that quote them.
-    """
+    """Maximum number of words of `transcript_before`, for prompts that quote it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInputs:
-    """All that is known of one video when its samples are written; its split is the one drawn.
+    """Everything that one video's samples are built from, with its assigned split.
 
-    ``cut_at_bounds`` is true where its segments were cut at the bounds of annotated intervals.
+    ``cut_at_bounds`` is true if its segments were cut at the bounds of annotated intervals.
     """
 
     video: VideoRecord
@@ -63,7 +62,7 @@ class VideoInputs:
 
     @property
     def digest(self) -> str:
-        """The digest of what goes into the video's samples: media, words and annotation."""
+        """Digest of everything that determines the samples: media, transcript and annotation."""
         return digest_of(
             self.source_digest,
             asdict(self.video),
@@ -76,9 +75,9 @@ class VideoInputs:
 def variant_of(
     store: Store, config: ManifestConfig, *, segment: Variant, transcribe: Variant
 ) -> Variant:
-    """Open the variant that these settings make on top of these segments and transcripts.
+    """Open the variant of these settings, segments and transcripts.
 
-    What classes count in training changes no sample: it decides the class plan's digest alone.
+    Class weights and sampling change no sample, only the digest of the class plan.
     """
     return open_variant(
         store,
@@ -92,7 +91,7 @@ def variant_of(
 def sample_videos(
     video_ids: Sequence[str], inputs: Mapping[str, VideoInputs], config: ManifestConfig
 ) -> Iterator[ItemOutput]:
-    """Write each video's samples."""
+    """Yield each video's samples and issues."""
     for video_id in video_ids:
         yield or_rejected(STAGE, video_id, partial(_sample_video, inputs[video_id], config))
 
@@ -112,7 +111,7 @@ def _annotation_of(inputs: VideoInputs) -> LocatedAnnotation:
 
 
 def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRecord]:
-    """Lay words and labels onto a video's segments."""
+    """Build a video's samples: assign words and labels to its segments."""
     video, segments = inputs.video, sorted(inputs.segments, key=lambda s: s.index)
     annotation = _annotation_of(inputs)
     words_by_segment = words_of_segments(inputs.transcript.words, segments)
@@ -177,30 +176,30 @@ def _pause_ms(segment: SegmentRecord, pauses: Sequence[Interval]) -> int:
     return overlap_ms(segment.start_ms, segment.end_ms, pauses)
 
 
+def expected_plan(samples: Sequence[SampleRecord], config: ManifestConfig) -> dict[str, str]:
+    """Return the class plan's item with its digest; empty without training samples."""
+    trained = [(sample.segment_id, sample.label) for sample in samples if sample.in_training]
+    rule = config.model_dump(include=set(ClassRule.model_fields))
+    return {PLAN_ITEM: digest_of(rule, trained)} if trained else {}
+
+
 @task(name="manifest", task_run_name="manifest shard {shard.name}", cache_policy=NO_CACHE)
 def manifest_shard(
     shard: Shard, inputs: Mapping[str, VideoInputs], config: ManifestConfig, variant: Variant
 ) -> State:
-    """Write a shard's missing samples."""
+    """Compute a shard's missing samples."""
     return as_state(
         compute_missing(variant, shard, lambda video_ids: sample_videos(video_ids, inputs, config))
     )
-
-
-def expected_plan(samples: Sequence[SampleRecord], config: ManifestConfig) -> dict[str, str]:
-    """Name the class plan with the digest of the samples in training; none, no plan."""
-    trained = [(sample.segment_id, sample.label) for sample in samples if sample.in_training]
-    rule = config.model_dump(include=set(ClassRule.model_fields))
-    return {PLAN_ITEM: digest_of(rule, trained)} if trained else {}
 
 
 @task(name="class plan", task_run_name="manifest class plan", cache_policy=NO_CACHE)
 def class_plan(
     shard: Shard, samples: Sequence[SampleRecord], config: ManifestConfig, variant: Variant
 ) -> State:
-    """Write what each class counts in training, if it is missing."""
+    """Compute the class plan if it is missing."""
 
-    def make(_: Sequence[str]) -> Iterator[ItemOutput]:
+    def compute(_: Sequence[str]) -> Iterator[ItemOutput]:
         yield ItemOutput(item_id=PLAN_ITEM, rows=plan_classes(samples, config))
 
-    return as_state(compute_missing(variant, shard, make))
+    return as_state(compute_missing(variant, shard, compute))

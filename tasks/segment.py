@@ -1,10 +1,9 @@
 """Stage 1, segment: videos in, segments of at most five seconds out.
 
-In: source videos. Out: for each video its segments (H.264 picture and sample-exact 16 kHz mono
-sound as files in the store, one `SegmentRecord` each), its `MediaFacts`, the times of its frames
-(`FrameTimesRecord`) and what it looks and sounds like (`MediaHashRecord`); or a `RejectedRecord`.
-A video without sound has segments of picture alone, and the other way round. The source is only
-read.
+In: source videos. Out: for each video its segments (H.264 video and sample-exact 16 kHz mono audio
+as files in the store, one `SegmentRecord` each), its `MediaFacts`, the times of its frames
+(`FrameTimesRecord`) and its perceptual hashes (`MediaHashRecord`); or a `RejectedRecord`. A file
+without audio has segments of video only, and vice versa. The source is never modified.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,26 +41,26 @@ VERSION = 5
 
 
 class SegmentConfig(BaseModel):
-    """What decides the content of segments."""
+    """Settings that determine the content of segments."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     max_segment_ms: int = Field(default=5_000, ge=500, le=60_000)
-    """The longest segment; a video is split into the fewest equal ones."""
+    """Maximum length of a segment; a video is split into the fewest equal ones."""
     long_side: int = Field(default=448, ge=64, le=4096)
-    """Longer side of the kept picture in pixels; smaller pictures are not enlarged."""
+    """Longer side of a segment's video in pixels; smaller videos are not scaled up."""
     crf: int = Field(default=23, ge=0, le=51)
-    """Constant rate factor of the kept H.264 picture: lower is better and larger."""
+    """Constant rate factor of H.264: lower is better and larger."""
     min_decoded_fraction: float = Field(default=0.9, gt=0, le=1)
-    """A video of which less than this share is there and decodes is rejected."""
+    """A video of which less than this fraction is present and decodes is rejected."""
     boundaries: Literal["fixed", "annotated"] = "fixed"
-    """`annotated` cuts training videos at the bounds of A/H intervals too, as the paper does: their
-    segments' lengths then leak the label. `blind` cuts all videos alike."""
+    """`fixed` splits all videos by the same rule; `annotated` also cuts training videos at the
+    bounds of A/H intervals, as the paper does: segment lengths then leak the label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceVideo:
-    """A video to cut: its file, the file's digest, and the milliseconds at which it must be cut."""
+    """A video to cut: its file, the file's digest, and required cut points in milliseconds."""
 
     path: Path
     source_digest: str
@@ -69,26 +68,26 @@ class SourceVideo:
 
     @property
     def digest(self) -> str:
-        """The digest of what goes into the video's segments; without marks, the file's own."""
+        """Digest of everything that determines the segments; without cut points, the file's own."""
         if not self.cut_points_ms:
             return self.source_digest
         return digest_of(self.source_digest, self.cut_points_ms)
 
 
 class SegmentResources(BaseModel):
-    """How cutting uses the machine."""
+    """Resources of cutting; they do not change its result."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     child_memory_mb: int = Field(default=4096, ge=512)
-    """Memory (address space, in MiB) that one ffmpeg may take; as many run as there are cores."""
+    """Memory limit (address space, MiB) of one ffmpeg process; one runs per core."""
 
 
-_USUAL = SegmentResources()
+_DEFAULT_RESOURCES = SegmentResources()
 
 
 def variant_of(store: Store, config: SegmentConfig) -> Variant:
-    """Open the variant that these settings make."""
+    """Open the variant of these settings."""
     return open_variant(store, STAGE, version=VERSION, settings=config.model_dump())
 
 
@@ -98,27 +97,27 @@ def segment_videos(
     config: SegmentConfig,
     variant: Variant,
     folder: Path,
-    resources: SegmentResources = _USUAL,
+    resources: SegmentResources = _DEFAULT_RESOURCES,
 ) -> Iterator[ItemOutput]:
-    """Cut each video into ``folder``; one at fault yields its rejection.
+    """Cut each video into ``folder``; a faulty one yields its rejection.
 
     Raises:
-        StageError: a file is not, or no longer, what its digest says.
+        StageError: a file does not match its digest, or changed meanwhile.
     """
     for video_id in video_ids:
         source = sources[video_id]
-        make = partial(_segment_video, video_id, source, config, variant, folder, resources)
-        output = or_rejected(STAGE, video_id, make)
+        compute = partial(_segment_video, video_id, source, config, variant, folder, resources)
+        output = or_rejected(STAGE, video_id, compute)
         _check_unchanged(video_id, source)
         yield output
 
 
 def _check_unchanged(video_id: str, source: SourceVideo) -> None:
-    """Keep what was made of another content from being written down under this digest."""
+    """Raise if a file changed while it was cut, so its segments are not stored under its digest."""
     if digest_or_unreadable(source.path) != source.source_digest:
         raise StageError(
-            "The file of a video changed, or went away, while it was being cut: run again when "
-            "nothing writes to the data folder any more.",
+            "A video file changed or was removed while it was being cut: run again when nothing "
+            "writes to the data folder.",
             details=(f"video {video_id}",),
         )
 
@@ -138,42 +137,42 @@ def _segment_video(
     rules = CutRules(
         **config.model_dump(exclude={"boundaries"}), cut_points_ms=source.cut_points_ms
     )
-    done = cut_video(source.path, own_folder, rules, resources.child_memory_mb)
+    cut = cut_video(source.path, own_folder, rules, resources.child_memory_mb)
     segments = [
-        _record(video_id, planned, done.source, own_folder, variant.file_path(name))
-        for planned in done.plan
+        _segment_record(video_id, planned, cut.source, own_folder, variant.file_path(name))
+        for planned in cut.plan
     ]
     stored = [path for s in segments for path in (s.video_path, s.audio_path) if path]
     return ItemOutput(
         item_id=video_id,
-        rows=(*_rows_of_video(VideoId(video_id), source, done), *segments),
+        rows=(*_video_rows(VideoId(video_id), source, cut), *segments),
         files={path: own_folder / Path(path).name for path in stored},
     )
 
 
-def _rows_of_video(
-    video_id: VideoId, source: SourceVideo, done: CutVideo
+def _video_rows(
+    video_id: VideoId, source: SourceVideo, cut: CutVideo
 ) -> tuple[MediaFacts, FrameTimesRecord, MediaHashRecord]:
-    """Describe a video as it was decoded: its facts, its frames' times, its prints."""
-    end_ms = done.plan[-1].end_ms
+    """Describe a video as it was decoded."""
+    end_ms = cut.plan[-1].end_ms
     facts = MediaFacts(
         video_id=video_id,
         source_digest=source.source_digest,
         duration_ms=end_ms,
-        num_frames=len(done.source.frame_times),
-        width=done.source.width,
-        height=done.source.height,
-        has_audio=done.source.audio_stream is not None,
-        warnings=done.warnings,
+        num_frames=len(cut.source.frame_times),
+        width=cut.source.width,
+        height=cut.source.height,
+        has_audio=cut.source.audio_stream is not None,
+        warnings=cut.warnings,
     )
     times = FrameTimesRecord(
-        video_id=video_id, frame_ms=frames_ms(done.source.frame_times), end_ms=end_ms
+        video_id=video_id, frame_ms=frames_ms(cut.source.frame_times), end_ms=end_ms
     )
-    seen, heard = done.hashes.video, done.hashes.audio
-    return facts, times, MediaHashRecord(video_id=video_id, video=seen, audio=heard)
+    hashes = MediaHashRecord(video_id=video_id, video=cut.hashes.video, audio=cut.hashes.audio)
+    return facts, times, hashes
 
 
-def _record(
+def _segment_record(
     video_id: str, planned: PlannedSegment, source: SourceMedia, folder: Path, stored_folder: str
 ) -> SegmentRecord:
     """Describe one written segment."""
@@ -200,7 +199,7 @@ def segment_shard(
     sources: Mapping[str, SourceVideo],
     config: SegmentConfig,
     variant: Variant,
-    resources: SegmentResources = _USUAL,
+    resources: SegmentResources = _DEFAULT_RESOURCES,
 ) -> State:
     """Segment a shard's missing videos."""
     with variant.store.staging() as folder:

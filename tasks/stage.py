@@ -1,4 +1,4 @@
-"""What every stage shares: shards, the loop that makes what is missing, and what it reports."""
+"""What all stages use: shards, the loop that computes missing items, and their result."""
 
 import time
 import traceback
@@ -20,7 +20,7 @@ _COMMIT_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """Some of a stage's items, by id, each with the digest of what goes into it."""
+    """A subset of a stage's items, by id, each with the digest of its inputs."""
 
     name: str
     expected: Mapping[str, str]
@@ -28,19 +28,19 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardResult:
-    """How many of a shard's items were there already and how many were made or rejected now."""
+    """The number of a shard's items that were cached, and that were computed or rejected."""
 
     num_cached: int
     num_computed: int
 
     @property
     def is_cached(self) -> bool:
-        """True if nothing had to be made."""
+        """True if nothing had to be computed."""
         return self.num_computed == 0
 
 
 def split_into_shards(expected: Mapping[str, str], shard_size: int) -> list[Shard]:
-    """Deal items, in order, into shards of at most ``shard_size``."""
+    """Divide items, in order, into shards of at most ``shard_size``."""
     items = list(expected.items())
     count = -(-len(items) // shard_size)
     return [
@@ -52,37 +52,37 @@ def split_into_shards(expected: Mapping[str, str], shard_size: int) -> list[Shar
 def compute_missing(
     variant: Variant,
     shard: Shard,
-    make: Callable[[Sequence[str]], Iterator[ItemOutput]],
+    compute: Callable[[Sequence[str]], Iterator[ItemOutput]],
     commit_seconds: float = _COMMIT_SECONDS,
 ) -> ShardResult:
-    """Make a shard's missing items and commit them in parts as they finish.
+    """Compute a shard's missing items and commit them in parts as they finish.
 
-    ``make`` gets the missing ids and yields each one's output; it is not called when nothing is
-    missing. A kill loses the item in work and what was finished in the ``commit_seconds`` before
-    it; when ``make`` fails, what it had finished is kept.
+    ``compute`` receives the missing ids and yields each one's output; it is not called if nothing
+    is missing. A kill loses the current item and those finished within the last ``commit_seconds``;
+    if ``compute`` raises, the items it finished are kept.
 
     Raises:
-        StageError: a participant was forgotten meanwhile, of whom nothing may come back.
+        StageError: a participant was erased meanwhile, so nothing may be written.
     """
     with variant.store.at_work():
-        left_out = read_erased(variant.store).digests
+        erased_before = read_erased(variant.store).digests
         pending = variant.pending(shard.expected)
-        for part in _parts_by_time(make(pending), commit_seconds) if pending else ():
-            _check_nobody_erased(variant.store, left_out)
+        for part in _parts_by_time(compute(pending), commit_seconds) if pending else ():
+            _check_nobody_erased(variant.store, erased_before)
             variant.commit(part, shard.expected)
     return ShardResult(num_cached=len(shard.expected) - len(pending), num_computed=len(pending))
 
 
-def _check_nobody_erased(store: Store, left_out: Set[str]) -> None:
-    if not read_erased(store).digests <= left_out:
+def _check_nobody_erased(store: Store, erased_before: Set[str]) -> None:
+    if not read_erased(store).digests <= erased_before:
         raise StageError(
-            "A participant was forgotten while this run was going on, so that it must not write "
-            "what it makes: run again; what was finished before is kept."
+            "A participant was erased during this run, which therefore cannot store its results: "
+            "run again; items finished before are kept."
         )
 
 
 def _parts_by_time(outputs: Iterator[ItemOutput], seconds: float) -> Iterator[list[ItemOutput]]:
-    """Group outputs as time passes; what was ready is handed on before a failure is."""
+    """Group outputs by time; on an exception, yield the finished ones before raising it."""
     ready: list[ItemOutput] = []
     started = time.monotonic()
     try:
@@ -98,30 +98,30 @@ def _parts_by_time(outputs: Iterator[ItemOutput], seconds: float) -> Iterator[li
 
 
 def as_state(result: ShardResult) -> State:
-    """Give a shard's result as the state it ends in; nothing made is named Cached."""
+    """Return a shard's final state, named Cached if nothing was computed."""
     return Completed(name="Cached" if result.is_cached else "Completed", data=result)
 
 
-def or_rejected(stage: str, item_id: str, make: Callable[[], ItemOutput]) -> ItemOutput:
-    """Make one item; a fault of the item itself becomes its rejected row.
+def or_rejected(stage: str, item_id: str, compute: Callable[[], ItemOutput]) -> ItemOutput:
+    """Compute one item; a fault of the item itself becomes its rejected row.
 
-    Errors that would hit every item alike (a full disk, a missing program) pass through, so that a
-    machine's trouble is never written down as a video's. Of what nobody foresaw only kind and place
-    are told: its text may quote a person.
+    Errors that would affect every item (a full disk, a missing program) are raised, so that a fault
+    of the host is never stored as a fault of a video. An unexpected exception is recorded by type
+    and source line only: its message may contain personal data.
     """
     try:
-        return make()
+        return compute()
     except ItemFault as fault:
         reason = str(fault)
     except (WaverError, OSError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - the one place where a failed row becomes a rejected row
-        reason = f"unforeseen {type(error).__name__} {_place_of(error)}"
+    except Exception as error:  # noqa: BLE001 - a failed row becomes a rejected row here only
+        reason = f"unexpected {type(error).__name__} {_source_line(error)}"
     return ItemOutput(
         item_id=item_id, rows=(RejectedRecord(item_id=item_id, stage=stage, reason=reason),)
     )
 
 
-def _place_of(error: Exception) -> str:
+def _source_line(error: Exception) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"in {frame.name} ({Path(frame.filename).name}, line {frame.lineno})"

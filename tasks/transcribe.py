@@ -1,8 +1,8 @@
-"""Stage 2, transcribe: a video's whole sound in, its words with times out.
+"""Stage 2, transcribe: a video's whole audio in, its words with times out.
 
-In: segments with 16 kHz mono sound. Out: one `TranscriptRecord` a video: words with times and
-probabilities, the pauses between them, and the language. The video is transcribed once and whole,
-never by segments; a video without sound or speech has an empty transcript.
+In: segments with 16 kHz mono audio. Out: one `TranscriptRecord` per video: words with times and
+probabilities, the pauses between them, and the language. A video is transcribed as a whole, never
+by segments; without audio or speech its transcript is empty.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.speech.audio import read_video_audio
 from tasks.speech.model import open_speech_model, speech_model_identity
-from tasks.speech.recognize import NOTHING_HEARD, Recognition, recognise
+from tasks.speech.recognize import NO_SPEECH, Recognition, recognize
 from tasks.speech.word_alignment import pauses_between
 from tasks.stage import Shard, as_state, compute_missing, or_rejected
 
@@ -28,34 +28,34 @@ VERSION = 2
 
 
 class TranscribeConfig(BaseModel):
-    """What decides the content of transcripts."""
+    """Settings that determine the content of transcripts."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     model: str = Field(default="large-v3", min_length=1)
-    """Whisper for CTranslate2: a folder, or a name of the hub."""
+    """Whisper model for CTranslate2: a folder, or a name on the Hugging Face Hub."""
     compute_type: str = "default"
-    """CTranslate2's type for computing, as in int8, float16; default is the model's own."""
+    """CTranslate2's compute type, such as int8 or float16; `default` is the model's own."""
     language: str | None = Field(default=None, pattern="^[a-z]{2,3}$")
-    """Whisper's code of the language spoken, as in en; detected for each video when not set."""
+    """Whisper's language code, such as en; detected for each video if unset."""
     voice_filter: bool = True
-    """Leave out what is not speech before transcribing (Silero)."""
+    """Skip audio without speech (Silero voice activity detection)."""
     voice_threshold: float = Field(default=0.5, gt=0, lt=1)
-    """Probability of speech from which a sound counts as voice."""
+    """Speech probability from which audio counts as voice."""
     min_silence_ms: int = Field(default=160, ge=0, le=10_000)
-    """Silence that the voice filter may leave out."""
+    """Shortest silence that the voice filter skips."""
     window_seconds: int = Field(default=30, ge=5, le=30)
-    """Longest stretch of speech that the model hears at once."""
+    """Longest window of audio that the model transcribes at once."""
     beam_size: int = Field(default=5, ge=1, le=20)
-    """Hypotheses kept while decoding; 1 is greedy."""
+    """Beam size of the decoder; 1 is greedy."""
     predict_times: bool = False
-    """Let the model also write the times of sentences; helps models trained to."""
+    """Let the model predict timestamps of sentences too; helps models trained to do so."""
     min_pause_ms: int = Field(default=250, ge=20, le=10_000)
-    """The shortest silence between two words that is kept as a pause."""
+    """Shortest silence between two words that counts as a pause."""
 
 
 def variant_of(store: Store, config: TranscribeConfig, *, segment: Variant) -> Variant:
-    """Open the variant that these settings make; the model counts by content, not by place."""
+    """Open the variant of these settings; the model is identified by content, not by path."""
     settings = config.model_dump() | {"model": speech_model_identity(config.model)}
     return open_variant(
         store, STAGE, version=VERSION, settings=settings, upstream=(segment.variant_id,)
@@ -68,7 +68,7 @@ def transcribe_videos(
     config: TranscribeConfig,
     store: Store,
 ) -> Iterator[ItemOutput]:
-    """Transcribe each video; the model is opened at the first one that has sound."""
+    """Transcribe each video; the model is opened for the first one with audio."""
     for video_id in video_ids:
         make = partial(_transcribe_video, video_id, segments[video_id], config, store)
         yield or_rejected(STAGE, video_id, make)
@@ -78,19 +78,19 @@ def _transcribe_video(
     video_id: str, segments: Sequence[SegmentRecord], config: TranscribeConfig, store: Store
 ) -> ItemOutput:
     samples = read_video_audio(store, segments)
-    heard = _hear(samples, config) if len(samples) else NOTHING_HEARD
+    recognition = _recognize(samples, config) if len(samples) else NO_SPEECH
     transcript = TranscriptRecord(
         video_id=VideoId(video_id),
-        language=heard.language,
-        words=heard.words,
-        pauses=pauses_between(heard.words, config.min_pause_ms),
+        language=recognition.language,
+        words=recognition.words,
+        pauses=pauses_between(recognition.words, config.min_pause_ms),
     )
     return ItemOutput(item_id=video_id, rows=(transcript,))
 
 
-def _hear(samples: npt.NDArray[np.float32], config: TranscribeConfig) -> Recognition:
+def _recognize(samples: npt.NDArray[np.float32], config: TranscribeConfig) -> Recognition:
     model = open_speech_model(config.model, config.compute_type)
-    return recognise(
+    return recognize(
         samples, model, **config.model_dump(exclude={"model", "compute_type", "min_pause_ms"})
     )
 

@@ -20,20 +20,20 @@ from storage.results import AuditRecord
 from storage.schema import schema_of, to_table
 from storage.store.store import Store, local_root
 from tasks.audit.counts import count_videos
-from tasks.audit.files import FileFacts, look_at
+from tasks.audit.files import FileFacts, probe_files
 from tasks.audit.findings import (
     Finding,
-    alike_participants,
-    beyond_the_end,
-    divided_participants,
-    empty_splits,
-    reencoded,
-    reported_by_reader,
-    same_files,
-    summarise,
-    unopened,
+    identical_files,
+    intervals_beyond_end,
+    participants_in_two_splits,
+    reader_issues,
+    reencoded_copies,
+    similar_participants,
+    summarize,
+    unreadable_files,
+    unusable_splits,
 )
-from tasks.audit.reencoded import ComparedHashes, compare_hashes
+from tasks.audit.reencoded import HashComparison, compare_hashes
 from tasks.audit.table import audit_table
 from tasks.export.files import write_export
 from tasks.export.output_path import check_output_file
@@ -46,7 +46,7 @@ class FileChecks:
     """What a data set's files showed; ``hash_command`` is the command that hashes the rest."""
 
     facts: FileFacts
-    hashes: ComparedHashes
+    hashes: HashComparison
     hash_command: str
 
 
@@ -70,7 +70,7 @@ def check_and_show(data: str, store: str, out: Path | None) -> ExitStatus:
     if existing is not None:
         dataset, _ = exclude_erased(dataset, read_erased(existing))
     checks = FileChecks(
-        facts=_with_progress(look_at, "opening videos", dataset, console),
+        facts=_with_progress(probe_files, "opening videos", dataset, console),
         hashes=_with_progress(
             partial(compare_hashes, existing), "comparing videos", dataset, console
         ),
@@ -91,11 +91,11 @@ def check_and_show(data: str, store: str, out: Path | None) -> ExitStatus:
 def audit(dataset: Dataset, checks: FileChecks) -> Iterator[AuditRecord]:
     """Yield all counts and findings about a data set, and what could not be checked."""
     yield from count_videos(dataset.videos, checks.facts.durations)
-    yield from summarise(_find(dataset, checks))
+    yield from summarize(_find(dataset, checks))
     num_unhashed = len(checks.hashes.unhashed - checks.facts.faults.keys())
     if num_unhashed:
         yield AuditRecord(
-            subject="not looked at",
+            subject="not examined",
             split=None,
             name="reencoded",
             value=num_unhashed,
@@ -108,14 +108,14 @@ def audit(dataset: Dataset, checks: FileChecks) -> Iterator[AuditRecord]:
 
 
 def _find(dataset: Dataset, checks: FileChecks) -> Iterator[Finding]:
-    yield from reported_by_reader(dataset)
-    yield from divided_participants(dataset.videos)
-    yield from alike_participants(dataset.videos)
-    yield from empty_splits(dataset.videos)
-    yield from unopened(checks.facts.faults)
-    yield from beyond_the_end(dataset.videos, checks.facts.durations)
-    yield from same_files(dataset.videos, checks.facts.digests)
-    yield from reencoded(dataset.videos, checks.hashes.groups)
+    yield from reader_issues(dataset)
+    yield from participants_in_two_splits(dataset.videos)
+    yield from similar_participants(dataset.videos)
+    yield from unusable_splits(dataset.videos)
+    yield from unreadable_files(checks.facts.faults)
+    yield from intervals_beyond_end(dataset.videos, checks.facts.durations)
+    yield from identical_files(dataset.videos, checks.facts.digests)
+    yield from reencoded_copies(dataset.videos, checks.hashes.groups)
 
 
 def _existing_store(url: str) -> Store | None:

@@ -1,0 +1,1 @@
+"""Audit of a data set (`waver check`): counts, findings, and duplicate recordings."""

@@ -1,4 +1,4 @@
-"""Count what a data set holds: videos, people, hours, labels, questions and consent, by split."""
+"""Counts of a data set by split: videos, participants, hours, labels, questions, consent."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -6,7 +6,7 @@ from storage.records import SPLITS, VideoId, VideoRecord
 from storage.results import AuditRecord
 from tasks.labels.annotation import locate
 
-Durations = Mapping[VideoId, int]  # milliseconds, of the videos that could be opened
+Durations = Mapping[VideoId, int]  # milliseconds, of the videos that can be opened
 _Measure = Callable[[Sequence[VideoRecord], Durations], float | None]
 
 UNSPLIT = "unsplit"
@@ -15,15 +15,15 @@ _HOUR_MS = 3_600_000
 
 
 def count_videos(videos: Sequence[VideoRecord], durations: Durations) -> Iterator[AuditRecord]:
-    """Give every measure for each split that there is, then for the whole."""
+    """Yield every measure for each split present, then for the whole data set."""
     for split in (*splits_of(videos), None):
-        chosen = [v for v in videos if split is None or (v.split or UNSPLIT) == split]
+        selected = [v for v in videos if split is None or (v.split or UNSPLIT) == split]
         for name, (meaning, measure) in MEASURES.items():
             yield AuditRecord(
                 subject="count",
                 split=split,
                 name=name,
-                value=measure(chosen, durations),
+                value=measure(selected, durations),
                 invalidates=False,
                 meaning=meaning,
                 examples=(),
@@ -31,9 +31,9 @@ def count_videos(videos: Sequence[VideoRecord], durations: Durations) -> Iterato
 
 
 def splits_of(videos: Iterable[VideoRecord]) -> tuple[str, ...]:
-    """Name the splits that videos stand in, in their usual order."""
-    found = {video.split or UNSPLIT for video in videos}
-    return tuple(split for split in (*SPLITS, UNSPLIT) if split in found)
+    """Return the splits that have videos, in their usual order."""
+    present = {video.split or UNSPLIT for video in videos}
+    return tuple(split for split in (*SPLITS, UNSPLIT) if split in present)
 
 
 def _hours(videos: Sequence[VideoRecord], durations: Durations) -> float:
@@ -41,21 +41,21 @@ def _hours(videos: Sequence[VideoRecord], durations: Durations) -> float:
 
 
 def _ah_hours(videos: Sequence[VideoRecord], durations: Durations) -> float:
-    """Add up annotated time that lies within the videos that could be opened."""
-    covered = (
+    """Sum the annotated time within the videos that can be opened."""
+    annotated_ms = (
         interval.end_ms - interval.start_ms
         for video in videos
         for interval in locate(video, durations.get(video.video_id, 0)).intervals
     )
-    return sum(covered) / _HOUR_MS
+    return sum(annotated_ms) / _HOUR_MS
 
 
 def _ah_fraction(videos: Sequence[VideoRecord], durations: Durations) -> float | None:
-    labelled = [video for video in videos if video.label is not None]
-    return _share(_ah_hours(labelled, durations), _hours(labelled, durations))
+    labeled = [video for video in videos if video.label is not None]
+    return _fraction(_ah_hours(labeled, durations), _hours(labeled, durations))
 
 
-def _num_labelled(videos: Sequence[VideoRecord], _: Durations) -> float:
+def _num_labeled(videos: Sequence[VideoRecord], _: Durations) -> float:
     return sum(video.label is not None for video in videos)
 
 
@@ -64,10 +64,10 @@ def _num_positive(videos: Sequence[VideoRecord], _: Durations) -> float:
 
 
 def _positive_fraction(videos: Sequence[VideoRecord], durations: Durations) -> float | None:
-    return _share(_num_positive(videos, durations), _num_labelled(videos, durations))
+    return _fraction(_num_positive(videos, durations), _num_labeled(videos, durations))
 
 
-def _share(part: float, whole: float) -> float | None:
+def _fraction(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
 
@@ -75,42 +75,42 @@ def _num_participants(videos: Sequence[VideoRecord], _: Durations) -> float:
     return len({video.participant_id for video in videos} - {None})
 
 
-def _num_where(is_so: Callable[[VideoRecord], bool]) -> _Measure:
-    return lambda videos, _: sum(is_so(video) for video in videos)
+def _num_where(condition: Callable[[VideoRecord], bool]) -> _Measure:
+    return lambda videos, _: sum(condition(video) for video in videos)
 
 
-def _asked(question: int) -> _Measure:
+def _with_question(question: int) -> _Measure:
     return _num_where(lambda video: video.question == question)
 
 
-def _answered(consent: str, answer: bool | None) -> _Measure:
-    return _num_where(lambda video: getattr(video, f"consent_{consent}") is answer)
+def _with_consent(use: str, permitted: bool | None) -> _Measure:
+    return _num_where(lambda video: getattr(video, f"consent_{use}") is permitted)
 
 
 MEASURES: Mapping[str, tuple[str, _Measure]] = {
     "videos": ("videos", lambda videos, _: len(videos)),
-    "participants": ("participants known by id", _num_participants),
+    "participants": ("known participants", _num_participants),
     "participant_unknown": (
         "videos of unknown participants", _num_where(lambda video: video.participant_id is None),
     ),
     "hours": ("hours of the videos that can be opened", _hours),
     "ah_hours": ("hours annotated as A/H", _ah_hours),
-    "ah_share": ("share of the labelled videos' hours annotated as A/H", _ah_fraction),
-    "labelled": ("videos with a label", _num_labelled),
-    "positive": ("videos labelled A/H", _num_positive),
-    "positive_share": ("share of the labelled videos labelled A/H", _positive_fraction),
-    **{f"question_{q}": (f"videos that answer question {q}", _asked(q)) for q in QUESTIONS},
+    "ah_fraction": ("fraction of the labeled videos' hours annotated as A/H", _ah_fraction),
+    "labeled": ("videos with a label", _num_labeled),
+    "positive": ("videos labeled A/H", _num_positive),
+    "positive_fraction": ("fraction of the labeled videos that is labeled A/H", _positive_fraction),
+    **{f"question_{q}": (f"videos that answer question {q}", _with_question(q)) for q in QUESTIONS},
     "question_other": (
-        "videos that answer another question, or nobody knows which",
+        "videos that answer another or an unknown question",
         _num_where(lambda video: video.question not in QUESTIONS),
     ),
     **{
-        f"{consent}_{word}": (
-            f"videos whose use in {consent} is {message}", _answered(consent, answer),
-        )
-        for consent in ("publications", "challenges")
-        for word, message, answer in (
-            ("yes", "consented to", True), ("no", "refused", False), ("unknown", "unknown", None),
+        f"{use}_{answer}": (f"videos whose use in {use} is {meaning}", _with_consent(use, value))
+        for use in ("publications", "challenges")
+        for answer, meaning, value in (
+            ("yes", "permitted", True),
+            ("no", "not permitted", False),
+            ("unknown", "unknown", None),
         )
     },
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Look at the video files themselves: which open, how long they are, which hold the same bytes."""
+"""Facts from the video files: which can be opened, how long they are, which are identical."""
 
 import os
 from collections import defaultdict
@@ -15,15 +15,15 @@ from tasks.media.probe import probe_seconds
 from tasks.processes.tool import ToolLimits
 
 _LIMITS = ToolLimits(seconds=120)
-Seen = Callable[[], None]
+OnFile = Callable[[], None]
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileFacts:
-    """Lengths in milliseconds of videos that open, reasons of those that do not.
+    """Durations in milliseconds of videos that can be opened, and reasons for those that cannot.
 
-    ``digests`` holds the content's digest of files that have the same size as another, no more.
+    ``digests`` are of the files whose size equals another file's only.
     """
 
     durations: Mapping[VideoId, int] = field(default_factory=dict)
@@ -31,29 +31,31 @@ class FileFacts:
     digests: Mapping[VideoId, str] = field(default_factory=dict)
 
 
-def look_at(paths: Mapping[VideoId, Path], seen: Seen = lambda: None) -> FileFacts:
-    """Open every video's container, decoding nothing; `seen` is called after each.
+def probe_files(paths: Mapping[VideoId, Path], on_file: OnFile = lambda: None) -> FileFacts:
+    """Open every video's container without decoding; ``on_file`` is called after each.
 
     Raises:
         ToolError: ffprobe is not installed.
     """
     durations: dict[VideoId, int] = {}
     faults: dict[VideoId, str] = {}
-    for video_id, found in _on_all_cores(_duration_or_fault, paths):
-        seen()
-        if isinstance(found, int):
-            durations[video_id] = found
+    for video_id, result in _on_all_cores(_duration_or_fault, paths):
+        on_file()
+        if isinstance(result, int):
+            durations[video_id] = result
         else:
-            faults[video_id] = found
+            faults[video_id] = result
     digests = digest_files(_of_same_size(paths))
     return FileFacts(durations=durations, faults=faults, digests=digests)
 
 
-def digest_files(paths: Mapping[VideoId, Path], seen: Seen = lambda: None) -> dict[VideoId, str]:
-    """Digest files' content; those that cannot be read are left out. `seen` follows each."""
+def digest_files(
+    paths: Mapping[VideoId, Path], on_file: OnFile = lambda: None
+) -> dict[VideoId, str]:
+    """Digest the readable files; ``on_file`` is called after each file."""
     digests: dict[VideoId, str] = {}
     for video_id, digest in _on_all_cores(_digest_or_none, paths):
-        seen()
+        on_file()
         if digest is not None:
             digests[video_id] = digest
     return digests
@@ -74,7 +76,7 @@ def _digest_or_none(path: Path) -> str | None:
 
 
 def _of_same_size(paths: Mapping[VideoId, Path]) -> dict[VideoId, Path]:
-    """Choose the files that may be the same as another: nothing else need be read."""
+    """Select the files that may be identical to another by their size; no other need be read."""
     by_size: dict[int, list[VideoId]] = defaultdict(list)
     for video_id, path in paths.items():
         if path.is_file() and (size := path.stat().st_size):
@@ -83,12 +85,12 @@ def _of_same_size(paths: Mapping[VideoId, Path]) -> dict[VideoId, Path]:
 
 
 def _on_all_cores(
-    work: Callable[[Path], Result], paths: Mapping[VideoId, Path]
+    function: Callable[[Path], Result], paths: Mapping[VideoId, Path]
 ) -> Iterator[tuple[VideoId, Result]]:
-    """Do the work on every file; what is not begun is dropped when somebody stops waiting."""
+    """Process every file in threads; pending files are canceled when the caller stops iterating."""
     pool = ThreadPoolExecutor(max_workers=os.cpu_count())
     try:
-        results: Iterable[Result] = pool.map(work, paths.values())
+        results: Iterable[Result] = pool.map(function, paths.values())
         yield from zip(paths, results, strict=True)
     finally:
         pool.shutdown(cancel_futures=True)

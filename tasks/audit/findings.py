@@ -1,4 +1,4 @@
-"""Find what is wrong with a data set: contradictions, leakage, and splits that teach nothing."""
+"""Problems of a data set: contradictions, leakage, and splits that cannot be used."""
 
 import re
 from collections import defaultdict
@@ -12,24 +12,24 @@ from storage.results import AuditRecord
 from tasks.audit.counts import Durations
 from tasks.labels.annotation import locate
 
-BESIDE = " + "  # between the videos of one example
+EXAMPLE_SEPARATOR = " + "  # between the videos of one example
 _NUM_EXAMPLES = 3
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
-_SEEN_IN_TIME = (
+_TIME_ISSUES = (
     IssueKind.INTERVAL_PAST_END, IssueKind.INTERVAL_AFTER_END, IssueKind.NO_INTERVAL_WITHIN,
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing found; ``example`` names the video, videos, split or file that it is about."""
+    """One problem; ``example`` names the video, videos, split or file that it is about."""
 
     kind: IssueKind
     example: str
 
 
-def summarise(findings: Iterable[Finding]) -> list[AuditRecord]:
-    """Count what each kind was found in, with a few examples: first what invalidates results."""
+def summarize(findings: Iterable[Finding]) -> list[AuditRecord]:
+    """Count the examples of each kind of problem; kinds that invalidate results come first."""
     examples: dict[IssueKind, dict[str, None]] = defaultdict(dict)
     for finding in findings:
         examples[finding.kind][finding.example] = None
@@ -49,8 +49,8 @@ def summarise(findings: Iterable[Finding]) -> list[AuditRecord]:
     ]
 
 
-def reported_by_reader(dataset: Dataset) -> Iterator[Finding]:
-    """Give what the reader of the data set noticed of it and of its videos."""
+def reader_issues(dataset: Dataset) -> Iterator[Finding]:
+    """Yield the issues that the reader found in the data set and in its videos."""
     for issue in dataset.issues:
         yield Finding(kind=issue.kind, example=issue.detail)
     for video in dataset.videos:
@@ -60,68 +60,70 @@ def reported_by_reader(dataset: Dataset) -> Iterator[Finding]:
             yield Finding(kind=IssueKind.NO_PARTICIPANT, example=video.video_id)
 
 
-def unopened(faults: Mapping[VideoId, str]) -> Iterator[Finding]:
-    """Give the videos that cannot be opened, each with the reason."""
+def unreadable_files(faults: Mapping[VideoId, str]) -> Iterator[Finding]:
+    """Yield the videos that cannot be opened, with the reason."""
     for video_id, reason in faults.items():
         yield Finding(kind=IssueKind.CANNOT_BE_OPENED, example=f"{video_id}: {reason}")
 
 
-def beyond_the_end(videos: Iterable[VideoRecord], durations: Durations) -> Iterator[Finding]:
-    """Find intervals that do not lie within their video."""
+def intervals_beyond_end(videos: Iterable[VideoRecord], durations: Durations) -> Iterator[Finding]:
+    """Find intervals that are not within their video."""
     for video in videos:
         if video.video_id in durations:
             for issue in locate(video, durations[video.video_id]).issues:
-                if issue.kind in _SEEN_IN_TIME:
+                if issue.kind in _TIME_ISSUES:
                     yield Finding(kind=issue.kind, example=video.video_id)
 
 
-def divided_participants(videos: Iterable[VideoRecord]) -> Iterator[Finding]:
+def participants_in_two_splits(videos: Iterable[VideoRecord]) -> Iterator[Finding]:
     """Find participants with videos in two splits."""
     for group in _groups(videos, lambda video: video.participant_id):
-        if _is_divided(group):
+        if _is_in_two_splits(group):
             kind = IssueKind.PARTICIPANT_IN_TWO_SPLITS
-            yield Finding(kind=kind, example=_name_sides(group))
+            yield Finding(kind=kind, example=_example_of(group))
 
 
-def alike_participants(videos: Iterable[VideoRecord]) -> Iterator[Finding]:
-    """Find ids that may be two spellings of one participant, with videos in two splits."""
-    for group in _groups(videos, _spelled_alike):
+def similar_participants(videos: Iterable[VideoRecord]) -> Iterator[Finding]:
+    """Find ids in two splits that may be two spellings of one participant."""
+    for group in _groups(videos, _normalized_id):
         by_id = {video.participant_id: video for video in group if video.split is not None}
-        if len(by_id) > 1 and _is_divided(group):
+        if len(by_id) > 1 and _is_in_two_splits(group):
             kind = IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS
-            yield Finding(kind=kind, example=_name_sides(group))
+            yield Finding(kind=kind, example=_example_of(group))
 
 
-def same_files(videos: Iterable[VideoRecord], digests: Mapping[VideoId, str]) -> Iterator[Finding]:
+def identical_files(
+    videos: Iterable[VideoRecord], digests: Mapping[VideoId, str]
+) -> Iterator[Finding]:
     """Find videos whose files have the same content."""
     for group in _groups(videos, lambda video: digests.get(video.video_id)):
-        divided = _is_divided(group)
-        kind = IssueKind.SAME_FILE_IN_TWO_SPLITS if divided else IssueKind.SAME_FILE_TWICE
-        yield Finding(kind=kind, example=_name_sides(group))
+        in_two_splits = _is_in_two_splits(group)
+        kind = IssueKind.SAME_FILE_IN_TWO_SPLITS if in_two_splits else IssueKind.SAME_FILE_TWICE
+        yield Finding(kind=kind, example=_example_of(group))
         if len({video.label for video in group} - {None}) > 1:
             kind = IssueKind.SAME_FILE_WITH_TWO_LABELS
-            yield Finding(kind=kind, example=_name_sides(group))
+            yield Finding(kind=kind, example=_example_of(group))
 
 
-def reencoded(
+def reencoded_copies(
     videos: Iterable[VideoRecord], groups: Iterable[Sequence[VideoId]]
 ) -> Iterator[Finding]:
-    """Tell of groups of videos that are one recording, encoded again."""
+    """Yield the groups of videos that are re-encodings of one recording."""
     by_id = {video.video_id: video for video in videos}
     for group in ([by_id[video_id] for video_id in group] for group in groups):
-        divided = _is_divided(group)
-        kind = IssueKind.REENCODED_IN_TWO_SPLITS if divided else IssueKind.REENCODED_TWICE
-        yield Finding(kind=kind, example=_name_sides(group))
+        in_two_splits = _is_in_two_splits(group)
+        kind = IssueKind.REENCODED_IN_TWO_SPLITS if in_two_splits else IssueKind.REENCODED_TWICE
+        yield Finding(kind=kind, example=_example_of(group))
 
 
-def empty_splits(videos: Sequence[VideoRecord]) -> Iterator[Finding]:
-    """Find splits without videos, without labels, or with labels of one kind alone."""
-    stood_in = {video.split for video in videos} - {None}
-    for side in SPLITS if stood_in else ():
-        if side not in stood_in:
-            is_test = side == "test"
+def unusable_splits(videos: Sequence[VideoRecord]) -> Iterator[Finding]:
+    """Find splits without videos, without labels, or with a single class."""
+    used = {video.split for video in videos} - {None}
+    for split in SPLITS if used else ():
+        if split not in used:
+            is_test = split == "test"
             kind = IssueKind.TEST_WITHOUT_VIDEOS if is_test else IssueKind.SPLIT_WITHOUT_VIDEOS
-            yield Finding(kind=kind, example=side)
+            yield Finding(kind=kind, example=split)
     for group in _groups(videos, lambda video: video.split, at_least=1):
         split = str(group[0].split)
         labels = {video.label for video in group} - {None}
@@ -133,8 +135,8 @@ def empty_splits(videos: Sequence[VideoRecord]) -> Iterator[Finding]:
             yield Finding(kind=IssueKind.SPLIT_OF_ONE_LABEL, example=split)
 
 
-def _spelled_alike(video: VideoRecord) -> str | None:
-    """Leave out of an id what people write in one way here and in another there."""
+def _normalized_id(video: VideoRecord) -> str | None:
+    """Normalize an id: ignore case and leading zeros."""
     if video.participant_id is None:
         return None
     return _LEADING_ZEROS.sub("", video.participant_id.casefold())
@@ -150,7 +152,7 @@ def _groups(
     key: Callable[[VideoRecord], Hashable],
     at_least: int = 2,
 ) -> Iterator[list[VideoRecord]]:
-    """Group videos by what is known of them."""
+    """Group videos by key; videos with the key ``None`` are ignored."""
     groups: dict[Hashable, list[VideoRecord]] = defaultdict(list)
     for video in videos:
         if key(video) is not None:
@@ -158,13 +160,15 @@ def _groups(
     return (group for group in groups.values() if len(group) >= at_least)
 
 
-def _is_divided(group: Iterable[VideoRecord]) -> bool:
+def _is_in_two_splits(group: Iterable[VideoRecord]) -> bool:
     return len({video.split for video in group} - {None}) > 1
 
 
-def _name_sides(group: Sequence[VideoRecord]) -> str:
-    """Name one video of each split; of videos that stand in one, the first two."""
+def _example_of(group: Sequence[VideoRecord]) -> str:
+    """Name one video of each split, or the first two videos if all are in one split."""
     by_split = {video.split: video for video in reversed(group)}
-    chosen = [video for video in group if by_split[video.split] is video]
-    shown = chosen if len(chosen) > 1 else group[:2]
-    return BESIDE.join(f"{v.video_id} ({v.split})" if v.split else v.video_id for v in shown)
+    first_of_split = [video for video in group if by_split[video.split] is video]
+    named = first_of_split if len(first_of_split) > 1 else group[:2]
+    return EXAMPLE_SEPARATOR.join(
+        f"{v.video_id} ({v.split})" if v.split else v.video_id for v in named
+    )

@@ -1,4 +1,4 @@
-"""An audit as it is shown in the terminal: what the data set holds, and what is wrong with it."""
+"""Terminal output of an audit: counts by split, findings, and what was not examined."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,11 +9,11 @@ from rich.text import Text
 
 from storage.results import AuditRecord
 from tasks.audit.counts import QUESTIONS
-from tasks.audit.findings import BESIDE
+from tasks.audit.findings import EXAMPLE_SEPARATOR
 
 _UNKNOWN = "—"
-_INVALIDATES, _NOTED = "✗", "·"
-_TIMES_WIDTH = 5
+_INVALIDATES, _MINOR = "✗", "·"
+_COUNT_WIDTH = 5
 _INDENT = " " * 4
 _ROWS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
     "": (
@@ -22,10 +22,10 @@ _ROWS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
         ("of unknown participants", ("participant_unknown",)),
         ("hours", ("hours",)),
         ("A/H hours", ("ah_hours",)),
-        ("A/H share of labelled hours", ("ah_share",)),
-        ("labelled videos", ("labelled",)),
-        ("labelled A/H", ("positive",)),
-        ("A/H share of labelled videos", ("positive_share",)),
+        ("A/H fraction of labeled hours", ("ah_fraction",)),
+        ("labeled videos", ("labeled",)),
+        ("labeled A/H", ("positive",)),
+        ("A/H fraction of labeled videos", ("positive_fraction",)),
     ),
     "videos by question": (
         *((f"question {question}", (f"question_{question}",)) for question in QUESTIONS),
@@ -36,21 +36,21 @@ _ROWS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
         for use in ("publications", "challenges")
     ),
 }
-_WHERE_ANY = ("participant_unknown", "question_other")
+_HIDDEN_IF_ZERO = ("participant_unknown", "question_other")
 
 
 def audit_table(name: str, records: Sequence[AuditRecord]) -> RenderableType:
-    """Show a data set's audit: counts by split, findings by kind, what was not looked at.
+    """Render a data set's audit: counts by split, findings by kind, what was not examined.
 
-    Names of videos stand in one piece, so that they can be copied: print it with ``crop=False``.
+    Video names are not wrapped, so that they can be copied: print with ``crop=False``.
     """
     parts: list[RenderableType] = [_counts(name, [r for r in records if r.subject == "count"])]
     findings = [record for record in records if record.subject == "finding"]
     if findings:
         parts.append(_findings(findings))
     for record in records:
-        if record.subject == "not looked at":
-            parts.append(Text(f"Not looked at: {record.meaning}", style="dim"))
+        if record.subject == "not examined":
+            parts.append(Text(f"Not examined: {record.meaning}", style="dim"))
     return Group(*parts, _outcome(findings))
 
 
@@ -66,36 +66,38 @@ def _counts(name: str, records: Sequence[AuditRecord]) -> Table:
         if title:
             table.add_row(Text(title, style="bold"))
         for row_name, measures in rows:
-            if measures[0] in _WHERE_ANY and not values[None, measures[0]]:
+            if measures[0] in _HIDDEN_IF_ZERO and not values[None, measures[0]]:
                 continue
-            cells = ("/".join(_figure(m, values[split, m]) for m in measures) for split in splits)
+            cells = (
+                "/".join(_format_value(m, values[split, m]) for m in measures) for split in splits
+            )
             table.add_row(row_name, *cells)
     return table
 
 
-def _figure(measure: str, value: float | None) -> str:
+def _format_value(measure: str, value: float | None) -> str:
     if value is None:
         return _UNKNOWN
     if measure.endswith("hours"):
         return f"{value:.3f}" if value < 1 else f"{value:.2f}"
-    return f"{100 * value:.1f} %" if measure.endswith("share") else f"{value:.0f}"
+    return f"{100 * value:.1f} %" if measure.endswith("fraction") else f"{value:.0f}"
 
 
 def _findings(findings: Sequence[AuditRecord]) -> RenderableType:
-    """List findings with examples in lines of their own, which may be wider than the screen."""
-    parts: list[RenderableType] = [Text("Found in it, and how many times\n", style="bold")]
+    """List findings, with examples on lines of their own that may be wider than the screen."""
+    parts: list[RenderableType] = [Text("Findings, with the number of examples\n", style="bold")]
     for row in findings:
         head = Table.grid(padding=(0, 1))
         head.add_column(width=1)
-        head.add_column(width=_TIMES_WIDTH, justify="right")
+        head.add_column(width=_COUNT_WIDTH, justify="right")
         head.add_column()
-        mark = Text(_INVALIDATES, style="bold red") if row.invalidates else Text(_NOTED)
-        message = Text.assemble((row.name, "bold"), f": {row.meaning}")
-        head.add_row(mark, _figure(row.name, row.value), message)
+        mark = Text(_INVALIDATES, style="bold red") if row.invalidates else Text(_MINOR)
+        description = Text.assemble((row.name, "bold"), f": {row.meaning}")
+        head.add_row(mark, _format_value(row.name, row.value), description)
         parts.append(head)
         for example in row.examples:
-            shown = f"{_INDENT}{example}".replace(BESIDE, f" +\n{_INDENT}")
-            parts.append(Text(shown, style="dim", no_wrap=True, overflow="ignore"))
+            lines = f"{_INDENT}{example}".replace(EXAMPLE_SEPARATOR, f" +\n{_INDENT}")
+            parts.append(Text(lines, style="dim", no_wrap=True, overflow="ignore"))
     return Group(*parts, "")
 
 
@@ -106,10 +108,10 @@ def _table(title: Text) -> Table:
 
 
 def _outcome(findings: Sequence[AuditRecord]) -> Text:
-    num_spoiling = sum(record.invalidates for record in findings)
-    if not num_spoiling:
-        return Text("Nothing found that makes results untrustworthy.", style="green")
-    kinds = "kind of fault makes" if num_spoiling == 1 else "kinds of faults make"
+    num_invalidating = sum(record.invalidates for record in findings)
+    if not num_invalidating:
+        return Text("No problem found that makes results untrustworthy.", style="green")
+    kinds = "kind of problem makes" if num_invalidating == 1 else "kinds of problems make"
     return Text(
-        f"{num_spoiling} {kinds} results untrustworthy: see {_INVALIDATES} above.", style="red"
+        f"{num_invalidating} {kinds} results untrustworthy: see {_INVALIDATES} above.", style="red"
     )

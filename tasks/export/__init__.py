@@ -1,0 +1,1 @@
+"""Exported tables and folders: contents by purpose, formats, and atomic output."""

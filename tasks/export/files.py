@@ -1,4 +1,4 @@
-"""An export's file: CSV or Parquet by its suffix, whole or absent, with its purpose in it."""
+"""Exported files: CSV or Parquet by suffix, written atomically, with their purpose."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -11,18 +11,18 @@ from storage.store.atomic import atomic_file
 from storage.store.disk import creating
 
 _GROUP_ROWS = 100_000
-_WORDS = {True: "yes", False: "no"}
+_BOOL_TEXT = {True: "yes", False: "no"}
 
 
 def write_export(
     path: Path, schema: pa.Schema, tables: Iterable[pa.Table], facts: Mapping[str, str]
 ) -> int:
-    """Write tables of one schema as one file; gives the number of rows.
+    """Write tables of one schema to one file, and return the number of rows.
 
-    ``facts`` (the purpose, what was left out) stand in a Parquet file's metadata as `waver.<name>`.
+    ``facts`` (the purpose, what was excluded) become Parquet metadata with keys ``waver.<name>``.
 
     Raises:
-        StoreError: the place cannot be written, or is full; nothing is left there.
+        StoreError: the path cannot be written, or the disk is full; nothing is left behind.
     """
     metadata = {f"waver.{name}": value for name, value in facts.items()}
     with creating(str(path), "--out"), atomic_file(path) as unfinished:
@@ -33,26 +33,26 @@ def write_export(
 def _write_parquet(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
     num_rows = 0
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for table in _in_groups(tables):
+        for table in _row_groups(tables):
             writer.write_table(table.cast(schema))
             num_rows += table.num_rows
     return num_rows
 
 
-def _in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Join small tables: each one written becomes a row group."""
-    waiting: list[pa.Table] = []
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Concatenate small tables: each table written becomes a row group."""
+    pending: list[pa.Table] = []
     for table in tables:
-        waiting.append(table)
-        if sum(each.num_rows for each in waiting) >= _GROUP_ROWS:
-            yield pa.concat_tables(waiting)
-            waiting = []
-    if waiting:
-        yield pa.concat_tables(waiting)
+        pending.append(table)
+        if sum(table.num_rows for table in pending) >= _GROUP_ROWS:
+            yield pa.concat_tables(pending)
+            pending = []
+    if pending:
+        yield pa.concat_tables(pending)
 
 
 def write_csv(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
-    """Write tables of one schema as CSV: yes and no for answers, nothing for what is not known."""
+    """Write tables of one schema as CSV: booleans as yes and no, ``None`` as an empty cell."""
     num_rows = 0
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -65,7 +65,7 @@ def write_csv(path: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
 
 
 def _cell(value: object) -> object:
-    return _WORDS[value] if isinstance(value, bool) else value
+    return _BOOL_TEXT[value] if isinstance(value, bool) else value
 
 
 _WRITERS: Mapping[str, Callable[[Path, pa.Schema, Iterable[pa.Table]], int]] = {

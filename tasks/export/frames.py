@@ -1,4 +1,4 @@
-"""Labels and predictions by frame, in the release's own naming: `<video>/frame-N.jpg`, N from 0."""
+"""Labels and predictions by frame, named as in the release: `<video>/frame-N.jpg`, N from 0."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from storage.datasets.consent import Purpose
 from storage.records import FrameTimesRecord, SampleRecord, VideoRecord
 from storage.results import PredictionRecord
 from storage.schema import schema_of
-from tasks.export.tables import verdict_on
+from tasks.export.tables import apply_threshold
 from tasks.labels.annotation import locate
 from tasks.labels.frame_labels import labels_of_frames, values_of_frames
 
@@ -18,8 +18,8 @@ from tasks.labels.frame_labels import labels_of_frames, values_of_frames
 class ExportedFrame:
     """A frame with its annotated label, and the probability and verdict of its segment.
 
-    ``label`` is ``None`` where the annotation does not say when A/H is shown, ``p_ah`` where the
-    segment has no prediction. ``frame_ms`` is when the frame is shown first.
+    ``label`` is ``None`` if the times of A/H are unknown, ``p_ah`` without a prediction.
+    ``frame_ms`` is the frame's presentation time.
     """
 
     frame: str
@@ -37,7 +37,7 @@ FRAME_SCHEMA = schema_of(ExportedFrame)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FramedVideo:
-    """All that is known of one video by time; ``samples`` are its segments."""
+    """Annotation, frame times, samples and predictions of one video."""
 
     video: VideoRecord
     times: FrameTimesRecord
@@ -46,7 +46,7 @@ class FramedVideo:
 
 
 def frame_table(framed: FramedVideo, threshold: float, purpose: Purpose) -> pa.Table:
-    """Lay out every shown frame of one video, in order."""
+    """Build the table of a video's frames, in order."""
     video_id, times = framed.video.video_id, framed.times
     num_frames = len(times.frame_ms)
     p_ah = _p_ah_of_frames(framed)
@@ -54,7 +54,7 @@ def frame_table(framed: FramedVideo, threshold: float, purpose: Purpose) -> pa.T
         "frame": [f"{video_id}/frame-{number}.jpg" for number in range(num_frames)],
         "label": _labels(framed.video, times),
         "p_ah": p_ah,
-        "verdict": [verdict_on(value, threshold) for value in p_ah],
+        "verdict": [apply_threshold(value, threshold) for value in p_ah],
         "frame_ms": times.frame_ms,
         "split": [framed.samples[0].split if framed.samples else None] * num_frames,
         "video_id": [video_id] * num_frames,
@@ -72,5 +72,5 @@ def _labels(video: VideoRecord, times: FrameTimesRecord) -> Sequence[int | None]
 
 def _p_ah_of_frames(framed: FramedVideo) -> Sequence[float | None]:
     p_ah_of = {row.segment_id: row.p_ah for row in framed.predictions}
-    of_segments = [(row.start_ms, p_ah_of.get(row.segment_id)) for row in framed.samples]
-    return values_of_frames(of_segments, framed.times)
+    by_start = [(row.start_ms, p_ah_of.get(row.segment_id)) for row in framed.samples]
+    return values_of_frames(by_start, framed.times)

@@ -1,11 +1,11 @@
-"""The manifest as a folder that Hugging Face's `datasets` loads by its path.
+"""The manifest as a folder that Hugging Face `datasets` loads by path.
 
-README.md                       which file holds which split (https://huggingface.co/docs/datasets/
-                                repository_structure), and what the columns are
+README.md                       the file of each split (https://huggingface.co/docs/datasets/
+                                repository_structure), and the columns
 data/<split>-00000-of-00001.parquet
 
-The columns' types for `datasets` stand in each file's metadata under ``huggingface``, as `datasets`
-itself writes them. Media are columns of bytes or a path; here it is a path into the store.
+Each file's metadata has the column types under ``huggingface``, as `datasets` itself writes them. A
+media column holds bytes or a path; here it is a path into the store.
 """
 
 import json
@@ -22,13 +22,13 @@ from storage.records import SPLITS, SampleRecord
 from storage.store.store import Store
 from tasks.export.tables import manifest_table
 
-# Hugging Face's names; rows that are in no split are passed on by name too.
-_NAMES: Mapping[str | None, str] = {
+# Hugging Face's names; rows without a split are exported too.
+_SPLIT_NAMES: Mapping[str | None, str] = {
     **dict(zip(SPLITS, ("train", "validation", "test"), strict=True)),
     None: "unsplit",
 }
 _MEDIA = {"video_path": ("video", "Video"), "audio_path": ("audio", "Audio")}
-_MEDIUM = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_MEDIA_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _TYPES: Mapping[pa.DataType, str] = {
     pa.string(): "string",
     pa.int64(): "int64",
@@ -43,14 +43,15 @@ configs:
 {files}
 ---
 
-# Segments of a data set, labelled for ambivalence and hesitancy
+# Segments of a data set, labeled for ambivalence and hesitancy
 
-A row is a segment of a video. Made by `waver export training --format hf` for purpose {purpose}.
+Each row is a segment of a video. Written by `waver export training --format hf` for the purpose
+{purpose}.
 
 {table}
 
-`label` is 1 where ambivalence or hesitancy is present; `in_training` marks the rows that a model
-may learn from; times are milliseconds of the video, `[start_ms, end_ms)`. {media}
+`label` is 1 if ambivalence or hesitancy is present; `in_training` marks the rows that a model may
+be trained on; times are milliseconds of the video, `[start_ms, end_ms)`. {media}
 
 ```python
 from datasets import load_dataset
@@ -58,27 +59,28 @@ from datasets import load_dataset
 segments = load_dataset("{location}")
 ```
 """
-_WITH_MEDIA = """`picture` and `sound`
-are paths on the machine that wrote this folder: `segments.cast_column("audio", Audio())` decodes
-them. Words and media are of real people: they stay where this folder is."""
-_WITHOUT_MEDIA = "It holds neither\nwords nor media."
+_WITH_MEDIA = """`video` and `audio`
+are paths on the computer that wrote this folder: `segments.cast_column("audio", Audio())` decodes
+them. Transcripts and media are of real people: do not pass this folder on."""
+_WITHOUT_MEDIA = "It contains neither\ntranscripts nor media."
 
 
 def write_hub_folder(
     folder: Path, store: Store, samples: Sequence[SampleRecord], purpose: Purpose
 ) -> list[str]:
-    """Fill an empty folder with the samples, a file a split; gives what there is to say about it.
+    """Write the samples to an empty folder, one file per split, and return a summary.
 
     Raises:
-        StoreError: the media of a remote store have no path.
+        StoreError: the store is remote, so its media have no path.
     """
     if purpose == "internal" and not store.is_local:
         raise StoreError(
-            f"The store {store.url!r} is remote, so that its media have no path for other "
-            "programs: copy it to a folder and name that with --store, or export for another "
-            "purpose."
+            f"The store {store.url!r} is remote, so other programs cannot open its media by path: "
+            "copy it to a folder and pass that with --store, or export for another purpose."
         )
-    groups = {name: [s for s in samples if s.split == split] for split, name in _NAMES.items()}
+    groups = {
+        name: [s for s in samples if s.split == split] for split, name in _SPLIT_NAMES.items()
+    }
     counts = {name: len(rows) for name, rows in groups.items() if rows}
     (folder / "data").mkdir()
     for name in counts:
@@ -94,24 +96,24 @@ def _file_of(split_name: str) -> str:
 
 
 def _hub_table(table: pa.Table, store: Store) -> pa.Table:
-    """Turn paths in the store into media, and state every column's type."""
+    """Convert store paths to media columns, and add the type of every column."""
     for column, (name, _) in _MEDIA.items():
         if column in table.column_names:
             index = table.column_names.index(column)
             table = table.set_column(index, name, _media(table[column], store.full_path))
     features = {field.name: _feature(field) for field in table.schema}
-    facts = json.dumps({"info": {"features": features}})
-    return table.replace_schema_metadata({"huggingface": facts})
+    info = json.dumps({"info": {"features": features}})
+    return table.replace_schema_metadata({"huggingface": info})
 
 
 def _media(paths: pa.ChunkedArray, full_path: Callable[[str], str]) -> pa.Array:
-    locations = [path and str(Path(full_path(path)).absolute()) for path in paths.to_pylist()]
-    rows = [location and {"bytes": None, "path": location} for location in locations]
-    return pa.array(rows, type=_MEDIUM)
+    full_paths = [path and str(Path(full_path(path)).absolute()) for path in paths.to_pylist()]
+    rows = [path and {"bytes": None, "path": path} for path in full_paths]
+    return pa.array(rows, type=_MEDIA_TYPE)
 
 
 def _feature(field: pa.Field) -> dict[str, Any]:
-    """Describe a column; media are decoded where somebody asks for it."""
+    """Describe a column's type; media are not decoded by default."""
     for name, kind in _MEDIA.values():
         if field.name == name:
             return {"decode": False, "_type": kind}

@@ -1,6 +1,6 @@
-"""What an export holds: rows of one kind in, the table that leaves the house out.
+"""Contents of exported tables, by purpose.
 
-Every table names its purpose in its last column: so it is told wherever the rows are copied.
+The purpose is also the last column of every table, so that copied rows keep it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,8 +13,8 @@ from storage.records import TRANSCRIPT_COLUMNS, SampleRecord
 from storage.results import PredictionRecord, VerdictRecord
 from storage.schema import to_table
 
-# What was said, and where the media lie in this store: nobody outside has a use for the second.
-_STAYS_INSIDE = (*TRANSCRIPT_COLUMNS, "video_path", "audio_path")
+# Transcripts are personal, and store paths are of no use to recipients.
+_INTERNAL_COLUMNS = (*TRANSCRIPT_COLUMNS, "video_path", "audio_path")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class ExportedSegment:
 
 
 def verdict_table(verdicts: Iterable[VerdictRecord], purpose: Purpose) -> pa.Table:
-    """Lay out the verdicts of the chosen pooling rule, a row a video."""
+    """Build the table of the chosen pooling rule's verdicts, one row per video."""
     rows = (
         ExportedVerdict(
             video_id=row.video_id,
@@ -87,7 +87,7 @@ def segment_table(
     threshold: float,
     purpose: Purpose,
 ) -> pa.Table:
-    """Lay out segments with their predictions, in the samples' order."""
+    """Build the table of segments with their predictions, in the order of ``samples``."""
     p_ah_of = {row.segment_id: row.p_ah for row in predictions}
     rows = (
         ExportedSegment(
@@ -100,7 +100,7 @@ def segment_table(
             start_ms=row.start_ms,
             end_ms=row.end_ms,
             p_ah=p_ah,
-            verdict=verdict_on(p_ah, threshold),
+            verdict=apply_threshold(p_ah, threshold),
             label=row.label,
             label_source=row.label_source,
             overlap_ms=row.overlap_ms,
@@ -115,19 +115,19 @@ def segment_table(
     return to_table(ExportedSegment, rows)
 
 
-def verdict_on(p_ah: float | None, threshold: float) -> int | None:
-    """Judge one probability; without one there is no verdict."""
+def apply_threshold(p_ah: float | None, threshold: float) -> int | None:
+    """Return the verdict of one probability; ``None`` without a probability."""
     return None if p_ah is None else int(p_ah >= threshold)
 
 
 def manifest_table(samples: Sequence[SampleRecord], purpose: Purpose) -> pa.Table:
-    """Lay out the samples; outside the house without what was said and without the store's paths.
+    """Build the table of samples; transcripts and store paths are for internal use only.
 
-    What a transcript holds is personal whatever its participant agreed to publish: the number of
-    words and the length of pauses stay.
+    Transcripts are personal data regardless of consent. The number of words and the duration of
+    pauses are exported for every purpose.
     """
     table = to_table(SampleRecord, samples)
     if purpose != "internal":
-        table = table.drop_columns(list(_STAYS_INSIDE))
+        table = table.drop_columns(list(_INTERNAL_COLUMNS))
     column = pa.array([purpose] * len(samples), pa.string())
     return table.append_column(pa.field("purpose", pa.string(), nullable=False), column)

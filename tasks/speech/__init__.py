@@ -1,0 +1,1 @@
+"""Speech recognition with Whisper: audio, model, words with times, and words by segment."""

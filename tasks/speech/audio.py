@@ -1,4 +1,4 @@
-"""A video's whole sound, put together from its segments, which are sample-exact neighbours."""
+"""A video's whole audio, joined from its segments without a missing or repeated sample."""
 
 import wave
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from storage.store.store import Store
 
 
 def read_video_audio(store: Store, segments: Sequence[SegmentRecord]) -> npt.NDArray[np.float32]:
-    """Read a video's 16 kHz mono sound in [-1, 1); empty for a video without sound.
+    """Read a video's 16 kHz mono audio in [-1, 1); empty for a video without audio.
 
     Raises:
-        ItemFault: a stored sound is not what the segment says it is.
+        ItemFault: a stored audio file does not match its segment's record.
     """
     audios = [_read(store, segment) for segment in segments if segment.audio_path is not None]
     whole = np.concatenate(audios) if audios else np.zeros(0, np.int16)
@@ -28,7 +28,7 @@ def _read(store: Store, segment: SegmentRecord) -> npt.NDArray[np.int16]:
         samples = np.frombuffer(audio.readframes(audio.getnframes()), np.int16)
     if (rate, channels, len(samples)) != (AUDIO_SAMPLE_RATE, 1, segment.num_samples):
         raise ItemFault(
-            f"segment {segment.index}: its stored sound has {len(samples)} samples of {channels} "
+            f"segment {segment.index}: its audio file has {len(samples)} samples of {channels} "
             f"channels at {rate} Hz, expected {segment.num_samples} of 1 at {AUDIO_SAMPLE_RATE}"
         )
     return samples

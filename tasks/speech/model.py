@@ -1,4 +1,4 @@
-"""The recogniser's model: a local CTranslate2 folder, or a name that the Hugging Face hub knows."""
+"""The speech model: a local CTranslate2 folder, or the name of a model on the Hugging Face Hub."""
 
 import os
 import threading
@@ -12,37 +12,36 @@ from storage.fingerprint import digest_file, digest_of
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
-_NEEDED = ("model.bin", "config.json", "tokenizer.json")
-_WAY_OUT = (
+_REQUIRED_FILES = ("model.bin", "config.json", "tokenizer.json")
+_REMEDY = (
     "name a folder with a Whisper model converted for CTranslate2 (ct2-transformers-converter), "
-    "or a model of the hub such as 'large-v3'"
+    "or a model on the Hub such as 'large-v3'"
 )
-_opening = threading.Lock()
+_load_lock = threading.Lock()
 
 
 def check_speech_model(model: str) -> None:
-    """Refuse a model that could not be opened, without loading its weights.
+    """Raise if a model cannot be opened, without loading its weights.
 
-    A hub model that is not in the local cache yet is downloaded.
+    A Hub model that is not in the local cache is downloaded.
 
     Raises:
-        ModelError: the folder is not a model, or the hub does not give one of this name.
+        ModelError: the folder is not a model, or the Hub has no such model.
     """
     if not _is_folder(model):
         _download(model)
         return
-    missing = [name for name in _NEEDED if not (Path(model) / name).is_file()]
+    missing = [name for name in _REQUIRED_FILES if not (Path(model) / name).is_file()]
     if missing:
         raise ModelError(
-            f"The folder {model!r} is not a speech model ({', '.join(missing)} missing): "
-            f"{_WAY_OUT}."
+            f"The folder {model!r} is not a speech model ({', '.join(missing)} missing): {_REMEDY}."
         )
 
 
 def speech_model_identity(model: str) -> str:
-    """Tell models apart by content: the same folder elsewhere is the same model.
+    """Identify a model by content: a copy of a folder is the same model.
 
-    A hub name stands for itself: published weights do not change under their name.
+    A Hub name is its own identity: published weights do not change under their name.
     """
     folder = Path(model)
     if not folder.is_dir():
@@ -53,12 +52,12 @@ def speech_model_identity(model: str) -> str:
 
 
 def open_speech_model(model: str, compute_type: str) -> "WhisperModel":
-    """Load a model once in a process; later calls, from any thread, give the same one.
+    """Load a model once per process; later calls, from any thread, return the same one.
 
     Raises:
-        ModelError: it is not a model, cannot be read, or the hub cannot be reached.
+        ModelError: it is not a model, cannot be read, or the Hub cannot be reached.
     """
-    with _opening:
+    with _load_lock:
         return _load(model, compute_type)
 
 
@@ -72,12 +71,12 @@ def _load(model: str, compute_type: str) -> "WhisperModel":
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelError(
             f"The speech model {model!r} cannot be opened as {compute_type!r} "
-            f"({_first_line(error)}): {_WAY_OUT}."
+            f"({_first_line(error)}): {_REMEDY}."
         ) from error
 
 
 def _download(model: str) -> None:
-    """Find a hub model in the local cache, else fetch it."""
+    """Find a Hub model in the local cache, or download it."""
     from faster_whisper.utils import download_model
 
     try:
@@ -87,31 +86,30 @@ def _download(model: str) -> None:
         pass
     except ValueError as error:
         raise ModelError(
-            f"There is no speech model {model!r}, neither a folder nor a name that the hub could "
-            f"know: {_WAY_OUT}."
+            f"There is no speech model {model!r}, neither as a folder nor on the Hub: {_REMEDY}."
         ) from error
     try:
         download_model(model)
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"The speech model {model!r} is not on this machine and the hub did not give it "
-            f"({_first_line(error)}): {_WAY_OUT}."
+            f"The speech model {model!r} is not in the local cache and cannot be downloaded "
+            f"({_first_line(error)}): {_REMEDY}."
         ) from error
 
 
 def _is_folder(model: str) -> bool:
-    """A path that looks like one counts, so that a typing error is not looked up on the hub."""
+    """Return whether ``model`` is a path; a mistyped path must not be looked up on the Hub."""
     return Path(model).is_dir() or model.startswith(("/", "./", "../", "~/"))
 
 
 def _file_state(path: Path) -> tuple[int, int]:
-    facts = path.stat()
-    return facts.st_size, facts.st_mtime_ns
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 @cache
 def _folder_digest(model: str, states: tuple[tuple[str, int, int], ...]) -> str:
-    """Read the files again only when their size or time of change moved."""
+    """Digest a folder's files, cached until a file's size or modification time changes."""
     return digest_of([(name, digest_file(Path(model) / name)) for name, _, _ in states])
 
 

@@ -33,8 +33,8 @@ CONFIG = ManifestConfig()
 
 
 def inputs_of(video_id: str = "v", **facts) -> VideoInputs:
-    """Three segments of 4 s, a few words and pauses, and what the data set says."""
-    given_facts = {
+    """Return three segments of 4 s, a few words and pauses, and a video record."""
+    defaults = {
         "participant_id": ParticipantId("ann"),
         "split": "train",
         "question": 4,
@@ -44,7 +44,7 @@ def inputs_of(video_id: str = "v", **facts) -> VideoInputs:
         "consent_challenges": False,
     }
     return VideoInputs(
-        video=a_video(video_id, **(given_facts | facts)),
+        video=a_video(video_id, **(defaults | facts)),
         source_digest=f"digest of {video_id}",
         segments=tuple(a_segment(video_id, n) for n in range(3)),
         transcript=a_transcript(
@@ -58,7 +58,7 @@ def inputs_of(video_id: str = "v", **facts) -> VideoInputs:
     )
 
 
-def test_every_segment_is_a_row_with_its_words_label_and_rights():
+def test_every_segment_is_a_row_with_its_transcript_label_and_consent():
     rows = list(samples_of(inputs_of(), CONFIG))
     assert [row.segment_id for row in rows] == ["v#0000", "v#0001", "v#0002"]
     assert [row.transcript for row in rows] == ["I", "might, um", "stop."]
@@ -79,29 +79,29 @@ def test_every_segment_is_a_row_with_its_words_label_and_rights():
         assert row.source_digest == "digest of v"
 
 
-def test_segments_of_audio_alone_are_labelled_like_others_and_are_other_content():
+def test_segments_without_video_are_labeled_like_others_and_have_other_digests():
     whole = inputs_of()
-    heard = [replace(s, video_path=None, video_digest=None) for s in whole.segments]
-    rows = list(samples_of(replace(whole, segments=tuple(heard)), CONFIG))
+    audio_only = [replace(s, video_path=None, video_digest=None) for s in whole.segments]
+    rows = list(samples_of(replace(whole, segments=tuple(audio_only)), CONFIG))
     assert [(row.video_path, row.label) for row in rows] == [(None, 0), (None, 1), (None, 0)]
     for row, other in zip(rows, samples_of(whole, CONFIG), strict=True):
         assert row.media_digest != other.media_digest
         assert row.content_digest != other.content_digest
 
 
-def test_segments_given_in_any_order_are_laid_in_time():
-    turned = inputs_of()
-    turned = replace(turned, segments=tuple(reversed(turned.segments)))
-    assert list(samples_of(turned, CONFIG)) == list(samples_of(inputs_of(), CONFIG))
+def test_segments_are_sorted_by_time():
+    inputs = inputs_of()
+    shuffled = replace(inputs, segments=tuple(reversed(inputs.segments)))
+    assert list(samples_of(shuffled, CONFIG)) == list(samples_of(inputs, CONFIG))
 
 
-def test_how_much_overlap_makes_a_label_is_a_setting():
+def test_overlap_of_a_positive_segment_is_a_setting():
     for rule in ({"positive_at": 0.25}, {"overlap_unit": "ms", "positive_at": 1_000}):
         labels = [row.label for row in samples_of(inputs_of(), ManifestConfig(**rule))]
         assert labels == [1, 1, 0]
 
 
-def test_an_ignore_band_keeps_rows_from_training_and_changes_nothing_else():
+def test_ignore_band_excludes_rows_from_training_and_changes_nothing_else():
     plain = list(samples_of(inputs_of(), CONFIG))
     banded = list(samples_of(inputs_of(), ManifestConfig(negative_below=0.25)))
     assert [row.in_training for row in banded] == [False, True, True]
@@ -114,14 +114,14 @@ def test_only_rows_of_train_are_in_training(split):
     assert [row.in_training for row in rows] == [False] * 3
 
 
-def test_calm_parts_between_annotated_bounds_do_not_train_and_calm_videos_do():
-    positive, calm = inputs_of("p"), inputs_of("c", label=0, intervals=())
-    for inputs, trained in ((positive, [False, True, False]), (calm, [True] * 3)):
+def test_negative_segments_between_annotated_bounds_are_not_in_training_but_negative_videos_are():
+    positive, negative = inputs_of("p"), inputs_of("n", label=0, intervals=())
+    for inputs, trained in ((positive, [False, True, False]), (negative, [True] * 3)):
         rows = samples_of(replace(inputs, cut_at_bounds=True), CONFIG)
         assert [row.in_training for row in rows] == trained
 
 
-def test_a_video_positive_at_unknown_times_trains_by_weak_labels_or_not_at_all():
+def test_video_positive_at_unknown_times_has_weak_labels_or_none():
     weak = inputs_of(intervals=())
     rows = list(samples_of(weak, CONFIG))
     assert [(row.label, row.label_source, row.in_training) for row in rows] == [
@@ -138,47 +138,49 @@ def test_a_video_positive_at_unknown_times_trains_by_weak_labels_or_not_at_all()
     ("facts", "labels"),
     [
         ({"label": 0, "intervals": ()}, [0, 0, 0]),
-        ({"label": 1, "intervals": ()}, [1, 1, 1]),  # weak: nobody said where
+        ({"label": 1, "intervals": ()}, [1, 1, 1]),  # weak: positive at unknown times
         ({"label": None, "intervals": ()}, [None, None, None]),
         ({"intervals": (Interval(start_ms=11_000, end_ms=99_000),)}, [0, 0, 0]),
         ({"intervals": (Interval(start_ms=9_000, end_ms=99_000),)}, [0, 0, 1]),
         ({"intervals": (Interval(start_ms=12_000, end_ms=12_400),)}, [None, None, None]),
-        ({"label": 0}, [None, None, None]),  # the intervals contradict it
+        ({"label": 0}, [None, None, None]),  # contradicts the intervals
     ],
 )
 def test_labels_follow_the_annotation(facts, labels):
     assert [row.label for row in samples_of(inputs_of(**facts), CONFIG)] == labels
 
 
-def test_what_did_not_fit_is_a_row_of_its_own(variant):
+def test_annotation_that_does_not_fit_is_an_issue_row(variant):
     late = inputs_of("late", intervals=(Interval(start_ms=12_000, end_ms=12_400),))
-    torn = inputs_of("torn", label=0)
-    _, expected = run(variant, {"late": late, "torn": torn, "fine": inputs_of("fine")})
-    message = [(row.video_id, row.kind, row.issue) for row in variant.read(IssueRecord, expected)]
-    assert message == [
+    contradictory = inputs_of("contradictory", label=0)
+    _, expected = run(
+        variant, {"late": late, "contradictory": contradictory, "fine": inputs_of("fine")}
+    )
+    issues = [(row.video_id, row.kind, row.issue) for row in variant.read(IssueRecord, expected)]
+    assert issues == [
         ("late", "interval_after_end", "interval at 12000 ms lies after the video's end: dropped"),
         ("late", "no_interval_within",
          "every A/H interval starts after the video's end: its segments stay unlabeled"),
-        ("torn", "negative_with_intervals",
+        ("contradictory", "negative_with_intervals",
          "labeled as without A/H, but A/H intervals are annotated: its segments stay unlabeled"),
     ]  # fmt: skip
     labels = {row.video_id: row.video_label for row in variant.read(SampleRecord, expected)}
-    assert labels == {"late": 1, "torn": 0, "fine": 1}
+    assert labels == {"late": 1, "contradictory": 0, "fine": 1}
 
 
-def test_an_unlabelled_video_keeps_the_data_sets_own_side():
+def test_unlabeled_video_keeps_its_split():
     rows = samples_of(inputs_of(label=None, intervals=(), split="test"), CONFIG)
     assert {row.split for row in rows} == {"test"}
 
 
-def test_an_unlabelled_participant_on_two_sides_is_seen_by_the_gate():
+def test_unlabeled_participant_in_two_splits_is_leakage():
     facts = {"label": None, "intervals": ()}
-    sides = (inputs_of("a", split="train", **facts), inputs_of("b", split="test", **facts))
+    videos = (inputs_of("a", split="train", **facts), inputs_of("b", split="test", **facts))
     with pytest.raises(LeakageError):
-        check_no_leakage([row for each in sides for row in samples_of(each, CONFIG)], [])
+        check_no_leakage([row for each in videos for row in samples_of(each, CONFIG)], [])
 
 
-def test_what_a_model_sees_decides_the_content_digest_and_nothing_else_does():
+def test_content_digest_covers_exactly_what_a_model_receives():
     def digests(inputs: VideoInputs) -> list[str]:
         return [row.content_digest for row in samples_of(inputs, CONFIG)]
 
@@ -198,14 +200,14 @@ def test_what_a_model_sees_decides_the_content_digest_and_nothing_else_does():
     assert [a == b for a, b in zip(changed, digests(plain), strict=True)] == [True, False, True]
 
 
-def test_the_media_digest_knows_video_and_audio_and_no_words():
+def test_media_digest_covers_video_and_audio_but_not_the_transcript():
     def digests(inputs: VideoInputs) -> list[str]:
         return [row.media_digest for row in samples_of(inputs, CONFIG)]
 
     plain = inputs_of()
     assert len(set(digests(plain))) == 3
-    silent = replace(plain, transcript=replace(plain.transcript, words=(), pauses=()))
-    assert digests(silent) == digests(plain)
+    without_words = replace(plain, transcript=replace(plain.transcript, words=(), pauses=()))
+    assert digests(without_words) == digests(plain)
     for changed in ({"audio_digest": "other"}, {"video_digest": "other"}):
         segments = (plain.segments[0], replace(plain.segments[1], **changed), plain.segments[2])
         pairs = zip(digests(replace(plain, segments=segments)), digests(plain), strict=True)
@@ -216,28 +218,31 @@ word_times = st.lists(st.integers(0, 13_000), min_size=2, max_size=40).map(sorte
 
 
 @given(word_times)
-def test_no_word_is_lost_or_said_twice(bounds):
+def test_no_word_is_lost_or_repeated(bounds):
     words = tuple(a_word(f"w{n}", *bounds[n : n + 2]) for n in range(len(bounds) - 1))
     plain = inputs_of()
     transcript = replace(plain.transcript, words=words, pauses=())
     rows = list(samples_of(replace(plain, transcript=transcript), CONFIG))
-    message = " ".join(row.transcript for row in rows if row.transcript).split()
-    assert message == [word.text for word in words]
+    joined = " ".join(row.transcript for row in rows if row.transcript).split()
+    assert joined == [word.text for word in words]
     assert sum(row.num_words for row in rows) == len(words)
 
 
 @given(word_times, st.integers(0, 9))
-def test_the_words_before_are_the_last_of_what_earlier_segments_say(bounds, most):
+def test_transcript_before_is_the_last_words_of_earlier_segments(bounds, max_words):
     words = tuple(a_word(f"w{n}", *bounds[n : n + 2]) for n in range(len(bounds) - 1))
     plain = inputs_of()
     inputs = replace(plain, transcript=replace(plain.transcript, words=words, pauses=()))
-    message: list[str] = []
-    for row in samples_of(inputs, ManifestConfig(max_words_before=most)):
-        assert row.transcript_before.split() == message[len(message) - min(most, len(message)) :]
-        message += row.transcript.split()
+    previous: list[str] = []
+    for row in samples_of(inputs, ManifestConfig(max_words_before=max_words)):
+        assert (
+            row.transcript_before.split()
+            == previous[len(previous) - min(max_words, len(previous)) :]
+        )
+        previous += row.transcript.split()
 
 
-def test_what_is_said_later_is_never_among_the_words_before():
+def test_transcript_before_never_contains_later_words():
     rows = list(samples_of(inputs_of(), CONFIG))
     assert [row.transcript_before for row in rows] == ["", "I", "I might, um"]
 
@@ -255,11 +260,11 @@ def test_overlaps_of_all_rows_sum_to_the_annotated_time(pairs):
     [
         {"split_fractions": (0.5, 0.5, 0.5)},
         {"positive_at": 1.01},
-        {"min_overlap_share": 0.5},
+        {"min_overlap_fraction": 0.5},
         {"max_words_before": -1},
     ],
 )
-def test_settings_that_mean_nothing_are_refused(settings):
+def test_invalid_settings_are_rejected(settings):
     with pytest.raises(ValidationError):
         ManifestConfig(**settings)
 
@@ -281,7 +286,7 @@ def run(variant: Variant, inputs: dict[str, VideoInputs]):
 VIDEOS = {name: inputs_of(name) for name in ("a", "b", "c")}
 
 
-def test_the_stage_writes_every_videos_rows_and_a_second_run_none(variant):
+def test_first_run_writes_every_row_and_a_second_run_none(variant):
     state, expected = run(variant, VIDEOS)
     assert state.name == "Completed"
     rows = variant.read(SampleRecord, expected)
@@ -306,7 +311,7 @@ def test_the_stage_writes_every_videos_rows_and_a_second_run_none(variant):
     ],
     ids=["label", "consent", "split", "participant", "file", "words", "segments", "boundaries"],
 )
-def test_whatever_is_said_anew_of_a_video_makes_just_that_video_again(variant, changed):
+def test_any_change_of_a_video_recomputes_only_that_video(variant, changed):
     run(variant, VIDEOS)
     state, expected = run(variant, VIDEOS | {"b": changed})
     assert (state.data.num_cached, state.data.num_computed) == (2, 1)
@@ -316,7 +321,7 @@ def test_whatever_is_said_anew_of_a_video_makes_just_that_video_again(variant, c
 
 
 @pytest.mark.parametrize("rule", [{"sampling": "natural"}, {"sampling": "balanced"}])
-def test_what_each_class_counts_is_written_down_once_and_anew_for_other_samples(variant, rule):
+def test_class_plan_is_stored_once_and_recomputed_for_other_samples(variant, rule):
     config = ManifestConfig(**rule)
     samples = [row for each in VIDEOS.values() for row in samples_of(each, config)]
 
@@ -337,10 +342,10 @@ def test_what_each_class_counts_is_written_down_once_and_anew_for_other_samples(
     assert expected_plan([replace(row, in_training=False) for row in samples], config) == {}
 
 
-def test_settings_and_upstream_decide_the_variant(tmp_path):
+def test_settings_and_upstream_determine_the_variant(tmp_path):
     store = Store(str(tmp_path))
     one, other = (open_variant(store, "segment", version=v, settings={}) for v in (1, 2))
-    unbalanced = ManifestConfig(sampling="natural")  # no sample depends on it
+    unbalanced = ManifestConfig(sampling="natural")  # changes no sample
     names = {
         variant_of(store, unbalanced, segment=one, transcribe=one).variant_id,
         variant_of(store, CONFIG, segment=one, transcribe=one).variant_id,

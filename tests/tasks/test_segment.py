@@ -42,7 +42,7 @@ def sources_of(paths: dict[str, Path]) -> dict[str, SourceVideo]:
 
 
 def run(variant: Variant, paths: dict[str, Path], config: SegmentConfig = CONFIG) -> str:
-    """Run the stage on one shard; returns the name of the state it ends in."""
+    """Run the stage on one shard; return the name of its final state."""
     shard = Shard(name="1 of 1", expected=expected_items(paths))
     return segment_shard.fn(shard, sources_of(paths), config, variant).name
 
@@ -58,15 +58,15 @@ def paths(video) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(paths, tmp_path_factory) -> Variant:
-    """Good and bad videos, segmented without any trouble."""
-    variant = variant_of(Store(str(tmp_path_factory.mktemp("undisturbed"))), CONFIG)
+def uninterrupted(paths, tmp_path_factory) -> Variant:
+    """Return the variant of good and bad videos, segmented without interruption."""
+    variant = variant_of(Store(str(tmp_path_factory.mktemp("uninterrupted"))), CONFIG)
     assert run(variant, paths) == "Completed"
     return variant
 
 
-def test_every_good_video_has_facts_and_segments_and_every_bad_one_a_reason(undisturbed, paths):
-    facts = undisturbed.read(MediaFacts, expected_items(paths))
+def test_good_videos_have_facts_and_segments_and_bad_ones_a_reason(uninterrupted, paths):
+    facts = uninterrupted.read(MediaFacts, expected_items(paths))
     assert [(f.video_id, f.duration_ms, f.num_frames, f.has_audio) for f in facts] == [
         ("people/very-short.mp4", 200, 5, True),
         ("people/ntsc.mp4", 7_307, 219, True),
@@ -75,7 +75,7 @@ def test_every_good_video_has_facts_and_segments_and_every_bad_one_a_reason(undi
         ("people/audio-only.m4a", 3_008, 0, True),
     ]
     rejected = {
-        r.item_id: r.reason for r in undisturbed.read(RejectedRecord, expected_items(paths))
+        r.item_id: r.reason for r in uninterrupted.read(RejectedRecord, expected_items(paths))
     }
     assert list(rejected) == [f"people/{name}" for name in BAD]
     assert "empty (0 bytes)" in rejected["people/empty.mp4"]
@@ -83,8 +83,8 @@ def test_every_good_video_has_facts_and_segments_and_every_bad_one_a_reason(undi
     assert "truncated" in rejected["people/truncated-moov-first.mp4"]
 
 
-def test_segments_are_neighbours_in_time_and_point_to_their_video(undisturbed, paths):
-    rows = undisturbed.read(SegmentRecord, expected_items(paths))
+def test_segments_are_contiguous_and_point_to_their_video(uninterrupted, paths):
+    rows = uninterrupted.read(SegmentRecord, expected_items(paths))
     ntsc = [row for row in rows if row.video_id == "people/ntsc.mp4"]
     assert [(row.segment_id, row.index) for row in ntsc] == [
         ("people/ntsc.mp4#0000", 0),
@@ -94,46 +94,46 @@ def test_segments_are_neighbours_in_time_and_point_to_their_video(undisturbed, p
     assert sum(row.num_frames for row in ntsc) == 219
 
 
-def test_frame_times_are_those_that_the_segments_are_made_of(undisturbed, paths):
-    segments = undisturbed.read(SegmentRecord, expected_items(paths))
-    frame_times = undisturbed.read(FrameTimesRecord, expected_items(paths))
+def test_frame_times_match_the_segments(uninterrupted, paths):
+    segments = uninterrupted.read(SegmentRecord, expected_items(paths))
+    frame_times = uninterrupted.read(FrameTimesRecord, expected_items(paths))
     assert [row.video_id for row in frame_times] == [f"people/{name}" for name in GOOD]
     assert (frame_times[-1].frame_ms, frame_times[-1].end_ms) == ((), 3_008)
     for row in frame_times[:-1]:
-        mine = [segment for segment in segments if segment.video_id == row.video_id]
-        locations = np.cumsum([0, *(segment.num_frames for segment in mine)])
-        bounds = [*(segment.start_ms for segment in mine), mine[-1].end_ms]
+        own = [segment for segment in segments if segment.video_id == row.video_id]
+        indices = np.cumsum([0, *(segment.num_frames for segment in own)])
+        bounds = [*(segment.start_ms for segment in own), own[-1].end_ms]
         assert [*row.frame_ms, row.end_ms] == sorted((*row.frame_ms, row.end_ms))
-        assert [(*row.frame_ms, row.end_ms)[location] for location in locations] == bounds
+        assert [(*row.frame_ms, row.end_ms)[index] for index in indices] == bounds
         assert row.frame_ms[0] == 0
 
 
-def test_the_stored_files_are_what_the_rows_say(undisturbed, paths):
-    for row in undisturbed.read(SegmentRecord, expected_items(paths)):
+def test_stored_files_match_their_rows(uninterrupted, paths):
+    for row in uninterrupted.read(SegmentRecord, expected_items(paths)):
         if row.video_path is None:
             assert (row.num_frames, row.video_digest) == (0, None)
             assert row.video_id == "people/audio-only.m4a"
         else:
-            with undisturbed.store.open(row.video_path) as stream:
+            with uninterrupted.store.open(row.video_path) as stream:
                 assert digest_stream(stream) == row.video_digest
         if row.audio_path is None:
             assert (row.num_samples, row.audio_digest) == (0, None)
             continue
-        content = undisturbed.store.open(row.audio_path).read()
+        content = uninterrupted.store.open(row.audio_path).read()
         assert digest_stream(io.BytesIO(content)) == row.audio_digest
         with wave.open(io.BytesIO(content)) as audio:
             assert audio.getnframes() == row.num_samples
 
 
-def test_a_second_run_needs_no_ffmpeg_and_says_cached(undisturbed, paths, monkeypatch, tmp_path):
+def test_second_run_needs_no_ffmpeg_and_is_cached(uninterrupted, paths, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    before = tables(undisturbed, paths)
-    again = variant_of(Store(undisturbed.store.url), CONFIG)
+    before = tables(uninterrupted, paths)
+    again = variant_of(Store(uninterrupted.store.url), CONFIG)
     assert run(again, paths) == "Cached"
     assert tables(again, paths) == before
 
 
-def test_an_added_video_costs_one(variant, video, monkeypatch, tmp_path):
+def test_added_video_is_the_only_one_computed(variant, video, monkeypatch, tmp_path):
     paths = {"a": video("very-short.mp4")}
     run(variant, paths)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -148,21 +148,21 @@ def test_an_added_video_costs_one(variant, video, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".wav"])
-def test_a_damaged_segment_is_made_again_and_the_tables_are_as_before(variant, video, suffix):
+def test_damaged_segment_is_computed_again_with_the_same_rows(variant, video, suffix):
     paths = {"a": video("very-short.mp4"), "b": video("one-frame.mp4"), "c": video("ntsc.mp4")}
     run(variant, paths)
     before = tables(variant, paths)
     files = Path(variant.store.root, variant.path, "files")
-    hurt = sorted(files.glob(f"ntsc-*/*{suffix}"))[0]
-    content = bytearray(hurt.read_bytes())
+    damaged = sorted(files.glob(f"ntsc-*/*{suffix}"))[0]
+    content = bytearray(damaged.read_bytes())
     content[200] ^= 1
-    hurt.write_bytes(content)
+    damaged.write_bytes(content)
     assert variant.pending(expected_items(paths)) == ["c"]
     assert run(variant, paths) == "Completed"
     assert tables(variant, paths) == before
 
 
-def test_a_changed_video_is_cut_again_and_supersedes(variant, video, tmp_path):
+def test_changed_video_is_cut_again_and_replaces_the_old_rows(variant, video, tmp_path):
     path = tmp_path / "daily.mp4"
     path.write_bytes(video("very-short.mp4").read_bytes())
     run(variant, {"a": path})
@@ -172,7 +172,7 @@ def test_a_changed_video_is_cut_again_and_supersedes(variant, video, tmp_path):
     assert [row.num_frames for row in rows] == [110, 109]
 
 
-def test_data_sets_with_a_file_of_one_name_share_a_store(variant, video, tmp_path):
+def test_data_sets_with_equal_file_names_can_use_one_store(variant, video, tmp_path):
     data_sets = []
     for name in ("very-short.mp4", "one-frame.mp4"):
         path = tmp_path / name[:3] / "a.mp4"
@@ -183,16 +183,16 @@ def test_data_sets_with_a_file_of_one_name_share_a_store(variant, video, tmp_pat
     assert [run(variant, paths) for paths in data_sets] == ["Cached", "Cached"]
 
 
-@pytest.mark.parametrize("change", ["overwritten", "gone"])
+@pytest.mark.parametrize("change", ["overwritten", "removed"])
 @pytest.mark.parametrize("name", ["very-short.mp4", "text.mp4"])
-def test_a_file_that_changes_while_it_is_cut_is_not_written_down(
+def test_file_that_changes_while_it_is_cut_is_not_stored(
     variant, video, tmp_path, monkeypatch, name, change
 ):
     path = tmp_path / "daily.mp4"
     path.write_bytes(video(name).read_bytes())
     cut_video = segment.cut_video
 
-    def cut_while_it_changes(*arguments):
+    def cut_and_change(*arguments):
         try:
             return cut_video(*arguments)
         finally:
@@ -201,14 +201,14 @@ def test_a_file_that_changes_while_it_is_cut_is_not_written_down(
                 path.write_bytes(video("one-frame.mp4").read_bytes())
 
     before = expected_items({"daily": path})
-    monkeypatch.setattr(segment, "cut_video", cut_while_it_changes)
-    with pytest.raises(StageError, match=r"changed, or went away, .*run again") as message:
+    monkeypatch.setattr(segment, "cut_video", cut_and_change)
+    with pytest.raises(StageError, match=r"changed or was removed .*run again") as caught:
         run(variant, {"daily": path})
-    assert ("daily" in str(message.value), message.value.details) == (False, ("video daily",))
+    assert ("daily" in str(caught.value), caught.value.details) == (False, ("video daily",))
     assert variant.pending(before) == ["daily"]
 
 
-def test_settings_decide_the_variant(tmp_path):
+def test_settings_determine_the_variant(tmp_path):
     store = Store(str(tmp_path))
     configs = [
         SegmentConfig(),
@@ -221,7 +221,7 @@ def test_settings_decide_the_variant(tmp_path):
     assert len({variant_of(store, config).variant_id for config in configs}) == len(configs)
 
 
-def test_a_shorter_limit_makes_more_segments(tmp_path, video):
+def test_shorter_limit_gives_more_segments(tmp_path, video):
     config = SegmentConfig(max_segment_ms=1_000)
     variant = variant_of(Store(str(tmp_path)), config)
     paths = {"a": video("no-audio.mp4")}
@@ -230,7 +230,7 @@ def test_a_shorter_limit_makes_more_segments(tmp_path, video):
     assert [row.duration_ms for row in rows] == [1_000] * 6
 
 
-def test_a_marked_video_is_cut_at_its_marks_and_changed_marks_cut_it_alone_again(tmp_path, video):
+def test_changed_cut_points_cut_only_that_video_again(tmp_path, video):
     config = SegmentConfig(boundaries="annotated")
     variant = variant_of(Store(str(tmp_path)), config)
     plain = sources_of({"a": video("no-audio.mp4"), "b": video("very-short.mp4")})
@@ -247,7 +247,7 @@ def test_a_marked_video_is_cut_at_its_marks_and_changed_marks_cut_it_alone_again
     assert bounds == [[0, 3_000], [0, 1_000, 1_400], [0, 1_000, 1_520]]
 
 
-def test_videos_of_one_name_do_not_overwrite_each_other(variant, video):
+def test_videos_with_equal_file_names_do_not_overwrite_each_other(variant, video):
     paths = {"ann/a.mp4": video("very-short.mp4"), "bea/a.mp4": video("one-frame.mp4")}
     run(variant, paths)
     rows = variant.read(SegmentRecord, expected_items(paths))
@@ -255,7 +255,7 @@ def test_videos_of_one_name_do_not_overwrite_each_other(variant, video):
     assert variant.finished(expected_items(paths)) == set(paths)
 
 
-def test_a_store_in_memory_serves_the_stage_too(video, tmp_path):
+def test_stage_works_with_a_store_in_memory(video, tmp_path):
     variant = variant_of(Store(f"memory://{tmp_path}"), CONFIG)
     paths = {"a": video("very-short.mp4"), "bad": video("text.mp4")}
     assert run(variant, paths) == "Completed"
@@ -287,8 +287,8 @@ with variant.store.staging() as folder:
 
 
 @pytest.mark.slow
-def test_a_killed_stage_makes_only_the_rest_and_ends_with_the_same_tables(
-    undisturbed, paths, variant
+def test_killed_stage_computes_only_the_rest_and_ends_with_the_same_tables(
+    uninterrupted, paths, variant
 ):
     arguments = [
         variant.store.url,
@@ -296,26 +296,29 @@ def test_a_killed_stage_makes_only_the_rest_and_ends_with_the_same_tables(
         json.dumps(expected_items(paths)),
     ]
     done = Path(variant.store.root, variant.path, "done")
-    there = 0
+    num_finished = 0
     for num_parts in (1, 3):
         child = subprocess.Popen([sys.executable, "-c", _STAGE_TO_KILL, *arguments])
         while child.poll() is None and len(list(done.glob("*.json"))) < num_parts:
             time.sleep(0.005)
         child.kill()
         assert child.wait() == -9
-        seen = variant_of(Store(variant.store.url), CONFIG)
-        assert len(seen.finished(expected_items(paths))) >= max(there, num_parts)
-        there = len(seen.finished(expected_items(paths)))
-    assert there < len(paths)
-    assert seen.store.sweep() >= 1
+        reopened = variant_of(Store(variant.store.url), CONFIG)
+        assert len(reopened.finished(expected_items(paths))) >= max(num_finished, num_parts)
+        num_finished = len(reopened.finished(expected_items(paths)))
+    assert num_finished < len(paths)
+    assert reopened.store.sweep() >= 1
     shard = Shard(name="", expected=expected_items(paths))
-    state = segment_shard.fn(shard, sources_of(paths), CONFIG, seen)
-    assert (state.data.num_cached, state.data.num_computed) == (there, len(paths) - there)
-    assert tables(seen, paths) == tables(undisturbed, paths)
-    for row in seen.read(SegmentRecord, expected_items(paths)):
+    state = segment_shard.fn(shard, sources_of(paths), CONFIG, reopened)
+    assert (state.data.num_cached, state.data.num_computed) == (
+        num_finished,
+        len(paths) - num_finished,
+    )
+    assert tables(reopened, paths) == tables(uninterrupted, paths)
+    for row in reopened.read(SegmentRecord, expected_items(paths)):
         if row.video_path is None:
             continue
-        with seen.store.open(row.video_path) as stream:
+        with reopened.store.open(row.video_path) as stream:
             assert digest_stream(stream) == row.video_digest
 
 
@@ -346,9 +349,7 @@ print(run())
 """
 
 
-def test_a_disk_that_fills_while_ffmpeg_writes_ends_the_run_and_rejects_no_video(
-    video, tmp_path, with_own_mounts
-):
+def test_full_disk_stops_the_run_and_rejects_no_video(video, tmp_path, with_own_mounts):
     arguments = [str(tmp_path), str(video("cfr25.mp4"))]
     command = [*with_own_mounts, sys.executable, "-c", _STAGE_ON_A_SMALL_DISK, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -46,23 +46,23 @@ def whole(**changes: str) -> Shard:
 
 
 @given(st.dictionaries(st.text(), st.text(), max_size=40), st.integers(1, 50))
-def test_shards_hold_every_item_once_in_order(expected, size):
+def test_shards_contain_every_item_once_in_order(expected, size):
     shards = split_into_shards(expected, size)
-    dealt = [pair for shard in shards for pair in shard.expected.items()]
-    assert dealt == list(expected.items())
+    items = [pair for shard in shards for pair in shard.expected.items()]
+    assert items == list(expected.items())
     assert all(len(shard.expected) == size for shard in shards[:-1])
     assert all(shard.expected for shard in shards)
     count = len(shards)
     assert [shard.name for shard in shards] == [f"{n + 1} of {count}" for n in range(count)]
 
 
-def test_a_second_run_makes_nothing_and_says_cached(variant):
+def test_second_run_computes_nothing_and_is_cached(variant):
     first = compute_missing(variant, whole(), outputs)
     assert (first.num_cached, first.num_computed) == (0, 6)
     assert as_state(first).name == "Completed"
 
     def unexpected(items):
-        raise AssertionError(f"asked to make {items}")
+        raise AssertionError(f"unexpected call with {items}")
 
     second = compute_missing(variant, whole(), unexpected)
     assert (second.num_cached, second.num_computed) == (6, 0)
@@ -71,108 +71,108 @@ def test_a_second_run_makes_nothing_and_says_cached(variant):
     assert state.is_completed()
 
 
-def test_only_the_missing_items_are_asked_for_in_order(variant):
+def test_only_missing_items_are_computed_in_order(variant):
     compute_missing(variant, Shard(name="", expected={"item 2": "1", "item 4": "1"}), outputs)
-    asked = []
+    requested = []
 
-    def make(items):
-        asked.extend(items)
+    def compute(items):
+        requested.extend(items)
         return outputs(items)
 
-    result = compute_missing(variant, whole(added="1"), make)
-    assert asked == ["item 0", "item 1", "item 3", "item 5", "added"]
+    result = compute_missing(variant, whole(added="1"), compute)
+    assert requested == ["item 0", "item 1", "item 3", "item 5", "added"]
     assert result == ShardResult(num_cached=2, num_computed=5)
 
 
 def test_items_are_committed_as_time_passes(variant):
-    seen = []
+    num_committed = []
 
-    def make(items):
+    def compute(items):
         for output in outputs(items):
-            seen.append(len(variant.finished(EXPECTED)))
+            num_committed.append(len(variant.finished(EXPECTED)))
             yield output
 
-    compute_missing(variant, whole(), make, commit_seconds=0)
-    assert seen == [0, 1, 2, 3, 4, 5]
+    compute_missing(variant, whole(), compute, commit_seconds=0)
+    assert num_committed == [0, 1, 2, 3, 4, 5]
     assert len(variant.store.list_files(f"{variant.path}/done")) == 6
 
 
-def test_items_that_come_quickly_are_one_part(variant):
+def test_items_that_finish_quickly_are_committed_together(variant):
     compute_missing(variant, whole(), outputs, commit_seconds=3_600)
     assert len(variant.store.list_files(f"{variant.path}/done")) == 1
 
 
-def test_what_was_finished_before_a_failure_is_kept(variant):
-    def make(items):
+def test_items_finished_before_a_failure_are_kept(variant):
+    def compute(items):
         yield from outputs(items[:4])
         raise StageError("the model died")
 
     with pytest.raises(StageError, match="the model died"):
-        compute_missing(variant, whole(), make, commit_seconds=3_600)
+        compute_missing(variant, whole(), compute, commit_seconds=3_600)
     assert variant.pending(EXPECTED) == ["item 4", "item 5"]
 
 
-def test_a_failed_commit_is_told_as_it_is(variant, monkeypatch):
-    def refuse(self, outputs, expected):
+def test_failed_commit_is_raised_unchanged(variant, monkeypatch):
+    def fail(self, outputs, expected):
         raise StoreError("No space left")
 
-    monkeypatch.setattr(Variant, "commit", refuse)
+    monkeypatch.setattr(Variant, "commit", fail)
     with pytest.raises(StoreError, match="No space left"):
         compute_missing(variant, whole(), outputs, commit_seconds=0)
 
 
-def test_while_items_are_made_nobody_is_forgotten(variant):
-    def invalidate():
+def test_no_participant_is_erased_while_items_are_computed(variant):
+    def erase():
         erase_participant(variant.store, find_traces(variant.store, "12"))
 
-    def make(items):
+    def compute(items):
         for output in outputs(items):
             with pytest.raises(StoreError, match="Another process is writing"):
-                invalidate()
+                erase()
             yield output
 
-    compute_missing(variant, whole(), make, commit_seconds=0)
+    compute_missing(variant, whole(), compute, commit_seconds=0)
     assert variant.pending(EXPECTED) == []
-    invalidate()
+    erase()
 
 
-def test_who_was_forgotten_meanwhile_all_the_same_is_not_written_again(variant):
-    """As by another machine, in a remote store, where nobody can tell who writes."""
+def test_participant_erased_meanwhile_is_not_written_again(variant):
+    """Erased by another node, in a remote store, where running writers are unknown."""
 
-    def make(items):
+    def compute(items):
         yield from outputs(items[:2])
         remember_to_leave_out(variant.store, "12")
         yield from outputs(items[2:])
 
-    with pytest.raises(StageError, match="forgotten while this run was going on"):
-        compute_missing(variant, whole(), make, commit_seconds=0)
+    with pytest.raises(StageError, match="erased during this run"):
+        compute_missing(variant, whole(), compute, commit_seconds=0)
     assert variant.pending(EXPECTED) == [f"item {n}" for n in range(2, 6)]
     compute_missing(variant, whole(), outputs)
     assert variant.pending(EXPECTED) == []
 
 
-def test_a_good_item_is_passed_on():
-    made = ItemOutput(item_id="a", rows=())
-    assert or_rejected("toy", "a", lambda: made) is made
+def test_valid_item_is_returned():
+    output = ItemOutput(item_id="a", rows=())
+    assert or_rejected("toy", "a", lambda: output) is output
 
 
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (ItemFault("truncated: half of it is gone"), "truncated: half of it is gone"),
-        (ValueError("what Ann said"), r"unforeseen ValueError in fail \(test_stage.py, line \d+\)"),
-        (KeyError("Ann"), r"unforeseen KeyError in fail \(test_stage.py, line \d+\)"),
+        (ItemFault("truncated: half of it is missing"), "truncated: half of it is missing"),
+        (ValueError("a quote of Ann"), r"unexpected ValueError in fail \(test_stage.py, line \d+\)"),
+        (KeyError("Ann"), r"unexpected KeyError in fail \(test_stage.py, line \d+\)"),
     ],
 )
-def test_an_items_own_fault_becomes_its_rejected_row(variant, error, reason):
+def test_fault_of_an_item_becomes_its_rejected_row(variant, error, reason):
     def fail():
         raise error
 
-    def make(items):
+    def compute(items):
         yield or_rejected("toy", "item 0", fail)
         yield from outputs(items[1:])
 
-    compute_missing(variant, whole(), make)
+    compute_missing(variant, whole(), compute)
     (rejected,) = variant.read(RejectedRecord, EXPECTED)
     assert (rejected.item_id, rejected.stage) == ("item 0", "toy")
     assert re.fullmatch(reason, rejected.reason)
@@ -183,7 +183,7 @@ def test_an_items_own_fault_becomes_its_rejected_row(variant, error, reason):
 @pytest.mark.parametrize(
     "error", [ToolError("no ffmpeg"), StoreError("full"), OSError(28, "full"), MemoryError()]
 )
-def test_a_machines_trouble_is_never_written_down_as_an_items(error):
+def test_fault_of_the_host_is_never_stored_as_an_items(error):
     def fail():
         raise error
 

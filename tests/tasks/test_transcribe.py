@@ -22,7 +22,7 @@ from tasks.transcribe import (
 from tests.builders import a_segment
 
 CONFIG = sandbox_config(str(MODEL_PATH))
-MESSAGE = {"one": "i will call my doctor today", "two": "it is hard to stop drinking after work"}
+SENTENCES = {"one": "i will call my doctor today", "two": "it is hard to stop drinking after work"}
 SHARD = Shard(name="1 of 1", expected={"one": "digest 1", "two": "digest 2", "mute": "digest 3"})
 
 Segments = Mapping[str, tuple[SegmentRecord, ...]]
@@ -35,9 +35,9 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def segments(store: Store, tmp_path: Path) -> Segments:
-    """Two spoken videos, each cut in two in the middle of its speech, and one without sound."""
+    """Return two videos of speech, each cut in the middle, and one without audio."""
     videos = {name: (record(name, 0, 2000, None), record(name, 1, 4000, None)) for name in ["mute"]}
-    for number, (name, text) in enumerate(MESSAGE.items()):
+    for number, (name, text) in enumerate(SENTENCES.items()):
         samples = speak(text, HELD_OUT_VOICES[number], 1, np.random.default_rng(number)).samples
         pcm = np.pad((samples * 32767).astype(np.int16), (8000, 8000))
         middle = len(pcm) // 2
@@ -74,20 +74,20 @@ def read(variant: Variant) -> dict[str, TranscriptRecord]:
     return {row.video_id: row for row in variant.read(TranscriptRecord, SHARD.expected)}
 
 
-def test_words_across_segments_are_heard_whole_and_a_mute_video_has_an_empty_transcript(
+def test_words_across_segments_are_recognized_and_a_video_without_audio_has_an_empty_transcript(
     store: Store, segments: Segments
 ) -> None:
     variant = open_transcripts(store)
     assert run(segments, variant) == ShardResult(num_cached=0, num_computed=3)
     transcripts = read(variant)
     assert {n: " ".join(w.text for w in t.words) for n, t in transcripts.items()} == {
-        **MESSAGE, "mute": "",
+        **SENTENCES, "mute": "",
     }  # fmt: skip
     assert transcripts["mute"].language is None
     assert transcripts["one"].language == "en"
 
 
-def test_a_second_run_opens_no_model_and_writes_no_row(store: Store, segments: Segments) -> None:
+def test_second_run_opens_no_model_and_writes_no_row(store: Store, segments: Segments) -> None:
     variant = open_transcripts(store)
     run(segments, variant)
     parts = store.list_files(f"{variant.path}/done")
@@ -97,7 +97,7 @@ def test_a_second_run_opens_no_model_and_writes_no_row(store: Store, segments: S
 
 
 class Killed(BaseException):
-    """Stands for a signal between two videos."""
+    """A signal between two videos."""
 
 
 class KilledAtTwo(dict[str, tuple[SegmentRecord, ...]]):
@@ -107,20 +107,20 @@ class KilledAtTwo(dict[str, tuple[SegmentRecord, ...]]):
         return super().__getitem__(name)
 
 
-def test_a_run_that_was_killed_ends_as_an_undisturbed_one(
+def test_killed_run_resumes_to_the_same_result(
     store: Store, segments: Segments, tmp_path: Path
 ) -> None:
     variant = open_transcripts(store)
     with pytest.raises(Killed):
         run(KilledAtTwo(segments), variant)
     run(segments, variant)
-    disturbed = read(variant)
+    resumed = read(variant)
     variant.invalidate(SHARD.expected)
     run(segments, variant)
-    assert read(variant) == disturbed
+    assert read(variant) == resumed
 
 
-def test_a_damaged_table_is_noticed_and_made_again(store: Store, segments: Segments) -> None:
+def test_damaged_table_is_detected_and_computed_again(store: Store, segments: Segments) -> None:
     variant = open_transcripts(store)
     run(segments, variant)
     before = read(variant)
@@ -130,7 +130,7 @@ def test_a_damaged_table_is_noticed_and_made_again(store: Store, segments: Segme
     assert read(variant) == before
 
 
-def test_a_lost_audio_stops_the_stage_but_a_wrong_one_only_rejects_its_video(
+def test_missing_audio_stops_the_stage_but_wrong_audio_only_rejects_its_video(
     store: Store, segments: Segments, tmp_path: Path
 ) -> None:
     write_audio(tmp_path / "short.wav", np.zeros(5, np.int16))
@@ -145,17 +145,17 @@ def test_a_lost_audio_stops_the_stage_but_a_wrong_one_only_rejects_its_video(
         list(transcribe_videos(["two"], segments, CONFIG, store))
 
 
-def test_a_model_that_cannot_be_opened_is_no_video_s_fault(
+def test_model_that_cannot_be_opened_is_not_the_videos_fault(
     store: Store, segments: Segments, tmp_path: Path
 ) -> None:
     wrong = CONFIG.model_copy(update={"model": str(tmp_path)})
     outputs: Iterator[object] = transcribe_videos(["mute", "one"], segments, wrong, store)
-    next(outputs)  # no sound, no model
+    next(outputs)  # no audio, so no model is opened
     with pytest.raises(ModelError):
         next(outputs)
 
 
-def test_settings_and_the_model_make_the_variant(store: Store) -> None:
+def test_settings_and_model_determine_the_variant(store: Store) -> None:
     same = open_transcripts(store, CONFIG.model_copy(update={"model": f"{MODEL_PATH}/"}))
     assert same == open_transcripts(store)
     greedy = open_transcripts(store, CONFIG.model_copy(update={"beam_size": 1}))
@@ -163,6 +163,6 @@ def test_settings_and_the_model_make_the_variant(store: Store) -> None:
 
 
 @pytest.mark.parametrize("setting", [{"beam": 1}, {"window_seconds": 31}, {"language": "English"}])
-def test_an_unknown_or_impossible_setting_is_refused(setting: dict[str, object]) -> None:
+def test_unknown_or_invalid_setting_is_rejected(setting: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TranscribeConfig.model_validate(setting)

@@ -72,7 +72,7 @@ def test_a_data_set_without_problems_ends_with_status_0_and_only_the_audit_is_wr
     before = sorted(tmp_path.rglob("*"))
     assert check("--out", "audit.parquet") == 0
     printed = capsys.readouterr().out
-    assert "Nothing found that makes results untrustworthy." in printed
+    assert "No problem found that makes results untrustworthy." in printed
     assert "Audit: audit.parquet" in printed
     created = {str(p.relative_to(tmp_path)) for p in set(tmp_path.rglob("*")) - set(before)}
     assert created == {"audit.parquet"}
@@ -89,9 +89,9 @@ def test_the_table_holds_every_count_and_finding(release):
     assert check("--out", "audit.parquet") == 0
     rows = audited()
     assert rows[None, "videos"].value == 6
-    assert rows["test", "positive_share"].value == 0.5
+    assert rows["test", "positive_fraction"].value == 0.5
     assert rows[None, "hours"].value == pytest.approx(6 * 12 / 3600)
-    assert rows["train", "ah_share"].value == pytest.approx(3 / 24)
+    assert rows["train", "ah_fraction"].value == pytest.approx(3 / 24)
     assert rows[None, "challenges_yes"].value == 6
     assert set(found()) == {"transcript_open"}
 

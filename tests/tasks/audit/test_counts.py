@@ -21,7 +21,7 @@ def value(name: str, split: str | None) -> float | None:
     return row.value
 
 
-def test_every_measure_is_given_for_each_split_there_is_and_for_the_whole():
+def test_every_measure_is_counted_for_each_split_present_and_for_the_whole():
     rows = list(count_videos(VIDEOS, DURATIONS))
     assert [row.split for row in rows[:: len(MEASURES)]] == ["train", "test", "unsplit", None]
     assert len(rows) == 4 * len(MEASURES)
@@ -37,10 +37,10 @@ def test_every_measure_is_given_for_each_split_there_is_and_for_the_whole():
         ("participant_unknown", 0, 0, 1),
         ("hours", 1.5, 0.25, 1.75),
         ("ah_hours", 0.5, 0, 0.5),
-        ("ah_share", 1 / 3, None, 1 / 3),
-        ("labelled", 2, 1, 3),
+        ("ah_fraction", 1 / 3, None, 1 / 3),
+        ("labeled", 2, 1, 3),
         ("positive", 1, 1, 2),
-        ("positive_share", 1 / 2, 1, 2 / 3),
+        ("positive_fraction", 1 / 2, 1, 2 / 3),
         ("question_4", 2, 0, 2),
         ("question_1", 0, 0, 0),
         ("question_other", 0, 2, 3),
@@ -50,15 +50,15 @@ def test_every_measure_is_given_for_each_split_there_is_and_for_the_whole():
         ("challenges_unknown", 2, 2, 5),
     ],
 )
-def test_videos_are_counted_by_split_and_in_all(name, train, test, whole):
+def test_videos_are_counted_by_split_and_in_total(name, train, test, whole):
     assert [value(name, split) for split in ("train", "test", None)] == [train, test, whole]
 
 
-def test_annotated_time_past_the_end_of_a_video_is_no_time():
+def test_annotated_time_past_the_end_of_a_video_is_not_counted():
     video = a_video("v", label=1, intervals=(Interval(start_ms=0, end_ms=7_200_000),))
     rows = count_videos([video], {VideoId("v"): 3_600_000})
-    assert {row.value for row in rows if row.name in ("hours", "ah_hours", "ah_share")} == {1}
+    assert {row.value for row in rows if row.name in ("hours", "ah_hours", "ah_fraction")} == {1}
 
 
-def test_nothing_has_no_shares():
-    assert {row.value for row in count_videos([], {}) if row.name.endswith("share")} == {None}
+def test_fractions_of_an_empty_data_set_are_undefined():
+    assert {row.value for row in count_videos([], {}) if row.name.endswith("fraction")} == {None}

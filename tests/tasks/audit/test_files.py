@@ -4,26 +4,26 @@ import pytest
 
 from storage.errors import ToolError
 from storage.fingerprint import digest_file
-from tasks.audit.files import look_at
+from tasks.audit.files import probe_files
 
 
-def test_lengths_and_reasons_are_given_and_only_files_of_one_size_are_compared(video, tmp_path):
+def test_durations_and_faults_are_found_and_only_files_of_equal_size_are_digested(video, tmp_path):
     paths = {"a": video("cfr25.mp4"), "twin": tmp_path / "twin.mp4", "no": tmp_path / "no.mp4"}
-    paths |= {"empty": tmp_path / "empty.mp4", "gone": tmp_path / "gone.mp4"}
+    paths |= {"empty": tmp_path / "empty.mp4", "missing": tmp_path / "missing.mp4"}
     shutil.copy(paths["a"], paths["twin"])
-    paths["no"].write_text("no video")
+    paths["no"].write_text("not a video")
     paths["empty"].touch()
-    seen = []
-    found = look_at(paths, lambda: seen.append(1))
-    assert found.durations == {"a": 12_000, "twin": 12_000}
-    assert set(found.faults) == {"no", "empty", "gone"}
-    assert found.faults["empty"] == "the file is empty (0 bytes)"
-    assert found.digests == dict.fromkeys(("a", "twin"), digest_file(paths["a"]))
-    assert len(seen) == len(paths)
+    calls = []
+    facts = probe_files(paths, lambda: calls.append(1))
+    assert facts.durations == {"a": 12_000, "twin": 12_000}
+    assert set(facts.faults) == {"no", "empty", "missing"}
+    assert facts.faults["empty"] == "the file is empty (0 bytes)"
+    assert facts.digests == dict.fromkeys(("a", "twin"), digest_file(paths["a"]))
+    assert len(calls) == len(paths)
 
 
-def test_missing_ffprobe_is_told_at_once(video, monkeypatch, tmp_path):
+def test_missing_ffprobe_is_an_error(video, monkeypatch, tmp_path):
     path = video("cfr25.mp4")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError):
-        look_at({"a": path})
+        probe_files({"a": path})

@@ -24,72 +24,70 @@ def paths(tmp_path) -> dict[VideoId, Path]:
     return {VideoId(name): tmp_path / name for name in names}
 
 
-def a_hash(video_id: str, looks: int) -> MediaHashRecord:
-    draw = random.Random(looks)
-    video = tuple(draw.getrandbits(63) for _ in range(60))
-    audio = tuple(draw.getrandbits(32) for _ in range(240))
+def a_hash(video_id: str, seed: int) -> MediaHashRecord:
+    rng = random.Random(seed)
+    video = tuple(rng.getrandbits(63) for _ in range(60))
+    audio = tuple(rng.getrandbits(32) for _ in range(240))
     return MediaHashRecord(video_id=VideoId(video_id), video=video, audio=audio)
 
 
-def segment(store: Store, paths: dict[VideoId, Path], looks: dict[str, int], **settings) -> Variant:
-    """Keep prints of videos, as cutting them would; equal numbers look and sound the same."""
+def segment(store: Store, paths: dict[VideoId, Path], seeds: dict[str, int], **settings) -> Variant:
+    """Store hashes of videos as the segment stage does; equal seeds have equal hashes."""
     variant = open_variant(store, "segment", version=1, settings=settings)
-    expected = {name: digest_file(paths[name]) for name in looks}
+    expected = {name: digest_file(paths[name]) for name in seeds}
     outputs = [
         ItemOutput(
             item_id=name,
-            rows=(a_hash(name, number), media_facts(name, source_digest=expected[name])),
+            rows=(a_hash(name, seed), media_facts(name, source_digest=expected[name])),
         )
-        for name, number in looks.items()
+        for name, seed in seeds.items()
     ]
     variant.commit(outputs, expected)
     return variant
 
 
-TWINS = {"a.mp4": 1, "again.mp4": 1, "other.mp4": 2}
+COPIES = {"a.mp4": 1, "again.mp4": 1, "other.mp4": 2}
 
 
-def test_videos_that_look_and_audio_the_same_are_one_group(store, paths):
-    segment(store, paths, TWINS)
-    seen = compare_hashes(store, paths)
-    assert seen.groups == (("a.mp4", "again.mp4"),)
-    assert seen.unhashed == frozenset()
+def test_videos_with_equal_hashes_are_one_group(store, paths):
+    segment(store, paths, COPIES)
+    compared = compare_hashes(store, paths)
+    assert compared.groups == (("a.mp4", "again.mp4"),)
+    assert compared.unhashed == frozenset()
 
 
-def test_prints_of_any_way_of_cutting_serve_and_those_missing_are_told(store, paths):
+def test_hashes_of_any_segment_variant_are_used_and_missing_ones_are_reported(store, paths):
     segment(store, paths, {"a.mp4": 1}, max_segment_ms=5000)
     segment(store, paths, {"again.mp4": 1}, max_segment_ms=3000)
-    seen = compare_hashes(store, paths)
-    assert seen.groups == (("a.mp4", "again.mp4"),)
-    assert seen.unhashed == {"other.mp4"}
+    compared = compare_hashes(store, paths)
+    assert compared.groups == (("a.mp4", "again.mp4"),)
+    assert compared.unhashed == {"other.mp4"}
 
 
-def test_without_a_store_or_prints_nothing_is_compared(store, paths):
+def test_nothing_is_compared_without_a_store_or_hashes(store, paths):
     for empty in (None, store):
-        seen = compare_hashes(empty, paths)
-        assert (seen.groups, seen.unhashed) == ((), frozenset(paths))
+        compared = compare_hashes(empty, paths)
+        assert (compared.groups, compared.unhashed) == ((), frozenset(paths))
 
 
-def test_a_print_of_what_the_file_held_before_makes_no_twin(store, paths):
-    segment(store, paths, TWINS)
+def test_hashes_of_former_content_are_not_used(store, paths):
+    segment(store, paths, COPIES)
     paths[VideoId("again.mp4")].write_text("another recording")
-    seen = compare_hashes(store, paths)
-    assert (seen.groups, seen.unhashed) == ((), {"again.mp4"})
+    compared = compare_hashes(store, paths)
+    assert (compared.groups, compared.unhashed) == ((), {"again.mp4"})
 
 
-def test_a_video_whose_file_was_replaced_counts_as_unprinted_though_nothing_looked_alike(
-    store, paths
-):
+def test_replaced_file_counts_as_unhashed(store, paths):
     segment(store, paths, {"a.mp4": 1, "again.mp4": 3, "other.mp4": 2})
-    paths[VideoId("again.mp4")].write_text("a.mp4, encoded again")
-    done: list[None] = []
-    seen = compare_hashes(store, paths, lambda: done.append(None))
-    assert (seen.groups, seen.unhashed, len(done)) == ((), {"again.mp4"}, 3)
+    paths[VideoId("again.mp4")].write_text("a.mp4, re-encoded")
+    calls: list[None] = []
+    compared = compare_hashes(store, paths, lambda: calls.append(None))
+    assert (compared.groups, compared.unhashed, len(calls)) == ((), {"again.mp4"}, 3)
 
 
-def test_a_file_that_is_put_back_has_its_print_again(store, paths):
+def test_restored_file_has_its_hashes_again(store, paths):
     path = paths[VideoId("again.mp4")]
-    segment(store, paths, TWINS)
+    segment(store, paths, COPIES)
     before = path.read_text()
     path.write_text("another recording")
     segment(store, paths, {"again.mp4": 3})
@@ -97,17 +95,17 @@ def test_a_file_that_is_put_back_has_its_print_again(store, paths):
     assert compare_hashes(store, paths).groups == (("a.mp4", "again.mp4"),)
 
 
-def test_files_of_the_same_content_are_no_recording_encoded_again(store, paths):
+def test_identical_files_are_not_reencoded_copies(store, paths):
     paths[VideoId("again.mp4")].write_bytes(paths[VideoId("a.mp4")].read_bytes())
-    segment(store, paths, TWINS)
+    segment(store, paths, COPIES)
     assert compare_hashes(store, paths).groups == ()
 
 
-def test_the_newest_print_counts_and_one_that_was_taken_back_does_not(store, paths):
+def test_latest_hashes_count_and_invalidated_ones_do_not(store, paths):
     variant = segment(store, paths, {"a.mp4": 2, "again.mp4": 1})
     segment(store, paths, {"a.mp4": 1})
     assert compare_hashes(store, paths).groups == (("a.mp4", "again.mp4"),)
     variant.invalidate({"again.mp4": digest_file(paths[VideoId("again.mp4")])})
-    seen = compare_hashes(store, paths)
-    assert seen.groups == ()
-    assert seen.unhashed == {"again.mp4", "other.mp4"}
+    compared = compare_hashes(store, paths)
+    assert compared.groups == ()
+    assert compared.unhashed == {"again.mp4", "other.mp4"}

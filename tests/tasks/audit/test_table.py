@@ -7,7 +7,7 @@ from storage.issues import IssueKind
 from storage.records import VideoId
 from storage.results import AuditRecord
 from tasks.audit.counts import count_videos
-from tasks.audit.findings import Finding, summarise
+from tasks.audit.findings import Finding, summarize
 from tasks.audit.table import audit_table
 from tests.builders import a_video
 
@@ -20,7 +20,7 @@ VIDEOS = [
 COUNTS = list(count_videos(VIDEOS, {VideoId("a"): 5_400_000, VideoId("c"): 360_000}))
 
 
-def shown(*records: AuditRecord, width: int = 80) -> str:
+def rendered(*records: AuditRecord, width: int = 80) -> str:
     stream = io.StringIO()
     Console(file=stream, width=width).print(
         audit_table("toy [world]", [*COUNTS, *records]), crop=False
@@ -35,18 +35,18 @@ def line_of(text: str, name: str) -> list[str]:
     return line.replace(name, "").split()
 
 
-def test_every_split_has_a_column_and_the_whole_the_last():
-    text = shown()
+def test_every_split_has_a_column_and_the_total_is_last():
+    text = rendered()
     assert "The data set toy [world]" in text
     assert line_of(text, "videos  ") == ["2", "1", "3"]
     assert line_of(text, "hours") == ["1.50", "0.100", "1.60"]
-    assert line_of(text, "A/H share of labelled videos") == ["50.0", "%", "—", "50.0", "%"]
+    assert line_of(text, "A/H fraction of labeled videos") == ["50.0", "%", "—", "50.0", "%"]
     assert line_of(text, "question 2") == ["2", "1", "3"]
     assert line_of(text, "use in challenges") == ["0/2/0", "0/1/0", "0/3/0"]
 
 
-def test_rows_of_what_is_unknown_are_shown_only_where_there_is_any():
-    assert "of unknown participants" not in shown()
+def test_rows_of_unknown_values_are_hidden_if_zero():
+    assert "of unknown participants" not in rendered()
     stranger = count_videos([a_video("x")], {})
     stream = io.StringIO()
     Console(file=stream, width=80).print(audit_table("toy", list(stranger)))
@@ -55,36 +55,38 @@ def test_rows_of_what_is_unknown_are_shown_only_where_there_is_any():
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_findings_are_shown_with_mark_number_and_examples_in_one_piece(width):
+def test_findings_have_a_mark_a_count_and_unwrapped_examples(width):
     kinds = (IssueKind.VIDEO_IN_TWO_SPLITS, IssueKind.LENGTHS_DIFFER)
-    text = shown(*summarise(Finding(kind=kind, example=LONG) for kind in kinds), width=width)
+    text = rendered(*summarize(Finding(kind=kind, example=LONG) for kind in kinds), width=width)
     assert "✗     1 video_in_two_splits: one video is listed in two splits" in text
     assert "·     1 lengths_differ: " in text
     assert text.count(LONG) == 2
-    assert "1 kind of fault makes results untrustworthy: see ✗ above." in text
+    assert "1 kind of problem makes results untrustworthy: see ✗ above." in text
 
 
-def test_a_name_that_is_wider_than_the_screen_stands_in_one_line_to_be_copied():
-    name = LONG.replace("_Video", "_Video-DESKTOP-ABCDEFG-of-another-computer")
+def test_name_wider_than_the_screen_is_not_wrapped():
+    name = LONG.replace("_Video", "_Video-DESKTOP-ABCDEFG-of-another-host")
     found = Finding(kind=IssueKind.SAME_FILE_TWICE, example=f"{name} (train) + {LONG} (train)")
-    lines = shown(*summarise([found])).splitlines()
+    lines = rendered(*summarize([found])).splitlines()
     assert f"    {name} (train) +" in lines
     assert f"    {LONG} (train)" in lines
 
 
-def test_videos_of_one_example_stand_below_each_other():
+def test_videos_of_one_example_are_on_separate_lines():
     kind = IssueKind.SAME_FILE_TWICE
-    lines = shown(*summarise([Finding(kind=kind, example="a (train) + [b] (train)")])).splitlines()
-    location = next(n for n, line in enumerate(lines) if line.strip() == "a (train) +")
-    assert lines[location + 1].strip() == "[b] (train)"
+    lines = rendered(
+        *summarize([Finding(kind=kind, example="a (train) + [b] (train)")])
+    ).splitlines()
+    index = next(n for n, line in enumerate(lines) if line.strip() == "a (train) +")
+    assert lines[index + 1].strip() == "[b] (train)"
 
 
-def test_a_data_set_without_fault_is_called_so_and_what_was_not_looked_at_is_said():
-    unseen = AuditRecord(
-        subject="not looked at", split=None, name="reencoded", value=None, invalidates=False,
+def test_audit_without_findings_reports_that_and_what_was_not_examined():
+    unexamined = AuditRecord(
+        subject="not examined", split=None, name="reencoded", value=None, invalidates=False,
         meaning="copies in another encoding", examples=(),
     )  # fmt: skip
-    text = shown(unseen)
-    assert "Nothing found that makes results untrustworthy." in text
-    assert "Not looked at: copies in another encoding" in text
-    assert "Found in it" not in text
+    text = rendered(unexamined)
+    assert "No problem found that makes results untrustworthy." in text
+    assert "Not examined: copies in another encoding" in text
+    assert "Findings" not in text

@@ -13,18 +13,18 @@ TABLE = pa.table({"name": ["a, b", "ü\n'x'"], "agreed": [True, None], "p": [0.1
 ROWS = [["name", "agreed", "p"], ["a, b", "yes", "0.1"], ["ü\n'x'", "", ""]]
 
 
-def written_by_hand(path: Path) -> list[list[str]]:
+def read_csv(path: Path) -> list[list[str]]:
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.reader(stream))
 
 
-def test_many_tables_make_one_csv_file(tmp_path: Path) -> None:
+def test_tables_are_written_to_one_csv_file(tmp_path: Path) -> None:
     path = tmp_path / "a folder" / "t.CSV"
     assert write_export(path, TABLE.schema, [TABLE, TABLE.slice(0, 0), TABLE], {}) == 4
-    assert written_by_hand(path) == ROWS + ROWS[1:]
+    assert read_csv(path) == ROWS + ROWS[1:]
 
 
-def test_many_tables_make_one_parquet_file_with_facts(tmp_path: Path) -> None:
+def test_tables_are_written_to_one_parquet_file_with_metadata(tmp_path: Path) -> None:
     path = tmp_path / "t.parquet"
     assert write_export(path, TABLE.schema, iter([TABLE, TABLE]), {"purpose": "internal"}) == 4
     table = pq.read_table(path)
@@ -34,22 +34,22 @@ def test_many_tables_make_one_parquet_file_with_facts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
-def test_an_export_that_fails_leaves_the_former_one_and_nothing_half_written(
+def test_failed_export_keeps_the_former_file_and_leaves_no_partial_one(
     tmp_path: Path, name: str
 ) -> None:
     write_export(tmp_path / name, TABLE.schema, [TABLE], {})
     before = (tmp_path / name).read_bytes()
 
-    def fails() -> Iterator[pa.Table]:
+    def failing_tables() -> Iterator[pa.Table]:
         yield TABLE
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_export(tmp_path / name, TABLE.schema, fails(), {})
+        write_export(tmp_path / name, TABLE.schema, failing_tables(), {})
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: before}
 
 
-def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+def test_path_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"^Cannot write .*t\.csv' .*--out\.$"):
         write_export(tmp_path / "file" / "t.csv", TABLE.schema, [TABLE], {})

@@ -24,12 +24,12 @@ def framed(label: int | None, *intervals: Interval, frame_ms=tuple(range(0, 1_00
     )
 
 
-def test_a_video_without_video_has_no_frames():
+def test_file_without_video_has_no_frames():
     table = frame_table(framed(1, Interval(start_ms=200, end_ms=600), frame_ms=()), 0.2, "internal")
     assert (table.num_rows, table.schema) == (0, FRAME_SCHEMA)
 
 
-def test_every_frame_has_its_segments_answer_and_its_own_label():
+def test_every_frame_has_its_segments_prediction_and_its_own_label():
     rows = frame_table(framed(1, Interval(start_ms=200, end_ms=600)), 0.2, "internal").to_pylist()
     assert [row["frame"] for row in rows[:2]] == [f"{VIDEO}/frame-0.jpg", f"{VIDEO}/frame-1.jpg"]
     assert [row["label"] for row in rows] == [0, 0, 1, 1, 1, 1, 0, 0, 0, 0]
@@ -40,14 +40,14 @@ def test_every_frame_has_its_segments_answer_and_its_own_label():
     }
 
 
-def test_frames_of_a_video_without_ah_are_labelled_0_and_without_times_not_at_all():
+def test_frames_of_a_negative_video_are_labeled_0_and_of_an_unannotated_one_not_at_all():
     for label, expected in ((0, 0), (1, None), (None, None)):
         table = frame_table(framed(label), 0.5, "challenge")
         assert table["label"].unique().to_pylist() == [expected]
 
 
 @given(st.lists(st.integers(0, 999), unique=True).map(sorted))
-def test_there_is_one_row_for_each_shown_frame_at_its_time(frame_ms):
+def test_every_frame_is_one_row_with_its_time(frame_ms):
     table = frame_table(framed(None, frame_ms=tuple(frame_ms)), 0.5, "internal")
     assert table.schema == FRAME_SCHEMA
     assert table["frame_ms"].to_pylist() == frame_ms

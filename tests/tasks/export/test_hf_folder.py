@@ -1,4 +1,4 @@
-"""Held to the layout that `datasets` documents, by pyarrow: `datasets` is no dependency."""
+"""Checks against the layout documented by `datasets`, with pyarrow: `datasets` is no dependency."""
 
 import json
 from dataclasses import replace
@@ -27,9 +27,9 @@ def read(folder: Path, split: str):
     return pq.read_table(folder / "data" / f"{split}-00000-of-00001.parquet")
 
 
-def test_the_card_names_every_split_and_its_file(stored, tmp_path: Path) -> None:
+def test_card_lists_every_split_and_its_file(stored, tmp_path: Path) -> None:
     store, samples = stored
-    message = write_hub_folder(tmp_path, store, samples, "internal")
+    summary = write_hub_folder(tmp_path, store, samples, "internal")
     front = (tmp_path / "README.md").read_text().split("---\n")[1]
     (config,) = yaml.safe_load(front)["configs"]
     files = {entry["split"]: entry["path"] for entry in config["data_files"]}
@@ -38,10 +38,10 @@ def test_the_card_names_every_split_and_its_file(stored, tmp_path: Path) -> None
     assert {name: read(tmp_path, name).num_rows for name in files} == {
         "train": 2, "validation": 2, "test": 1, "unsplit": 1,
     }  # fmt: skip
-    assert message == ["2 rows in train, 2 rows in validation, 1 rows in test, 1 rows in unsplit"]
+    assert summary == ["2 rows in train, 2 rows in validation, 1 rows in test, 1 rows in unsplit"]
 
 
-def test_every_column_states_its_type_and_media_are_paths(stored, tmp_path: Path) -> None:
+def test_every_column_has_a_type_and_media_are_paths(stored, tmp_path: Path) -> None:
     store, samples = stored
     write_hub_folder(tmp_path, store, samples, "internal")
     table = read(tmp_path, "train")
@@ -52,13 +52,13 @@ def test_every_column_states_its_type_and_media_are_paths(stored, tmp_path: Path
     first, second = table.to_pylist()
     assert Path(first["video"]["path"]) == Path(store.full_path(samples[0].video_path))
     assert Path(first["audio"]["path"]).is_file()
-    assert second["audio"] is None  # the fifth toy has none
+    assert second["audio"] is None  # the fifth toy sample has none
     assert set(SampleRecord.__annotations__) - {"video_path", "audio_path"} <= set(first)
     assert (first["transcript"], first["purpose"]) == (samples[0].transcript, "internal")
 
 
 @pytest.mark.parametrize("purpose", ["publication", "challenge"])
-def test_outside_the_house_there_are_no_words_and_no_media(stored, tmp_path, purpose) -> None:
+def test_external_purposes_contain_no_transcripts_and_no_media(stored, tmp_path, purpose) -> None:
     store, samples = stored
     write_hub_folder(tmp_path, store, samples, purpose)
     columns = set(read(tmp_path, "train").column_names)
@@ -68,7 +68,7 @@ def test_outside_the_house_there_are_no_words_and_no_media(stored, tmp_path, pur
     assert str(store.root).encode() not in written
 
 
-def test_media_of_a_remote_store_have_no_path(stored, tmp_path: Path) -> None:
+def test_internal_export_of_a_remote_store_is_rejected(stored, tmp_path: Path) -> None:
     remote = Store("memory://hub export")
     with pytest.raises(StoreError, match="remote"):
         write_hub_folder(tmp_path, remote, stored[1], "internal")

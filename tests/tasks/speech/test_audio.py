@@ -13,7 +13,9 @@ from tasks.speech.audio import read_video_audio
 from tests.builders import a_segment
 
 
-def put_segment(store: Store, index: int, samples: list[int], rate: int = 16_000) -> SegmentRecord:
+def stored_segment(
+    store: Store, index: int, samples: list[int], rate: int = 16_000
+) -> SegmentRecord:
     content = io.BytesIO()
     with wave.open(content, "wb") as audio:
         audio.setparams((1, 2, rate, 0, "NONE", "not compressed"))
@@ -24,27 +26,27 @@ def put_segment(store: Store, index: int, samples: list[int], rate: int = 16_000
 
 def test_segments_are_joined_in_order_and_scaled_to_one(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    rows = [put_segment(store, 0, [0, 16_384]), put_segment(store, 1, [-32_768])]
+    rows = [stored_segment(store, 0, [0, 16_384]), stored_segment(store, 1, [-32_768])]
     samples = read_video_audio(store, rows)
     assert samples.dtype == np.float32
     np.testing.assert_array_equal(samples, np.array([0, 0.5, -1], np.float32))
 
 
-def test_a_store_that_is_not_a_folder_serves_audio_too() -> None:
-    store = Store("memory://sound-test")
-    assert read_video_audio(store, [put_segment(store, 0, [1, 2, 3])]).shape == (3,)
+def test_audio_is_read_from_a_store_that_is_not_a_folder() -> None:
+    store = Store("memory://audio-test")
+    assert read_video_audio(store, [stored_segment(store, 0, [1, 2, 3])]).shape == (3,)
 
 
-def test_a_video_without_audio_has_no_samples(tmp_path: Path) -> None:
+def test_video_without_audio_has_no_samples(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    silent = replace(put_segment(store, 0, []), audio_path=None, audio_digest=None)
+    silent = replace(stored_segment(store, 0, []), audio_path=None, audio_digest=None)
     assert len(read_video_audio(store, [silent])) == 0
 
 
-def test_an_audio_that_is_not_what_its_segment_says_is_the_video_s_fault(tmp_path: Path) -> None:
+def test_audio_that_does_not_match_its_record_is_the_videos_fault(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    shorter = replace(put_segment(store, 0, [1, 2, 3]), num_samples=4)
+    shorter = replace(stored_segment(store, 0, [1, 2, 3]), num_samples=4)
     with pytest.raises(ItemFault, match="3 samples of 1 channels at 16000 Hz, expected 4"):
         read_video_audio(store, [shorter])
     with pytest.raises(ItemFault, match="at 8000 Hz"):
-        read_video_audio(store, [put_segment(store, 0, [1], rate=8_000)])
+        read_video_audio(store, [stored_segment(store, 0, [1], rate=8_000)])

@@ -10,12 +10,12 @@ from infra.sandbox.measure_speech import MODEL_PATH
 from infra.sandbox.speech import HELD_OUT_VOICES, speak
 from storage.errors import ConfigError
 from tasks.speech.model import open_speech_model
-from tasks.speech.recognize import Recognition, in_order, recognise
+from tasks.speech.recognize import Recognition, ordered_words, recognize
 
-MESSAGE = "i am happy to go for a walk every morning"
+SENTENCE = "i am happy to go for a walk every morning"
 
 
-class Heard(NamedTuple):
+class RawWord(NamedTuple):
     word: str
     start: float
     end: float
@@ -24,24 +24,24 @@ class Heard(NamedTuple):
 
 seconds = st.floats(-1, 20, allow_nan=False)
 texts = st.sampled_from([" a", "b ", " "])
-heard_words = st.lists(st.builds(Heard, texts, seconds, seconds, seconds))
+raw_word_lists = st.lists(st.builds(RawWord, texts, seconds, seconds, seconds))
 
 
-@given(heard_words, st.integers(0, 15_000))
-def test_words_lie_within_the_audio_and_never_begin_before_the_last_one_ends(
-    heard: list[Heard], duration_ms: int
+@given(raw_word_lists, st.integers(0, 15_000))
+def test_words_are_within_the_audio_and_never_overlap(
+    raw_words: list[RawWord], duration_ms: int
 ) -> None:
-    words = in_order(heard, duration_ms)
-    assert [w.text for w in words] == [h.word.strip() for h in heard if h.word.strip()]
+    words = ordered_words(raw_words, duration_ms)
+    assert [w.text for w in words] == [raw.word.strip() for raw in raw_words if raw.word.strip()]
     assert all(0 <= w.start_ms <= w.end_ms <= duration_ms for w in words)
     assert all(0 <= w.probability <= 1 for w in words)
     assert all(before.end_ms <= after.start_ms for before, after in pairwise(words))
 
 
-def hear(
+def run_recognition(
     samples: np.ndarray, *, language: str | None = None, voice_filter: bool = True
 ) -> Recognition:
-    return recognise(
+    return recognize(
         samples.astype(np.float32),
         open_speech_model(str(MODEL_PATH), "default"),
         language=language,
@@ -55,27 +55,27 @@ def hear(
 
 
 @pytest.mark.parametrize("voice_filter", [True, False])
-def test_a_sentence_is_heard_word_for_word_at_its_time(voice_filter: bool) -> None:
-    spoken = speak(MESSAGE, HELD_OUT_VOICES[5], 1, np.random.default_rng(0))
+def test_sentence_is_recognized_word_for_word_at_its_time(voice_filter: bool) -> None:
+    spoken = speak(SENTENCE, HELD_OUT_VOICES[5], 1, np.random.default_rng(0))
     padded = np.pad(spoken.samples, 16_000)
     noise = np.random.default_rng(1).normal(0, 3e-4, len(padded))
-    heard = hear(padded + noise, voice_filter=voice_filter)
-    assert heard.language == "en"
-    assert " ".join(word.text for word in heard.words) == MESSAGE
-    heard_ms = np.array([word.start_ms - 1000 for word in heard.words])
+    recognized = run_recognition(padded + noise, voice_filter=voice_filter)
+    assert recognized.language == "en"
+    assert " ".join(word.text for word in recognized.words) == SENTENCE
+    recognized_ms = np.array([word.start_ms - 1000 for word in recognized.words])
     spoken_ms = np.array([word.start_ms for word in spoken.words])
-    assert np.median(np.abs(heard_ms - spoken_ms)) <= 80
+    assert np.median(np.abs(recognized_ms - spoken_ms)) <= 80
 
 
 @pytest.mark.parametrize("num_samples", [0, 10, 1600, 80_000])
-def test_silence_of_any_length_gives_no_words_and_no_language(num_samples: int) -> None:
-    assert hear(np.zeros(num_samples)) == Recognition(language=None, words=())
+def test_silence_of_any_length_has_no_words_and_no_language(num_samples: int) -> None:
+    assert run_recognition(np.zeros(num_samples)) == Recognition(language=None, words=())
 
 
-def test_noise_without_a_voice_gives_no_words() -> None:
-    assert hear(np.random.default_rng(0).normal(0, 0.05, 64_000)).words == ()
+def test_noise_without_a_voice_has_no_words() -> None:
+    assert run_recognition(np.random.default_rng(0).normal(0, 0.05, 64_000)).words == ()
 
 
-def test_a_language_that_the_model_does_not_know_is_a_setting_at_fault() -> None:
+def test_unsupported_language_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match=r"'transcribe\.language' is 'fr'"):
-        hear(np.zeros(64_000), language="fr")
+        run_recognition(np.zeros(64_000), language="fr")

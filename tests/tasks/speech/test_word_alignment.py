@@ -38,16 +38,16 @@ def overlap_ms(one: Word, other: SegmentRecord) -> int:
 
 
 @given(word_rows(), segment_rows())
-def test_every_word_lands_on_exactly_one_segment_and_order_is_kept(
+def test_every_word_is_assigned_to_exactly_one_segment_in_order(
     words: list[Word], segments: list[SegmentRecord]
 ) -> None:
-    laid = words_of_segments(words, segments)
-    assert len(laid) == len(segments)
-    assert [w for of_segment in laid for w in of_segment] == words
+    assigned = words_of_segments(words, segments)
+    assert len(assigned) == len(segments)
+    assert [w for of_segment in assigned for w in of_segment] == words
 
 
 @given(word_rows(), segment_rows())
-def test_a_word_across_a_boundary_goes_to_the_segment_that_it_overlaps_most(
+def test_word_across_a_boundary_is_assigned_to_the_segment_it_overlaps_most(
     words: list[Word], segments: list[SegmentRecord]
 ) -> None:
     for own, of_segment in zip(segments, words_of_segments(words, segments), strict=True):
@@ -56,34 +56,32 @@ def test_a_word_across_a_boundary_goes_to_the_segment_that_it_overlaps_most(
 
 
 @given(segment_rows(), st.data())
-def test_a_word_without_length_lands_where_it_stands(
+def test_word_of_zero_length_is_assigned_to_the_segment_that_contains_it(
     segments: list[SegmentRecord], data: st.DataObject
 ) -> None:
     at = data.draw(st.integers(0, segments[-1].end_ms - 1))
-    (location,) = [
-        i for i, found in enumerate(words_of_segments([word(at, at)], segments)) if found
-    ]
-    assert segments[location].start_ms <= at < segments[location].end_ms
+    (index,) = [i for i, words in enumerate(words_of_segments([word(at, at)], segments)) if words]
+    assert segments[index].start_ms <= at < segments[index].end_ms
 
 
-def test_a_word_past_the_end_lands_on_the_last_segment_and_a_tie_on_the_earlier() -> None:
+def test_word_past_the_end_is_assigned_to_the_last_segment_and_a_tie_to_the_earlier() -> None:
     segments = [segment(0, 0, 1000), segment(1, 1000, 2000)]
     tie, late = word(900, 1100), word(2500, 2600)
     assert words_of_segments([tie, late], segments) == [(tie,), (late,)]
 
 
-def test_words_that_overlap_each_other_keep_their_order() -> None:
+def test_overlapping_words_keep_their_order() -> None:
     segments = [segment(0, 0, 1000), segment(1, 1000, 2000)]
     long, short = word(500, 1900), word(600, 700)
     assert words_of_segments([long, short], segments) == [(), (long, short)]
 
 
-def test_without_segments_no_word_is_laid_anywhere() -> None:
+def test_no_word_is_assigned_without_segments() -> None:
     assert words_of_segments([word(0, 1)], []) == []
 
 
 @given(word_rows(), st.integers(1, 1500))
-def test_pauses_are_the_long_enough_gaps_between_neighbouring_words(
+def test_pauses_are_the_long_enough_gaps_between_words(
     words: list[Word], min_pause_ms: int
 ) -> None:
     pauses = pauses_between(words, min_pause_ms)
@@ -93,7 +91,7 @@ def test_pauses_are_the_long_enough_gaps_between_neighbouring_words(
         assert all(w.end_ms <= pause.start_ms or w.start_ms >= pause.end_ms for w in words)
 
 
-def test_speech_rate_counts_from_the_first_word_to_the_last() -> None:
+def test_speech_rate_is_measured_from_the_first_word_to_the_last() -> None:
     assert words_per_minute([]) == 0
     assert words_per_minute([word(3000, 3000)]) == 0
     assert words_per_minute([word(5000, 5300), word(5800, 6000)]) == 120
