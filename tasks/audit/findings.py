@@ -119,11 +119,10 @@ def reencoded_copies(
 def unusable_splits(videos: Sequence[VideoRecord]) -> Iterator[Finding]:
     """Find splits without videos, without labels, or with a single class."""
     used = {video.split for video in videos} - {None}
-    for split in SPLITS if used else ():
-        if split not in used:
-            is_test = split == "test"
-            kind = IssueKind.TEST_WITHOUT_VIDEOS if is_test else IssueKind.SPLIT_WITHOUT_VIDEOS
-            yield Finding(kind=kind, example=split)
+    for unused in [split for split in SPLITS if used and split not in used]:
+        is_test = unused == "test"
+        kind = IssueKind.TEST_WITHOUT_VIDEOS if is_test else IssueKind.SPLIT_WITHOUT_VIDEOS
+        yield Finding(kind=kind, example=unused)
     for group in _groups(videos, lambda video: video.split, at_least=1):
         split = str(group[0].split)
         labels = {video.label for video in group} - {None}

@@ -160,7 +160,7 @@ def test_valid_item_is_returned():
     ("error", "reason"),
     [
         (ItemFault("truncated: half of it is missing"), "truncated: half of it is missing"),
-        (ValueError("a quote of Ann"), r"unexpected ValueError in fail \(test_stage.py, line \d+\)"),
+        (ValueError("quoting Ann"), r"unexpected ValueError in fail \(test_stage.py, line \d+\)"),
         (KeyError("Ann"), r"unexpected KeyError in fail \(test_stage.py, line \d+\)"),
     ],
 )
