@@ -1,7 +1,7 @@
-"""What a model's answers stand on: asked with every set of picture, sound and words, and a control.
+"""Modality ablation: a model's metrics with every subset of its modalities, and a control.
 
-The stages up to the manifest are run first, where something of them is missing. Then one task asks
-all arms with one open model, and the figures are put beside one another.
+Missing results of the stages up to the manifest are computed first. Then one task infers all arms
+with one open model.
 """
 
 import tempfile
@@ -39,29 +39,29 @@ from tasks.labels.leakage import check_no_leakage
 from tasks.log import LOGGER
 
 _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
-_BEFORE: tuple[StageName, ...] = ("segment", "transcribe", "manifest")
-_SIDES = ("val", SPLIT)  # thresholds are chosen on the first, figures stand on the second
+_PREPARATION: tuple[StageName, ...] = ("segment", "transcribe", "manifest")
+_SPLITS = ("val", SPLIT)  # thresholds are chosen on the first, metrics measured on the second
 
 
 def ablate_and_show(request: RunRequest, out: Path | None) -> ExitStatus:
-    """Ask all arms about the data set's val and test segments, show the figures, and write them.
+    """Infer all arms on the val and test segments, print their metrics, and write them to ``out``.
 
-    Returns the exit status: 0, or 3 where an arm rejected segments.
+    Returns SOME_REJECTED if an arm rejected segments.
 
     Raises:
-        ConfigError: there is nothing to measure on, one way of asking alone, or ``out`` is no file.
+        ConfigError: there are no labels, fewer than two arms, or ``out`` cannot be used.
         StageError: the run has not trained its model yet, or a stage or the engine failed.
     """
     if out is not None:
         check_output_file(out)
     console = Console()
-    first = request.model_copy(
-        update={"only": _BEFORE, "force": tuple(s for s in request.force if s in _BEFORE)}
+    preparation = request.model_copy(
+        update={"only": _PREPARATION, "force": tuple(s for s in request.force if s in _PREPARATION)}
     )
     with show_progress(console), context_of(request) as context:
         _check(context)
         with with_prefect():
-            pipeline(first)
+            pipeline(preparation)
             _check_measurable(read_manifest(context).samples)
             records, num_rejected = ablate_flow(request)
     console.print(ablation_table(records))
@@ -74,38 +74,38 @@ def ablate_and_show(request: RunRequest, out: Path | None) -> ExitStatus:
 def _check(context: Context) -> None:
     if not context.dataset.has_labels:
         raise ConfigError(
-            f"The data set {context.request.data!r} has no labels, so there is nothing to measure "
-            "arms on."
+            f"The data set {context.request.data!r} has no labels, so an ablation cannot "
+            "measure anything: label its videos."
         )
     check_before_start(context)
     if len(arms_of(context.settings.input)) < 2:
         raise ConfigError(
-            "The settings of [input] show the model one thing alone, so that nothing can be taken "
-            "away: switch on another of input.video, input.audio and input.transcript."
+            "The settings of [input] enable a single modality, so an ablation has none to remove: "
+            "enable another of input.video, input.audio and input.transcript."
         )
 
 
 def _check_measurable(samples: Sequence[SampleRecord]) -> None:
     if not any(sample.split == SPLIT and sample.video_label is not None for sample in samples):
         raise ConfigError(
-            "No video in test is labelled, so there is nothing to measure arms on: put some there, "
-            "or have sides drawn by manifest.split_by."
+            "The test split has no labeled video, so an ablation cannot measure anything: assign "
+            "some to it, or let manifest.split_by assign splits."
         )
 
 
 @flow(name="ablate", flow_run_name="ablate", task_runner=_ONE_AT_A_TIME)
 def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
-    """Ask all arms, and measure them; gives the figures, and how many answers are missing."""
+    """Infer and measure all arms; returns their metrics and the number of rejected segments."""
     with context_of(request) as context:
         manifest, settings = read_manifest(context), context.settings
         check_no_leakage(manifest.samples, manifest.hashes)
-        samples = [sample for sample in manifest.samples if sample.split in _SIDES]
+        samples = [sample for sample in manifest.samples if sample.split in _SPLITS]
         models = resolve_models(context, manifest, best_only=True)
         (model,) = models.models
         LOGGER.info("ablate: with %s", model.path)
         for warning in models.input_mismatches:
             LOGGER.warning("ablate: %s", warning)
-        arms = arms_to_ask(context, model, samples)
+        arms = prepare_arms(context, model, samples)
         arguments = {
             "arms": arms, "store": context.store, "model_path": model.path,
             "config": settings.infer, "resources": settings.resources.infer,
@@ -116,18 +116,20 @@ def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
         )
         with tempfile.TemporaryDirectory(prefix="waver-ablate-") as folder:
             plan = settings.aggregate.plan()
-            answers = [_answers(arm) for arm in arms]
-            records = measure_arms(samples, answers, plan, Path(folder))
+            predictions = [_read_predictions(arm) for arm in arms]
+            records = measure_arms(samples, predictions, plan, Path(folder))
     create_table_artifact(
-        key="ablation", table=artifact_rows(records), description="What each arm reaches on test."
+        key="ablation",
+        table=artifact_rows(records),
+        description="Metrics of each arm on the test split.",
     )
     return records, rejected
 
 
-def arms_to_ask(
+def prepare_arms(
     context: Context, model: Model, samples: Sequence[SampleRecord]
 ) -> list[ArmSamples]:
-    """Give all arms their samples; what was answered does not count where `infer` is forced."""
+    """Return every arm with its samples; invalidates its predictions if `infer` is forced."""
     settings = context.settings
     arms = [
         with_samples(arm, samples, context.store, settings.infer, model.fingerprint)
@@ -139,21 +141,21 @@ def arms_to_ask(
     return arms
 
 
-def _answers(arm: ArmSamples) -> ArmPredictions:
-    """Read an arm's answers, and give them back to the segments they are about.
+def _read_predictions(arm: ArmSamples) -> ArmPredictions:
+    """Read an arm's predictions, under the ids that its segments have in the manifest.
 
     Raises:
-        StageError: some are missing, which asking should have made.
+        StageError: some are missing.
     """
     expected = expected_items(arm.samples)
     if missing := len(arm.variant.pending(expected)):
         raise StageError(
-            f"The arm {arm.arm.name!r} lacks {missing} of {len(expected)} answers: run again."
+            f"The arm {arm.arm.name!r} lacks {missing} of {len(expected)} predictions: run again."
         )
-    own = {asked: SegmentId(segment_id) for segment_id, asked in arm.ids_in_arm.items()}
+    original = {id_in_arm: SegmentId(original) for original, id_in_arm in arm.ids_in_arm.items()}
     rows = arm.variant.read(PredictionRecord, expected)
     return ArmPredictions(
         name=arm.arm.name,
         is_control=arm.arm.is_control,
-        predictions=[replace(row, segment_id=own[row.segment_id]) for row in rows],
+        predictions=[replace(row, segment_id=original[row.segment_id]) for row in rows],
     )

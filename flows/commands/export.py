@@ -1,4 +1,4 @@
-"""Exports: a finished run's rows written for a purpose, without those not consented to."""
+"""Exports: a finished run's rows for a purpose, without videos that lack consent to it."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -23,7 +23,7 @@ from tasks.export.tables import manifest_table, segment_table, verdict_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportReport:
-    """What an export holds, and how many videos stay out of it for want of consent."""
+    """Numbers of exported rows and videos, and of videos left out without consent."""
 
     purpose: Purpose
     num_rows: int
@@ -32,7 +32,7 @@ class ExportReport:
     num_unknown: int
 
     def lines(self) -> list[str]:
-        """Say it, a line each."""
+        """Format the report for the terminal."""
         return [
             f"{self.num_rows} rows of {self.num_videos} videos, for purpose {self.purpose!r}",
             left_out(self.num_not_consented, self.num_unknown),
@@ -40,19 +40,17 @@ class ExportReport:
 
 
 def left_out(num_not_consented: int, num_unknown: int) -> str:
-    """Say how many videos stay out of an export."""
-    return (
-        f"left out for want of consent: {num_not_consented} videos refused, {num_unknown} unknown"
-    )
+    """Return the line about videos left out of an export."""
+    return f"left out without consent: {num_not_consented} videos declined, {num_unknown} unknown"
 
 
 def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Path) -> ExportReport:
-    """Write one kind of rows for a purpose; starts no server and makes no result.
+    """Write one kind of rows for a purpose; starts no server and computes no result.
 
     Raises:
-        ConfigError: the file's suffix says no format, or nothing may be exported.
-        DataError: there is no such store.
-        StageError: a stage whose rows it needs is not finished.
+        ConfigError: ``out`` cannot be used, or no participant consented to the purpose.
+        DataError: the store does not exist.
+        StageError: a stage that the export needs is not finished.
     """
     check_output_file(out)
     open_existing_store(request.store)
@@ -60,7 +58,7 @@ def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Pat
     facts = {
         "kind": kind,
         "purpose": purpose,
-        "videos_refused": str(len(permission.refused)),
+        "videos_declined": str(len(permission.refused)),
         "videos_unknown": str(len(permission.unknown)),
     }
     return ExportReport(
@@ -73,16 +71,16 @@ def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Pat
 
 
 def check_some(permission: Permission) -> None:
-    """Refuse an export that nobody agreed to.
+    """Raise if no video may be exported.
 
     Raises:
-        ConfigError: of no video it may hold a row.
+        ConfigError: no participant consented to the purpose.
     """
     if not permission.allowed:
         raise ConfigError(
-            f"Nothing may be exported for purpose {permission.purpose!r}: of "
-            f"{len(permission.refused)} videos the participants refused, of "
-            f"{len(permission.unknown)} it is not known."
+            f"No video may be exported for purpose {permission.purpose!r}: the participants of "
+            f"{len(permission.refused)} videos declined, and consent to {len(permission.unknown)} "
+            "is unknown."
         )
 
 

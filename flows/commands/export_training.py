@@ -1,4 +1,4 @@
-"""What a run trains on, as a folder for other programs: ms-swift, or Hugging Face's `datasets`."""
+"""Export of a run's training samples as a folder for ms-swift or Hugging Face `datasets`."""
 
 from pathlib import Path
 
@@ -21,18 +21,18 @@ from tasks.ms_swift.source import TrainingSource
 def write_training(
     request: RunRequest, layout: TrainingFormat, purpose: Purpose, out: Path
 ) -> list[str]:
-    """Write the folder, whole or not at all; gives what there is to say about it.
+    """Write the folder atomically and return the lines that describe it.
 
-    It needs the stages up to the manifest; the splits must not leak.
+    The export needs the stages up to the manifest.
 
     Raises:
-        ConfigError: something lies at that place, or nothing may be exported for the purpose.
-        DataError: there is no such store.
-        StageError: a stage whose rows it needs is not finished, or nothing can be learnt.
-        LeakageError: somebody or something stands on two sides of the split.
+        ConfigError: ``out`` cannot be used, or no participant consented to the purpose.
+        DataError: the store does not exist.
+        StageError: a stage is not finished, or the samples cannot be trained on.
+        LeakageError: a participant or a duplicate is in more than one split.
     """
     if layout == "ms-swift":
-        _check_stays_inside(purpose)
+        _check_internal(purpose)
     check_output_folder(out)
     open_existing_store(request.store)
     context = open_context(request)
@@ -43,30 +43,30 @@ def write_training(
     with creating(str(out), "--out"), atomic_folder(out) as folder:
         if layout == "ms-swift":
             source = _source(context, manifest, permission)
-            message = write_swift_folder(folder, source, out) + _told_seed(context)
+            lines = write_swift_folder(folder, source, out) + _seed_line(context)
         else:
             samples = permission.keep(manifest.samples)
-            message = write_hub_folder(folder, context.store, samples, purpose)
+            lines = write_hub_folder(folder, context.store, samples, purpose)
     return [
-        *message,
+        *lines,
         f"of {len(permission.allowed)} videos, for purpose {purpose!r}",
         left_out(len(permission.refused), len(permission.unknown)),
     ]
 
 
-def _check_stays_inside(purpose: Purpose) -> None:
-    """Refuse every purpose outside the house: the rows are what was said, and where media lie."""
+def _check_internal(purpose: Purpose) -> None:
+    """Raise unless the purpose is internal: the rows hold transcripts and paths of media files."""
     if purpose != "internal":
         raise ConfigError(
-            f"The format 'ms-swift' holds what was said and where the media lie, which is not "
+            f"The format 'ms-swift' contains transcripts and paths of media files, which are not "
             f"exported for purpose {purpose!r}: use --purpose internal."
         )
 
 
-def _told_seed(context: Context) -> list[str]:
+def _seed_line(context: Context) -> list[str]:
     first, *others = context.settings.finetune.all_seeds
-    message = f"train.sh trains with seed {first} alone, of {len(others) + 1}: change --seed in it"
-    return [message] if others else []
+    line = f"train.sh trains only seed {first} of {len(others) + 1}: change its --seed for another"
+    return [line] if others else []
 
 
 def _source(context: Context, manifest: ManifestRows, permission: Permission) -> TrainingSource:

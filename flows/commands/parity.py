@@ -1,4 +1,4 @@
-"""Whether vLLM answers as transformers does: on a data set's segments, or on drawn ones."""
+"""Comparison of vLLM's and transformers' predictions, on a data set's or synthetic segments."""
 
 import hashlib
 import tempfile
@@ -34,7 +34,7 @@ from tasks.prompting.trained_with import input_mismatches
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityRequest:
-    """What to measure on; without ``data`` segments are drawn."""
+    """Options of `waver parity`; without ``data``, synthetic segments are compared."""
 
     model: str
     data: str | None
@@ -48,8 +48,8 @@ class ParityRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Material:
-    """The segments, the store their files lie in, and the manifest that drawn ones lack."""
+class _Segments:
+    """Segments to compare, the store of their files, and their manifest unless synthetic."""
 
     store_url: str
     samples: Sequence[SampleRecord]
@@ -57,15 +57,15 @@ class _Material:
 
 
 def measure_and_show(request: ParityRequest) -> ExitStatus:
-    """Measure, show, and write the segments' rows to a file where one is named.
+    """Compare the backends, print the comparison, and write one row per segment to ``out``.
 
-    Returns the exit status: 0, or 1 where the two sides are not equal.
+    Returns FAILED if the backends differ.
 
     Raises:
         ConfigError: a setting or ``out`` cannot be used.
-        DataError: there is no such data set or store.
+        DataError: the data set or the store does not exist.
         ModelError: the model cannot be used.
-        StageError: the data set has no manifest in the store yet, or a side failed.
+        StageError: the store has no manifest of the data set yet, or a backend failed.
     """
     if request.out is not None:
         check_output_file(request.out)
@@ -78,8 +78,8 @@ def measure_and_show(request: ParityRequest) -> ExitStatus:
             model_path, settings.input, settings.manifest.max_words_before
         ):
             console.print(message, style="yellow", soft_wrap=True, markup=False)
-        with _material_of(request) as material, Store(material.store_url).staging() as folder:
-            parity = _measure(request, settings, model_path, material, folder)
+        with _segments_of(request) as segments, Store(segments.store_url).staging() as folder:
+            parity = _measure(request, settings, model_path, segments, folder)
     console.print(parity_table(parity, request.model))
     if request.out is not None:
         _write(parity, request.out)
@@ -87,7 +87,7 @@ def measure_and_show(request: ParityRequest) -> ExitStatus:
 
 
 def _model_path(request: ParityRequest, settings: Settings) -> Path:
-    """Find the model; a store is made for an adapter alone, which it keeps with its base."""
+    """Find the model; only an adapter needs a store, which keeps it merged with its base."""
     if request.data is not None:
         open_existing_store(request.store)
     if adapter_in(request.model) is None:
@@ -103,12 +103,12 @@ def _measure(
     request: ParityRequest,
     settings: Settings,
     model_path: Path,
-    material: _Material,
+    segments: _Segments,
     folder: Path,
 ) -> Parity:
     return measure_parity(
-        material.samples,
-        store_url=material.store_url,
+        segments.samples,
+        store_url=segments.store_url,
         model_path=model_path,
         dtype=computed_dtype(model_path, settings.infer.dtype),
         input_config=settings.input,
@@ -116,17 +116,17 @@ def _measure(
         plan=settings.aggregate.plan(),
         threshold=request.threshold,
         folder=folder,
-        variant=material.manifest,
+        variant=segments.manifest,
         max_difference=request.max_difference,
     )
 
 
 @contextmanager
-def _material_of(request: ParityRequest) -> Iterator[_Material]:
+def _segments_of(request: ParityRequest) -> Iterator[_Segments]:
     if request.data is None:
         with tempfile.TemporaryDirectory(prefix="waver-synthetic-") as folder:
             samples = write_synthetic_samples(Store(folder), request.num_samples)
-            yield _Material(store_url=folder, samples=samples)
+            yield _Segments(store_url=folder, samples=samples)
         return
     context = open_context(
         RunRequest(
@@ -136,15 +136,15 @@ def _material_of(request: ParityRequest) -> Iterator[_Material]:
     )  # fmt: skip
     manifest = read_manifest(context)
     if not manifest.samples:
-        raise ConfigError(f"The data set {request.data!r} has no segment to measure on.")
-    samples = sorted(manifest.samples, key=_drawn_by)[: request.num_samples]
+        raise ConfigError(f"The data set {request.data!r} has no segments to compare.")
+    samples = sorted(manifest.samples, key=_random_order)[: request.num_samples]
     if len(samples) < request.num_samples:
-        LOGGER.warning("parity: the data set has %d segments, all are taken", len(samples))
-    yield _Material(store_url=request.store, samples=samples, manifest=context.manifest)
+        LOGGER.warning("parity: the data set has only %d segments; comparing all", len(samples))
+    yield _Segments(store_url=request.store, samples=samples, manifest=context.manifest)
 
 
-def _drawn_by(sample: SampleRecord) -> str:
-    """Order segments by a hash of their content: the first ones are drawn from all videos."""
+def _random_order(sample: SampleRecord) -> str:
+    """Return a hash of a segment's content: the first in this order come from all videos."""
     return hashlib.blake2b(sample.content_digest.encode()).hexdigest()
 
 

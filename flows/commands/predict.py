@@ -1,7 +1,7 @@
-"""Answers about single videos that are in no data set: a run's stages on a list of files.
+"""Predictions for individual videos outside a data set: a run's stages on a list of files.
 
-The videos are only read. What is made of them lies in the store like that of any run, under their
-whole paths, so that the same file asked about again costs nothing, and `waver erase` finds it.
+The videos are only read. Their results are kept in the store under the files' absolute paths, as in
+any run: predicting the same file again reuses them, and `waver erase` finds them.
 """
 
 from collections.abc import Sequence
@@ -42,8 +42,8 @@ _STAGES = ("segment", "transcribe", "manifest", "infer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
-    """The files to answer for, each once, and what there is to say about how they were named."""
+class VideoFiles:
+    """Absolute paths of the videos to predict, each once, and warnings about repeated ones."""
 
     paths: tuple[Path, ...]
     warnings: tuple[str, ...]
@@ -52,24 +52,24 @@ class Question:
 def predict_and_print(
     paths: Sequence[Path], request: RunRequest, out: Path | None, *, as_json: bool
 ) -> ExitStatus:
-    """Answer for these files, show the answers, and write them to a file where one is named.
+    """Predict these videos, print the predictions, and write them to ``out``.
 
-    With ``as_json`` nothing but the document goes to the standard output. ``request`` names
-    profile, store and model; its data are the files.
+    With ``as_json``, only the JSON document goes to stdout. ``request`` has the profile, store and
+    model.
 
-    Returns the exit status: 0, or 3 where a video or a segment was rejected.
+    Returns SOME_REJECTED if a video or segment was rejected.
 
     Raises:
-        DataError: a name is not that of a file, or its participant is forgotten.
+        DataError: a path is not a file, or its participant was erased.
         ModelError: the model cannot be used.
-        ConfigError: ``out`` says no format, or a setting cannot be used.
+        ConfigError: ``out`` or a setting cannot be used.
     """
-    question = ask_for(paths)
+    files = find_videos(paths)
     if out is not None:
         check_output_file(out, (*TABLE_FORMATS, _JSON))
     settings = load_settings(request.profile, request.overrides)
     check_named_models(request.models, settings.finetune.model)
-    predicted = predict(question, request, settings, Console(stderr=as_json))
+    predicted = predict(files, request, settings, Console(stderr=as_json))
     if out is not None:
         _write(predicted, out)
     if as_json:
@@ -79,22 +79,24 @@ def predict_and_print(
     return ExitStatus.SOME_REJECTED if predicted.num_rejected else ExitStatus.DONE
 
 
-def ask_for(paths: Sequence[Path]) -> Question:
-    """Check that every name is that of a file; one that is named twice is asked about once.
+def find_videos(paths: Sequence[Path]) -> VideoFiles:
+    """Check that every path is a file, and list each file once.
 
     Raises:
-        DataError: a name that is no file, before anything is opened.
+        DataError: a path is not a file; nothing has been opened yet.
     """
     faults = tuple(fault for path in paths if (fault := _fault_of(path)))
     if faults:
-        counted = f"Of {len(paths)} names {len(faults)} cannot be taken: " if paths[1:] else ""
+        counted = f"{len(faults)} of {len(paths)} paths cannot be used: " if paths[1:] else ""
         raise DataError(counted + faults[0], details=faults[1:])
     resolved = [path.resolve() for path in paths]
-    once = tuple(dict.fromkeys(resolved))
-    twice = [str(path) for path in once if resolved.count(path) > 1]
-    return Question(
-        paths=once,
-        warnings=tuple(f"{path!r} is named more than once: it is predicted once" for path in twice),
+    unique = tuple(dict.fromkeys(resolved))
+    repeated = [str(path) for path in unique if resolved.count(path) > 1]
+    return VideoFiles(
+        paths=unique,
+        warnings=tuple(
+            f"{path!r} is named more than once: it is predicted once" for path in repeated
+        ),
     )
 
 
@@ -108,25 +110,25 @@ def _fault_of(path: Path) -> str | None:
                 f"{str(path)!r} is a folder: name the videos in it, or run all of them with "
                 "`waver run --data`."
             )
-        there = path.exists()
+        exists = path.exists()
     except UnicodeEncodeError:
         return f"{str(path)!r} is not valid Unicode: rename the file."
     except OSError as error:
-        return f"{str(path)!r} cannot be looked at ({error.strerror})."
-    return f"{str(path)!r} is {'no file' if there else 'not there'}: name a video."
+        return f"{str(path)!r} cannot be read ({error.strerror})."
+    return f"{str(path)!r} {'is not a file' if exists else 'does not exist'}: name a video file."
 
 
 def predict(
-    question: Question, request: RunRequest, settings: Settings, console: Console
+    files: VideoFiles, request: RunRequest, settings: Settings, console: Console
 ) -> PredictionDocument:
-    """Run what is missing of the stages on these files, and put the predictions together."""
-    _check_not_erased(Store(request.store), question)
-    videos = tuple(str(path) for path in question.paths)
+    """Run the stages on these videos and assemble their predictions."""
+    _check_not_erased(Store(request.store), files)
+    videos = tuple(str(path) for path in files.paths)
     request = request.model_copy(update={"data": "", "videos": videos, "only": _STAGES})
     with show_progress(console), context_of(request, _settings_for_files(settings)) as context:
         run_pipeline(context)
         with context.store.staging() as folder:
-            return _put_together(context, question, folder)
+            return _assemble(context, files, folder)
 
 
 def _settings_for_files(settings: Settings) -> Settings:
@@ -148,19 +150,19 @@ def _settings_for_files(settings: Settings) -> Settings:
     )
 
 
-def _check_not_erased(store: Store, question: Question) -> None:
+def _check_not_erased(store: Store, files: VideoFiles) -> None:
     erased = read_erased(store)
-    named = tuple(str(path) for path in question.paths if erased.in_path(str(path)))
-    if named:
+    of_erased = tuple(str(path) for path in files.paths if erased.in_path(str(path)))
+    if of_erased:
         raise DataError(
-            f"Of {len(question.paths)} videos, {len(named)} are of participants whom the store has "
-            "forgotten: leave them out, or take that back with `waver erase --undo`.",
-            details=named,
+            f"{len(of_erased)} of {len(files.paths)} videos belong to participants erased from the "
+            "store: leave them out, or undo that with `waver erase --undo`.",
+            details=of_erased,
         )
 
 
-def _put_together(context: Context, question: Question, folder: Path) -> PredictionDocument:
-    """Read what the stages left; ``folder`` takes files for as long as this lasts."""
+def _assemble(context: Context, files: VideoFiles, folder: Path) -> PredictionDocument:
+    """Read the stages' results into a document; ``folder`` is for temporary files."""
     settings, inference = context.settings, read_inference(context)
     outputs = StageOutputs(
         videos=context.videos,
@@ -172,7 +174,7 @@ def _put_together(context: Context, question: Question, folder: Path) -> Predict
     )
     rule, verdicts = score_videos(outputs, settings.aggregate.plan(), inference.earlier, folder)
     damaged = count_damaged(outputs.predictions, outputs.samples, settings.input)
-    without = damage_message(*damaged, len(outputs.predictions))
+    damage = damage_message(*damaged, len(outputs.predictions))
     models = inference.models
     variants = (context.segment, context.transcribe, context.manifest, models.variant)
     return PredictionDocument(
@@ -183,7 +185,7 @@ def _put_together(context: Context, question: Question, folder: Path) -> Predict
         profile=context.request.profile,
         variants={variant.stage: variant.variant_id for variant in variants},
         rule=rule,
-        warnings=(*question.warnings, *inference.warnings, *([without] if without else [])),
+        warnings=(*files.warnings, *inference.warnings, *([damage] if damage else [])),
         videos=assemble_videos(outputs, verdicts),
     )
 

@@ -216,5 +216,5 @@ def test_an_ablation_whose_arms_are_answered_opens_no_model_and_compares_them(
     assert message["A"]["num_rows"] == "0"  # nothing in this release is heard
     forced = open_context(finished.model_copy(update={"force": ("infer",)}))
     samples = read_manifest(forced).samples
-    for arm in ablate.arms_to_ask(forced, model_of(finished), samples):
+    for arm in ablate.prepare_arms(forced, model_of(finished), samples):
         assert arm.variant.finished(expected_items(arm.samples)) == set(), "it is asked again"

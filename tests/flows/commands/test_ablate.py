@@ -39,7 +39,7 @@ def test_a_data_set_without_labels_is_a_mistake(folder: Path) -> None:
 def test_settings_with_a_single_modality_are_a_mistake(folder: Path) -> None:
     error = fault("--set", "input.audio=false", "--set", "input.transcript=false")
     assert isinstance(error, ConfigError)
-    assert "show the model one thing alone" in str(error)
+    assert "enable a single modality" in str(error)
 
 
 def test_forcing_a_stage_that_an_ablation_does_not_run_is_a_mistake(folder: Path) -> None:

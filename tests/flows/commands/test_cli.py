@@ -74,7 +74,7 @@ def test_forcing_a_stage_that_does_not_run_is_a_mistake(folder: Path) -> None:
     assert isinstance(error, ConfigError)
     assert "--force names transcribe, which this run skips: it runs" in str(error)
     trained = fault("--force", "finetune", "--model", str(MODEL))
-    assert "(nothing is trained where a model is named)" in str(trained)
+    assert "(nothing is trained if a model is named)" in str(trained)
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

@@ -91,7 +91,7 @@ def test_the_metadata_of_a_parquet_export_holds_its_purpose_and_what_is_left_out
     write_rows(finished, "verdicts", "publication", tmp_path / "export.parquet")
     metadata = pq.read_schema(tmp_path / "export.parquet").metadata
     assert (metadata[b"waver.kind"], metadata[b"waver.purpose"]) == (b"verdicts", b"publication")
-    assert (metadata[b"waver.videos_refused"], metadata[b"waver.videos_unknown"]) == (b"2", b"2")
+    assert (metadata[b"waver.videos_declined"], metadata[b"waver.videos_unknown"]) == (b"2", b"2")
     table = pq.read_table(tmp_path / "export.parquet")
     assert table["purpose"].unique().to_pylist() == ["publication"]
     assert table.num_rows == 4
@@ -106,7 +106,7 @@ def test_an_export_that_nobody_consented_to_is_a_mistake_and_writes_nothing(
     request = request_of(plain, tmp_path / "other store")
     (tmp_path / "work").mkdir()
     finish(request, tmp_path / "work")
-    with pytest.raises(ConfigError, match=r"of 0 videos .* refused, of 1 it is not known"):
+    with pytest.raises(ConfigError, match=r"of 0 videos declined, .* to 1 is unknown"):
         write_rows(request, "verdicts", "challenge", tmp_path / "export.csv")
     assert not (tmp_path / "export.csv").exists()
     assert write_rows(request, "verdicts", "internal", tmp_path / "export.csv").num_rows == 1
@@ -167,5 +167,5 @@ def test_the_command_writes_the_file_and_reports_what_it_left_out(
     )  # fmt: skip
     printed = capsys.readouterr().out
     assert "4 rows of 4 videos, for purpose 'challenge'" in printed
-    assert "left out for want of consent: 2 videos refused, 2 unknown" in printed
+    assert "left out without consent: 2 videos declined, 2 unknown" in printed
     assert len(rows_of(out)) == 4

@@ -59,7 +59,7 @@ def test_the_hugging_face_export_holds_those_who_consented_by_split(
         for path in (tmp_path / "out" / "data").iterdir()
     }
     assert participants == {"train": {"90001"}, "test": {"90004"}}
-    assert "left out for want of consent: 2 videos refused, 2 unknown" in lines
+    assert "left out without consent: 2 videos declined, 2 unknown" in lines
 
 
 def test_a_leaking_split_is_exported_in_no_format(finished, tmp_path, monkeypatch) -> None:
@@ -92,7 +92,7 @@ def test_the_command_writes_a_folder_and_reports_its_contents(
     call(*options, "--format", "ms-swift")
     lines = capsys.readouterr().out
     assert "4 rows to train on, 4 to validate on" in lines
-    assert "with seed 3 alone, of 2" in lines
+    assert "only seed 3 of 2" in lines
     assert f"Export: {out}" in lines
     with pytest.raises(ConfigError, match="already exists"):
         call(*options, "--format", "hf")

@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from flows.commands import cli
-from flows.commands.predict import ask_for
+from flows.commands.predict import find_videos
 from storage.datasets.erased import remember_to_leave_out
 from storage.errors import ConfigError, DataError, ModelError, WaverError
 from storage.store.store import Store
@@ -36,10 +36,10 @@ def fault(*arguments: str, model: object = MODEL) -> WaverError:
 def test_a_path_that_is_no_file_is_a_mistake_and_no_store_is_created(folder: Path) -> None:
     error = fault("a ü.mp4", "gone.mp4", "x")
     assert isinstance(error, DataError)
-    assert "Of 3 names 2 cannot be taken: 'gone.mp4' is not there" in str(error)
+    assert "2 of 3 paths cannot be used: 'gone.mp4' does not exist" in str(error)
     assert "'x' is a folder: name the videos in it" in error.details[0]
     os.mkfifo("pipe.mp4")
-    assert str(fault("pipe.mp4")).startswith("'pipe.mp4' is no file")
+    assert str(fault("pipe.mp4")).startswith("'pipe.mp4' is not a file")
     assert not (folder / ".waver").exists()
 
 
@@ -55,21 +55,21 @@ def test_an_unusable_model_or_setting_is_a_mistake_and_no_store_is_created(
 def test_a_repeated_file_is_predicted_once_and_files_of_the_same_name_each(folder: Path) -> None:
     (folder / "link.mp4").symlink_to("a ü.mp4")
     names = ("a ü.mp4", "y/same.mp4", "x/../a ü.mp4", "x/same.mp4", "link.mp4")
-    question = ask_for([Path(name) for name in names])
-    assert question.paths == tuple(folder / name for name in ("a ü.mp4", *names[1::2]))
-    assert len(question.warnings) == 1
-    assert "a ü.mp4' is named more than once" in question.warnings[0]
+    files = find_videos([Path(name) for name in names])
+    assert files.paths == tuple(folder / name for name in ("a ü.mp4", *names[1::2]))
+    assert len(files.warnings) == 1
+    assert "a ü.mp4' is named more than once" in files.warnings[0]
 
 
 def test_a_file_name_that_is_not_valid_unicode_is_a_mistake(folder: Path) -> None:
     path = Path(os.fsdecode(b"\xff.mp4"))
     path.write_bytes(b"")
     with pytest.raises(DataError, match="not valid Unicode: rename the file"):
-        ask_for([path])
+        find_videos([path])
 
 
 def test_a_video_of_an_erased_participant_is_a_mistake(folder: Path) -> None:
     remember_to_leave_out(Store("store"), "90001")
     error = fault("a ü.mp4", "90001/one.mp4", "--store", "store")
-    assert "Of 2 videos, 1 are of participants whom the store has forgotten" in str(error)
+    assert "1 of 2 videos belong to participants erased from the store" in str(error)
     assert error.details == (str(folder / "90001" / "one.mp4"),)

@@ -76,7 +76,7 @@ def wait_until_gone(api_url: str) -> None:
 
 
 @pytest.mark.slow
-def test_runs_that_start_together_share_one_server_until_its_owner_ends(history: Path) -> None:
+def test_runs_that_start_together_use_one_server_until_its_owner_ends(history: Path) -> None:
     runs = [start_run(), start_run()]
     try:
         addresses = {line_of(run) for run in runs}
