@@ -1,4 +1,4 @@
-"""Several models as one: the mean of their log-odds about each segment, a variant of its own."""
+"""An ensemble of models: the mean of their log-odds for each segment, as a variant of its own."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,28 +21,28 @@ VERSION = 1
 
 
 def name_of(names: Sequence[str]) -> str:
-    """Name one model, or several as what they are together."""
+    """Return the display name of one model, or of an ensemble."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]} together"
 
 
-def check_apart(named: Sequence[tuple[str, str]]) -> None:
-    """Refuse models, each a name and what its content is known by, of which two are the same.
+def check_distinct(named: Sequence[tuple[str, str]]) -> None:
+    """Check that no two models, given as names and content digests, are the same.
 
     Raises:
-        ModelError: names both: one model counted twice is no ensemble.
+        ModelError: two are; the message names both.
     """
     seen: dict[str, str] = {}
     for name, content in named:
         if content in seen:
             raise ModelError(
-                f"The models {seen[content]!r} and {name!r} are the same, by content: name each "
+                f"The models {seen[content]!r} and {name!r} have the same content: name each "
                 "model of an ensemble once with --model."
             )
         seen[content] = name
 
 
 def variant_of(store: Store, variants: Sequence[Variant]) -> Variant:
-    """Open the variant of what these models' variants say together, in whatever order."""
+    """Open the ensemble's variant; the order of the models' variants does not matter."""
     upstream = sorted(variant.path for variant in variants)
     return open_variant(
         store, STAGE, version=VERSION, settings={"ensemble": "mean"}, upstream=upstream
@@ -50,7 +50,7 @@ def variant_of(store: Store, variants: Sequence[Variant]) -> Variant:
 
 
 def mean_of(rows: Sequence[PredictionRecord]) -> PredictionRecord:
-    """Put models' answers about one segment together: log-probabilities are averaged."""
+    """Average the log-probabilities of several predictions for one segment."""
     logp_yes = fmean(row.logp_yes for row in rows)
     logp_no = fmean(row.logp_no for row in rows)
     return replace(
@@ -62,15 +62,15 @@ def mean_of(rows: Sequence[PredictionRecord]) -> PredictionRecord:
     )
 
 
-def together(
+def combine(
     segment_ids: Sequence[str], shard: Shard, variants: Sequence[Variant]
 ) -> Iterator[ItemOutput]:
-    """Give each segment's mean answer; one that any of the models rejects stays rejected.
+    """Yield each segment's mean prediction; a segment rejected by any model is rejected.
 
     Raises:
-        StageError: a model has not answered yet.
+        StageError: a model's prediction is missing.
     """
-    answered = [  # in an order of their own: counts of tokens are taken from the first
+    predicted = [  # sorted, since token counts are taken from the first model
         {row.segment_id: row for row in variant.read(PredictionRecord, shard.expected)}
         for variant in sorted(variants, key=lambda variant: variant.path)
     ]
@@ -80,42 +80,42 @@ def together(
         for row in variant.read(RejectedRecord, shard.expected)
     }
     for item in segment_ids:
-        rows = [by_id[item] for by_id in answered if item in by_id]  # type: ignore[index]
+        rows = [by_id[item] for by_id in predicted if item in by_id]  # type: ignore[index]
         if item in rejected:
             yield ItemOutput(item_id=item, rows=(rejected[item],))
         elif len(rows) == len(variants):
             yield ItemOutput(item_id=item, rows=(mean_of(rows),))
         else:
             raise StageError(
-                f"{len(variants) - len(rows)} of {len(variants)} models have not answered about "
-                "every segment yet: run the infer stage again."
+                f"{len(variants) - len(rows)} of {len(variants)} models have not predicted every "
+                "segment yet: run the infer stage again."
             )
 
 
-def outdated(shard: Shard, variants: Sequence[Variant], variant: Variant) -> dict[str, str]:
-    """Find the stored means that are no longer those of the models' answers.
+def find_outdated(shard: Shard, variants: Sequence[Variant], variant: Variant) -> dict[str, str]:
+    """Find the stored means that differ from those of the models' current predictions.
 
-    A model that was asked anew by itself may answer what it had rejected.
+    A model run again by itself may predict a segment that it had rejected.
 
     Raises:
-        StageError: as `together`.
+        StageError: as `combine`.
     """
-    answers = variant.read(PredictionRecord, shard.expected)
+    predictions = variant.read(PredictionRecord, shard.expected)
     rejected = variant.read(RejectedRecord, shard.expected)
     stored: dict[str, object] = {
-        **{row.segment_id: row for row in answers},
+        **{row.segment_id: row for row in predictions},
         **{row.item_id: row for row in rejected},
     }
     return {
         output.item_id: shard.expected[output.item_id]
-        for output in together([*stored], shard, variants)
+        for output in combine([*stored], shard, variants)
         if output.rows != (stored[output.item_id],)
     }
 
 
 @task(name="ensemble", task_run_name="ensemble shard {shard.name}", cache_policy=NO_CACHE)
 def ensemble_shard(shard: Shard, variants: Sequence[Variant], variant: Variant) -> State:
-    """Put several models' answers together, anew where one of them answers otherwise by now."""
-    variant.invalidate(outdated(shard, variants, variant))
-    make = partial(together, shard=shard, variants=variants)
-    return as_state(compute_missing(variant, shard, make))
+    """Compute missing ensemble predictions, and recompute outdated ones, as a Prefect task."""
+    variant.invalidate(find_outdated(shard, variants, variant))
+    compute = partial(combine, shard=shard, variants=variants)
+    return as_state(compute_missing(variant, shard, compute))

@@ -95,7 +95,7 @@ def _model_path(request: ParityRequest, settings: Settings) -> Path:
     config = settings.infer
     return named_model(
         Store(request.store), request.model, settings.finetune.model,
-        dtype=config.dtype, way=config.adapter,
+        dtype=config.dtype, mode=config.adapter,
     )  # fmt: skip
 
 

@@ -126,7 +126,7 @@ def trained_models(
                 precision=config.precision,
                 max_shard_bytes=config.max_shard_bytes,
                 dtype=infer_config.dtype,
-                way=infer_config.adapter,
+                mode=infer_config.adapter,
             ),
         )
         for seed in seeds
@@ -149,7 +149,7 @@ def _named_models(context: Context) -> Models:
     settings, names = context.settings, context.request.models
     base, config = settings.finetune.model, settings.infer
     named = [
-        (name, named_model(context.store, name, base, dtype=config.dtype, way=config.adapter))
+        (name, named_model(context.store, name, base, dtype=config.dtype, mode=config.adapter))
         for name in names
     ]
     words = settings.manifest.max_words_before
@@ -157,7 +157,7 @@ def _named_models(context: Context) -> Models:
     models = _models(
         context, ensemble.name_of(names), named, tuple(dict.fromkeys(filter(None, mismatches)))
     )
-    ensemble.check_apart([(model.name, model.fingerprint) for model in models.models])
+    ensemble.check_distinct([(model.name, model.fingerprint) for model in models.models])
     return models
 
 

@@ -8,7 +8,7 @@ from flows.context.context import Context
 from flows.context.models import require_model
 from storage.errors import ConfigError, ToolError
 from tasks.adapters.resolve import adapter_in, check_named_model, content_of
-from tasks.ensemble import check_apart
+from tasks.ensemble import check_distinct
 from tasks.finetune import FinetuneConfig, FinetuneResources
 from tasks.inference.settings import InferConfig
 from tasks.model.model_folder import check_model, computed_dtype, find_model
@@ -54,7 +54,7 @@ def check_named_models(names: Sequence[str], base: str) -> None:
     for name in names:
         check_named_model(name, base)
     if len(names) > 1:
-        check_apart([(name, content_of(name)) for name in names])
+        check_distinct([(name, content_of(name)) for name in names])
 
 
 def _check_inference(names: Sequence[str], config: InferConfig) -> None:

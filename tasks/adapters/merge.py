@@ -1,4 +1,4 @@
-"""An adapter laid onto its base, opened afresh in the number type that the result is kept in.
+"""Merging a LoRA adapter into its base model, loaded in the number type of the result.
 
 Started as ``python -m tasks.adapters.merge JOB``.
 """
@@ -23,16 +23,16 @@ from tasks.model.weights import read_header
 from tasks.processes.child_frame import run_as_child
 from tasks.prompting.model_input import InputConfig, make_input, to_model_batch
 
-_OF_WHOLE_MODEL = "base_model.model.thinker."
+_WHOLE_MODEL_PREFIX = "base_model.model.thinker."
 
 
 def merge_adapter(base_path: Path, adapter_path: Path, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Open a base, in host memory, and add an adapter's change to it; gives model and processor.
+    """Open a base in host memory and merge an adapter into it; returns model and processor.
 
     Raises:
         ModelError: the base cannot be opened, or the adapter does not fit it.
     """
-    top, processor = open_base(base_path, _opening(dtype))
+    top, processor = open_base(base_path, _load_options(dtype))
     apply_adapter(top, adapter_path)
     return top, processor
 
@@ -40,52 +40,54 @@ def merge_adapter(base_path: Path, adapter_path: Path, dtype: torch.dtype) -> tu
 def merge_checked(
     base_path: Path, adapter_path: Path, dtype: torch.dtype
 ) -> tuple[Any, Any, float]:
-    """As `merge_adapter`; gives also by how much the adapter moved the answer's logits at most.
+    """Merge as `merge_adapter` does; returns also the largest change of an answer's logit.
 
     Raises:
-        ModelError: as there, or it moved none.
+        ModelError: as `merge_adapter`, or no logit changes.
     """
-    top, processor = open_base(base_path, _opening(dtype))
+    top, processor = open_base(base_path, _load_options(dtype))
     before = probe_logits(top, processor)
     apply_adapter(top, adapter_path)
-    moved = check_moved(before, probe_logits(top, processor), adapter_path)
-    return top, processor, moved
+    change = check_moved(before, probe_logits(top, processor), adapter_path)
+    return top, processor, change
 
 
-def _opening(dtype: torch.dtype) -> LoadOptions:
+def _load_options(dtype: torch.dtype) -> LoadOptions:
     return LoadOptions(dtype=dtype, device=torch.device("cpu"), experts="eager")
 
 
 def apply_adapter(top: Any, adapter_path: Path) -> None:
-    """Merge an adapter, made on the thinker or on the whole model, into an open model's thinker.
+    """Merge an adapter into an open model's thinker.
+
+    The adapter may have been trained on the thinker or on the whole model.
 
     Raises:
-        ModelError: it does not fit.
+        ModelError: the adapter does not fit the model.
     """
     from peft import PeftModel
 
-    with _fitting(adapter_path):
+    with _adapter_errors(adapter_path):
         weights, _ = read_header(adapter_path / ADAPTER_WEIGHTS)
-        on_whole = any(name.startswith(_OF_WHOLE_MODEL) for name in weights)
+        on_whole = any(name.startswith(_WHOLE_MODEL_PREFIX) for name in weights)
         adapted = PeftModel.from_pretrained(top if on_whole else top.thinker, str(adapter_path))
     adapted.merge_and_unload()  # changes the thinker inside the top model
 
 
 @contextmanager
-def _fitting(adapter_path: Path) -> Iterator[None]:
-    """Turn what peft raises over an adapter into one clear sentence."""
+def _adapter_errors(adapter_path: Path) -> Iterator[None]:
+    """Turn peft's exceptions about an adapter into one ModelError that names it."""
     try:
         yield
     except (ValueError, RuntimeError, KeyError, OSError, TypeError, SafetensorError) as error:
         raise ModelError(
-            f"The adapter {str(adapter_path)!r} cannot be laid onto its base "
+            f"The adapter {str(adapter_path)!r} cannot be applied to its base "
             f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason'})"
             ": name the base it was trained from."
         ) from error
 
 
 def probe_logits(top: Any, processor: Any) -> torch.Tensor:
-    """Give a model's logits [vocab], in float32, for the answer about a drawn picture and sound."""
+    """Compute a model's float32 logits [vocab] of the answer for random frames and audio."""
     random = np.random.default_rng(0)
     inputs = make_input(
         InputConfig(min_pixels=64 * 64, max_pixels=64 * 64),
@@ -101,26 +103,26 @@ def probe_logits(top: Any, processor: Any) -> torch.Tensor:
 
 
 def check_moved(before: torch.Tensor, after: torch.Tensor, adapter_path: Path) -> float:
-    """Give the most by which an adapter moved a logit.
+    """Return the largest absolute change of a logit.
 
     Raises:
-        ModelError: none was moved: the adapter is empty, or its weights were not taken.
+        ModelError: nothing changed: the adapter is empty, or its weights were not applied.
     """
-    moved = (after - before).abs().max().item()
-    if not moved > 0:
+    change = (after - before).abs().max().item()
+    if not change > 0:
         raise ModelError(
-            f"The adapter {str(adapter_path)!r} changes no answer: it was not trained, or its "
+            f"The adapter {str(adapter_path)!r} changes no prediction: it was not trained, or its "
             "weights belong to another model. Name another, or the base itself."
         )
-    return moved
+    return change
 
 
 def write_weights(
     top: Any, processor: Any, folder: Path, *, dtype: torch.dtype, max_shard_bytes: int
 ) -> None:
-    """Write a whole model with its processor, as transformers and vLLM open it.
+    """Write a whole model and its processor in Hugging Face format.
 
-    Whoever may read the configuration may read the weights, which are written for one user.
+    The weights, which safetensors writes readable by the owner only, get the mode of the config.
     """
     with saving_to(str(folder)):
         top.to(dtype)
@@ -132,13 +134,13 @@ def write_weights(
 
 
 def main(job_path: Path) -> int:
-    """Merge and write; returns the exit status."""
+    """Merge and write one job's model; returns the exit status."""
 
     def work(out: TextIO) -> None:
         job = MergeJob.model_validate_json(job_path.read_bytes())
         dtype = getattr(torch, job.precision)
-        top, processor, moved = merge_checked(job.base_path, job.adapter_path, dtype)
-        print(f"the adapter moves the answer's logits by up to {moved:.3g}", file=out)
+        top, processor, change = merge_checked(job.base_path, job.adapter_path, dtype)
+        print(f"the adapter changes the answer's logits by up to {change:.3g}", file=out)
         write_weights(
             top, processor, job.out_path, dtype=dtype, max_shard_bytes=job.max_shard_bytes
         )

@@ -1,6 +1,6 @@
-"""The whole weights that an adapter makes of its base, merged when they are first used.
+"""Cached merges of adapters and their bases, computed on first use.
 
-What is merged lies in the cache of a local store, or in the user's, and is made once.
+They are cached in a local store, or in the user's cache for a remote one.
 """
 
 import shutil
@@ -23,7 +23,7 @@ from tasks.prompting.trained_with import SETTINGS_NAME
 
 
 class MergeJob(BaseModel):
-    """All that the merging process has to know; ``out_path`` holds nothing but this job."""
+    """The input of the merging process; ``out_path`` contains nothing but this job."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,21 +42,21 @@ def merge_once(
     base_fingerprint: str,
     precision: str,
     max_shard_bytes: int,
-    why: str,
+    reason: str,
 ) -> Path:
-    """Give the folder of the whole model that an adapter makes of its base, made once.
+    """Return the folder of the merged model, and merge only if it is not cached.
 
-    ``why`` it is not served instead is told, each time.
+    The ``reason`` for merging instead of serving is logged each time.
 
     Raises:
-        ModelError: the base cannot be had, the two do not fit, or the adapter changes no answer.
+        ModelError: the base is unavailable, the adapter does not fit it or changes no prediction.
     """
     content = [digest_file(path) for path in adapter_files(adapter_path) if path.is_file()]
     name = digest_of(base_fingerprint, content, precision, max_shard_bytes)
     folder = cache_path_of(store) / "merged" / name
-    when = "as kept from before" if folder.is_dir() else "now, and kept"
+    when = "cached" if folder.is_dir() else "now, once"
     LOGGER.info(
-        "infer: the adapter %r is merged with its base, %s: %s", str(adapter_path), when, why
+        "infer: the adapter %r is merged with its base (%s): %s", str(adapter_path), when, reason
     )
     if not folder.is_dir():
         base_path = check_model(base)
@@ -75,7 +75,7 @@ def merge_once(
 
 
 def _merge(job: MergeJob, folder: Path) -> None:
-    """Merge in a process of its own; its log stays beside ``folder`` if it crashes."""
+    """Merge in a child process; its log is kept beside ``folder`` if it crashes."""
     job_path = job.out_path / "job.json"
     job_path.write_text(job.model_dump_json(), encoding="utf-8")
     log_path, kept_log_path = log_path_of(job_path), folder.with_suffix(".log")

@@ -1,6 +1,7 @@
-"""A model as somebody names it, or a run trained it: whole, or a peft adapter on its base.
+"""From a model's name, or a trained model's record, to the folder that the engine opens.
 
-An adapter is served by the engine or merged with its base; which of the two, and why, is told.
+A model is a whole model or a peft adapter on its base. An adapter is served by the engine or merged
+with its base; the log states which, and why.
 """
 
 from pathlib import Path
@@ -12,7 +13,13 @@ from storage.results import ModelRecord
 from storage.store.fetch import local_folder
 from storage.store.store import Store
 from tasks.adapters.merge_cache import merge_once
-from tasks.adapters.serving import Way, read_json, serving_folder, why_merged, why_not_computed
+from tasks.adapters.serving import (
+    AdapterMode,
+    read_json,
+    reason_not_to_serve,
+    reason_to_merge,
+    serving_folder,
+)
 from tasks.log import LOGGER
 from tasks.model.gpu import has_gpu_driver
 from tasks.model.model_folder import (
@@ -32,25 +39,27 @@ _MAX_SHARD_BYTES = 5 << 30
 
 
 def adapter_in(name: str) -> Path | None:
-    """Give the folder of a peft adapter that a name means, directly or as a training left it.
+    """Find the peft adapter in a named folder, directly or in its ``adapter`` folder.
+
+    Returns ``None`` for a whole model.
 
     Raises:
-        ModelError: there is no such folder, here or on the hub.
+        ModelError: there is no such folder, locally or on the hub.
     """
     folder = find_model(name)
     if (folder / "config.json").is_file():
         return None
-    locations = (folder, folder / "adapter")
-    return next((location for location in locations if (location / ADAPTER_CONFIG).is_file()), None)
+    paths = (folder, folder / "adapter")
+    return next((path for path in paths if (path / ADAPTER_CONFIG).is_file()), None)
 
 
 def check_named_model(name: str, base: str) -> None:
-    """Check that a whole model, or an adapter and its base, can be opened; changes nothing.
+    """Check that a whole model, or an adapter and its base, can be opened; writes nothing.
 
-    ``base`` is taken for an adapter that does not name its own.
+    ``base`` is used for an adapter that does not name its own.
 
     Raises:
-        ModelError: says what is missing or foreign, and what would do.
+        ModelError: files are missing, or the model is of another family.
     """
     adapter = adapter_in(name)
     if adapter is None:
@@ -60,26 +69,26 @@ def check_named_model(name: str, base: str) -> None:
 
 
 def content_of(name: str) -> str:
-    """Digest a checked model as it is named: whole, or its adapter alone; makes nothing."""
+    """Digest a checked model's content: the whole model, or the adapter without its base."""
     adapter = adapter_in(name)
     if adapter is None:
         return fingerprint_of(find_model(name))
     return digest_of([digest_file(path) for path in adapter_files(adapter)])
 
 
-def named_model(store: Store, name: str, base: str, *, dtype: str, way: Way) -> Path:
-    """Give the folder that the engine opens for a name: of a whole model, or of base and adapter.
+def named_model(store: Store, name: str, base: str, *, dtype: str, mode: AdapterMode) -> Path:
+    """Resolve a name to the folder that the engine opens; an adapter may be merged for it.
 
-    ``dtype`` is what the engine shall compute in (`auto`: as stored), ``way`` is `infer.adapter`.
+    ``dtype`` is the engine's (`auto`: as stored), ``mode`` is `infer.adapter`.
 
     Raises:
-        ModelError: as `check_named_model`, or merging shows that the adapter changes no answer.
+        ModelError: as `check_named_model`, or the adapter changes no prediction.
     """
     adapter = adapter_in(name)
     if adapter is None:
         return check_model(name)
     base_path, base_fingerprint = _check_adapter(adapter, base)
-    return _opened(
+    return _serve_or_merge(
         store,
         adapter,
         base=str(base_path),
@@ -87,7 +96,7 @@ def named_model(store: Store, name: str, base: str, *, dtype: str, way: Way) -> 
         precision=_precision_of(adapter, base_path),
         max_shard_bytes=_MAX_SHARD_BYTES,
         dtype=dtype,
-        way=way,
+        mode=mode,
     )
 
 
@@ -99,24 +108,24 @@ def trained_model(
     precision: str,
     max_shard_bytes: int,
     dtype: str,
-    way: Way,
+    mode: AdapterMode,
 ) -> Path:
-    """Give the folder that the engine opens for a model that a run has trained.
+    """Resolve a trained model to the folder that the engine opens.
 
-    Whole weights are opened as they were stored; an adapter alone as in `named_model`.
+    Whole weights are opened as stored; an adapter alone as in `named_model`.
 
     Raises:
-        ModelError: the base model cannot be had or opened.
-        StoreError: the adapter is gone, or no space is left.
+        ModelError: the base model is unavailable or cannot be opened.
+        StoreError: the adapter is missing, or the disk is full.
     """
     if model.adapter_path is None or store.exists(f"{model.model_path}/config.json"):
         return local_folder(store, model.model_path)
     if not store.exists(f"{model.adapter_path}/{ADAPTER_WEIGHTS}"):
         raise StoreError(
-            f"The adapter {model.adapter_path!r} is gone from {store.url!r}: run again with "
+            f"The adapter {model.adapter_path!r} is missing from {store.url!r}: run again with "
             "--from finetune."
         )
-    return _opened(
+    return _serve_or_merge(
         store,
         local_folder(store, model.adapter_path),
         base=base,
@@ -124,11 +133,11 @@ def trained_model(
         precision=precision,
         max_shard_bytes=max_shard_bytes,
         dtype=dtype,
-        way=way,
+        mode=mode,
     )
 
 
-def _opened(
+def _serve_or_merge(
     store: Store,
     adapter: Path,
     *,
@@ -137,17 +146,17 @@ def _opened(
     precision: str,
     max_shard_bytes: int,
     dtype: str,
-    way: Way,
+    mode: AdapterMode,
 ) -> Path:
-    """Decide between serving and merging, say which and why, and give the folder to open."""
-    why = why_merged(adapter, way)
-    if why is None:
+    """Decide between serving and merging, log the reason, and return the folder to open."""
+    reason = reason_to_merge(adapter, mode)
+    if reason is None:
         base_path, on_gpu = check_model(base), has_gpu_driver()
-        computed = stored_dtype(base_path) if dtype == "auto" else dtype
-        why = why_not_computed(computed, on_gpu=on_gpu)
-        if why is None:
-            untried = ", untried on a GPU: infer.adapter=merge merges it" if on_gpu else ""
-            LOGGER.info("infer: the adapter %r is served as LoRA%s", str(adapter), untried)
+        engine_dtype = stored_dtype(base_path) if dtype == "auto" else dtype
+        reason = reason_not_to_serve(engine_dtype, on_gpu=on_gpu)
+        if reason is None:
+            note = ", untested on a GPU: infer.adapter=merge merges it" if on_gpu else ""
+            LOGGER.info("infer: the adapter %r is served as LoRA%s", str(adapter), note)
             return serving_folder(store, adapter, base_path, base_fingerprint)
     return merge_once(
         store,
@@ -156,42 +165,42 @@ def _opened(
         base_fingerprint=base_fingerprint,
         precision=precision,
         max_shard_bytes=max_shard_bytes,
-        why=why,
+        reason=reason,
     )
 
 
 def _check_adapter(adapter: Path, base: str) -> tuple[Path, str]:
-    """Find an adapter's base, and hold its fingerprint to the one noted at training, if any is."""
+    """Find an adapter's base and compare its fingerprint with the training's, if recorded."""
     if not (adapter / ADAPTER_WEIGHTS).is_file():
         raise ModelError(
-            f"The adapter {str(adapter)!r} holds no {ADAPTER_WEIGHTS}: save it as safetensors "
+            f"The adapter {str(adapter)!r} has no {ADAPTER_WEIGHTS}: save it as safetensors "
             "(peft's save_pretrained does)."
         )
     named = str(read_json(adapter / ADAPTER_CONFIG).get("base_model_name_or_path") or base)
-    if not (Path(named).is_dir() or may_be_on_hub(named)):  # a folder of another machine
+    if not (Path(named).is_dir() or may_be_on_hub(named)):  # a path on another host
         named = base
     base_path = check_model(named)
     fingerprint = fingerprint_of(base_path)
-    noted = _noted_with(adapter).get("base_fingerprint")
-    if noted not in (None, fingerprint):
+    recorded = _training_settings(adapter).get("base_fingerprint")
+    if recorded not in (None, fingerprint):
         raise ModelError(
-            f"The adapter {str(adapter)!r} was trained from another base than {named!r}: name "
-            "that one with --set finetune.model=FOLDER."
+            f"The adapter {str(adapter)!r} was trained on another base than {named!r}: name "
+            "that base with --set finetune.model=FOLDER."
         )
     return base_path, fingerprint
 
 
 def _precision_of(adapter: Path, base_path: Path) -> str:
-    """Give the number type to merge in: that of the training, whose own answers then are the same.
+    """Return the number type to merge in: the training's, which reproduces its predictions.
 
-    Of an adapter that Waver did not train it is the base's.
+    For an adapter that Waver did not train it is the base's.
     """
-    training = _noted_with(adapter).get("training")
-    noted = training.get("precision") if isinstance(training, dict) else None
-    return str(noted) if noted in COMPUTED_BYTES else stored_dtype(base_path)
+    training = _training_settings(adapter).get("training")
+    precision = training.get("precision") if isinstance(training, dict) else None
+    return str(precision) if precision in COMPUTED_BYTES else stored_dtype(base_path)
 
 
-def _noted_with(adapter: Path) -> dict[str, Any]:
-    """Read the settings that a training left beside its adapter; empty for another's adapter."""
+def _training_settings(adapter: Path) -> dict[str, Any]:
+    """Read the settings that Waver wrote beside an adapter; empty for other adapters."""
     path = adapter.parent / SETTINGS_NAME
     return read_json(path) if path.is_file() else {}

@@ -1,11 +1,10 @@
-"""Which adapters the engine serves as LoRA on their base, and the folder that it opens for one.
+"""Adapters that the engine serves as LoRA on their base, and the folder that it opens for one.
 
-Measured with vLLM 0.32 on a CPU: on the attention of the language model it serves what merging
-gives (log-probabilities within 1e-6 in float32), under the names of peft on the thinker and on the
-whole model alike. Its LoRA on experts is written in Triton, which no CPU runs. On a GPU vLLM
-declares both, and neither was tried: there attention is served, and told to be untried, and experts
-are merged everywhere. Weights under names that it does not know vLLM ignores in silence: only those
-names that were measured are served.
+Measured with vLLM 0.32 on a CPU: LoRA on the language model's attention equals merging (to 1e-6 of
+log-probability in float32), for peft adapters on the thinker and on the whole model alike. LoRA on
+experts needs Triton, which no CPU runs. On a GPU vLLM supports both, and neither was tested:
+attention is served there with a note in the log, and experts are always merged. vLLM silently
+ignores weights with unknown names, so only the names that were measured are served.
 """
 
 import json
@@ -25,48 +24,48 @@ from tasks.model.model_folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, SERVED_ADA
 from tasks.model.weights import read_header
 from tasks.prompting.trained_with import SETTINGS_NAME
 
-Way = Literal["auto", "merge"]
+AdapterMode = Literal["auto", "merge"]
 
 MAX_RANK = 512
 SERVED_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj")
-_MEASURED = "0.32."
+_MEASURED_VERSION = "0.32."
 _SERVED_WEIGHTS = re.compile(
     r"base_model\.model\.(thinker\.)?model\.layers\.\d+\.self_attn\."
     rf"({'|'.join(SERVED_LAYERS)})\.lora_[AB]\.weight"
 )
-# Of peft's LoraConfig: what makes more of an adapter than two plain matrices a layer.
-_FEATURES = (
+# Fields of peft's LoraConfig that make an adapter more than two matrices per layer.
+_UNSUPPORTED = (
     "use_dora", "use_rslora", "use_qalora", "use_bdlora", "lora_bias", "modules_to_save",
     "layer_replication", "alora_invocation_tokens", "trainable_token_indices", "rank_pattern",
     "alpha_pattern",
 )  # fmt: skip
 
 
-def why_merged(adapter: Path, way: Way) -> str | None:
-    """Say why an adapter has to be merged with its base; ``None`` where vLLM would serve it.
+def reason_to_merge(adapter: Path, mode: AdapterMode) -> str | None:
+    """Return why an adapter must be merged with its base; ``None`` if vLLM can serve it.
 
     Raises:
-        ModelError: its configuration or its weights are damaged.
+        ModelError: its configuration or weights are damaged.
     """
-    if way == "merge":
-        return "infer.adapter asks for that"
+    if mode == "merge":
+        return "infer.adapter is merge"
     weights, _ = read_header(adapter / ADAPTER_WEIGHTS)
     names = [name for name in weights if name != "__metadata__"]
-    return _why_not_its_layers(names) or _why_not_its_kind(read_json(adapter / ADAPTER_CONFIG))
+    return _unsupported_layer(names) or _unsupported_config(read_json(adapter / ADAPTER_CONFIG))
 
 
-def why_not_computed(dtype: str, *, on_gpu: bool) -> str | None:
-    """Say why the installed engine computes no LoRA on this machine; ``None`` if it does."""
+def reason_not_to_serve(dtype: str, *, on_gpu: bool) -> str | None:
+    """Return why the installed vLLM cannot serve LoRA on this host; ``None`` if it can."""
     engine = _engine_version()
-    if not engine.startswith(_MEASURED):
-        return f"LoRA was tried with vLLM {_MEASURED}x, and this is {engine or 'none'}"
+    if not engine.startswith(_MEASURED_VERSION):
+        return f"LoRA was measured with vLLM {_MEASURED_VERSION}x, and this is {engine or 'none'}"
     if on_gpu and dtype == "float32":
-        return "on a GPU vLLM's LoRA is of 16 bits, and float32 is asked for"
+        return "vLLM's LoRA on a GPU has 16 bits, and the dtype is float32"
     return None
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read what stands beside an adapter's weights.
+    """Read one of an adapter's JSON files.
 
     Raises:
         ModelError: it is damaged.
@@ -78,26 +77,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _why_not_its_layers(names: list[str]) -> str | None:
+def _unsupported_layer(names: list[str]) -> str | None:
     if any(".experts." in name for name in names):
-        return (
-            "it changes fused experts, on which vLLM's LoRA runs on no CPU and is untried on a GPU"
-        )
+        return "it changes fused experts, where vLLM's LoRA runs on no CPU and is untested on a GPU"
     others = [name for name in names if not _SERVED_WEIGHTS.fullmatch(name)]
     if others:
-        return f"it holds {others[0]!r}, and only on attention layers was vLLM's LoRA tried"
-    return None if names else "it holds no weights"
+        return f"it contains {others[0]!r}, and vLLM's LoRA was measured on attention layers only"
+    return None if names else "it contains no weights"
 
 
-def _why_not_its_kind(config: Mapping[str, Any]) -> str | None:
+def _unsupported_config(config: Mapping[str, Any]) -> str | None:
     if config.get("peft_type") != "LORA":
-        return f"it is of peft's type {config.get('peft_type')!r}, and vLLM serves LORA alone"
-    if used := [name for name in _FEATURES if config.get(name)]:
-        return f"it uses {' and '.join(used)}, which was not tried with vLLM's LoRA"
+        return f"its peft type is {config.get('peft_type')!r}, and vLLM serves LORA only"
+    if used := [name for name in _UNSUPPORTED if config.get(name)]:
+        return f"it uses {' and '.join(used)}, which was not measured with vLLM's LoRA"
     if config.get("bias", "none") != "none":
         return "it changes biases, which vLLM does not serve"
     if isinstance(config.get("init_lora_weights"), str):
-        return f"peft begins it by {config['init_lora_weights']!r}, which may change the base too"
+        return f"peft initializes it by {config['init_lora_weights']!r}, which may change the base"
     rank = config.get("r")
     if not isinstance(rank, int) or not 0 < rank <= MAX_RANK:
         return f"its rank is {rank!r}, and vLLM serves 1 to {MAX_RANK}"
@@ -114,7 +111,7 @@ def _engine_version() -> str:
 
 
 def serving_folder(store: Store, adapter: Path, base_path: Path, base_fingerprint: str) -> Path:
-    """Give a folder in which the base's files and its adapter are linked, as the engine takes both.
+    """Return a folder with links to the base's files and its adapter, for the engine to open.
 
     Raises:
         StoreError: it cannot be written.

@@ -1,4 +1,4 @@
-"""How much memory a training process may still take: of its device, and of the host."""
+"""Free memory of a device, the host and the disk."""
 
 import os
 import shutil
@@ -13,44 +13,36 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def host_bytes() -> int:
-    """Give what the host has free."""
+    """Return the host's free bytes, within the container's limit."""
     return min(_host_bytes())
 
 
 def free_bytes(device: torch.device, num_processes: int) -> int:
-    """Give what one process may still take of its device, or of the host it shares."""
+    """Return the bytes that one of several processes may allocate, on its device or the host."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return host_bytes() // num_processes
 
 
 def check_host(folder: Path, *, free: int) -> None:
-    """Refuse to read a base whole where the host cannot hold it, if but in one process.
-
-    Raises:
-        StageError: says what is needed, and what there is.
-    """
+    """Raise StageError if one process cannot load the whole base into host memory."""
     needed = _weight_bytes(folder)
     if needed > free:
         raise StageError(
-            f"One process reads the base for all: this takes {needed / 2**30:.1f} GiB of the "
-            f"host's memory, but {max(0, free) / 2**30:.1f} GiB are free: use a machine with more, "
-            "or end what else runs on it."
+            f"One process loads the base for all, which needs {needed / 2**30:.1f} GiB of host "
+            f"memory, but {max(0, free) / 2**30:.1f} GiB are free: use a host with more, or close "
+            "other programs."
         )
 
 
 def check_disk(model: Path, folder: Path, *, free: int | None = None) -> None:
-    """Refuse to train what could not be kept: a whole model takes about what its base takes.
-
-    Raises:
-        StageError: says what is needed, and what there is.
-    """
+    """Raise StageError if the disk cannot hold the trained model, about as large as its base."""
     needed = _weight_bytes(model)
     free = shutil.disk_usage(folder).free if free is None else free
     if needed > free:
         raise StageError(
-            f"The finished model takes about {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB "
-            "are free where the results lie: make room, or keep a LoRA adapter alone with "
+            f"The trained model needs about {needed / 2**30:.1f} GiB, but the results' disk has "
+            f"{free / 2**30:.1f} GiB free: free some space, or store a LoRA adapter alone with "
             "finetune.merge = false."
         )
 
@@ -60,7 +52,7 @@ def _weight_bytes(folder: Path) -> int:
 
 
 def _host_bytes() -> Iterator[int]:
-    """Give what is free by the kernel's word, and by the container's limit, if it has one."""
+    """Yield the free bytes by the kernel and, if there is one, by the container's limit."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         yield next(int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable"))

@@ -51,7 +51,7 @@ def open_base(folder: Path, options: LoadOptions) -> tuple[Any, Any]:
 
 
 def _open_model(folder: Path, options: LoadOptions) -> tuple[Any, Any]:
-    """On a GPU, straight into its memory: several processes would not fit into the host's."""
+    """Load a model; on a GPU directly, as the host cannot hold one copy per process."""
     from transformers import Qwen3OmniMoeConfig, Qwen3OmniMoeForConditionalGeneration
 
     config = Qwen3OmniMoeConfig.from_pretrained(folder)

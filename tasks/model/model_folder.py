@@ -1,8 +1,8 @@
-"""What a folder must hold to be opened as a model, and the fingerprint that names its weights.
+"""Model folders: finding and checking them, and the fingerprint of their content.
 
 A model is a Hugging Face folder of the Qwen3-Omni-MoE family: ``config.json``, weights as
-safetensors, and the files of its tokenizer and processor. Pickled weights are refused and code
-that comes with a model is never run. Nothing here opens the model.
+safetensors, and the files of its tokenizer and processor. Pickled weights are rejected, and code in
+a model folder is never run. Nothing here loads the model.
 """
 
 import json
@@ -23,7 +23,7 @@ MODEL_TYPE = "qwen3_omni_moe"
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 SERVED_ADAPTER = "served-adapter"
 
-_DESCRIBING_FILES = (
+_CONFIG_FILES = (
     "config.json",
     "merges.txt",
     "preprocessor_config.json",
@@ -38,53 +38,53 @@ _DESCRIBING_FILES = (
 
 
 def check_model(name: str) -> Path:
-    """Find a model by folder or hub name and check that it can be opened; gives its folder.
+    """Find a model by folder or hub name, check that it can be opened, and return its folder.
 
     Raises:
-        ModelError: says what is missing or foreign, and what would do.
+        ModelError: it does not exist, is incomplete or damaged, or of another family.
     """
     folder = find_model(name)
     if (folder / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file():
         raise ModelError(
-            f"{name!r} is a peft adapter without its base model: name a whole model here; a run "
-            "takes an adapter by --model."
+            f"{name!r} is a peft adapter without its base model: name a whole model here; only "
+            "--model takes an adapter."
         )
     _check_family(name, read_model_config(folder))
-    _check_words_and_media(name, folder)
+    _check_tokenizer_and_processor(name, folder)
     for path in weight_paths(folder):
         check_weights(path)
     return folder
 
 
 def fingerprint_of(folder: Path) -> str:
-    """Digest what decides a checked model's answers, without reading 60 GB.
+    """Digest everything that decides a checked model's predictions, without reading 60 GB.
 
-    Covers the content of its configuration, tokenizer and processor files, and of each weight file
-    the name, size and header (every tensor's name, type and shape) and its content: all of it in a
-    file of up to 64 MiB, otherwise 4 KiB out of the middle of every tensor. A change that leaves
-    all those blocks as they were goes unseen; training or merging moves whole tensors. Where the
-    folder lies does not matter. An adapter that is served on the weights counts too.
+    Covers the content of the configuration, tokenizer and processor files, a served adapter, and of
+    each weight file the name, size, header (every tensor's name, type and shape) and content: all
+    of a file up to 64 MiB, otherwise 4 KiB from the middle of every tensor. A change outside these
+    blocks is not detected, but training and merging change whole tensors. The folder's path does
+    not matter.
     """
-    described = {
+    configs = {
         path.name: digest_file(path)
-        for path in (folder / name for name in _DESCRIBING_FILES)
+        for path in (folder / name for name in _CONFIG_FILES)
         if path.is_file()
     }
     weights = {path.name: digest_weights(path) for path in weight_paths(folder)}
-    parts: list[object] = [described, weights]
+    parts: list[object] = [configs, weights]
     if adapter := served_adapter(folder):
         parts.append([digest_file(path) for path in adapter_files(adapter)])
     return digest_of(*parts)
 
 
 def served_adapter(folder: Path) -> Path | None:
-    """Give the adapter that the engine serves on a folder's weights, if one is linked to them."""
+    """Return the adapter that the engine serves on a folder's weights, if one is linked."""
     link = folder / SERVED_ADAPTER
     return link.resolve() if link.is_symlink() else None
 
 
 def adapter_files(adapter: Path) -> list[Path]:
-    """List the files that decide what a peft adapter does."""
+    """List the files that define a peft adapter."""
     return [adapter / name for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS)]
 
 
@@ -93,7 +93,7 @@ def read_model_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise ModelError(
-            f"{str(folder)!r} is not a model: it holds no config.json. Name a Hugging Face folder "
+            f"{str(folder)!r} is not a model: it has no config.json. Name a Hugging Face folder "
             "of the Qwen3-Omni family."
         )
     try:
@@ -101,12 +101,12 @@ def read_model_config(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ModelError(f"{str(path)!r} is not valid JSON ({error}): copy it again.") from error
     if not isinstance(config, dict):
-        raise ModelError(f"{str(path)!r} holds no settings of a model: copy it again.")
+        raise ModelError(f"{str(path)!r} is not a JSON object: copy it again.")
     return config
 
 
 def stored_dtype(folder: Path) -> str:
-    """Give the number type that a model's weights were saved in, as in ``bfloat16``."""
+    """Return the number type that a model's weights were saved in, such as ``bfloat16``."""
     config = read_model_config(folder)
     thinker = config.get("thinker_config", {})
     for section in (config, thinker, thinker.get("text_config", {})):
@@ -115,24 +115,24 @@ def stored_dtype(folder: Path) -> str:
     return "float32"
 
 
-def computed_dtype(folder: Path, asked: str) -> str:
-    """Give the number type that an engine computes in: ``auto`` is that of the model's weights.
+def computed_dtype(folder: Path, dtype: str) -> str:
+    """Return the number type that an engine computes in; ``auto`` is that of the weights.
 
     Raises:
-        ModelError: nothing computes in the type that the weights were saved in.
+        ModelError: the weights' number type does not support computation.
     """
-    if asked != "auto":
-        return asked
+    if dtype != "auto":
+        return dtype
     if (stored := stored_dtype(folder)) not in COMPUTED_BYTES:
         raise ModelError(
-            f"The model {str(folder)!r} was saved in {stored}, in which nothing is computed: say "
-            f"in which of {', '.join(COMPUTED_BYTES)} to compute (infer.dtype)."
+            f"The model {str(folder)!r} was saved in {stored}, which does not support computation: "
+            f"set infer.dtype to one of {', '.join(COMPUTED_BYTES)}."
         )
     return stored
 
 
 def find_model(name: str) -> Path:
-    """Find a folder by its path or hub name; what it holds is not looked at.
+    """Find a model folder by path or hub name, without checking its content.
 
     Raises:
         ModelError: there is none.
@@ -148,7 +148,7 @@ def find_model(name: str) -> Path:
 
 
 def may_be_on_hub(name: str) -> bool:
-    """Whether a name that is no path here has the form of one on the hub."""
+    """Return whether a name has the form of a hub name (``owner/name``)."""
     return name.count("/") == 1 and not name.startswith((".", "/", "~")) and " " not in name
 
 
@@ -157,12 +157,12 @@ def _fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-    expected = [*_DESCRIBING_FILES, WEIGHTS_INDEX, ADAPTER_CONFIG, "*.safetensors"]
+    expected = [*_CONFIG_FILES, WEIGHTS_INDEX, ADAPTER_CONFIG, "*.safetensors"]
     try:
         return Path(snapshot_download(name, allow_patterns=expected))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise ModelError(
-            f"The model {name!r} is no folder here and cannot be had from the hub "
+            f"The model {name!r} is no local folder and cannot be downloaded from the hub "
             f"({type(error).__name__}): name a folder, or check the name and the connection."
         ) from error
 
@@ -175,14 +175,14 @@ def _check_family(name: str, config: dict[str, Any]) -> None:
         )
 
 
-def _check_words_and_media(name: str, folder: Path) -> None:
-    there = {path.name for path in folder.iterdir()}
-    if "tokenizer.json" not in there and not {"vocab.json", "merges.txt"} <= there:
+def _check_tokenizer_and_processor(name: str, folder: Path) -> None:
+    present = {path.name for path in folder.iterdir()}
+    if "tokenizer.json" not in present and not {"vocab.json", "merges.txt"} <= present:
         raise ModelError(
             f"The model {name!r} has no tokenizer (tokenizer.json, or vocab.json and merges.txt): "
             "copy its files from the base model."
         )
-    if not there & {"processor_config.json", "preprocessor_config.json"}:
+    if not present & {"processor_config.json", "preprocessor_config.json"}:
         raise ModelError(
             f"The model {name!r} has no processor (processor_config.json or "
             "preprocessor_config.json): copy its files from the base model."

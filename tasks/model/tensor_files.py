@@ -1,6 +1,6 @@
-"""Tensors on their way to a disk and back, by libraries that word its refusals in their own ways.
+"""Writing and reading tensors, with disk errors of safetensors and torch as Waver's errors.
 
-safetensors tells of a full disk as ``SafetensorError``, torch as ``RuntimeError``: neither is an
+safetensors reports a full disk as ``SafetensorError``, torch as ``RuntimeError``: neither is an
 ``OSError``.
 """
 
@@ -17,53 +17,49 @@ from safetensors import SafetensorError
 
 from storage.store.disk import writing_to
 
-_TORCHS_WRITER = "inline_container.cc"
-_NUMBER = re.compile(r"\(os error (\d+)\)")
+_TORCH_WRITER = "inline_container.cc"
+_OS_ERROR_NUMBER = re.compile(r"\(os error (\d+)\)")
 
 
 @contextmanager
-def saving_to(location: str) -> Iterator[None]:
-    """Turn what a disk refuses these libraries, too, into one clear sentence.
-
-    Raises:
-        StoreError: as `writing_to`.
-    """
-    with writing_to(location):
+def saving_to(path: str) -> Iterator[None]:
+    """Turn disk errors of these libraries, too, into a StoreError, as `writing_to` does."""
+    with writing_to(path):
         try:
             yield
         except (SafetensorError, RuntimeError) as error:
-            refusal = _refusal_behind(error)
-            if refusal is None:
+            os_error = _os_error_behind(error)
+            if os_error is None:
                 raise
-            raise refusal from error
+            raise os_error from error
 
 
-def _refusal_behind(raised: BaseException) -> OSError | None:
-    """Find the operating system's word in an error, or in what it was raised over.
+def _os_error_behind(raised: BaseException) -> OSError | None:
+    """Find the OSError behind an exception, in its chain or its message.
 
-    It is lost on the way from another process: then torch's own word stands for it.
+    The chain is lost between processes; then torch's message must do.
     """
     error: BaseException | None = raised
     while error is not None:
         if isinstance(error, OSError):
             return error
-        if isinstance(error, SafetensorError) and (message := _NUMBER.search(str(error))):
-            return OSError(int(message[1]), os.strerror(int(message[1])))
+        if isinstance(error, SafetensorError) and (found := _OS_ERROR_NUMBER.search(str(error))):
+            return OSError(int(found[1]), os.strerror(int(found[1])))
         error = error.__cause__ or error.__context__
-    if _TORCHS_WRITER in str(raised):
+    if _TORCH_WRITER in str(raised):
         return OSError(errno.EIO, "torch could not finish a file: is the disk full?")
     return None
 
 
 def write_pickle(content: Any, path: Path) -> None:
-    """Write tensors by torch, through a file of ours: its own keeps a refusal to itself."""
+    """Save tensors to a Python file object: torch's own writer hides disk errors."""
     with path.open("wb") as stream:
         torch.save(content, stream)
 
 
 def read_pickle(path: Path) -> Any:
-    """Read tensors, and nothing that runs, into host memory, wherever they were when written.
+    """Load tensors, without running pickled code, into host memory.
 
-    Several processes would else all bring theirs to the device of the one that wrote.
+    Otherwise several processes would all load theirs onto the writer's device.
     """
     return torch.load(path, map_location="cpu", weights_only=True)

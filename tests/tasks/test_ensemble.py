@@ -24,11 +24,11 @@ def row(item: str, p_ah: float, mass: float = 1.0) -> PredictionRecord:
     )  # fmt: skip
 
 
-def models(store: Store, *answers: dict[str, float]) -> list[Variant]:
+def models(store: Store, *p_ahs: dict[str, float]) -> list[Variant]:
     variants = [
-        open_variant(store, "infer", version=1, settings={"seed": n}) for n in range(len(answers))
+        open_variant(store, "infer", version=1, settings={"seed": n}) for n in range(len(p_ahs))
     ]
-    for variant, by_item in zip(variants, answers, strict=True):
+    for variant, by_item in zip(variants, p_ahs, strict=True):
         outputs = [ItemOutput(item_id=item, rows=(row(item, p),)) for item, p in by_item.items()]
         variant.commit(outputs, EXPECTED)
     return variants
@@ -38,7 +38,7 @@ probabilities = st.floats(min_value=1e-6, max_value=1 - 1e-6)
 
 
 @given(st.lists(st.tuples(probabilities, probabilities), min_size=1, max_size=5))
-def test_the_mean_is_of_log_odds_whatever_mass_the_answers_hold(pairs) -> None:  # type: ignore[no-untyped-def]
+def test_the_mean_is_of_log_odds_for_any_answer_mass(pairs) -> None:  # type: ignore[no-untyped-def]
     mean = mean_of([row("a", p, mass) for p, mass in pairs])
     odds = sum(math.log(p / (1 - p)) for p, _ in pairs) / len(pairs)
     assert mean.p_ah == pytest.approx(1 / (1 + math.exp(-odds)), rel=1e-6)
@@ -46,44 +46,46 @@ def test_the_mean_is_of_log_odds_whatever_mass_the_answers_hold(pairs) -> None: 
     assert (mean.num_audio_tokens, mean.has_audio) == (3, False)
 
 
-def test_several_models_answer_as_one_and_a_second_run_makes_nothing(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_several_models_predict_as_one_and_a_second_run_computes_nothing(tmp_path) -> None:  # type: ignore[no-untyped-def]
     store = Store(str(tmp_path))
     variants = models(store, {"a": 0.2, "b": 0.9, "c": 0.5}, {"a": 0.8, "b": 0.9, "c": 0.5})
-    together = variant_of(store, variants)
-    assert ensemble_shard.fn(SHARD, variants, together).data == ShardResult(
+    combined = variant_of(store, variants)
+    assert ensemble_shard.fn(SHARD, variants, combined).data == ShardResult(
         num_cached=0, num_computed=3
     )
-    assert [r.p_ah for r in together.read(PredictionRecord, EXPECTED)] == pytest.approx(
+    assert [r.p_ah for r in combined.read(PredictionRecord, EXPECTED)] == pytest.approx(
         [0.5, 0.9, 0.5]
     )
-    assert ensemble_shard.fn(SHARD, variants, together).name == "Cached"
-    assert variant_of(store, variants[:1]).variant_id != together.variant_id
-    assert variant_of(store, variants[::-1]).variant_id == together.variant_id
+    assert ensemble_shard.fn(SHARD, variants, combined).name == "Cached"
+    assert variant_of(store, variants[:1]).variant_id != combined.variant_id
+    assert variant_of(store, variants[::-1]).variant_id == combined.variant_id
 
 
-def test_what_one_model_rejects_is_rejected_and_what_one_lacks_stops_the_run(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_segment_rejected_by_one_model_is_rejected_and_a_missing_prediction_stops_the_run(
+    tmp_path,
+) -> None:  # type: ignore[no-untyped-def]
     store = Store(str(tmp_path))
     variants = models(store, {"a": 0.2, "b": 0.9}, {"a": 0.8})
     rejected = RejectedRecord(item_id="b", stage="infer", reason="the engine died on it")
     variants[1].commit([ItemOutput(item_id="b", rows=(rejected,))], EXPECTED)
-    together = variant_of(store, variants)
-    with pytest.raises(StageError, match="2 of 2 models have not answered"):
-        ensemble_shard.fn(SHARD, variants, together)
-    assert together.read(RejectedRecord, EXPECTED) == [rejected]
-    assert [r.segment_id for r in together.read(PredictionRecord, EXPECTED)] == ["a"]
+    combined = variant_of(store, variants)
+    with pytest.raises(StageError, match="2 of 2 models have not predicted"):
+        ensemble_shard.fn(SHARD, variants, combined)
+    assert combined.read(RejectedRecord, EXPECTED) == [rejected]
+    assert [r.segment_id for r in combined.read(PredictionRecord, EXPECTED)] == ["a"]
 
 
-def test_a_model_that_was_asked_anew_is_heard_in_the_next_mean(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_model_s_new_predictions_enter_the_next_mean(tmp_path) -> None:  # type: ignore[no-untyped-def]
     store = Store(str(tmp_path))
     variants = models(store, {"a": 0.2, "b": 0.9, "c": 0.5}, {"a": 0.8, "c": 0.5})
     rejected = RejectedRecord(item_id="b", stage="infer", reason="the engine died on it")
     variants[1].commit([ItemOutput(item_id="b", rows=(rejected,))], EXPECTED)
-    together = variant_of(store, variants)
-    ensemble_shard.fn(SHARD, variants, together)
+    combined = variant_of(store, variants)
+    ensemble_shard.fn(SHARD, variants, combined)
     variants[1].invalidate({"b": "2"})
     variants[1].commit([ItemOutput(item_id="b", rows=(row("b", 0.9),))], EXPECTED)
-    assert ensemble_shard.fn(SHARD, variants, together).data == ShardResult(
+    assert ensemble_shard.fn(SHARD, variants, combined).data == ShardResult(
         num_cached=2, num_computed=1
     )
-    assert together.read(RejectedRecord, EXPECTED) == []
-    assert len(together.read(PredictionRecord, EXPECTED)) == 3
+    assert combined.read(RejectedRecord, EXPECTED) == []
+    assert len(combined.read(PredictionRecord, EXPECTED)) == 3

@@ -46,7 +46,7 @@ def test_more_tokens_than_the_model_accepts_are_rejected_before_any_video_is_ope
     request = request_of(tmp_path / "data", tmp_path / "store")
     check_before_start(open_context(request))
     more = request.model_copy(update={"overrides": (*QUICK, "infer.max_tokens=10000000")})
-    with pytest.raises(ModelError, match=r"infer\.max_tokens asks for 10000000"):
+    with pytest.raises(ModelError, match=r"infer\.max_tokens is 10000000"):
         check_before_start(open_context(more))
 
 

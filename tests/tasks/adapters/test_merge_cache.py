@@ -1,5 +1,3 @@
-"""An adapter that was stored alone becomes a whole model when it is first used."""
-
 import json
 from pathlib import Path
 
@@ -16,7 +14,7 @@ SHARD_BYTES = 1 << 20
 def merged(store: Store, adapter: Path, base: str) -> Path:
     return merge_once(
         store, adapter, base=base, base_fingerprint="b", precision="float32",
-        max_shard_bytes=SHARD_BYTES, why="a test asks",
+        max_shard_bytes=SHARD_BYTES, reason="a test",
     )  # fmt: skip
 
 
@@ -33,23 +31,23 @@ def test_an_adapter_alone_is_merged_into_shards_once_and_as_in_training(
     job, _ = read_job(make_job("adapter alone"))
     opened = open_for_training(tiny_omni, job.training)
     for name, parameter in opened.trained.named_parameters():
-        if "lora_B" in name:  # zero at first, which would change nothing
+        if "lora_B" in name:  # initialized to zero, which changes nothing
             torch.nn.init.normal_(parameter, std=0.1)
-    store, location = Store(str(tmp_path / "store")), tmp_path / "trained"
-    location.mkdir()
-    save_model(opened, job.model_copy(update={"merge": False}), location)
-    assert [path.name for path in location.iterdir()] == ["adapter"]
+    store, model_path = Store(str(tmp_path / "store")), tmp_path / "trained"
+    model_path.mkdir()
+    save_model(opened, job.model_copy(update={"merge": False}), model_path)
+    assert [path.name for path in model_path.iterdir()] == ["adapter"]
 
-    folder = merged(store, location / "adapter", str(tiny_omni))
+    folder = merged(store, model_path / "adapter", str(tiny_omni))
     assert list(folder.parent.iterdir()) == [folder]
     check_model(str(folder))
     index = json.loads((folder / "model.safetensors.index.json").read_text())
     shards = set(index["weight_map"].values())
     assert len(shards) > 3
     assert all((folder / name).stat().st_size < 2 * SHARD_BYTES for name in shards)
-    found = Qwen3OmniMoeForConditionalGeneration.from_pretrained(folder).thinker.state_dict()
+    merged_state = Qwen3OmniMoeForConditionalGeneration.from_pretrained(folder).thinker.state_dict()
     opened.trained.merge_and_unload()
     expected = opened.top.thinker.state_dict()
-    assert found.keys() == expected.keys()
-    assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in expected)
-    assert merged(store, location / "adapter", "/gone") == folder  # no base is needed any more
+    assert merged_state.keys() == expected.keys()
+    assert all(torch.allclose(merged_state[name], expected[name], atol=1e-6) for name in expected)
+    assert merged(store, model_path / "adapter", "/gone") == folder  # cached: needs no base

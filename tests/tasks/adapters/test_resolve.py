@@ -21,7 +21,7 @@ RECORD = a_model(
 Write = Callable[..., Path]
 
 
-def test_an_adapter_is_found_directly_and_in_what_a_training_left(
+def test_an_adapter_is_found_directly_and_in_a_training_s_output(
     tmp_path: Path, tiny_omni: Path, write_adapter: Write
 ) -> None:
     adapter = write_adapter(tmp_path / "a model" / "adapter")
@@ -32,7 +32,7 @@ def test_an_adapter_is_found_directly_and_in_what_a_training_left(
         adapter_in(str(tmp_path / "gone here"))
 
 
-def test_an_adapter_s_base_is_its_own_or_else_the_one_that_is_trained(
+def test_an_adapter_s_base_is_the_one_it_names_or_else_the_run_s(
     tmp_path: Path, tiny_omni: Path, write_adapter: Write
 ) -> None:
     check_named_model(str(write_adapter(tmp_path / "names", str(tiny_omni))), "/gone")
@@ -43,29 +43,29 @@ def test_an_adapter_s_base_is_its_own_or_else_the_one_that_is_trained(
         check_named_model(nameless, "/gone")
 
 
-def test_an_adapter_of_another_base_or_without_weights_is_refused(
+def test_an_adapter_of_another_base_or_without_weights_is_rejected(
     tmp_path: Path, tiny_omni: Path, write_adapter: Write
 ) -> None:
     adapter = write_adapter(tmp_path / "model" / "adapter")
     settings = tmp_path / "model" / "settings.json"
     settings.write_text(json.dumps({"base_fingerprint": fingerprint_of(tiny_omni)}))
     check_named_model(str(adapter), str(tiny_omni))
-    settings.write_text(json.dumps({"base_fingerprint": "of another"}))
-    with pytest.raises(ModelError, match="trained from another base than"):
+    settings.write_text(json.dumps({"base_fingerprint": "another"}))
+    with pytest.raises(ModelError, match="trained on another base than"):
         check_named_model(str(adapter), str(tiny_omni))
     (adapter / "adapter_model.safetensors").unlink()
-    with pytest.raises(ModelError, match=r"holds no adapter_model\.safetensors"):
+    with pytest.raises(ModelError, match=r"has no adapter_model\.safetensors"):
         check_named_model(str(adapter), str(tiny_omni))
 
 
 def trained(store: Store, record: ModelRecord = RECORD, base: str = "/gone") -> Path:
     return trained_model(
         store, record, base=base, precision="float32", max_shard_bytes=1 << 20, dtype="auto",
-        way="auto",
+        mode="auto",
     )  # fmt: skip
 
 
-def test_what_a_training_stored_whole_is_used_as_it_lies(tmp_path: Path) -> None:
+def test_a_whole_model_that_a_training_stored_is_used_in_place(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "store"))
     store.write_bytes(f"{RECORD.model_path}/config.json", b"{}")
     assert trained(store) == Path(store.full_path(RECORD.model_path))
@@ -73,11 +73,11 @@ def test_what_a_training_stored_whole_is_used_as_it_lies(tmp_path: Path) -> None
     assert trained(store, full) == Path(store.full_path("finetune/v/files/full"))
 
 
-def test_a_trained_adapter_that_is_gone_or_has_no_base_is_one_clear_error(
+def test_a_trained_adapter_that_is_missing_or_has_no_base_is_one_clear_error(
     tmp_path: Path, write_adapter: Write
 ) -> None:
     store = Store(str(tmp_path / "store"))
-    with pytest.raises(StoreError, match=r"adapter .* is gone .* --from finetune"):
+    with pytest.raises(StoreError, match=r"adapter .* is missing .* --from finetune"):
         trained(store)
     write_adapter(Path(store.full_path(str(RECORD.adapter_path))))
     with pytest.raises(ModelError, match="no model folder '/gone'"):
@@ -85,50 +85,50 @@ def test_a_trained_adapter_that_is_gone_or_has_no_base_is_one_clear_error(
 
 
 @pytest.mark.parametrize("on_gpu", [False, True])
-def test_an_adapter_on_attention_is_served_and_told_to_be_untried_on_a_gpu(
+def test_an_adapter_on_attention_is_served_with_a_note_on_a_gpu(
     tmp_path: Path, tiny_omni: Path, write_adapter: Write, caplog, monkeypatch, on_gpu: bool
 ) -> None:
     monkeypatch.setattr("tasks.adapters.resolve.has_gpu_driver", lambda: on_gpu)
     store, adapter = Store(str(tmp_path / "store")), write_adapter(tmp_path / "it")
-    folder = named_model(store, str(adapter), str(tiny_omni), dtype="bfloat16", way="auto")
+    folder = named_model(store, str(adapter), str(tiny_omni), dtype="bfloat16", mode="auto")
     assert served_adapter(folder) == adapter
     assert "served as LoRA" in caplog.text
-    assert ("untried on a GPU" in caplog.text) == on_gpu
+    assert ("untested on a GPU" in caplog.text) == on_gpu
 
 
-def test_an_adapter_that_was_merged_before_is_told_to_be_so_and_why(
+def test_the_log_says_whether_a_merged_adapter_is_cached_and_why_it_is_merged(
     tmp_path: Path, tiny_omni: Path, write_adapter: Write, caplog, monkeypatch
 ) -> None:
-    store, asked = Store(str(tmp_path / "store")), []
+    store, merged = Store(str(tmp_path / "store")), []
     monkeypatch.setattr(
-        "tasks.adapters.merge_cache._merge", lambda _, folder: made(folder, asked, folder)
+        "tasks.adapters.merge_cache._merge", lambda _, folder: record(folder, merged, folder)
     )
     adapter = str(write_adapter(tmp_path / "it", tiny_omni, layer="mlp.experts"))
-    first = named_model(store, adapter, "", dtype="auto", way="auto")
-    assert "is merged with its base, now, and kept: it changes fused experts" in caplog.text
+    first = named_model(store, adapter, "", dtype="auto", mode="auto")
+    assert "is merged with its base (now, once): it changes fused experts" in caplog.text
     caplog.clear()
-    assert named_model(store, adapter, "", dtype="auto", way="auto") == first
-    assert "as kept from before: it changes fused experts" in caplog.text
-    assert asked == [first]
+    assert named_model(store, adapter, "", dtype="auto", mode="auto") == first
+    assert "is merged with its base (cached): it changes fused experts" in caplog.text
+    assert merged == [first]
 
 
 @pytest.mark.parametrize(
-    ("noted", "precision"),
+    ("settings", "precision"),
     [({"precision": "bfloat16"}, "bfloat16"), ({"precision": 8}, "float32"), (None, "float32")],
 )
 def test_an_adapter_is_merged_in_the_precision_of_its_training_else_of_its_base(  # type: ignore[no-untyped-def]
-    tmp_path: Path, tiny_omni: Path, write_adapter: Write, monkeypatch, noted, precision: str
+    tmp_path: Path, tiny_omni: Path, write_adapter: Write, monkeypatch, settings, precision: str
 ) -> None:
     jobs: list[MergeJob] = []
     monkeypatch.setattr(
-        "tasks.adapters.merge_cache._merge", lambda job, folder: made(folder, jobs, job)
+        "tasks.adapters.merge_cache._merge", lambda job, folder: record(folder, jobs, job)
     )
     adapter = write_adapter(tmp_path / "model" / "adapter", tiny_omni)
-    (tmp_path / "model" / "settings.json").write_text(json.dumps({"training": noted}))
-    named_model(Store(str(tmp_path / "store")), str(adapter), "", dtype="auto", way="merge")
+    (tmp_path / "model" / "settings.json").write_text(json.dumps({"training": settings}))
+    named_model(Store(str(tmp_path / "store")), str(adapter), "", dtype="auto", mode="merge")
     assert [job.precision for job in jobs] == [precision]
 
 
-def made(folder: Path, asked: list[Any], kept: object) -> None:
+def record(folder: Path, calls: list[Any], call: object) -> None:
     folder.mkdir(parents=True)
-    asked.append(kept)
+    calls.append(call)

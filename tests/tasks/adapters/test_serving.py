@@ -6,26 +6,26 @@ import pytest
 
 from storage.store.cache import remove_cache
 from storage.store.store import Store
-from tasks.adapters.serving import serving_folder, why_merged, why_not_computed
+from tasks.adapters.serving import reason_not_to_serve, reason_to_merge, serving_folder
 from tasks.model.model_folder import check_model, fingerprint_of, served_adapter
 from tasks.prompting.trained_with import SETTINGS_NAME
 
 Write = Callable[..., Path]
 
 
-def test_an_adapter_on_attention_alone_is_served_unless_it_shall_be_merged(
+def test_an_adapter_on_attention_only_is_served_unless_the_settings_merge_it(
     tmp_path: Path, write_adapter: Write
 ) -> None:
     adapter = write_adapter(tmp_path / "it")
-    assert why_merged(adapter, "auto") is None
-    assert why_merged(adapter, "merge") == "infer.adapter asks for that"
+    assert reason_to_merge(adapter, "auto") is None
+    assert reason_to_merge(adapter, "merge") == "infer.adapter is merge"
 
 
 @pytest.mark.parametrize("layer", ["thinker.self_attn", "visual.attn", "mlp", "mlp.experts"])
 def test_an_adapter_under_names_that_vllm_may_ignore_is_merged(
     tmp_path: Path, write_adapter: Write, layer: str
 ) -> None:
-    message = why_merged(write_adapter(tmp_path / "it", layer=layer), "auto")
+    message = reason_to_merge(write_adapter(tmp_path / "it", layer=layer), "auto")
     assert message is not None
     assert ("fused experts" if "experts" in layer else f".{layer}.k_proj") in message
 
@@ -39,23 +39,23 @@ def test_an_adapter_under_names_that_vllm_may_ignore_is_merged(
     ],
     ids=str,
 )  # fmt: skip
-def test_an_adapter_of_a_kind_that_was_not_tried_is_merged(
+def test_an_adapter_of_an_untested_kind_is_merged(
     tmp_path: Path, write_adapter: Write, config: dict[str, object]
 ) -> None:
-    assert why_merged(write_adapter(tmp_path / "it", **config), "auto")
+    assert reason_to_merge(write_adapter(tmp_path / "it", **config), "auto")
 
 
-def test_no_lora_is_computed_in_float32_on_a_gpu_or_by_another_engine(
+def test_no_adapter_is_served_in_float32_on_a_gpu_or_by_another_vllm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert why_not_computed("float32", on_gpu=False) is None
-    assert why_not_computed("bfloat16", on_gpu=True) is None
-    assert "16 bits" in str(why_not_computed("float32", on_gpu=True))
+    assert reason_not_to_serve("float32", on_gpu=False) is None
+    assert reason_not_to_serve("bfloat16", on_gpu=True) is None
+    assert "16 bits" in str(reason_not_to_serve("float32", on_gpu=True))
     monkeypatch.setattr("tasks.adapters.serving.version", lambda _: "0.33.1")
-    assert "this is 0.33.1" in str(why_not_computed("bfloat16", on_gpu=True))
+    assert "this is 0.33.1" in str(reason_not_to_serve("bfloat16", on_gpu=True))
 
 
-def test_a_base_and_its_adapter_are_one_folder_with_a_fingerprint_of_its_own(
+def test_a_base_with_a_served_adapter_is_one_folder_with_its_own_fingerprint(
     tmp_path: Path, tiny_omni: Path, write_adapter: Write
 ) -> None:
     store, base = Store(str(tmp_path / "store")), fingerprint_of(tiny_omni)

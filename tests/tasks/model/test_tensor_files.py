@@ -23,21 +23,21 @@ def _small_files():
 
 @pytest.mark.usefixtures("_small_files")
 @pytest.mark.parametrize("library", WRITE)
-def test_a_disk_that_takes_no_more_is_told_in_a_sentence(tmp_path, library):
-    message = pytest.raises(StoreError, match="No space left while writing to 'here'")
-    with message, saving_to("here"):
+def test_a_full_disk_is_one_clear_error(tmp_path, library):
+    expected_error = pytest.raises(StoreError, match="No space left while writing to 'here'")
+    with expected_error, saving_to("here"):
         WRITE[library](TENSORS, tmp_path / "weights")
 
 
 @pytest.mark.usefixtures("_small_files")
-@pytest.mark.filterwarnings("ignore::UserWarning")  # that there are no other processes
-def test_parts_that_a_disk_does_not_take_are_told_in_a_sentence(tmp_path):
-    message = pytest.raises(StoreError, match=r"Cannot write to .here. .*is the disk full")
-    with message, saving_to("here"):
+@pytest.mark.filterwarnings("ignore::UserWarning")  # no process group
+def test_a_full_disk_is_one_clear_error_for_distributed_checkpoints(tmp_path):
+    expected_error = pytest.raises(StoreError, match=r"Cannot write to .here. .*is the disk full")
+    with expected_error, saving_to("here"):
         contents._write_parts(TENSORS, tmp_path / "parts")
 
 
-def test_other_faults_of_these_libraries_are_not_taken_for_the_disks(tmp_path):
+def test_other_errors_of_these_libraries_stay_as_they_are(tmp_path):
     (tmp_path / "weights").write_bytes(b"no weights")
     with pytest.raises(SafetensorError), saving_to("here"):
         load_file(tmp_path / "weights")
@@ -45,7 +45,7 @@ def test_other_faults_of_these_libraries_are_not_taken_for_the_disks(tmp_path):
         torch.zeros(2) + torch.zeros(3)
 
 
-def test_what_was_on_a_device_is_read_where_there_is_none(tmp_path, monkeypatch):
+def test_tensors_of_a_gpu_are_read_on_a_host_without_one(tmp_path, monkeypatch):
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(torch.serialization, "location_tag", lambda _storage: "cuda:7")
         write_pickle(TENSORS, tmp_path / "state.pt")
