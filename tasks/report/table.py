@@ -143,7 +143,7 @@ def _metrics(split: str, methods: Sequence[str], metrics: Sequence[MetricRecord]
 
 def _members(split: str, members: Sequence[MemberRecord]) -> Table:
     """Tabulate the metrics of each model of an ensemble."""
-    table = _table(f"Models on {SPLIT_NAMES[split]}, each at its own threshold")
+    table = _table(f"Ensemble members on {SPLIT_NAMES[split]}")
     table.add_column("model", overflow="fold")
     for column in ("threshold", "macro F1", "AP"):
         table.add_column(column, justify="right", no_wrap=True)

@@ -275,7 +275,7 @@ def test_each_model_of_an_ensemble_has_its_own_metrics(sources: ReportSources) -
         )
     )  # fmt: skip
     text = console.export_text()
-    assert "Models on test, each at its own threshold" in text
+    assert "Ensemble members on test" in text
     assert any(line.split()[:1] == ["good"] and "1.000" in line for line in text.splitlines())
 
 

@@ -184,7 +184,7 @@ def test_issues_that_stages_found_in_videos_are_counted_and_listed(split_world) 
     ]  # fmt: skip
     assert "Issues of videos" not in page_of(split_world)
     text = text_of(page_of(split_world, facts=replace(FACTS, stage_issues=media_issues(media))))
-    assert "Issues of videos 3 issues of 2 videos, which were used nevertheless" in text
+    assert "Issues of videos 3 in 2 videos, which were used nevertheless" in text
     assert "a.mp4 segment late <audio> media" in text
 
 
@@ -198,7 +198,8 @@ def test_issues_of_the_data_set_are_listed_with_their_kind(split_world) -> None:
     page = page_of(split_world)
     text = text_of(page)
     assert "a split line without a video video missing" in text
-    listed = (f"{second.video_id} : left out: '../x' path refused",
+    kind = IssueKind.PATH_REJECTED.replace("_", " ")
+    listed = (f"{second.video_id} : left out: '../x' {kind}",
             f"{first.video_id} : <two> labels listed with two labels")  # fmt: skip
     assert 0 < text.index(listed[0]) < text.index(listed[1])
     assert page.count(f'title="{IssueKind.LISTED_WITH_TWO_LABELS.meaning}"') == 1
