@@ -115,7 +115,7 @@ class IssueKind(StrEnum):
     TRANSCRIPT_OPEN = "transcript_open", "transcript pieces without an end: closed where possible"
 
     # Whose videos are not used
-    ERASED = "forgotten", "videos of participants whom this store has forgotten: left out"
+    ERASED = "erased", "videos of participants whom this store has erased: left out"
 
     # What the files showed
     CANNOT_BE_OPENED = "cannot_be_opened", "not a video that can be opened: a run rejects it"

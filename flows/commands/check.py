@@ -18,7 +18,7 @@ from storage.datasets.open import check_apart, read_dataset
 from storage.records import VideoId
 from storage.results import AuditRecord
 from storage.schema import schema_of, to_table
-from storage.store.store import Store, local_root
+from storage.store.store import Store, is_missing
 from tasks.audit.counts import count_videos
 from tasks.audit.files import FileFacts, probe_files
 from tasks.audit.findings import (
@@ -120,8 +120,7 @@ def _find(dataset: Dataset, checks: FileChecks) -> Iterator[Finding]:
 
 def _existing_store(url: str) -> Store | None:
     """Open the store if it exists; a check creates none."""
-    root = local_root(url)
-    return None if root is not None and not root.is_dir() else Store(url)
+    return None if is_missing(url) else Store(url)
 
 
 def _with_progress(

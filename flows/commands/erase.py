@@ -7,7 +7,7 @@ from pathlib import Path
 from flows.context.context import open_existing_store
 from flows.context.request import STAGES
 from flows.server.history_search import count_traces
-from storage.datasets.erased import digest_of_participant, read_erased, take_up_again
+from storage.datasets.erased import digest_of_participant, read_erased, unmark_erased
 from storage.datasets.open import read_dataset
 from storage.erasure.erase import erase_participant, find_traces, is_unfinished, variant_paths
 from storage.erasure.scan import Scan, scan_store
@@ -160,7 +160,7 @@ def undo_erasure(store_url: str, participant_id: str) -> None:
             "running `waver erase` again, then undo it.",
             details=(participant_id,),
         )
-    if not take_up_again(store, participant_id.strip()):
+    if not unmark_erased(store, participant_id.strip()):
         raise DataError(
             f"This participant is not erased from the store {store_url!r}: nothing was changed.",
             details=(participant_id,),

@@ -20,7 +20,7 @@ from storage.datasets.video_list import dataset_of_videos
 from storage.erasure.erase import is_unfinished
 from storage.errors import ConfigError, DataError
 from storage.records import VideoRecord
-from storage.store.store import Store, local_root
+from storage.store.store import Store, is_missing
 from storage.store.variant import Variant
 from tasks import manifest, segment, transcribe
 from tasks.labels.split_assignment import assign_splits
@@ -129,8 +129,7 @@ def open_existing_store(url: str) -> Store:
     Raises:
         DataError: there is none.
     """
-    root = local_root(url)
-    if root is not None and not root.is_dir():
+    if is_missing(url):
         raise DataError(f"There is no store {url!r}: name one with --store.")
     return Store(url)
 

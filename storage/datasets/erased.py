@@ -1,9 +1,8 @@
-"""Whom a store has forgotten: salted digests, by which they are left out while the data holds them.
+"""Participants erased from a store, as salted digests: their videos are excluded from every run.
 
-    <store>/forgotten.json   the salt, and a digest for each participant; no id
+    <store>/erased.json   the salt, and a digest for each participant; no id
 
-A digest keeps an id from being read, not from being tried: who has the file and a list of all ids
-that may be meant can find out which are.
+The digests hide ids from readers of the file, but not from someone who tries a list of likely ids.
 """
 
 import hashlib
@@ -18,14 +17,14 @@ from storage.errors import StoreError
 from storage.issues import Issue, IssueKind
 from storage.store.store import Store
 
-PATH = "forgotten.json"
+PATH = "erased.json"
 _FOLDER = re.compile(r"([^/\s'\"]+)/")
-_NAMED_AFTER = re.compile(r"([^/\s'\"]+)_Question_")
+_BAH_PREFIX = re.compile(r"([^/\s'\"]+)_Question_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasedParticipants:
-    """The participants that a store has forgotten."""
+    """The participants that were erased from one store; ``in`` takes an id."""
 
     salt: str
     digests: frozenset[str]
@@ -36,16 +35,16 @@ class ErasedParticipants:
         return digest_of_participant(self.salt, participant_id) in self.digests
 
     def in_path(self, text: str) -> bool:
-        """Say whether a path in a text names one of them, by a folder or in a release's manner."""
+        """Return whether a path in a text names one of them, as a folder or in a BAH file name."""
         if not self.digests:
             return False
-        named = {*_FOLDER.findall(text), *_NAMED_AFTER.findall(text)}
-        return any(name in self for name in named)
+        names = {*_FOLDER.findall(text), *_BAH_PREFIX.findall(text)}
+        return any(name in self for name in names)
 
 
-@cache
+@cache  # one data set names each participant many times
 def digest_of_participant(salt: str, participant_id: str) -> str:
-    """Digest an id; slow on purpose (some milliseconds), since ids are few and easily tried."""
+    """Digest an id with scrypt: slow on purpose (milliseconds), since ids are few and guessable."""
     key = hashlib.scrypt(
         participant_id.encode(), salt=bytes.fromhex(salt), n=1 << 11, r=8, p=1, dklen=16
     )
@@ -53,10 +52,10 @@ def digest_of_participant(salt: str, participant_id: str) -> str:
 
 
 def read_erased(store: Store) -> ErasedParticipants:
-    """Read whom a store has forgotten.
+    """Read which participants were erased from a store.
 
     Raises:
-        StoreError: the file is damaged, so that nobody can say whom to leave out.
+        StoreError: the file is damaged, so that nobody knows whose videos to exclude.
     """
     if not store.exists(PATH):
         return ErasedParticipants(salt=secrets.token_hex(16), digests=frozenset())
@@ -66,13 +65,13 @@ def read_erased(store: Store) -> ErasedParticipants:
         return ErasedParticipants(salt=content["salt"], digests=frozenset(content["participants"]))
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            f"{store.full_path(PATH)!r} is damaged, so that forgotten participants cannot be told: "
+            f"{store.full_path(PATH)!r} is damaged, so the erased participants are unknown: "
             "restore it, or remove it and run `waver erase` again for each of them."
         ) from error
 
 
 def salt_of(store: Store) -> str:
-    """Give the store's salt, which is written down when it is first needed.
+    """Return the store's salt, which is created on first use.
 
     Raises:
         StoreError: as `read_erased`, or the store cannot be written.
@@ -82,14 +81,14 @@ def salt_of(store: Store) -> str:
     return read_erased(store).salt
 
 
-def remember_to_leave_out(store: Store, participant_id: str) -> None:
-    """Leave a participant's videos out of every run from now on."""
+def mark_erased(store: Store, participant_id: str) -> None:
+    """Exclude a participant's videos from every future run."""
     known = read_erased(store)
     _write(store, known, known.digests | {digest_of_participant(known.salt, participant_id)})
 
 
-def take_up_again(store: Store, participant_id: str) -> bool:
-    """Let a participant's videos be used again; says whether they were left out until now."""
+def unmark_erased(store: Store, participant_id: str) -> bool:
+    """Let future runs use a participant's videos again; returns whether they were excluded."""
     known = read_erased(store)
     if participant_id not in known:
         return False
@@ -103,18 +102,16 @@ def _write(store: Store, known: ErasedParticipants, digests: frozenset[str]) -> 
 
 
 def exclude_erased(dataset: Dataset, erased: ErasedParticipants) -> tuple[Dataset, str]:
-    """Take forgotten participants' videos, and what is told of them, out of a data set.
+    """Remove erased participants' videos, and issues that name them, from a data set.
 
-    Returns the data set, which tells how many videos that were, naming nobody, and those words;
-    none if no video was left out.
+    Returns the data set, with an issue that counts the excluded videos, and that issue's text,
+    which is empty if no video was excluded.
     """
     videos = tuple(video for video in dataset.videos if video.participant_id not in erased)
     issues = tuple(issue for issue in dataset.issues if not erased.in_path(issue.detail))
-    num_left_out = len(dataset.videos) - len(videos)
+    num_excluded = len(dataset.videos) - len(videos)
     message = ""
-    if num_left_out:
-        message = (
-            f"{num_left_out} videos are of participants whom the store has forgotten: left out"
-        )
+    if num_excluded:
+        message = f"{num_excluded} videos of participants erased from the store were excluded"
         issues = (*issues, Issue(IssueKind.ERASED, message))
     return replace(dataset, videos=videos, issues=issues), message

@@ -34,19 +34,8 @@ def read_dataset(folder: str, cache: AnnotationCache | None = None) -> Dataset:
         ConfigError: the folder's name is empty.
         DataError: the folder is missing or holds no video, or its annotation cannot be read.
     """
-    if not folder.strip():
-        raise ConfigError("The data folder is empty (''): name a folder of videos with --data.")
-    root = Path(folder)
-    if root.is_file():
-        raise DataError(
-            f"The data folder {folder!r} is a file: name the folder that contains the videos with "
-            "--data."
-        )
-    if not _is_folder(root):
-        raise DataError(
-            f"There is no data folder {folder!r}: name a folder of videos or a BAH release "
-            "with --data."
-        )
+    root = _path_of(folder)
+    _check_is_folder(root)
     dataset = _read(root, cache)
     if not dataset.videos:
         raise DataError(
@@ -62,9 +51,9 @@ def check_apart(folder: str, store: str) -> None:
     A hidden folder inside the data folder is allowed: readers skip it.
 
     Raises:
-        ConfigError: the store is inside the data folder.
+        ConfigError: the store is inside the data folder, or either name is empty.
     """
-    root, videos = local_root(store), Path(folder).resolve()
+    root, videos = local_root(store), _path_of(folder).resolve()
     if root is None or not root.resolve().is_relative_to(videos):
         return
     below = root.resolve().relative_to(videos).parts
@@ -89,17 +78,32 @@ def _reject_two_splits(dataset: Dataset) -> None:
         )
 
 
-def _is_folder(root: Path) -> bool:
+def _path_of(folder: str) -> Path:
+    if not folder.strip() or "\0" in folder:
+        raise ConfigError(f"{folder!r} is no data folder: name a folder of videos with --data.")
+    return Path(folder)
+
+
+def _check_is_folder(root: Path) -> None:
     try:
         if root.is_dir():
             next(root.iterdir(), None)
-            return True
+            return
+        is_file = root.is_file()
     except OSError as error:
         raise DataError(
             f"The data folder {str(root)!r} cannot be read ({error.strerror}): name another with "
             "--data, or make it readable."
         ) from error
-    return False
+    if is_file:
+        raise DataError(
+            f"The data folder {str(root)!r} is a file: name the folder that contains the videos "
+            "with --data."
+        )
+    raise DataError(
+        f"There is no data folder {str(root)!r}: name a folder of videos or a BAH release with "
+        "--data."
+    )
 
 
 def _read(root: Path, cache: AnnotationCache | None) -> Dataset:

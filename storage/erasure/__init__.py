@@ -1,0 +1,1 @@
+"""Erase one participant from a store, and search it for what is left."""

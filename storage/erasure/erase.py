@@ -1,10 +1,10 @@
 """Remove one participant from all variants of all stages of a store.
 
-A part holds many videos and never changes: what is left of it becomes a new part, and only when
-that one counts do the participant's files, the old tables and the old marker go, in this order. So
-a kill at any moment leaves every other result readable, and a second call goes on:
+A part holds many videos and never changes: its other items are written as a new part first, then
+the participant's files, the old tables and the old marker are removed, in this order. A kill at any
+moment therefore leaves every other result readable, and a second call continues:
 
-    <store>/.forgetting/<digest>.json   the videos to be forgotten, as long as some may be left
+    <store>/.erasing/<digest>.json   the participant's videos, until the erasure is finished
 """
 
 import json
@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.datasets.erased import digest_of_participant, read_erased, remember_to_leave_out
+from storage.datasets.erased import digest_of_participant, mark_erased, read_erased
 from storage.erasure.scan import is_table, is_text, read_strings, stored_paths, text_names
 from storage.erasure.traces import Traces
 from storage.errors import StoreError
@@ -27,20 +27,21 @@ from storage.store.cache import remove_cache
 from storage.store.part import (
     Part,
     marker_path,
-    note_of,
-    read_notes,
+    parse_tombstone,
     read_parts,
+    read_tombstones,
     table_path,
     tables_are_intact,
+    tombstone_folder,
     write_marker,
-    write_note,
     write_table,
+    write_tombstone,
 )
 from storage.store.store import TEMPORARY, Store
 
-_UNFINISHED = ".forgetting"
-_NO_TABLES = frozenset({"done", "forgotten", "files"})
-_UNLISTED = ("logs", "work")  # libraries' logs, and checkpoints of trainings that go on
+_UNFINISHED = ".erasing"
+_NO_TABLES = frozenset({"done", "invalidated", "files"})
+_UNLISTED = ("logs", "work")  # libraries' logs, and checkpoints of unfinished trainings
 
 
 def find_traces(
@@ -49,7 +50,7 @@ def find_traces(
     videos: Iterable[str] = (),
     other_videos: Iterable[str] = (),
 ) -> Traces:
-    """Gather the names of a participant's videos: those given, and those that any table tells."""
+    """Collect the names of a participant's videos: ``videos``, and those in any stored table."""
     own, others = set(videos) | _unfinished(store, participant_id), set(other_videos)
     named: set[str] = set()
     for path, is_file in stored_paths(store).items():
@@ -68,32 +69,33 @@ def find_traces(
 
 
 def erase_participant(store: Store, traces: Traces) -> Mapping[str, int]:
-    """Remove all that names a participant, and leave the participant out of every run to come.
+    """Remove everything that names a participant, and exclude them from every future run.
 
-    Returns how many results of each stage went.
+    Returns the number of removed items by stage.
 
     Raises:
         StoreError: another process is writing to the store, or the store cannot be written.
     """
     _check_nobody_writes(store)
-    remember_to_leave_out(store, traces.participant_id)
-    note = _note_path(store, traces.participant_id)
-    store.write_bytes(note, json.dumps(sorted(traces.videos)).encode())
+    mark_erased(store, traces.participant_id)
+    unfinished = _unfinished_path(store, traces.participant_id)
+    store.write_bytes(unfinished, json.dumps(sorted(traces.videos)).encode())
     remove_cache(store)
     for path in stored_paths(store, TEMPORARY):
         store.remove(path)
     removed: Counter[str] = Counter()
     for variant_path in variant_paths(store):
         removed[variant_path.partition("/")[0]] += _erase_in(store, variant_path, traces)
-    store.remove(_UNFINISHED if store.list_files(_UNFINISHED) == [note] else note)
+    others = set(store.list_files(_UNFINISHED)) - {unfinished}
+    store.remove(unfinished if others else _UNFINISHED)
     return {stage: count for stage, count in removed.items() if count}
 
 
 def is_unfinished(store: Store, participant_id: str | None = None) -> bool:
-    """Say whether a participant, or anybody, has been forgotten in part: a call was stopped."""
+    """Return whether the erasure of a participant, or of anyone, was stopped before its end."""
     if participant_id is None:
         return bool(store.list_files(_UNFINISHED))
-    return store.exists(_note_path(store, participant_id))
+    return store.exists(_unfinished_path(store, participant_id))
 
 
 def variant_paths(store: Store) -> list[str]:
@@ -104,41 +106,40 @@ def variant_paths(store: Store) -> list[str]:
 
 
 def _unfinished(store: Store, participant_id: str) -> set[str]:
-    """Read which videos an earlier call had begun to forget."""
-    note = _note_path(store, participant_id)
-    if not store.exists(note):
+    """Read the videos of an erasure that was stopped."""
+    path = _unfinished_path(store, participant_id)
+    if not store.exists(path):
         return set()
-    with store.open(note) as stream:
+    with store.open(path) as stream:
         return set(json.loads(stream.read()))
 
 
-def _note_path(store: Store, participant_id: str) -> str:
+def _unfinished_path(store: Store, participant_id: str) -> str:
     salt = read_erased(store).salt
     return f"{_UNFINISHED}/{digest_of_participant(salt, participant_id)}.json"
 
 
 def _check_nobody_writes(store: Store) -> None:
-    """Of a remote store nobody can tell."""
-    if not store.is_local:
+    if not store.is_local:  # which shows no signs of active processes
         return
-    alive = [p for p in Path(store.full_path(TEMPORARY)).iterdir() if not is_abandoned(p)]
-    if alive:
+    active = [p for p in Path(store.full_path(TEMPORARY)).iterdir() if not is_abandoned(p)]
+    if active:
         raise StoreError(
-            f"Another process is writing to the store {store.url!r}, a run perhaps, and may bring "
-            f"back what is being forgotten: wait for its end, or remove {str(alive[0])!r} if there "
-            "is none."
+            f"Another process, such as a run, is writing to the store {store.url!r} and could "
+            "write the participant's data again: wait for its end, or remove "
+            f"{str(active[0])!r} if there is none."
         )
 
 
 def _erase_in(store: Store, variant_path: str, traces: Traces) -> int:
-    """Forget in one variant; gives the number of items that went."""
+    """Erase from one variant; returns the number of removed items."""
     erased: set[str] = set()
     for part in list(read_parts(store, variant_path)):
         named = _items_naming(store, variant_path, part, traces)
         if named:
-            _take_out(store, variant_path, part, named)
+            _remove_items(store, variant_path, part, named)
             erased |= named
-    _clean_notes(store, variant_path, traces)
+    _clean_tombstones(store, variant_path, traces)
     _remove_unlisted(store, variant_path, traces)
     return len(erased)
 
@@ -162,11 +163,10 @@ def _file_names(store: Store, path: str, traces: Traces) -> bool:
     return is_text(path) and store.exists(path) and text_names(store, path, traces)
 
 
-def _take_out(store: Store, variant_path: str, part: Part, named: Collection[str]) -> None:
-    """Put a part without the named items in the place of one with them.
+def _remove_items(store: Store, variant_path: str, part: Part, named: Collection[str]) -> None:
+    """Replace a part by one without the named items.
 
-    A part with a damaged table, or one that was half removed, counts for none of its items: there
-    is nothing to keep.
+    Nothing is kept of a part with a damaged table: its items are not finished anyway.
     """
     if set(part.items) - set(named) and tables_are_intact(store, variant_path, part):
         _write_rest(store, variant_path, part, named)
@@ -179,12 +179,13 @@ def _take_out(store: Store, variant_path: str, part: Part, named: Collection[str
 
 
 def _write_rest(store: Store, variant_path: str, part: Part, named: Collection[str]) -> None:
-    """Write what stays of a part as a part of the same age, which no note brings to count again."""
+    """Write a part's other items as a part of the same age; invalidated ones stay invalidated."""
     part_id = digest_of(part.part_id, sorted(named))[:16]
-    held = {item for of_part, item in read_notes(store, variant_path) if of_part == part.part_id}
-    if held - set(named):
-        pairs = [(part_id, item) for item in held - set(named)]
-        write_note(store, variant_path, part_id, pairs)
+    tombstones = read_tombstones(store, variant_path)
+    invalidated = {item for of_part, item in tombstones if of_part == part.part_id} - set(named)
+    if invalidated:
+        pairs = [(part_id, item) for item in invalidated]
+        write_tombstone(store, variant_path, part_id, pairs)
     tables = {}
     for name in part.tables:
         with store.open(table_path(variant_path, part.part_id, name)) as stream:
@@ -202,22 +203,22 @@ def _write_rest(store: Store, variant_path: str, part: Part, named: Collection[s
     write_marker(store, variant_path, rest_of_part)
 
 
-def _clean_notes(store: Store, variant_path: str, traces: Traces) -> None:
-    """Take the participant's items out of the notes; a damaged note says nothing and goes."""
-    for path in store.list_files(f"{variant_path}/forgotten"):
+def _clean_tombstones(store: Store, variant_path: str, traces: Traces) -> None:
+    """Remove the participant's items from the tombstones, and damaged tombstones altogether."""
+    for path in store.list_files(tombstone_folder(variant_path)):
         with store.open(path) as stream:
-            pairs = note_of(stream.read())
+            pairs = parse_tombstone(stream.read())
         kept = [pair for pair in pairs if not traces.in_cell("_item_id", pair[1])]
         if len(kept) < len(pairs) or not pairs:
             if kept:
-                write_note(store, variant_path, digest_of(sorted(kept))[:16], kept)
+                write_tombstone(store, variant_path, digest_of(sorted(kept))[:16], kept)
             store.remove(path)
 
 
 def _remove_unlisted(store: Store, variant_path: str, traces: Traces) -> None:
-    """Remove what no part lists: logs, checkpoints, and what killed runs left of the participant.
+    """Remove what no part lists: logs, checkpoints, and the participant's files of killed runs.
 
-    Damaged markers go too: they count for nothing, and may name anybody.
+    Damaged markers are removed too, as they may name any participant.
     """
     for name in _UNLISTED:
         store.remove(f"{variant_path}/{name}")
@@ -235,13 +236,13 @@ def _remove_unlisted(store: Store, variant_path: str, traces: Traces) -> None:
 
 
 def _is_left_over(store: Store, path: str, part_ids: Collection[str], traces: Traces) -> bool:
-    location = PurePosixPath(path)
-    if is_table(path) and location.parts[2] not in _NO_TABLES:
-        if location.stem in part_ids:
+    folder, part_id = PurePosixPath(path).parts[2], PurePosixPath(path).stem
+    if is_table(path) and folder not in _NO_TABLES:
+        if part_id in part_ids:
             return False
         table = read_strings(store, path)
         return table is None or traces.in_table(table)
-    return location.parts[2] == "files" and _file_names(store, path, traces)
+    return folder == "files" and _file_names(store, path, traces)
 
 
 def _remove_file(store: Store, path: str) -> None:
@@ -250,7 +251,7 @@ def _remove_file(store: Store, path: str) -> None:
 
 
 def _remove_empty_folders(store: Store, path: str, traces: Traces) -> None:
-    """Remove folders named after the participant in which nothing is left, the deepest first."""
+    """Remove empty folders named after the participant, the deepest first."""
     folders = [p for p, is_file in stored_paths(store, path).items() if not is_file]
     for folder in reversed(folders):
         if traces.in_name(folder):
@@ -258,7 +259,7 @@ def _remove_empty_folders(store: Store, path: str, traces: Traces) -> None:
 
 
 def _remove_while_empty(store: Store, folder: PurePosixPath) -> None:
-    """Remove an empty folder, and those above it that it leaves empty, below a variant's own."""
+    """Remove a folder if it is empty, and its parents up to the variant's own likewise."""
     while len(folder.parts) > 3:
         store.fs.invalidate_cache()
         try:

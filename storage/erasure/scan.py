@@ -1,4 +1,4 @@
-"""Search a whole store for one participant: every file's name, every table, every text."""
+"""Search a whole store for one participant: all file names, tables and text files."""
 
 import contextlib
 import csv
@@ -23,7 +23,7 @@ _TABLE = ".parquet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
-    """What was searched: ``found`` still names the participant, ``unread`` cannot be read."""
+    """Paths that still name the participant (``found``), unreadable tables, and counts."""
 
     num_names: int
     num_tables: int
@@ -33,12 +33,12 @@ class Scan:
 
     @property
     def is_clean(self) -> bool:
-        """True if nothing is left, as far as anything can be read."""
+        """True if no file names the participant and every table could be read."""
         return not self.found and not self.unread
 
 
 def scan_store(store: Store, traces: Traces) -> Scan:
-    """Search every file of a store, whatever put it there; pictures and weights by name alone."""
+    """Search every file of a store; media and weights by their name only."""
     paths = stored_paths(store)
     texts = [path for path, is_file in paths.items() if is_file and is_text(path)]
     tables = [path for path, is_file in paths.items() if is_file and is_table(path)]
@@ -61,7 +61,7 @@ def scan_store(store: Store, traces: Traces) -> Scan:
 
 
 def stored_paths(store: Store, below: str = "") -> Mapping[str, bool]:
-    """List all files and folders, however deep, relative to the root; says which are files."""
+    """Map the paths of all files and folders, relative to the root, to whether they are files."""
     store.fs.invalidate_cache()
     root = store.full_path(below).rstrip("/")
     found = store.fs.find(root, withdirs=True, detail=True)
@@ -74,25 +74,25 @@ def stored_paths(store: Store, below: str = "") -> Mapping[str, bool]:
 
 
 def is_text(path: str) -> bool:
-    """Say whether a file holds text, by its suffix."""
+    """Return whether a file's suffix is that of a text file."""
     return PurePosixPath(path).suffix.lower() in _TEXTS
 
 
 def is_table(path: str) -> bool:
-    """Say whether a file is a Parquet table, by its suffix."""
+    """Return whether a file's suffix is that of a Parquet table."""
     return PurePosixPath(path).suffix.lower() == _TABLE
 
 
 def text_names(store: Store, path: str, traces: Traces) -> bool:
-    """Say whether a text file names the participant, also where its format spells names otherwise.
+    """Return whether a text file names the participant, in its text or in its parsed content.
 
-    In models' files, whose vocabularies hold all kinds of numbers, only videos' names count.
+    In model files, whose vocabularies contain all kinds of numbers, only video names count.
     """
     with store.open(path) as stream:
         text = stream.read().decode(errors="replace")
     suffix = PurePosixPath(path).suffix.lower()
     if "/files/" in path and suffix in (".json", ".txt"):
-        return traces.in_speech(text)
+        return traces.in_transcript(text)
     if traces.in_text(html.unescape(text)):
         return True
     if suffix == ".json":
@@ -105,7 +105,7 @@ def text_names(store: Store, path: str, traces: Traces) -> bool:
 
 
 def read_strings(store: Store, path: str) -> pa.Table | None:
-    """Read a table's columns of strings; None where it cannot be read."""
+    """Read a table's string columns; returns ``None`` if it is unreadable."""
     with store.open(path) as stream:
         content = stream.read()
     try:

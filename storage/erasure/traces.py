@@ -1,8 +1,8 @@
-"""What gives a participant away in a store: the id, and the names of the participant's videos.
+"""What identifies a participant in a store: the id, and the names of the participant's videos.
 
-A participant's id may be a number as short as a question's: it counts where it is the whole of a
-`participant...` column, or stands in a path as a folder or as the beginning of a name before `_`;
-never inside another number. The name of a video counts wherever it stands.
+An id may be a number as short as a question's. It counts if it is the whole value of a
+`participant...` column, or a path's folder or the start of a file name before `_`; never as part of
+another number. The name of a video counts everywhere.
 """
 
 import re
@@ -17,42 +17,40 @@ import pyarrow.compute as pc
 from storage.paths import path_key
 from storage.records import TRANSCRIPT_COLUMNS
 
-_SPOKEN = frozenset(
-    {*TRANSCRIPT_COLUMNS, "text"}
-)  # columns of what was said, where numbers are just numbers
+_TRANSCRIPTS = frozenset({*TRANSCRIPT_COLUMNS, "text"})  # columns where numbers are just numbers
 _EDGE = r"""\s/"'<>()\[\],;:=#"""
 
 
 @dataclass(frozen=True)
 class Traces:
-    """One participant's traces; ``other_videos`` are known to be of other participants."""
+    """One participant's traces; ``other_videos`` are known to belong to other participants."""
 
     participant_id: str
     videos: frozenset[str]
     other_videos: frozenset[str] = frozenset()
 
     def in_text(self, text: str) -> bool:
-        """Say whether prose, or a path, names the participant or a video of theirs."""
-        return self.in_speech(text) or self._path_step.search(text) is not None
+        """Return whether text or a path names the participant or one of their videos."""
+        return self.in_transcript(text) or self._path_step.search(text) is not None
 
-    def in_speech(self, text: str) -> bool:
-        """Say whether a text in which numbers mean nothing names a video of theirs."""
+    def in_transcript(self, text: str) -> bool:
+        """Return whether a text whose numbers are not ids names one of their videos."""
         return self._video is not None and self._video.search(text) is not None
 
     def in_name(self, path: str) -> bool:
-        """Say whether a stored file's path names them; stages mark files by their video."""
-        return self.in_text(path) or (self._mark is not None and bool(self._mark.search(path)))
+        """Return whether a stored path names them; stages put a video's key into file names."""
+        return self.in_text(path) or (self._key is not None and bool(self._key.search(path)))
 
     def in_cell(self, column: str, value: str) -> bool:
-        """Say whether a value of a table's column names them."""
+        """Return whether a value of a table's column names them."""
         if column.startswith("participant"):
             return value == self.participant_id
         if value in self.other_videos or value.rpartition("#")[0] in self.other_videos:
             return False
-        return self.in_speech(value) if column in _SPOKEN else self.in_text(value)
+        return self.in_transcript(value) if column in _TRANSCRIPTS else self.in_text(value)
 
     def in_row(self, row: Any, column: str = "") -> bool:
-        """Say whether any value or name in a row, however deep, names them."""
+        """Return whether any key or value in a nested row names them."""
         if isinstance(row, dict):
             return any(
                 (isinstance(name, str) and self.in_text(name)) or self.in_row(value, name or "")
@@ -63,7 +61,7 @@ class Traces:
         return isinstance(row, str) and self.in_cell(column, row)
 
     def in_table(self, table: pa.Table) -> bool:
-        """Say whether any row names them."""
+        """Return whether any row of a table names them."""
         return any(
             self.in_cell(name, value)
             for name, strings in strings_of(table)
@@ -73,7 +71,7 @@ class Traces:
 
     @cached_property
     def _video(self) -> re.Pattern[str] | None:
-        # What lies in no folder may have a namesake in one.
+        # A file outside any folder may have the name of one inside a folder.
         names = [
             (r"(?<![\w.-])" if "/" in name else r"(?<![\w./-])") + re.escape(name)
             for name in sorted(self.videos)
@@ -88,13 +86,13 @@ class Traces:
         )
 
     @cached_property
-    def _mark(self) -> re.Pattern[str] | None:
-        marks = sorted(path_key(name) for name in self.videos)
-        return re.compile(f"(?<![0-9a-z])(?:{'|'.join(marks)})(?![0-9a-z])") if marks else None
+    def _key(self) -> re.Pattern[str] | None:
+        keys = sorted(path_key(name) for name in self.videos)
+        return re.compile(f"(?<![0-9a-z])(?:{'|'.join(keys)})(?![0-9a-z])") if keys else None
 
 
 def strings_of(table: pa.Table) -> Iterator[tuple[str, pa.Array]]:
-    """Give all strings of a table, however deep, by the innermost column that holds them."""
+    """Yield the strings of a table, with the innermost field that contains them."""
     for name in table.column_names:
         for chunk in table[name].chunks:
             yield from _strings_in(name, chunk)
@@ -112,7 +110,7 @@ def _strings_in(name: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
 
 
 def holds_strings(arrow_type: pa.DataType) -> bool:
-    """Say whether a column of this type holds strings, however deep."""
+    """Return whether a column type is a string, or a list or struct that contains one."""
     if pa.types.is_list(arrow_type):
         return holds_strings(arrow_type.value_type)
     if pa.types.is_struct(arrow_type):

@@ -1,0 +1,1 @@
+"""The store of results: variants, parts, atomic writes, caches and local copies."""

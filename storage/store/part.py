@@ -1,8 +1,8 @@
-"""A part: some items of a variant, written together: tables, files, and the marker written last.
+"""A part: items of a variant that were committed together, as tables, files and a marker.
 
-<variant>/done/<part>.json       the marker: items, files and tables, each with its digest
+<variant>/done/<part>.json          the marker, written last: items, files and tables with digests
 <variant>/<Table>/<part>.parquet
-<variant>/forgotten/<note>.json  a note: of which parts which items do not count any more
+<variant>/invalidated/<name>.json   a tombstone: items of parts that count no longer
 """
 
 import io
@@ -22,14 +22,14 @@ from storage.store.store import Store
 
 Record = TypeVar("Record")
 State = tuple[int, str]
-Notes = set[tuple[str, str]]
+Tombstones = set[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """What a marker tells: items with their input digests, files by item, tables by name.
+    """The content of a marker: input digests by item, files by item, and tables by name.
 
-    Files and tables stand with their size and content digest.
+    Files and tables come with their size in bytes and content digest.
     """
 
     part_id: str
@@ -40,17 +40,17 @@ class Part:
 
 
 def marker_path(variant_path: str, part_id: str) -> str:
-    """Say where a part's marker lies."""
+    """Return the path of a part's marker."""
     return f"{variant_path}/done/{part_id}.json"
 
 
 def table_path(variant_path: str, part_id: str, table_name: str) -> str:
-    """Say where a part's table lies."""
+    """Return the path of a part's table."""
     return f"{variant_path}/{table_name}/{part_id}.parquet"
 
 
 def read_parts(store: Store, variant_path: str) -> Iterator[Part]:
-    """Read a variant's markers; a damaged one is no marker, so that its part is made again."""
+    """Read a variant's markers; skips damaged ones, whose items are then computed again."""
     for path in marker_paths(store, variant_path):
         part = read_marker(store, path)
         if part is not None:
@@ -58,13 +58,13 @@ def read_parts(store: Store, variant_path: str) -> Iterator[Part]:
 
 
 def marker_paths(store: Store, variant_path: str) -> list[str]:
-    """List a variant's markers, whatever they hold."""
+    """List a variant's markers, including damaged ones."""
     return store.list_files(f"{variant_path}/done")
 
 
 def read_marker(store: Store, path: str) -> Part | None:
-    """Read one marker, or None where it is damaged or gone."""
-    return store.parsed(path, partial(_part_of, Path(path).stem))
+    """Read one marker; returns ``None`` if it is damaged or missing."""
+    return store.parsed(path, partial(_parse_marker, Path(path).stem))
 
 
 def write_marker(store: Store, variant_path: str, part: Part) -> None:
@@ -77,7 +77,7 @@ def write_marker(store: Store, variant_path: str, part: Part) -> None:
 def write_table(
     store: Store, variant_path: str, part_id: str, table_name: str, table: pa.Table
 ) -> State:
-    """Write a part's table; gives what the marker tells of it."""
+    """Write a part's table; returns its size and digest for the marker."""
     buffer = io.BytesIO()
     write_parquet(table, buffer)
     path = table_path(variant_path, part_id, table_name)
@@ -88,7 +88,7 @@ def write_table(
 def read_rows(
     store: Store, variant_path: str, part: Part, record_type: type[Record]
 ) -> list[Record]:
-    """Read all rows of one kind in a part, whole or not; none where the table cannot be read."""
+    """Read one table of a part without checking its digest; returns no rows if it is unreadable."""
     path = table_path(variant_path, part.part_id, record_type.__name__)
     if record_type.__name__ not in part.tables or not store.exists(path):
         return []
@@ -100,48 +100,66 @@ def read_rows(
 
 
 def state_of_written(store: Store, path: str) -> State:
-    """Give size and digest of a file that was just written.
+    """Return size and digest of a file that was just written.
 
     Raises:
-        StoreError: it is gone already.
+        StoreError: the file is already gone.
     """
     state = store.file_state(path)
     if state is None:
-        raise StoreError(f"{path!r} is gone right after it was written to {store.url!r}.")
+        raise StoreError(f"{path!r} was removed from {store.url!r} right after it was written.")
     return state
 
 
 def all_intact(store: Store, files: Mapping[str, State]) -> bool:
-    """Say whether all files have the content that they were written with."""
+    """Return whether all files still have the size and digest they were written with."""
     return all(store.file_state(path) == tuple(state) for path, state in files.items())
 
 
 def tables_are_intact(store: Store, variant_path: str, part: Part) -> bool:
-    """Say whether all tables of a part have the content that they were written with."""
+    """Return whether all tables of a part still have the content they were written with."""
     return all_intact(
         store,
         {table_path(variant_path, part.part_id, name): s for name, s in part.tables.items()},
     )
 
 
-def read_notes(store: Store, variant_path: str) -> Notes:
-    """Gather what no longer counts in a variant, as part and item."""
-    notes = (store.parsed(path, note_of) for path in store.list_files(f"{variant_path}/forgotten"))
-    return {pair for note in notes if note for pair in note}
+def tombstone_folder(variant_path: str) -> str:
+    """Return the folder of a variant's tombstones."""
+    return f"{variant_path}/invalidated"
 
 
-def write_note(
-    store: Store, variant_path: str, name: str, erased: Iterable[tuple[str, str]]
+def read_tombstones(store: Store, variant_path: str) -> Tombstones:
+    """Read which (part, item) pairs of a variant were invalidated."""
+    paths = store.list_files(tombstone_folder(variant_path))
+    tombstones = (store.parsed(path, parse_tombstone) for path in paths)
+    return {pair for tombstone in tombstones if tombstone for pair in tombstone}
+
+
+def write_tombstone(
+    store: Store, variant_path: str, name: str, invalidated: Iterable[tuple[str, str]]
 ) -> None:
-    """Write down that these items of these parts do not count any more."""
+    """Record that these (part, item) pairs count no longer."""
     parts: dict[str, list[str]] = {}
-    for part_id, item in sorted(erased):
+    for part_id, item in sorted(invalidated):
         parts.setdefault(part_id, []).append(item)
-    note = json.dumps({"parts": parts, "digest": digest_of(parts)})
-    store.write_bytes(f"{variant_path}/forgotten/{name}.json", note.encode())
+    tombstone = json.dumps({"parts": parts, "digest": digest_of(parts)})
+    store.write_bytes(f"{tombstone_folder(variant_path)}/{name}.json", tombstone.encode())
 
 
-def _part_of(part_id: str, marker: bytes) -> Part | None:
+def parse_tombstone(content: bytes) -> tuple[tuple[str, str], ...]:
+    """Return a tombstone's (part, item) pairs; a damaged one invalidates nothing."""
+    try:
+        tombstone = json.loads(content)
+        parts = tombstone["parts"]
+        if tombstone["digest"] != digest_of(parts):
+            return ()
+        return tuple((part, item) for part, items in parts.items() for item in items)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
+
+
+def _parse_marker(part_id: str, marker: bytes) -> Part | None:
     try:
         content = json.loads(marker)
         if content["digest"] != digest_of(content["part"]):
@@ -149,14 +167,3 @@ def _part_of(part_id: str, marker: bytes) -> Part | None:
         return Part(part_id=part_id, **content["part"])
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def note_of(note: bytes) -> tuple[tuple[str, str], ...]:
-    """Read what a note forgets; a damaged one forgets nothing, since what it names is whole."""
-    try:
-        content = json.loads(note)
-        if content["digest"] != digest_of(content["parts"]):
-            return ()
-        return tuple((part, item) for part, items in content["parts"].items() for item in items)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return ()

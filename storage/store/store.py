@@ -1,15 +1,16 @@
-"""The store: a folder or any fsspec URL that holds every result, and is the truth about them.
+"""The store: a folder or any fsspec URL that holds every result.
 
-    <store>/<stage>/<variant>/variant.json      what makes this variant: settings, upstream
+    <store>/<stage>/<variant>/variant.json      the variant's identity: settings, upstream variants
     <store>/<stage>/<variant>/done/<part>.json  the marker of a finished part, written last
-    <store>/<stage>/<variant>/forgotten/        which parts do not count any more for which items
+    <store>/<stage>/<variant>/invalidated/      tombstones: items of parts that count no longer
     <store>/<stage>/<variant>/<Table>/<part>.parquet
     <store>/<stage>/<variant>/files/...         media and weights
-    <store>/forgotten.json                      digests of participants who are left out
-    <store>/.cache/                             what can be made again from the data set
-    <store>/.tmp/                               what is being written; nothing reads it
+    <store>/erased.json                         digests of erased participants
+    <store>/.cache/                             files that can be computed again
+    <store>/.erasing/                           erasures in progress
+    <store>/.tmp/                               files being written, and signs of active processes
 
-A part appears whole or not at all: files and tables are put in place by rename, then the marker.
+A part appears whole or not at all: files and tables are renamed into the variant before the marker.
 """
 
 import contextlib
@@ -28,31 +29,34 @@ from storage.store.atomic import atomic_file, move_file, remove_abandoned, tempo
 from storage.store.disk import creating, space_on, writing_to
 
 Parsed = TypeVar("Parsed")
-_Place = tuple[str, str, str]
+_Key = tuple[str, str, str]
 _State = tuple[int, str]
 
 TEMPORARY = ".tmp"
-# What is known of stored files' content in this process, whichever store object asks for it.
-_DIGESTS: dict[_Place, tuple[_State, str]] = {}
-_PARSED: dict[_Place, tuple[_State, object]] = {}
+# Digests and parsed content of stored files, shared by all store objects of this process.
+_DIGESTS: dict[_Key, tuple[_State, str]] = {}
+_PARSED: dict[_Key, tuple[_State, object]] = {}
 
 
 class Store:
-    """One store at a local path or fsspec URL; made if it is not there.
+    """One store at a local path or fsspec URL, created if it does not exist.
+
+    Paths of methods are relative to the store's root.
 
     Raises:
-        ConfigError: the URL names an unknown protocol.
-        StoreError: the place cannot be written.
+        ConfigError: the URL is empty or names an unknown protocol.
+        StoreError: the location cannot be written.
     """
 
     def __init__(self, url: str) -> None:
+        local_root(url)
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(str(url))
+            self.fs, self.root = fsspec.core.url_to_fs(url)
         except (ValueError, ImportError) as error:
             raise ConfigError(
                 f"The store {url!r} cannot be opened ({error}): name a folder or an fsspec URL."
             ) from error
-        self.url = str(url)
+        self.url = url
         self.is_local = "file" in _protocols(self.fs)
         with creating(self.url):
             self.fs.makedirs(self.full_path(TEMPORARY), exist_ok=True)
@@ -64,19 +68,19 @@ class Store:
         return f"Store({self.url!r})"
 
     def full_path(self, path: str) -> str:
-        """Give the path that this store's file system (and, for a folder, the user) knows."""
+        """Return a path for `fs`; for a local store, the absolute local path."""
         return f"{self.root}/{path}"
 
     def open(self, path: str) -> Any:
-        """Open a stored file for reading in binary."""
+        """Open a stored file for reading in binary mode."""
         return self.fs.open(self.full_path(path), "rb")
 
     def exists(self, path: str) -> bool:
-        """Say whether a file or folder is there."""
+        """Return whether a file or folder exists."""
         return bool(self.fs.exists(self.full_path(path)))
 
     def list_files(self, path: str) -> list[str]:
-        """List a folder's own files, sorted, relative to the root; empty if it is not there."""
+        """List the files directly in a folder, sorted; empty if the folder does not exist."""
         self.fs.invalidate_cache()
         try:
             found = self.fs.ls(self.full_path(path), detail=True)
@@ -91,7 +95,7 @@ class Store:
             self._write_bytes(path, content)
 
     def publish(self, local_path: Path, path: str) -> None:
-        """Move a finished local file into the store in one step; the local file is gone after."""
+        """Move a finished local file into the store in one step."""
         with writing_to(self.url):
             destination = self.full_path(path)
             self.fs.makedirs(destination.rsplit("/", 1)[0], exist_ok=True)
@@ -102,17 +106,16 @@ class Store:
             move_file(local_path, Path(destination), temporary_folder=self._temporary_folder)
 
     def remove(self, path: str) -> None:
-        """Remove a file or a whole folder, if it is there."""
+        """Remove a file or a whole folder, if it exists."""
         if self.exists(path):
             with writing_to(self.url):
                 self.fs.rm(self.full_path(path), recursive=True)
 
     @contextlib.contextmanager
     def staging(self) -> Iterator[Path]:
-        """Lend an empty local folder for files on their way into the store; removed at the end.
+        """Yield an empty local folder for files to be published; removed at the end.
 
-        For a local store it lies on the same disk, so that publishing is a rename. Its name carries
-        the process id, by which the folders that killed runs left behind are known.
+        A local store's is on the same disk, so that publishing is a rename.
         """
         parent = self._temporary_folder if self.is_local else Path(tempfile.gettempdir())
         folder = parent / temporary_name()
@@ -126,7 +129,7 @@ class Store:
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
-        """Show other processes that results are being made; of a remote store nobody can tell."""
+        """Show other processes that results are being computed; does nothing in a remote store."""
         if not self.is_local:
             yield
             return
@@ -139,55 +142,49 @@ class Store:
             sign.unlink(missing_ok=True)
 
     def sweep(self) -> int:
-        """Remove what killed processes left behind; returns how many files and folders.
-
-        Of other machines that share the store, whose processes cannot be asked, only what nobody
-        touched for a week.
-        """
-        if not self.is_local:
-            return 0
-        return remove_abandoned(self._temporary_folder)
+        """Remove temporary files and folders of dead processes; returns how many."""
+        return remove_abandoned(self._temporary_folder) if self.is_local else 0
 
     def file_state(self, path: str) -> tuple[int, str] | None:
-        """Give a stored file's size and content digest, or None if it is gone.
+        """Return a file's size in bytes and content digest, or ``None`` if it is missing.
 
-        A file is read once in a process unless its size, time of change or place on disk moved.
+        The content is read once in a process, until size, modification time or inode change.
         """
         state = self._state(path)
         if state is None:
             return None
-        seen, digest = _DIGESTS.get(self._location(path), (None, ""))
-        if seen != state:
+        known, digest = _DIGESTS.get(self._key(path), (None, ""))
+        if known != state:
             with self.open(path) as stream:
                 digest = digest_stream(stream)
-            _DIGESTS[self._location(path)] = state, digest
+            _DIGESTS[self._key(path)] = state, digest
         return state[0], digest
 
     def parsed(self, path: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
-        """Read and parse a small file, or None if it is gone; once in a process unless changed."""
+        """Parse a small file once in a process, until it changes; ``None`` if it is missing."""
         state = self._state(path)
         if state is None:
             return None
-        seen, parsed = _PARSED.get(self._location(path), (None, None))
-        if seen != state:
+        known, parsed = _PARSED.get(self._key(path), (None, None))
+        if known != state:
             with self.open(path) as stream:
                 parsed = parse(stream.read())
-            _PARSED[self._location(path)] = state, parsed
+            _PARSED[self._key(path)] = state, parsed
         return cast(Parsed, parsed)
 
-    def _location(self, path: str) -> _Place:
+    def _key(self, path: str) -> _Key:
         return _protocols(self.fs)[0], self.root, path
 
     def _state(self, path: str) -> _State | None:
-        """Say what a file's content is known by while nobody writes it; None if it is gone."""
+        """Return what changes whenever a file's content does; ``None`` if it is missing."""
         try:
             facts = self.fs.info(self.full_path(path))
         except FileNotFoundError:
             return None
         if facts["type"] != "file":
             return None
-        seen = [facts.get(name) for name in ("mtime", "ino", "ETag", "created")]
-        return int(facts["size"]), str(seen if any(seen) else uuid.uuid4())
+        stamps = [facts.get(name) for name in ("mtime", "ino", "ETag", "created")]
+        return int(facts["size"]), str(stamps if any(stamps) else uuid.uuid4())
 
     @property
     def _temporary_folder(self) -> Path:
@@ -205,9 +202,33 @@ class Store:
 
 
 def local_root(url: str) -> Path | None:
-    """Say which local folder a store's URL names, opening nothing; None if it names none."""
+    """Return the local folder that a store's URL names, or ``None`` if it is remote.
+
+    Raises:
+        ConfigError: the URL is empty, or holds a NUL byte.
+    """
     protocol, path = fsspec.core.split_protocol(url)
-    return Path(path) if protocol in (None, "file", "local") else None
+    if protocol not in (None, "file", "local"):
+        return None
+    if not path.strip():
+        raise ConfigError(f"The store's path is empty ({url!r}): name a folder with --store.")
+    if "\0" in path:
+        raise ConfigError(f"The store {url!r} holds a NUL byte: name another folder with --store.")
+    return Path(path)
+
+
+def is_missing(url: str) -> bool:
+    """Return whether a URL names a local folder that does not exist, without creating it.
+
+    Raises:
+        ConfigError: as `local_root`.
+        StoreError: the folder's parents cannot be read.
+    """
+    root = local_root(url)
+    if root is None:
+        return False
+    with creating(url):
+        return not root.is_dir()
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A variant: one stage's results under one set of settings, kept as immutable parts."""
+"""A variant: one stage's results for one set of settings, stored as immutable parts."""
 
 import json
 import time
@@ -17,14 +17,14 @@ from storage.store.part import (
     Part,
     State,
     all_intact,
-    read_notes,
     read_parts,
+    read_tombstones,
     state_of_written,
     table_path,
     tables_are_intact,
     write_marker,
-    write_note,
     write_table,
+    write_tombstone,
 )
 from storage.store.store import Store
 
@@ -33,9 +33,9 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemOutput:
-    """All that a stage made of one item: its rows, and its files as local path by stored path.
+    """A stage's output for one item: its rows, and its files as local path by stored path.
 
-    Stored paths are relative to the store's root and belong to this item alone.
+    Stored paths are relative to the store's root; no two items share one.
     """
 
     item_id: str
@@ -45,10 +45,10 @@ class ItemOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One stage's results under one set of settings.
+    """One stage's results for one set of settings.
 
-    An item is finished when a part lists it with the digest of what goes into it today, and every
-    file and table of it is there with the content it was written with.
+    Methods take the expected items as input digest by item id. An item is finished if a part lists
+    it with that digest and its tables and files still have the content they were written with.
     """
 
     store: Store
@@ -62,36 +62,37 @@ class Variant:
 
     @property
     def identity_path(self) -> str:
-        """Where the settings that make this variant are written."""
+        """The file that holds the settings and upstream variants."""
         return f"{self.path}/variant.json"
 
     def file_path(self, name: str) -> str:
-        """Name a file of this variant, relative to the store's root."""
+        """Return the path of one of the variant's files, relative to the store's root."""
         return f"{self.path}/files/{name}"
 
     def keep_log(self, log_path: Path) -> str | None:
-        """Move what libraries printed to the variant's logs, which forgetting anybody removes.
+        """Move a library's log to the variant's logs, which erasing any participant removes.
 
-        Gives where it is kept; ``None`` if there is no such file.
+        Returns its full path, or ``None`` if there is no log.
         """
         if not log_path.is_file():
             return None
-        at = f"{time.strftime('%Y%m%dT%H%M%S')}-{temporary_name()}"  # several machines keep theirs
-        kept = f"{self.path}/logs/{at}-{log_path.name}"
-        self.store.publish(log_path, kept)
-        return self.store.full_path(kept)
+        # The temporary name keeps apart the logs of several nodes that fail in the same second.
+        prefix = f"{time.strftime('%Y%m%dT%H%M%S')}-{temporary_name()}"
+        stored_path = f"{self.path}/logs/{prefix}-{log_path.name}"
+        self.store.publish(log_path, stored_path)
+        return self.store.full_path(stored_path)
 
     def finished(self, expected: Mapping[str, str]) -> set[str]:
-        """Say which wanted items (id to input digest) are there, whole and undamaged."""
+        """Return the ids of the expected items that are finished."""
         return set(self._owners(expected))
 
     def pending(self, expected: Mapping[str, str]) -> list[str]:
-        """List the wanted items that still have to be made, in their given order."""
-        there = self.finished(expected)
-        return [item for item in expected if item not in there]
+        """List the expected items that are not finished, in their order."""
+        finished = self.finished(expected)
+        return [item for item in expected if item not in finished]
 
     def commit(self, outputs: Iterable[ItemOutput], expected: Mapping[str, str]) -> None:
-        """Write items as one part: files, then tables, then the marker that makes it count."""
+        """Write items as one part: files, then tables, then the marker."""
         outputs = list(outputs)
         if not outputs:
             return
@@ -108,11 +109,11 @@ class Variant:
         write_marker(self.store, self.path, part)
 
     def read(self, record_type: type[Record], expected: Mapping[str, str]) -> list[Record]:
-        """Read the rows of the wanted items that are finished."""
+        """Read the rows of the expected items that are finished, in their order."""
         return list(from_table(record_type, self.table(record_type, expected)))
 
     def table(self, record_type: type, expected: Mapping[str, str]) -> pa.Table:
-        """Read the wanted items' rows, in their order, with `_item_id` and `_input_digest`."""
+        """Read the finished items' rows in order, with columns `_item_id` and `_input_digest`."""
         owned: dict[str, list[str]] = {}
         for item, part in self._owners(expected).items():
             if record_type.__name__ in part.tables:
@@ -125,39 +126,40 @@ class Variant:
             tables.append(table.filter(pc.is_in(table["_item_id"], pa.array(items))))
         if not tables:
             return _with_identity(schema_of(record_type)).empty_table()
-        together = pa.concat_tables(tables)
-        locations = pc.index_in(together["_item_id"], pa.array(list(expected), pa.string()))
-        return together.take(pc.array_sort_indices(locations))
+        merged = pa.concat_tables(tables)
+        order = pc.index_in(merged["_item_id"], pa.array(list(expected), pa.string()))
+        return merged.take(pc.array_sort_indices(order))
 
     def invalidate(self, expected: Mapping[str, str]) -> None:
-        """Let no part made so far count for these items, so that they are made again.
+        """Invalidate the items in all existing parts, so that they are computed again.
 
-        One note is written and nothing is removed: other items of the same parts stay finished.
+        Writes a tombstone and removes nothing: other items of the same parts stay finished.
         """
-        held = [
+        invalidated = [
             (part.part_id, item)
             for part in read_parts(self.store, self.path)
             for item, digest in part.items.items()
             if expected.get(item) == digest
         ]
-        if held:
-            write_note(self.store, self.path, digest_of(held, time.time_ns())[:16], held)
+        if invalidated:
+            name = digest_of(invalidated, time.time_ns())[:16]
+            write_tombstone(self.store, self.path, name, invalidated)
 
     def _owners(self, expected: Mapping[str, str]) -> dict[str, Part]:
-        """Map each wanted item to the newest part that holds it whole, for today's input digest."""
+        """Map each finished item to the newest intact part that lists it with its input digest."""
         owners: dict[str, Part] = {}
-        erased = read_notes(self.store, self.path)
+        invalidated = read_tombstones(self.store, self.path)
         for part in sorted(
             read_parts(self.store, self.path), key=lambda part: (part.created_ns, part.part_id)
         ):
-            mine = [
+            items = [
                 item
                 for item, digest in part.items.items()
-                if expected.get(item) == digest and (part.part_id, item) not in erased
+                if expected.get(item) == digest and (part.part_id, item) not in invalidated
             ]
-            if mine and tables_are_intact(self.store, self.path, part):
+            if items and tables_are_intact(self.store, self.path, part):
                 owners.update(
-                    {item: part for item in mine if all_intact(self.store, part.files[item])}
+                    {item: part for item in items if all_intact(self.store, part.files[item])}
                 )
         return owners
 

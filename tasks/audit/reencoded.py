@@ -8,7 +8,7 @@ from pathlib import Path
 from storage.erasure.erase import variant_paths
 from storage.errors import StoreError
 from storage.records import MediaFacts, MediaHashRecord, VideoId
-from storage.store.part import Part, read_notes, read_parts, read_rows
+from storage.store.part import Part, read_parts, read_rows, read_tombstones
 from storage.store.store import Store
 from tasks.audit.files import OnFile, digest_files
 from tasks.labels.duplicates import find_duplicates
@@ -54,7 +54,7 @@ def _stored_hashes(
     """Read the latest hashes, by video and digest of its file."""
     stored: dict[tuple[VideoId, str], MediaHashRecord] = {}
     for variant_path, part in _parts_by_time(store):
-        invalidated = read_notes(store, variant_path)
+        invalidated = read_tombstones(store, variant_path)
         with contextlib.suppress(StoreError):  # written by another version
             digests = {
                 facts.video_id: facts.source_digest

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.datasets.erased import remember_to_leave_out
+from storage.datasets.erased import mark_erased
 from storage.erasure.erase import erase_participant, find_traces
 from storage.errors import ItemFault, StageError, StoreError, ToolError
 from storage.records import RejectedRecord
@@ -127,7 +127,7 @@ def test_no_participant_is_erased_while_items_are_computed(variant):
 
     def compute(items):
         for output in outputs(items):
-            with pytest.raises(StoreError, match="Another process is writing"):
+            with pytest.raises(StoreError, match="Another process, such as a run, is writing"):
                 erase()
             yield output
 
@@ -141,7 +141,7 @@ def test_participant_erased_meanwhile_is_not_written_again(variant):
 
     def compute(items):
         yield from outputs(items[:2])
-        remember_to_leave_out(variant.store, "12")
+        mark_erased(variant.store, "12")
         yield from outputs(items[2:])
 
     with pytest.raises(StageError, match="erased during this run"):

@@ -21,7 +21,7 @@ from storage.errors import StoreError
 from storage.fingerprint import digest_bytes, digest_of
 from storage.schema import from_table, read_parquet, to_table, write_parquet
 from storage.store.cache import CACHE_FOLDER
-from storage.store.store import Store, local_root
+from storage.store.store import Store, is_missing
 
 READER_VERSION = 3  # moves whenever the same file would be read as something else
 _NUM_KEPT = 4
@@ -44,8 +44,7 @@ class AnnotationCache:
 
     def read(self, digest: str) -> dict[str, Annotation] | None:
         """Give what a file of this content was parsed to, or None if that is not known."""
-        root = local_root(self.store_url)
-        if root is not None and not (root / annotation_folder()).is_dir():
+        if is_missing(f"{self.store_url}/{annotation_folder()}"):
             return None
         store = Store(self.store_url)
         for path in _kept(store, digest):
@@ -56,7 +55,7 @@ class AnnotationCache:
     def write(self, digest: str, annotations: Mapping[str, Annotation]) -> None:
         """Keep a file's annotations; older files go, but for the last few.
 
-        Of participants whom the store has forgotten nothing is kept: no run uses their videos.
+        Of participants whom the store has erased nothing is kept: no run uses their videos.
         """
         store = Store(self.store_url)
         erased = read_erased(store)

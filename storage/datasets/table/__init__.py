@@ -1,0 +1,1 @@
+"""The reader of a folder with a label table, `labels.csv` or `labels.parquet`."""

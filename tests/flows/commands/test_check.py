@@ -8,7 +8,7 @@ import typer
 import yaml
 
 from flows.commands import cli
-from storage.datasets.erased import remember_to_leave_out
+from storage.datasets.erased import mark_erased
 from storage.errors import ConfigError, DataError, WaverError
 from storage.results import AuditRecord
 from storage.schema import from_table, read_parquet
@@ -141,12 +141,12 @@ def test_what_could_not_be_checked_is_reported_with_the_command_to_run_first(rel
 def test_erased_participants_are_left_out_as_in_a_run(release):
     store = Store(".waver/store")
     assert check("--out", "audit.parquet") == 0
-    remember_to_leave_out(store, "90004")
+    mark_erased(store, "90004")
     remove_cache(store)
     for _ in range(2):  # the second time, the cache holds the annotation without them
         assert check("--out", "audit.parquet") == 1
         assert audited()[None, "videos"].value == 5
-        assert set(found()) == {"forgotten", "transcript_open", "split_of_one_label"}
+        assert set(found()) == {"erased", "transcript_open", "split_of_one_label"}
         assert "90004" not in str(found())
 
 

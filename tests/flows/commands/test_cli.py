@@ -52,6 +52,46 @@ def test_a_missing_data_folder_is_named(folder: Path) -> None:
     assert "--data" in str(error)
 
 
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {"prefect"}
+
+
+@pytest.mark.parametrize("option", ["--data", "--store"])
+@pytest.mark.parametrize("path", ["", "  ", "a\0b"])
+def test_an_empty_path_or_one_with_a_nul_byte_is_a_mistake(
+    folder: Path, option: str, path: str
+) -> None:
+    error = fault(option, path)
+    assert isinstance(error, ConfigError)
+    assert option in str(error)
+    assert names_in(folder) == {"data"}
+
+
+@pytest.mark.parametrize("option", ["--data", "--store"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/proc/x",
+        "/proc/1/fdinfo/x/y",
+        "/sys/kernel/x",
+        "/dev/null",
+        "file",
+        "file/below",
+        "x" * 300,
+    ],
+)
+def test_a_path_that_cannot_be_used_is_named_in_one_sentence(
+    folder: Path, option: str, path: str
+) -> None:
+    (folder / "file").write_text("in the way")
+    error = fault(option, path)
+    assert isinstance(error, StoreError if option == "--store" else DataError)
+    assert path in str(error)
+    assert option in str(error)
+    assert names_in(folder) == {"data", "file"}
+    assert (folder / "file").read_text() == "in the way"
+
+
 def test_an_unknown_stage_lists_the_stages(folder: Path) -> None:
     error = fault("--only", "trancribe")
     assert isinstance(error, ConfigError)

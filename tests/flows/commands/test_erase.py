@@ -15,6 +15,7 @@ from flows.context.rows import expected_videos, read_manifest
 from storage.datasets.erased import digest_of_participant, salt_of
 from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
+from storage.issues import IssueKind
 from storage.results import TrainedOnRecord, VerdictRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, open_variant
@@ -89,8 +90,8 @@ def test_videos_that_a_run_leaves_out_are_counted_and_nobody_is_named(
     erase_now(finished.store, WHO, None)
     with caplog.at_level("INFO", logger="waver"):
         issues = open_context(finished).dataset.issues
-    (issue,) = [issue for issue in issues if "left out" in str(issue)]
-    assert issue.detail.startswith("2 videos are of participants whom the store has forgotten")
+    (issue,) = [issue for issue in issues if issue.kind is IssueKind.ERASED]
+    assert issue.detail.startswith("2 videos of participants erased from the store were excluded")
     assert [record.getMessage() for record in caplog.records] == [issue.detail]
     assert WHO not in caplog.text + issue.detail
 
@@ -210,7 +211,7 @@ def test_nobody_is_erased_between_the_stages_of_a_run(finished: RunRequest, monk
              stages.infer_flow, stages.aggregate_flow, pipeline.pipeline)  # fmt: skip
     before = everything(finished.store)
     for flow in flows:
-        with pytest.raises(StoreError, match="Another process is writing"):
+        with pytest.raises(StoreError, match="Another process, such as a run, is writing"):
             flow.fn(request)
         assert everything(finished.store) == before, flow.name
     assert erase_now(finished.store, WHO, None).scan.is_clean

@@ -8,7 +8,7 @@ import typer
 
 from flows.commands import cli
 from flows.commands.predict import find_videos
-from storage.datasets.erased import remember_to_leave_out
+from storage.datasets.erased import mark_erased
 from storage.errors import ConfigError, DataError, ModelError, WaverError
 from storage.store.store import Store
 
@@ -69,7 +69,7 @@ def test_a_file_name_that_is_not_valid_unicode_is_a_mistake(folder: Path) -> Non
 
 
 def test_a_video_of_an_erased_participant_is_a_mistake(folder: Path) -> None:
-    remember_to_leave_out(Store("store"), "90001")
+    mark_erased(Store("store"), "90001")
     error = fault("a ü.mp4", "90001/one.mp4", "--store", "store")
     assert "1 of 2 videos belong to participants erased from the store" in str(error)
     assert error.details == (str(folder / "90001" / "one.mp4"),)

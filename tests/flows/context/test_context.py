@@ -75,7 +75,7 @@ def test_single_videos_are_a_data_set_and_exclude_a_data_folder(data: Path, tmp_
     assert [row.video_id for row in context.videos] == [video]
     with pytest.raises(ConfigError, match=r"both a data folder .* and single videos"):
         open_context(RunRequest(data=str(data), videos=(video,), store=store))
-    with pytest.raises(ConfigError, match="The data folder is empty"):
+    with pytest.raises(ConfigError, match="is no data folder"):
         open_context(RunRequest(store=store))
 
 
@@ -127,6 +127,6 @@ def test_erased_participants_are_left_out_and_counted_once(
         if number == 1:
             with context_of(request) as context, context_of(request):
                 assert len(context.videos) == 6
-            assert caplog.text.count("2 videos are of") == 1
+            assert caplog.text.count("2 videos of") == 1
     with pytest.raises(DataError, match="No video of the data set"):
         open_context(request)

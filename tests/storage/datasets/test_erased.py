@@ -6,9 +6,9 @@ from storage.datasets.dataset import Dataset
 from storage.datasets.erased import (
     PATH,
     exclude_erased,
+    mark_erased,
     read_erased,
-    remember_to_leave_out,
-    take_up_again,
+    unmark_erased,
 )
 from storage.errors import StoreError
 from storage.issues import Issue, IssueKind
@@ -28,7 +28,7 @@ def test_a_store_that_forgot_nobody_leaves_out_nobody(store):
 
 def test_who_is_remembered_is_known_by_others_processes_and_taken_up_again(store):
     for who in ("12", "ann", "12"):
-        remember_to_leave_out(store, who)
+        mark_erased(store, who)
     known = read_erased(Store(store.url))
     assert ("12" in known, "ann" in known, "1" in known, None in known) == (
         True,
@@ -36,8 +36,8 @@ def test_who_is_remembered_is_known_by_others_processes_and_taken_up_again(store
         False,
         False,
     )
-    assert take_up_again(store, "12")
-    assert not take_up_again(store, "12")
+    assert unmark_erased(store, "12")
+    assert not unmark_erased(store, "12")
     assert "12" not in read_erased(store)
     assert "ann" in read_erased(store)
 
@@ -45,7 +45,7 @@ def test_who_is_remembered_is_known_by_others_processes_and_taken_up_again(store
 def test_the_file_holds_no_id_and_no_two_stores_the_same_digest(store, tmp_path):
     other = Store(str(tmp_path / "other"))
     for each in (store, other):
-        remember_to_leave_out(each, "90001")
+        mark_erased(each, "90001")
     assert b"90001" not in store.open(PATH).read()
     assert not read_erased(store).digests & read_erased(other).digests
 
@@ -58,7 +58,7 @@ def test_a_damaged_file_is_an_error_and_never_brings_anybody_back(store, content
 
 
 def test_videos_and_what_is_told_of_missing_ones_are_left_out(store):
-    remember_to_leave_out(store, "12")
+    mark_erased(store, "12")
     videos = tuple(a_video(str(n), participant_id=who) for n, who in enumerate(["12", "120", None]))
     issues = tuple(
         Issue(IssueKind.VIDEO_MISSING, detail)
@@ -66,7 +66,7 @@ def test_videos_and_what_is_told_of_missing_ones_are_left_out(store):
     )
     dataset = Dataset(root=Path(), videos=videos, issues=issues)
     left, message = exclude_erased(dataset, read_erased(store))
-    assert message == "1 videos are of participants whom the store has forgotten: left out"
+    assert message == "1 videos of participants erased from the store were excluded"
     assert left.videos == videos[1:]
     assert left.issues == (*issues[2:], Issue(IssueKind.ERASED, message))
     assert exclude_erased(left, read_erased(store)) == (left, "")

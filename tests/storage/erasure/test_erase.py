@@ -176,7 +176,7 @@ def test_a_kill_before_any_step_leaves_the_others_readable_and_a_second_call_end
         assert invalidate(store, "12")[1].is_clean
         assert [readable(open_(store), items) for open_ in variants] == expected
         assert "12" in read_erased(store)
-        assert not store.exists(".forgetting")
+        assert not store.exists(".erasing")
     assert (left[0], left[-1]) == (True, False)
 
 
@@ -192,7 +192,7 @@ def test_what_killed_runs_and_hands_left_is_removed_or_found(tmp_path):
         f"{variant.path}/logs/1.log": f"fault in {video}",
         f"{variant.path}/work/abc/step-1/progress.json": "{}",
         f"{variant.path}/done/damaged.json": f'{{"part": {{"items": {{"{video}": 1',
-        f"{variant.path}/forgotten/damaged.json": video,
+        f"{variant.path}/invalidated/damaged.json": video,
         ".cache/annotation/a.parquet": "not even a table",
     }.items():
         store.write_bytes(path, content.encode())
@@ -249,7 +249,10 @@ def test_who_stands_in_no_manifest_is_known_by_the_folder_of_the_videos(tmp_path
 def test_while_another_process_writes_nothing_is_forgotten(tmp_path):
     store = filled(Store(str(tmp_path)))
     before = everything(store)
-    with store.staging(), pytest.raises(StoreError, match="Another process is writing"):
+    with (
+        store.staging(),
+        pytest.raises(StoreError, match="Another process, such as a run, is writing"),
+    ):
         invalidate(store, "12")
     assert everything(store) == before
 
@@ -274,7 +277,7 @@ def test_the_note_of_what_is_begun_is_gone_at_the_end_and_names_nobody_in_its_pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "write_bytes", watch)
         invalidate(store, "12")
-    (note,) = [content for path, content in written if path.startswith(".forgetting/")]
+    (note,) = [content for path, content in written if path.startswith(".erasing/")]
     assert json.loads(note) == sorted(v for v, owner in OWNERS.items() if owner == "12")
-    assert not os.path.lexists(tmp_path / ".forgetting")
+    assert not os.path.lexists(tmp_path / ".erasing")
     assert not any("12_" in path or "/12/" in path for path, _ in written)

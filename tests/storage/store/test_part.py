@@ -8,15 +8,15 @@ from storage.store.part import (
     Part,
     all_intact,
     marker_path,
-    note_of,
-    read_notes,
+    parse_tombstone,
     read_parts,
     read_rows,
+    read_tombstones,
     table_path,
     tables_are_intact,
     write_marker,
-    write_note,
     write_table,
+    write_tombstone,
 )
 from storage.store.store import Store
 from tests.storage.toys import Fact, Row
@@ -68,11 +68,11 @@ def test_a_table_that_is_gone_or_damaged_is_not_whole_and_gives_no_rows(store, c
 
 
 def test_notes_add_up_and_a_damaged_one_forgets_nothing(store):
-    write_note(store, "toy/v", "one", [("p", "a"), ("q", "a")])
-    write_note(store, "toy/v", "two", [("p", "b")])
-    store.write_bytes("toy/v/forgotten/three.json", b'{"parts": {"p": ["c"]}, "digest": ""}')
-    assert read_notes(store, "toy/v") == {("p", "a"), ("q", "a"), ("p", "b")}
-    assert note_of(b"\xff") == ()
+    write_tombstone(store, "toy/v", "one", [("p", "a"), ("q", "a")])
+    write_tombstone(store, "toy/v", "two", [("p", "b")])
+    store.write_bytes("toy/v/invalidated/three.json", b'{"parts": {"p": ["c"]}, "digest": ""}')
+    assert read_tombstones(store, "toy/v") == {("p", "a"), ("q", "a"), ("p", "b")}
+    assert parse_tombstone(b"\xff") == ()
 
 
 def test_no_files_are_whole(store):

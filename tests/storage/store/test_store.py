@@ -12,7 +12,7 @@ import pytest
 from storage.errors import ConfigError, StoreError
 from storage.store.disk import space_on, writing_to
 from storage.store.fetch import local_folder
-from storage.store.store import Store, local_root
+from storage.store.store import Store, is_missing, local_root
 from storage.store.variant import open_variant
 
 
@@ -126,6 +126,24 @@ def test_staging_is_removed_even_if_the_work_fails(tmp_path):
 def test_an_unknown_protocol_is_a_setting_to_correct(url):
     with pytest.raises(ConfigError, match=f"{url}.*name a folder or an fsspec URL"):
         Store(url)
+
+
+@pytest.mark.parametrize("url", ["", " ", "file://", "file:// ", "a\0b"])
+def test_a_url_without_a_usable_path_is_a_setting_to_correct(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    for use in (Store, local_root, is_missing):
+        with pytest.raises(ConfigError, match=r"^The store.*with --store\.$"):
+            use(url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whether_a_store_is_missing_is_known_without_creating_it(tmp_path):
+    assert is_missing(str(tmp_path / "store"))
+    assert is_missing("/proc/x")
+    assert not is_missing(str(tmp_path))
+    assert not is_missing("memory://nowhere")
+    with pytest.raises(StoreError, match="File name too long"):
+        is_missing("x" * 300)
 
 
 @pytest.mark.parametrize("below", ["", "/store", "/deeper/store"])

@@ -211,13 +211,13 @@ def test_forgetting_brings_no_older_result_back(full):
 
 def test_forgetting_what_was_never_made_writes_nothing(variant):
     variant.invalidate(EXPECTED)
-    assert variant.store.list_files(f"{variant.path}/forgotten") == []
+    assert variant.store.list_files(f"{variant.path}/invalidated") == []
 
 
 @pytest.mark.parametrize("damage", [delete, truncate, empty])
 def test_a_damaged_note_forgets_nothing(full, damage):
     full.invalidate(EXPECTED)
-    (note,) = (Path(full.store.root) / full.path / "forgotten").iterdir()
+    (note,) = (Path(full.store.root) / full.path / "invalidated").iterdir()
     damage(note)
     assert reopened(full).finished(EXPECTED) == set(EXPECTED)
 
