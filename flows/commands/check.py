@@ -53,8 +53,8 @@ class FileChecks:
 def check_and_show(data: str, store: str, out: Path | None) -> ExitStatus:
     """Audit a data set, print the audit, and write it to ``out``.
 
-    An existing store caches the parsed annotation; none is created.
-    Returns FAILED if a problem makes results untrustworthy.
+    An existing store caches the parsed annotation; none is created. Returns FAILED
+    if a problem makes results untrustworthy.
 
     Raises:
         ConfigError: ``out`` does not end in .parquet, or the store is inside the data folder.

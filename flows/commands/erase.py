@@ -201,8 +201,8 @@ def _model_lines(models: tuple[TrainedModel, ...]) -> list[str]:
     if not models:
         return ["no model in the store was trained on them"]
     return [
-        "models that may have been trained on them; remove their folders, and the next run trains "
-        "without them:",
+        "models trained on them are kept; remove their folders, and the next run trains without "
+        "them:",
         *(
             f"  {model.folder} ({' and '.join(model.splits) or 'participants not recorded'})"
             for model in models

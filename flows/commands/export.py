@@ -28,20 +28,20 @@ class ExportReport:
     purpose: Purpose
     num_rows: int
     num_videos: int
-    num_not_consented: int
+    num_declined: int
     num_unknown: int
 
     def lines(self) -> list[str]:
         """Format the report for the terminal."""
         return [
             f"{self.num_rows} rows of {self.num_videos} videos, for purpose {self.purpose!r}",
-            left_out(self.num_not_consented, self.num_unknown),
+            left_out(self.num_declined, self.num_unknown),
         ]
 
 
-def left_out(num_not_consented: int, num_unknown: int) -> str:
+def left_out(num_declined: int, num_unknown: int) -> str:
     """Return the line about videos left out of an export."""
-    return f"left out without consent: {num_not_consented} videos declined, {num_unknown} unknown"
+    return f"left out without consent: {num_declined} videos declined, {num_unknown} unknown"
 
 
 def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Path) -> ExportReport:
@@ -58,14 +58,14 @@ def write_rows(request: RunRequest, kind: ExportKind, purpose: Purpose, out: Pat
     facts = {
         "kind": kind,
         "purpose": purpose,
-        "videos_declined": str(len(permission.refused)),
+        "videos_declined": str(len(permission.declined)),
         "videos_unknown": str(len(permission.unknown)),
     }
     return ExportReport(
         purpose=purpose,
         num_rows=write_export(out, schema, tables, facts),
         num_videos=len(permission.allowed),
-        num_not_consented=len(permission.refused),
+        num_declined=len(permission.declined),
         num_unknown=len(permission.unknown),
     )
 
@@ -79,7 +79,7 @@ def check_some(permission: Permission) -> None:
     if not permission.allowed:
         raise ConfigError(
             f"No video may be exported for purpose {permission.purpose!r}: the participants of "
-            f"{len(permission.refused)} videos declined, and consent to {len(permission.unknown)} "
+            f"{len(permission.declined)} videos declined, and consent to {len(permission.unknown)} "
             "is unknown."
         )
 

@@ -50,7 +50,7 @@ def write_training(
     return [
         *lines,
         f"of {len(permission.allowed)} videos, for purpose {purpose!r}",
-        left_out(len(permission.refused), len(permission.unknown)),
+        left_out(len(permission.declined), len(permission.unknown)),
     ]
 
 

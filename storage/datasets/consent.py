@@ -61,11 +61,11 @@ def allowed(row: Consented, purpose: Purpose) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permission:
-    """Which videos may be passed on for a purpose, which were refused, of which nobody knows."""
+    """Videos that may be exported for a purpose, those declined, and those of unknown consent."""
 
     purpose: Purpose
     allowed: frozenset[VideoId]
-    refused: frozenset[VideoId]
+    declined: frozenset[VideoId]
     unknown: frozenset[VideoId]
 
     def keep(self, rows: Iterable[Row]) -> list[Row]:
@@ -78,11 +78,11 @@ def permission_of(rows: Iterable[Consented], purpose: Purpose) -> Permission:
     answers: dict[VideoId, set[bool | None]] = {}
     for row in rows:
         answers.setdefault(row.video_id, set()).add(_ANSWERS[purpose](row))
-    refused = frozenset(video for video, given in answers.items() if False in given)
-    unknown = frozenset(video for video, given in answers.items() if None in given) - refused
+    declined = frozenset(video for video, given in answers.items() if False in given)
+    unknown = frozenset(video for video, given in answers.items() if None in given) - declined
     return Permission(
         purpose=purpose,
-        allowed=frozenset(answers) - refused - unknown,
-        refused=refused,
+        allowed=frozenset(answers) - declined - unknown,
+        declined=declined,
         unknown=unknown,
     )

@@ -40,7 +40,7 @@ def test_an_export_holds_and_names_those_who_consented_to_its_purpose(
     assert {row["purpose"] for row in rows} == {purpose}
     assert (report.num_rows, report.num_videos) == (len(rows), 2 * len(ALLOWED[purpose]))
     num_out = 8 - report.num_videos
-    assert (report.num_not_consented, report.num_unknown) == (num_out // 2, num_out // 2)
+    assert (report.num_declined, report.num_unknown) == (num_out // 2, num_out // 2)
     assert "left out" in report.lines()[1]
 
 

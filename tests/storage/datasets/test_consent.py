@@ -28,7 +28,7 @@ def test_only_a_yes_to_the_purposes_own_question_is_a_yes():
 @given(rows, st.sampled_from(PURPOSES))
 def test_every_video_stands_on_one_side_and_one_no_or_silence_keeps_it_out(given_rows, purpose):
     permission = permission_of(given_rows, purpose)
-    sides = [permission.allowed, permission.refused, permission.unknown]
+    sides = [permission.allowed, permission.declined, permission.unknown]
     assert sum(map(len, sides)) == len(frozenset().union(*sides))
     assert frozenset().union(*sides) == {row.video_id for row in given_rows}
     kept = permission.keep(given_rows)
