@@ -41,9 +41,8 @@ def test_dealt_hands_hold_every_sample_once_and_as_many_of_each_kind(kinds, num_
 
 def launch(job_path):
     job, _ = read_job(job_path)
-    run_child(
-        launch_command(job_path, job.resources), on_line=lambda _line: None, environment=QUIET
-    )
+    command = launch_command(job_path, job.resources)
+    run_child(command, on_line=lambda _line: None, job_path=job_path, environment=QUIET)
 
 
 def check_hands(samples, settings):
