@@ -14,7 +14,7 @@ CHILD_MODULE = "tasks.training.child"
 _LAUNCH_SETTINGS = """\
 compute_environment: LOCAL_MACHINE
 distributed_type: '{kind}'
-num_nodes: 1
+num_machines: 1
 num_processes: {num_processes}
 machine_rank: 0
 gpu_ids: all
