@@ -117,10 +117,8 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
     words_by_segment = words_of_segments(inputs.transcript.words, segments)
     transcript_before = words_before_segments(words_by_segment, config.max_words_before)
     for segment, words, before in zip(segments, words_by_segment, transcript_before, strict=True):
-        covered_ms, fraction = _overlap_of(segment, annotation.intervals)
-        labeled = label_segment(
-            annotation, overlap_ms=covered_ms, overlap_fraction=fraction, rule=config
-        )
+        overlap, ratio = _overlap_of(segment, annotation.intervals)
+        label = label_segment(annotation, overlap_ms=overlap, overlap_fraction=ratio, rule=config)
         text, text_before = _text_of(words), _text_of(before)
         media = (segment.video_digest, segment.audio_digest)
         yield SampleRecord(
@@ -139,12 +137,12 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             transcript_before=text_before,
             num_words=len(words),
             pause_ms=_pause_ms(segment, inputs.transcript.pauses),
-            label=labeled.label,
-            label_source=labeled.source,
-            in_training=video.split == "train" and _is_trainable(labeled, inputs),
+            label=label.label,
+            label_source=label.source,
+            in_training=video.split == "train" and _is_trainable(label, inputs),
             video_label=video.label,
-            overlap_ms=covered_ms,
-            overlap_fraction=fraction,
+            overlap_ms=overlap,
+            overlap_fraction=ratio,
             consent_publications=video.consent_publications,
             consent_challenges=video.consent_challenges,
             source_digest=inputs.source_digest,

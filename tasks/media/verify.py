@@ -1,4 +1,4 @@
-"""Check what ffmpeg read and wrote, and reject a video of which too little decodes.
+"""Check what ffmpeg read and wrote, and reject videos that are too damaged.
 
 ffmpeg's exit status proves nothing: the written files are opened again and counted.
 """

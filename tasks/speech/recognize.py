@@ -43,8 +43,7 @@ def recognize(
 ) -> Recognition:
     """Transcribe 16 kHz mono samples in [-1, 1); silence has no words.
 
-    Word times come from the decoder's cross-attention (Whisper's alignment heads), in steps of
-    20 ms.
+    Word times come from cross-attention (Whisper's alignment heads), in steps of 20 ms.
 
     Raises:
         ConfigError: the model does not support the language.

@@ -8,17 +8,17 @@ from tasks.audit.files import probe_files
 
 
 def test_durations_and_faults_are_found_and_only_files_of_equal_size_are_digested(video, tmp_path):
-    paths = {"a": video("cfr25.mp4"), "twin": tmp_path / "twin.mp4", "no": tmp_path / "no.mp4"}
+    paths = {"a": video("cfr25.mp4"), "copy": tmp_path / "copy.mp4", "no": tmp_path / "no.mp4"}
     paths |= {"empty": tmp_path / "empty.mp4", "missing": tmp_path / "missing.mp4"}
-    shutil.copy(paths["a"], paths["twin"])
+    shutil.copy(paths["a"], paths["copy"])
     paths["no"].write_text("not a video")
     paths["empty"].touch()
     calls = []
     facts = probe_files(paths, lambda: calls.append(1))
-    assert facts.durations == {"a": 12_000, "twin": 12_000}
+    assert facts.durations == {"a": 12_000, "copy": 12_000}
     assert set(facts.faults) == {"no", "empty", "missing"}
     assert facts.faults["empty"] == "the file is empty (0 bytes)"
-    assert facts.digests == dict.fromkeys(("a", "twin"), digest_file(paths["a"]))
+    assert facts.digests == dict.fromkeys(("a", "copy"), digest_file(paths["a"]))
     assert len(calls) == len(paths)
 
 

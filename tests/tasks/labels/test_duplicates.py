@@ -1,7 +1,6 @@
 """Synthetic hashes first; then videos re-encoded with ffmpeg, up to the leakage check."""
 
 import subprocess
-import wave
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +11,12 @@ import pytest
 
 from storage.errors import LeakageError
 from storage.fingerprint import digest_file
-from storage.records import MediaHashRecord, ParticipantId, SampleRecord, VideoId
+from storage.records import AUDIO_SAMPLE_RATE, MediaHashRecord, ParticipantId, SampleRecord, VideoId
 from storage.store.store import Store
 from tasks.labels.duplicates import find_duplicates
 from tasks.labels.leakage import check_no_leakage
 from tasks.media.perceptual_hash import SILENT
+from tasks.media.wav import write_audio
 from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
 from tasks.stage import Shard
 
@@ -120,13 +120,13 @@ def test_few_seconds_without_audio_are_too_short_to_compare(seconds):
 
 @pytest.mark.parametrize(("words", "expected"), [(31, []), (32, [("a", "b")])])
 def test_two_seconds_of_audio_are_enough_to_compare(words, expected):
-    still = np.zeros((LENGTH, 64), bool)
-    rows = [a_hash(name, still, an_audio(1)[:words]) for name in "ab"]
+    static = np.zeros((LENGTH, 64), bool)
+    rows = [a_hash(name, static, an_audio(1)[:words]) for name in "ab"]
     assert find_duplicates(rows) == expected
 
 
 @pytest.mark.parametrize(("cut", "is_found"), [(2, True), (3, True), (12, False)])
-def test_only_slight_trims_are_looked_for(cut, is_found):
+def test_only_slightly_trimmed_copies_are_found(cut, is_found):
     trimmed = a_hash("trimmed", a_clip(1, 1)[cut:], an_audio(1)[4 * cut :])
     assert bool(find_duplicates([ORIGINAL, trimmed])) is is_found
 
@@ -143,12 +143,12 @@ def test_copies_of_copies_are_one_group():
     ]
 
 
-def test_a_copy_is_found_among_hundreds_of_takes_before_one_background():
+def test_copy_is_found_among_hundreds_of_takes_with_one_background():
     takes = [a_hash(f"{n:03}", a_clip(1, n), an_audio(n)) for n in range(2, 300)]
     assert find_duplicates([*takes, ORIGINAL, COPY]) == [("copy", "original")]
 
 
-def test_no_videos_have_no_duplicates():
+def test_fewer_than_two_videos_have_no_duplicates():
     assert find_duplicates([]) == []
     assert find_duplicates([ORIGINAL]) == []
 
@@ -158,7 +158,7 @@ FPS = 12
 
 
 def write_recording(path: Path, person: int, take: int) -> None:
-    """Record somebody who sways and mumbles before the background that is always theirs."""
+    """Write a video of a swaying, mumbling person in front of that person's background."""
     room, random = np.random.default_rng(person), np.random.default_rng(100 * person + take)
     background = np.kron(room.integers(40, 200, (12, 16)), np.ones((10, 10)))
     sway = np.cumsum(random.normal(0, 3, (SECONDS * FPS, 2)), axis=0)
@@ -173,30 +173,18 @@ def write_recording(path: Path, person: int, take: int) -> None:
     audio = path.with_suffix(".wav")
     write_mumble(audio, random)
     inputs = ["-f", "rawvideo", "-pix_fmt", "gray", "-s", "160x120", "-r", str(FPS), "-i", "pipe:"]
-    encoded = [
-        "-c:a",
-        "aac",
-        "-c:v",
-        "libx264",
-        "-preset",
-        "ultrafast",
-        "-pix_fmt",
-        "yuv420p",
-        "-shortest",
-    ]
-    ffmpeg([*inputs, "-i", str(audio), *encoded, str(path)], bytes(frames))
+    encoded = ["-c:a", "aac", "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]
+    ffmpeg([*inputs, "-i", str(audio), *encoded, "-shortest", str(path)], bytes(frames))
 
 
 def write_mumble(path: Path, random: np.random.Generator) -> None:
-    time = np.arange(4_000) / 16_000
+    time = np.arange(4_000) / AUDIO_SAMPLE_RATE
     syllables = []
     for _ in range(SECONDS * 4):
         tones = np.sin(2 * np.pi * random.uniform(90, 220) * np.outer(np.arange(1, 20), time))
         syllables.append(np.hanning(4_000) * (random.exponential(1, 19) @ tones))
     samples = (600 * np.concatenate(syllables)).clip(-32_768, 32_767).astype(np.int16)
-    with wave.open(str(path), "wb") as stream:
-        stream.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
-        stream.writeframes(samples.tobytes())
+    write_audio(path, samples)
 
 
 def ffmpeg(arguments: Sequence[str], stdin: bytes | None = None) -> None:

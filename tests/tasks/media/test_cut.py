@@ -25,25 +25,28 @@ def gray_frames(path: Path) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("name", GOOD)
 def test_every_frame_and_sample_is_in_exactly_one_segment_in_order(cut_once, name):
-    result = cut_once(name)
-    assert list(faults_of(result.path, result.segments(), GOOD[name])) == []
-    assert (result.result.warnings == ()) == (GOOD[name].warning is None)
+    video_cut = cut_once(name)
+    assert list(faults_of(video_cut.path, video_cut.segments(), GOOD[name])) == []
+    assert (video_cut.result.warnings == ()) == (GOOD[name].warning is None)
 
 
 @pytest.mark.parametrize("name", GOOD)
 def test_source_is_unchanged_and_no_temporary_file_is_left(cut_once, name):
-    result = cut_once(name)
-    assert (result.path.read_bytes(), result.path.stat().st_mtime_ns) == result.source_before
+    video_cut = cut_once(name)
+    assert (
+        video_cut.path.read_bytes(),
+        video_cut.path.stat().st_mtime_ns,
+    ) == video_cut.source_before
     per_segment = (GOOD[name].beeps is not None) + (GOOD[name].video_stream is not None)
-    assert len(list(result.folder.iterdir())) == per_segment * len(result.result.plan)
+    assert len(list(video_cut.folder.iterdir())) == per_segment * len(video_cut.result.plan)
 
 
 def test_audio_that_needs_no_conversion_is_kept_sample_for_sample(cut_once):
-    result = cut_once("sample-for-sample.mkv")
-    with av.open(str(result.path)) as container:
+    video_cut = cut_once("sample-for-sample.mkv")
+    with av.open(str(video_cut.path)) as container:
         decoded = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]
-    assert np.array_equal(np.concatenate(result.audios()), np.concatenate(decoded))
-    with wave.open(str(result.folder / audio_name(0)), "rb") as stream:
+    assert np.array_equal(np.concatenate(video_cut.audios()), np.concatenate(decoded))
+    with wave.open(str(video_cut.folder / audio_name(0)), "rb") as stream:
         assert (stream.getframerate(), stream.getnchannels(), stream.getsampwidth()) == (
             16_000, 1, 2,
         )  # fmt: skip
@@ -51,9 +54,9 @@ def test_audio_that_needs_no_conversion_is_kept_sample_for_sample(cut_once):
 
 @pytest.mark.parametrize("name", ["cfr25.mp4", "odd.mp4", "ten-bit.mp4", "wide-pixels.mp4"])
 def test_every_frame_looks_like_the_source_frame(cut_once, name):
-    result = cut_once(name)
-    written = [gray for segment in result.segments() for gray in gray_frames(segment.video_path)]
-    for frame, source_frame in zip(written, gray_frames(result.path), strict=True):
+    video_cut = cut_once(name)
+    written = [gray for segment in video_cut.segments() for gray in gray_frames(segment.video_path)]
+    for frame, source_frame in zip(written, gray_frames(video_cut.path), strict=True):
         assert np.abs(frame - source_frame.astype(int)).mean() < 6
 
 

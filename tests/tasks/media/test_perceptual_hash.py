@@ -2,6 +2,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from storage.records import AUDIO_SAMPLE_RATE
 from tasks.media.perceptual_hash import (
     AUDIO_HASH_RATE,
     NUM_AUDIO_BITS,
@@ -12,7 +13,7 @@ from tasks.media.perceptual_hash import (
     video_hash,
 )
 
-RATE = 16_000
+RATE = AUDIO_SAMPLE_RATE
 
 
 def speech(seconds: float, seed: int) -> npt.NDArray[np.float64]:
