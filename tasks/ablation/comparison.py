@@ -19,9 +19,9 @@ from tasks.evaluation.bootstrap import (
     bootstrap_difference,
     bootstrap_intervals,
 )
-from tasks.evaluation.evaluation import SEGMENT_METHOD, EvaluationPlan
+from tasks.evaluation.evaluation import SEGMENT_METHOD, EvaluationPlan, pool_predictions
 from tasks.evaluation.metrics import METRICS, Floats, compute_metrics
-from tasks.evaluation.pooling import PoolingRule, open_segments
+from tasks.evaluation.pooling import PoolingRule
 from tasks.evaluation.rows import EvaluatedRow, ScoredRows
 from tasks.evaluation.selection import choose_rule, choose_thresholds
 
@@ -111,17 +111,10 @@ def _score(
     """Pool one arm's predictions under every rule."""
     predictions_path = folder / "predictions.parquet"
     write_parquet(to_table(PredictionRecord, arm.predictions), predictions_path)
-    with open_segments(samples_path, predictions_path) as table:
-        segments, videos = table.segments(), table.videos()
-        pooled = {rule: table.pool(rule, plan.top_k) for rule in plan.pooling_rules}
-    unpooled = np.array([row.p_ah for row in segments], dtype=float)  # None becomes NaN
-    by_rule: dict[str, Floats] = {
-        rule: np.array([p_ah.get(row.video_id, np.nan) for row in videos], dtype=float)
-        for rule, p_ah in pooled.items()
-    }
+    pooled = pool_predictions(samples_path, predictions_path, plan)
     return {
-        "video": ScoredRows(level="video", rows=videos, scores=by_rule),
-        "segment": ScoredRows(level="segment", rows=segments, scores={SEGMENT_METHOD: unpooled}),
+        "video": ScoredRows(level="video", rows=pooled.videos, scores=pooled.by_rule),
+        "segment": ScoredRows(level="segment", rows=pooled.segments, scores=pooled.unpooled),
     }
 
 

@@ -54,6 +54,39 @@ class Evaluation:
     members: tuple[MemberRecord, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PooledPredictions:
+    """Probabilities of videos under every pooling rule and of segments; NaN where missing."""
+
+    videos: list[EvaluatedVideo]
+    segments: list[EvaluatedSegment]
+    by_rule: dict[str, Floats]
+    unpooled: dict[str, Floats]
+
+
+def pool_predictions(
+    samples_path: Path,
+    predictions_path: Path,
+    plan: EvaluationPlan,
+    videos: Iterable[VideoRecord] = (),
+) -> PooledPredictions:
+    """Pool predictions under every rule of the plan; ``videos`` adds those without segments."""
+    with open_segments(samples_path, predictions_path) as table:
+        segments = table.segments()
+        rows = add_videos_without_segments(table.videos(), videos)
+        pooled = {rule: table.pool(rule, plan.top_k) for rule in plan.pooling_rules}
+    return PooledPredictions(
+        videos=rows,
+        segments=segments,
+        by_rule={
+            rule: np.array([p_ah.get(row.video_id, np.nan) for row in rows], dtype=float)
+            for rule, p_ah in pooled.items()
+        },
+        # None becomes NaN.
+        unpooled={SEGMENT_METHOD: np.array([row.p_ah for row in segments], dtype=float)},
+    )
+
+
 def evaluate(
     samples_path: Path,
     predictions_path: Path,
@@ -65,22 +98,15 @@ def evaluate(
 
     Where nothing can be chosen on validation, the selection of an ``earlier`` run is used.
     """
-    with open_segments(samples_path, predictions_path) as table:
-        segments = table.segments()
-        rows = add_videos_without_segments(table.videos(), videos)
-        pooled = {rule: table.pool(rule, plan.top_k) for rule in plan.pooling_rules}
-    by_rule: dict[str, Floats] = {
-        rule: np.array([p_ah.get(row.video_id, np.nan) for row in rows], dtype=float)
-        for rule, p_ah in pooled.items()
-    }
-    unpooled = np.array([row.p_ah for row in segments], dtype=float)  # None becomes NaN
+    pooled = pool_predictions(samples_path, predictions_path, plan, videos)
+    rows, segments = pooled.videos, pooled.segments
     video_scores = ScoredRows(
-        level="video", rows=rows, scores={**by_rule, **baseline_probabilities(rows)}
+        level="video", rows=rows, scores={**pooled.by_rule, **baseline_probabilities(rows)}
     )
     segment_scores = ScoredRows(
         level="segment",
         rows=segments,
-        scores={SEGMENT_METHOD: unpooled, **baseline_probabilities(segments)},
+        scores={**pooled.unpooled, **baseline_probabilities(segments)},
     )
     thresholds = choose_rule(choose_thresholds(video_scores, plan.policy), plan.pooling_rules)
     segment_thresholds = choose_thresholds(segment_scores, plan.policy)
@@ -90,7 +116,7 @@ def evaluate(
     return Evaluation(
         videos=tuple(rows),
         segments=tuple(segments),
-        verdicts=tuple(make_verdicts(rows, by_rule, thresholds)),
+        verdicts=tuple(make_verdicts(rows, pooled.by_rule, thresholds)),
         thresholds=(*thresholds, *segment_thresholds),
         metrics=(
             *measure_splits(video_scores, thresholds, plan.bootstrap),
