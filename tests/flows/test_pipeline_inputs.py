@@ -59,7 +59,7 @@ def test_an_added_video_costs_one_and_bad_ones_are_rejected_with_a_reason(
     assert [computed(output, stage) for stage in STAGES[:3]] == [1 + 3, 1, 1]
     assert "the file is empty" in output
     assert "not a video" in output
-    assert "aggregate: verdicts by mean at 0.500 (0.5, because no validation row is" in output
+    assert "aggregate: verdicts by mean at 0.500 (0.5, because validation has" in output
     report = open_report(open_context(request_of(data, tmp_path / "store", MODEL)))
     inference = report.inference
     assert {sample.video_id for sample in inference.manifest.samples} == {
