@@ -1,8 +1,8 @@
 """The rows that pass between stages up to the manifest: one frozen class for each table.
 
 Times are integer milliseconds on the video's clock, half-open ``[start_ms, end_ms)``. A row points
-to its parent by id. ``label`` is 1 where ambivalence or hesitancy (A/H) is present, 0 where it is
-not, ``None`` where nobody said.
+to its parent by id. ``label`` is 1 if ambivalence or hesitancy (A/H) is present, 0 if not, and
+``None`` if unknown. Digests are 32 hexadecimal digits.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ ParticipantId = NewType("ParticipantId", str)
 SegmentId = NewType("SegmentId", str)
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
-TRANSCRIPT_COLUMNS = ("transcript", "transcript_before")  # a sample's, which hold what was said
+TRANSCRIPT_COLUMNS = ("transcript", "transcript_before")  # of a `SampleRecord`
 AUDIO_SAMPLE_RATE = 16_000  # Hz; a segment's audio is mono 16-bit PCM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """A stretch of a video in which A/H was annotated."""
+    """An annotated interval of A/H, or a pause in speech."""
 
     start_ms: int
     end_ms: int
@@ -29,10 +29,16 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRecord:
-    """A source video and what its data set says about it, before anything is opened.
+    """A source video and its annotation, before the file is opened.
 
-    ``path`` is relative to the data root. ``issues`` lists what the reader repaired or could not
-    reconcile in this video's annotation.
+    Attributes:
+        path: Relative to the data root.
+        split: As the data set assigns it; ``None`` if it assigns none.
+        question: Which of the study's questions is answered, 1 to 7.
+        intervals: Sorted, disjoint intervals of A/H.
+        consent_publications: Whether the participant agreed to publications; ``None`` if unknown.
+        consent_challenges: Whether the participant agreed to challenges; ``None`` if unknown.
+        issues: What the reader repaired or could not reconcile in the annotation.
     """
 
     video_id: VideoId
@@ -49,7 +55,15 @@ class VideoRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFacts:
-    """What decoding a source video showed; without a picture it has no frames and no size (0)."""
+    """Properties of a source video, from decoding the whole file.
+
+    Attributes:
+        source_digest: Digest of the file's content.
+        num_frames: Decoded frames; 0 without a video stream, as are ``width`` and ``height``.
+        width: Pixels, after rotation.
+        height: Pixels, after rotation.
+        warnings: Differences between container and decoded streams.
+    """
 
     video_id: VideoId
     source_digest: str
@@ -63,11 +77,11 @@ class MediaFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameTimesRecord:
-    """When each of a video's frames is shown, from the first (0), until the last one ends.
+    """The presentation times of a video's frames; no row for a video without a video stream.
 
-    ``frame_ms`` holds one time for each shown frame, in order; a segment's frames are those from
-    its own ``start_ms`` on, and its bounds are times out of these (or ``end_ms``). A video without
-    picture has no such times.
+    Attributes:
+        frame_ms: One time per frame, sorted, starting at 0. Segments start at one of these.
+        end_ms: When the last frame ends.
     """
 
     video_id: VideoId
@@ -77,9 +91,11 @@ class FrameTimesRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaHashRecord:
-    """What a video looks and sounds like, in words of bits that survive encoding it again.
+    """Perceptual hashes of a whole video (`tasks.media.perceptual_hash`).
 
-    ``sound`` is empty for a video without sound, ``picture`` for one without picture.
+    Attributes:
+        video: Four 64-bit words per second; empty without a video stream.
+        audio: Sixteen 32-bit words per second, -1 for silence; empty without an audio stream.
     """
 
     video_id: VideoId
@@ -89,11 +105,15 @@ class MediaHashRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SegmentRecord:
-    """One segment's picture and sound as files in the store.
+    """The video and audio files of one segment; at least one of them exists.
 
-    Paths are relative to the store's root. ``audio_path`` is ``None`` for a video without sound;
-    otherwise the file holds ``num_samples`` samples of 16 kHz mono 16-bit PCM. ``video_path`` is
-    ``None`` for a video without picture. One of the two is always there.
+    Attributes:
+        index: Position in the video, from 0.
+        num_samples: Audio samples at `AUDIO_SAMPLE_RATE`, mono 16-bit PCM.
+        video_path: Relative to the store's root; ``None`` without a video stream.
+        audio_path: Relative to the store's root; ``None`` without an audio stream.
+        video_digest: Digest of the file's content; ``None`` without a file.
+        audio_digest: Digest of the file's content; ``None`` without a file.
     """
 
     segment_id: SegmentId
@@ -110,13 +130,13 @@ class SegmentRecord:
 
     @property
     def duration_ms(self) -> int:
-        """The segment's length."""
+        """The duration of the segment."""
         return self.end_ms - self.start_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Word:
-    """One transcribed word; ``probability`` lies in [0, 1]."""
+    """One recognized word and its probability, in [0, 1]."""
 
     text: str
     start_ms: int
@@ -126,9 +146,10 @@ class Word:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptRecord:
-    """A whole video's words in order of time, and the pauses between them.
+    """The words of a whole video and the pauses between them, in order of time.
 
-    ``language`` is ``None`` when the video holds no speech.
+    Attributes:
+        language: ISO 639-1 code; ``None`` without speech.
     """
 
     video_id: VideoId
@@ -139,24 +160,28 @@ class TranscriptRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRecord:
-    """A segment, ready to train or infer on: media, words, label and where it may be used.
+    """A segment, ready for training and inference: media, transcript, label and consent.
 
-    ``video_path`` and ``audio_path`` are ``None`` where the video has no such stream.
-    ``transcript`` is the text of the segment, ``transcript_before`` the last words of the segments
-    before it.
-    ``media_digest`` covers picture and sound, ``content_digest`` all that a model may be shown (the
-    words, too); neither covers anything of the label.
-    ``overlap_fraction`` is the part of the segment, in [0, 1], that annotated intervals cover.
-    ``num_segments`` is the number of segments of the whole video.
-
-    ``label_source`` says what the label stands on: ``intervals`` where the annotation says which
-    parts of the video show A/H (a video without any says so of all its parts), ``video`` for the
-    weak label of a positive video whose intervals nobody gave, ``None`` without a label. A weak
-    label is measured nowhere.
-
-    ``in_training`` is true for the rows that a model may learn from: labelled, in split `train`,
-    outside the ignore band of the label rule, and not the calm part of a positive video that was
-    cut at annotated bounds.
+    Attributes:
+        num_segments: Segments of the whole video.
+        video_path: As in `SegmentRecord`, like ``audio_path``.
+        transcript: What is said in the segment.
+        transcript_before: The last words before the segment.
+        num_words: Words of ``transcript``.
+        pause_ms: Duration of the pauses in the segment.
+        label: The segment's label, by the label rule.
+        label_source: ``intervals`` if annotated intervals decide the label (a video without any
+            has no A/H), ``video`` for the weak label of a positive video without annotated
+            intervals, which is not used in evaluation, ``None`` without a label.
+        in_training: Whether the sample may be trained on: labeled, in split ``train``, outside the
+            label rule's ignore band, and not a negative segment of a positive video that was cut
+            at annotated interval boundaries.
+        video_label: The label of the whole video.
+        overlap_ms: Duration of the annotated intervals in the segment.
+        overlap_fraction: ``overlap_ms`` as a fraction of the segment, in [0, 1].
+        source_digest: Digest of the source video's file.
+        media_digest: Digest of the segment's video and audio.
+        content_digest: Digest of all model input: media and transcripts, but never the label.
     """
 
     segment_id: SegmentId
@@ -189,10 +214,14 @@ class SampleRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassPlanRecord:
-    """How much the training samples of one label count: a factor of their loss, a share of draws.
+    """The class balance of training: one row per label.
 
-    ``sampling`` is ``natural`` (each pass shows every sample once, in a random order) or
-    ``balanced`` (both labels by turns). ``num_samples`` are in training.
+    Attributes:
+        num_samples: Training samples with this label.
+        weight: Factor of their loss.
+        draw_fraction: Fraction of the drawn samples that have this label, in [0, 1].
+        sampling: ``natural`` (each epoch draws every sample once, shuffled) or ``balanced`` (the
+            labels alternate).
     """
 
     label: int
@@ -204,7 +233,7 @@ class ClassPlanRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssueRecord:
-    """Something a stage noticed about a video that it could use all the same."""
+    """A problem of a video that a stage used nevertheless."""
 
     video_id: VideoId
     stage: str
@@ -214,7 +243,7 @@ class IssueRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedRecord:
-    """A video or segment that a stage could not use, and why."""
+    """A video or segment that a stage could not use, with the reason."""
 
     item_id: str
     stage: str

@@ -1,6 +1,7 @@
-"""The rows that models and verdicts leave: training, predictions, thresholds, verdicts and figures.
+"""The rows of training, inference and aggregation: one frozen class for each table.
 
-As in `storage.records`: ``label`` is 1 where A/H is present, and a row points to its parent by id.
+As in `storage.records`, ``label`` is 1 if A/H is present, and a row points to its parent by id.
+Metrics (F1, average precision) are in [0, 1].
 """
 
 from dataclasses import dataclass
@@ -12,9 +13,14 @@ from storage.records import SegmentId, VideoId
 class AuditRecord:
     """One line of a data set's audit.
 
-    ``subject`` is "count" (``name`` is a measure), "finding" (``name`` is an issue's kind) or
-    "not examined". ``split`` is ``None`` for the whole data set, "unsplit" for what is in none.
-    ``examples`` name videos, splits or files of the data set, never what was said in them.
+    Attributes:
+        subject: ``count`` of a measure, ``finding`` of an issue, or ``not examined``.
+        split: ``None`` for the whole data set, ``unsplit`` for videos in no split.
+        name: A measure, or the name of an `IssueKind`.
+        value: The count or measure; ``None`` if undefined.
+        invalidates: Whether metrics on this data set cannot be trusted.
+        meaning: A sentence for the reader.
+        examples: Names of videos, splits or files, never transcripts.
     """
 
     subject: str
@@ -28,12 +34,19 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingStepRecord:
-    """One optimizer step; the validation figures are ``None`` where nothing was measured.
+    """One optimizer step, and the validation after it, if any.
 
-    ``loss`` is the mean cross-entropy of the answer token before the step, weighted by the class
-    plan, ``grad_norm`` the norm of the gradients before they were scaled down. Before its
-    ``seconds``, which leave validation out, a step waited ``wait_seconds`` for its rows, which hold
-    ``num_tokens``; ``padding_fraction`` of the positions that the model computed were padding.
+    Attributes:
+        loss: Mean cross-entropy of the answer token before the step, with class weights.
+        grad_norm: L2 norm of the gradients before clipping.
+        num_samples: Samples of the step.
+        seconds: Duration of the step, without waiting and validation.
+        num_tokens: Tokens of the step, without padding.
+        padding_fraction: Fraction of the computed positions that were padding, in [0, 1].
+        wait_seconds: Time spent waiting for data before the step.
+        val_loss: As ``loss``, on the validation samples; ``None`` without validation.
+        val_macro_f1: At the threshold 0.5, in [0, 1]; ``None`` without validation.
+        val_average_precision: In [0, 1]; ``None`` without validation.
     """
 
     step: int
@@ -52,11 +65,16 @@ class TrainingStepRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRecord:
-    """A fine-tuned model: Hugging Face folders relative to the store's root, and how it came about.
+    """A fine-tuned model.
 
-    ``adapter_path`` is ``None`` after full training. ``best_step`` of ``num_steps`` is the one
-    whose weights were saved; the validation figures are of that step, at the threshold 0.5.
-    ``num_trained`` of the ``num_parameters`` numbers were trained.
+    Attributes:
+        model_path: Hugging Face folder of the whole model, relative to the store's root.
+        adapter_path: PEFT folder of the adapter; ``None`` after full training.
+        method: How it was trained, such as ``lora`` or ``full``.
+        base_fingerprint: Fingerprint of the base model's files.
+        num_parameters: All parameters, of which ``num_trained`` were trained.
+        num_steps: Optimizer steps of the training, of which ``best_step`` was saved.
+        val_loss: At ``best_step``, as the other validation metrics, with the threshold 0.5.
     """
 
     model_path: str
@@ -76,11 +94,12 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedOnRecord:
-    """A participant whose samples a model learnt from (`train`) or was chosen on (`val`).
+    """A participant whose samples a model was trained on (``train``) or selected by (``val``).
 
-    ``participant_digest`` is `forgotten.digest_of_participant` with the store's salt: it finds a
-    participant's models for whoever knows the id. It keeps an id from being read, not from being
-    tried by who has the store; a try takes some milliseconds.
+    Attributes:
+        participant_digest: `storage.datasets.erased.digest_of_participant` with the store's salt.
+            It finds the models of a known id, and hides ids except from someone who tries them
+            one by one, at some milliseconds each.
     """
 
     participant_digest: str
@@ -90,13 +109,19 @@ class TrainedOnRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionRecord:
-    """The model's answer about one segment.
+    """The model's prediction for one segment.
 
-    ``p_ah = softmax(logp_yes, logp_no)[yes]`` at the first generated position. ``answer_mass`` is
-    the probability that Yes and No hold together, in [0, 1]. Token counts are of the whole request.
-    ``has_video`` and ``has_audio`` say what the model was shown of the segment, beside its words.
-    Where that is less than the settings show, its `SampleRecord` tells why: there is no path, or
-    the path of a file that cannot be decoded.
+    Attributes:
+        p_ah: ``softmax(logp_yes, logp_no)[yes]`` at the first generated position, in [0, 1].
+        logp_yes: Log-probability of the answer token for "Yes".
+        logp_no: Log-probability of the answer token for "No".
+        answer_mass: Probability of both answer tokens together, in [0, 1].
+        num_text_tokens: Text tokens of the whole request.
+        num_video_tokens: Video tokens of the whole request.
+        num_audio_tokens: Audio tokens of the whole request.
+        has_video: Whether the request contained video; ``False`` if the settings exclude it, or if
+            the segment's file is missing or damaged.
+        has_audio: Likewise for audio.
     """
 
     segment_id: SegmentId
@@ -114,10 +139,15 @@ class PredictionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictRecord:
-    """A whole video's pooled probability under one pooling rule, and the verdict at its threshold.
+    """A video's verdict under one pooling rule.
 
-    ``num_predicted`` of the video's ``num_segments`` have a prediction; with none of them ``p_ah``
-    and ``verdict`` are ``None``. The verdict is 1 where ``p_ah >= threshold``.
+    Attributes:
+        num_segments: Segments of the video, of which ``num_predicted`` have a prediction.
+        p_ah: Pooled probability of A/H, in [0, 1]; ``None`` without a prediction.
+        threshold: The pooling rule's threshold.
+        verdict: 1 if ``p_ah >= threshold``, else 0; ``None`` without a prediction.
+        label: The label of the video.
+        chosen: Whether this pooling rule is the selected one.
     """
 
     video_id: VideoId
@@ -136,13 +166,20 @@ class VerdictRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThresholdRecord:
-    """One method's threshold, and what it was chosen on.
+    """The threshold of one method, and the validation rows it was selected on.
 
-    ``method`` is a pooling rule, ``segment`` (the model's answers unpooled) or a baseline;
-    ``level`` is ``video`` or ``segment``. Every threshold in ``(low, high]`` is as good, or nearly
-    so, on the labelled validation rows of the videos ``chosen_on``; ``score`` and
-    ``average_precision`` are the figures there. With no such rows these are ``None`` and
-    ``reason`` says why. ``chosen`` marks the pooling rule whose verdicts count.
+    Attributes:
+        method: A pooling rule, ``segment`` (predictions without pooling) or a baseline.
+        level: ``video`` or ``segment``.
+        threshold_rule: The rule that selected the threshold, or ``fixed``.
+        reason: Why the threshold has this value.
+        low: Thresholds in ``(low, high]`` are equally good, or nearly so; ``None`` without rows.
+        high: See ``low``.
+        score_name: The metric that was maximized.
+        score: Its value at the threshold; ``None`` without rows.
+        average_precision: On the same rows; ``None`` without rows.
+        chosen: Whether this is the selected pooling rule.
+        chosen_on: The labeled validation videos.
     """
 
     method: str
@@ -161,10 +198,14 @@ class ThresholdRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricRecord:
-    """One figure of one pooling rule or baseline on one split, with its interval.
+    """One metric of one pooling rule or baseline on one split, with a confidence interval.
 
-    ``value`` is ``None`` where the figure is undefined on these rows (an average precision without
-    positives), ``low`` and ``high`` where there are too few participants to resample.
+    Attributes:
+        level: ``video`` or ``segment``.
+        value: ``None`` if undefined, such as average precision without positives.
+        low: Lower bound of the interval; ``None`` with too few participants to resample.
+        high: Upper bound, likewise.
+        num_rows: Labeled rows that were evaluated.
     """
 
     name: str
@@ -179,10 +220,12 @@ class MetricRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberRecord:
-    """What one model of an ensemble reaches by itself on a split's labelled videos.
+    """The metrics of one model of an ensemble on a split's labeled videos.
 
-    ``threshold`` is the model's own, under the pooling rule that was chosen for all together. One
-    ``model``, "ensemble", is the ensemble itself.
+    Attributes:
+        model: The model's name, or ``together`` for the ensemble itself.
+        pooling_rule: The one selected for the ensemble.
+        threshold: The model's own, under that pooling rule.
     """
 
     model: str

@@ -1,7 +1,7 @@
 """Write local files and folders so that they appear whole or not at all.
 
-Content is written under a temporary name, flushed to the disk and renamed. A temporary name tells
-which process uses it, so that `remove_abandoned` removes what killed processes left behind.
+Content is written under a temporary name, flushed to the disk and renamed. A temporary name
+identifies its process, so that `remove_abandoned` removes what killed processes left behind.
 """
 
 import contextlib

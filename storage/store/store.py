@@ -29,13 +29,9 @@ from storage.store.atomic import atomic_file, move_file, remove_abandoned, tempo
 from storage.store.disk import creating, space_on, writing_to
 
 Parsed = TypeVar("Parsed")
-_Key = tuple[str, str, str]
 _State = tuple[int, str]
 
 TEMPORARY = ".tmp"
-# Digests and parsed content of stored files, shared by all store objects of this process.
-_DIGESTS: dict[_Key, tuple[_State, str]] = {}
-_PARSED: dict[_Key, tuple[_State, object]] = {}
 
 
 class Store:
@@ -58,6 +54,8 @@ class Store:
             ) from error
         self.url = url
         self.is_local = "file" in _protocols(self.fs)
+        self._digests: dict[str, tuple[_State, str]] = {}
+        self._parsed: dict[str, tuple[_State, object]] = {}
         with creating(self.url):
             self.fs.makedirs(self.full_path(TEMPORARY), exist_ok=True)
             probe = f"{TEMPORARY}/{temporary_name()}"
@@ -148,32 +146,29 @@ class Store:
     def file_state(self, path: str) -> tuple[int, str] | None:
         """Return a file's size in bytes and content digest, or ``None`` if it is missing.
 
-        The content is read once in a process, until size, modification time or inode change.
+        The content is read once, until size, modification time or inode change.
         """
         state = self._state(path)
         if state is None:
             return None
-        known, digest = _DIGESTS.get(self._key(path), (None, ""))
+        known, digest = self._digests.get(path, (None, ""))
         if known != state:
             with self.open(path) as stream:
                 digest = digest_stream(stream)
-            _DIGESTS[self._key(path)] = state, digest
+            self._digests[path] = state, digest
         return state[0], digest
 
     def parsed(self, path: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
-        """Parse a small file once in a process, until it changes; ``None`` if it is missing."""
+        """Parse a small file once, until it changes; returns ``None`` if it is missing."""
         state = self._state(path)
         if state is None:
             return None
-        known, parsed = _PARSED.get(self._key(path), (None, None))
+        known, parsed = self._parsed.get(path, (None, None))
         if known != state:
             with self.open(path) as stream:
                 parsed = parse(stream.read())
-            _PARSED[self._key(path)] = state, parsed
+            self._parsed[path] = state, parsed
         return cast(Parsed, parsed)
-
-    def _key(self, path: str) -> _Key:
-        return _protocols(self.fs)[0], self.root, path
 
     def _state(self, path: str) -> _State | None:
         """Return what changes whenever a file's content does; ``None`` if it is missing."""
