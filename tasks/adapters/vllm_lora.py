@@ -31,7 +31,7 @@ def lora_options(model_path: Path) -> dict[str, Any]:
 def lora_request(model_path: Path) -> Any:
     """Return vLLM's ``LoRARequest`` for a model's served adapter; ``None`` without one.
 
-    vLLM keys its prefix cache by it: requests with and without the adapter share no block.
+    vLLM keys its prefix cache by it: requests with the adapter never use blocks of the base.
     """
     adapter = served_adapter(model_path)
     if adapter is None:

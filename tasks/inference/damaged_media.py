@@ -1,7 +1,7 @@
 """Segments predicted without their video or audio because that file is damaged.
 
-A prediction's ``has_video`` and ``has_audio`` say what the model got. Where that is less than the
-settings ask for, the sample shows why: it has no such file, or a file that cannot be decoded.
+A prediction's ``has_video`` and ``has_audio`` state what the model got. If that is less than the
+settings include, the sample shows why: it has no such file, or a file that cannot be decoded.
 """
 
 from collections.abc import Iterable

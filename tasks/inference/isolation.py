@@ -68,7 +68,7 @@ class Crash:
 
     @property
     def reason(self) -> str:
-        """The cause in a few words, without this machine's paths because it is stored."""
+        """The cause in a few words, without this host's paths because it is stored."""
         return str(self.error).splitlines()[0].partition(";")[0]
 
     @property

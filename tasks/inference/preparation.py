@@ -55,7 +55,7 @@ class DecodeSample:
         frames = self._decode(sample.video_path, decode_video) if config.video else None
         audio = self._decode(sample.audio_path, decode_audio) if config.audio else None
         if frames is None and audio is None and not config.shows_transcript:
-            return ItemFault("the settings show nothing of this segment")
+            return ItemFault("the settings leave no input for this segment")
         for damaged, other in ((frames, audio), (audio, frames)):
             if isinstance(damaged, ItemFault) and (other is None or isinstance(other, ItemFault)):
                 return damaged

@@ -2,7 +2,7 @@
 
 A prompt is a text file under ``prompts/``: the instruction, then ``{media}`` (video and audio),
 then optionally one line with ``{transcript_before}`` (the speech before the segment) and one with
-``{transcript}``. The instruction comes first because all requests of a run then share one prefix.
+``{transcript}``. The instruction comes first, which gives all requests of a run one common prefix.
 The chat format is ChatML with the Qwen3-Omni markers
 (https://huggingface.co/Qwen/Qwen3-Omni-30B-A3B-Instruct, ``chat_template.json``), without a system
 turn. A prompt's text is part of a result's identity, see `prompt_digest`.

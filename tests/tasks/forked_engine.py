@@ -1,7 +1,7 @@
-"""One real engine, opened once; each job read from stdin runs in a fork of it, which may be killed.
+"""A real engine, opened once, of which every job runs in a fork that a test can kill.
 
-``python forked_engine.py JOB`` opens the engine that a job asks for, prints ``open``, and then for
-every further job, a line each, the process id of its fork and how that ended.
+``python forked_engine.py JOB`` opens the engine of a job and prints ``open``. For every further job
+on stdin it prints, on two lines, the process id of its fork and the exit code.
 """
 
 import io
@@ -30,25 +30,25 @@ def main() -> None:
     print("open", file=out)
 
     @contextmanager
-    def opened(job: InferJob, *_: object) -> Iterator[Any]:
-        decoding = DecodeSample(store_url=job.store_url, config=job.input)
+    def open_fork(job: InferJob, *_: object) -> Iterator[Any]:
+        decode = DecodeSample(store_url=job.store_url, config=job.input)
         with open_preparer(
-            decoding, None, job.model_path, max_tokens=job.max_tokens, num_processes=0
-        ) as questions:
-            yield questions, lambda: engine
+            decode, None, job.model_path, max_tokens=job.max_tokens, num_processes=0
+        ) as prepare:
+            yield prepare, lambda: engine
 
     for line in sys.stdin:
         process_id = os.fork()
         if process_id == 0:
-            run_and_exit(InferJob.model_validate_json(line), opened)
+            run_and_exit(InferJob.model_validate_json(line), open_fork)
         print(process_id, file=out)
         print(os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1]), file=out)
 
 
-def run_and_exit(job: InferJob, opened: Any) -> None:
+def run_and_exit(job: InferJob, open_fork: Any) -> None:
     status = 1
     try:
-        run_job(job, io.StringIO(), opened)
+        run_job(job, io.StringIO(), open_fork)
         status = 0
     finally:
         if status:

@@ -45,7 +45,7 @@ class Run:
     store: Store
     samples: list[SampleRecord]
     model_path: Path
-    message: list[str] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
 
     @property
     def expected(self) -> dict[str, str]:
@@ -74,12 +74,11 @@ class Run:
 
 
 def prepared(folder: Path, toy_samples, tiny_omni: Path) -> Run:  # type: ignore[no-untyped-def]
-    """Write good samples, two whose pictures are damaged, of which one has no sound either, and one
-    with too many words."""
+    """Write good samples, two with damaged video, one of which has no audio, and a long one."""
     store = Store(str(folder / "a store"))
     samples = toy_samples(store, NUM_AUDIO + 2)
     for damaged in (samples[WITHOUT_VIDEO], samples[DAMAGED]):
-        store.write_bytes(damaged.video_path, b"\0\0\0\x18ftypisom not a picture")
+        store.write_bytes(damaged.video_path, b"\0\0\0\x18ftypisom not a video")
     samples[AUDIO_ALONE] = replace(samples[AUDIO_ALONE], video_path=None)
     samples[11] = replace(samples[11], transcript="and then I " * 150)
     return Run(store, samples, tiny_omni)
@@ -87,45 +86,45 @@ def prepared(folder: Path, toy_samples, tiny_omni: Path) -> Run:  # type: ignore
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, toy_samples, tiny_omni) -> Run:  # type: ignore[no-untyped-def]
-    """One run over all samples by the real engine, shared by the tests below."""
+    """One run of the real engine over all samples, used by the tests below."""
     run = prepared(tmp_path_factory.mktemp("undisturbed"), toy_samples, tiny_omni)
-    message = BufferingHandler(1_000)
-    LOGGER.addHandler(message)
+    handler = BufferingHandler(1_000)
+    LOGGER.addHandler(handler)
     assert run.infer() == ShardResult(num_cached=0, num_computed=NUM_AUDIO + 2)
-    LOGGER.removeHandler(message)
-    run.message.extend(record.getMessage() for record in message.buffer)
+    LOGGER.removeHandler(handler)
+    run.log.extend(record.getMessage() for record in handler.buffer)
     return run
 
 
 @pytest.mark.slow
-def test_the_instruction_that_all_segments_share_is_computed_once(undisturbed: Run) -> None:
-    (line,) = [line for line in undisturbed.message if "came from the cache" in line]
-    share = int(line.split("%")[0].removeprefix("infer: "))
+def test_the_common_instruction_is_computed_once(undisturbed: Run) -> None:
+    (line,) = [line for line in undisturbed.log if "came from the prefix cache" in line]
+    percent = int(line.split("%")[0].removeprefix("infer: "))
     tokens = [row.num_text_tokens + row.num_video_tokens + row.num_audio_tokens
               for row in undisturbed.predictions()]  # fmt: skip
-    assert share == pytest.approx(100 * 64 * len(tokens) / sum(tokens), abs=1)
+    assert percent == pytest.approx(100 * 64 * len(tokens) / sum(tokens), abs=1)
 
 
 @pytest.mark.slow
-def test_every_segment_has_a_probability_or_a_reason(undisturbed: Run) -> None:
+def test_every_segment_has_a_prediction_or_a_reason(undisturbed: Run) -> None:
     bad = {undisturbed.samples[index].segment_id for index in (DAMAGED, 11)}
     assert {row.segment_id for row in undisturbed.predictions()} == set(undisturbed.expected) - bad
     reasons = undisturbed.rejected()
     assert set(reasons) == bad
-    assert "picture cannot be decoded" in reasons[undisturbed.samples[DAMAGED].segment_id]
+    assert "video cannot be decoded" in reasons[undisturbed.samples[DAMAGED].segment_id]
     assert "too long" in reasons[undisturbed.samples[11].segment_id]
     assert "and then I" not in reasons[undisturbed.samples[11].segment_id]
 
 
 @pytest.mark.slow
-def test_vllm_answers_as_transformers_does(undisturbed: Run) -> None:
-    reference = TransformersBaseline(undisturbed.model_path)
+def test_vllm_predicts_as_transformers_does(undisturbed: Run) -> None:
+    baseline = TransformersBaseline(undisturbed.model_path)
     predictions = {row.segment_id: row for row in undisturbed.predictions()}
     spread = {round(row.p_ah, 4) for row in predictions.values()}
-    assert len(spread) > NUM_AUDIO / 2, "the samples' answers must differ for this test to tell"
+    assert len(spread) > NUM_AUDIO / 2, "the predictions must differ for this test to mean anything"
     for sample in undisturbed.samples:
         if row := predictions.get(sample.segment_id):
-            expected = reference.predict(opened(undisturbed.store, sample))
+            expected = baseline.predict(decoded(undisturbed.store, sample))
             assert row.p_ah == pytest.approx(expected.p_ah, abs=1e-4)
             assert row.answer_mass == pytest.approx(expected.answer_mass, abs=1e-4)
             assert row.num_text_tokens == expected.token_counts.num_text_tokens
@@ -136,13 +135,13 @@ def test_vllm_answers_as_transformers_does(undisturbed: Run) -> None:
             assert row.has_video != (
                 sample in (undisturbed.samples[WITHOUT_VIDEO], undisturbed.samples[AUDIO_ALONE])
             )
-    assert any("1 were asked about without their picture and 0" in t for t in undisturbed.message)
+    assert any("1 were predicted without their video and 0" in line for line in undisturbed.log)
 
 
-def opened(store: Store, sample: SampleRecord) -> OmniInput:
-    question = DecodeSample(store_url=store.url, config=INPUT)(sample)
-    assert isinstance(question, OmniInput)
-    return question
+def decoded(store: Store, sample: SampleRecord) -> OmniInput:
+    inputs = DecodeSample(store_url=store.url, config=INPUT)(sample)
+    assert isinstance(inputs, OmniInput)
+    return inputs
 
 
 @pytest.mark.slow
@@ -155,7 +154,7 @@ def test_a_second_run_opens_no_model_and_writes_no_row(undisturbed: Run, tmp_pat
 
 
 class ForkedEngine:
-    """One real engine in a process of its own, every run of which is a fork that can be killed."""
+    """A real engine in another process, which runs every job in a fork that can be killed."""
 
     def __init__(self, folder: Path, model_path: Path) -> None:
         self.model_path = model_path
@@ -179,15 +178,15 @@ class ForkedEngine:
         return InferJob(
             store_url=store.url, variant_id=variant_id, samples_path=folder / "samples.parquet",
             claims_path=folder / "claims", journal_path=folder / "journal",
-            job_path=folder / "fork.json", suspects=alone, alone=alone, shard_size=4, max_failures=99,
-            model_path=self.model_path, dtype="float32", max_tokens=CONFIG.max_tokens or 0,
+            job_path=folder / "fork.json", suspects=alone, alone=alone, shard_size=4,
+            max_failures=99, model_path=self.model_path, dtype="float32", max_tokens=CONFIG.max_tokens or 0,
             input=INPUT, resources=EAGER_COMMITS,
         )  # fmt: skip
 
-    def ask(  # type: ignore[no-untyped-def]
+    def predict(  # type: ignore[no-untyped-def]
         self, run: Run, folder: Path, kill_when, items: Sequence[str], alone: Sequence[str] = ()
     ) -> int:
-        """Run a fork over a run's items; it is killed as soon as ``kill_when`` says so."""
+        """Run a fork over a run's items and kill it as soon as ``kill_when`` returns true."""
         folder.mkdir()
         rows = [sample for sample in run.samples if sample.segment_id in items]
         write_parquet(to_table(SampleRecord, rows), folder / "samples.parquet")
@@ -211,50 +210,48 @@ def forked(tmp_path_factory, tiny_omni) -> Iterator[ForkedEngine]:  # type: igno
 
 
 @pytest.mark.slow
-def test_a_run_killed_five_times_ends_in_the_same_table_and_asks_nothing_twice(  # type: ignore[no-untyped-def]
+def test_a_run_killed_five_times_ends_in_the_same_table_and_predicts_nothing_twice(  # type: ignore[no-untyped-def]
     undisturbed: Run, forked: ForkedEngine, tmp_path: Path, toy_samples, tiny_omni
 ) -> None:
     run = prepared(tmp_path, toy_samples, tiny_omni)
     done, dice = tmp_path / "a store" / run.variant.path / "done", random.Random(5)
-    asked: list[str] = []
     for kill in range(6):
-        pending, there = run.variant.pending(run.expected), number_in(done)
-        enough = there + dice.randrange(1, 7) if kill < 5 else 99
+        pending, num_done = run.variant.pending(run.expected), number_in(done)
+        enough = num_done + dice.randrange(1, 7) if kill < 5 else 99
         moment = dice.uniform(0, 0.02)  # somewhere between a commit and the one after the next
-        status = forked.ask(
+        status = forked.predict(
             run, tmp_path / f"{kill}",
             lambda: number_in(done) >= enough and (time.sleep(moment) or True), pending,  # noqa: B023
         )  # fmt: skip
         assert status == (-signal.SIGKILL if kill < 5 else 0)
-        started = journalled(tmp_path / f"{kill}" / "journal", "begun")
-        assert set(started) <= set(pending), "only what is missing is asked"
+        started = journalled(tmp_path / f"{kill}" / "journal", "started")
+        assert set(started) <= set(pending), "only missing items are predicted"
         lost = set(started) - run.variant.finished(run.expected)
         assert len(lost) <= 3 * 16 + 2
-        asked += started
     assert run.variant.pending(run.expected) == []
     assert_same(run.predictions(), undisturbed.predictions())
     assert run.rejected() == undisturbed.rejected()
 
 
 @pytest.mark.slow
-def test_a_segment_on_which_the_engine_dies_is_rejected_and_the_rest_is_answered(  # type: ignore[no-untyped-def]
+def test_a_segment_that_crashes_the_engine_is_rejected_and_the_others_are_predicted(  # type: ignore[no-untyped-def]
     undisturbed: Run, forked: ForkedEngine, tmp_path: Path, toy_samples, tiny_omni
 ) -> None:
     run = prepared(tmp_path, toy_samples, tiny_omni)
     deadly, attempts, rejected = run.samples[20].segment_id, [], {}
 
-    def ask(items: Sequence[str], alone: Sequence[str]) -> list[Crash]:
+    def predict(items: Sequence[str], alone: Sequence[str]) -> list[Crash]:
         folder = tmp_path / f"{len(attempts)}"
         attempts.append(alone)
         journal = folder / "journal"
-        status = forked.ask(run, folder, lambda: deadly in in_flight(journal), items, alone)
+        status = forked.predict(run, folder, lambda: deadly in in_flight(journal), items, alone)
         died = Crash(error=CrashError(f"signal {-status}"), in_flight=in_flight(journal))
         return [died] if status else []
 
     def pending() -> list[str]:
         return [item for item in run.variant.pending(run.expected) if item not in rejected]
 
-    predict_all(pending, ask, rejected.update)
+    predict_all(pending, predict, rejected.update)
     assert set(rejected) == {deadly}
     assert len(attempts) == 3
     assert deadly in attempts[1]
@@ -263,7 +260,7 @@ def test_a_segment_on_which_the_engine_dies_is_rejected_and_the_rest_is_answered
 
 
 def assert_same(rows: Sequence[PredictionRecord], expected: Sequence[PredictionRecord]) -> None:
-    """Hold tables to one another; batches of another size round a logit's last bits otherwise."""
+    """Compare tables up to rounding, which depends on the size of batches."""
     exact = {"logp_yes": 0.0, "logp_no": 0.0, "p_ah": 0.0, "answer_mass": 0.0}
     assert [replace(row, **exact) for row in rows] == [replace(row, **exact) for row in expected]
     for row, other in zip(rows, expected, strict=True):
@@ -292,7 +289,7 @@ def stored_files(store: Store) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in paths}
 
 
-def test_too_many_rejected_segments_stop_the_run_each_time_it_is_run(tmp_path, toy_samples) -> None:  # type: ignore[no-untyped-def]
+def test_too_many_rejected_segments_stop_every_run(tmp_path, toy_samples) -> None:  # type: ignore[no-untyped-def]
     run = Run(Store(str(tmp_path)), toy_samples(Store(str(tmp_path)), 24), tmp_path)
     rejected = [
         RejectedRecord(item_id=item, stage="infer", reason="too long" if n else "damaged")
@@ -323,21 +320,23 @@ def test_segments_without_their_damaged_audio_count_as_failures_in_the_end(  # t
     store = Store(str(tmp_path))
     samples = toy_samples(store, 14)
     variant, expected = variant_of(store, CONFIG, INPUT, "fingerprint"), expected_items(samples)
-    rows = [replace(answer(sample), has_audio=False) for sample in samples]
+    rows = [replace(prediction(sample), has_audio=False) for sample in samples]
     outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
     variant.commit(outputs, expected)
     shard, by_id = Shard(name="1 of 1", expected=expected), {s.segment_id: s for s in samples}
-    with pytest.raises(StageError, match=r"0 of 14 .* rejected, 12 others .* damaged media"):
+    with pytest.raises(
+        StageError, match=r"0 of 14 .* rejected, 12 others .* damaged video or audio"
+    ):
         infer_missing(shard, by_id, tmp_path, CONFIG, INPUT, EAGER_COMMITS, variant)
     without_audio = INPUT.model_copy(update={"audio": False})
     infer_missing(shard, by_id, tmp_path, CONFIG, without_audio, EAGER_COMMITS, variant)
 
 
-def answer(sample: SampleRecord, mass: float = 0.7) -> PredictionRecord:
+def prediction(sample: SampleRecord, mass: float = 0.7) -> PredictionRecord:
     return a_prediction(sample.segment_id, answer_mass=mass)
 
 
-def test_longer_segments_than_the_engine_takes_are_refused_before_it_opens(  # type: ignore[no-untyped-def]
+def test_segments_longer_than_the_engine_takes_are_rejected_before_it_opens(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples, tiny_omni
 ) -> None:
     run = Run(Store(str(tmp_path)), toy_samples(Store(str(tmp_path)), 11), tiny_omni)
@@ -352,24 +351,27 @@ def test_an_overlong_segment_that_may_be_rejected_is_no_error_even_alone(  # typ
 ) -> None:
     run = Run(Store(str(tmp_path)), toy_samples(Store(str(tmp_path)), count), tiny_omni)
     shard, by_id, path, _, *others = run.arguments()
-    tight, opened = CONFIG.model_copy(update={"max_tokens": 64}), []
-    monkeypatch.setattr("tasks.infer.run_engines", lambda *message: opened.append(message) or [])
+    tight, calls = CONFIG.model_copy(update={"max_tokens": 64}), []
+    monkeypatch.setattr("tasks.infer.run_engines", lambda *arguments: calls.append(arguments) or [])
     infer_missing(shard, by_id, path, tight, *others)
-    assert f"{count} of {count} segments make more than the 64 tokens" in caplog.text
-    assert len(opened) == 1
+    assert f"{count} of {count} segments have more than the 64 tokens" in caplog.text
+    assert len(calls) == 1
 
 
-def test_answers_that_are_neither_yes_nor_no_are_counted_in_a_warning(  # type: ignore[no-untyped-def]
+def test_predictions_with_little_answer_mass_are_counted_in_a_warning(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples, caplog
 ) -> None:
     store = Store(str(tmp_path))
     samples = toy_samples(store, 4)
     variant, expected = variant_of(store, CONFIG, INPUT, "fingerprint"), expected_items(samples)
     for number, sample in enumerate(samples):
-        row = answer(sample, 0.3 * number)
+        row = prediction(sample, 0.3 * number)
         variant.commit([ItemOutput(item_id=sample.segment_id, rows=(row,))], expected)
-    for least, message in ((0.5, "in 2 of 4 answers Yes and No hold less than 50%"), (0.0, "")):
-        config = CONFIG.model_copy(update={"min_answer_mass": least})
+    for minimum, message in (
+        (0.5, "in 2 of 4 predictions Yes and No have less than 50%"),
+        (0.0, ""),
+    ):
+        config = CONFIG.model_copy(update={"min_answer_mass": minimum})
         shard = Shard(name="1 of 1", expected=expected)
         infer_missing(shard, {}, tmp_path, config, INPUT, EAGER_COMMITS, variant)
         assert message in caplog.text
@@ -389,13 +391,13 @@ def test_settings_input_and_model_each_make_another_variant(tmp_path: Path) -> N
     assert variant_of(store, CONFIG, INPUT, "fingerprint").variant_id == base.variant_id
 
 
-def test_what_changes_only_speed_is_no_setting_of_content() -> None:
+def test_resources_are_no_part_of_the_configuration() -> None:
     assert not set(InferResources.model_fields) & set(InferConfig.model_fields)
     with pytest.raises(ValueError, match="Extra inputs are not permitted"):
         InferConfig(max_requests=4)  # type: ignore[call-arg]
 
 
-def test_changed_words_or_media_are_asked_again(toy_samples, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_changed_transcript_or_media_is_predicted_again(toy_samples, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     (sample,) = toy_samples(Store(str(tmp_path)), 1)
     changed = replace(sample, content_digest="other", segment_id=SegmentId(sample.segment_id))
     assert expected_items([sample]) != expected_items([changed])

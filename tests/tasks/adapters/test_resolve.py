@@ -65,7 +65,7 @@ def trained(store: Store, record: ModelRecord = RECORD, base: str = "/gone") -> 
     )  # fmt: skip
 
 
-def test_a_whole_model_that_a_training_stored_is_used_in_place(tmp_path: Path) -> None:
+def test_a_whole_model_that_a_training_stored_is_opened_where_it_is(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "store"))
     store.write_bytes(f"{RECORD.model_path}/config.json", b"{}")
     assert trained(store) == Path(store.full_path(RECORD.model_path))
@@ -96,7 +96,7 @@ def test_an_adapter_on_attention_is_served_with_a_note_on_a_gpu(
     assert ("untested on a GPU" in caplog.text) == on_gpu
 
 
-def test_the_log_says_whether_a_merged_adapter_is_cached_and_why_it_is_merged(
+def test_the_log_states_whether_a_merged_adapter_is_cached_and_the_reason(
     tmp_path: Path, tiny_omni: Path, write_adapter: Write, caplog, monkeypatch
 ) -> None:
     store, merged = Store(str(tmp_path / "store")), []

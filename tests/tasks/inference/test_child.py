@@ -32,7 +32,7 @@ def rejected(number: int) -> ItemOutput:
     return ItemOutput(item_id=str(number), rows=(row,))
 
 
-def test_progress_passes_every_result_on_and_counts_them() -> None:
+def test_every_output_is_counted_and_passed_on() -> None:
     lines = io.StringIO()
     progress = PredictionCounter(lines)
     outputs = [output(number) for number in range(3)]
@@ -42,21 +42,21 @@ def test_progress_passes_every_result_on_and_counts_them() -> None:
 
 
 @pytest.mark.parametrize("failed", [rejected, partial(output, has_audio=False)])
-def test_no_more_is_asked_once_too_many_are_rejected_or_lack_damaged_media(
+def test_predicting_stops_once_too_many_are_rejected_or_lack_damaged_media(
     failed: Callable[[int], ItemOutput],
 ) -> None:
-    def watched(config: InputConfig) -> tuple[int, bool]:
+    def tracked(config: InputConfig) -> tuple[int, bool]:
         outputs = (failed(number) if number % 2 else output(number) for number in range(100))
         progress = PredictionCounter(io.StringIO())
         return len(list(progress.track(outputs, 2, SAMPLES, config))), progress.is_given_up
 
-    assert watched(InputConfig()) == (6, True)
+    assert tracked(InputConfig()) == (6, True)
     if failed is not rejected:
-        assert watched(InputConfig(audio=False)) == (100, False)
+        assert tracked(InputConfig(audio=False)) == (100, False)
 
 
 @pytest.mark.slow
-def test_a_model_whose_answer_is_not_one_token_is_one_clear_sentence(  # type: ignore[no-untyped-def]
+def test_a_model_without_an_answer_token_is_one_clear_error(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples, tiny_omni: Path
 ) -> None:
     model = shutil.copytree(tiny_omni, tmp_path / "model")
@@ -84,7 +84,7 @@ def test_a_model_whose_answer_is_not_one_token_is_one_clear_sentence(  # type: i
 
 
 def split_the_word(tokenizer: dict, word: str) -> None:  # type: ignore[type-arg]
-    """Make a byte-level BPE tokenizer forget one whole word."""
+    """Remove one whole word from a byte-level BPE tokenizer."""
     model = tokenizer["model"]
     model["vocab"][f"<no {word}>"] = model["vocab"].pop(word)
     model["merges"] = [

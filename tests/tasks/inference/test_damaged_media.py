@@ -7,7 +7,7 @@ from tasks.prompting.model_input import InputConfig
 from tests.builders import a_prediction
 
 
-def test_only_what_is_there_and_was_to_be_shown_counts_as_damaged(  # type: ignore[no-untyped-def]
+def test_only_files_that_exist_and_are_switched_on_count_as_damaged(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples
 ) -> None:
     samples = toy_samples(Store(str(tmp_path)), 6)

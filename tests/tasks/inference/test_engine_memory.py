@@ -23,7 +23,7 @@ def test_weights_in_half_the_bytes_need_half_the_memory(tiny_omni: Path) -> None
     assert double_cache - whole == 2**30
 
 
-def test_weights_of_eight_bits_are_computed_with_as_they_are(tmp_path: Path) -> None:
+def test_weights_of_eight_bits_are_loaded_as_stored(tmp_path: Path) -> None:
     without = required_bytes_of(tmp_path / "none", {})
     eight = {
         "of floats": torch.zeros(1000, dtype=torch.float8_e4m3fn),
@@ -39,7 +39,7 @@ def required_bytes_of(folder: Path, tensors: dict[str, torch.Tensor]) -> int:
     return required_bytes(folder, "bfloat16", RESOURCES, on_gpu=False)
 
 
-def test_a_model_that_does_not_fit_is_refused_with_what_there_is(
+def test_a_model_that_does_not_fit_is_rejected_with_the_free_memory(
     tiny_omni: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check_engine_memory(tiny_omni, "float32", RESOURCES, on_gpu=False)
@@ -48,7 +48,7 @@ def test_a_model_that_does_not_fit_is_refused_with_what_there_is(
         check_engine_memory(tiny_omni, "float32", RESOURCES, on_gpu=False)
 
 
-def test_only_what_would_help_is_named_where_a_model_does_not_fit(
+def test_the_advice_names_only_settings_that_help(
     tiny_omni: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "host_bytes", lambda: 2**30)

@@ -14,7 +14,7 @@ def options(**resources: int) -> dict[str, object]:
     )
 
 
-def test_no_code_of_a_model_is_run_and_no_pickle_is_opened() -> None:
+def test_neither_code_nor_pickles_of_a_model_are_loaded() -> None:
     assert options()["trust_remote_code"] is False
     assert options()["load_format"] == "safetensors"
 
@@ -24,7 +24,7 @@ def test_the_longest_request_and_its_answer_fit_into_one_step() -> None:
     assert options(max_batched_tokens=256)["max_num_batched_tokens"] == 1_001
 
 
-def test_an_unknown_resource_is_refused() -> None:
+def test_an_unknown_resource_is_rejected() -> None:
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         EngineResources(gpus=2)  # type: ignore[call-arg]
 
@@ -35,7 +35,7 @@ def test_an_unknown_resource_is_refused() -> None:
     requests=st.none() | st.integers(1, 4096),
     on_gpu=st.booleans(),
 )
-def test_a_step_holds_the_longest_request_and_what_is_stated_is_kept(
+def test_a_step_fits_the_longest_request_and_explicit_settings_are_kept(
     max_tokens: int, tokens: int | None, requests: int | None, on_gpu: bool
 ) -> None:
     resources = EngineResources(max_batched_tokens=tokens, max_requests=requests)

@@ -21,7 +21,7 @@ def failures(folder: Path, count: int, max_fraction: float) -> Failures:
     )  # fmt: skip
 
 
-def test_segments_on_which_the_engine_dies_are_rejected_until_they_are_too_many(
+def test_segments_that_crash_the_engine_are_rejected_until_there_are_too_many(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     failed = failures(tmp_path, 40, 0.3)

@@ -13,17 +13,17 @@ from tasks.inference.settings import InferResources
 from tasks.model import gpu
 from tasks.prompting.model_input import InputConfig
 
-# Stand-ins for a child: what it printed, noted and how it ended is all that its parent sees of it.
+# Stand-ins for a child: its parent sees only its output, journal, error file and exit status.
 DIES = "import os; os.kill(os.getpid(), 11)"
-TELLS = (
+FAILS = (
     "import sys; from pathlib import Path; from storage.errors import ModelError\n"
     "from tasks.processes.error_file import ErrorFile\n"
     "ErrorFile(Path(sys.argv[1])).write(ModelError('No weights.')); sys.exit(2)"
 )
-FIRST_TELLS = (
+FIRST_FAILS = (
     "import os, sys, time\n"
-    "print('begun')\n"
-    "time.sleep(60) if os.environ['CUDA_VISIBLE_DEVICES'] != '0' else time.sleep(1)\n" + TELLS
+    "print('started')\n"
+    "time.sleep(60) if os.environ['CUDA_VISIBLE_DEVICES'] != '0' else time.sleep(1)\n" + FAILS
 )
 FIRST_DIES = "import os; os.environ['CUDA_VISIBLE_DEVICES'] != '0' or os.kill(os.getpid(), 11)"
 WORKS = "import os; print('done 3', os.environ['CUDA_VISIBLE_DEVICES'])"
@@ -35,14 +35,14 @@ def run(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
     (tmp_path / "journal").write_text('["started", "a"]\n["started", "b"]\n["finished", "a"]\n')
 
     def run(script: str, count: int = 1, num_gpus: int = 1):  # type: ignore[no-untyped-def]
-        (tmp_path / "job.log").write_text("what the libraries said")
+        (tmp_path / "job.log").write_text("output of the libraries")
         (tmp_path / "child.py").write_text(script)
         jobs = [
           InferJob(
             store_url=str(tmp_path), variant_id="v", samples_path=tmp_path, claims_path=tmp_path,
-            journal_path=tmp_path / "journal", job_path=tmp_path / "job.json", suspects=(), alone=(),
-            shard_size=1, max_failures=1, model_path=tmp_path, dtype="float32", max_tokens=64,
-            input=InputConfig(), resources=InferResources(num_gpus=num_gpus),
+            journal_path=tmp_path / "journal", job_path=tmp_path / "job.json", suspects=(),
+            alone=(), shard_size=1, max_failures=1, model_path=tmp_path, dtype="float32",
+            max_tokens=64, input=InputConfig(), resources=InferResources(num_gpus=num_gpus),
         )
         ] * count  # fmt: skip
         monkeypatch.setenv("PYTHONPATH", infer_job.__file__.rsplit("/", 3)[0])
@@ -54,50 +54,50 @@ def run(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
     return run
 
 
-def test_a_dead_child_is_a_crash_with_what_was_in_flight_and_where_its_log_is(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_dead_child_is_a_crash_with_its_items_in_flight_and_its_log(run) -> None:  # type: ignore[no-untyped-def]
     (crash,), _ = run(DIES)
     assert crash.in_flight == ("b",)
     assert isinstance(crash.error, CrashError)
     path = str(crash.message).split("The engine's log: ")[1]
-    assert Path(path).read_text() == "what the libraries said"
+    assert Path(path).read_text() == "output of the libraries"
     assert crash.reason.endswith("was killed by signal 11")
-    assert "/" not in crash.reason, "it is stored, and must not name this machine's folders"
+    assert "/" not in crash.reason, "it is stored, and must not name this host's folders"
 
 
-def test_a_child_s_own_sentence_ends_the_run_as_what_it_was(run) -> None:  # type: ignore[no-untyped-def]
+def test_an_error_that_a_child_reports_ends_the_run(run) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ModelError, match=r"^No weights\. The engine's log: "):
-        run(TELLS)
+        run(FAILS)
 
 
-def test_the_first_error_in_a_sentence_ends_the_other_engines(run) -> None:  # type: ignore[no-untyped-def]
+def test_the_first_reported_error_stops_the_other_engines(run) -> None:  # type: ignore[no-untyped-def]
     started = time.monotonic()
     with pytest.raises(ModelError, match=r"^No weights\."):
-        run(FIRST_TELLS, count=2)
+        run(FIRST_FAILS, count=2)
     assert time.monotonic() - started < 30
 
 
-def test_an_engine_that_dies_lets_the_others_go_on(run) -> None:  # type: ignore[no-untyped-def]
+def test_the_other_engines_continue_after_a_crash(run) -> None:  # type: ignore[no-untyped-def]
     crashes, lines = run(FIRST_DIES + "; print('done 3')", count=2)
     assert len(crashes) == 1
     assert lines == [(1, "done 3")]
 
 
-def test_each_engine_gets_its_own_of_the_visible_gpus(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_each_engine_gets_its_own_visible_gpus(run, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
     crashes, lines = run(WORKS, count=2, num_gpus=2)
     assert crashes == []
     assert sorted(lines) == [(0, "done 3 4,5"), (1, "done 3 6,7")]
     _, lines = run(WORKS)
-    assert lines == [(0, "done 3 4,5,6,7")], "one engine may use all that is visible"
+    assert lines == [(0, "done 3 4,5,6,7")], "one engine may use all visible GPUs"
 
 
-def test_there_are_as_many_engines_as_stated_and_one_without_a_gpu(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_the_number_of_engines_is_the_setting_or_one_without_a_gpu(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(gpu, "_DRIVER", tmp_path / "none")
     assert num_engines_for(InferResources(num_engines=3)) == 3
     assert num_engines_for(InferResources()) == 1
 
 
-def test_engines_that_need_more_gpus_than_there_are_are_refused(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_engines_that_need_more_gpus_than_are_visible_are_rejected(monkeypatch, tmp_path) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(gpu, "_DRIVER", tmp_path)
     monkeypatch.setattr(infer_job, "count_gpus", lambda: 4)
     assert num_engines_for(InferResources(num_gpus=2)) == 2
@@ -116,13 +116,14 @@ def test_engines_that_need_more_gpus_than_there_are_are_refused(monkeypatch, tmp
         (True, 2, 10_000, 3, 1),
     ],
 )
-def test_an_engine_gets_its_share_of_the_cores(  # type: ignore[no-untyped-def]
+def test_the_cores_are_divided_among_engines(  # type: ignore[no-untyped-def]
     monkeypatch, tmp_path: Path, on_gpu: bool, num_engines: int, num_samples: int, decoders: int,
     threads: int,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(gpu, "_DRIVER", tmp_path if on_gpu else tmp_path / "none")
     monkeypatch.setattr("os.sched_getaffinity", lambda _: range(8))
-    dealt = InferResources().for_one_engine(num_engines, num_samples)
-    assert (dealt.num_decoders, dealt.cpu_threads) == (decoders, threads)
-    stated = InferResources(num_decoders=1, cpu_threads=5).for_one_engine(num_engines, num_samples)
-    assert (stated.num_decoders, stated.cpu_threads) == (1, 5)
+    divided = InferResources().for_one_engine(num_engines, num_samples)
+    assert (divided.num_decoders, divided.cpu_threads) == (decoders, threads)
+    explicit = InferResources(num_decoders=1, cpu_threads=5)
+    divided = explicit.for_one_engine(num_engines, num_samples)
+    assert (divided.num_decoders, divided.cpu_threads) == (1, 5)

@@ -13,29 +13,29 @@ def clock(monkeypatch):  # type: ignore[no-untyped-def]
     return now
 
 
-def test_engines_are_counted_together_with_rate_and_time_left(clock, caplog) -> None:  # type: ignore[no-untyped-def]
+def test_predictions_of_all_engines_are_summed_with_rate_and_time_left(clock, caplog) -> None:  # type: ignore[no-untyped-def]
     caplog.set_level(logging.INFO)
-    message = EnginesProgress("infer", 60)
+    progress = EnginesProgress("infer", 60)
     for engine in (0, 1):
-        message.on_line(engine, "model open after 3 s")
+        progress.on_line(engine, "model open after 3 s")
     clock[0] += 10
-    message.on_line(0, "done 12")
+    progress.on_line(0, "done 12")
     assert "12 of 60 segments, 1.2 a second, about 40 s left" in caplog.text
-    message.on_line(1, "done 5")
-    assert "17 of 60" not in caplog.text, "one line in five seconds is enough"
+    progress.on_line(1, "done 5")
+    assert "17 of 60" not in caplog.text, "at most one line in five seconds"
     clock[0] += 10
-    message.on_line(1, "done 18")
+    progress.on_line(1, "done 18")
     assert "30 of 60 segments, 1.5 a second, about 20 s left" in caplog.text
-    message.restart(30)
-    message.on_line(0, "done 30")
+    progress.restart(30)
+    progress.on_line(0, "done 30")
     assert "60 of 60 segments, 3.0 a second, in 20.0 s" in caplog.text
 
 
 def test_warnings_are_logged_as_warnings_and_other_lines_as_info(caplog) -> None:  # type: ignore[no-untyped-def]
     caplog.set_level(logging.INFO)
-    message = EnginesProgress("infer", 2)
+    progress = EnginesProgress("infer", 2)
     for line in ("warning: slow", "peak memory 1.0 GiB"):
-        message.on_line(0, line)
+        progress.on_line(0, line)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "infer: slow"),
         ("INFO", "infer: peak memory 1.0 GiB"),

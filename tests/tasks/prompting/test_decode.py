@@ -14,15 +14,15 @@ from tasks.prompting.decode import _sample, decode_audio, decode_frames
 
 
 def video_of(num_frames: int, rate: int) -> io.BytesIO:
-    """A video whose frame i is uniformly grey at 2 i."""
+    """Encode a video with frame i uniformly gray at 2 i."""
     target = io.BytesIO()
     with av.open(target, mode="w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "1"})
         stream.width = stream.height = 32
         stream.pix_fmt = "yuv420p"
         for index in range(num_frames):
-            grey = np.full((32, 32, 3), 2 * index, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+            gray = np.full((32, 32, 3), 2 * index, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(gray, format="rgb24")))
         container.mux(stream.encode())
     target.seek(0)
     return target
@@ -39,7 +39,7 @@ def wav_of(samples: np.ndarray, rate: int, channels: int) -> io.BytesIO:
     return target
 
 
-def test_frames_are_those_on_show_at_the_middle_of_each_step() -> None:
+def test_frames_are_those_shown_at_the_middle_of_each_interval() -> None:
     frames = decode_frames(video_of(100, rate=25), fps=2.0)
     shown = frames.mean(axis=(1, 2, 3)) / 2
     assert frames.shape == (8, 32, 32, 3)
@@ -66,10 +66,10 @@ def test_sampled_frames_are_in_order_and_cover_the_whole_time(times: list[int], 
     for index, shown_s in enumerate(chosen):
         assert shown_s <= (index + 0.5) / fps or len(chosen) == 1
         later = [time for _, time in timed if shown_s < time < (index + 0.5) / fps]
-        assert not later, "a later frame was on show already"
+        assert not later, "a later frame was already shown"
 
 
-def test_frames_without_times_are_taken_at_the_stated_rate() -> None:
+def test_frames_without_timestamps_follow_the_stream_s_rate() -> None:
     assert _sample(((None, index) for index in range(8)), 2.0, 0.25) == [0, 2, 4, 6]
 
 
@@ -88,16 +88,16 @@ def test_audio_at_sixteen_kilohertz_comes_back_sample_for_sample() -> None:
 
 
 @pytest.mark.parametrize("num_bytes", [6_464, 6_001, 5_000])
-def test_a_plain_wav_whole_or_cut_short_gives_the_bits_that_pyav_gives(
+def test_a_complete_or_truncated_wav_decodes_to_the_same_bits_as_with_pyav(
     num_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, 3_210)
     content = wav_of(samples, AUDIO_SAMPLE_RATE, channels=1).getvalue()
     assert len(content) == 6_464
-    found = decode_audio(io.BytesIO(content[:num_bytes]))
-    monkeypatch.setattr(decode, "_read_wav", lambda _sound: None)
-    np.testing.assert_array_equal(found, decode_audio(io.BytesIO(content[:num_bytes])))
-    assert found.dtype == np.float32
+    samples = decode_audio(io.BytesIO(content[:num_bytes]))
+    monkeypatch.setattr(decode, "_read_wav", lambda _audio: None)
+    np.testing.assert_array_equal(samples, decode_audio(io.BytesIO(content[:num_bytes])))
+    assert samples.dtype == np.float32
 
 
 @pytest.mark.parametrize("content", [b"", b"not a video at all, only text" * 20])
@@ -108,12 +108,12 @@ def test_files_that_are_no_media_are_item_faults(content: bytes) -> None:
         decode_audio(io.BytesIO(content))
 
 
-def test_an_audio_without_a_sample_is_a_fault_and_no_segment_without_audio() -> None:
+def test_empty_audio_is_an_item_fault() -> None:
     with pytest.raises(ItemFault, match="audio contains no sample"):
         decode_audio(wav_of(np.zeros(0), AUDIO_SAMPLE_RATE, channels=1))
 
 
-def test_a_file_without_the_wanted_stream_is_an_item_fault() -> None:
+def test_a_file_without_the_expected_stream_is_an_item_fault() -> None:
     with pytest.raises(ItemFault, match="audio"):
         decode_audio(video_of(3, rate=25))
     with pytest.raises(ItemFault, match="video"):

@@ -18,44 +18,44 @@ from tasks.prompting.model_input import (
 from tasks.prompting.prompt import AUDIO_MARKER, VIDEO_MARKER
 
 
-def grey(num_frames: int) -> np.ndarray:
+def gray_frames(num_frames: int) -> np.ndarray:
     return np.arange(num_frames, dtype=np.uint8)[:, None, None, None] * np.ones(
         (1, 4, 4, 3), np.uint8
     )
 
 
-def test_an_unknown_setting_and_an_unknown_prompt_are_refused() -> None:
-    with pytest.raises(ValidationError, match="colour"):
-        InputConfig(colour=True)  # type: ignore[call-arg]
+def test_an_unknown_setting_and_an_unknown_prompt_are_rejected() -> None:
+    with pytest.raises(ValidationError, match="color"):
+        InputConfig(color=True)  # type: ignore[call-arg]
     with pytest.raises(ValidationError, match="unknown prompt 'poem'"):
         InputConfig(prompt="poem")
 
 
-def test_switching_everything_off_is_refused() -> None:
+def test_switching_everything_off_is_rejected() -> None:
     with pytest.raises(ValidationError, match="switch one on"):
         InputConfig(prompt="paper", video=False, audio=False, transcript=True)
     assert InputConfig(prompt="definition-transcript", video=False, audio=False).shows_transcript
 
 
 def test_the_form_of_the_answer_is_a_setting() -> None:
-    words = {"frames": grey(2), "audio": None, "transcript": "yes"}
+    media = {"frames": gray_frames(2), "audio": None, "transcript": "yes"}
     plain, tagged = (
-        make_input(InputConfig(answer=answer), **words).text for answer in ("word", "tag")
+        make_input(InputConfig(answer=answer), **media).text for answer in ("word", "tag")
     )
     assert tagged == plain + "<answer>"
     with pytest.raises(ValidationError, match="'word' or 'tag'"):
         InputConfig(answer="json")  # type: ignore[arg-type]
 
 
-def test_pixel_bounds_the_wrong_way_round_are_refused() -> None:
+def test_swapped_pixel_bounds_are_rejected() -> None:
     with pytest.raises(ValidationError, match="exceeds max_pixels"):
         InputConfig(min_pixels=4096, max_pixels=2048)
 
 
-def test_an_odd_frame_count_is_evened_by_the_last_frame() -> None:
-    assert even_frames(grey(3))[:, 0, 0, 0].tolist() == [0, 1, 2, 2]
-    assert even_frames(grey(4)) is not None
-    assert len(even_frames(grey(4))) == 4
+def test_the_last_of_an_odd_number_of_frames_is_repeated() -> None:
+    assert even_frames(gray_frames(3))[:, 0, 0, 0].tolist() == [0, 1, 2, 2]
+    assert even_frames(gray_frames(4)) is not None
+    assert len(even_frames(gray_frames(4))) == 4
 
 
 @given(st.integers(1, 20_000))
@@ -71,7 +71,7 @@ def test_audio_comes_in_whole_hops_and_never_too_short(num_samples: int) -> None
 def test_markers_and_media_always_agree(has_video: bool, has_audio: bool) -> None:
     built = make_input(
         InputConfig(),
-        frames=grey(5) if has_video else None,
+        frames=gray_frames(5) if has_video else None,
         audio=np.zeros(16_000, np.float32) if has_audio else None,
         transcript="well",
     )
@@ -81,19 +81,21 @@ def test_markers_and_media_always_agree(has_video: bool, has_audio: bool) -> Non
     assert ("video" in media, "audio" in media) == (has_video, has_audio)
 
 
-def test_a_modality_switched_off_is_not_shown() -> None:
+def test_a_modality_that_is_switched_off_is_left_out() -> None:
     config = InputConfig(video=False, transcript=False)
     config = config.model_copy(update={"prompt": "definition-context"})
-    media = {"frames": grey(4), "audio": np.zeros(16_000, np.float32)}
+    media = {"frames": gray_frames(4), "audio": np.zeros(16_000, np.float32)}
     built = make_input(config, **media, transcript="secret", transcript_before="secret")
     assert built.frames is None
     assert built.audio is not None
     assert "secret" not in built.text
 
 
-def test_vllm_gets_the_same_arrays_and_is_told_not_to_sample_again() -> None:
+def test_vllm_gets_the_same_arrays_and_does_not_sample_them_again() -> None:
     config = InputConfig(fps=4.0, min_pixels=1024, max_pixels=2048)
-    built = make_input(config, frames=grey(6), audio=np.zeros(1_600, np.float32), transcript="")
+    built = make_input(
+        config, frames=gray_frames(6), audio=np.zeros(1_600, np.float32), transcript=""
+    )
     request = to_vllm_request(built)
     frames, metadata = request["multi_modal_data"]["video"][0]
     assert frames is built.frames

@@ -25,7 +25,7 @@ NOTHING = TokenCounts(num_text_tokens=0, num_video_tokens=0, num_audio_tokens=0)
 logps = st.floats(min_value=-60, max_value=0)
 
 
-def shown(*, num_frames: int = 10, seconds: float = 5.0):  # type: ignore[no-untyped-def]
+def segment(*, num_frames: int = 10, seconds: float = 5.0):  # type: ignore[no-untyped-def]
     frames = np.zeros((num_frames, 32, 32, 3), np.uint8) if num_frames else None
     audio = np.zeros(int(16_000 * seconds), np.float32) if seconds else None
     return make_input(InputConfig(), frames=frames, audio=audio, transcript="yes")
@@ -33,14 +33,14 @@ def shown(*, num_frames: int = 10, seconds: float = 5.0):  # type: ignore[no-unt
 
 @given(logps, logps)
 def test_p_ah_is_the_softmax_over_the_two_answers(logp_yes: float, logp_no: float) -> None:
-    answer = Prediction(logp_yes=logp_yes, logp_no=logp_no, token_counts=NOTHING)
+    prediction = Prediction(logp_yes=logp_yes, logp_no=logp_no, token_counts=NOTHING)
     expected = exp(logp_yes) / (exp(logp_yes) + exp(logp_no))
-    assert answer.p_ah == pytest.approx(expected, rel=1e-9)
+    assert prediction.p_ah == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_answer_mass_is_what_the_two_words_hold_together() -> None:
-    answer = Prediction(logp_yes=log(0.2), logp_no=log(0.5), token_counts=NOTHING)
-    assert answer.answer_mass == pytest.approx(0.7)
+def test_the_answer_mass_is_the_probability_of_both_answers() -> None:
+    prediction = Prediction(logp_yes=log(0.2), logp_no=log(0.5), token_counts=NOTHING)
+    assert prediction.answer_mass == pytest.approx(0.7)
 
 
 def test_rounding_never_makes_the_answer_mass_exceed_one() -> None:
@@ -58,46 +58,46 @@ def test_every_token_is_counted_once(token_ids: list[int]) -> None:
     assert counted == len(token_ids)
 
 
-def test_a_fed_video_and_audio_pass_the_census() -> None:
+def test_expected_token_counts_pass() -> None:
     check_token_counts(
         TokenCounts(num_text_tokens=9, num_video_tokens=20, num_audio_tokens=65),
-        shown(),
+        segment(),
         MODEL_CONFIG,
     )
 
 
-def test_what_was_not_given_need_not_be_counted() -> None:
-    check_token_counts(NOTHING, shown(num_frames=0, seconds=0), MODEL_CONFIG)
+def test_absent_media_needs_no_tokens() -> None:
+    check_token_counts(NOTHING, segment(num_frames=0, seconds=0), MODEL_CONFIG)
 
 
 @pytest.mark.parametrize(
-    ("num_video", "num_audio", "kind"),
+    ("num_video", "num_audio", "modality"),
     [(20, 0, "audio"), (20, 1, "audio"), (0, 65, "video"), (19, 65, "video")],
 )
-def test_audio_or_video_that_is_not_fed_stops_the_run(
-    num_video: int, num_audio: int, kind: str
+def test_audio_or_video_that_does_not_reach_the_model_stops_the_run(
+    num_video: int, num_audio: int, modality: str
 ) -> None:
     token_counts = TokenCounts(
         num_text_tokens=9, num_video_tokens=num_video, num_audio_tokens=num_audio
     )
-    with pytest.raises(StageError, match=f"the {kind} does not reach the model"):
-        check_token_counts(token_counts, shown(), MODEL_CONFIG)
+    with pytest.raises(StageError, match=f"the {modality} does not reach the model"):
+        check_token_counts(token_counts, segment(), MODEL_CONFIG)
 
 
-def test_even_two_frames_must_be_fed() -> None:
+def test_even_two_frames_must_reach_the_model() -> None:
     token_counts = TokenCounts(num_text_tokens=9, num_video_tokens=1, num_audio_tokens=0)
     with pytest.raises(StageError, match="video has 1 tokens in the engine, expected 4"):
-        check_token_counts(token_counts, shown(num_frames=2, seconds=0), MODEL_CONFIG)
+        check_token_counts(token_counts, segment(num_frames=2, seconds=0), MODEL_CONFIG)
 
 
 @pytest.mark.parametrize("num_audio", [0, 1])
-def test_even_a_tenth_of_a_second_of_audio_must_be_fed(num_audio: int) -> None:
+def test_even_a_tenth_of_a_second_of_audio_must_reach_the_model(num_audio: int) -> None:
     token_counts = TokenCounts(num_text_tokens=9, num_video_tokens=0, num_audio_tokens=num_audio)
     with pytest.raises(StageError, match=f"audio has {num_audio} tokens in the engine"):
-        check_token_counts(token_counts, shown(num_frames=0, seconds=0.1), MODEL_CONFIG)
+        check_token_counts(token_counts, segment(num_frames=0, seconds=0.1), MODEL_CONFIG)
 
 
 @pytest.mark.parametrize("logp", [nan, -inf, inf, 0.5])
-def test_what_is_no_log_probability_stops_the_run(logp: float) -> None:
+def test_a_value_that_is_no_log_probability_stops_the_run(logp: float) -> None:
     with pytest.raises(StageError, match=r"try infer\.dtype=float32"):
         check_log_probabilities(logp, -1.0)

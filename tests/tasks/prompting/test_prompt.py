@@ -31,24 +31,24 @@ class LettersTokenizer:
         return [self.known.index(text)] if text in self.known else [ord(c) for c in text]
 
 
-def test_every_shipped_prompt_asks_first_and_shows_media_before_words() -> None:
+def test_every_prompt_has_the_instruction_first_and_media_before_the_transcript() -> None:
     for name in prompt_names():
         chat = render_chat(name, video=True, audio=True, transcript="i am sure")
-        question, media, rest = chat.partition(VIDEO_MARKER + AUDIO_MARKER)
+        instruction, media, rest = chat.partition(VIDEO_MARKER + AUDIO_MARKER)
         assert media
-        assert "Yes or No" in question
-        assert question.startswith("<|im_start|>user\n")
+        assert "Yes or No" in instruction
+        assert instruction.startswith("<|im_start|>user\n")
         assert rest.endswith("<|im_end|>\n<|im_start|>assistant\n")
         assert ("i am sure" in rest) == quotes_transcript(name)
 
 
-def test_two_segments_share_everything_before_the_media() -> None:
+def test_everything_before_the_media_is_common_to_all_segments() -> None:
     first = render_chat("definition-transcript", video=True, audio=True, transcript="yes")
     second = render_chat("definition-transcript", video=True, audio=True, transcript="no never")
     assert first.partition(VIDEO_MARKER)[0] == second.partition(VIDEO_MARKER)[0]
 
 
-def test_words_switched_off_differ_from_words_not_said() -> None:
+def test_a_transcript_switched_off_differs_from_an_empty_one() -> None:
     off = render_chat("definition-transcript", video=True, audio=True, transcript=None)
     silent = render_chat("definition-transcript", video=True, audio=True, transcript="")
     assert off == render_chat("definition", video=True, audio=True, transcript=None)
@@ -59,45 +59,50 @@ def test_words_switched_off_differ_from_words_not_said() -> None:
     assert EMPTY_TRANSCRIPT in silent
 
 
-def test_what_was_said_before_stands_between_the_media_and_the_segment_s_words() -> None:
-    message = {"transcript": "yes but", "transcript_before": "I want to\n"}
-    chat = render_chat("definition-context", video=True, audio=True, **message)
+def test_the_speech_before_is_quoted_between_the_media_and_the_transcript() -> None:
+    texts = {"transcript": "yes but", "transcript_before": "I want to\n"}
+    chat = render_chat("definition-context", video=True, audio=True, **texts)
     plain = render_chat("definition-transcript", video=True, audio=True, transcript="yes but")
-    line = "Before this part the person said: I want to\n"
+    before_line, transcript_line = prompt_text("definition-context").splitlines()[-2:]
+    line = before_line.format(transcript_before="I want to") + "\n"
     assert chat.replace(line, "") == plain
-    assert chat.index(AUDIO_MARKER) < chat.index(line) < chat.index("The person says: yes but")
+    assert (
+        chat.index(AUDIO_MARKER)
+        < chat.index(line)
+        < chat.index(transcript_line.format(transcript="yes but"))
+    )
 
 
 @pytest.mark.parametrize("transcript_before", ["", " \n"])
-def test_where_nothing_was_said_before_no_line_quotes_it(transcript_before: str) -> None:
-    message = {"transcript": "yes but", "transcript_before": transcript_before}
-    assert render_chat("definition-context", video=True, audio=True, **message) == render_chat(
+def test_blank_speech_before_leaves_no_line(transcript_before: str) -> None:
+    texts = {"transcript": "yes but", "transcript_before": transcript_before}
+    assert render_chat("definition-context", video=True, audio=True, **texts) == render_chat(
         "definition-transcript", video=True, audio=True, transcript="yes but"
     )
 
 
 @pytest.mark.parametrize("name", ["definition", "definition-transcript", "paper"])
 @pytest.mark.parametrize("words", [None, "", "i am sure"])
-def test_a_prompt_that_quotes_nothing_said_before_asks_the_same_whatever_it_was(
+def test_a_prompt_that_does_not_quote_the_speech_before_ignores_it(
     name: str, words: str | None
 ) -> None:
-    text = prompt_text(name)
-    quoted = words if words != "" else EMPTY_TRANSCRIPT
-    asked = text.replace("{media}", VIDEO_MARKER).replace("{transcript}", quoted or "")
-    asked = asked if words is not None else asked.removesuffix("\nThe person says: ")
+    lines = prompt_text(name).replace("{media}", VIDEO_MARKER).splitlines()
+    if words is None:
+        lines = [line for line in lines if "{transcript}" not in line]
+    body = "\n".join(lines).replace("{transcript}", words or EMPTY_TRANSCRIPT)
     assert render_chat(
         name, video=True, audio=False, transcript=words, transcript_before="I may"
-    ) == (f"<|im_start|>user\n{asked}<|im_end|>\n<|im_start|>assistant\n")
+    ) == (f"<|im_start|>user\n{body}<|im_end|>\n<|im_start|>assistant\n")
 
 
-def test_absent_media_leave_no_marker_and_no_empty_line() -> None:
+def test_absent_media_leaves_no_marker_and_no_empty_line() -> None:
     chat = render_chat("definition-transcript", video=False, audio=False, transcript="well")
     assert "pad|>" not in chat
     assert "\n\n" not in chat
 
 
 @given(st.text(alphabet="<|>im_endstart vopa\n", max_size=40))
-def test_words_can_never_forge_a_marker(words: str) -> None:
+def test_a_transcript_can_never_forge_a_marker(words: str) -> None:
     plain = render_chat(
         "definition-context", video=True, audio=True, transcript="x", transcript_before="x"
     )
@@ -112,24 +117,22 @@ def test_words_can_never_forge_a_marker(words: str) -> None:
     assert chat.count("\n") == plain.count("\n")
 
 
-def test_placeholders_inside_the_words_are_left_alone() -> None:
+def test_placeholders_inside_a_transcript_are_not_expanded() -> None:
     chat = render_chat(
         "definition-transcript", video=True, audio=False, transcript="{media} {transcript}"
     )
     assert chat.count(VIDEO_MARKER) == 1
-    message = {
+    texts = {
         "transcript": "{transcript_before} {media}",
         "transcript_before": "{transcript} {media}",
     }
-    chat = render_chat("definition-context", video=True, audio=False, **message)
+    chat = render_chat("definition-context", video=True, audio=False, **texts)
     assert chat.count(VIDEO_MARKER) == 1
-    assert (
-        "said: {transcript} {media}\n" in chat,
-        "says: {transcript_before} {media}<" in chat,
-    ) == (True, True)
+    assert ": {transcript} {media}\n" in chat
+    assert ": {transcript_before} {media}<" in chat
 
 
-def test_an_unknown_prompt_is_refused_with_the_known_ones() -> None:
+def test_an_unknown_prompt_is_rejected_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match="definition-transcript"):
         prompt_digest("poem")
 
@@ -144,18 +147,18 @@ def test_an_unknown_prompt_is_refused_with_the_known_ones() -> None:
         "{media} {transcript_before} {transcript_before}",
     ],
 )
-def test_a_prompt_that_cannot_share_its_prefix_is_refused(text: str) -> None:
+def test_a_prompt_without_a_common_prefix_is_rejected(text: str) -> None:
     with pytest.raises(ConfigError, match="media"):
         check_placeholders("draft", text)
 
 
-def test_a_line_that_could_not_be_left_out_alone_is_refused() -> None:
+def test_one_line_with_both_quotes_is_rejected() -> None:
     check_placeholders("draft", "{media}\n{transcript}\n{transcript_before}")
     with pytest.raises(ConfigError, match="on separate lines"):
         check_placeholders("draft", "{media}\n{transcript_before} {transcript}")
 
 
-def test_the_paper_s_answer_is_begun_in_the_prompt_so_that_its_word_comes_first() -> None:
+def test_the_paper_s_answer_tag_is_opened_in_the_prompt() -> None:
     plain = render_chat("paper", video=True, audio=True, transcript=None)
     tagged = render_chat("paper", video=True, audio=True, transcript=None, answer="tag")
     assert plain.endswith("<|im_start|>assistant\n")
@@ -167,7 +170,7 @@ def test_the_paper_s_answer_is_begun_in_the_prompt_so_that_its_word_comes_first(
     assert [answer_text(label, "word") for label in (1, 0)] == ["Yes", "No"]
 
 
-def test_answers_of_several_tokens_are_refused() -> None:
+def test_answers_of_several_tokens_are_rejected() -> None:
     assert answer_token_ids(LettersTokenizer("Yes", "No")) == (0, 1)
     with pytest.raises(ModelError, match="3 tokens"):
         answer_token_ids(LettersTokenizer("No"))

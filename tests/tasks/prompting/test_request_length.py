@@ -18,7 +18,7 @@ from tasks.prompting.token_count import TokenCounter
 INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
 
 
-def test_more_words_frames_and_time_need_more_tokens(  # type: ignore[no-untyped-def]
+def test_more_words_pixels_and_time_need_more_tokens(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples, tiny_omni: Path
 ) -> None:
     (sample,) = toy_samples(Store(str(tmp_path)), 1)
@@ -33,7 +33,7 @@ def test_more_words_frames_and_time_need_more_tokens(  # type: ignore[no-untyped
     assert longest_request([sample], larger, tiny_omni) > base
 
 
-def test_words_before_count_where_they_are_quoted(  # type: ignore[no-untyped-def]
+def test_the_speech_before_counts_if_it_is_quoted(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples, tiny_omni: Path
 ) -> None:
     samples = toy_samples(Store(str(tmp_path)), 1)
@@ -52,9 +52,9 @@ def test_the_model_s_own_limit_caps_the_bound(  # type: ignore[no-untyped-def]
     tmp_path: Path, toy_samples, tiny_omni: Path
 ) -> None:
     (sample,) = toy_samples(Store(str(tmp_path)), 1)
-    endless = replace(sample, transcript="and so " * 100_000)
+    longest = replace(sample, transcript="and so " * 100_000)
     shorter = replace(sample, transcript="and so " * 90_000)
-    assert longest_request([endless], INPUT, tiny_omni) == longest_request(
+    assert longest_request([longest], INPUT, tiny_omni) == longest_request(
         [shorter], INPUT, tiny_omni
     )
 
@@ -65,15 +65,15 @@ def test_segments_longer_than_the_engine_takes_are_counted_before_it_opens(  # t
     store = Store(str(tmp_path))
     samples = toy_samples(store, 5)
     samples[1] = replace(samples[1], transcript="and so " * 30)
-    count = TokenCounter(store, INPUT, tiny_omni)
-    lengths = sorted(count.count(sample) for sample in samples)
+    counter = TokenCounter(store, INPUT, tiny_omni)
+    lengths = sorted(counter.count(sample) for sample in samples)
 
     def check(max_tokens: int, num_allowed: int) -> None:
         check_lengths(
             samples, INPUT, tiny_omni, store, max_tokens=max_tokens, num_allowed=num_allowed
         )
 
-    check(lengths[-1], 0)  # though its bound is higher
+    check(lengths[-1], 0)  # although its upper bound is higher
     assert not caplog.records
     check(lengths[-2], 1)
     assert f"1 of 5 segments have more than the {lengths[-2]} tokens" in caplog.text
@@ -81,14 +81,14 @@ def test_segments_longer_than_the_engine_takes_are_counted_before_it_opens(  # t
         check(lengths[-2], 0)
 
 
-def test_nobody_is_told_to_raise_the_limit_of_the_model_itself(tiny_omni: Path) -> None:
+def test_the_advice_never_raises_the_model_s_own_limit(tiny_omni: Path) -> None:
     thinker = read_model_config(tiny_omni)["thinker_config"]
     limit = thinker["text_config"]["max_position_embeddings"] - 1
     assert length_advice(limit - 1, thinker).startswith("raise infer.max_tokens, or use fewer")
     assert length_advice(limit, thinker).startswith("use fewer")
 
 
-def test_a_limit_above_the_model_s_own_is_refused(tiny_omni: Path) -> None:
+def test_a_limit_above_the_model_s_own_is_rejected(tiny_omni: Path) -> None:
     check_limit(None, tiny_omni)
     check_limit(448, tiny_omni)
     with pytest.raises(

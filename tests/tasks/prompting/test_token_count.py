@@ -19,19 +19,19 @@ from tasks.prompting.token_count import TokenCounter
         {"video": False},
     ],
 )
-def test_as_many_tokens_are_counted_as_the_processor_makes(  # type: ignore[no-untyped-def]
+def test_token_counts_equal_those_of_the_processor(  # type: ignore[no-untyped-def]
     settings, tmp_path: Path, toy_samples, tiny_omni: Path
 ) -> None:
     store, config = Store(str(tmp_path)), InputConfig.model_validate(settings)
-    samples = toy_samples(store, 6)  # one has no sound
+    samples = toy_samples(store, 6)  # one has no audio
     samples[0] = replace(samples[0], transcript="ünd so <|video_pad|> on")
-    store.write_bytes(samples[1].video_path, b"no picture")
+    store.write_bytes(samples[1].video_path, b"no video")
     samples[2] = replace(samples[2], video_path=None)
     processor = AutoProcessor.from_pretrained(tiny_omni)
-    count, decode = (
+    counter, decode = (
         TokenCounter(store, config, tiny_omni),
         DecodeSample(store_url=store.url, config=config),
     )
     for sample in samples:
         row = to_model_row(processor, decode(sample))  # type: ignore[arg-type]
-        assert count.count(sample) == len(row["input_ids"])
+        assert counter.count(sample) == len(row["input_ids"])
