@@ -10,7 +10,7 @@ from tasks.prediction.verdicts import assemble_videos, score_videos
 from tests.tasks.prediction.toys import OUTPUTS
 
 
-def shown(prediction: PredictionDocument) -> str:
+def render(prediction: PredictionDocument) -> str:
     console = Console(width=120)
     with console.capture() as captured:
         console.print(prediction_table(prediction))
@@ -34,8 +34,8 @@ def test_the_table_shows_verdicts_transcripts_reasons_and_the_rule(tmp_path: Pat
         "Pooling rule mean, threshold .500 (0.5, because validation has no labels, and no",
         "a [warning]",
     ):
-        assert line in shown(prediction)
+        assert line in render(prediction)
     video = prediction.videos[0]
     verdict = replace(video.verdict, present=None, p_ah=None)
     without_verdict = replace(prediction, videos=(replace(video, verdict=verdict),))
-    assert "/in/good [1].mp4: no verdict" in shown(without_verdict)
+    assert "/in/good [1].mp4: no verdict" in render(without_verdict)

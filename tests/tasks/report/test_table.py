@@ -17,7 +17,7 @@ PLAN = EvaluationPlan(
 )
 
 
-def shown(world, rejected: tuple[RejectedRecord, ...] = (), width: int = 80) -> str:
+def render(world, rejected: tuple[RejectedRecord, ...] = (), width: int = 80) -> str:
     evaluation = evaluate(*world.write(), world.videos, PLAN)
     console = Console(width=width, file=io.StringIO(), record=True)
     console.print(
@@ -27,7 +27,7 @@ def shown(world, rejected: tuple[RejectedRecord, ...] = (), width: int = 80) -> 
 
 
 def test_eighty_columns_fit_verdicts_metrics_intervals_and_baselines(split_world) -> None:
-    text = shown(split_world)
+    text = render(split_world)
     for expected in ("Metrics on test: 12 labeled videos", "macro F1", "majority class",
                  "question only", "duration only", "plateau on 12 validation rows"):  # fmt: skip
         assert expected in text
@@ -37,7 +37,7 @@ def test_eighty_columns_fit_verdicts_metrics_intervals_and_baselines(split_world
 def test_the_rows_of_a_split_add_up(split_world) -> None:
     split_world.add("holed.mp4", [0.9, None])
     split_world.add("gone.mp4", [])
-    line = next(row for row in shown(split_world).splitlines() if row.split()[:1] == ["test"])
+    line = next(row for row in render(split_world).splitlines() if row.split()[:1] == ["test"])
     videos, positive, negative, without, missing = map(int, line.split()[1:])
     assert (videos, without, missing) == (14, 1, 1)
     assert positive + negative + without == videos
@@ -48,7 +48,7 @@ def test_rejections_are_listed_with_reasons_and_the_rest_is_counted(split_world)
         RejectedRecord(item_id=f"[red]{n}.mp4", stage="segment", reason="not a video")
         for n in range(20)
     )
-    text = shown(split_world, rejected)
+    text = render(split_world, rejected)
     assert "Rejected: 20" in text
     assert "[red]0.mp4" in text
     assert "8 more, see the report" in text
@@ -56,7 +56,7 @@ def test_rejections_are_listed_with_reasons_and_the_rest_is_counted(split_world)
 
 def test_without_labels_a_note_replaces_the_metrics(world) -> None:
     world.add("a.mp4", [0.9], split=None)
-    text = shown(world)
+    text = render(world)
     assert "No labels, so there are no metrics." in text
     assert "no split" in text
 
