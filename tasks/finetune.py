@@ -1,10 +1,10 @@
-"""Stage 4, finetune: labelled train and val samples in, a fine-tuned Qwen3-Omni out.
+"""Stage 4, finetune: labeled train and val samples in, a fine-tuned Qwen3-Omni out.
 
-In: samples, the plan of what each class counts, and a base model. Out: one item a seed: its
-`ModelRecord`, the training log as `TrainingStepRecord` rows, whom it was trained on as
-`TrainedOnRecord` rows, and in the store's files the adapter (peft format, LoRA only) and the whole
-model (Hugging Face format, for transformers and vLLM). A child process trains, or has ms-swift do
-it; what it has reached when it is killed is where the next run begins.
+In: samples, the class plan, and a base model. Out: one item per seed: its `ModelRecord`, the
+training log as `TrainingStepRecord` rows, its participants as `TrainedOnRecord` rows, and in the
+store's files the adapter (peft format, LoRA only) and the full model (Hugging Face format, for
+transformers and vLLM). A child process trains, itself or with ms-swift; after a kill the next run
+resumes from its last checkpoint.
 """
 
 import shutil
@@ -50,28 +50,28 @@ from tasks.training.tracking.model_card import write_card
 from tasks.training.tracking.trackers import check_trackers
 
 STAGE = "finetune"
-VERSION = 4
+VERSION = 5
 _GIB = 1 << 30
-_UNKNOWN = SampleSource()
+_UNKNOWN_SOURCE = SampleSource()
 
 
 class FinetuneConfig(TrainingSettings):
-    """What decides a fine-tuned model, beside its input and samples."""
+    """Settings that determine a fine-tuned model, besides its input settings and samples."""
 
     model: str = Field(default="Qwen/Qwen3-Omni-30B-A3B-Instruct", min_length=1)
     """The base model: a Hugging Face folder, or a name on the hub."""
     seeds: tuple[NonNegativeInt, ...] | None = Field(default=None, min_length=1)
     """Train one model with each of these seeds; by default a single one, with `seed`. Inference
-    takes the best on validation by `metric`, without validation that of the first seed."""
+    uses the best on validation by `metric`, without validation that of the first seed."""
     merge: bool = True
-    """Keep, beside a LoRA adapter, the whole model that it makes of its base; otherwise it is made
-    when inference first needs it."""
+    """Save the merged model besides a LoRA adapter; otherwise it is merged when inference first
+    needs it."""
     max_shard_gib: float = Field(default=5.0, gt=0)
-    """Size at which a model's saved weights are split into files."""
+    """Maximum size of a file of saved weights."""
 
     @field_validator("seeds")
     @classmethod
-    def _each_once(cls, seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    def _check_unique(cls, seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if seeds is not None and len(set(seeds)) < len(seeds):
             raise ValueError("each seed may be listed once")
         return seeds
@@ -83,26 +83,26 @@ class FinetuneConfig(TrainingSettings):
 
     @property
     def max_shard_bytes(self) -> int:
-        """The size of a file of weights."""
+        """The maximum size of a file of weights in bytes."""
         return round(self.max_shard_gib * _GIB)
 
     def training_of(self, seed: int) -> TrainingSettings:
-        """Give what decides one model's weights: not where its base lies, nor how it is kept."""
+        """Return the settings that determine one model's weights, given its base."""
         named = {name: getattr(self, name) for name in TrainingSettings.model_fields}
         return TrainingSettings(**{**named, "seed": seed})
 
 
 def item_of(seed: int) -> str:
-    """Name the model that a seed makes."""
+    """Return the item name of a seed's model."""
     return f"seed {seed}"
 
 
 def variant_of(
     store: Store, config: FinetuneConfig, input_config: InputConfig, *, base_fingerprint: str
 ) -> Variant:
-    """Open the variant that these settings make of a base (`checkpoint.fingerprint_of`)."""
+    """Open the variant that these settings make of a base (`model_folder.fingerprint_of`)."""
     settings = {
-        "training": _what_decides(config.training_of(config.seed)),
+        "training": _identifying_settings(config.training_of(config.seed)),
         "input": input_config.model_dump(),
         "prompt": prompt_digest(input_config.prompt),
         "base": base_fingerprint,
@@ -110,8 +110,8 @@ def variant_of(
     return open_variant(store, STAGE, version=VERSION, settings=settings)
 
 
-def _what_decides(training: TrainingSettings) -> dict[str, Any]:
-    """Give the settings that name a variant: Waver's own training is not named as such."""
+def _identifying_settings(training: TrainingSettings) -> dict[str, Any]:
+    """Return the settings that identify a variant; the trainer only if it is not Waver."""
     own = {"trainer"} if training.trainer == "waver" else set()
     return training.model_dump(exclude={"seed", *own})
 
@@ -119,21 +119,21 @@ def _what_decides(training: TrainingSettings) -> dict[str, Any]:
 def expected_items(
     samples: Sequence[SampleRecord], plan: Plan, config: FinetuneConfig
 ) -> dict[str, str]:
-    """Name each seed's model with the digest of all rows that it learns from or is chosen on."""
+    """Return each seed's item name with the digest of its training and validation samples."""
     digest = digest_samples(samples, config, plan)
     return {item_of(seed): digest for seed in config.all_seeds}
 
 
 def best_seed(models: Mapping[int, ModelRecord], config: FinetuneConfig) -> int:
-    """Choose the seed whose model is best on validation by the metric; of equals, by its loss.
+    """Return the seed of the best model by the validation metric, ties broken by the loss.
 
-    Without validation none is better than another: the first one is taken.
+    Without validation, return the first seed.
     """
 
     def score(seed: int) -> tuple[float, float]:
         loss = -(models[seed].val_loss or 0.0)
-        named = getattr(models[seed], f"val_{config.metric}")
-        return loss if config.metric == "loss" else named, loss
+        value = getattr(models[seed], f"val_{config.metric}")
+        return loss if config.metric == "loss" else value, loss
 
     return max(config.all_seeds, key=score) if config.validation else config.all_seeds[0]
 
@@ -147,16 +147,16 @@ def train_model(
     resources: FinetuneResources,
     variant: Variant,
     folder: Path,
-    source: SampleSource = _UNKNOWN,
+    source: SampleSource = _UNKNOWN_SOURCE,
 ) -> ItemOutput:
-    """Train in one child process, in the empty ``folder``, and give the model with its log.
+    """Train in a child process, in the empty ``folder``, and return the model with its log.
 
-    ``source`` is noted with the model: where its samples are from.
+    ``source`` is recorded in the model's settings and card.
 
     Raises:
-        StageError: nothing can be learnt from these samples, or training failed.
-        ToolError: a tracker that was asked for, or ms-swift, is not installed.
-        ModelError: the base model is none, or cannot be had.
+        StageError: the samples cannot be trained on, or training failed.
+        ToolError: a requested tracker or ms-swift is not installed.
+        ModelError: the base model is invalid or unavailable.
     """
     check_samples(samples, config)
     check_trackers(resources.report_to)
@@ -169,10 +169,10 @@ def train_model(
     result, log = read_result(folder)
     write_card(folder / MODEL_FOLDER, job, result, used, read_validation_predictions(folder))
     stored_folder = variant.file_path(f"{digest[:12]}-seed-{seed}")
-    seen = trained_on(used, salt_of(variant.store))
+    participants = trained_on(used, salt_of(variant.store))
     return ItemOutput(
         item_id=item_of(seed),
-        rows=(_model_record(job, used, result, log, stored_folder), *seen, *log),
+        rows=(_model_record(job, used, result, log, stored_folder), *participants, *log),
         files=_files_to_store(folder / MODEL_FOLDER, stored_folder),
     )
 
@@ -187,7 +187,7 @@ def _job_of(
     variant: Variant,
     source: SampleSource,
 ) -> TrainingJob:
-    """Put a training together; ``digest`` is that of its samples."""
+    """Return the job of a seed; ``digest`` is that of its samples."""
     model_path, training = check_model(config.model), config.training_of(seed)
     return TrainingJob(
         identity=digest_of(variant.variant_id, digest, seed),
@@ -235,7 +235,7 @@ def _model_record(
 
 
 def trained_on(used: Sequence[SampleRecord], salt: str) -> list[TrainedOnRecord]:
-    """List whose samples a model saw, so that it is found when one of them is forgotten."""
+    """Return the participants whose samples a model saw, to find it when one of them is erased."""
     counts = Counter(
         (sample.participant_id, sample.split or "")
         for sample in used
@@ -243,9 +243,11 @@ def trained_on(used: Sequence[SampleRecord], salt: str) -> list[TrainedOnRecord]
     )
     return [
         TrainedOnRecord(
-            participant_digest=digest_of_participant(salt, who), split=split, num_samples=count
+            participant_digest=digest_of_participant(salt, participant_id),
+            split=split,
+            num_samples=count,
         )
-        for (who, split), count in sorted(counts.items())
+        for (participant_id, split), count in sorted(counts.items())
     ]
 
 
@@ -263,23 +265,23 @@ def finetune_models(
     input_config: InputConfig,
     resources: FinetuneResources,
     variant: Variant,
-    source: SampleSource = _UNKNOWN,
+    source: SampleSource = _UNKNOWN_SOURCE,
 ) -> State:
-    """Train a shard's missing models; a model's checkpoints go when it is in the store."""
+    """Train a shard's missing models; checkpoints are removed when a model is in the store."""
     seeds = {item_of(seed): seed for seed in config.all_seeds}
     digest = digest_samples(samples, config, plan)
     with variant.store.staging() as folder:
 
-        def make(items: Sequence[str]) -> Iterator[ItemOutput]:
+        def compute(items: Sequence[str]) -> Iterator[ItemOutput]:
             for seed in (seeds[item] for item in items):
-                location = folder / str(seed)
-                location.mkdir()
+                job_folder = folder / str(seed)
+                job_folder.mkdir()
                 yield train_model(
-                    seed, samples, plan, config, input_config, resources, variant, location,
+                    seed, samples, plan, config, input_config, resources, variant, job_folder,
                     source,
                 )  # fmt: skip
 
-        result = compute_missing(variant, shard, make, commit_seconds=0)
+        result = compute_missing(variant, shard, compute, commit_seconds=0)
     for item in shard.expected:
         work_path = work_path_of(variant, digest, seeds[item], resources)
         shutil.rmtree(work_path, ignore_errors=True)

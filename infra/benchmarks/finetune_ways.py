@@ -20,7 +20,7 @@ from storage.store.store import Store
 from tasks.prompting.model_input import build_input, to_model_batch
 from tasks.prompting.prompt import ANSWER_NO, ANSWER_YES
 from tasks.training.checkpoints.checkpoints import Checkpoints
-from tasks.training.data.batches import Training
+from tasks.training.context import TrainingContext
 from tasks.training.data.reading import open_reader
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.job import TrainingJob, read_job
@@ -28,8 +28,8 @@ from tasks.training.loop import train
 from tasks.training.model.last_position import compute_every_position
 from tasks.training.model.trainable import OpenModel, open_for_training
 from tasks.training.selection import select_samples
+from tasks.training.tracking.callbacks import CallbackList
 from tasks.training.tracking.throughput import wait_fraction
-from tasks.training.tracking.trackers import StepListeners
 
 NO_LABEL = -100  # ignored by transformers' losses
 FULL_VOCABULARY = 151_936
@@ -103,7 +103,7 @@ def _train(
         if not reuse_prefix:
             opened.top.thinker.model._forward_pre_hooks.clear()
         progress = train(
-            Training(
+            TrainingContext(
                 settings=job.training,
                 plan=job.plan,
                 resources=job.resources,
@@ -113,8 +113,8 @@ def _train(
                 val_samples=[],
                 checkpoints=Checkpoints(job.work_path, job.identity),
                 ranks=ranks,
-                say=lambda _line: None,
-                watch=StepListeners(),
+                report=lambda _line: None,
+                callback=CallbackList(),
             )
         )
     log, spent = progress.log, Spent.now().since(started)
@@ -137,7 +137,7 @@ class PlainCollator:
     processor: Any
     seconds: float = 0.0
     lengths: list[int] = field(default_factory=list)
-    num_positions: int = 0
+    num_padded_tokens: int = 0
 
     def __call__(self, samples: Sequence[SampleRecord]) -> dict[str, torch.Tensor]:
         """Collate samples, with ``labels`` [batch, tokens] for the answer token alone."""
@@ -147,7 +147,7 @@ class PlainCollator:
         labels = torch.full_like(batch["input_ids"], NO_LABEL)
         labels[:, -1] = batch["input_ids"][:, -1]
         self.lengths += batch["attention_mask"].sum(-1).tolist()
-        self.num_positions += labels.numel()
+        self.num_padded_tokens += labels.numel()
         self.seconds += time.perf_counter() - started
         return {**batch, "labels": labels}
 
@@ -197,7 +197,7 @@ def train_plainly(job: TrainingJob, samples: Sequence[SampleRecord]) -> Measured
         num_samples=len(collator.lengths),
         num_tokens=sum(collator.lengths),
         wait_fraction=collator.seconds / spent.wall,
-        padding_fraction=1 - sum(collator.lengths) / collator.num_positions,
+        padding_fraction=1 - sum(collator.lengths) / collator.num_padded_tokens,
         peak_mib=_peak_mib(),
     )
 
@@ -226,7 +226,7 @@ def step_with_full_vocabulary(
         num_samples=len(answers),
         num_tokens=sum(collator.lengths),
         wait_fraction=0.0,
-        padding_fraction=1 - sum(collator.lengths) / collator.num_positions,
+        padding_fraction=1 - sum(collator.lengths) / collator.num_padded_tokens,
         peak_mib=_peak_mib(),
     )
 

@@ -22,9 +22,9 @@ from tasks.training.data.towers import (
     NUM_HOPS,
     VIDEO,
     Row,
+    accept_features,
     bytes_per_token,
     collate_features,
-    take_features,
 )
 from tasks.training.model.last_position import compute_last_position_only
 from tasks.training.model.trainable import with_adapters
@@ -206,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.keep_activations:
         thinker.gradient_checkpointing_enable({"use_reentrant": False})
     trained = with_adapters(thinker, settings)
-    take_features(thinker)
+    accept_features(thinker)
     trained.train()
     print(
         f"{torch.cuda.get_device_name()}; "

@@ -1,0 +1,1 @@
+"""Training with ms-swift, an optional external trainer."""

@@ -1,7 +1,6 @@
-"""The process that has ms-swift train: ``python -m tasks.ms_swift.child JOB``.
+"""The process that trains with ms-swift: ``python -m tasks.ms_swift.child JOB``.
 
-As `tasks.training.child`, it prints its progress and a user's error, and nothing that names a
-video or quotes a word.
+Like `tasks.training.child`, its output contains no video names and no transcripts.
 """
 
 import sys
@@ -12,12 +11,12 @@ from tasks.training.child import run_training_child
 
 
 def main(job_path: Path) -> int:
-    """Have one job trained; gives the exit status."""
+    """Run one job; returns the exit status."""
 
-    def run(path: Path, say: Callable[[str], None]) -> None:
+    def run(path: Path, report: Callable[[str], None]) -> None:
         from tasks.ms_swift.run import run_swift_job
 
-        run_swift_job(path, say)
+        run_swift_job(path, report)
 
     return run_training_child(job_path, run)
 

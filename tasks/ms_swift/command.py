@@ -1,9 +1,9 @@
-"""The `swift sft` command that trains with the same settings as Waver's own training.
+"""The `swift sft` command with the same settings as Waver's own training.
 
 Options are those of ms-swift 4.6
 (https://swift.readthedocs.io/en/latest/Instruction/Command-line-parameters.html: base, data, model,
-template, tuner and trainer arguments). What Qwen3-Omni's processor reads stands in environment
-variables (same page, "Qwen3-Omni"): FPS, VIDEO_MAX_PIXELS and their like.
+template, tuner and trainer arguments). Qwen3-Omni's processor reads environment variables such as
+FPS and VIDEO_MAX_PIXELS (same page, "Qwen3-Omni").
 """
 
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import ConfigError
-from tasks.ms_swift.parts import TEXT_PARTS, bare_parameters, linear_layers, whole_pattern
+from tasks.ms_swift.parts import TEXT_PARTS, bare_parameters, linear_layers, parameter_pattern
 from tasks.prompting.model_input import FRAME_MULTIPLE, InputConfig
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
@@ -23,9 +23,9 @@ _Options = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwiftPaths:
-    """What the command reads and writes: a model by folder or hub name, row files, two folders.
+    """Paths of the command: a model by folder or hub name, row files, and two folders.
 
-    ``weight_names`` are those of the model's tensors. ``cache`` takes copies of the rows.
+    ``weight_names`` are the names of the model's tensors. ``cache`` receives copies of the rows.
     """
 
     model: str
@@ -37,13 +37,13 @@ class SwiftPaths:
 
     @property
     def model_is_local(self) -> bool:
-        """Whether the model is a folder of this machine."""
+        """Whether the model is a local folder."""
         return Path(self.model).is_dir()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwiftCommand:
-    """A command, without the program's name, and the environment variables that belong to it."""
+    """A command without the program's name, and its environment variables."""
 
     environment: Mapping[str, str]
     arguments: Sequence[str]
@@ -53,31 +53,31 @@ def swift_command(
     settings: TrainingSettings,
     config: InputConfig,
     resources: FinetuneResources,
-    locations: SwiftPaths,
+    paths: SwiftPaths,
     *,
     num_steps: int,
     num_processes: int,
     weighted: bool,
 ) -> SwiftCommand:
-    """Express settings as a command; ``weighted`` where the rows carry ``loss_scale``.
+    """Express settings as a command; ``weighted`` if the rows have ``loss_scale``.
 
     Raises:
-        ConfigError: the batch cannot be shared out equally among the processes.
+        ConfigError: the batch size is not a multiple of the number of processes.
     """
     options: _Options = {
-        **_data_options(locations, weighted=weighted),
-        **_model_options(settings, resources, locations),
-        **_method_options(settings, locations.weight_names),
+        **_data_options(paths, weighted=weighted),
+        **_model_options(settings, resources, paths),
+        **_method_options(settings, paths.weight_names),
         **_batch_options(settings, resources, num_processes),
         **_schedule_options(settings, num_steps),
-        **_watch_options(settings, resources, locations),
+        **_output_options(settings, resources, paths),
     }
     if settings.method == "full" and num_processes > 1:
         options["deepspeed"] = "zero3"
     return SwiftCommand(
         environment={
             **_input_environment(config),
-            **_process_environment(resources, locations, num_processes),
+            **_process_environment(resources, paths, num_processes),
         },
         arguments=("sft", *_flattened(options)),
     )
@@ -87,18 +87,18 @@ def _flattened(options: _Options) -> list[str]:
     arguments = []
     for name, value in options.items():
         values = value if isinstance(value, list) else [value]
-        arguments += [f"--{name}", *map(_written, values)]
+        arguments += [f"--{name}", *map(_formatted, values)]
     return arguments
 
 
-def _written(value: Any) -> str:
+def _formatted(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
 def _input_environment(config: InputConfig) -> dict[str, str]:
-    """Frames and pixels as in `InputConfig`; sound is an input of its own."""
+    """Return frame rate and pixel limits of `InputConfig`; audio is a separate input."""
     return {
         "FPS": str(config.fps),
         "FPS_MIN_FRAMES": str(FRAME_MULTIPLE),
@@ -110,13 +110,13 @@ def _input_environment(config: InputConfig) -> dict[str, str]:
 
 
 def _process_environment(
-    resources: FinetuneResources, locations: SwiftPaths, num_processes: int
+    resources: FinetuneResources, paths: SwiftPaths, num_processes: int
 ) -> dict[str, str]:
-    """By default ms-swift logs its first sample, and keeps all of them in the user's home."""
+    """Return process settings; by default ms-swift logs a sample and caches rows in the home."""
     environment = {
         "LOG_LEVEL": "WARNING",
-        "MODELSCOPE_CACHE": locations.cache,
-        "HF_DATASETS_CACHE": locations.cache,
+        "MODELSCOPE_CACHE": paths.cache,
+        "HF_DATASETS_CACHE": paths.cache,
     }
     if num_processes > 1:
         environment["NPROC_PER_NODE"] = str(num_processes)
@@ -125,11 +125,11 @@ def _process_environment(
     return environment
 
 
-def _data_options(locations: SwiftPaths, *, weighted: bool) -> _Options:
-    """Rows whose loss is weighted by other numbers than 0 and 1 have to be announced."""
+def _data_options(paths: SwiftPaths, *, weighted: bool) -> _Options:
+    """Return data options; loss weights other than 0 and 1 need ``is_binary_loss_scale``."""
     return {
-        "dataset": locations.train,
-        **({"val_dataset": locations.val} if locations.val else {}),
+        "dataset": paths.train,
+        **({"val_dataset": paths.val} if paths.val else {}),
         "split_dataset_ratio": 0,
         "load_from_cache_file": False,
         **({"is_binary_loss_scale": False} if weighted else {}),
@@ -137,14 +137,14 @@ def _data_options(locations: SwiftPaths, *, weighted: bool) -> _Options:
 
 
 def _model_options(
-    settings: TrainingSettings, resources: FinetuneResources, locations: SwiftPaths
+    settings: TrainingSettings, resources: FinetuneResources, paths: SwiftPaths
 ) -> _Options:
-    """Trained weights are float32; without bf16, ms-swift would turn products to float16."""
+    """Return model options; trained weights are float32, and without bf16 ms-swift uses float16."""
     trains_all = settings.method == "full"
     options: _Options = {
-        "model": locations.model,
+        "model": paths.model,
         "model_type": MODEL_TYPE,
-        **({"check_model": False} if locations.model_is_local else {"use_hf": True}),
+        **({"check_model": False} if paths.model_is_local else {"use_hf": True}),
         "torch_dtype": "float32" if trains_all else settings.precision,
         "bf16": settings.precision == "bfloat16",
         "fp16": False,
@@ -175,25 +175,28 @@ def _method_options(settings: TrainingSettings, weight_names: Sequence[str]) -> 
     if TEXT_PARTS.issuperset(parts) and TEXT_PARTS - set(parts) <= {"mlp"}:
         chosen: _Options = {"freeze_llm": False, "freeze_vit": True, "freeze_aligner": True}
     else:
-        chosen = {"freeze_parameters_ratio": 1, "trainable_parameters_regex": whole_pattern(parts)}
+        chosen = {
+            "freeze_parameters_ratio": 1,
+            "trainable_parameters_regex": parameter_pattern(parts),
+        }
     return {"tuner_type": "full", **chosen}
 
 
 def _batch_options(
     settings: TrainingSettings, resources: FinetuneResources, num_processes: int
 ) -> _Options:
-    """The batch behind a step is the product of processes, samples in memory and pieces."""
-    share, rest = divmod(settings.batch_size, num_processes)
-    if rest:
+    """Split the batch over processes, gradient accumulation and micro-batches."""
+    per_process, remainder = divmod(settings.batch_size, num_processes)
+    if remainder:
         raise ConfigError(
-            f"finetune.batch_size {settings.batch_size} cannot be shared out equally among "
-            f"{num_processes} processes, as ms-swift does it: choose a multiple of "
-            f"{num_processes}, or other resources.finetune.num_processes."
+            f"finetune.batch_size = {settings.batch_size} cannot be split equally over "
+            f"{num_processes} processes, as ms-swift requires: use a multiple of {num_processes}, "
+            "or change resources.finetune.num_processes."
         )
-    micro = max(n for n in range(1, resources.micro_batch_size + 1) if share % n == 0)
+    micro = max(n for n in range(1, resources.micro_batch_size + 1) if per_process % n == 0)
     return {
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": share // micro,
+        "gradient_accumulation_steps": per_process // micro,
         "per_device_eval_batch_size": micro,
         "gradient_checkpointing": resources.gradient_checkpointing,
         "vit_gradient_checkpointing": False,
@@ -201,45 +204,45 @@ def _batch_options(
 
 
 def _schedule_options(settings: TrainingSettings, num_steps: int) -> _Options:
-    """transformers' schedules that end at a share of the learning rate, as Waver's do."""
+    """Return options of transformers' schedules with a minimum learning rate."""
     floor = settings.min_learning_rate_fraction
-    kind, details = {
+    scheduler, scheduler_options = {
         "constant": ("constant_with_warmup", {}),
         "cosine": ("cosine_with_min_lr", {"min_lr_rate": floor}),
         "linear": ("polynomial", {"lr_end": settings.learning_rate * floor, "power": 1.0}),
     }[settings.schedule]
-    first, second = settings.adam_betas
+    beta1, beta2 = settings.adam_betas
     return {
         "max_steps": num_steps,
         "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": kind,
-        **({"lr_scheduler_kwargs": details} if details else {}),
+        "lr_scheduler_type": scheduler,
+        **({"lr_scheduler_kwargs": scheduler_options} if scheduler_options else {}),
         "warmup_steps": settings.warmup_steps,
         "weight_decay": settings.weight_decay,
-        "adam_beta1": first,
-        "adam_beta2": second,
+        "adam_beta1": beta1,
+        "adam_beta2": beta2,
         "max_grad_norm": settings.max_grad_norm,
         "seed": settings.seed,
         "data_seed": settings.seed,
     }
 
 
-def _watch_options(
-    settings: TrainingSettings, resources: FinetuneResources, locations: SwiftPaths
+def _output_options(
+    settings: TrainingSettings, resources: FinetuneResources, paths: SwiftPaths
 ) -> _Options:
-    """Checkpoints are measured by their loss: other figures are not made while ms-swift trains."""
+    """Return checkpoint options; ms-swift computes no metric but the loss while it trains."""
     options: _Options = {
-        "output_dir": locations.output,
+        "output_dir": paths.output,
         "add_version": False,
         "create_checkpoint_symlink": True,
-        "eval_strategy": "steps" if locations.val else "no",
+        "eval_strategy": "steps" if paths.val else "no",
         "save_strategy": "steps",
         "save_steps": settings.eval_steps,
         "save_total_limit": resources.keep_checkpoints + 1,
         "logging_steps": 1,
         "report_to": ["tensorboard", *resources.report_to],
     }
-    if locations.val:
+    if paths.val:
         options |= {"eval_steps": settings.eval_steps, "metric_for_best_model": "loss"}
         if settings.patience is not None:
             options["early_stop_interval"] = settings.patience

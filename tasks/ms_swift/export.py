@@ -1,8 +1,8 @@
-"""Training by ms-swift: a folder of the rows that train and validate, and the command for it.
+"""Export of training data for ms-swift: a folder with rows and the command.
 
 train.jsonl, val.jsonl   the rows, with absolute paths to their media
-train.sh                 `swift sft` with the run's own settings
-media/                   copies of the media, of a remote store alone
+train.sh                 `swift sft` with the run's settings
+media/                   copies of the media of a remote store
 """
 
 import shlex
@@ -20,10 +20,10 @@ from tasks.ms_swift.source import (
 SCRIPT_NAME = "train.sh"
 _SCRIPT = """\
 #!/bin/sh
-# {method} training by ms-swift 4.6, with the settings that `waver export` resolved. It wants an
-# environment of its own: pip install ms-swift 'qwen_omni_utils>=0.0.9' decord librosa soundfile
-# and, for full training by several processes, deepspeed.
-# ms-swift runs code that comes with a model. What it keeps in cache/ holds what was said.
+# {method} training with ms-swift 4.6 and the settings resolved by `waver export`. It needs its own
+# environment: pip install ms-swift 'qwen_omni_utils>=0.0.9' decord librosa soundfile
+# and, for full training with several processes, deepspeed.
+# ms-swift runs code that comes with a model. Its cache/ contains transcripts.
 set -eu
 cd "$(dirname "$0")"
 {environment}
@@ -32,24 +32,24 @@ exec swift {command}
 
 
 def write_swift_folder(folder: Path, source: TrainingSource, out: Path) -> list[str]:
-    """Fill an empty folder that will become ``out``; gives what there is to say about it.
+    """Fill an empty folder that will be renamed to ``out``; returns a description, line by line.
 
     Raises:
-        StageError: nothing can be learnt from these rows.
-        ConfigError: the settings cannot be expressed.
-        ModelError: the base model's layers cannot be named.
-        StoreError: media are gone from the store.
+        StageError: the samples cannot be trained on.
+        ConfigError: the settings cannot be expressed as options.
+        ModelError: the names of the base model's layers cannot be read.
+        StoreError: media are missing from the store.
     """
     num_train, num_val = write_source(folder, source, out)
     _write_script(folder / SCRIPT_NAME, source)
     return [
-        f"{num_train} rows to train on, {num_val} to validate on, with absolute paths to media",
+        f"{num_train} training rows and {num_val} validation rows, with absolute paths to media",
         *differences(source),
     ]
 
 
 def _write_script(path: Path, source: TrainingSource) -> None:
-    """Write the command with an option a line, to be read."""
+    """Write the command as a readable script, one option per line."""
     command = command_for(
         source,
         folder="",
@@ -60,14 +60,14 @@ def _write_script(path: Path, source: TrainingSource) -> None:
     script = _SCRIPT.format(
         method={"lora": "LoRA", "full": "Full"}[source.settings.method],
         environment="\n".join(exported),
-        command=_laid_out(command.arguments),
+        command=_one_per_line(command.arguments),
     )
     path.write_text(script, encoding="utf-8")
     path.chmod(0o755)
 
 
-def _laid_out(arguments: Sequence[str]) -> str:
-    """Write arguments for a shell, each option on a line of its own."""
+def _one_per_line(arguments: Sequence[str]) -> str:
+    """Quote arguments for a shell, one option per line."""
     lines: list[str] = []
     for argument in arguments:
         if argument.startswith("--") or not lines:

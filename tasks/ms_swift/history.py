@@ -1,4 +1,4 @@
-"""What ms-swift tells of its steps while it trains: a line of ``logging.jsonl`` each."""
+"""The step log that ms-swift writes while it trains: one line of ``logging.jsonl`` per step."""
 
 import json
 from collections.abc import Iterator
@@ -13,17 +13,17 @@ _SECONDS = "train_speed(s/it)"
 
 
 def read_history(output: Path, *, num_samples: int) -> list[TrainingStepRecord]:
-    """Read the steps told so far, in order; a step that was made again counts as made last.
+    """Read the logged steps in order; of a repeated step, the last entry counts.
 
-    ``loss`` is the mean over the answer and the end of its turn, ``seconds`` the mean of all steps
-    up to this one.
+    ``loss`` is the mean over the answer token and the end-of-turn token, ``seconds`` the mean over
+    all steps up to this one.
     """
     rows = {row.step: row for row in _iter_rows(output / _HISTORY_NAME, num_samples)}
     return [rows[step] for step in sorted(rows)]
 
 
 def drop_steps_after(output: Path, step: int) -> None:
-    """Drop what was told of the steps after this one: they are made again."""
+    """Remove the log of later steps, which will be repeated."""
     path = output / _HISTORY_NAME
     if path.is_file():
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -33,28 +33,28 @@ def drop_steps_after(output: Path, step: int) -> None:
 
 def _iter_rows(path: Path, num_samples: int) -> Iterator[TrainingStepRecord]:
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    for message in map(_parsed, lines):
-        if "loss" in message and (step := _step_of(message)):
+    for entry in map(_parsed, lines):
+        if "loss" in entry and (step := _step_of(entry)):
             yield TrainingStepRecord(
                 step=step,
-                loss=float(message["loss"]),
-                grad_norm=float(message.get("grad_norm", 0.0)),
-                learning_rate=float(message.get("learning_rate", 0.0)),
+                loss=float(entry["loss"]),
+                grad_norm=float(entry.get("grad_norm", 0.0)),
+                learning_rate=float(entry.get("learning_rate", 0.0)),
                 num_samples=num_samples,
-                seconds=float(message.get(_SECONDS, 0.0)),
+                seconds=float(entry.get(_SECONDS, 0.0)),
             )
 
 
-def _step_of(message: dict[str, Any]) -> int:
-    """Give the step that a line is about, as in ``"3/6"``; 0 if it is about none."""
-    number = str(message.get(_STEP, "")).partition("/")[0]
+def _step_of(entry: dict[str, Any]) -> int:
+    """Return an entry's step, given as ``"3/6"``, or 0 if it has none."""
+    number = str(entry.get(_STEP, "")).partition("/")[0]
     return int(number) if number.isdigit() else 0
 
 
 def _parsed(line: str) -> dict[str, Any]:
-    """Parse a line; the last one may be half written."""
+    """Parse a line; the last one may be incomplete."""
     try:
-        message = json.loads(line)
+        entry = json.loads(line)
     except ValueError:
         return {}
-    return message if isinstance(message, dict) else {}
+    return entry if isinstance(entry, dict) else {}

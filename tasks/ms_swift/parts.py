@@ -1,6 +1,6 @@
-"""The parts of the model that are trained, in ms-swift's terms: names in the whole model.
+"""The trained parts in ms-swift's terms: parameter names of the full model.
 
-ms-swift trains the top class, in which the thinker's names begin with ``thinker.``
+ms-swift trains the top-level class, where the thinker's names start with ``thinker.``
 (https://swift.readthedocs.io/en/latest/Instruction/Command-line-parameters.html, tuner arguments).
 """
 
@@ -13,7 +13,7 @@ TEXT_PARTS: frozenset[Part] = frozenset(
     ("attention", "experts", "mlp", "router", "embedding", "norms", "head")
 )
 _LAYER = r"model\.layers\.\d+\."
-# Linear layers by part, which LoRA stands beside (transformers, modeling_qwen3_omni_moe.py).
+# Linear layers by part, for LoRA (transformers, modeling_qwen3_omni_moe.py).
 _LINEAR: Mapping[Part, str] = {
     "attention": _LAYER + r"self_attn\.[qkvo]_proj",
     "mlp": _LAYER + r"mlp\.(gate|up|down)_proj",
@@ -22,13 +22,13 @@ _LINEAR: Mapping[Part, str] = {
     "vision": r"visual\.blocks\.\d+\.(attn\.(qkv|proj)|mlp\.linear_fc[12])",
     "audio": r"audio_tower\.(conv_out|layers\.\d+\.(self_attn\.([qkv]|out)_proj|fc[12]))",
 }
-# Experts and routers are bare parameters, which peft adapts by name.
+# Experts and routers are not linear layers but parameters, which peft adapts by name.
 _BARE: Mapping[Part, Sequence[str]] = {
     "experts": ("mlp.experts.gate_up_proj", "mlp.experts.down_proj"),
     "router": ("mlp.gate.weight",),
 }
-# All parameters by part, which full training changes.
-_WHOLE: Mapping[Part, str] = {
+# All parameters by part, for full fine-tuning.
+_FULL: Mapping[Part, str] = {
     "attention": _LAYER + r"self_attn\.",
     "experts": _LAYER + r"mlp\.experts\.",
     "mlp": _LAYER + r"mlp\.(?!experts\.|gate\.)",
@@ -43,10 +43,10 @@ _WHOLE: Mapping[Part, str] = {
 
 
 def linear_layers(parts: Sequence[Part], weight_names: Sequence[str]) -> list[str]:
-    """List the linear layers of these parts by whole name, from the names of a model's tensors.
+    """Return the full names of these parts' linear layers, from the names of a model's tensors.
 
-    A pattern would not do: on this model peft reduces it to the last part of the names it matches,
-    which the towers share.
+    Not a pattern: on this model peft reduces it to the last component of the names it matches,
+    which the towers have in common.
     """
     named = "|".join(_LINEAR[part] for part in parts if part in _LINEAR)
     layer = re.compile(rf"(thinker\.(?:{named or '(?!)'}))\.weight")
@@ -54,10 +54,10 @@ def linear_layers(parts: Sequence[Part], weight_names: Sequence[str]) -> list[st
 
 
 def bare_parameters(parts: Sequence[Part]) -> list[str]:
-    """List the ends of the names of these parts' bare parameters."""
+    """Return the name suffixes of these parts' parameters outside of linear layers."""
     return [name for part in parts for name in _BARE.get(part, ())]
 
 
-def whole_pattern(parts: Sequence[Part]) -> str:
-    """Give a pattern that a parameter's name begins with if its part is among these."""
-    return rf"^thinker\.({'|'.join(_WHOLE[part] for part in parts)})"
+def parameter_pattern(parts: Sequence[Part]) -> str:
+    """Return a pattern that matches the start of these parts' parameter names."""
+    return rf"^thinker\.({'|'.join(_FULL[part] for part in parts)})"

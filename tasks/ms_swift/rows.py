@@ -1,10 +1,10 @@
-"""Samples as rows of an ms-swift data set: the question, its media, and the one word that answers.
+"""Samples as rows of an ms-swift data set: prompt, media paths and answer.
 
-A row holds ``messages`` of the roles user and assistant, and ``videos`` and ``audios``, absolute
-paths; each tag ``<video>`` and ``<audio>`` in the question stands for the next path of its list
-(https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html). In the tags' place
-ms-swift puts the markers that `tasks.prompting.prompt` puts there, so that the tokens are the same. The
-answer's ``loss_scale`` is the weight of its class, where classes are weighted.
+A row has ``messages`` with the roles user and assistant, and absolute paths in ``videos`` and
+``audios``; each tag ``<video>`` and ``<audio>`` in the prompt refers to the next path of its list
+(https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html). ms-swift replaces tags
+with the same markers as `tasks.prompting.prompt`, which yields the same tokens. With class weights,
+the answer's ``loss_scale`` is the weight of its class.
 """
 
 import json
@@ -20,7 +20,7 @@ from tasks.prompting.prompt import answer_text, prompt_text, user_turn
 
 VIDEO_TAG = "<video>"
 AUDIO_TAG = "<audio>"
-# What ms-swift replaces wherever it stands in a message (swift/template/base.py).
+# Tags that ms-swift replaces anywhere in a message (swift/template/base.py).
 _TAG = re.compile(r"<(image|video|audio|bbox|ref-object|cot-process|start-image)>")
 
 MediaPath = Callable[[str], Path]
@@ -29,10 +29,10 @@ MediaPath = Callable[[str], Path]
 def swift_row(
     sample: SampleRecord, config: InputConfig, plan: Plan, media_path: MediaPath
 ) -> dict[str, Any]:
-    """Give a labelled sample's row; ``media_path`` says where a stored file lies for ms-swift."""
+    """Return a labeled sample's row; ``media_path`` maps a stored file to its path for ms-swift."""
     video = sample.video_path if config.video else None
     audio = sample.audio_path if config.audio else None
-    question = user_turn(
+    prompt = user_turn(
         prompt_text(config.prompt),
         media=VIDEO_TAG * (video is not None) + AUDIO_TAG * (audio is not None),
         transcript=_without_tags(sample.transcript) if config.transcript else None,
@@ -42,7 +42,7 @@ def swift_row(
     weights = weights_of(plan)
     weight = {"loss_scale": weights[sample.label == 1]} if weights != (1.0, 1.0) else {}
     return {
-        "messages": [{"role": "user", "content": question}, {**answer, **weight}],
+        "messages": [{"role": "user", "content": prompt}, {**answer, **weight}],
         "videos": [str(media_path(video))] if video is not None else [],
         "audios": [str(media_path(audio))] if audio is not None else [],
     }
@@ -55,7 +55,7 @@ def write_swift_rows(
     plan: Plan,
     media_path: MediaPath,
 ) -> int:
-    """Write samples as JSON lines; gives their number."""
+    """Write samples as JSON lines; returns their number."""
     with path.open("w", encoding="utf-8") as stream:
         for sample in samples:
             row = swift_row(sample, config, plan, media_path)
@@ -63,10 +63,10 @@ def write_swift_rows(
     return len(samples)
 
 
-def drawn_by_plan(samples: Sequence[SampleRecord], plan: Plan) -> list[SampleRecord]:
-    """Repeat the rarer class until both have as many rows, where the plan draws both equally.
+def oversampled(samples: Sequence[SampleRecord], plan: Plan) -> list[SampleRecord]:
+    """Repeat samples of the rarer class until both have equal counts, if the plan is balanced.
 
-    ms-swift knows no order of draws by class; it shuffles what it is given.
+    ms-swift has no balanced sampling; it shuffles its rows.
     """
     if not has_balanced_sampling(plan):
         return list(samples)
@@ -80,8 +80,8 @@ def _repeated(group: Sequence[SampleRecord], count: int) -> Iterator[SampleRecor
         yield group[index % len(group)]
 
 
-def _without_tags(words: str) -> str:
-    """Take the brackets from what ms-swift would put media in place of."""
-    while _TAG.search(words):
-        words = _TAG.sub(r"\1", words)
-    return words
+def _without_tags(transcript: str) -> str:
+    """Remove the brackets of tags that ms-swift would replace with media."""
+    while _TAG.search(transcript):
+        transcript = _TAG.sub(r"\1", transcript)
+    return transcript

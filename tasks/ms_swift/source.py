@@ -1,4 +1,4 @@
-"""A training as files for ms-swift: the rows that train and validate, and the command over them."""
+"""A training as ms-swift's input: training and validation rows, and the command."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from storage.records import SampleRecord
 from storage.store.store import Store
 from tasks.labels.class_plan import Plan, has_balanced_sampling, weights_of
 from tasks.ms_swift.command import SwiftCommand, SwiftPaths, swift_command
-from tasks.ms_swift.rows import MediaPath, drawn_by_plan, write_swift_rows
+from tasks.ms_swift.rows import MediaPath, oversampled, write_swift_rows
 from tasks.ms_swift.weights import names_in_model
 from tasks.prompting.model_input import InputConfig
 from tasks.training.schedule import num_steps_of
@@ -25,7 +25,7 @@ _MEDIA_FOLDER = "media"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingSource:
-    """What a training learns from, and how: the rows of a manifest, and resolved settings."""
+    """The input of a training: samples of a manifest, and resolved settings."""
 
     store: Store
     samples: Sequence[SampleRecord]
@@ -37,41 +37,41 @@ class TrainingSource:
 
     @property
     def num_steps(self) -> int:
-        """How many steps the training has."""
+        """The number of training steps."""
         return num_steps_of(self.settings, sum(sample.in_training for sample in self.samples))
 
 
 def write_source(folder: Path, source: TrainingSource, out: Path) -> tuple[int, int]:
-    """Write the rows into a folder that will become ``out``; gives how many train and validate.
+    """Write the rows into a folder that will be renamed to ``out``; returns both row counts.
 
-    Media of a remote store are copied beside them.
+    Media of a remote store are copied into the folder.
 
     Raises:
-        StageError: nothing can be learnt from these rows.
-        StoreError: media are gone from the store.
+        StageError: the samples cannot be trained on.
+        StoreError: media are missing from the store.
     """
     check_samples(source.samples, source.settings)
     train, val = select_samples(source.samples, source.settings)
     _check_media(source.store, [*train, *val], source.config)
     media_path = _media_path(source.store, folder, out)
-    drawn = drawn_by_plan(train, source.plan)
-    write_swift_rows(folder / TRAIN_NAME, drawn, source.config, source.plan, media_path)
+    train = oversampled(train, source.plan)
+    write_swift_rows(folder / TRAIN_NAME, train, source.config, source.plan, media_path)
     if val:
         write_swift_rows(folder / VAL_NAME, val, source.config, source.plan, media_path)
-    return len(drawn), len(val)
+    return len(train), len(val)
 
 
 def command_for(
     source: TrainingSource, *, folder: str, output: str, num_processes: int
 ) -> SwiftCommand:
-    """Give the command over rows in ``folder``; an empty one is where the command is run.
+    """Return the command for rows in ``folder``; empty means the current folder.
 
     Raises:
-        ConfigError: the settings cannot be expressed.
-        ModelError: the base model's layers cannot be named.
+        ConfigError: the settings cannot be expressed as options.
+        ModelError: the names of the base model's layers cannot be read.
     """
     local = Path(source.model).expanduser()
-    locations = SwiftPaths(
+    paths = SwiftPaths(
         model=str(local.resolve()) if local.is_dir() else source.model,
         weight_names=names_in_model(source.model) if source.settings.method == "lora" else (),
         train=f"{folder}{TRAIN_NAME}",
@@ -83,7 +83,7 @@ def command_for(
         source.settings,
         source.config,
         source.resources,
-        locations,
+        paths,
         num_steps=source.num_steps,
         num_processes=num_processes,
         weighted=weights_of(source.plan) != (1.0, 1.0),
@@ -91,45 +91,43 @@ def command_for(
 
 
 def differences(source: TrainingSource) -> list[str]:
-    """Say what ms-swift does otherwise than Waver's own training with the same settings."""
-    message = [
-        "otherwise than Waver: ms-swift takes frames of its own choice at the same rate, rounded "
-        "down to an even number, and also learns the end of the turn after the answer"
+    """Describe how ms-swift differs from Waver's own training with the same settings."""
+    lines = [
+        "unlike Waver, ms-swift samples frames by its own rule at the same rate, rounded down to "
+        "an even number, and also trains on the end-of-turn token after the answer"
     ]
     if source.settings.validation:
-        message.append("otherwise than Waver: the best checkpoint is the one with the lowest loss")
+        lines.append("unlike Waver, ms-swift selects the best checkpoint by the lowest loss")
     if has_balanced_sampling(source.plan):
-        message.append(
-            "classes by turns: the rarer class's rows are repeated, their order is random"
-        )
+        lines.append("balanced sampling: rows of the rarer class are repeated, in random order")
     if weights_of(source.plan) != (1.0, 1.0):
-        message.append("class weights stand in the answers' loss_scale")
-    return message
+        lines.append("class weights are in the answers' loss_scale")
+    return lines
 
 
 def _check_media(store: Store, samples: Sequence[SampleRecord], config: InputConfig) -> None:
-    shown = [row.video_path for row in samples if config.video]
-    heard = [row.audio_path for row in samples if config.audio]
-    expected = {path for path in (*shown, *heard) if path is not None}
-    if gone := [path for path in expected if not store.exists(path)]:
+    videos = [row.video_path for row in samples if config.video]
+    audios = [row.audio_path for row in samples if config.audio]
+    expected = {path for path in (*videos, *audios) if path is not None}
+    if missing := [path for path in expected if not store.exists(path)]:
         raise StoreError(
-            f"{len(gone)} of {len(expected)} segments' media are gone from {store.url!r}: run again "
-            "with --from segment."
+            f"{len(missing)} of {len(expected)} media files of segments are missing from "
+            f"{store.url!r}: run again with --from segment."
         )
 
 
 def _media_path(store: Store, folder: Path, out: Path) -> MediaPath:
-    """Say where ms-swift finds a stored file: in a local store itself, else copied here."""
+    """Return the function from a stored file to its path: in a local store, else of a copy."""
 
     def in_store(path: str) -> Path:
         return Path(store.full_path(path)).absolute()
 
     def copied(path: str) -> Path:
-        location = folder / _MEDIA_FOLDER / path
-        if not location.exists():
-            location.parent.mkdir(parents=True, exist_ok=True)
+        copy = folder / _MEDIA_FOLDER / path
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
             with store.open(path) as stream:
-                location.write_bytes(stream.read())
+                copy.write_bytes(stream.read())
         return out.absolute() / _MEDIA_FOLDER / path
 
     return in_store if store.is_local else copied

@@ -1,4 +1,4 @@
-"""The names of a model's tensors, known without its weights."""
+"""The names of a model's tensors, without its weights."""
 
 import json
 from pathlib import Path
@@ -9,10 +9,10 @@ from tasks.model.weights import WEIGHTS_INDEX, weight_names
 
 
 def names_in_model(model: str) -> list[str]:
-    """List the tensors of a folder's model, or of one on the hub, of which the index alone is had.
+    """Return the tensor names of a local model, or of one on the hub by downloading its index only.
 
     Raises:
-        ModelError: there is no such model, or it cannot be had.
+        ModelError: there is no such model, or its index cannot be downloaded.
     """
     if may_be_on_hub(model) and not Path(model).exists():
         return _names_on_hub(model)
@@ -28,7 +28,7 @@ def _names_on_hub(model: str) -> list[str]:
         return sorted(json.loads(index.read_bytes())["weight_map"])
     except (OSError, ValueError, KeyError, HfHubHTTPError, HFValidationError) as error:
         raise ModelError(
-            f"The model {model!r} is no folder here, and the index of its weights cannot be had "
+            f"The model {model!r} is not a local folder, and its weight index cannot be downloaded "
             f"from the hub ({type(error).__name__}): name a folder, or check the name and the "
             "connection."
         ) from error

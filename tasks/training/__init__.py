@@ -1,0 +1,1 @@
+"""Fine-tuning of the model: the loop, its job, and the process around it."""

@@ -1,6 +1,6 @@
 """The training process: ``python -m tasks.training.child JOB``, started by accelerate.
 
-No line that it prints names a video or quotes a word.
+Its output contains no video names and no transcripts.
 """
 
 import sys
@@ -20,16 +20,16 @@ Run = Callable[[Path, Callable[[str], None]], None]
 def main(job_path: Path) -> int:
     """Run one job; returns the exit status."""
 
-    def run(path: Path, say: Callable[[str], None]) -> None:
+    def run(path: Path, report: Callable[[str], None]) -> None:
         from tasks.training.run import run_job
 
-        run_job(path, say)
+        run_job(path, report)
 
     return run_training_child(job_path, run)
 
 
 def run_training_child(job_path: Path, run: Run) -> int:
-    """Run a trainer's job; ``run`` also gets what prints a line for the parent."""
+    """Run a trainer's job; ``run`` also receives a function that prints a line for the parent."""
     return run_as_child(
         "Training",
         job_path,

@@ -1,7 +1,7 @@
-"""What the parent process asks of a training process, and what that one hands back.
+"""The interface between the parent and the training process: a folder with a job and its result.
 
-A job lies in one folder: ``job.json`` and ``samples.parquet`` go in; ``result.json``,
-``log.parquet``, ``validation.parquet`` and the folder ``model/`` come out.
+Input: ``job.json`` and ``samples.parquet``. Output: ``result.json``, ``log.parquet``,
+``validation.parquet`` and the folder ``model/``.
 """
 
 import json
@@ -24,24 +24,23 @@ EVENTS_FOLDER = "events"
 _JOB_NAME = "job.json"
 _SAMPLES_NAME = "samples.parquet"
 _LOG_NAME = "log.parquet"
-_ANSWERS_NAME = "validation.parquet"
+_PREDICTIONS_NAME = "validation.parquet"
 _RESULT_NAME = "result.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleSource:
-    """The manifest's variant, and how many of the words before a segment its samples keep."""
+    """The samples' manifest variant, and its setting ``max_words_before``."""
 
     path: str = ""
     max_words_before: int | None = None
 
 
 class TrainingJob(BaseModel):
-    """One training; ``identity`` is a digest of all that decides its weights.
+    """One training; ``identity`` is a digest of everything that determines its weights.
 
-    ``work_path`` is where it keeps what it has reached, ``features_path`` where features of frozen
-    towers are kept, or ``None`` to keep none. ``source_path`` is the manifest's variant,
-    ``max_words_before`` its setting of that name.
+    ``work_path`` is the folder of checkpoints, ``features_path`` the folder of stored features,
+    ``None`` to store none. ``source_path`` and ``max_words_before`` are those of `SampleSource`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,15 +63,15 @@ class TrainingJob(BaseModel):
 
     @property
     def checkpoints_path(self) -> Path:
-        """Where the training's checkpoints lie."""
+        """The folder of the training's checkpoints."""
         return self.work_path / "checkpoints"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingResult:
-    """How a training ended. ``best_step`` is the step whose weights were saved.
+    """The result of a training; ``best_step`` is the step of the saved weights.
 
-    ``trained`` counts trained numbers by part of the model, ``num_parameters`` all of the thinker.
+    ``trained`` counts trained parameters by part, ``num_parameters`` all of the thinker's.
     """
 
     num_steps: int
@@ -82,20 +81,20 @@ class TrainingResult:
 
 
 def curve_path_of(job_path: Path) -> Path:
-    """Say where a job's child tells, while it runs, how far it is."""
+    """Return the path of the curve that a job's process writes while it runs."""
     return job_path.with_name("curve.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationPrediction:
-    """The probability of A/H that the kept weights give one validation segment."""
+    """The probability of A/H that the saved weights predict for a validation segment."""
 
     segment_id: SegmentId
     p_ah: float
 
 
 def write_job(job: TrainingJob, samples: Sequence[SampleRecord], folder: Path) -> Path:
-    """Lay a job into an empty folder; gives the path of its job file."""
+    """Write a job into an empty folder; returns the path of its job file."""
     write_parquet(to_table(SampleRecord, samples), folder / _SAMPLES_NAME)
     path = folder / _JOB_NAME
     path.write_text(job.model_dump_json(indent=2), encoding="utf-8")
@@ -112,21 +111,21 @@ def read_job(path: Path) -> tuple[TrainingJob, list[SampleRecord]]:
 def write_result(
     result: TrainingResult,
     log: Sequence[TrainingStepRecord],
-    answers: Sequence[ValidationPrediction],
+    predictions: Sequence[ValidationPrediction],
     folder: Path,
 ) -> None:
-    """Write the result last: a job with one is finished."""
+    """Write the result; ``result.json`` is written last and marks the job as finished."""
     write_parquet(to_table(TrainingStepRecord, log), folder / _LOG_NAME)
-    write_parquet(to_table(ValidationPrediction, answers), folder / _ANSWERS_NAME)
+    write_parquet(to_table(ValidationPrediction, predictions), folder / _PREDICTIONS_NAME)
     (folder / _RESULT_NAME).write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
 
 
 def read_result(folder: Path) -> tuple[TrainingResult, list[TrainingStepRecord]]:
-    """Read what a finished job handed back."""
+    """Read a finished job's result and log."""
     result = TrainingResult(**json.loads((folder / _RESULT_NAME).read_bytes()))
     return result, list(from_table(TrainingStepRecord, read_parquet(folder / _LOG_NAME)))
 
 
 def read_validation_predictions(folder: Path) -> list[ValidationPrediction]:
-    """Read what a finished job's model says of the validation segments."""
-    return list(from_table(ValidationPrediction, read_parquet(folder / _ANSWERS_NAME)))
+    """Read a finished job's predictions of the validation segments."""
+    return list(from_table(ValidationPrediction, read_parquet(folder / _PREDICTIONS_NAME)))

@@ -1,4 +1,4 @@
-"""Where a training keeps what it makes on its way: checkpoints, and features of frozen towers."""
+"""Paths of a training's intermediate files: checkpoints, and features of frozen towers."""
 
 from pathlib import Path
 
@@ -8,12 +8,11 @@ from tasks.model.model_folder import fingerprint_of
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
 
-def work_path_of(variant: Variant, used: str, seed: int, resources: FinetuneResources) -> Path:
-    """Say where checkpoints of a training lie until its model is in the store.
-
-    ``used`` is the digest of its samples.
-    """
-    name = f"{used[:12]}-seed-{seed}"
+def work_path_of(
+    variant: Variant, samples_digest: str, seed: int, resources: FinetuneResources
+) -> Path:
+    """Return the folder of a training's checkpoints, used until its model is in the store."""
+    name = f"{samples_digest[:12]}-seed-{seed}"
     if resources.checkpoint_folder is not None:
         return Path(resources.checkpoint_folder) / variant.variant_id / name
     if variant.store.is_local:
@@ -24,9 +23,9 @@ def work_path_of(variant: Variant, used: str, seed: int, resources: FinetuneReso
 def features_path_of(
     variant: Variant, model_path: Path, settings: TrainingSettings, resources: FinetuneResources
 ) -> Path | None:
-    """Say where features of a base's frozen towers are kept, for all trainings that start from it.
+    """Return the folder of stored features, shared by all trainings from the same base model.
 
-    ``None`` where none shall be kept.
+    ``None`` if features are not stored.
     """
     if not resources.store_features:
         return None

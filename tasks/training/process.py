@@ -1,4 +1,4 @@
-"""The process in which a model is trained, as its parent starts, follows and ends it."""
+"""Run a training in a child process and follow its progress."""
 
 import sys
 from pathlib import Path
@@ -14,16 +14,16 @@ from tasks.training.tracking.curve_artifact import CurveArtifact
 
 SWIFT_CHILD_MODULE = "tasks.ms_swift.child"
 _ENVIRONMENT = {
-    "PYTHONSAFEPATH": "1",  # no folder of the user's is taken for a package
+    "PYTHONSAFEPATH": "1",  # no import from the current folder
     "TOKENIZERS_PARALLELISM": "false",
 }
 
 
 def run_training(job_path: Path, job: TrainingJob, variant: Variant, curve: CurveArtifact) -> None:
-    """Run a training to its end; the libraries' log is kept only of one that failed.
+    """Run a training; the libraries' log is kept if it fails.
 
     Raises:
-        WaverError: as the process told it, with the place of that log.
+        WaverError: the child's error, with the path of that log.
     """
     curve_path = curve_path_of(job_path)
 
@@ -43,7 +43,7 @@ def run_training(job_path: Path, job: TrainingJob, variant: Variant, curve: Curv
 
 
 def _command(job_path: Path, job: TrainingJob) -> list[str]:
-    """Waver's own training runs in several processes; ms-swift starts its own."""
+    """Return the child's command; ms-swift launches its own training processes."""
     if job.training.trainer == "ms-swift":
         return [sys.executable, "-m", SWIFT_CHILD_MODULE, str(job_path)]
     return launch_command(job_path, job.resources)

@@ -1,4 +1,4 @@
-"""One training job from its folder to its result: open, train, save."""
+"""One training job from its folder to its result: open the model, train, save."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -10,12 +10,13 @@ from storage.records import SampleRecord
 from tasks.model.available_memory import check_disk, check_host, free_bytes, host_bytes
 from tasks.prompting.request_length import longest_request
 from tasks.training.checkpoints.checkpoints import Checkpoints, Progress
-from tasks.training.checkpoints.save import save_facts, save_model, settings_of
-from tasks.training.data.batches import Training
+from tasks.training.checkpoints.save import model_settings, save_model, save_settings
+from tasks.training.context import TrainingContext
 from tasks.training.data.reading import open_reader
 from tasks.training.distributed.fsdp import check_sharding, gather_model, is_sharded
-from tasks.training.distributed.launch import on_processor
+from tasks.training.distributed.launch import uses_cpu
 from tasks.training.distributed.ranks import Ranks
+from tasks.training.evaluate import predict_validation
 from tasks.training.job import (
     MODEL_FOLDER,
     TrainingJob,
@@ -25,38 +26,38 @@ from tasks.training.job import (
     write_result,
 )
 from tasks.training.loop import train
-from tasks.training.model.memory import check_memory, read_shapes
+from tasks.training.model.memory import check_memory, read_model_sizes
 from tasks.training.model.trainable import (
     OpenModel,
-    num_parameters,
+    count_parameters,
+    count_trained,
     open_for_training,
-    token_counts,
 )
 from tasks.training.selection import select_samples
-from tasks.training.tracking.trackers import CurveFile, StepListeners, Trackers
-from tasks.training.validation import predict_validation
+from tasks.training.tracking.callbacks import CallbackList, CurveFile
+from tasks.training.tracking.trackers import Trackers
 
 
-def run_job(job_path: Path, say: Callable[[str], None]) -> None:
-    """Train the job's model, alone or with other processes; the first writes the result.
+def run_job(job_path: Path, report: Callable[[str], None]) -> None:
+    """Train the job's model, alone or with other processes; the main process writes the result.
 
     Raises:
         ModelError: the base model cannot be opened.
-        StageError: memory or disk does not suffice, media are gone, or training diverged.
+        StageError: not enough memory or disk, missing media, or training diverged.
         StoreError: no space is left.
     """
     job, samples = read_job(job_path)
-    ranks = Ranks(cpu=on_processor(job.resources))
-    say = say if ranks.is_first else _silent
+    ranks = Ranks(cpu=uses_cpu(job.resources))
+    report = report if ranks.is_main else _discard
     if job.merge:
         check_disk(job.model_path, job_path.parent)
-    opened = _open(job, samples, ranks, say)
+    opened = _open(job, samples, ranks, report)
     train_samples, val_samples = select_samples(samples, job.training)
-    say(f"{len(train_samples)} training and {len(val_samples)} validation samples")
+    report(f"{len(train_samples)} training and {len(val_samples)} validation samples")
     trackers = Trackers(job.work_path, job.resources.report_to, job.training.resolved())
-    watches = (trackers, CurveFile(curve_path_of(job_path)))
-    with open_reader(job, opened, ranks, [*train_samples, *val_samples], say) as reader:
-        training = Training(
+    callbacks = (trackers, CurveFile(curve_path_of(job_path)))
+    with open_reader(job, opened, ranks, [*train_samples, *val_samples], report) as reader:
+        context = TrainingContext(
             settings=job.training,
             plan=job.plan,
             resources=job.resources,
@@ -66,71 +67,72 @@ def run_job(job_path: Path, say: Callable[[str], None]) -> None:
             val_samples=val_samples,
             checkpoints=_checkpoints(job, ranks),
             ranks=ranks,
-            say=say,
-            watch=StepListeners(*watches if ranks.is_first else ()),
+            report=report,
+            callback=CallbackList(*callbacks if ranks.is_main else ()),
         )
-        progress = train(training)
-        answers = predict_validation(training)
-    saved = _whole(opened, job, ranks)
-    if saved is None:
+        progress = train(context)
+        predictions = predict_validation(context)
+    full = _full_model(opened, job, ranks)
+    if full is None:
         return
     if num_unreadable := len(reader.unreadable):
-        say(f"{num_unreadable} samples could not be read and were left out")
-    say(f"keeps the weights of step {progress.best_step} and writes the model")
-    result = write_model(job_path.parent / MODEL_FOLDER, job, saved, progress, trackers)
-    write_result(result, progress.log, answers, job_path.parent)
+        report(f"skipped {num_unreadable} unreadable samples")
+    report(f"saving the model with the weights of step {progress.best_step}")
+    result = write_model(job_path.parent / MODEL_FOLDER, job, full, progress, trackers)
+    write_result(result, progress.log, predictions, job_path.parent)
 
 
 def write_model(
     folder: Path, job: TrainingJob, opened: OpenModel, progress: Progress, trackers: Trackers
 ) -> TrainingResult:
-    """Write the model with what tells of it; adapters are counted before they are merged."""
-    counts, total = token_counts(opened.trained), num_parameters(opened.trained)
+    """Write the model with its settings and event files."""
+    # Counted before adapters are merged.
+    trained, total = count_trained(opened.trained), count_parameters(opened.trained)
     folder.mkdir()
     save_model(opened, job, folder)
-    save_facts(counts, settings_of(job), folder)
-    trackers.keep_events(folder)
+    save_settings(trained, model_settings(job), folder)
+    trackers.copy_events(folder)
     return TrainingResult(
         num_steps=progress.step,
         best_step=progress.best_step,
-        trained=counts,
+        trained=trained,
         num_parameters=total,
     )
 
 
-def _whole(opened: OpenModel, job: TrainingJob, ranks: Ranks) -> OpenModel | None:
-    """Give the first process the whole model, which it may have held a part of."""
+def _full_model(opened: OpenModel, job: TrainingJob, ranks: Ranks) -> OpenModel | None:
+    """Return the model in the main process, gathered if it is sharded; ``None`` in others."""
     if is_sharded(job.resources, ranks):
         dtype = getattr(torch, job.training.precision)
         top = gather_model(opened.top, dtype, ranks)
-        return replace(opened, top=top) if ranks.is_first else None
-    return opened if ranks.is_first else None
+        return replace(opened, top=top) if ranks.is_main else None
+    return opened if ranks.is_main else None
 
 
-def _silent(_line: str) -> None:
-    """What all processes do alike is told by one."""
+def _discard(_line: str) -> None:
+    """Report nothing: the main process reports for all."""
 
 
 def _open(
-    job: TrainingJob, samples: Sequence[SampleRecord], ranks: Ranks, say: Callable[[str], None]
+    job: TrainingJob, samples: Sequence[SampleRecord], ranks: Ranks, report: Callable[[str], None]
 ) -> OpenModel:
-    """Open the base if memory suffices, and say what of it is trained."""
+    """Open the base model if memory suffices, and report which parameters are trained."""
     check_sharding(job.training, job.resources)
-    need = check_memory(
-        read_shapes(job.model_path),
+    needed = check_memory(
+        read_model_sizes(job.model_path),
         job.training,
         job.resources,
         longest=longest_request(samples, job.input, job.model_path),
         free=free_bytes(ranks.device, ranks.count),
         num_processes=ranks.count,
     )
-    if is_sharded(job.resources, ranks) and ranks.is_first:
-        taken = need.total * ranks.count if ranks.device.type == "cpu" else 0
+    if is_sharded(job.resources, ranks) and ranks.is_main:
+        taken = needed.total * ranks.count if ranks.device.type == "cpu" else 0
         check_host(job.model_path, free=host_bytes() - taken)
     opened = open_for_training(job.model_path, job.training, job.resources, ranks.device, ranks)
-    trained = opened.trained
-    say(_report_token_counts(token_counts(trained), num_parameters(trained), job.training.method))
-    say(f"needs about {need} in each of {ranks.count} processes")
+    trained = count_trained(opened.trained)
+    report(_describe_trained(trained, count_parameters(opened.trained), job.training.method))
+    report(f"estimated memory of each of {ranks.count} processes: {needed}")
     return opened
 
 
@@ -139,14 +141,12 @@ def _checkpoints(job: TrainingJob, ranks: Ranks) -> Checkpoints:
         job.checkpoints_path,
         job.identity,
         num_kept=job.resources.keep_checkpoints,
-        to_read=not ranks.is_first,
+        read_only=not ranks.is_main,
         ranks=ranks if is_sharded(job.resources, ranks) else None,
     )
 
 
-def _report_token_counts(counts: Mapping[str, int], num_all: int, method: str) -> str:
-    """Say how much of which parts is trained."""
+def _describe_trained(counts: Mapping[str, int], total: int, method: str) -> str:
     parts = ", ".join(f"{part} {count:,}" for part, count in sorted(counts.items()))
-    whole = sum(counts.values())
-    share = f"{whole:,} parameters, {whole / num_all:.2%} of the model's {num_all:,}"
-    return f"{method} trains {share}: {parts}"
+    trained = sum(counts.values())
+    return f"{method} trains {trained:,} of {total:,} parameters ({trained / total:.2%}): {parts}"

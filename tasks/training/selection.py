@@ -1,4 +1,4 @@
-"""Which samples train a model and which choose its best checkpoint."""
+"""Which samples train a model, and which select its best checkpoint."""
 
 from collections.abc import Sequence
 
@@ -14,37 +14,38 @@ Samples = list[SampleRecord]
 def select_samples(
     samples: Sequence[SampleRecord], settings: TrainingSettings
 ) -> tuple[Samples, Samples]:
-    """Give the rows in training and, where the settings ask for validation, those of val."""
+    """Return the training samples and, with ``validation``, the validation samples."""
     train = [sample for sample in samples if sample.in_training]
-    return train, _validation_rows(samples) if settings.validation else []
+    return train, _validation_samples(samples) if settings.validation else []
 
 
-def _validation_rows(samples: Sequence[SampleRecord]) -> Samples:
-    """Choose on labels that somebody gave for the very segment, if any of them is positive.
+def _validation_samples(samples: Sequence[SampleRecord]) -> Samples:
+    """Return the val samples with segment-level labels, if any of these is positive.
 
-    A data set that nowhere says when A/H shows has weak positives alone: they choose there.
+    Data sets without annotated intervals only have video-level positives: then all labeled val
+    samples are used.
     """
-    labelled = [s for s in samples if s.split == "val" and s.label is not None]
-    timed = [s for s in labelled if s.label_source == "intervals"]
-    return timed if any(sample.label for sample in timed) else labelled
+    labeled = [s for s in samples if s.split == "val" and s.label is not None]
+    annotated = [s for s in labeled if s.label_source == "intervals"]
+    return annotated if any(sample.label for sample in annotated) else labeled
 
 
 def check_samples(samples: Sequence[SampleRecord], settings: TrainingSettings) -> None:
-    """Refuse rows from which nothing can be learnt or chosen.
+    """Raise if the samples cannot be trained on or used for model selection.
 
     Raises:
-        StageError: says which rows are missing, and the way out.
+        StageError: names the missing samples.
     """
     train, val = select_samples(samples, settings)
     if not train:
         raise StageError(
-            f"None of the {len(samples)} samples is labelled and in split 'train': give a data set "
-            "with labels, or name a trained model with --model."
+            f"None of the {len(samples)} samples is labeled and in split 'train': provide a data "
+            "set with labels, or name a trained model with --model."
         )
     if _is_one_class(train):
         raise StageError(
-            f"All {len(train)} training samples have label {train[0].label}: training needs some "
-            "with A/H and without; check the annotation and manifest.positive_at."
+            f"All {len(train)} training samples have label {train[0].label}, but training needs "
+            "both labels: check the annotation and manifest.positive_at."
         )
     if settings.validation:
         _check_validation(val, settings)
@@ -53,8 +54,8 @@ def check_samples(samples: Sequence[SampleRecord], settings: TrainingSettings) -
 def _check_validation(val: Samples, settings: TrainingSettings) -> None:
     if not val:
         raise StageError(
-            "No labelled sample is in split 'val', so that no best checkpoint can be chosen: add "
-            "validation videos, draw some with manifest.split_by = stratified, or set "
+            "No labeled sample is in split 'val', so the best checkpoint cannot be selected: add "
+            "validation videos, split some off with manifest.split_by = stratified, or set "
             "finetune.validation = false to keep the last checkpoint."
         )
     if settings.metric != "loss" and _is_one_class(val):
@@ -69,9 +70,9 @@ def _is_one_class(samples: Samples) -> bool:
 
 
 def digest_samples(samples: Sequence[SampleRecord], settings: TrainingSettings, plan: Plan) -> str:
-    """Digest what the model learns from: content, label and split of every row used, in order.
+    """Digest content, label and split of every used sample, in order.
 
-    A class plan that changes nothing is as good as none.
+    The class plan is included only where it differs from the default.
     """
     train, val = select_samples(samples, settings)
     rows = [(s.content_digest, s.label, s.split) for s in [*train, *val]]

@@ -1,4 +1,4 @@
-"""The stage as the pipeline calls it: a child process under accelerate's launcher."""
+"""The stage as the pipeline runs it: a child process under accelerate's launcher."""
 
 import os
 import pickle
@@ -39,10 +39,9 @@ from tests.tasks.training.together import train_alone
 
 RESOURCES = FinetuneResources(device="cpu", num_threads=1, checkpoint_seconds=0)
 INPUT = InputConfig(max_pixels=64 * 64)
-RUN_AND_SAY = """
+RUN_STAGE = """
 import pickle, sys
 from tasks.finetune import finetune_models
-from tests.builders import a_model
 finetune_models.fn(*pickle.loads(open(sys.argv[1], "rb").read()))
 """
 
@@ -54,10 +53,10 @@ def store(tmp_path_factory) -> Store:
 
 @pytest.fixture(scope="module")
 def samples(store, toy_samples):
-    return labelled(toy_samples(store, 12))
+    return labeled(toy_samples(store, 12))
 
 
-def labelled(rows):
+def labeled(rows):
     return [
         replace(
             row,
@@ -83,7 +82,7 @@ def variant_for(store, config):
 
 
 def plan_of(samples):
-    """Both labels by turns, and their losses weighted too."""
+    """Balanced sampling with class weights."""
     return tuple(
         replace(row, weight=(0.5, 2.5)[row.label]) for row in plan_classes(samples, ClassRule())
     )
@@ -101,7 +100,7 @@ def losses(store, samples, config) -> list[float]:
     return [row.loss for row in sorted(rows, key=lambda row: row.step)]
 
 
-def test_where_the_base_lies_does_not_matter_and_every_other_setting_does(store):
+def test_the_variant_depends_on_every_setting_but_the_path_of_the_base(store):
     def variant_id(model="a", **settings):
         config = config_of(Path(model), **settings)
         return variant_of(store, config, INPUT, base_fingerprint="f").variant_id
@@ -117,7 +116,7 @@ def test_where_the_base_lies_does_not_matter_and_every_other_setting_does(store)
     assert len(others - {variant_id()}) == 5
 
 
-def test_who_trains_makes_another_variant_and_waver_itself_is_not_named(store):
+def test_another_trainer_makes_another_variant_and_waver_is_not_named(store):
     def variant(**settings):
         return variant_of(store, config_of(Path("a"), **settings), INPUT, base_fingerprint="f")
 
@@ -128,19 +127,19 @@ def test_who_trains_makes_another_variant_and_waver_itself_is_not_named(store):
     assert '"trainer"' not in identity
 
 
-def test_ms_swift_that_is_not_there_is_told_before_a_child_is_started(
+def test_missing_ms_swift_is_reported_before_a_child_starts(
     store, samples, tiny_omni, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("tasks.finetune.run_training", lambda *_: pytest.fail("a child started"))
     config = config_of(tiny_omni, trainer="ms-swift", metric="loss")
     resources = RESOURCES.model_copy(update={"swift_command": str(tmp_path / "swift")})
-    given = list(arguments(store, samples, config))
-    given[5] = resources
+    inputs = list(arguments(store, samples, config))
+    inputs[5] = resources
     with pytest.raises(ToolError, match=r"no program .*pip install ms-swift"):
-        finetune_models.fn(*given)
+        finetune_models.fn(*inputs)
 
 
-def test_a_seed_is_a_model_of_its_own_beside_the_others_and_how_they_are_kept_decides_none(store):
+def test_each_seed_is_an_item_of_one_variant_whatever_the_shard_size(store):
     one, two = config_of(Path("a"), seed=1), config_of(Path("a"), seeds=[0, 1])
     kept = config_of(Path("a"), seed=1, max_shard_gib=1)
     variants = {variant_of(store, c, INPUT, base_fingerprint="f").variant_id for c in (one, two)}
@@ -153,26 +152,26 @@ def test_a_seed_is_a_model_of_its_own_beside_the_others_and_how_they_are_kept_de
         config_of(Path("a"), seeds=[1, 1])
 
 
-def test_the_best_seed_is_best_on_validation_by_the_metric_and_of_equals_by_its_loss():
-    def chosen(figures, **settings):
+def test_the_best_seed_is_chosen_by_the_metric_with_ties_broken_by_the_loss():
+    def chosen(metrics, **settings):
         models = {
             seed: a_model(val_loss=loss, val_macro_f1=f1, val_average_precision=ap)
-            for seed, (loss, f1, ap) in figures.items()
+            for seed, (loss, f1, ap) in metrics.items()
         }
-        return best_seed(models, config_of(Path("a"), seeds=list(figures), **settings))
+        return best_seed(models, config_of(Path("a"), seeds=list(metrics), **settings))
 
-    figures = {7: (0.5, 0.8, 0.7), 8: (0.4, 0.8, 0.6), 9: (0.3, 0.6, 0.9)}
-    assert chosen(figures) == 8
-    assert chosen(figures, metric="average_precision") == 9
-    assert chosen(figures, metric="loss") == 9
+    metrics = {7: (0.5, 0.8, 0.7), 8: (0.4, 0.8, 0.6), 9: (0.3, 0.6, 0.9)}
+    assert chosen(metrics) == 8
+    assert chosen(metrics, metric="average_precision") == 9
+    assert chosen(metrics, metric="loss") == 9
     assert chosen(dict.fromkeys((3, 4), (None, None, None)), validation=False) == 3
 
 
-def test_whom_a_model_saw_is_listed_by_digests_that_name_nobody(store, samples):
+def test_participants_of_a_model_are_listed_by_salted_digests(store, samples):
     owners = ["ann", "ann", None, "bob"]
     rows = [replace(row, participant_id=owner) for row, owner in zip(samples, owners, strict=False)]
     salt = salt_of(store)
-    ann, bob = (digest_of_participant(salt_of(Store(store.url)), who) for who in ("ann", "bob"))
+    ann, bob = (digest_of_participant(salt_of(Store(store.url)), name) for name in ("ann", "bob"))
     listed = {
         (row.participant_digest, row.split): row.num_samples for row in trained_on(rows, salt)
     }
@@ -180,13 +179,13 @@ def test_whom_a_model_saw_is_listed_by_digests_that_name_nobody(store, samples):
     assert not {ann, bob} & {digest_of("ann"), digest_of("bob")}
 
 
-def test_an_unknown_setting_is_refused():
+def test_an_unknown_setting_is_rejected():
     with pytest.raises(ValidationError, match="learning_rat"):
         FinetuneConfig.model_validate({"learning_rat": 1e-3})
 
 
 @pytest.mark.parametrize("missing", ["split", "model"])
-def test_what_cannot_be_trained_is_refused_before_a_child_is_started(
+def test_invalid_input_is_rejected_before_a_child_starts(
     store, samples, tmp_path, tiny_omni, missing
 ):
     variant = open_variant(store, "finetune", version=1, settings={})
@@ -204,7 +203,7 @@ def test_what_cannot_be_trained_is_refused_before_a_child_is_started(
 
 
 @pytest.mark.slow
-def test_a_training_killed_in_its_second_seed_goes_on_there_with_the_same_losses(
+def test_a_training_killed_in_its_second_seed_resumes_there_with_the_same_losses(
     store, samples, tiny_omni, tmp_path, monkeypatch
 ):
     hostile = tmp_path / "home" / "accelerate" / "default_config.yaml"
@@ -212,15 +211,17 @@ def test_a_training_killed_in_its_second_seed_goes_on_there_with_the_same_losses
     hostile.write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\n")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
 
-    undisturbed = config_of(tiny_omni, seed=5)
+    uninterrupted = config_of(tiny_omni, seed=5)
     with monkeypatch.context() as patch:
         patch.setattr("tasks.training.process.run_child", train_here)
-        assert finetune_models.fn(*arguments(store, samples, undisturbed)).name == "Completed"
-    expected = losses(store, samples, undisturbed)
+        assert finetune_models.fn(*arguments(store, samples, uninterrupted)).name == "Completed"
+    expected = losses(store, samples, uninterrupted)
     shutil.rmtree(store.full_path("finetune"))
 
     started = arguments(store, samples, config_of(tiny_omni, seeds=[3, 5]))
-    work = work_path_of(started[-1], digest_samples(samples, undisturbed, started[2]), 5, RESOURCES)
+    work = work_path_of(
+        started[-1], digest_samples(samples, uninterrupted, started[2]), 5, RESOURCES
+    )
     num_done = kill_after_checkpoint(started, work / "checkpoints", tmp_path)
     assert 0 < num_done < len(expected)
     assert started[-1].pending(started[0].expected) == ["seed 5"]
@@ -229,11 +230,10 @@ def test_a_training_killed_in_its_second_seed_goes_on_there_with_the_same_losses
         "tasks.training.process.LOGGER.info", lambda *message: messages.append(message)
     )
     assert finetune_models.fn(*started).name == "Completed"
-    assert (
-        sum("trains" in str(message) for message in messages) == 1
-    )  # the first seed is not told again
-    assert any(f"continues after step {num_done} of 12" in str(message) for message in messages)
-    assert losses(store, samples, undisturbed) == expected
+    num_trainings = sum("trains" in str(message) for message in messages)
+    assert num_trainings == 1  # the first seed is not trained again
+    assert any(f"resuming after step {num_done} of 12" in str(message) for message in messages)
+    assert losses(store, samples, uninterrupted) == expected
     assert not work.exists()
 
     check_cached(started, messages)
@@ -241,7 +241,7 @@ def test_a_training_killed_in_its_second_seed_goes_on_there_with_the_same_losses
 
 
 def train_here(command, **_) -> None:
-    """Train in this process, which has imported what a child would have to."""
+    """Train in this process, which saves a child's imports."""
     import torch
 
     before = torch.get_num_threads()
@@ -251,24 +251,24 @@ def train_here(command, **_) -> None:
 
 
 def kill_after_checkpoint(started, work: Path, tmp_path: Path) -> int:
-    """Kill a run with its first checkpoints on disk; gives the step it will go on after."""
+    """Kill a run after its first checkpoints; returns the step after which it will resume."""
     (tmp_path / "arguments").write_bytes(pickle.dumps(started))
-    run = subprocess.Popen([sys.executable, "-c", RUN_AND_SAY, str(tmp_path / "arguments")])
+    run = subprocess.Popen([sys.executable, "-c", RUN_STAGE, str(tmp_path / "arguments")])
     until = time.monotonic() + 200
     while not list(work.glob("step-00000[2-6]")) and time.monotonic() < until:
         assert run.poll() is None
         time.sleep(0.02)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
-    time.sleep(1)  # its child notices and ends
+    time.sleep(1)  # its child notices and exits
     steps = sorted(work.glob("step-??????"))
     time.sleep(1)
-    assert sorted(work.glob("step-??????")) == steps, "the child went on without its parent"
+    assert sorted(work.glob("step-??????")) == steps, "the child outlived its parent"
     return int(steps[-1].name.removeprefix("step-"))
 
 
 def check_cached(started, messages) -> None:
-    """The second run starts no child: it says nothing and needs no base."""
+    """The second run starts no child: it reports nothing and needs no base."""
     messages.clear()
     shard, samples, plan, config, *others = started
     gone = config.model_copy(update={"model": "/gone"})

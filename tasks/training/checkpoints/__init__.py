@@ -1,0 +1,1 @@
+"""Checkpoints of a running training, and the files of a trained model."""

@@ -1,11 +1,11 @@
-"""Checkpoints of a running training: whole or absent, the last ones and the best kept.
+"""Checkpoints of a running training: the last ones and the best weights.
 
-    step-000040/   weights, optimizer's state, random numbers' state (see `contents`), progress.json
+    step-000040/   weights, optimizer state, RNG state (see `formats`), progress.json
     best-000020/   weights
 
-A checkpoint is written under a temporary name and renamed. ``progress.json`` names the best step;
-that one's folder is there before the checkpoint that names it, and goes only after one that does
-not. It names the size of each file, too.
+Checkpoints are written to a temporary folder, which is renamed. ``progress.json`` contains the size
+of each file and the best step, whose folder is written before the checkpoints that refer to it and
+removed after them.
 """
 
 import contextlib
@@ -26,20 +26,19 @@ from tasks.processes.child_frame import is_lack_of_memory
 from tasks.training.checkpoints.formats import (
     DAMAGE,
     CheckpointFormat,
-    FullCheckpointFormat,
     Restore,
 )
 from tasks.training.distributed.ranks import Ranks
 
 _PROGRESS = "progress.json"
-_UNFINISHED = ".tmp"
-_NO_LOCKS_HERE = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-_HELD: dict[Path, int] = {}
+_TMP_SUFFIX = ".tmp"
+_NO_LOCK_SUPPORT = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+_LOCKS: dict[Path, int] = {}
 
 
 @dataclass(slots=True, kw_only=True)
 class Progress:
-    """How far a training is: the data position and the schedule follow from ``step``."""
+    """Training progress; the position in the data and in the schedule follow from ``step``."""
 
     step: int = 0
     best_step: int = 0
@@ -50,21 +49,21 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A whole checkpoint: how far it is, and what brings model and optimizer there."""
+class FoundCheckpoint:
+    """A complete checkpoint: its progress, and a function that restores model and optimizer."""
 
     progress: Progress
     restore: Restore
 
 
 class Checkpoints:
-    """The checkpoints of one training, in a folder of its own.
+    """The checkpoints of one training in its own folder.
 
-    The process that opens the folder holds it to its end, however it ends; others that train with
-    it open it only ``to_read``, after it. Given ``ranks``, all of these write together.
+    The main process locks the folder until it exits; the others of the training open it afterwards
+    with ``read_only``. With ``ranks``, all of them write shards of each checkpoint.
 
     Raises:
-        StageError: another process holds the folder.
+        StageError: another run has locked the folder.
     """
 
     def __init__(
@@ -73,45 +72,45 @@ class Checkpoints:
         identity: str,
         *,
         num_kept: int = 1,
-        to_read: bool = False,
+        read_only: bool = False,
         ranks: Ranks | None = None,
     ) -> None:
         self._folder = folder
         self._identity = identity
         self._num_kept = num_kept
-        self._to_read = to_read
+        self._read_only = read_only
         self._ranks = ranks
-        if to_read:
+        if read_only:
             return
         with writing_to(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
-            _hold(folder.resolve())
-            for unfinished in folder.glob(f"*{_UNFINISHED}"):
-                shutil.rmtree(unfinished)
+            _lock(folder.resolve())
+            for partial in folder.glob(f"*{_TMP_SUFFIX}"):
+                shutil.rmtree(partial)
 
-    def save_best(self, step: int, contents: CheckpointFormat) -> None:
-        """Keep the weights of a step that is better than all before it.
+    def save_best(self, step: int, checkpoint_format: CheckpointFormat) -> None:
+        """Save the best weights so far, and remove earlier ones that no checkpoint refers to.
 
-        Of those, what no checkpoint goes on with goes: checkpoints may be hours apart.
+        They are removed here, since checkpoints may be hours apart.
         """
         name = f"best-{step:06d}"
-        self._write(name, contents)
+        self._write(name, checkpoint_format)
         self._remove("best-*", keep=self._names_to_keep() | {name})
 
-    def save_last(self, progress: Progress, contents: CheckpointFormat) -> None:
-        """Write where the training stands, then remove what it does not need any more."""
-        self._write(f"step-{progress.step:06d}", contents, progress)
+    def save_last(self, progress: Progress, checkpoint_format: CheckpointFormat) -> None:
+        """Write a checkpoint, then remove what is no longer needed."""
+        self._write(f"step-{progress.step:06d}", checkpoint_format, progress)
         self._remove("*", keep=self._names_to_keep())
 
     def _remove(self, pattern: str, *, keep: set[str]) -> None:
-        if self._to_read:
+        if self._read_only:
             return
         for folder in self._folder.glob(pattern):
             if folder.name not in keep:
                 shutil.rmtree(folder)
 
     def _names_to_keep(self) -> set[str]:
-        """Name the last checkpoints, and of each the best weights that it goes on with."""
+        """Return the names of the last checkpoints and of the best weights they refer to."""
         keep: set[str] = set()
         for folder in sorted(self._folder.glob("step-*"))[-self._num_kept :]:
             with contextlib.suppress(*DAMAGE):
@@ -119,90 +118,93 @@ class Checkpoints:
                 keep |= {folder.name, f"best-{best_step:06d}"}
         return keep
 
-    def find_last(self, contents: CheckpointFormat) -> Found | None:
-        """Find the last whole checkpoint, if there is one.
+    def find_last(self, checkpoint_format: CheckpointFormat) -> FoundCheckpoint | None:
+        """Find the last complete checkpoint, if any.
 
         Raises:
-            StageError: the checkpoint is of another training, or is laid out in another way.
+            StageError: the checkpoint is of another training, or in another format.
         """
         for folder in sorted(self._folder.glob("step-*"), reverse=True):
             try:
                 progress, identity, kind = _read_progress(folder)
-                self._check(folder, identity, kind, contents)
-                restore = contents.read(folder)
-            except DAMAGE as error:  # as if it were absent: what it holds is made again
+                self._check(folder, identity, kind, checkpoint_format)
+                restore = checkpoint_format.read(folder)
+            except DAMAGE as error:  # treated as absent: its steps are repeated
                 if is_lack_of_memory(error):
                     raise
-                if not self._to_read:
+                if not self._read_only:
                     shutil.rmtree(folder, ignore_errors=True)
                 continue
-            if progress.best_score is None or contents.has_weights(self._best_of(progress)):
-                return Found(progress=progress, restore=restore)
+            best_path = self._best_path(progress)
+            if progress.best_score is None or checkpoint_format.has_weights(best_path):
+                return FoundCheckpoint(progress=progress, restore=restore)
         return None
 
-    def _check(self, folder: Path, identity: str, kind: str, contents: CheckpointFormat) -> None:
+    def _check(
+        self, folder: Path, identity: str, kind: str, checkpoint_format: CheckpointFormat
+    ) -> None:
         if identity != self._identity:
             raise StageError(
                 f"The checkpoint {str(folder)!r} is of a training with other settings, data or "
-                "base model: remove its folder, or name another checkpoint_folder."
+                "base model: remove its folder, or set another checkpoint_folder."
             )
-        if kind != contents.kind:
+        if kind != checkpoint_format.kind:
             raise StageError(
-                f"The checkpoint {str(folder)!r} holds {kind!r}, but a training with these "
-                f"resources goes on from {contents.kind!r}: set resources.finetune.sharding and "
-                "num_processes as they were, or remove its folder."
+                f"The checkpoint {str(folder)!r} has the format {kind!r}, but these resources "
+                f"expect {checkpoint_format.kind!r}: set resources.finetune.sharding and "
+                "num_processes to the earlier values, or remove its folder."
             )
 
-    def _best_of(self, progress: Progress) -> Path:
+    def _best_path(self, progress: Progress) -> Path:
         return self._folder / f"best-{progress.best_step:06d}"
 
-    def load_best(self, progress: Progress, contents: CheckpointFormat) -> None:
-        """Bring the model from the last step's weights to those of the best."""
+    def load_best(self, progress: Progress, checkpoint_format: CheckpointFormat) -> None:
+        """Load the best weights into the model, which has those of the last step."""
         if progress.best_step != progress.step:
-            contents.restore_weights(self._best_of(progress))
+            checkpoint_format.load_weights(self._best_path(progress))
 
     def _write(
-        self, name: str, contents: CheckpointFormat, progress: Progress | None = None
+        self, name: str, checkpoint_format: CheckpointFormat, progress: Progress | None = None
     ) -> None:
-        folder = self._folder / (name + _UNFINISHED)
+        folder = self._folder / (name + _TMP_SUFFIX)
         with saving_to(str(self._folder)):
-            if not self._to_read:
-                self._check_space(contents.num_bytes, with_optimizer=progress is not None)
+            if not self._read_only:
+                self._check_space(checkpoint_format.num_bytes, with_optimizer=progress is not None)
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
-            self._wait()
-            contents.write_weights(folder)
+            self._barrier()
+            checkpoint_format.write_weights(folder)
             if progress:
-                contents.write_rest(folder)
-            self._wait()
-            if not self._to_read:
+                checkpoint_format.write_state(folder)
+            self._barrier()
+            if not self._read_only:
                 if progress:
-                    self._write_progress(folder, progress, contents.kind)
+                    self._write_progress(folder, progress, checkpoint_format.kind)
                 replace_folder(folder, self._folder / name)
 
-    def _wait(self) -> None:
+    def _barrier(self) -> None:
         if self._ranks is not None:
-            self._ranks.wait()
+            self._ranks.barrier()
 
     def _write_progress(self, folder: Path, progress: Progress, kind: str) -> None:
-        about = {"identity": self._identity, "kind": kind, "sizes": _sizes(folder)}
-        (folder / _PROGRESS).write_text(json.dumps(asdict(progress) | about), encoding="utf-8")
+        metadata = {"identity": self._identity, "kind": kind, "sizes": _sizes(folder)}
+        (folder / _PROGRESS).write_text(json.dumps(asdict(progress) | metadata), encoding="utf-8")
 
     def _check_space(self, num_bytes: int, *, with_optimizer: bool) -> None:
-        """AdamW holds two numbers for each trained one."""
+        """Raise if the disk is too small; AdamW has two moments per trained parameter."""
         size = num_bytes * (3 if with_optimizer else 1)
         free = shutil.disk_usage(self._folder).free
         if size > free:
             raise StoreError(
-                f"A checkpoint needs {size / 2**20:.0f} MiB in {str(self._folder)!r}, where "
-                f"{free / 2**20:.0f} MiB are free: free some space, or name another folder with "
+                f"A checkpoint in {str(self._folder)!r} needs {size / 2**20:.0f} MiB, but "
+                f"{free / 2**20:.0f} MiB are free: free some space, or set another folder with "
                 "resources.finetune.checkpoint_folder."
             )
 
 
-def _hold(folder: Path) -> None:
-    """Lock a folder by a file beside it, since what lies in it comes and goes."""
-    if folder in _HELD:
+def _lock(folder: Path) -> None:
+    """Lock a folder by a file beside it, since files inside it are removed."""
+    if folder in _LOCKS:
         return
     lock = os.open(folder.with_name(f"{folder.name}.lock"), os.O_CREAT | os.O_RDWR, 0o666)
     try:
@@ -210,27 +212,27 @@ def _hold(folder: Path) -> None:
     except BlockingIOError as error:
         os.close(lock)
         raise StageError(
-            f"Another run is training in {str(folder)!r}: wait for its end and run again, or name "
-            "another place with resources.finetune.checkpoint_folder."
+            f"Another run is training in {str(folder)!r}: run again after it ends, or set another "
+            "folder with resources.finetune.checkpoint_folder."
         ) from error
     except OSError as error:
-        if error.errno not in _NO_LOCKS_HERE:
+        if error.errno not in _NO_LOCK_SUPPORT:
             os.close(lock)
             raise
-    _HELD[folder] = lock
+    _LOCKS[folder] = lock
 
 
 def _read_progress(folder: Path) -> tuple[Progress, str, str]:
-    """Give a checkpoint's progress, its training's identity and the kind of its contents.
+    """Return a checkpoint's progress, its training's identity and its format.
 
     Raises:
-        ValueError: a file is not what it was when it was written, or anything else of `DAMAGE`.
+        ValueError: a file is missing or has another size, or any other error of `DAMAGE`.
     """
     written = json.loads((folder / _PROGRESS).read_bytes())
-    identity, kind = written.pop("identity"), written.pop("kind", FullCheckpointFormat.kind)
-    sizes = written.pop("sizes", {})
+    identity, kind = written.pop("identity"), written.pop("kind")
+    sizes = written.pop("sizes")
     if {name: size for name, size in _sizes(folder).items() if name in sizes} != sizes:
-        raise ValueError("files are gone or cut")
+        raise ValueError("files are missing or truncated")
     written["log"] = [TrainingStepRecord(**row) for row in written["log"]]
     if written["best_score"] is not None:
         written["best_score"] = tuple(written["best_score"])

@@ -1,9 +1,10 @@
-"""What a checkpoint holds of a model and its optimizer: all of it, or every process's part.
+"""Checkpoint formats of a model and its optimizer: full, or sharded over processes.
 
-whole    weights.safetensors (trained weights), optimizer.pt, random.pt; one process writes them
-shards   weights/ and optimizer/ as torch.distributed.checkpoint writes them, a file a process, and
-         random.pt; all processes write and read them, and not as many need read as have written
-(`zero` has a third.)
+full      weights.safetensors (trained weights), optimizer.pt, random.pt, written by one process
+sharded   weights/ and optimizer/ in the format of torch.distributed.checkpoint, one file per
+          process, and random.pt; another number of processes can read them
+
+`deepspeed` has a third one.
 """
 
 import pickle
@@ -24,7 +25,7 @@ Restore = Callable[[], None]
 _WEIGHTS = "weights.safetensors"
 _OPTIMIZER = "optimizer.pt"
 _RANDOM = "random.pt"
-_WEIGHT_PARTS, _OPTIMIZER_PARTS = "weights", "optimizer"
+_WEIGHTS_FOLDER, _OPTIMIZER_FOLDER = "weights", "optimizer"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 DAMAGE = (
     OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, SafetensorError,
@@ -33,40 +34,40 @@ DAMAGE = (
 
 
 class CheckpointFormat(Protocol):
-    """A model and its optimizer, on their way into a checkpoint's folder and back."""
+    """How a model and its optimizer are written to a checkpoint's folder and restored."""
 
     @property
     def kind(self) -> str:
-        """What tells this way of laying a model down from others."""
+        """The name of the format."""
 
     @property
     def num_bytes(self) -> int:
-        """The size of the trained weights, of all processes together."""
+        """The size of the trained weights over all processes."""
 
     def write_weights(self, folder: Path) -> None:
         """Write the trained weights."""
 
-    def write_rest(self, folder: Path) -> None:
-        """Write what a training needs beside them to go on."""
+    def write_state(self, folder: Path) -> None:
+        """Write optimizer and RNG state, which resuming needs besides the weights."""
 
     def has_weights(self, folder: Path) -> bool:
-        """Say whether a folder holds weights."""
+        """Return whether a folder contains weights."""
 
     def read(self, folder: Path) -> Restore:
-        """Read a checkpoint, or see that it is whole; gives what puts it to use.
+        """Read or check a checkpoint, and return a function that restores it.
 
         Raises:
-            OSError, ValueError: it is damaged, or anything else of `DAMAGE`.
+            OSError, ValueError: it is damaged, or any other error of `DAMAGE`.
         """
 
-    def restore_weights(self, folder: Path) -> None:
-        """Put the weights alone to use."""
+    def load_weights(self, folder: Path) -> None:
+        """Load only the weights into the model."""
 
 
 class FullCheckpointFormat:
-    """What one process holds whole."""
+    """A model that one process holds in full."""
 
-    kind = "whole"
+    kind = "full"
 
     def __init__(self, model: Any, optimizer: Any) -> None:
         self._model = model
@@ -81,17 +82,17 @@ class FullCheckpointFormat:
         """Write the trained weights."""
         save_file(trained_weights(self._model), folder / _WEIGHTS)
 
-    def write_rest(self, folder: Path) -> None:
-        """Write the optimizer's state and the random numbers'."""
+    def write_state(self, folder: Path) -> None:
+        """Write optimizer and RNG state."""
         write_pickle(self._optimizer.state_dict(), folder / _OPTIMIZER)
         write_pickle(random_state(), folder / _RANDOM)
 
     def has_weights(self, folder: Path) -> bool:
-        """Say whether a folder holds weights."""
+        """Return whether a folder contains weights."""
         return (folder / _WEIGHTS).is_file()
 
     def read(self, folder: Path) -> Restore:
-        """Read a checkpoint into memory; gives what puts it to use."""
+        """Read a checkpoint into memory, and return a function that restores it."""
         weights = load_file(folder / _WEIGHTS)
         optimizer = read_pickle(folder / _OPTIMIZER)
         random = read_pickle(folder / _RANDOM)
@@ -103,8 +104,8 @@ class FullCheckpointFormat:
 
         return restore
 
-    def restore_weights(self, folder: Path) -> None:
-        """Put the weights alone to use."""
+    def load_weights(self, folder: Path) -> None:
+        """Load only the weights into the model."""
         self._load(load_file(folder / _WEIGHTS))
 
     def _load(self, weights: Weights) -> None:
@@ -115,9 +116,9 @@ class FullCheckpointFormat:
 
 
 class ShardedCheckpointFormat:
-    """What every process holds a part of; each method but `read` is for all of them at once."""
+    """A model sharded over processes; all methods but `read` are collective."""
 
-    kind = "shards"
+    kind = "sharded"
 
     def __init__(self, model: Any, optimizer: Any) -> None:
         self._model = model
@@ -125,67 +126,67 @@ class ShardedCheckpointFormat:
 
     @property
     def num_bytes(self) -> int:
-        """The size of the trained weights, of all processes together."""
+        """The size of the trained weights over all processes."""
         return sum(p.numel() * p.element_size() for _, p in _trained(self._model))
 
     def write_weights(self, folder: Path) -> None:
-        """Write this process's part of the trained weights."""
-        _write_parts(dict(_trained(self._model)), folder / _WEIGHT_PARTS)
+        """Write this process's shard of the trained weights."""
+        _write_shards(dict(_trained(self._model)), folder / _WEIGHTS_FOLDER)
 
-    def write_rest(self, folder: Path) -> None:
-        """Write this process's part of the optimizer's state; one writes the random numbers'."""
-        _write_parts(self._optimizer_parts(), folder / _OPTIMIZER_PARTS)
+    def write_state(self, folder: Path) -> None:
+        """Write this process's shard of the optimizer state, and in one process the RNG state."""
+        _write_shards(self._optimizer_tensors(), folder / _OPTIMIZER_FOLDER)
         if torch.distributed.get_rank() == 0:
             write_pickle(random_state(), folder / _RANDOM)
 
     def has_weights(self, folder: Path) -> bool:
-        """Say whether a folder holds weights; what lists them is written after them."""
-        return (folder / _WEIGHT_PARTS / ".metadata").is_file()
+        """Return whether a folder contains weights; their metadata is written last."""
+        return (folder / _WEIGHTS_FOLDER / ".metadata").is_file()
 
     def read(self, folder: Path) -> Restore:
-        """Read the random numbers' state; parts go straight to where they are used."""
+        """Read the RNG state; shards are loaded in place by the returned function."""
         random = read_pickle(folder / _RANDOM)
 
         def restore() -> None:
-            self.restore_weights(folder)
-            _read_parts(self._optimizer_parts(), folder / _OPTIMIZER_PARTS)
+            self.load_weights(folder)
+            _read_shards(self._optimizer_tensors(), folder / _OPTIMIZER_FOLDER)
             set_random_state(random)
 
         return restore
 
-    def restore_weights(self, folder: Path) -> None:
-        """Put the weights alone to use."""
-        _read_parts(dict(_trained(self._model)), folder / _WEIGHT_PARTS)
+    def load_weights(self, folder: Path) -> None:
+        """Load only the weights into the model."""
+        _read_shards(dict(_trained(self._model)), folder / _WEIGHTS_FOLDER)
 
-    def _optimizer_parts(self) -> dict[str, torch.Tensor]:
-        """Name AdamW's numbers by their weights', with zeros for what had no gradient yet."""
-        parts: dict[str, torch.Tensor] = {}
+    def _optimizer_tensors(self) -> dict[str, torch.Tensor]:
+        """Return AdamW's state by parameter name, with zeros where there was no gradient yet."""
+        tensors: dict[str, torch.Tensor] = {}
         for name, parameter in _trained(self._model):
             state = self._optimizer.state[parameter]
             if not state:
                 moments = {moment: torch.zeros_like(parameter.detach()) for moment in _MOMENTS}
                 state.update(step=torch.tensor(0.0), **moments)
-            parts |= {f"{name}.{key}": tensor for key, tensor in state.items()}
-        return parts
+            tensors |= {f"{name}.{key}": tensor for key, tensor in state.items()}
+        return tensors
 
 
-def _write_parts(parts: Weights, folder: Path) -> None:
+def _write_shards(tensors: Weights, folder: Path) -> None:
     from torch.distributed.checkpoint.state_dict_saver import save
 
     with _first_failure():
-        save({n: p.detach() for n, p in parts.items()}, checkpoint_id=folder)
+        save({n: p.detach() for n, p in tensors.items()}, checkpoint_id=folder)
 
 
-def _read_parts(parts: Weights, folder: Path) -> None:
+def _read_shards(tensors: Weights, folder: Path) -> None:
     from torch.distributed.checkpoint.state_dict_loader import load
 
     with _first_failure():
-        load({n: p.detach() for n, p in parts.items()}, checkpoint_id=folder)
+        load({n: p.detach() for n, p in tensors.items()}, checkpoint_id=folder)
 
 
 @contextmanager
 def _first_failure() -> Iterator[None]:
-    """Raise what failed in a process: torch's own error is no ``Exception`` and passes all by."""
+    """Raise the first process's error: torch's CheckpointException is not an ``Exception``."""
     from torch.distributed.checkpoint.api import CheckpointException
 
     try:
@@ -199,17 +200,17 @@ def _trained(model: Any) -> list[tuple[str, torch.nn.Parameter]]:
 
 
 def trained_weights(model: Any) -> dict[str, torch.Tensor]:
-    """Give the trained weights, in host memory."""
+    """Return the trained weights in host memory."""
     return {name: p.detach().cpu().contiguous() for name, p in _trained(model)}
 
 
 def random_state() -> dict[str, Any]:
-    """Give the state of this process's random numbers."""
+    """Return the RNG state of this process."""
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Go on with random numbers from a state of as many devices, or of the processor alone."""
+    """Restore the RNG state; that of GPUs only if their number is the same."""
     torch.set_rng_state(state["cpu"])
     if len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,9 +1,9 @@
-"""What training leaves behind: adapters in peft's format, whole weights in Hugging Face's.
+"""Save a trained model: adapters in peft's format, full weights in Hugging Face's.
 
 adapter/   adapter_config.json, adapter_model.safetensors (LoRA only)
-merged/    config, safetensors, tokenizer and processor: opens in transformers and in vLLM; of an
-           adapter only where it shall be merged at once
-settings.json, trained.json   the resolved settings; trained numbers by part
+merged/    config, safetensors, tokenizer and processor for transformers and vLLM (with LoRA only
+           if the job merges)
+settings.json, trained.json   the resolved settings; trained parameters by part
 """
 
 import json
@@ -21,10 +21,10 @@ from tasks.training.model.trainable import OpenModel
 
 
 def save_model(opened: OpenModel, job: TrainingJob, folder: Path) -> None:
-    """Write the adapter, if there is one, and the whole model with its processor, unless put off.
+    """Write the adapter, if any, and the full model with its processor if the job merges.
 
-    Adapters are merged into the open model, which cannot be trained on afterwards; those of a model
-    open in 4 bits into its base as it is, since the rounding shall not be kept.
+    Adapters are merged into the open model, which cannot be trained any further; those of a
+    quantized model into its original base, without the quantization error.
     """
     settings, adapter_path = job.training, folder / ADAPTER_FOLDER
     dtype = getattr(torch, settings.precision)
@@ -42,32 +42,32 @@ def save_model(opened: OpenModel, job: TrainingJob, folder: Path) -> None:
     write_weights(top, processor, merged_path, dtype=dtype, max_shard_bytes=job.max_shard_bytes)
 
 
-def settings_of(job: TrainingJob) -> dict[str, Any]:
-    """Give the settings that made a model, without where anything lies on this machine."""
-    parts = {"plan", "input", "source_path", "max_words_before", "base_fingerprint", "merge"}
-    speed = job.resources.model_dump(mode="json")
-    locations = {name for name in speed if name.endswith(("_folder", "_command"))}
+def model_settings(job: TrainingJob) -> dict[str, Any]:
+    """Return the settings of a model without local paths."""
+    fields = {"plan", "input", "source_path", "max_words_before", "base_fingerprint", "merge"}
+    resources = job.resources.model_dump(mode="json")
+    local = {name for name in resources if name.endswith(("_folder", "_command"))}
     return {
-        **job.model_dump(mode="json", include=parts),
+        **job.model_dump(mode="json", include=fields),
         "training": job.training.resolved(),
         "prompt": prompt_text(job.input.prompt),
-        "resources": {name: value for name, value in speed.items() if name not in locations},
+        "resources": {name: value for name, value in resources.items() if name not in local},
     }
 
 
-def save_facts(counts: Mapping[str, int], facts: Mapping[str, Any], folder: Path) -> None:
-    """Write the settings that made a model, and what of it was trained, beside it."""
-    for name, content in (("settings.json", facts), ("trained.json", counts)):
+def save_settings(trained: Mapping[str, int], settings: Mapping[str, Any], folder: Path) -> None:
+    """Write a model's settings and its numbers of trained parameters into its folder."""
+    for name, content in (("settings.json", settings), ("trained.json", trained)):
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False)
         (folder / name).write_text(text, encoding="utf-8")
 
 
 def _save_adapter(trained: Any, folder: Path) -> None:
     for config in trained.peft_config.values():
-        config.base_model_name_or_path = None  # a path of this machine would mean nothing elsewhere
-        config.target_modules = sorted(config.target_modules)  # a set: else no two files are equal
+        config.base_model_name_or_path = None  # a local path
+        config.target_modules = sorted(config.target_modules)  # a set: for reproducible files
         config.target_parameters = sorted(config.target_parameters or ())
     trained.save_pretrained(folder, save_embedding_layers=False)
     mode = (folder / "adapter_config.json").stat().st_mode
-    (folder / "adapter_model.safetensors").chmod(mode)  # it is written for one user
-    (folder / "README.md").unlink()  # a form with nothing filled in
+    (folder / "adapter_model.safetensors").chmod(mode)  # it is written with mode 600
+    (folder / "README.md").unlink()  # an empty template

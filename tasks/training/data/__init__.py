@@ -1,0 +1,1 @@
+"""From samples to micro-batches: decoding, stored features, sampling order, collation."""

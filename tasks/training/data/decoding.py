@@ -1,4 +1,4 @@
-"""From a sample's files to the model's row, in processes beside the one that trains (`workers`)."""
+"""Decode a sample's media into a model input row, in worker processes of the training process."""
 
 import os
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -19,27 +19,27 @@ from tasks.prompting.model_input import InputConfig, build_input, to_model_row
 Row = dict[str, torch.Tensor]
 Arrays = dict[str, Any]
 
-_SAMPLES_PER_DECODER = 256  # a process takes as long to start as 150 take to be decoded
+_SAMPLES_PER_DECODER = 256  # starting a process takes as long as decoding 150 samples
 _MAX_DECODERS = 16
 _NUM_READERS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MediaRows:
-    """Makes a sample's row from its picture, sound and words; may be sent to another process."""
+class MediaRowMaker:
+    """Makes a sample's row from its video, audio and transcript; can be pickled."""
 
     store_url: str
     processor: Any
     config: InputConfig
 
     def __call__(self, sample: SampleRecord) -> Row | ItemFault:
-        """Give the row, or what is wrong with the sample's media."""
+        """Return the row, or the fault of the sample's media."""
         try:
             return self._open(sample)
         except ItemFault as fault:
             return fault
-        except FileNotFoundError:  # whose text would name a participant
-            return ItemFault("one of its files is gone")
+        except FileNotFoundError:  # its message would name a participant
+            return ItemFault("one of its files is missing")
 
     def _open(self, sample: SampleRecord) -> Row:
         store = _store(self.store_url)
@@ -61,36 +61,39 @@ def _store(url: str) -> Store:
     return Store(url)
 
 
-def num_decoders_for(expected: int | None, num_samples: int) -> int:
-    """Say how many processes decode: as many as wanted, or what machine and samples make good.
+def num_decoders_for(requested: int | None, num_samples: int) -> int:
+    """Return the requested number of decoding processes, or a default by cores and samples.
 
-    One core of each training process is left to it; few samples are decoded sooner without.
+    The default leaves one core to each training process, and is 0 for few samples, which are
+    decoded faster in a thread.
     """
-    if expected is not None:
-        return expected
-    num_trainings = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
-    free = len(os.sched_getaffinity(0)) // num_trainings - 1
+    if requested is not None:
+        return requested
+    num_training_processes = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
+    free = len(os.sched_getaffinity(0)) // num_training_processes - 1
     return max(0, min(free, _MAX_DECODERS, num_samples // _SAMPLES_PER_DECODER))
 
 
 def reading_threads() -> Executor:
-    """Give threads of this process, enough for what is stored ready for use."""
+    """Return a thread pool, which is enough for reading stored features."""
     return ThreadPoolExecutor(_NUM_READERS, thread_name_prefix="rows")
 
 
-def decoding_processes(make: MediaRows, num_processes: int) -> Executor:
-    """Give processes that run `decode`, started when they are first needed."""
+def decoding_processes(make: MediaRowMaker, num_processes: int) -> Executor:
+    """Return a process pool for `decode`; its processes start on first use."""
     context = get_context("forkserver")
-    parts = vars(make.processor).values()
-    context.set_forkserver_preload(["av", __name__, *{type(part).__module__ for part in parts}])
+    components = vars(make.processor).values()
+    context.set_forkserver_preload(
+        ["av", __name__, *{type(part).__module__ for part in components}]
+    )
     return ProcessPoolExecutor(
         num_processes, mp_context=context, initializer=initialize_worker, initargs=(make,)
     )
 
 
 def decode(sample: SampleRecord) -> Arrays | ItemFault:
-    """In a worker: make a row, as arrays, since a tensor would hold a file open in its receiver."""
-    made = run_item(sample)
-    if isinstance(made, ItemFault):
-        return made
-    return {name: tensor.numpy() for name, tensor in made.items()}
+    """Make a row in a worker, as arrays: a tensor would keep a file open in the receiver."""
+    row = run_item(sample)
+    if isinstance(row, ItemFault):
+        return row
+    return {name: tensor.numpy() for name, tensor in row.items()}

@@ -1,4 +1,4 @@
-"""Before the first step: run the frozen towers over every segment that has no features yet."""
+"""Run the frozen towers once over every segment without stored features, before the first step."""
 
 import shutil
 import time
@@ -12,23 +12,22 @@ import torch
 from storage.records import SampleRecord
 from tasks.prompting.model_input import InputConfig
 from tasks.training.data.features import FeatureFolder, feature_key
-from tasks.training.data.samples import RowReader, pieces
-from tasks.training.data.towers import encode_rows, towers_to
+from tasks.training.data.samples import RowReader, micro_batches
+from tasks.training.data.towers import encode_rows, move_towers
 
 Row = dict[str, torch.Tensor]
 Missing = Mapping[str, SampleRecord]
 T = TypeVar("T")
 
 _SHARD_ROWS = 64
-_FREE_FRACTION = 0.9  # of the disk's free space that features may take
+_MAX_DISK_FRACTION = 0.9  # of the free disk space, for features
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoder:
-    """What makes features: a thinker's towers, the question's settings, the folder they go to.
+    """Towers, input settings and destination of features, which are stored in ``dtype``.
 
-    Features are kept in ``dtype``; ``say`` gets a line of progress. ``num_processes`` make features
-    for the same disk.
+    ``num_processes`` write features to the same disk; ``report`` takes progress lines.
     """
 
     thinker: Any
@@ -40,25 +39,25 @@ class Encoder:
     device: torch.device
     batch_size: int
     num_processes: int
-    say: Callable[[str], None]
+    report: Callable[[str], None]
 
 
 def missing_samples(encoder: Encoder, samples: Sequence[SampleRecord]) -> Missing:
-    """Find the samples without features, one for each content, by the key of their features."""
+    """Return the samples without stored features by feature key, one per media content."""
     by_key = {feature_key(sample, encoder.config): sample for sample in samples}
     return {key: by_key[key] for key in encoder.features.missing(by_key)}
 
 
 def encode_missing(encoder: Encoder, reader: RowReader, missing: Missing) -> bool:
-    """Store the features of every sample that can be read; gives False where the disk is short.
+    """Store the features of all readable samples; returns False if the disk is too small.
 
-    What is stored when the process is killed is found by the next one.
+    Features stored before a kill are reused by the next run.
     """
-    towers_to(encoder.thinker, encoder.device)
+    move_towers(encoder.thinker, encoder.device)
     shard: dict[str, Row] = {}
     num_encoded, num_bytes = 0, 0
-    clock = _Clock()
-    for encoded in _encode(encoder, reader, missing, clock):
+    timer = _Timer()
+    for encoded in _encode(encoder, reader, missing, timer):
         num_bytes += sum(tensor.nbytes for row in encoded.values() for tensor in row.values())
         if not num_encoded and not _fits(encoder, len(missing) * num_bytes // len(encoded)):
             return False
@@ -70,27 +69,27 @@ def encode_missing(encoder: Encoder, reader: RowReader, missing: Missing) -> boo
     if shard:
         encoder.features.write(shard)
     if num_encoded:
-        message = f"towers ran over {num_encoded} segments, once for all epochs and runs"
-        encoder.say(f"{message}: {num_bytes / 2**20:.1f} MiB, {clock}")
+        message = f"stored the towers' features of {num_encoded} segments for all epochs and runs"
+        encoder.report(f"{message}: {num_bytes / 2**20:.1f} MiB, {timer}")
     return True
 
 
-class _Clock:
-    """How long it has been running, and how much of that was spent waiting."""
+class _Timer:
+    """Elapsed time, and the fraction of it spent waiting for an iterator."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
         self._waited = 0.0
 
-    def waiting(self, made: Iterator[T]) -> Iterator[T]:
-        """Give what is made, and count the time until it is there."""
+    def iterate(self, items: Iterator[T]) -> Iterator[T]:
+        """Yield the items, and count the time spent waiting for them."""
         while True:
             started = time.monotonic()
-            each = next(made, None)
+            item = next(items, None)
             self._waited += time.monotonic() - started
-            if each is None:
+            if item is None:
                 return
-            yield each
+            yield item
 
     def __str__(self) -> str:
         seconds = time.monotonic() - self._started
@@ -98,20 +97,21 @@ class _Clock:
 
 
 def _encode(
-    encoder: Encoder, reader: RowReader, samples: Missing, clock: _Clock
+    encoder: Encoder, reader: RowReader, samples: Missing, timer: _Timer
 ) -> Iterator[dict[str, Row]]:
-    """Give the features of each batch of readable samples, by key."""
-    groups = list(pieces(list(samples.items()), encoder.batch_size))
+    """Yield the features of each batch of readable samples by key."""
+    groups = list(micro_batches(list(samples.items()), encoder.batch_size))
     batches = reader.iter_batches([[sample for _, sample in group] for group in groups])
-    for group, rows in zip(groups, clock.waiting(batches), strict=True):
-        there = {key: row for (key, _), row in zip(group, rows, strict=True) if row is not None}
-        if there:
-            encoded = encode_rows(encoder.thinker, list(there.values()), encoder.pad_token_id)
-            yield dict(zip(there, (_stored(row, encoder.dtype) for row in encoded), strict=True))
+    for group, rows in zip(groups, timer.iterate(batches), strict=True):
+        readable = {key: row for (key, _), row in zip(group, rows, strict=True) if row is not None}
+        if readable:
+            encoded = encode_rows(encoder.thinker, list(readable.values()), encoder.pad_token_id)
+            stored = (_to_store(row, encoder.dtype) for row in encoded)
+            yield dict(zip(readable, stored, strict=True))
 
 
-def _stored(row: Row, dtype: torch.dtype) -> Row:
-    """Keep no question, whose tokens are made anew, and features in their own number type."""
+def _to_store(row: Row, dtype: torch.dtype) -> Row:
+    """Drop the prompt's tokens, which depend on the prompt, and cast features to ``dtype``."""
     return {
         name: tensor.to(dtype) if name.endswith("_features") else tensor
         for name, tensor in row.items()
@@ -119,14 +119,14 @@ def _stored(row: Row, dtype: torch.dtype) -> Row:
     }
 
 
-def _fits(encoder: Encoder, needed_here: int) -> bool:
-    """Say whether the disk takes this process's features, and as much from each of the others."""
-    needed = needed_here * encoder.num_processes
+def _fits(encoder: Encoder, num_bytes: int) -> bool:
+    """Return whether the disk has room for the features of this and all other processes."""
+    needed = num_bytes * encoder.num_processes
     free = shutil.disk_usage(encoder.folder).free
-    if needed <= _FREE_FRACTION * free:
+    if needed <= _MAX_DISK_FRACTION * free:
         return True
-    encoder.say(
-        f"the towers' features would take {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are "
-        "free: the towers run in every step (resources.finetune.feature_folder names another disk)"
+    encoder.report(
+        f"storing the towers' features needs {needed / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB "
+        "are free: towers run in every step (resources.finetune.feature_folder sets another disk)"
     )
     return False

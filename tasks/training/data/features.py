@@ -1,10 +1,9 @@
-"""Features of frozen towers on disk, by what they were made from, so that towers run once.
+"""Features of frozen towers on disk, addressed by the media they were computed from.
 
-    <folder>/<shard>.safetensors    the tensors of some rows, each named "<key>.<name>"
+    <folder>/<shard>.safetensors    tensors of several rows, named "<key>.<name>"
 
-A shard is written under a temporary name and renamed: it is whole or absent. One that cannot be
-read is removed, and its rows are made again, and so is what a killed process had begun to write.
-Many processes may write to one folder.
+Shards are written atomically. An unreadable shard is removed and its rows are recomputed; partial
+files of killed processes are removed. Several processes may write to one folder.
 """
 
 import contextlib
@@ -25,22 +24,21 @@ from tasks.prompting.model_input import InputConfig
 
 Row = dict[str, torch.Tensor]
 
-_MADE = 1  # raised when the same towers make other features of the same segment
-_ENDING = ".safetensors"
+_VERSION = 1  # bump when the same towers compute other features of the same segment
+_SUFFIX = ".safetensors"
 
 
 def feature_key(sample: SampleRecord, config: InputConfig) -> str:
-    """Digest what decides a segment's features besides the towers: its media, as they are shown.
+    """Digest what determines a segment's features besides the towers: media and preprocessing.
 
-    Prompt and words are no part of it: the same features serve any question about the segment, and
-    any transcript of it.
+    Prompt and transcript are excluded: features are shared by all of them.
     """
-    shown = config.model_dump(exclude={"prompt", "transcript", "answer"})
-    return digest_of(_MADE, sample.media_digest, shown)
+    preprocessing = config.model_dump(exclude={"prompt", "transcript", "answer"})
+    return digest_of(_VERSION, sample.media_digest, preprocessing)
 
 
 class FeatureFolder:
-    """Rows of tensors in a local folder, made if it is not there.
+    """Feature rows in a local folder, which is created if missing.
 
     Raises:
         StoreError: the folder cannot be written, or the disk is full.
@@ -52,11 +50,11 @@ class FeatureFolder:
         with writing_to(str(folder)):
             folder.mkdir(parents=True, exist_ok=True)
             remove_abandoned(folder)
-            for path in sorted(folder.glob(f"*{_ENDING}")):
+            for path in sorted(folder.glob(f"*{_SUFFIX}")):
                 self._shards |= dict.fromkeys(_keys_of(path), path)
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """List the keys that are not there, each once and in order."""
+        """Return the keys that are not stored, without duplicates, in order."""
         return [key for key in dict.fromkeys(keys) if key not in self._shards]
 
     def write(self, rows: Mapping[str, Row]) -> None:
@@ -66,29 +64,27 @@ class FeatureFolder:
             for key, row in rows.items()
             for name, tensor in row.items()
         }
-        path = self._folder / f"{uuid.uuid4().hex}{_ENDING}"
-        with saving_to(str(self._folder)), atomic_file(path, flush=False) as unfinished:
-            save_file(tensors, unfinished)
+        path = self._folder / f"{uuid.uuid4().hex}{_SUFFIX}"
+        with saving_to(str(self._folder)), atomic_file(path, flush=False) as temporary:
+            save_file(tensors, temporary)
         self._shards |= dict.fromkeys(rows, path)
 
     def read(self, key: str) -> Row | None:
-        """Read a row; ``None`` if it is not there or its shard went or broke since."""
+        """Read a row; ``None`` if it is not stored or its shard is gone or damaged."""
         path = self._shards.get(key)
         if path is None:
             return None
         try:
             with safe_open(path, "pt") as shard:
-                mine = (name for name in shard.keys() if name.startswith(f"{key}."))  # noqa: SIM118
-                return {name.removeprefix(f"{key}."): shard.get_tensor(name) for name in mine}
+                names = (name for name in shard.keys() if name.startswith(f"{key}."))  # noqa: SIM118
+                return {name.removeprefix(f"{key}."): shard.get_tensor(name) for name in names}
         except (SafetensorError, OSError):
-            self._shards = {
-                known: location for known, location in self._shards.items() if location != path
-            }
+            self._shards = {k: shard for k, shard in self._shards.items() if shard != path}
             return None
 
 
 def _keys_of(path: Path) -> set[str]:
-    """List a shard's keys; a broken one is removed and has none."""
+    """Return a shard's keys; a damaged shard is removed and has none."""
     try:
         with safe_open(path, "pt") as shard:
             return {name.partition(".")[0] for name in shard.keys()}  # noqa: SIM118
@@ -96,5 +92,5 @@ def _keys_of(path: Path) -> set[str]:
         with contextlib.suppress(OSError):
             path.unlink()
         return set()
-    except OSError:  # the disk's fault, or the limit of open files: it may be whole
+    except OSError:  # a disk error or too many open files: the shard may be intact
         return set()

@@ -1,45 +1,45 @@
-"""The words that all rows of a batch begin with are computed once for all of them.
+"""Prefix reuse: the tokens that all rows of a batch start with are computed once.
 
-Every question begins with the same instruction (see tasks/prompting/prompt.py). The language model runs
-over it once, in a batch of one; the rows then look at its keys and values as at the past of a
-conversation. The numbers and gradients are those of the whole rows, up to the order of sums.
+Every prompt starts with the same instruction (tasks/prompting/prompt.py). The language model
+computes its keys and values in a batch of one; the rows then attend to them as to a KV cache.
+Outputs and gradients equal those of the full rows up to the order of sums.
 """
 
 from typing import Any
 
 import torch
 
-_WORTH = 16  # positions saved; fewer cost more in a second pass than they save
+_MIN_SAVED = 16  # positions; saving fewer costs more in the second pass
 
 
 def reuse_prefix(thinker: Any) -> Any:
-    """Let the thinker's language model compute a batch's common beginning once.
+    """Make the thinker's language model compute a batch's common prefix once.
 
-    Gives the hook's handle, which ends it by ``remove``.
+    Returns the hook's handle; ``remove`` undoes it.
     """
-    return thinker.model.register_forward_pre_hook(_split_off, with_kwargs=True)
+    return thinker.model.register_forward_pre_hook(_split_prefix, with_kwargs=True)
 
 
-def _split_off(model: Any, arguments: Any, options: dict[str, Any]) -> Any:
-    """Give the rows without their beginning to the forward, and the beginning as their past."""
-    if not _can_share(model, options):
+def _split_prefix(model: Any, arguments: Any, options: dict[str, Any]) -> Any:
+    """Replace the rows' common prefix by its keys and values."""
+    if not _can_reuse(model, options):
         return arguments, options
     embeds, positions = options["inputs_embeds"], options["position_ids"]
-    there = options["attention_mask"].bool()
-    length = _common_length(embeds, there, options.get("visual_pos_masks"))
-    if length * (len(embeds) - 1) < _WORTH:
+    mask = options["attention_mask"].bool()
+    length = _common_length(embeds, mask, options.get("visual_pos_masks"))
+    if length * (len(embeds) - 1) < _MIN_SAVED:
         return arguments, options
-    first = int(there[0].int().argmax())
-    started = slice(first, first + length)
+    first = int(mask[0].int().argmax())
+    prefix = slice(first, first + length)
     past = model(
-        inputs_embeds=embeds[:1, started], position_ids=positions[:, :1, started], use_cache=True
+        inputs_embeds=embeds[:1, prefix], position_ids=positions[:, :1, prefix], use_cache=True
     ).past_key_values
     past.batch_repeat_interleave(len(embeds))
-    return arguments, {**options, **_rest(options, there, length), "past_key_values": past}
+    return arguments, {**options, **_without_prefix(options, mask, length), "past_key_values": past}
 
 
-def _can_share(model: Any, options: dict[str, Any]) -> bool:
-    """Layers that are computed again for their gradients, to spare memory, take no past."""
+def _can_reuse(model: Any, options: dict[str, Any]) -> bool:
+    """Gradient checkpointing is excluded: recomputed layers accept no KV cache."""
     has_all = all(
         options.get(name) is not None
         for name in ("inputs_embeds", "position_ids", "attention_mask")
@@ -48,39 +48,39 @@ def _can_share(model: Any, options: dict[str, Any]) -> bool:
     return is_batch and options.get("past_key_values") is None and not model.gradient_checkpointing
 
 
-def _common_length(embeds: torch.Tensor, there: torch.Tensor, videos: torch.Tensor | None) -> int:
-    """Count the positions that are alike in all rows from their beginning, up to any picture.
+def _common_length(embeds: torch.Tensor, mask: torch.Tensor, videos: torch.Tensor | None) -> int:
+    """Return the length of the rows' common prefix, which ends before any video token.
 
-    The last position of each row, where its answer is asked for, is never among them.
+    It never includes the last position of a row, where the answer is predicted.
     """
-    locations = _shifted(there)
-    columns = torch.arange(there.shape[1], device=there.device)
-    alike = columns < there.sum(-1).min() - 1
-    started = torch.stack([row[location] for row, location in zip(embeds, locations, strict=True)])
-    alike &= (started == started[:1]).all(-1).all(0)
+    indices = _indices_without_padding(mask)
+    columns = torch.arange(mask.shape[1], device=mask.device)
+    is_common = columns < mask.sum(-1).min() - 1
+    aligned = torch.stack([row[index] for row, index in zip(embeds, indices, strict=True)])
+    is_common &= (aligned == aligned[:1]).all(-1).all(0)
     if videos is not None:
-        alike &= ~videos.gather(1, locations).any(0)
-    return int(alike.int().cumprod(0).sum())
+        is_common &= ~videos.gather(1, indices).any(0)
+    return int(is_common.int().cumprod(0).sum())
 
 
-def _shifted(there: torch.Tensor) -> torch.Tensor:
-    """Give the places [batch, tokens] of each row's positions from its own beginning on."""
-    columns = torch.arange(there.shape[1], device=there.device)
-    first = there.int().argmax(-1, keepdim=True)
-    return (columns + first).clamp(max=there.shape[1] - 1)
+def _indices_without_padding(mask: torch.Tensor) -> torch.Tensor:
+    """Return indices [batch, tokens] of each row's positions, starting after its left padding."""
+    columns = torch.arange(mask.shape[1], device=mask.device)
+    first = mask.int().argmax(-1, keepdim=True)
+    return (columns + first).clamp(max=mask.shape[1] - 1)
 
 
-def _rest(options: dict[str, Any], there: torch.Tensor, length: int) -> dict[str, Any]:
-    """Cut the beginning out of what the forward was given; padding stays on the left."""
-    columns = torch.arange(there.shape[1] - length, device=there.device)
-    first = there.int().argmax(-1, keepdim=True)
-    locations = columns + length * (columns >= first)  # [batch, tokens left]
-    past = there.new_ones(len(there), length)
-    rows = torch.arange(len(there), device=there.device)[:, None]
+def _without_prefix(options: dict[str, Any], mask: torch.Tensor, length: int) -> dict[str, Any]:
+    """Cut the prefix out of the forward's arguments; padding stays on the left."""
+    columns = torch.arange(mask.shape[1] - length, device=mask.device)
+    first = mask.int().argmax(-1, keepdim=True)
+    indices = columns + length * (columns >= first)  # [batch, remaining tokens]
+    past = mask.new_ones(len(mask), length)
+    rows = torch.arange(len(mask), device=mask.device)[:, None]
     videos = options.get("visual_pos_masks")
     return {
-        "inputs_embeds": options["inputs_embeds"][rows, locations],
-        "position_ids": options["position_ids"][:, rows, locations],
-        "attention_mask": torch.cat([past, there.gather(1, locations)], 1).long(),
-        "visual_pos_masks": None if videos is None else videos.gather(1, locations),
+        "inputs_embeds": options["inputs_embeds"][rows, indices],
+        "position_ids": options["position_ids"][:, rows, indices],
+        "attention_mask": torch.cat([past, mask.gather(1, indices)], 1).long(),
+        "visual_pos_masks": None if videos is None else videos.gather(1, indices),
     }

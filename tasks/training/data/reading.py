@@ -1,4 +1,4 @@
-"""Where a training's rows come from: stored features of frozen towers, or media."""
+"""The source of a training's rows: stored features of frozen towers, or decoded media."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from storage.errors import ItemFault
 from storage.records import SampleRecord
 from tasks.prompting.model_input import InputConfig
 from tasks.training.data.decoding import (
-    MediaRows,
+    MediaRowMaker,
     decode,
     decoding_processes,
     num_decoders_for,
@@ -23,9 +23,9 @@ from tasks.training.data.features import FeatureFolder, feature_key
 from tasks.training.data.prefix import reuse_prefix
 from tasks.training.data.samples import RowReader
 from tasks.training.data.towers import (
-    are_frozen,
+    accept_features,
+    are_towers_frozen,
     row_of_features,
-    take_features,
     with_positions,
 )
 from tasks.training.distributed.fsdp import is_sharded
@@ -35,8 +35,8 @@ from tasks.training.model.trainable import OpenModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeatureRows:
-    """Makes a sample's row from its stored features and its words, for a thinker."""
+class FeatureRowMaker:
+    """Makes a sample's row from its stored features and its transcript."""
 
     thinker: Any
     features: FeatureFolder
@@ -44,10 +44,10 @@ class FeatureRows:
     config: InputConfig
 
     def __call__(self, sample: SampleRecord) -> dict[str, torch.Tensor] | ItemFault:
-        """Give the row, or say that its features are gone."""
+        """Return the row, or a fault if its features are missing."""
         stored = self.features.read(feature_key(sample, self.config))
         if stored is None:
-            return ItemFault("its features could not be made, or are gone")
+            return ItemFault("its features could not be computed, or are gone")
         row = row_of_features(
             self.processor,
             self.config,
@@ -64,28 +64,28 @@ def open_reader(
     opened: OpenModel,
     ranks: Ranks,
     samples: Sequence[SampleRecord],
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Iterator[RowReader]:
-    """Open what reads the rows of all steps.
+    """Open the reader for the rows of all steps.
 
-    With frozen towers and room on the disk these are features, which are made first where they are
-    missing; the model is then prepared to take them.
+    With frozen towers and enough disk, rows are made of stored features: missing ones are computed
+    first, and the model is prepared to accept them.
     """
-    keep_bytes = job.resources.cache_mib << 20
-    if not is_sharded(job.resources, ranks):  # whose processes must all run each layer as often
+    cache_bytes = job.resources.cache_mib << 20
+    if not is_sharded(job.resources, ranks):  # its processes must run each layer equally often
         reuse_prefix(opened.top.thinker)
-    features = _stored_features(job, opened, ranks, samples, say)
+    features = _stored_features(job, opened, ranks, samples, report)
     if features is None:
-        with media_reader(job, opened.processor, samples, keep_bytes=keep_bytes) as reader:
+        with media_reader(job, opened.processor, samples, cache_bytes=cache_bytes) as reader:
             yield reader
         return
     thinker = opened.top.thinker
-    take_features(thinker)
-    make = FeatureRows(
+    accept_features(thinker)
+    make = FeatureRowMaker(
         thinker=thinker, features=features, processor=opened.processor, config=job.input
     )
     with reading_threads() as executor:
-        yield RowReader(make, executor, num_samples=len(samples), keep_bytes=keep_bytes)
+        yield RowReader(make, executor, num_samples=len(samples), cache_bytes=cache_bytes)
 
 
 def _stored_features(
@@ -93,16 +93,16 @@ def _stored_features(
     opened: OpenModel,
     ranks: Ranks,
     samples: Sequence[SampleRecord],
-    say: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> FeatureFolder | None:
-    """Make the features that are missing; ``None`` where none are kept or the disk is short.
+    """Compute missing features; ``None`` if they are not stored or the disk is too small.
 
-    Each process of a training makes its part, and reads those of all.
+    Each process computes its partition and reads the features of all.
     """
-    if job.features_path is None or not are_frozen(opened.top.thinker):
+    if job.features_path is None or not are_towers_frozen(opened.top.thinker):
         return None
-    encoder = _encoder(job, opened, job.features_path, ranks, say)
-    missing = missing_samples(encoder, ranks.share(samples))
+    encoder = _encoder(job, opened, job.features_path, ranks, report)
+    missing = missing_samples(encoder, ranks.partition(samples))
     fits = not missing or _encode(job, opened.processor, samples, encoder, missing)
     if ranks.count == 1:
         return encoder.features if fits else None
@@ -110,7 +110,7 @@ def _stored_features(
 
 
 def _encoder(
-    job: TrainingJob, opened: OpenModel, folder: Path, ranks: Ranks, say: Callable[[str], None]
+    job: TrainingJob, opened: OpenModel, folder: Path, ranks: Ranks, report: Callable[[str], None]
 ) -> Encoder:
     return Encoder(
         thinker=opened.top.thinker,
@@ -122,7 +122,7 @@ def _encoder(
         device=ranks.device,
         batch_size=job.resources.micro_batch_size,
         num_processes=ranks.count,
-        say=say,
+        report=report,
     )
 
 
@@ -133,7 +133,7 @@ def _encode(
     encoder: Encoder,
     missing: Missing,
 ) -> bool:
-    with media_reader(job, processor, samples, num_expected=len(missing), keep_bytes=0) as reader:
+    with media_reader(job, processor, samples, num_expected=len(missing), cache_bytes=0) as reader:
         return encode_missing(encoder, reader, missing)
 
 
@@ -143,19 +143,19 @@ def media_reader(
     processor: Any,
     samples: Sequence[SampleRecord],
     *,
-    keep_bytes: int,
+    cache_bytes: int,
     num_expected: int | None = None,
 ) -> Iterator[RowReader]:
-    """Open what reads rows from media, in as many processes as the settings or the machine say.
+    """Open a reader that decodes media, in processes or in threads.
 
-    Of the samples, ``num_expected`` will be read; by default all.
+    ``num_expected`` is the number of samples to read, by default all.
     """
-    expected = len(samples) if num_expected is None else num_expected
-    num_decoders = num_decoders_for(job.resources.num_decoders, expected)
-    make = MediaRows(store_url=job.store_url, processor=processor, config=job.input)
+    num_samples = len(samples) if num_expected is None else num_expected
+    num_decoders = num_decoders_for(job.resources.num_decoders, num_samples)
+    make = MediaRowMaker(store_url=job.store_url, processor=processor, config=job.input)
     executor = decoding_processes(make, num_decoders) if num_decoders else reading_threads()
     run = decode if num_decoders else make
     try:
-        yield RowReader(run, executor, num_samples=len(samples), keep_bytes=keep_bytes)
+        yield RowReader(run, executor, num_samples=len(samples), cache_bytes=cache_bytes)
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

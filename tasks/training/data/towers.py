@@ -1,9 +1,9 @@
-"""Frozen towers run once: what they make of a segment stands in for its pixels and mels.
+"""Vision and audio features in place of pixels and mel spectrograms, for frozen towers.
 
-A row that `encode_rows` gives holds, in the place of ``pixel_values_videos`` and
-``input_features``, ``video_features`` [tokens, (1 + D) * hidden] (the merged picture and, beside
-it, the D deepstack layers' features) and ``audio_features`` [tokens, hidden]. A thinker prepared by
-`take_features` understands such rows as it understands the others.
+Rows from `encode_rows` contain, instead of ``pixel_values_videos`` and ``input_features``,
+``video_features`` [tokens, (1 + D) * hidden] (the merger's output concatenated with the features of
+D deepstack layers) and ``audio_features`` [tokens, hidden]. A thinker prepared by
+`accept_features` takes both kinds of rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,15 +22,15 @@ POSITIONS = "position_ids"
 _PIXELS, _MELS = "pixel_values_videos", "input_features"
 
 
-def are_frozen(thinker: Any) -> bool:
-    """Say whether no number of the vision or audio tower, projectors included, is trained."""
+def are_towers_frozen(thinker: Any) -> bool:
+    """Return whether no parameter of the vision and audio towers, with projectors, is trained."""
     return not any(
         parameter.requires_grad for tower in _towers(thinker) for parameter in tower.parameters()
     )
 
 
-def towers_to(thinker: Any, device: torch.device) -> None:
-    """Bring the towers to a device, ahead of the language model."""
+def move_towers(thinker: Any, device: torch.device) -> None:
+    """Move the towers to a device, before the language model."""
     for tower in _towers(thinker):
         tower.to(device)
 
@@ -40,47 +40,48 @@ def _towers(thinker: Any) -> tuple[Any, Any]:
 
 
 def bytes_per_token(thinker: Any, dtype: torch.dtype) -> tuple[int, int]:
-    """Say how much the features of one picture token and of one sound token take."""
+    """Return the bytes of one video token's and of one audio token's features."""
     hidden = thinker.config.text_config.hidden_size * dtype.itemsize
     return hidden * (1 + len(thinker.config.vision_config.deepstack_visual_indexes)), hidden
 
 
 @torch.no_grad()
 def encode_rows(thinker: Any, rows: Sequence[Row], pad_token_id: int) -> list[Row]:
-    """Run the towers over a batch of rows; gives rows that hold features, on the processor."""
+    """Run the towers over a batch of rows; returns rows with features, on the CPU."""
     device = next(thinker.visual.parameters()).device
     batch = {name: value.to(device) for name, value in collate_rows(rows, pad_token_id).items()}
     videos = _encode_videos(thinker, batch) if _PIXELS in batch else iter(())
     audios = _encode_audios(thinker, batch) if _MELS in batch else iter(())
     encoded = []
     for row in rows:
-        kept = {name: value for name, value in row.items() if name not in (_PIXELS, _MELS)}
+        features = {name: value for name, value in row.items() if name not in (_PIXELS, _MELS)}
         if _PIXELS in row:
-            kept[VIDEO] = next(videos).cpu()
+            features[VIDEO] = next(videos).cpu()
         if _MELS in row:
-            kept |= {AUDIO: next(audios).cpu(), NUM_HOPS: torch.tensor([row[_MELS].shape[-1]])}
-        encoded.append(kept)
+            num_hops = torch.tensor([row[_MELS].shape[-1]])
+            features |= {AUDIO: next(audios).cpu(), NUM_HOPS: num_hops}
+        encoded.append(features)
     return encoded
 
 
 def _encode_videos(thinker: Any, batch: Mapping[str, torch.Tensor]) -> Any:
-    found = thinker.get_video_features(batch[_PIXELS], batch["video_grid_thw"], return_dict=True)
-    layers = [found.pooler_output, *found.deepstack_features]  # each: one [tokens, hidden] a row
+    output = thinker.get_video_features(batch[_PIXELS], batch["video_grid_thw"], return_dict=True)
+    layers = [output.pooler_output, *output.deepstack_features]  # each: [tokens, hidden] per row
     return (torch.cat(parts, dim=-1).contiguous() for parts in zip(*layers, strict=True))
 
 
 def _encode_audios(thinker: Any, batch: Mapping[str, torch.Tensor]) -> Any:
     mask = batch["feature_attention_mask"]
-    found = thinker.get_audio_features(batch[_MELS], mask, return_dict=True).last_hidden_state
+    features = thinker.get_audio_features(batch[_MELS], mask, return_dict=True).last_hidden_state
     ids = batch["input_ids"]
     counts = (ids == thinker.config.audio_token_id).sum(dim=-1)
-    return iter(torch.split(found, counts[counts > 0].tolist()))
+    return iter(torch.split(features, counts[counts > 0].tolist()))
 
 
 def row_of_features(
     processor: Any, config: InputConfig, stored: Row, *, transcript: str, transcript_before: str
 ) -> Row:
-    """A segment's row from its stored features and the question that the settings ask."""
+    """Return a segment's row from its stored features and its prompt."""
     text = render_chat(
         config.prompt,
         video=VIDEO in stored,
@@ -95,7 +96,7 @@ def row_of_features(
 
 
 def with_positions(thinker: Any, row: Row) -> Row:
-    """Lay a row's positions [3, tokens] beside its features: they are the same in every step."""
+    """Add a row's position ids [3, tokens], which are the same in every step."""
     ids = row["input_ids"][None]
     positions, _ = thinker.get_rope_index(
         ids,
@@ -107,19 +108,19 @@ def with_positions(thinker: Any, row: Row) -> Row:
     return {**row, POSITIONS: positions[:, 0]}
 
 
-def take_features(thinker: Any) -> None:
-    """Let the thinker's forward take the features of `collate_features` for pictures and sounds."""
-    thinker.register_forward_pre_hook(_put_in_place, with_kwargs=True)
+def accept_features(thinker: Any) -> None:
+    """Make the thinker's forward accept batches of `collate_features`."""
+    thinker.register_forward_pre_hook(_insert_features, with_kwargs=True)
 
 
-def _put_in_place(thinker: Any, arguments: Any, options: dict[str, Any]) -> Any:
-    """Give features to the forward by the ways it has: encoder outputs, and finished embeddings."""
+def _insert_features(thinker: Any, arguments: Any, options: dict[str, Any]) -> Any:
+    """Pass features to the forward by its own arguments: encoder outputs and input embeddings."""
     video, audio = options.pop(VIDEO, None), options.pop(AUDIO, None)
-    # With and without sound: processes that share a model out come to its parts in one order.
+    # Even without audio: with a sharded model, processes must gather layers in the same order.
     embeds = thinker.get_input_embeddings()(options["input_ids"])
     if audio is not None:
-        heard = (options["input_ids"] == thinker.config.audio_token_id)[..., None]
-        embeds = embeds.masked_scatter(heard.expand_as(embeds), audio.to(embeds.dtype))
+        is_audio = (options["input_ids"] == thinker.config.audio_token_id)[..., None]
+        embeds = embeds.masked_scatter(is_audio.expand_as(embeds), audio.to(embeds.dtype))
     options["inputs_embeds"] = embeds
     if video is not None:
         options["mm_encoder_outputs"] = {"video": _encoder_output(thinker, video)}
@@ -138,14 +139,14 @@ def _encoder_output(thinker: Any, video: torch.Tensor) -> Any:
 
 
 def collate_features(rows: Sequence[Row], pad_token_id: int) -> dict[str, torch.Tensor]:
-    """Rows of `encode_rows` as one batch, padded on the left, for a prepared thinker."""
+    """Collate rows into one left-padded batch for a thinker prepared by `accept_features`."""
     batch = collate_rows(rows, pad_token_id)
     for name in (VIDEO, AUDIO):
         if parts := [row[name] for row in rows if name in row]:
             batch[name] = torch.cat(parts)
     if hops := [torch.ones(int(row[NUM_HOPS])) for row in rows if NUM_HOPS in row]:
         mask = pad_sequence(hops, True).long()
-        batch["feature_attention_mask"] = mask  # sound's positions are counted from it
+        batch["feature_attention_mask"] = mask  # audio positions are computed from it
     if parts := [row[POSITIONS].T for row in rows if POSITIONS in row]:
         batch[POSITIONS] = pad_sequence(parts, True, 0, "left").permute(2, 0, 1)
     return batch

@@ -1,8 +1,8 @@
-"""A model shared out among the processes that train it by DeepSpeed's ZeRO-3, as by `sharding`.
+"""Sharded training with DeepSpeed ZeRO-3, the counterpart of `fsdp`.
 
-DeepSpeed gathers each module's weights when that is computed, keeps parts of gradients and of the
-optimizer's state, and takes the step. The towers stay whole in every process and out of its sight:
-they are not trained, and rows that lack a sound do not run them.
+DeepSpeed gathers each module's weights when it runs, partitions gradients and optimizer state, and
+takes the step. The towers are replicated and hidden from it: they are not trained, and rows without
+audio do not run them.
 Source: https://deepspeed.readthedocs.io/en/latest/zero3.html
 """
 
@@ -19,7 +19,12 @@ from safetensors.torch import save_file
 
 from storage.errors import ToolError
 from tasks.model.tensor_files import read_pickle, write_pickle
-from tasks.training.checkpoints.formats import Restore, random_state, set_random_state
+from tasks.training.checkpoints.formats import (
+    CheckpointFormat,
+    Restore,
+    random_state,
+    set_random_state,
+)
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.settings import TrainingSettings
 
@@ -29,29 +34,29 @@ _BYTES = 7
 
 
 def check_installed() -> None:
-    """Refuse to go on without DeepSpeed.
+    """Raise if DeepSpeed is not installed.
 
     Raises:
-        ToolError: it is not installed.
+        ToolError: it is not.
     """
     if find_spec("deepspeed") is None:
         raise ToolError(
-            "resources.finetune.sharding = deepspeed needs DeepSpeed: run `pip install deepspeed`, "
-            "or set resources.finetune.sharding = fsdp, which needs nothing more."
+            "resources.finetune.sharding = deepspeed requires DeepSpeed: run `pip install "
+            "deepspeed`, or set resources.finetune.sharding = fsdp."
         )
 
 
 def shard_model(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
-    """Make room in this process for its part of a model that lies on the meta device.
+    """Allocate this process's partition of a model on the meta device.
 
-    All weights are left unset. At most a layer is whole at a time.
+    Weights are uninitialized. At most one layer is allocated in full at a time.
     """
     deepspeed, dtype = _deepspeed(ranks), getattr(torch, settings.precision)
     text, config = top.thinker.model, _config(settings)
-    for parameter in top.thinker.parameters():  # not buffers: positions are counted in float32
+    for parameter in top.thinker.parameters():  # not buffers: rotary frequencies stay float32
         parameter.data = parameter.data.to(dtype)
-    for whole in (top.thinker.visual, top.thinker.audio_tower, text.rotary_emb):
-        whole.to_empty(device=ranks.device)
+    for replicated in (top.thinker.visual, top.thinker.audio_tower, text.rotary_emb):
+        replicated.to_empty(device=ranks.device)
     for block in (*text.layers, text.embed_tokens, text.norm, top.thinker.lm_head):
         block.to_empty(device=ranks.device)
         deepspeed.zero.Init(module=block, config_dict_or_path=config, dtype=dtype)
@@ -59,16 +64,16 @@ def shard_model(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
 
 def _deepspeed(ranks: Ranks) -> Any:
     if ranks.device.type == "cpu":
-        os.environ["DS_ACCELERATOR"] = "cpu"  # it would take a GPU that is there
+        os.environ["DS_ACCELERATOR"] = "cpu"  # else it would use an available GPU
     import deepspeed
 
     return deepspeed
 
 
 def _config(settings: TrainingSettings) -> dict[str, Any]:
-    """DeepSpeed's settings; every call of ``step`` is one, after any number of ``backward``."""
+    """Return DeepSpeed's settings: each ``step`` follows any number of ``backward`` calls."""
     return {
-        "train_micro_batch_size_per_gpu": 1,  # it asks for one, and does not use it
+        "train_micro_batch_size_per_gpu": 1,  # required, but unused
         "managed_gradient_accumulation": False,
         "gradient_clipping": settings.max_grad_norm,
         "bf16": {"enabled": settings.precision == "bfloat16"},
@@ -77,27 +82,27 @@ def _config(settings: TrainingSettings) -> dict[str, Any]:
     }
 
 
-def is_part(tensor: torch.Tensor) -> bool:
-    """Say whether DeepSpeed has shared a tensor out."""
+def is_partitioned(tensor: torch.Tensor) -> bool:
+    """Return whether DeepSpeed has partitioned a tensor."""
     return hasattr(tensor, "ds_id")
 
 
 def num_elements(tensor: torch.Tensor) -> int:
-    """Count the numbers of a tensor, of all its parts where it is shared out."""
+    """Return the number of elements of a tensor over all of its partitions."""
     return int(getattr(tensor, "ds_numel", tensor.numel()))
 
 
-def put_whole(parameter: Any, whole: torch.Tensor | None) -> None:
-    """Set a shared-out parameter from its whole, which the first process alone has."""
+def scatter_parameter(parameter: Any, full: torch.Tensor | None) -> None:
+    """Set a partitioned parameter from the full one in the main process."""
     import deepspeed
 
     with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0):
-        if whole is not None:
-            parameter.data.copy_(whole)
+        if full is not None:
+            parameter.data.copy_(full)
 
 
-def whole_of(parameter: Any) -> torch.Tensor:
-    """Gather a copy of a shared-out parameter."""
+def gather_parameter(parameter: Any) -> torch.Tensor:
+    """Return a full copy of a partitioned parameter."""
     import deepspeed
 
     with deepspeed.zero.GatheredParameters([parameter]):
@@ -106,7 +111,7 @@ def whole_of(parameter: Any) -> torch.Tensor:
 
 @contextmanager
 def _without_towers(thinker: Any) -> Iterator[None]:
-    """Hide the towers from what goes over all of a model's parts."""
+    """Hide the towers from DeepSpeed, which iterates over all submodules."""
     modules = dict(thinker._modules)
     del thinker.visual, thinker.audio_tower
     try:
@@ -117,7 +122,7 @@ def _without_towers(thinker: Any) -> Iterator[None]:
 
 
 class DeepSpeedOptimizerStep:
-    """One process's part of the model under DeepSpeed; the counterpart of `optimizer_step.OptimizerStep`."""
+    """One process's partition of the model, with the interface of `OptimizerStep`."""
 
     def __init__(self, trained: Any, settings: TrainingSettings, ranks: Ranks) -> None:
         self._ranks = ranks
@@ -131,14 +136,15 @@ class DeepSpeedOptimizerStep:
             self.model, self.optimizer, _, _ = _deepspeed(ranks).initialize(
                 model=trained, optimizer=optimizer, config=_config(settings)
             )
-        self.contents = DeepSpeedCheckpointFormat(self.model, ranks)
+        self.checkpoint_format: CheckpointFormat = DeepSpeedCheckpointFormat(self.model, ranks)
 
-    def add(self, loss: torch.Tensor) -> None:
-        """Add a loss's gradients to those of the step, which DeepSpeed averages over processes."""
+    def backward(self, loss: torch.Tensor) -> None:
+        """Accumulate a loss's gradients."""
+        # DeepSpeed averages gradients over processes; the loss is already divided by its weight.
         self.model.backward(loss * self._ranks.count)
 
-    def apply(self, learning_rate: float) -> float:
-        """Change the weights by the gradients of all processes; gives the gradients' norm."""
+    def step(self, learning_rate: float) -> float:
+        """Update the weights with the gradients of all processes; returns the gradient norm."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         with _without_towers(self.model.module):
@@ -147,45 +153,45 @@ class DeepSpeedOptimizerStep:
 
 
 class DeepSpeedCheckpointFormat:
-    """What every process holds a part of; as many must go on with it as have written it.
+    """Partitions of all processes; the same number of processes must resume from them.
 
-    weights.safetensors (trained weights, gathered by the first process), state/ (DeepSpeed's own
+    weights.safetensors (trained weights, gathered by the main process), state/ (DeepSpeed's own
     checkpoint), random.pt.
     """
 
     def __init__(self, engine: Any, ranks: Ranks) -> None:
         self._engine = engine
         self._ranks = ranks
-        self.kind = f"parts of DeepSpeed's {ranks.count} processes"
+        self.kind = f"deepspeed with {ranks.count} processes"
 
     @property
     def num_bytes(self) -> int:
-        """A third of what a checkpoint takes: weights twice, their float32 copy, two moments."""
+        """A third of a checkpoint's size: weights twice, their float32 copy, two moments."""
         return sum(p.ds_numel * _BYTES for p in self._trained().values())
 
     def write_weights(self, folder: Path) -> None:
-        """Write the trained weights, from the first process."""
+        """Write the trained weights from the main process."""
         gathered: dict[str, torch.Tensor] = {}
         for name, parameter in self._trained().items():
-            whole = whole_of(parameter)
-            if self._ranks.is_first:
-                gathered[name] = whole.cpu()
-        if self._ranks.is_first:
+            full = gather_parameter(parameter)
+            if self._ranks.is_main:
+                gathered[name] = full.cpu()
+        if self._ranks.is_main:
             save_file(gathered, folder / _WEIGHTS)
 
-    def write_rest(self, folder: Path) -> None:
-        """Write this process's part of the optimizer's state; the first, the random numbers'."""
+    def write_state(self, folder: Path) -> None:
+        """Write this process's optimizer state; the main process adds the RNG state."""
         with _without_towers(self._engine.module):
             self._engine.save_checkpoint(str(folder), tag=_STATE, exclude_frozen_parameters=True)
-        if self._ranks.is_first:
+        if self._ranks.is_main:
             write_pickle(random_state(), folder / _RANDOM)
 
     def has_weights(self, folder: Path) -> bool:
-        """Say whether a folder holds weights."""
+        """Return whether a folder contains weights."""
         return (folder / _WEIGHTS).is_file()
 
     def read(self, folder: Path) -> Restore:
-        """Read the random numbers' state; parts go straight to where they are used."""
+        """Read the RNG state; partitions are loaded in place by the returned function."""
         random = read_pickle(folder / _RANDOM)
 
         def restore() -> None:
@@ -195,11 +201,12 @@ class DeepSpeedCheckpointFormat:
 
         return restore
 
-    def restore_weights(self, folder: Path) -> None:
-        """Put the weights alone to use, which the first process reads."""
+    def load_weights(self, folder: Path) -> None:
+        """Load only the weights, which the main process reads."""
         with torch.no_grad(), safe_open(folder / _WEIGHTS, "pt") as weights:
             for name, parameter in self._trained().items():
-                put_whole(parameter, weights.get_tensor(name) if self._ranks.is_first else None)
+                full = weights.get_tensor(name) if self._ranks.is_main else None
+                scatter_parameter(parameter, full)
 
     def _trained(self) -> dict[str, Any]:
         named = self._engine.module.named_parameters()

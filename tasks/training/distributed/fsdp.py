@@ -1,10 +1,9 @@
-"""A model shared out among the processes that train it, by torch's FSDP2: each keeps a part.
+"""Sharded training with torch's FSDP2.
 
-Of every trained weight, its gradient and its optimizer state a process holds one part in as many as
-there are processes. A decoder layer is gathered when it is computed and let go again, and its
-gradients are summed into their parts; embedding, head and last norm are gathered together. The
-towers stay whole in every process, since rows that lack a sound do not run them: one process would
-wait for parts that another never asks for.
+Each process holds one shard of every weight, gradient and optimizer state. A decoder layer's
+weights are gathered while it runs and its gradients are reduce-scattered; embedding, head and last
+norm form one group. The towers are replicated, since rows without audio do not run them: a process
+that does would wait for shards that others never send.
 Source: https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
 """
 
@@ -17,55 +16,51 @@ import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from storage.errors import ConfigError
-from tasks.training.distributed import deepspeed as zero
+from tasks.training.distributed import deepspeed
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
 
 def is_sharded(resources: FinetuneResources, ranks: Ranks) -> bool:
-    """Say whether the model is shared out; a process alone has nobody to share with."""
+    """Return whether the model is sharded, which takes more than one process."""
     return resources.sharding != "none" and ranks.count > 1
 
 
 def check_sharding(settings: TrainingSettings, resources: FinetuneResources) -> None:
-    """Refuse to share out what cannot be.
+    """Raise if the training cannot be sharded as the settings request.
 
     Raises:
-        ConfigError: adapters lie beside weights, or among them, which no process would hold whole;
-            or DeepSpeed would have to train the towers.
-        ToolError: DeepSpeed is asked for and not installed.
+        ConfigError: the method is not full, or DeepSpeed would have to train the towers.
+        ToolError: DeepSpeed is requested but not installed.
     """
     if resources.sharding != "none" and settings.method != "full":
         raise ConfigError(
-            f"resources.finetune.sharding = {resources.sharding} is for finetune.method = full, "
-            f"but the method is {settings.method!r}: set resources.finetune.sharding = none (each "
-            "process then holds the whole model), or finetune.method = full."
+            f"resources.finetune.sharding = {resources.sharding} requires finetune.method = full, "
+            f"but the method is {settings.method!r}: set resources.finetune.sharding = none (the "
+            "model is replicated in each process), or finetune.method = full."
         )
     if resources.sharding != "deepspeed":
         return
-    zero.check_installed()
+    deepspeed.check_installed()
     if towers := sorted({"audio", "projector", "vision"} & set(settings.trained_parts)):
         raise ConfigError(
             "resources.finetune.sharding = deepspeed keeps the towers frozen, but finetune.parts "
-            f"names {', '.join(towers)}: leave them out, or set resources.finetune.sharding = fsdp."
+            f"names {', '.join(towers)}: remove them, or set resources.finetune.sharding = fsdp."
         )
 
 
 def shard_model(
     top: Any, settings: TrainingSettings, resources: FinetuneResources, ranks: Ranks
 ) -> None:
-    """Make room in this process for its part of a model that lies on the meta device."""
+    """Allocate this process's shard of a model on the meta device; weights are uninitialized."""
     if resources.sharding == "deepspeed":
-        zero.shard_model(top, settings, ranks)
+        deepspeed.shard_model(top, settings, ranks)
     else:
         _shard_model(top, settings, ranks)
 
 
 def _shard_model(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
-    """Lay parts out by FSDP2.
-
-    Trained weights take float32, frozen ones the settings' precision; all are left unset.
-    """
+    """Shard with FSDP2: trained weights in float32, frozen ones in the settings' precision."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
@@ -82,34 +77,34 @@ def _shard_model(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
             block, mesh=mesh, mp_policy=policy, ignored_params=towers, reshard_after_forward=True
         )
         block.set_gradient_divide_factor(1.0)  # a step's loss is already divided by its weight
-        block.set_force_sum_reduction_for_comms(True)  # gloo knows no other
+        block.set_force_sum_reduction_for_comms(True)  # gloo supports no other
     thinker.to_empty(device=ranks.device)
 
 
 @torch.no_grad()
-def spread_weights(top: Any, source: Any, ranks: Ranks) -> None:
-    """Give every process its part of the first one's whole model, a tensor at a time.
+def scatter_weights(top: Any, source: Any, ranks: Ranks) -> None:
+    """Fill every process's shard from the main process's full model, one tensor at a time.
 
-    ``source`` is that model on the first process, and ``None`` on the others.
+    ``source`` is that model in the main process, and ``None`` in the others.
     """
-    whole = _tensors(source) if ranks.is_first else {}
+    full = _tensors(source) if ranks.is_main else {}
     for name, tensor in _tensors(top).items():
-        if zero.is_part(tensor):
-            zero.put_whole(tensor, whole.get(name))
+        if deepspeed.is_partitioned(tensor):
+            deepspeed.scatter_parameter(tensor, full.get(name))
         else:
-            _spread(tensor, whole.get(name), ranks)
+            _scatter(tensor, full.get(name), ranks)
 
 
-def _spread(tensor: torch.Tensor, whole: torch.Tensor | None, ranks: Ranks) -> None:
-    if whole is None:
+def _scatter(tensor: torch.Tensor, full: torch.Tensor | None, ranks: Ranks) -> None:
+    if full is None:
         sent = torch.empty(tensor.shape, dtype=tensor.dtype, device=ranks.device)
     else:
-        sent = whole.to(ranks.device, tensor.dtype).contiguous()
+        sent = full.to(ranks.device, tensor.dtype).contiguous()
     torch.distributed.broadcast(sent, 0)
     if isinstance(tensor, DTensor):
         mesh, placements = tensor.device_mesh, tensor.placements
-        part = distribute_tensor(sent, mesh, placements, src_data_rank=None)
-        tensor.to_local().copy_(part.to_local())
+        shard = distribute_tensor(sent, mesh, placements, src_data_rank=None)
+        tensor.to_local().copy_(shard.to_local())
     else:
         tensor.copy_(sent)
 
@@ -120,14 +115,14 @@ def _tensors(model: Any) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def gather_model(top: Any, dtype: torch.dtype, ranks: Ranks) -> Any:
-    """Put the parts together in the first process's host memory; the others get ``None``."""
+    """Gather the full model in the main process's host memory; others get ``None``."""
     weights: dict[str, torch.Tensor] = {}
-    tensors, stored = _tensors(top), top.state_dict()
-    for name in stored:
-        whole = _whole_of(tensors[name])
-        if ranks.is_first:
-            weights[name] = whole.detach().to("cpu", dtype if whole.is_floating_point() else None)
-    if not ranks.is_first:
+    tensors = _tensors(top)
+    for name in top.state_dict():
+        full = _gather(tensors[name])
+        if ranks.is_main:
+            weights[name] = full.detach().to("cpu", dtype if full.is_floating_point() else None)
+    if not ranks.is_main:
         return None
     with torch.device("meta"):
         model = type(top)._from_config(copy.deepcopy(top.config), dtype=dtype)
@@ -136,21 +131,21 @@ def gather_model(top: Any, dtype: torch.dtype, ranks: Ranks) -> Any:
     return model
 
 
-def _whole_of(tensor: torch.Tensor) -> torch.Tensor:
+def _gather(tensor: torch.Tensor) -> torch.Tensor:
     if isinstance(tensor, DTensor):
         return tensor.full_tensor()
-    return zero.whole_of(tensor) if zero.is_part(tensor) else tensor
+    return deepspeed.gather_parameter(tensor) if deepspeed.is_partitioned(tensor) else tensor
 
 
 def clip_gradients(parameters: Sequence[torch.nn.Parameter], max_norm: float) -> float:
-    """Scale gradients, shared out or whole, down to a norm; gives the norm that they had."""
-    there = [parameter for parameter in parameters if parameter.grad is not None]
-    kinds = [[p for p in there if isinstance(p, DTensor) == shared] for shared in (True, False)]
+    """Clip sharded and replicated gradients to a total norm; returns the norm before clipping."""
+    used = [parameter for parameter in parameters if parameter.grad is not None]
+    groups = [[p for p in used if isinstance(p, DTensor) == sharded] for sharded in (True, False)]
     norms = []
-    for alike in filter(None, kinds):
-        norm = torch.nn.utils.get_total_norm([p.grad for p in alike if p.grad is not None])
+    for group in filter(None, groups):
+        norm = torch.nn.utils.get_total_norm([p.grad for p in group if p.grad is not None])
         norms.append(norm.full_tensor() if isinstance(norm, DTensor) else norm)
     total = torch.linalg.vector_norm(torch.stack(norms))
-    for alike in filter(None, kinds):
-        torch.nn.utils.clip_grads_with_norm_(alike, max_norm, total)
+    for group in filter(None, groups):
+        torch.nn.utils.clip_grads_with_norm_(group, max_norm, total)
     return float(total)

@@ -1,4 +1,4 @@
-"""The command that starts the processes of a training under accelerate's launcher."""
+"""The command that launches the processes of a training with accelerate."""
 
 import os
 import sys
@@ -9,16 +9,14 @@ from tasks.training.settings import FinetuneResources
 
 CHILD_MODULE = "tasks.training.child"
 
-# Every setting is stated, so that no configuration in the user's home is read into it
+# An own file, so that accelerate reads no configuration from the user's home folder
 # (https://huggingface.co/docs/accelerate/package_reference/cli).
 _LAUNCH_SETTINGS = """\
-compute_environment: LOCAL_MACHINE
 distributed_type: '{kind}'
 num_machines: 1
 num_processes: {num_processes}
-machine_rank: 0
 gpu_ids: all
-main_process_port: 0  # any free one: trainings may run side by side
+main_process_port: 0  # any free port: trainings may run in parallel
 mixed_precision: 'no'
 use_cpu: {use_cpu}
 debug: false
@@ -26,19 +24,19 @@ debug: false
 
 
 def launch_command(job_path: Path, resources: FinetuneResources) -> list[str]:
-    """Write the launcher's settings beside the job; gives the command for all its processes."""
+    """Write the launcher's settings beside the job and return the launch command."""
     settings_path = job_path.parent / "accelerate.yaml"
     count = num_processes(resources)
     settings = _LAUNCH_SETTINGS.format(
-        # On processors too: the launcher knows no other kind that needs no MPI.
+        # On CPUs too: the launcher's other types need MPI.
         kind="MULTI_GPU" if count > 1 else "NO",
         num_processes=count,
-        use_cpu="true" if on_processor(resources) else "false",
+        use_cpu="true" if uses_cpu(resources) else "false",
     )
     settings_path.write_text(settings, encoding="utf-8")
     return [
         sys.executable, "-m", "accelerate.commands.launch",
-        "--quiet",  # a failed child speaks for itself
+        "--quiet",  # a failed child reports its own error
         "--config_file", str(settings_path),
         "--dynamo_backend", "no",
         "--num_cpu_threads_per_process", str(num_threads(resources)),
@@ -46,18 +44,16 @@ def launch_command(job_path: Path, resources: FinetuneResources) -> list[str]:
     ]  # fmt: skip
 
 
-def on_processor(resources: FinetuneResources) -> bool:
-    """Say whether training runs on the processor: as asked for, or for want of anything else.
+def uses_cpu(resources: FinetuneResources) -> bool:
+    """Return whether training runs on the CPU, by the settings or for lack of an accelerator.
 
-    Accelerate has to be told: its processes on a machine without a device would not find together.
+    Accelerate needs this explicitly: without it, processes without a GPU fail to connect.
     """
-    if resources.device == "cpu":
-        return True
-    return not has_accelerator()
+    return resources.device == "cpu" or not has_accelerator()
 
 
 def num_processes(resources: FinetuneResources) -> int:
-    """Give the number of processes to train with: as stated, else one a device."""
+    """Return the number of training processes, by default one per GPU."""
     if resources.num_processes is not None:
         return resources.num_processes
     if resources.device == "cpu":
@@ -66,10 +62,10 @@ def num_processes(resources: FinetuneResources) -> int:
 
 
 def num_threads(resources: FinetuneResources) -> int:
-    """Give the number of processor threads that each training process may use."""
+    """Return the number of CPU threads of each training process."""
     if resources.num_threads is not None:
         return resources.num_threads
-    stated = os.environ.get("OMP_NUM_THREADS", "")
-    if stated.isdigit() and int(stated):
-        return int(stated)
+    from_environment = os.environ.get("OMP_NUM_THREADS", "")
+    if from_environment.isdigit() and int(from_environment):
+        return int(from_environment)
     return max(1, (os.cpu_count() or 1) // num_processes(resources))

@@ -1,4 +1,4 @@
-"""How the gradients of all processes become one change of the weights."""
+"""Gradient accumulation and the optimizer step over all processes."""
 
 from typing import Any
 
@@ -19,16 +19,16 @@ from tasks.training.settings import FinetuneResources, TrainingSettings
 def open_optimizer_step(
     trained: Any, settings: TrainingSettings, resources: FinetuneResources, ranks: Ranks
 ) -> "OptimizerStep | DeepSpeedOptimizerStep":
-    """Prepare this process's model, or its part of one, for training."""
+    """Prepare this process's model, or its shard, for training."""
     if resources.sharding == "deepspeed" and is_sharded(resources, ranks):
         return DeepSpeedOptimizerStep(trained, settings, ranks)
     return OptimizerStep(trained, settings, resources, ranks)
 
 
 class OptimizerStep:
-    """One process's model and its optimizer under accelerate.
+    """One process's model and optimizer under accelerate.
 
-    Gradients are summed up from any number of losses, of which each process has its own.
+    Gradients are accumulated over any number of losses per process.
     """
 
     def __init__(
@@ -47,27 +47,27 @@ class OptimizerStep:
             cpu=resources.device == "cpu",
         )
         self._trained = [p for p in trained.parameters() if p.requires_grad]
-        self._whole = [p for p in self._trained if not isinstance(p, DTensor)]
+        self._replicated = [p for p in self._trained if not isinstance(p, DTensor)]
         optimizer = torch.optim.AdamW(
             self._trained,
             lr=settings.learning_rate,
             betas=settings.adam_betas,
             weight_decay=settings.weight_decay,
         )
-        # The ranks sum gradients themselves: accelerate shall add nothing that does.
+        # Evaluation mode avoids DDP, which would reduce gradients a second time.
         self.model = self._accelerator.prepare_model(trained, evaluation_mode=True)
         self.optimizer = self._accelerator.prepare_optimizer(optimizer)
         self._is_sharded = is_sharded(resources, ranks)
-        kind = ShardedCheckpointFormat if self._is_sharded else FullCheckpointFormat
-        self.contents: CheckpointFormat = kind(self.model, self.optimizer)
+        format_class = ShardedCheckpointFormat if self._is_sharded else FullCheckpointFormat
+        self.checkpoint_format: CheckpointFormat = format_class(self.model, self.optimizer)
 
-    def add(self, loss: torch.Tensor) -> None:
-        """Add a loss's gradients to those of the step."""
+    def backward(self, loss: torch.Tensor) -> None:
+        """Accumulate a loss's gradients."""
         self._accelerator.backward(loss)
 
-    def apply(self, learning_rate: float) -> float:
-        """Change the weights by the gradients of all processes; gives the gradients' norm."""
-        self._ranks.sum_gradients(self._whole)
+    def step(self, learning_rate: float) -> float:
+        """Update the weights with the gradients of all processes; returns the gradient norm."""
+        self._ranks.sum_gradients(self._replicated)
         if self._is_sharded:
             norm = clip_gradients(self._trained, self._settings.max_grad_norm)
         else:

@@ -1,9 +1,9 @@
-"""The processes that train one model together: who takes which samples, and what they add up.
+"""The processes of one training: partitions of the samples, and collective operations.
 
-Every process ("rank") takes its part of each step's batch. Gradients of what every rank holds whole
-are summed once a step, after all micro-batches: a rank that lacks a kind of input (rows without
-sound, no readable row at all) takes part like the others, and none waits for what another does not
-have. Those of what is shared out among ranks are `sharding`'s.
+Each process ("rank") computes a partition of each step's batch. Gradients of replicated parameters
+are summed once per step, after all micro-batches: a rank without some kind of input (rows with
+audio, any readable row) takes part like the others, and no rank waits for a gradient that another
+does not have. `fsdp` and `deepspeed` reduce the gradients of sharded parameters.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,48 +17,48 @@ from storage.errors import StageError
 from storage.records import SampleRecord
 
 T = TypeVar("T")
-_PATIENCE = timedelta(hours=2)  # one rank may write 61 GB while the others wait
-_BUCKET_NUMBERS = 64 << 20  # gradients that travel together
+_TIMEOUT = timedelta(hours=2)  # one rank may write 61 GB while the others wait
+_BUCKET_SIZE = 64 << 20  # elements reduced together
 
 
 class Ranks:
-    """This process among those that train together; a single one talks to nobody.
+    """The process group of a training, seen from this process; trivial for a single process.
 
-    Opened before anything else asks accelerate for its state, since that is shared.
+    Must be created before anything else initializes accelerate's shared state.
     """
 
     def __init__(self, *, cpu: bool) -> None:
         from accelerate import PartialState
 
-        distributed = {"timeout": _PATIENCE}
-        self._state = PartialState(cpu=cpu, **distributed)
+        options = {"timeout": _TIMEOUT}
+        self._state = PartialState(cpu=cpu, **options)
 
     @property
     def index(self) -> int:
-        """This process's number, from 0."""
+        """The rank of this process, from 0."""
         return int(self._state.process_index)
 
     @property
     def count(self) -> int:
-        """How many processes train together."""
+        """The number of processes (world size)."""
         return int(self._state.num_processes)
 
     @property
-    def is_first(self) -> bool:
-        """The first process alone writes checkpoints and results, and tells progress."""
+    def is_main(self) -> bool:
+        """Whether this is the main process, which writes results and reports progress."""
         return self.index == 0
 
     @property
     def device(self) -> Any:
-        """What this process computes on."""
+        """The device of this process."""
         return self._state.device
 
-    def share(self, samples: Sequence[SampleRecord]) -> list[SampleRecord]:
-        """Take this process's part of samples that all processes name alike."""
-        return deal(samples, self.count)[self.index]
+    def partition(self, samples: Sequence[SampleRecord]) -> list[SampleRecord]:
+        """Return this process's partition of samples that are the same in all processes."""
+        return partition_samples(samples, self.count)[self.index]
 
     def gather(self, value: T) -> list[T]:
-        """Give every process's value, in their order, to every process."""
+        """Return the values of all processes, in order of ranks, in every process."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -66,62 +66,63 @@ class Ranks:
         return values
 
     def sum(self, value: float) -> float:
-        """Add up every process's value; all get the same bits."""
+        """Return the sum over all processes, bitwise the same in each."""
         return sum(self.gather(value))
 
-    def first(self, value: T) -> T:
-        """Give the first process's value to every process."""
+    def broadcast(self, value: T) -> T:
+        """Return the main process's value in every process."""
         return self.gather(value)[0]
 
-    def wait(self) -> None:
-        """Wait until every process has come here."""
+    def barrier(self) -> None:
+        """Wait until every process arrives here."""
         self.gather(None)
 
-    def first_before_others(self) -> AbstractContextManager[None]:
-        """Let the first process do what is inside ahead of the others."""
+    def main_process_first(self) -> AbstractContextManager[None]:
+        """Return a context that the main process runs before the others."""
         return self._state.main_process_first()
 
-    def agree_on(self, value: object, name: str) -> None:
-        """Refuse to go on where processes hold different values.
+    def check_equal(self, value: object, name: str) -> None:
+        """Raise if a value differs between processes.
 
         Raises:
-            StageError: they do.
+            StageError: names the value.
         """
         values = self.gather(value)
         if any(other != values[0] for other in values):
             raise StageError(
-                f"The processes that train together disagree on {name} ({values!r}): let all of "
-                "them see the same store and the same resources.finetune.checkpoint_folder."
+                f"The training processes disagree on {name} ({values!r}): give all the same "
+                "store and the same resources.finetune.checkpoint_folder."
             )
 
     def sum_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
-        """Sum gradients over all processes; one that no process has stays without."""
+        """Sum gradients over all processes; parameters without a gradient in any stay without."""
         if self.count == 1 or not parameters:
             return
         used = torch.tensor([p.grad is not None for p in parameters], device=self.device).int()
         torch.distributed.all_reduce(used, torch.distributed.ReduceOp.MAX)
-        shared = [p for p, is_used in zip(parameters, used.tolist(), strict=True) if is_used]
-        for parameter in shared:
+        in_use = [p for p, is_used in zip(parameters, used.tolist(), strict=True) if is_used]
+        for parameter in in_use:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-        for bucket in _buckets(shared):
+        for bucket in _buckets(in_use):
             _sum_bucket(bucket)
 
 
-def deal(samples: Sequence[SampleRecord], num_hands: int) -> list[list[SampleRecord]]:
-    """Deal samples like cards, so that no two hands differ by more than one of either kind.
+def partition_samples(
+    samples: Sequence[SampleRecord], num_partitions: int
+) -> list[list[SampleRecord]]:
+    """Split samples into partitions with equal numbers, up to one, with and without audio.
 
-    The kinds are samples with sound and samples without; within a kind, neighbours are of like
-    length. A single hand gets the samples as they lie.
+    Samples of similar duration are spread over the partitions. A single partition keeps the order.
     """
-    if num_hands == 1:
+    if num_partitions == 1:
         return [list(samples)]
     ordered = sorted(samples, key=lambda s: (not s.audio_path, s.end_ms - s.start_ms))
-    return [ordered[hand::num_hands] for hand in range(num_hands)]
+    return [ordered[index::num_partitions] for index in range(num_partitions)]
 
 
 def _buckets(parameters: Sequence[torch.nn.Parameter]) -> Iterator[list[torch.Tensor]]:
-    """Give gradients in groups of about 64 million numbers of one type."""
+    """Group gradients of one dtype into buckets of about 64 million elements."""
     bucket: list[torch.Tensor] = []
     for parameter in parameters:
         assert parameter.grad is not None
@@ -129,7 +130,7 @@ def _buckets(parameters: Sequence[torch.nn.Parameter]) -> Iterator[list[torch.Te
             yield bucket
             bucket = []
         bucket.append(parameter.grad)
-        if sum(gradient.numel() for gradient in bucket) >= _BUCKET_NUMBERS:
+        if sum(gradient.numel() for gradient in bucket) >= _BUCKET_SIZE:
             yield bucket
             bucket = []
     if bucket:

@@ -1,0 +1,1 @@
+"""The base model opened for training: trained parts, memory estimate, last-position computation."""

@@ -1,7 +1,7 @@
-"""Only what the answer needs is computed: it stands at the last position of a left-padded batch.
+"""Computation of the last position only, which predicts the answer in a left-padded batch.
 
-The last decoder layer's keys and values are needed at every position, its query, its experts and
-the head's logits at the last one alone: no other position looks at what comes out of them.
+The last decoder layer needs keys and values at every position, but its query, experts and the head
+only at the last one: nothing else attends to their outputs.
 """
 
 from types import MethodType
@@ -11,15 +11,15 @@ import torch
 
 
 def compute_last_position_only(trained: Any) -> None:
-    """Let the last layer and the head work for the last position alone.
+    """Restrict the last layer and the head to the last position.
 
-    The thinker's forward has no argument for it and would compute a whole vocabulary for each of
-    thousands of media tokens.
+    The thinker's forward has no argument for it, and would compute logits for each of thousands of
+    media tokens.
     """
     head = trained.get_output_embeddings()
     head.register_forward_pre_hook(lambda _head, arguments: (arguments[0][:, -1:],))
     thinker = trained.get_base_model() if hasattr(trained, "get_base_model") else trained
-    if _num_deepstack(thinker) < len(thinker.model.layers):  # the last layer's are added after it
+    if _num_deepstack(thinker) < len(thinker.model.layers):  # else features are added to its output
         last = thinker.model.layers[-1]
         last.forward = MethodType(_forward_of_last, last)
 
@@ -38,12 +38,12 @@ def _num_deepstack(thinker: Any) -> int:
 def _forward_of_last(layer: Any, hidden_states: torch.Tensor, **options: Any) -> torch.Tensor:
     """Compute a decoder layer's output [batch, 1, hidden] from its input [batch, tokens, hidden].
 
-    As Qwen3OmniMoeThinkerTextDecoderLayer.forward (transformers, modeling_qwen3_omni_moe.py).
+    Follows Qwen3OmniMoeThinkerTextDecoderLayer.forward (transformers, modeling_qwen3_omni_moe.py).
     """
     attended = _attend(layer.self_attn, layer.input_layernorm(hidden_states), **options)
     last = hidden_states[:, -1:] + attended
-    found: torch.Tensor = last + layer.mlp(layer.post_attention_layernorm(last))
-    return found
+    output: torch.Tensor = last + layer.mlp(layer.post_attention_layernorm(last))
+    return output
 
 
 def _attend(
@@ -55,7 +55,7 @@ def _attend(
     past_key_values: Any = None,
     **options: Any,
 ) -> torch.Tensor:
-    """Let the last position look at all; as Qwen3OmniMoeThinkerTextAttention.forward."""
+    """Attend from the last position; follows Qwen3OmniMoeThinkerTextAttention.forward."""
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
     from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import eager_attention_forward
 
@@ -73,16 +73,16 @@ def _attend(
     attend = ALL_ATTENTION_FUNCTIONS.get_interface(
         attention.config._attn_implementation, eager_attention_forward
     )
-    found, _ = attend(
+    output, _ = attend(
         attention, query, keys, values, attention_mask, scaling=attention.scaling,
         dropout=attention.attention_dropout if attention.training else 0.0, **options,
     )  # fmt: skip
-    projected: torch.Tensor = attention.o_proj(found.flatten(2))
+    projected: torch.Tensor = attention.o_proj(output.flatten(2))
     return projected
 
 
 def _rotated(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import rotate_half
 
-    turned: torch.Tensor = states * cos[:, None] + rotate_half(states) * sin[:, None]
-    return turned
+    rotated: torch.Tensor = states * cos[:, None] + rotate_half(states) * sin[:, None]
+    return rotated

@@ -1,4 +1,4 @@
-"""The model to train: opened, its trained parts chosen and counted, its answer alone computed."""
+"""Open a base model for training: select and count trained parameters, apply LoRA, shard."""
 
 import re
 from collections import Counter
@@ -13,16 +13,16 @@ from torch import nn
 from storage.errors import ConfigError, ModelError
 from tasks.model.loading import LoadOptions, open_base
 from tasks.prompting.prompt import answer_token_ids
-from tasks.training.distributed import deepspeed as zero
-from tasks.training.distributed.fsdp import is_sharded, shard_model, spread_weights
+from tasks.training.distributed import deepspeed
+from tasks.training.distributed.fsdp import is_sharded, scatter_weights, shard_model
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.model.last_position import compute_last_position_only
 from tasks.training.model.load_options import plan_loading
 from tasks.training.settings import FinetuneResources, Part, TrainingSettings
 
-# Where each part's parameters lie in the thinker (transformers, modeling_qwen3_omni_moe.py); the
-# first pattern that is found counts.
-_PLACES: Mapping[Part, str] = {
+# Parameter names of each part in the thinker (transformers, modeling_qwen3_omni_moe.py); the first
+# match counts.
+_PATTERNS: Mapping[Part, str] = {
     "projector": r"^visual\.merger|^audio_tower\.proj[12]\.",
     "vision": r"^visual\.",
     "audio": r"^audio_tower\.",
@@ -35,8 +35,8 @@ _PLACES: Mapping[Part, str] = {
     "head": r"^lm_head\.",
 }
 _PEFT_PREFIX = "base_model.model."
-_PLAIN, _CPU, _META = FinetuneResources(), torch.device("cpu"), torch.device("meta")
-# Not linear layers but parameters, which peft adapts by name.
+_DEFAULT_RESOURCES, _CPU, _META = FinetuneResources(), torch.device("cpu"), torch.device("meta")
+# Parameters outside of linear layers, which peft adapts by name.
 _BARE_PARAMETERS: Mapping[Part, tuple[str, ...]] = {
     "experts": ("mlp.experts.gate_up_proj", "mlp.experts.down_proj"),
     "router": ("mlp.gate.weight",),
@@ -47,8 +47,8 @@ _BARE_PARAMETERS: Mapping[Part, tuple[str, ...]] = {
 class OpenModel:
     """A model open for training.
 
-    ``top`` is what is saved, ``trained`` its thinker or the thinker under adapters. ``trained``
-    gives logits [batch, 1, vocabulary] of the last position alone.
+    ``top`` is the model to save, ``trained`` its thinker or the thinker with adapters. ``trained``
+    returns logits [batch, 1, vocabulary] of the last position.
     """
 
     top: Any
@@ -61,22 +61,22 @@ class OpenModel:
 def open_for_training(
     folder: Path,
     settings: TrainingSettings,
-    resources: FinetuneResources = _PLAIN,
+    resources: FinetuneResources = _DEFAULT_RESOURCES,
     device: Any = _CPU,
     ranks: Ranks | None = None,
 ) -> OpenModel:
-    """Open a checked model folder and make the chosen parts trainable.
+    """Open a checked model folder and make the selected parts trainable.
 
-    Given ``ranks`` that share the model out, each opens its part of it.
+    If the model is sharded over ``ranks``, each process opens its shard.
 
     Raises:
         ModelError: the folder's content does not fit the model's class.
-        ConfigError: the model has no such part, or the device cannot do what is asked for.
-        ToolError: a library is missing.
+        ConfigError: the model lacks a selected part, or the device does not support the settings.
+        ToolError: a required library is not installed.
     """
-    opening = plan_loading(settings, resources, device)
-    shared_by = ranks if ranks is not None and is_sharded(resources, ranks) else None
-    top, processor = open_base(folder, replace(opening, device=_META) if shared_by else opening)
+    options = plan_loading(settings, resources, device)
+    sharded_over = ranks if ranks is not None and is_sharded(resources, ranks) else None
+    top, processor = open_base(folder, replace(options, device=_META) if sharded_over else options)
     if resources.gradient_checkpointing:
         top.thinker.gradient_checkpointing_enable({"use_reentrant": False})
     torch.manual_seed(settings.seed)
@@ -84,26 +84,27 @@ def open_for_training(
     if settings.method == "full":
         for name, parameter in trained.named_parameters():
             parameter.requires_grad_(part_of(name) in settings.trained_parts)
-    _check_token_counts(token_counts(trained), settings)
-    if shared_by:
-        shard_model(top, settings, resources, shared_by)
-        spread_weights(top, _source(folder, opening) if shared_by.is_first else None, shared_by)
+    _check_trained_parts(count_trained(trained), settings)
+    if sharded_over:
+        shard_model(top, settings, resources, sharded_over)
+        source = _source(folder, options) if sharded_over.is_main else None
+        scatter_weights(top, source, sharded_over)
     compute_last_position_only(trained)
     yes, no = answer_token_ids(processor.tokenizer)
     return OpenModel(top=top, trained=trained, processor=processor, token_yes=yes, token_no=no)
 
 
-def _source(folder: Path, opening: LoadOptions) -> Any:
-    """Open a base in host memory, as it is stored."""
-    top, _ = open_base(folder, replace(opening, dtype="auto", device=_CPU))
+def _source(folder: Path, options: LoadOptions) -> Any:
+    """Open a base in host memory, in its stored dtype."""
+    top, _ = open_base(folder, replace(options, dtype="auto", device=_CPU))
     return top
 
 
 def with_adapters(thinker: Any, settings: TrainingSettings) -> Any:
-    """Put LoRA beside every linear layer of the chosen parts, and on fused experts and routers.
+    """Add LoRA to every linear layer of the selected parts, and to fused experts and routers.
 
-    Layers go to peft as a list of whole names: on MoE models it reduces a pattern to the last part
-    of the names, which the towers share.
+    peft gets the full names of layers: on MoE models it reduces a pattern to the last component of
+    the names, which the towers have in common.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -128,47 +129,48 @@ def _linear_layers(thinker: Any, parts: tuple[Part, ...]) -> list[str]:
 
 
 def part_of(parameter_name: str) -> Part:
-    """Say which part of the thinker a parameter, or an adapter's parameter, belongs to."""
+    """Return the part of the thinker that a parameter or an adapter's parameter belongs to."""
     name = parameter_name.removeprefix(_PEFT_PREFIX)
-    for part, location in _PLACES.items():
-        if re.search(location, name):
+    for part, pattern in _PATTERNS.items():
+        if re.search(pattern, name):
             return part
     raise ModelError(
-        f"The model has a parameter {name!r} that no known part of Qwen3-Omni's thinker has: use a "
+        f"The model's parameter {name!r} belongs to no known part of Qwen3-Omni's thinker: use a "
         "model of the Qwen3-Omni-MoE family."
     )
 
 
-def token_counts(trained: Any) -> dict[str, int]:
-    """Count trained numbers by part."""
+def count_trained(trained: Any) -> dict[str, int]:
+    """Count trained parameters by part."""
     counts: Counter[str] = Counter()
     for name, parameter in trained.named_parameters():
         if parameter.requires_grad:
-            counts[part_of(name)] += zero.num_elements(parameter)
+            counts[part_of(name)] += deepspeed.num_elements(parameter)
     return dict(counts)
 
 
-def num_parameters(thinker: Any) -> int:
-    """Count all of the thinker's own numbers, without adapters; 4-bit ones lie two to a byte."""
+def count_parameters(thinker: Any) -> int:
+    """Count the thinker's parameters without adapters; 4-bit weights are packed two per byte."""
     return sum(
-        zero.num_elements(p) * (2 if type(p).__name__ == "Params4bit" else 1)
+        deepspeed.num_elements(p) * (2 if type(p).__name__ == "Params4bit" else 1)
         for name, p in thinker.named_parameters()
         if "lora_" not in name
     )
 
 
-def _check_token_counts(counts: Mapping[str, int], settings: TrainingSettings) -> None:
+def _check_trained_parts(counts: Mapping[str, int], settings: TrainingSettings) -> None:
     if absent := sorted(set(settings.trained_parts) - set(counts) - _may_be_absent(settings)):
         raise ConfigError(
-            f"finetune.parts names {', '.join(absent)}, but nothing in this model belongs to it: "
-            "leave it out."
+            f"finetune.parts names {', '.join(absent)}, but this model has no such parameters: "
+            "remove it."
         )
-    if foreign := sorted(set(counts) - set(settings.trained_parts)):
+    if unselected := sorted(set(counts) - set(settings.trained_parts)):
         raise ModelError(
-            f"Training would also change {', '.join(foreign)}, which finetune.parts does not name."
+            f"Training would also change {', '.join(unselected)}, which finetune.parts does not "
+            "name."
         )
 
 
 def _may_be_absent(settings: TrainingSettings) -> set[Part]:
-    """Dense feed-forward layers are few or none in these models; only by name are they demanded."""
+    """Return the parts a model may lack: dense MLPs are rare here, unless they are requested."""
     return set() if settings.parts else {"mlp"}

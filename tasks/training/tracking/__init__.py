@@ -1,0 +1,1 @@
+"""What is known of a training: callbacks, trackers, loss curve, divergence, model card."""

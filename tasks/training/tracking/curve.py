@@ -1,4 +1,4 @@
-"""A training's curve: from the child process to the parent through a file, and as Markdown."""
+"""A training's loss curve, as a file from the child process to the parent and as Markdown."""
 
 import base64
 import json
@@ -23,26 +23,26 @@ ToPixels = Callable[[float, float], tuple[float, float]]
 
 @dataclass(slots=True, kw_only=True)
 class Curve:
-    """The steps made so far of ``num_steps``."""
+    """The finished steps out of ``num_steps``."""
 
     num_steps: int = 0
     rows: list[TrainingStepRecord] = field(default_factory=list)
 
     @property
     def percent(self) -> float:
-        """How much of the training is done, in [0, 100]."""
+        """The progress of the training, in [0, 100]."""
         return 100 * self.rows[-1].step / self.num_steps if self.rows else 0.0
 
 
 def write_curve(curve: Curve, path: Path) -> None:
-    """Write a curve so that no reader finds half of it; of many steps, some hundred."""
+    """Write a curve atomically, reduced to a few hundred steps."""
     rows = [asdict(row) for row in _thinned(curve.rows)]
-    with atomic_file(path, flush=False) as unfinished:
-        unfinished.write_text(json.dumps({"num_steps": curve.num_steps, "rows": rows}), "utf-8")
+    with atomic_file(path, flush=False) as temporary:
+        temporary.write_text(json.dumps({"num_steps": curve.num_steps, "rows": rows}), "utf-8")
 
 
 def read_curve(path: Path) -> Curve | None:
-    """Read a curve; ``None`` before there is one."""
+    """Read a curve; ``None`` if the file does not exist yet."""
     if not path.is_file():
         return None
     written = json.loads(path.read_bytes())
@@ -51,7 +51,7 @@ def read_curve(path: Path) -> Curve | None:
 
 
 def _thinned(rows: Sequence[TrainingStepRecord]) -> list[TrainingStepRecord]:
-    """Keep every so many steps, every measured one, and the last."""
+    """Keep steps at regular intervals, all evaluated ones, and the last."""
     stride = -(-len(rows) // _MAX_POINTS) or 1
     last = len(rows) - 1
     return [
@@ -62,7 +62,7 @@ def _thinned(rows: Sequence[TrainingStepRecord]) -> list[TrainingStepRecord]:
 
 
 def as_markdown(curve: Curve) -> str:
-    """Show a curve: where it stands, the loss drawn, the last measurements in a table."""
+    """Format a curve: the last step, a plot of the loss, and a table of the last evaluations."""
     if not curve.rows:
         return "No step yet."
     last = curve.rows[-1]
@@ -72,18 +72,18 @@ def as_markdown(curve: Curve) -> str:
         "",
         f"![loss by step](data:image/svg+xml;base64,{image})",
     ]
-    measured = [row for row in curve.rows if row.val_loss is not None]
-    if measured:
+    evaluated = [row for row in curve.rows if row.val_loss is not None]
+    if evaluated:
         lines += ["", "| step | loss | validation loss | macro F1 | average precision |",
                   "|---|---|---|---|---|"]  # fmt: skip
-        lines += [_table_row(row) for row in measured[-_MAX_TABLE_ROWS:]]
+        lines += [_table_row(row) for row in evaluated[-_MAX_TABLE_ROWS:]]
     return "\n".join(lines)
 
 
 def _table_row(row: TrainingStepRecord) -> str:
-    figures = (row.loss, row.val_loss, row.val_macro_f1, row.val_average_precision)
-    shown = ("–" if value is None else f"{value:.4f}" for value in figures)
-    return f"| {row.step} | {' | '.join(shown)} |"
+    metrics = (row.loss, row.val_loss, row.val_macro_f1, row.val_average_precision)
+    cells = ("–" if value is None else f"{value:.4f}" for value in metrics)
+    return f"| {row.step} | {' | '.join(cells)} |"
 
 
 def draw(curve: Curve) -> str:

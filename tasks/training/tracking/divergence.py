@@ -1,4 +1,4 @@
-"""When a training has gone wrong for good: its loss is no number, or grows far above its start."""
+"""Detection of diverged training: non-finite losses, or a loss far above its initial level."""
 
 import math
 from collections.abc import Sequence
@@ -7,55 +7,55 @@ from statistics import fmean
 from storage.errors import StageError
 from storage.results import TrainingStepRecord
 
-_WINDOW = 20  # steps, so that one hard batch stops nothing
-_TIMES = 3.0
-_CHANCE = math.log(2)  # a good start may have less, and lose it to noise
-_WAY_OUT = (
-    "Lower finetune.learning_rate, raise finetune.warmup_steps, or use precision float32; and "
-    "remove the training's checkpoints, if it was stopped and went on."
+_WINDOW = 20  # steps; averaged, since a single hard batch is no divergence
+_MAX_RATIO = 3.0
+_CHANCE_LOSS = math.log(2)  # initial losses below chance may rise to it by noise
+_ADVICE = (
+    "Lower finetune.learning_rate, raise finetune.warmup_steps, or use precision float32; if the "
+    "training was resumed, remove its checkpoints."
 )
 
 
-def check_finite(step: int, *, loss: float, grad_norm: float, rate: float) -> None:
-    """Refuse a step whose loss or gradients are no numbers, before a checkpoint holds it.
+def check_finite(step: int, *, loss: float, grad_norm: float, learning_rate: float) -> None:
+    """Raise if a step's loss or gradient norm is not finite, before a checkpoint contains it.
 
     Raises:
-        StageError: names the step and the way out.
+        StageError: names the step.
     """
     if math.isfinite(loss) and math.isfinite(grad_norm):
         return
     raise StageError(
-        f"Training diverged at step {step}: the loss is {loss} and the gradients' norm {grad_norm} "
-        f"at a learning rate of {rate:.2g}. {_WAY_OUT}"
+        f"Training diverged at step {step}: loss {loss}, gradient norm {grad_norm}, learning rate "
+        f"{learning_rate:.2g}. {_ADVICE}"
     )
 
 
-def check_measured(losses: Sequence[float]) -> None:
-    """Refuse a model that gives validation samples losses that are no numbers.
+def check_validation_losses(losses: Sequence[float]) -> None:
+    """Raise if a validation loss is not finite.
 
     Raises:
-        StageError: says how many, and the way out.
+        StageError: with the number of such losses.
     """
-    if wrong := sum(not math.isfinite(loss) for loss in losses):
+    if num_wrong := sum(not math.isfinite(loss) for loss in losses):
         raise StageError(
-            f"Training diverged: the loss of {wrong} of {len(losses)} validation samples is no "
-            f"number. {_WAY_OUT}"
+            f"Training diverged: the loss of {num_wrong} of {len(losses)} validation samples is "
+            f"not finite. {_ADVICE}"
         )
 
 
 def check_trend(log: Sequence[TrainingStepRecord]) -> None:
-    """Refuse to go on where the last steps' mean loss is thrice that of the first, or of chance.
+    """Raise if the mean loss of the last steps is three times that of the first steps or of chance.
 
     Raises:
-        StageError: names the step, both means and the way out.
+        StageError: names the step and both means.
     """
     if len(log) < 2 * _WINDOW:
         return
     first = fmean(row.loss for row in log[:_WINDOW])
     last = fmean(row.loss for row in log[-_WINDOW:])
-    if last <= _TIMES * max(first, _CHANCE):
+    if last <= _MAX_RATIO * max(first, _CHANCE_LOSS):
         return
     raise StageError(
         f"Training diverges: the mean loss of the {_WINDOW} steps up to step {log[-1].step} is "
-        f"{last:.3g}, and that of the first {_WINDOW} was {first:.3g}. {_WAY_OUT}"
+        f"{last:.3g}, compared to {first:.3g} in the first {_WINDOW} steps. {_ADVICE}"
     )

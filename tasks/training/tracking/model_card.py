@@ -1,7 +1,7 @@
-"""The model card: what a model is, what it was trained on, how good it is, and how to open it.
+"""The model card: description, training data, metrics, and loading instructions of a model.
 
-It is for those the model is passed on to, so it names no participant, video or folder of this
-machine. Figures are those of the kept weights on the validation segments, at the threshold 0.5.
+The card is distributed with the model, so it contains no participant, video or local path. Metrics
+are those of the saved weights on the validation segments at the threshold 0.5.
 """
 
 from collections import Counter
@@ -30,7 +30,7 @@ from tasks.training.job import (
 CARD_NAME = "README.md"
 _THRESHOLD = 0.5
 _RESAMPLING = BootstrapSettings(draws=1000, level=0.95, seed=0)
-_FIGURES = {
+_METRICS = {
     "macro_f1": "macro F1",
     "f1_present": "F1 of A/H present",
     "f1_absent": "F1 of A/H absent",
@@ -41,8 +41,8 @@ _LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CardFigure:
-    """One figure on the validation segments, with its interval over participants."""
+class CardMetric:
+    """One metric on the validation segments, with its interval over participants."""
 
     name: str
     key: str
@@ -52,7 +52,7 @@ class CardFigure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitFacts:
-    """One side of the split: its digest over content and labels, and what it holds."""
+    """One split: the digest of its content and labels, and its counts."""
 
     name: str
     digest: str
@@ -67,7 +67,7 @@ def write_card(
     job: TrainingJob,
     result: TrainingResult,
     used: Sequence[SampleRecord],
-    answers: Sequence[ValidationPrediction],
+    predictions: Sequence[ValidationPrediction],
 ) -> None:
     """Write the card into a model's folder."""
     environment = Environment(
@@ -76,7 +76,7 @@ def write_card(
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # Markdown, in which nothing stands that anybody said
+        autoescape=False,  # Markdown without user text
     )
     text = environment.get_template("model_card.md.j2").render(
         job=job,
@@ -86,8 +86,8 @@ def write_card(
         adapter=ADAPTER_FOLDER if job.training.method == "lora" else None,
         merged=MERGED_FOLDER,
         splits=split_facts(used),
-        figures=figures_of(used, answers),
-        num_answers=len(answers),
+        metrics=card_metrics(used, predictions),
+        num_predictions=len(predictions),
         consent=consent_counts(used),
         prompt=prompt_text(job.input.prompt),
         prompt_digest=prompt_digest(job.input.prompt),
@@ -97,17 +97,17 @@ def write_card(
 
 
 def public_name(base_name: str) -> str | None:
-    """Give a base's name on the hub; ``None`` for a folder, whose place is nobody's business."""
+    """Return a base's name on the hub, ``None`` for a local folder."""
     is_folder = base_name.startswith(("/", ".", "~")) or Path(base_name).is_dir()
     return None if is_folder else base_name
 
 
 def split_facts(used: Sequence[SampleRecord]) -> list[SplitFacts]:
-    """Describe the training and the validation side, as far as they were used."""
-    sides = (("train", True), ("val", False))
+    """Describe the training and validation samples that were used."""
+    splits = (("train", True), ("val", False))
     return [
         _facts(name, rows)
-        for name, in_training in sides
+        for name, in_training in splits
         if (rows := [sample for sample in used if sample.in_training == in_training])
     ]
 
@@ -123,42 +123,42 @@ def _facts(name: str, rows: Sequence[SampleRecord]) -> SplitFacts:
     )
 
 
-def figures_of(
-    used: Sequence[SampleRecord], answers: Sequence[ValidationPrediction]
-) -> list[CardFigure]:
-    """Measure the answers; participants are resampled, and videos where nobody names those."""
-    if not answers:
+def card_metrics(
+    used: Sequence[SampleRecord], predictions: Sequence[ValidationPrediction]
+) -> list[CardMetric]:
+    """Compute metrics; intervals resample participants, or videos if participants are unknown."""
+    if not predictions:
         return []
     samples = {sample.segment_id: sample for sample in used}
-    rows = [samples[answer.segment_id] for answer in answers]
+    rows = [samples[prediction.segment_id] for prediction in predictions]
     labels = np.array([row.label for row in rows], dtype=float)
-    p_ah = np.array([answer.p_ah for answer in answers])
+    p_ah = np.array([prediction.p_ah for prediction in predictions])
     clusters = [str(row.participant_id or row.video_id) for row in rows]
     values = compute_metrics(labels, p_ah, _THRESHOLD)
     intervals = bootstrap_intervals(labels, p_ah, _THRESHOLD, clusters, _RESAMPLING)
     return [
-        CardFigure(name=name, key=key, value=values[key], interval=intervals[key])
-        for key, name in _FIGURES.items()
+        CardMetric(name=name, key=key, value=values[key], interval=intervals[key])
+        for key, name in _METRICS.items()
     ]
 
 
 def consent_counts(used: Sequence[SampleRecord]) -> Mapping[str, Mapping[str, int]]:
-    """Count, for each purpose, the participants' answers in the rows a model saw."""
-    words = {True: "yes", False: "no", None: "unknown"}
-    questions = {"publications": "consent_publications", "challenges": "consent_challenges"}
+    """Count participants by consent to each purpose, over the samples a model saw."""
+    answers = {True: "yes", False: "no", None: "unknown"}
+    columns = {"publications": "consent_publications", "challenges": "consent_challenges"}
     counts = {}
-    for purpose, name in questions.items():
-        given = {(row.participant_id or row.video_id, getattr(row, name)) for row in used}
-        tally = Counter(words[answer] for _, answer in given)
-        counts[purpose] = {word: tally[word] for word in words.values()}
+    for purpose, name in columns.items():
+        pairs = {(row.participant_id or row.video_id, getattr(row, name)) for row in used}
+        tally = Counter(answers[answer] for _, answer in pairs)
+        counts[purpose] = {answer: tally[answer] for answer in answers.values()}
     return counts
 
 
 def _versions() -> dict[str, Any]:
-    found = {}
+    versions = {}
     for name in _LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -15,39 +15,41 @@ def program(folder: Path, body: str, name: str = "swift") -> Path:
     return path
 
 
-def test_a_program_that_is_not_there_is_one_sentence_with_the_way_out(tmp_path, monkeypatch):
+def test_a_missing_program_is_one_sentence_with_advice(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     for command in ("swift", str(tmp_path / "bin" / "swift")):
-        with pytest.raises(ToolError, match=r"pip install ms-swift.*swift_command") as message:
+        with pytest.raises(ToolError, match=r"pip install ms-swift.*swift_command") as error:
             find_swift(command)
-        assert "\n" not in str(message.value)
+        assert "\n" not in str(error.value)
 
 
-def test_it_is_found_by_name_and_by_path(tmp_path, monkeypatch):
+def test_the_program_is_found_by_name_and_by_path(tmp_path, monkeypatch):
     path = program(tmp_path, "exit 0")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_swift("swift") == find_swift(str(path)) == str(path)
 
 
 @pytest.mark.parametrize("body", ["exit 0", "echo usage; exit 1", "echo '--train_type'"])
-def test_another_program_of_that_name_is_refused(tmp_path, body):
-    with pytest.raises(ToolError, match="does not answer"):
+def test_another_program_of_that_name_is_rejected(tmp_path, body):
+    with pytest.raises(ToolError, match="does not respond"):
         check_swift(str(program(tmp_path, body)))
 
 
-def test_it_is_asked_for_its_options_outside_of_our_environment(tmp_path, monkeypatch):
+def test_the_program_is_checked_outside_of_our_python_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/ours")
     monkeypatch.setenv("KEPT", "yes")
-    path = program(tmp_path, f'echo "$@" --tuner_type; env > {tmp_path}/told')
+    path = program(tmp_path, f'echo "$@" --tuner_type; env > {tmp_path}/environment')
     check_swift(str(path))
-    message = dict(line.split("=", 1) for line in (tmp_path / "told").read_text().splitlines())
-    assert "PYTHONPATH" not in message
-    assert message["KEPT"] == "yes"
+    environment = dict(
+        line.split("=", 1) for line in (tmp_path / "environment").read_text().splitlines()
+    )
+    assert "PYTHONPATH" not in environment
+    assert environment["KEPT"] == "yes"
     assert "PYTHONPATH" not in swift_environment()
     assert swift_environment()["KEPT"] == os.environ["KEPT"]
 
 
-def test_a_model_that_brings_or_names_code_is_refused(tmp_path):
+def test_a_model_that_contains_or_refers_to_code_is_rejected(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({}))
     check_no_code(tmp_path)
     (tmp_path / "modeling_x.py").write_text("")

@@ -1,8 +1,7 @@
-"""Our side of the contract with ms-swift, which is not installed here.
+"""Training with a fake of ms-swift, which is not installed here.
 
-A stand-in takes its place: it is handed what ms-swift is handed, and leaves what ms-swift 4.6 was
-seen to leave (`logging.jsonl`, checkpoints with an adapter on the whole model), having trained
-nothing. What is tested is what is handed over, and what is done with what is left.
+The fake takes ms-swift's options and writes the files of ms-swift 4.6 (`logging.jsonl`, checkpoints
+with an adapter of the full model) without training. Tested are its input and the use of its output.
 """
 
 import json
@@ -27,7 +26,7 @@ from tasks.training.settings import FinetuneResources, TrainingSettings
 
 pytestmark = pytest.mark.slow
 
-STAND_IN = """#!/bin/sh
+FAKE_SWIFT = """#!/bin/sh
 '''exec' "{python}" "$0" "$@"
 ' '''
 import json, os, pathlib, sys
@@ -35,15 +34,15 @@ import numpy as np
 from safetensors.numpy import save_file
 
 here = pathlib.Path({folder!r})
-called = len(list(here.glob("call-*")))
-told = {{"arguments": sys.argv[1:], "environment": dict(os.environ)}}
-said = dict(zip(sys.argv[2:], sys.argv[3:]))
-told["rows"] = [open(said[name]).read() for name in ("--dataset", "--val_dataset")]
-(here / f"call-{{called}}").write_text(json.dumps(told))
-output = pathlib.Path(said["--output_dir"])
+num_calls = len(list(here.glob("call-*")))
+call = {{"arguments": sys.argv[1:], "environment": dict(os.environ)}}
+options = dict(zip(sys.argv[2:], sys.argv[3:]))
+call["rows"] = [open(options[name]).read() for name in ("--dataset", "--val_dataset")]
+(here / f"call-{{num_calls}}").write_text(json.dumps(call))
+output = pathlib.Path(options["--output_dir"])
 output.mkdir(parents=True, exist_ok=True)
-first = int(said.get("--resume_from_checkpoint", "-0").rpartition("-")[2]) + 1
-last, every = int(said["--max_steps"]), int(said["--save_steps"])
+first = int(options.get("--resume_from_checkpoint", "-0").rpartition("-")[2]) + 1
+last, every = int(options["--max_steps"]), int(options["--save_steps"])
 shapes = json.loads((here / "shapes.json").read_text())
 for step in range(first, last + 1):
     line = {{"loss": {loss}, "grad_norm": 1.0, "learning_rate": 0.1, "train_speed(s/it)": 0.1,
@@ -51,14 +50,14 @@ for step in range(first, last + 1):
     with (output / "logging.jsonl").open("a") as stream:
         stream.write(json.dumps(line) + "\\n")
     if step % every == 0 or step == last:
-        place = output / f"checkpoint-{{step}}"
-        place.mkdir(exist_ok=True)
+        checkpoint = output / f"checkpoint-{{step}}"
+        checkpoint.mkdir(exist_ok=True)
         tensors = {{n: np.full(s, step / 1000, "float32") for n, s in shapes.items()}}
-        save_file(tensors, place / "adapter_model.safetensors")
+        save_file(tensors, checkpoint / "adapter_model.safetensors")
         best = str(output / f"checkpoint-{{every}}")
         state = json.dumps({{"best_model_checkpoint": best}})
-        (place / "args.json").write_text('{{"swift_version": "4.6.0", "seed": 0}}')
-        (place / "trainer_state.json").write_text(state)
+        (checkpoint / "args.json").write_text('{{"swift_version": "4.6.0", "seed": 0}}')
+        (checkpoint / "trainer_state.json").write_text(state)
     if step == 3 and (here / "fails").exists():
         (here / "fails").unlink()
         sys.exit("No module named 'flash_attn'")
@@ -83,24 +82,24 @@ def toys(tmp_path_factory, toy_samples):
 
 @pytest.fixture(scope="module")
 def shapes(tiny_omni) -> dict[str, list[int]]:
-    """The adapters of the default parts, as ms-swift names them on the whole model."""
+    """The shapes of the default parts' adapters by ms-swift's names in the full model."""
     from peft import get_peft_model_state_dict
 
     from tasks.training.model.trainable import open_for_training
 
     opened = open_for_training(tiny_omni, TrainingSettings(precision="float32"))
-    ours, theirs = "base_model.model.", "base_model.model.thinker."
+    prefix, swift_prefix = "base_model.model.", "base_model.model.thinker."
     return {
-        theirs + name.removeprefix(ours): list(tensor.shape)
+        swift_prefix + name.removeprefix(prefix): list(tensor.shape)
         for name, tensor in get_peft_model_state_dict(opened.trained).items()
     }
 
 
 @pytest.fixture
 def job_path(toys, tiny_omni, shapes, tmp_path) -> Path:
-    """A job of five steps, measured every two, with the stand-in as its program."""
+    """A job of five steps, evaluated every two, with the fake program."""
     store, rows = toys
-    stand_in(tmp_path, shapes)
+    write_fake(tmp_path, shapes)
     settings = {"trainer": "ms-swift", "metric": "loss", "precision": "float32", "steps": 5}
     job = TrainingJob(
         identity="toy",
@@ -118,8 +117,8 @@ def job_path(toys, tiny_omni, shapes, tmp_path) -> Path:
     return write_job(job, rows, tmp_path / "job")
 
 
-def stand_in(folder: Path, shapes, loss: str = "1.0 / step") -> None:
-    text = STAND_IN.format(python=sys.executable, folder=str(folder), loss=loss)
+def write_fake(folder: Path, shapes, loss: str = "1.0 / step") -> None:
+    text = FAKE_SWIFT.format(python=sys.executable, folder=str(folder), loss=loss)
     (folder / "swift").write_text(text)
     (folder / "swift").chmod(0o755)
     (folder / "shapes.json").write_text(json.dumps(shapes))
@@ -140,17 +139,15 @@ def call(folder: Path, number: int):
     return json.loads((folder / f"call-{number}").read_text())
 
 
-def test_a_training_that_failed_goes_on_and_its_best_weights_become_a_model_like_ours(
-    job_path, tmp_path
-):
+def test_a_failed_training_resumes_and_its_best_weights_become_a_model(job_path, tmp_path):
     (tmp_path / "fails").touch()
-    with pytest.raises(StageError, match=r"ms-swift failed \(status 1\)"):
+    with pytest.raises(StageError, match=r"ms-swift failed with exit status 1"):
         run(job_path)
     for path in job_path.parent.glob("rows/*"):
         path.unlink()
     (job_path.parent / "rows").rmdir()
     lines = run(job_path)
-    assert "continues after step 2 of 5" in lines
+    assert "resuming after step 2 of 5" in lines
     assert [line for line in lines if "loss" in line and "step 3" in line]
 
     first, second = call(tmp_path, 0), call(tmp_path, 1)
@@ -160,8 +157,8 @@ def test_a_training_that_failed_goes_on_and_its_best_weights_become_a_model_like
     ]  # fmt: skip
     assert [len(rows.splitlines()) for rows in first["rows"]] == [6, 3]
     assert first["environment"]["FPS"] == "2.0"
-    kept_in = first["environment"]["MODELSCOPE_CACHE"]
-    assert Path(kept_in).is_relative_to(job_path.parent)
+    cache = first["environment"]["MODELSCOPE_CACHE"]
+    assert Path(cache).is_relative_to(job_path.parent)
 
     result, log = read_result(job_path.parent)
     assert (result.num_steps, result.best_step) == (5, 2)
@@ -173,7 +170,7 @@ def test_a_training_that_failed_goes_on_and_its_best_weights_become_a_model_like
 
 
 def check_model(folder: Path) -> None:
-    """The weights of step 2, under the names that our own adapters have."""
+    """The model has the weights of step 2 under Waver's adapter names."""
     import torch
     from safetensors.torch import load_file
 
@@ -195,14 +192,14 @@ def check_model(folder: Path) -> None:
     assert "thinker.lm_head.weight" in merged
 
 
-def test_other_layers_than_those_named_are_refused(job_path, shapes, tmp_path):
+def test_adapters_of_other_layers_are_rejected(job_path, shapes, tmp_path):
     tower = "base_model.model.thinker.audio_tower.layers.0.self_attn.q_proj.lora_A.weight"
-    stand_in(tmp_path, {**shapes, tower: [8, 96]})
+    write_fake(tmp_path, {**shapes, tower: [8, 96]})
     with pytest.raises(ModelError, match=r"other layers.*1 adapters .*audio_tower"):
         run(job_path)
 
 
 def test_a_training_that_diverges_is_stopped(job_path, shapes, tmp_path):
-    stand_in(tmp_path, shapes, loss="float('nan')")
+    write_fake(tmp_path, shapes, loss="float('nan')")
     with pytest.raises(StageError, match="Training diverged at step 1"):
         run(job_path)

@@ -1,4 +1,4 @@
-"""Toy trainings: labelled toy segments in a store of their own, and jobs over them."""
+"""Toy trainings: labeled toy segments in their own store, and jobs."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -21,7 +21,7 @@ MakeJob = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Sums over several threads differ in their last digit, and a fork cannot use them."""
+    """Use one thread: sums over several are not reproducible, and forks cannot use them."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -34,9 +34,7 @@ def toy_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.fixture(scope="session")
-def labelled(
-    toy_store: Store, toy_samples: Callable[..., list[SampleRecord]]
-) -> list[SampleRecord]:
+def labeled(toy_store: Store, toy_samples: Callable[..., list[SampleRecord]]) -> list[SampleRecord]:
     """Two training samples to one validation sample, a third of them positive."""
     samples = toy_samples(toy_store, NUM_TRAIN + NUM_VAL)
     return [
@@ -53,9 +51,9 @@ def labelled(
 
 @pytest.fixture
 def make_job(
-    toy_store: Store, labelled: list[SampleRecord], tiny_omni: Path, tmp_path: Path
+    toy_store: Store, labeled: list[SampleRecord], tiny_omni: Path, tmp_path: Path
 ) -> MakeJob:
-    """Lay a job into a folder of its own; ``settings`` over few, fast steps."""
+    """Write a job of a few fast steps into its own folder; ``settings`` override its settings."""
 
     def make(
         name: str,
@@ -74,12 +72,12 @@ def make_job(
             training=TrainingSettings.model_validate(
                 {**fast, "learning_rate": 3e-3, "warmup_steps": 1, **settings}
             ),
-            plan=tuple(plan or plan_classes(labelled, ClassRule())),
+            plan=tuple(plan or plan_classes(labeled, ClassRule())),
             resources=FinetuneResources.model_validate({"device": "cpu", **(resources or {})}),
             work_path=tmp_path / f"work {name}",
         )
         folder = tmp_path / name
         folder.mkdir()
-        return write_job(job, labelled, folder)
+        return write_job(job, labeled, folder)
 
     return make

@@ -8,13 +8,11 @@ from tasks.training.settings import FinetuneResources, TrainingSettings
 RESOURCES = FinetuneResources()
 
 
-def test_checkpoints_lie_beside_a_local_store_and_in_the_cache_of_a_remote_one(
-    tmp_path, monkeypatch
-):
+def test_checkpoints_are_in_a_local_store_or_in_the_users_cache(tmp_path, monkeypatch):
     store = Store(str(tmp_path / "store"))
     variant = open_variant(store, "finetune", version=1, settings={})
-    beside = work_path_of(variant, "d" * 32, 0, RESOURCES)
-    assert beside.is_relative_to(store.root)
+    inside = work_path_of(variant, "d" * 32, 0, RESOURCES)
+    assert inside.is_relative_to(store.root)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     remote = open_variant(Store("memory://toys"), "finetune", version=1, settings={})
     assert work_path_of(remote, "d" * 32, 0, RESOURCES).is_relative_to(tmp_path / "caches")
@@ -22,7 +20,7 @@ def test_checkpoints_lie_beside_a_local_store_and_in_the_cache_of_a_remote_one(
     assert work_path_of(variant, "d" * 32, 0, named).is_relative_to(tmp_path / "named")
 
 
-def test_features_are_kept_apart_by_base_and_precision_or_not_at_all(tmp_path, tiny_omni):
+def test_features_are_separated_by_base_and_precision_or_not_stored(tmp_path, tiny_omni):
     variant = open_variant(Store(str(tmp_path / "store")), "finetune", version=1, settings={})
 
     def path(precision, **resources):

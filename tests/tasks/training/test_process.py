@@ -1,4 +1,4 @@
-"""Which process trains; what it does to its end is held in test_finetune."""
+"""The training's child process; test_finetune tests whole trainings."""
 
 import sys
 from pathlib import Path
@@ -33,7 +33,7 @@ def job_of(folder: Path, **settings: object) -> TrainingJob:
     ("trainer", "module"),
     [("waver", "tasks.training.child"), ("ms-swift", "tasks.ms_swift.child")],
 )
-def test_each_trainer_has_a_process_of_its_own(tmp_path, monkeypatch, trainer, module) -> None:
+def test_each_trainer_has_its_own_child_process(tmp_path, monkeypatch, trainer, module) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(process, "run_child", lambda command, **_: started.append(command))
     variant = open_variant(Store(str(tmp_path / "store")), "finetune", version=1, settings={})
@@ -42,18 +42,18 @@ def test_each_trainer_has_a_process_of_its_own(tmp_path, monkeypatch, trainer, m
     assert started[0][-2:] == [module, str(tmp_path / "job.json")]
 
 
-def test_the_log_of_a_training_that_failed_is_kept_and_named(tmp_path) -> None:
-    """The real child, on a job that it cannot read."""
+def test_the_log_of_a_failed_training_is_kept_and_named(tmp_path) -> None:
+    """The real child, with an unreadable job."""
     variant = open_variant(Store(str(tmp_path / "store")), "finetune", version=1, settings={})
     folder = tmp_path / "job"
     folder.mkdir()
     (folder / "job.json").write_text("no job")
     log_path_of(folder / "job.json").write_text("what libraries print\n")
-    with pytest.raises(StageError, match=r"Training failed .*The libraries' log: ") as message:
+    with pytest.raises(StageError, match=r"Training failed .*The libraries' log: ") as error:
         process.run_training(
             folder / "job.json", job_of(tmp_path, trainer="ms-swift"), variant, CurveArtifact("toy")
         )
-    kept = Path(str(message.value).rpartition("log: ")[2])
+    kept = Path(str(error.value).rpartition("log: ")[2])
     assert kept.read_text().startswith("what libraries print\n")
     assert "Traceback" in kept.read_text()
 

@@ -1,4 +1,4 @@
-"""Whole trainings on the small base, in this process."""
+"""Complete trainings on the small base model, in this process."""
 
 import json
 import os
@@ -26,21 +26,21 @@ pytestmark = pytest.mark.slow
 
 def run(job_path):
     lines = []
-    run_quietly(job_path, lines.append)
+    run_here(job_path, lines.append)
     return (*read_result(job_path.parent), lines)
 
 
-def run_quietly(job_path, say):
+def run_here(job_path, report):
     from accelerate.state import AcceleratorState
 
     from tasks.training.run import run_job
 
-    AcceleratorState._reset_state(reset_partial_state=True)  # one training is one process otherwise
-    run_job(job_path, say)
+    AcceleratorState._reset_state(reset_partial_state=True)  # usually one process runs one training
+    run_job(job_path, report)
 
 
 def logits(thinker, processor, store, samples):
-    """Logits of the answer's position [samples, vocabulary], asked the plain way."""
+    """Logits of the answer's position [samples, vocabulary], by transformers' forward."""
     import torch
 
     from tasks.prompting.model_input import InputConfig
@@ -66,19 +66,19 @@ def open_model(folder):
 
 
 def experts_outputs(text):
-    """What each layer's experts make of the same states, all of them chosen by turns."""
+    """The outputs of each layer's experts for the same states, which are routed to all of them."""
     import torch
 
     states = torch.randn(32, text.config.hidden_size, generator=torch.Generator().manual_seed(0))
-    chosen = torch.stack([torch.arange(32) % 8, (torch.arange(32) + 3) % 8], dim=1)
+    routes = torch.stack([torch.arange(32) % 8, (torch.arange(32) + 3) % 8], dim=1)
     assert text.config.num_experts == 8
     with torch.no_grad():
-        shares = torch.full((32, 2), 0.5)
-        return [layer.mlp.experts(states, chosen, shares) for layer in text.layers]
+        weights = torch.full((32, 2), 0.5)
+        return [layer.mlp.experts(states, routes, weights) for layer in text.layers]
 
 
 def largest_changes(before, after):
-    """The largest change of a number in each part of the model."""
+    """The largest change of a parameter in each part of the model."""
     from tasks.training.model.trainable import part_of
 
     changes: dict[str, float] = {}
@@ -89,8 +89,8 @@ def largest_changes(before, after):
     return changes
 
 
-def test_lora_learns_and_adapter_and_merged_model_answer_alike(
-    make_job, toy_store, labelled, tiny_omni
+def test_lora_learns_and_adapter_and_merged_model_predict_alike(
+    make_job, toy_store, labeled, tiny_omni
 ):
     from peft import PeftModel
 
@@ -103,11 +103,11 @@ def test_lora_learns_and_adapter_and_merged_model_answer_alike(
     untrained, inside_merged = experts_outputs(base.model), experts_outputs(merged.model)
     adapted = PeftModel.from_pretrained(base, folder / "adapter")
     inside_adapted = experts_outputs(adapted.base_model.model.model)
-    for before, after, also in zip(untrained, inside_adapted, inside_merged, strict=True):
+    for before, after, after_merge in zip(untrained, inside_adapted, inside_merged, strict=True):
         assert (after - before).abs().max() > 1e-4
-        assert (after - also).abs().max() < 1e-6
+        assert (after - after_merge).abs().max() < 1e-6
 
-    samples = labelled[:6]
+    samples = labeled[:6]
     found = logits(adapted, processor, toy_store, samples)
     assert (found - logits(merged, saved_processor, toy_store, samples)).abs().max() < 1e-5
     with adapted.disable_adapter():
@@ -129,10 +129,10 @@ def test_lora_learns_and_adapter_and_merged_model_answer_alike(
     assert lines[0].startswith("lora trains ")
     assert "experts" in lines[0]
     assert any("step 12/12 loss" in line and "macro F1" in line for line in lines)
-    assert not any(sample.segment_id in line for sample in labelled for line in lines)
+    assert not any(sample.segment_id in line for sample in labeled for line in lines)
 
 
-def test_full_training_saves_the_weights_it_measured(make_job, toy_store, labelled, tiny_omni):
+def test_full_fine_tuning_saves_the_weights_it_evaluated(make_job, toy_store, labeled, tiny_omni):
     import torch
 
     job_path = make_job("full", method="full", learning_rate=5e-4)
@@ -143,62 +143,60 @@ def test_full_training_saves_the_weights_it_measured(make_job, toy_store, labell
     changes = largest_changes(open_model(tiny_omni)[0], thinker)
     assert {"vision", "audio", "projector"} == {p for p, change in changes.items() if change == 0}
 
-    val = [sample for sample in labelled if sample.split == "val"]
+    val = [sample for sample in labeled if sample.split == "val"]
     yes, no = (processor.tokenizer.convert_tokens_to_ids(word) for word in ("Yes", "No"))
-    answers = torch.tensor([yes if sample.label else no for sample in val])
+    targets = torch.tensor([yes if sample.label else no for sample in val])
     found = logits(thinker, processor, toy_store, val)
-    loss = float(torch.nn.functional.cross_entropy(found, answers))
+    loss = float(torch.nn.functional.cross_entropy(found, targets))
     assert log[result.best_step - 1].val_loss == pytest.approx(loss, rel=1e-5)
-    answered = {
-        answer.segment_id: answer.p_ah for answer in read_validation_predictions(job_path.parent)
-    }
+    predicted = {row.segment_id: row.p_ah for row in read_validation_predictions(job_path.parent)}
     p_ah = found[:, [no, yes]].softmax(-1)[:, 1].tolist()
-    assert answered == pytest.approx(
+    assert predicted == pytest.approx(
         dict(zip([sample.segment_id for sample in val], p_ah, strict=True)), abs=1e-5
     )
 
 
-def test_small_pieces_teach_what_a_whole_batch_does_and_another_seed_does_not(
-    make_job, labelled, toy_store, tiny_omni
+def test_micro_batches_train_like_a_full_batch_and_another_seed_does_not(
+    make_job, labeled, toy_store, tiny_omni
 ):
     plan = [
-        replace(row, weight=(0.5, 2.5)[row.label]) for row in plan_classes(labelled, ClassRule())
+        replace(row, weight=(0.5, 2.5)[row.label]) for row in plan_classes(labeled, ClassRule())
     ]
     settings = {"steps": 3, "batch_size": 6, "plan": plan}
-    whole = run(make_job("whole", **settings))[1]
-    pieces = run(make_job("pieces", resources={"micro_batch_size": 4}, **settings))[1]
+    full = run(make_job("full batch", **settings))[1]
+    micro = run(make_job("micro-batches", resources={"micro_batch_size": 4}, **settings))[1]
     other = run(make_job("other", seed=1, **settings))[1]
-    assert [row.loss for row in pieces] == pytest.approx([row.loss for row in whole], rel=1e-4)
-    assert pieces[-1].val_loss == pytest.approx(whole[-1].val_loss, rel=1e-4)
-    assert other[1].loss != pytest.approx(whole[1].loss, rel=1e-4)
-    check_first_loss(whole[0].loss, labelled, toy_store, tiny_omni)
+    assert [row.loss for row in micro] == pytest.approx([row.loss for row in full], rel=1e-4)
+    assert micro[-1].val_loss == pytest.approx(full[-1].val_loss, rel=1e-4)
+    assert other[1].loss != pytest.approx(full[1].loss, rel=1e-4)
+    check_first_loss(full[0].loss, labeled, toy_store, tiny_omni)
 
 
-def check_first_loss(loss, labelled, store, base):
-    """The mean of the base's losses on the first batch, weighted by hand."""
+def check_first_loss(loss, labeled, store, base):
+    """Compare with the weighted mean of the base's losses on the first batch."""
     import torch
 
-    train = [sample for sample in labelled if sample.in_training]
+    train = [sample for sample in labeled if sample.in_training]
     order = SampleOrder([s.label for s in train], batch_size=6, seed=0, balanced=True)
     samples = [train[index] for index in order.batch(1)]
     thinker, processor = open_model(base)
     yes, no = (processor.tokenizer.convert_tokens_to_ids(word) for word in ("Yes", "No"))
-    answers = torch.tensor([yes if sample.label else no for sample in samples])
+    targets = torch.tensor([yes if sample.label else no for sample in samples])
     found = logits(thinker, processor, store, samples)
-    losses = torch.nn.functional.cross_entropy(found, answers, reduction="none").tolist()
+    losses = torch.nn.functional.cross_entropy(found, targets, reduction="none").tolist()
     weights = [2.5 if sample.label else 0.5 for sample in samples]
-    weighed = sum(w * each for w, each in zip(weights, losses, strict=True))
-    assert loss == pytest.approx(weighed / sum(weights), rel=1e-4)
+    total = sum(w * each for w, each in zip(weights, losses, strict=True))
+    assert loss == pytest.approx(total / sum(weights), rel=1e-4)
 
 
-def test_a_training_killed_twice_has_the_curve_of_one_that_was_not(make_job):
+def test_a_training_killed_twice_has_the_curve_of_an_uninterrupted_one(make_job):
     settings = {"steps": 6, "eval_steps": 1, "parts": ("attention", "experts", "router")}
-    expected, curve, _ = run(make_job("undisturbed", **settings))
+    expected, curve, _ = run(make_job("uninterrupted", **settings))
     job_path = make_job("killed", resources={"checkpoint_seconds": 0}, **settings)
     kill(job_path, at_line="step 3/6")  # before its checkpoint
     kill(job_path, in_checkpoint="step-000005.tmp")  # written and not yet renamed
     result, log, lines = run(job_path)
-    assert any("continues after step 4 of 6" in line for line in lines)
+    assert any("resuming after step 4 of 6" in line for line in lines)
     assert without_times(log) == without_times(curve)
     assert result == expected
 
@@ -208,15 +206,15 @@ def without_times(log):
 
 
 def kill(job_path, at_line="nowhere", in_checkpoint="none"):
-    """Run a job in a process of its own that ends itself at that place as kill -9 would."""
+    """Run a job in a forked process that kills itself there with SIGKILL."""
     child = os.fork()
     if child == 0:
         from tasks.training.checkpoints import checkpoints
 
         flush = checkpoints._flush
 
-        def die(here):
-            if here:
+        def die(now):
+            if now:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         def flush_or_die(folder):
@@ -225,14 +223,14 @@ def kill(job_path, at_line="nowhere", in_checkpoint="none"):
 
         checkpoints._flush = flush_or_die
         try:
-            run_quietly(job_path, lambda line: die(line.startswith(at_line)))
+            run_here(job_path, lambda line: die(line.startswith(at_line)))
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status), "it was not killed where it should have been"
+    assert os.WIFSIGNALED(status), "the process was not killed as planned"
 
 
-def test_training_stops_early_when_nothing_gets_better(make_job):
+def test_training_stops_early_without_improvement(make_job):
     settings = {"steps": 20, "eval_steps": 1, "patience": 2, "metric": "loss"}
     result, log, _ = run(make_job("patience", learning_rate=1e-9, warmup_steps=19, **settings))
     later = [row.val_loss for row in log[result.best_step :]]
@@ -241,7 +239,7 @@ def test_training_stops_early_when_nothing_gets_better(make_job):
     assert min(later) >= log[result.best_step - 1].val_loss
 
 
-def test_without_validation_the_last_weights_are_kept(make_job):
+def test_without_validation_the_last_weights_are_saved(make_job):
     job_path = make_job("unvalidated", steps=2, validation=False)
     result, log, _ = run(job_path)
     assert read_validation_predictions(job_path.parent) == []
@@ -257,14 +255,14 @@ def test_bfloat16_trains_and_saves_bfloat16(make_job):
     assert config["dtype"] == "bfloat16"
 
 
-def test_divergence_stops_with_the_step_and_the_way_out(make_job):
+def test_divergence_stops_the_training_with_the_step_and_advice(make_job):
     job_path = make_job("diverging", method="full", learning_rate=1e30, steps=20)
     with pytest.raises(StageError, match=r"diverged at step \d+: .* finetune.learning_rate"):
         run(job_path)
     assert not (job_path.parent / "result.json").exists()
 
 
-def test_a_folder_whose_weights_do_not_fit_is_no_model(make_job, tiny_omni, tmp_path):
+def test_a_base_with_unreadable_weights_is_an_error(make_job, tiny_omni, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     for path in tiny_omni.iterdir():

@@ -7,17 +7,17 @@ from tasks.training.settings import TrainingSettings
 
 
 def rates(num_steps: int, **settings: object) -> list[float]:
-    stated = TrainingSettings.model_validate({"learning_rate": 1.0, **settings})
-    return [learning_rate_at(step, num_steps, stated) for step in range(1, num_steps + 1)]
+    config = TrainingSettings.model_validate({"learning_rate": 1.0, **settings})
+    return [learning_rate_at(step, num_steps, config) for step in range(1, num_steps + 1)]
 
 
-def test_the_rate_rises_to_its_height_then_falls_to_its_share():
-    risen = rates(10, warmup_steps=4, min_learning_rate_fraction=0.1)
-    assert risen[:4] == [0.25, 0.5, 0.75, 1.0]
-    assert risen[4:] == pytest.approx([5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0.1])
+def test_the_learning_rate_warms_up_then_decays_to_its_minimum():
+    linear = rates(10, warmup_steps=4, min_learning_rate_fraction=0.1)
+    assert linear[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert linear[4:] == pytest.approx([5 / 6, 4 / 6, 3 / 6, 2 / 6, 1 / 6, 0.1])
 
 
-def test_a_cosine_falls_slowly_first_and_a_constant_never():
+def test_cosine_decays_slowly_at_first_and_constant_never():
     cosine = rates(11, warmup_steps=1, schedule="cosine", min_learning_rate_fraction=0)
     assert cosine[5] == pytest.approx(0.5)
     assert cosine[1] > 0.95
@@ -29,13 +29,13 @@ def test_a_cosine_falls_slowly_first_and_a_constant_never():
     num_steps=st.integers(1, 50),
     warmup_steps=st.integers(0, 60),
     schedule=st.sampled_from(["constant", "cosine", "linear"]),
-    share=st.floats(0, 1),
+    fraction=st.floats(0, 1),
 )
-def test_the_rate_stays_within_its_bounds(num_steps, warmup_steps, schedule, share):
-    found = rates(
-        num_steps, warmup_steps=warmup_steps, schedule=schedule, min_learning_rate_fraction=share
+def test_the_learning_rate_stays_within_its_bounds(num_steps, warmup_steps, schedule, fraction):
+    values = rates(
+        num_steps, warmup_steps=warmup_steps, schedule=schedule, min_learning_rate_fraction=fraction
     )
-    after = found[warmup_steps:]
-    assert all(0 <= rate <= 1 for rate in found)
-    assert all(rate >= share - 1e-12 for rate in after)
+    after = values[warmup_steps:]
+    assert all(0 <= rate <= 1 for rate in values)
+    assert all(rate >= fraction - 1e-12 for rate in after)
     assert after == sorted(after, reverse=True)

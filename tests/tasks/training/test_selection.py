@@ -28,7 +28,7 @@ UNUSED = [
 ]
 
 
-def test_only_labelled_rows_of_train_and_val_are_used():
+def test_only_labeled_samples_of_train_and_val_are_used():
     assert select_samples([*UNUSED, *VAL, *TRAIN], SETTINGS) == (TRAIN, VAL)
     assert select_samples([*TRAIN, *VAL], UNVALIDATED) == (TRAIN, [])
 
@@ -42,24 +42,26 @@ def test_only_labelled_rows_of_train_and_val_are_used():
         ([*TRAIN, VAL[1]], SETTINGS, "All 1 validation samples have label 1, .*'macro_f1' undef"),
     ],
 )
-def test_rows_that_cannot_teach_or_choose_are_refused_with_the_way_out(samples, settings, message):
+def test_samples_that_cannot_be_trained_on_or_select_a_checkpoint_are_rejected(
+    samples, settings, message
+):
     with pytest.raises(StageError, match=message):
         check_samples(samples, settings)
 
 
-def test_weak_labels_choose_no_checkpoint_unless_there_is_nothing_else():
+def test_video_labels_select_the_checkpoint_only_without_segment_labels():
     weak = replace(sample("w", "val", 1), label_source="video")
     assert select_samples([*VAL, weak], SETTINGS)[1] == VAL
     assert select_samples([VAL[0], weak], SETTINGS)[1] == [VAL[0], weak]
 
 
-def test_the_ways_out_lead_out():
+def test_the_advised_settings_are_accepted():
     check_samples([*TRAIN, *VAL], SETTINGS)
     check_samples(TRAIN, UNVALIDATED)
     check_samples([*TRAIN, VAL[1]], TrainingSettings(metric="loss"))
 
 
-def test_the_digest_covers_what_is_used_and_nothing_else():
+def test_the_digest_covers_exactly_the_used_samples():
     samples = [*TRAIN, *VAL]
 
     def digest_samples(samples, settings):
@@ -76,7 +78,7 @@ def test_the_digest_covers_what_is_used_and_nothing_else():
     assert digest_samples(samples, UNVALIDATED) == digest_samples(TRAIN, UNVALIDATED) != digest
 
 
-def test_a_class_plan_counts_as_far_as_it_changes_training():
+def test_the_digest_depends_on_a_class_plan_only_if_it_changes_training():
     weighted = ClassRule(class_weights="balanced", sampling="natural")
     more = [*TRAIN, replace(TRAIN[0], content_digest="z"), *VAL]
     for samples, expected in (([*TRAIN, *VAL], 2), (more, 3)):

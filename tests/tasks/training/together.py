@@ -1,4 +1,4 @@
-"""A training in this process, or in two forked from it: they import nothing again."""
+"""Training in this process, or in two forks, which import nothing again."""
 
 import os
 import signal
@@ -6,35 +6,36 @@ import socket
 import traceback
 
 
-def train_alone(job_path, say=lambda _line: None):
+def train_alone(job_path, report=lambda _line: None):
     from accelerate.state import AcceleratorState
 
     from tasks.training.run import run_job
 
     AcceleratorState._reset_state(reset_partial_state=True)
-    run_job(job_path, say)
+    run_job(job_path, report)
 
 
 def train_together(job_path, at_line="nowhere", in_checkpoint="none"):
-    """Run a job in two processes; gives how the first ended, and all that both said.
+    """Run a job in two processes; returns the first one's wait status and the reported lines.
 
-    One is killed when it says a line that begins with ``at_line``, or writes that checkpoint.
+    A process kills itself when it reports a line that starts with ``at_line``, or writes that
+    checkpoint.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    message = job_path.parent / "said.txt"
-    message.unlink(missing_ok=True)
-    children = [fork(job_path, rank, port, at_line, in_checkpoint, message) for rank in (0, 1)]
+    lines_path = job_path.parent / "reported.txt"
+    lines_path.unlink(missing_ok=True)
+    children = [fork(job_path, rank, port, at_line, in_checkpoint, lines_path) for rank in (0, 1)]
     _, status = os.waitpid(children[0], 0)
     if status:
-        os.kill(children[1], signal.SIGKILL)  # as the launcher would
+        os.kill(children[1], signal.SIGKILL)  # as the launcher does
     _, other = os.waitpid(children[1], 0)
     assert bool(status) == bool(other)
-    return status, message.read_text()
+    return status, lines_path.read_text()
 
 
-def fork(job_path, rank, port, at_line, in_checkpoint, message):
+def fork(job_path, rank, port, at_line, in_checkpoint, lines_path):
     child = os.fork()
     if child:
         return child
@@ -43,7 +44,7 @@ def fork(job_path, rank, port, at_line, in_checkpoint, message):
         env = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
         os.environ |= {name: str(value) for name, value in env.items()}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        os.environ["OMP_NUM_THREADS"] = "1"  # which the launcher always sets
+        os.environ["OMP_NUM_THREADS"] = "1"  # the launcher always sets it
         import torch
 
         from tasks.training.checkpoints import checkpoints
@@ -55,13 +56,13 @@ def fork(job_path, rank, port, at_line, in_checkpoint, message):
             die(folder.name == in_checkpoint)
 
         checkpoints._flush = flush_or_die
-        with message.open("a", buffering=1) as out:
+        with lines_path.open("a", buffering=1) as out:
 
-            def say(line):
+            def report(line):
                 out.write(line + "\n")
                 die(line.startswith(at_line))
 
-            train_alone(job_path, say)
+            train_alone(job_path, report)
             torch.distributed.destroy_process_group()
         status = 0
     finally:
@@ -70,6 +71,6 @@ def fork(job_path, rank, port, at_line, in_checkpoint, message):
         os._exit(status)
 
 
-def die(here):
-    if here:
+def die(now):
+    if now:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -7,21 +7,21 @@ import pytest
 import torch
 
 from storage.errors import StageError, StoreError
-from tasks.training.checkpoints import formats as contents
+from tasks.training.checkpoints import formats
 from tasks.training.checkpoints.checkpoints import Checkpoints, Progress
 from tasks.training.checkpoints.formats import FullCheckpointFormat, trained_weights
 from tests.builders import a_training_step
 
 
 class Toy:
-    """A linear layer half of which is frozen, its optimizer, and a step that draws at random."""
+    """A frozen and a trained linear layer, an optimizer, and a step on random inputs."""
 
     def __init__(self) -> None:
         torch.manual_seed(0)
         self.model = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 1))
         self.model[0].requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model[1].parameters(), lr=0.1)
-        self.contents = FullCheckpointFormat(self.model, self.optimizer)
+        self.format = FullCheckpointFormat(self.model, self.optimizer)
         self.progress = Progress()
 
     def step(self) -> float:
@@ -35,15 +35,15 @@ class Toy:
         return row.loss
 
     def save(self, checkpoints: Checkpoints) -> None:
-        checkpoints.save_last(self.progress, self.contents)
+        checkpoints.save_last(self.progress, self.format)
 
     def save_best(self, checkpoints: Checkpoints) -> None:
         self.progress.best_step, self.progress.best_score = self.progress.step, (0.5, -0.1)
-        checkpoints.save_best(self.progress.step, self.contents)
+        checkpoints.save_best(self.progress.step, self.format)
 
     def load(self, checkpoints: Checkpoints) -> bool:
         torch.manual_seed(99)
-        found = checkpoints.find_last(self.contents)
+        found = checkpoints.find_last(self.format)
         if found is None:
             return False
         found.restore()
@@ -55,7 +55,7 @@ def names(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_restored_training_goes_on_as_the_one_that_was_not_stopped(tmp_path):
+def test_a_restored_training_continues_like_an_uninterrupted_one(tmp_path):
     toy = Toy()
     for _ in range(3):
         toy.step()
@@ -81,7 +81,7 @@ def test_only_the_last_and_the_best_are_kept(tmp_path):
     assert names(tmp_path) == ["best-000004", "step-000004"]
 
 
-def test_between_checkpoints_no_more_than_the_best_and_what_the_last_one_goes_on_with_lie_there(
+def test_between_checkpoints_only_the_best_and_what_the_last_one_refers_to_are_kept(
     tmp_path,
 ):
     toy, checkpoints = Toy(), Checkpoints(tmp_path, "a")
@@ -96,7 +96,7 @@ def test_between_checkpoints_no_more_than_the_best_and_what_the_last_one_goes_on
     assert found.progress.best_step == 1
 
 
-def test_as_many_are_kept_as_asked_for_each_with_its_best_and_a_damaged_last_is_passed_over(
+def test_several_checkpoints_are_kept_with_their_best_and_a_damaged_last_one_is_skipped(
     tmp_path,
 ):
     toy, checkpoints = Toy(), Checkpoints(tmp_path, "a", num_kept=2)
@@ -111,18 +111,18 @@ def test_as_many_are_kept_as_asked_for_each_with_its_best_and_a_damaged_last_is_
     assert (found.progress.step, found.progress.best_step) == (2, 2)
 
 
-def test_the_best_weights_come_back(tmp_path):
+def test_the_best_weights_are_restored(tmp_path):
     toy, checkpoints = Toy(), Checkpoints(tmp_path, "a")
     toy.step()
     toy.save_best(checkpoints)
     best = {name: weights.clone() for name, weights in trained_weights(toy.model).items()}
     toy.step()
     assert not torch.equal(best["1.weight"], toy.model[1].weight)
-    checkpoints.load_best(toy.progress, toy.contents)
+    checkpoints.load_best(toy.progress, toy.format)
     assert torch.equal(best["1.weight"], toy.model[1].weight)
 
 
-def test_a_checkpoint_cut_off_while_it_was_written_is_none(tmp_path):
+def test_a_partially_written_checkpoint_is_ignored(tmp_path):
     toy = Toy()
     toy.step()
     toy.save(Checkpoints(tmp_path, "a"))
@@ -135,13 +135,13 @@ def test_a_checkpoint_cut_off_while_it_was_written_is_none(tmp_path):
 @pytest.mark.parametrize(
     "file_name", ["weights.safetensors", "optimizer.pt", "random.pt", "progress.json"]
 )
-@pytest.mark.parametrize("damage", ["gone", "cut"])
-def test_a_damaged_checkpoint_counts_as_absent_and_changes_nothing(tmp_path, file_name, damage):
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_damaged_checkpoint_is_skipped_and_changes_nothing(tmp_path, file_name, damage):
     toy = Toy()
     toy.step()
     toy.save(Checkpoints(tmp_path, "a"))
     path = tmp_path / "step-000001" / file_name
-    if damage == "gone":
+    if damage == "missing":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:20])
@@ -152,7 +152,7 @@ def test_a_damaged_checkpoint_counts_as_absent_and_changes_nothing(tmp_path, fil
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_checkpoint_that_memory_does_not_hold_is_not_damaged(tmp_path, monkeypatch):
+def test_a_checkpoint_that_does_not_fit_into_memory_is_not_damaged(tmp_path, monkeypatch):
     toy = Toy()
     toy.step()
     toy.save(Checkpoints(tmp_path, "a"))
@@ -160,13 +160,13 @@ def test_a_checkpoint_that_memory_does_not_hold_is_not_damaged(tmp_path, monkeyp
     def allocate(_path):
         torch.empty(1 << 60)
 
-    monkeypatch.setattr(contents, "load_file", allocate)
+    monkeypatch.setattr(formats, "load_file", allocate)
     with pytest.raises(RuntimeError, match="allocate memory"):
         Toy().load(Checkpoints(tmp_path, "a"))
     assert names(tmp_path) == ["step-000001"]
 
 
-def test_a_checkpoint_whose_best_weights_are_gone_counts_as_absent(tmp_path):
+def test_a_checkpoint_without_its_best_weights_is_skipped(tmp_path):
     toy, checkpoints = Toy(), Checkpoints(tmp_path, "a")
     toy.step()
     toy.save_best(checkpoints)
@@ -176,22 +176,22 @@ def test_a_checkpoint_whose_best_weights_are_gone_counts_as_absent(tmp_path):
     assert not Toy().load(checkpoints)
 
 
-_HOLD = """
+_LOCK = """
 import sys, time
 from pathlib import Path
 from tasks.training.checkpoints.checkpoints import Checkpoints
 Checkpoints(Path(sys.argv[1]), "a")
-print("held", flush=True)
+print("locked", flush=True)
 time.sleep(300)
 """
 
 
-def test_a_folder_in_which_another_process_trains_is_refused_until_that_dies(tmp_path):
+def test_a_folder_locked_by_another_process_is_rejected_until_that_dies(tmp_path):
     folder = tmp_path / "work"
-    command = [sys.executable, "-c", _HOLD, str(folder)]
+    command = [sys.executable, "-c", _LOCK, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
         try:
-            assert other.stdout.readline() == b"held\n"
+            assert other.stdout.readline() == b"locked\n"
             (folder / "step-000001.tmp").mkdir()
             with pytest.raises(StageError, match=r"Another run is training in .*run again"):
                 Checkpoints(folder, "a")
@@ -203,7 +203,7 @@ def test_a_folder_in_which_another_process_trains_is_refused_until_that_dies(tmp
     assert names(folder) == []
 
 
-def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+def test_a_checkpoint_of_another_training_is_rejected(tmp_path):
     toy = Toy()
     toy.step()
     toy.save(Checkpoints(tmp_path, "a"))
@@ -211,17 +211,17 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
         toy.load(Checkpoints(tmp_path, "b"))
 
 
-def test_a_checkpoint_in_parts_is_refused_by_a_training_of_the_whole_and_stays(tmp_path):
+def test_a_sharded_checkpoint_is_rejected_by_an_unsharded_training_and_kept(tmp_path):
     toy = Toy()
-    toy.contents.kind = "shards"
+    toy.format.kind = "sharded"
     toy.step()
     toy.save(Checkpoints(tmp_path, "a"))
-    with pytest.raises(StageError, match=r"holds 'shards', .* from 'whole': set .*sharding"):
+    with pytest.raises(StageError, match=r"format 'sharded', .* expect 'full': set .*sharding"):
         Toy().load(Checkpoints(tmp_path, "a"))
     assert names(tmp_path) == ["step-000001"]
 
 
-def test_too_small_a_disk_is_found_before_anything_is_written(tmp_path, monkeypatch):
+def test_a_full_disk_is_detected_before_anything_is_written(tmp_path, monkeypatch):
     toy, checkpoints = Toy(), Checkpoints(tmp_path, "a")
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(free=10))

@@ -12,7 +12,7 @@ from storage.errors import ItemFault, StageError
 from storage.store.store import Store
 from tasks.prompting.model_input import InputConfig
 from tasks.training.data.decoding import (
-    MediaRows,
+    MediaRowMaker,
     decode,
     decoding_processes,
     num_decoders_for,
@@ -22,10 +22,10 @@ from tasks.training.data.samples import RowReader
 
 _KILLED = """
 import os, time
-from tasks.training.data.decoding import MediaRows, decoding_processes
+from tasks.training.data.decoding import MediaRowMaker, decoding_processes
 from types import SimpleNamespace
 if __name__ == "__main__":
-    make = MediaRows(store_url="", processor=SimpleNamespace(), config=None)
+    make = MediaRowMaker(store_url="", processor=SimpleNamespace(), config=None)
     executor = decoding_processes(make, 1)
     print(executor.submit(os.getpid).result(), flush=True)
     time.sleep(600)
@@ -42,26 +42,24 @@ def make(store, tiny_omni):
     from transformers import AutoProcessor
 
     processor = AutoProcessor.from_pretrained(tiny_omni)
-    return MediaRows(
+    return MediaRowMaker(
         store_url=store.url, processor=processor, config=InputConfig(max_pixels=64 * 64)
     )
 
 
 @pytest.mark.slow
-def test_rows_are_the_same_bits_in_the_same_order_however_many_processes_make_them(
-    make, store, toy_samples
-):
+def test_rows_are_bitwise_equal_and_in_order_for_any_number_of_processes(make, store, toy_samples):
     samples = toy_samples(store, 6)
-    store.write_bytes(samples[4].video_path, b"no picture")
+    store.write_bytes(samples[4].video_path, b"not a video")
     batches = [samples[:3], samples[2:], samples]
-    found = []
+    results = []
     for num_processes in (0, 1, 2):
         executor = decoding_processes(make, num_processes) if num_processes else reading_threads()
         with executor:
             run = decode if num_processes else make
-            reader = RowReader(run, executor, num_samples=100, keep_bytes=20_000)
-            found.append([row for rows in reader.iter_batches(batches) for row in rows])
-    first, *others = found
+            reader = RowReader(run, executor, num_samples=100, cache_bytes=20_000)
+            results.append([row for rows in reader.iter_batches(batches) for row in rows])
+    first, *others = results
     assert [row is None for row in first] == [s is samples[4] for b in batches for s in b]
     for other in others:
         for mine, theirs in zip(first, other, strict=True):
@@ -71,10 +69,10 @@ def test_rows_are_the_same_bits_in_the_same_order_however_many_processes_make_th
 
 
 @pytest.mark.slow
-def test_a_decoding_process_that_dies_is_told_with_the_way_out(make, store, toy_samples):
+def test_a_dead_decoding_process_is_an_error_with_advice(make, store, toy_samples):
     samples = toy_samples(store, 3)
     with decoding_processes(make, 1) as executor:
-        reader = RowReader(decode, executor, num_samples=3, keep_bytes=0)
+        reader = RowReader(decode, executor, num_samples=3, cache_bytes=0)
         assert next(reader.iter_batches([samples[:1]])) != [None]
         os.kill(executor.submit(os.getpid).result(), signal.SIGKILL)
         with pytest.raises(StageError, match=r"lower resources\.finetune\.num_decoders"):
@@ -104,7 +102,7 @@ def _is_running(process_id: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def test_a_file_that_is_gone_is_a_fault_that_names_nobody(make, store, toy_samples):
+def test_a_missing_file_is_a_fault_without_its_name(make, store, toy_samples):
     (sample,) = toy_samples(store, 1)
     store.remove(sample.video_path)
     fault = make(sample)
@@ -112,7 +110,7 @@ def test_a_file_that_is_gone_is_a_fault_that_names_nobody(make, store, toy_sampl
     assert "toy" not in str(fault)
 
 
-def test_the_number_of_processes_is_the_users_or_follows_cores_and_samples(monkeypatch):
+def test_the_number_of_decoders_is_as_set_or_by_cores_and_samples(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(16))
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
     assert num_decoders_for(0, 10_000) == 0

@@ -20,7 +20,7 @@ ROWS = {
 }
 
 
-def test_what_one_process_writes_another_reads(tmp_path):
+def test_features_can_be_read_by_another_process(tmp_path):
     FeatureFolder(tmp_path / "f").write(ROWS)
     again = FeatureFolder(tmp_path / "f")
     assert again.missing(["one", "three", "two", "three"]) == ["three"]
@@ -32,17 +32,17 @@ def test_what_one_process_writes_another_reads(tmp_path):
         assert all(read[name].dtype == row[name].dtype for name in row)
 
 
-def test_a_broken_shard_is_removed_and_its_rows_are_missing_again(tmp_path):
+def test_a_damaged_shard_is_removed_and_its_rows_are_missing(tmp_path):
     FeatureFolder(tmp_path).write(ROWS)
     FeatureFolder(tmp_path).write({"three": ROWS["two"]})
-    broken = max(tmp_path.glob("*.safetensors"), key=lambda path: path.stat().st_size)
-    broken.write_bytes(broken.read_bytes()[:-5])
+    damaged = max(tmp_path.glob("*.safetensors"), key=lambda path: path.stat().st_size)
+    damaged.write_bytes(damaged.read_bytes()[:-5])
     again = FeatureFolder(tmp_path)
     assert again.missing(["one", "two", "three"]) == ["one", "two"]
-    assert not broken.exists()
+    assert not damaged.exists()
 
 
-def test_a_shard_that_goes_while_it_is_used_makes_its_rows_missing(tmp_path):
+def test_rows_are_missing_when_their_shard_disappears(tmp_path):
     folder = FeatureFolder(tmp_path)
     folder.write(ROWS)
     next(tmp_path.glob("*.safetensors")).unlink()
@@ -50,37 +50,37 @@ def test_a_shard_that_goes_while_it_is_used_makes_its_rows_missing(tmp_path):
     assert folder.missing(ROWS) == list(ROWS)
 
 
-def test_an_unfinished_shard_is_not_read_and_goes_once_its_process_is_dead(tmp_path):
+def test_a_partial_shard_is_ignored_and_removed_when_its_process_is_dead(tmp_path):
     FeatureFolder(tmp_path).write(ROWS)
-    (whole,) = tmp_path.glob("*.safetensors")
+    (shard,) = tmp_path.glob("*.safetensors")
     mine = temporary_name()
     host, _, unique = mine.split("-")
     with subprocess.Popen(["true"]) as ended:
         pass
-    shutil.copy(whole, tmp_path / f".{host}-{ended.pid}-{unique}")
-    whole.rename(tmp_path / f".{mine}")
+    shutil.copy(shard, tmp_path / f".{host}-{ended.pid}-{unique}")
+    shard.rename(tmp_path / f".{mine}")
     assert FeatureFolder(tmp_path).missing(ROWS) == list(ROWS)
     assert [path.name for path in tmp_path.iterdir()] == [f".{mine}"]
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_a_sentence(tmp_path):
+def test_a_folder_that_cannot_be_created_is_one_clear_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="Cannot write to"):
         FeatureFolder(tmp_path / "file" / "features")
 
 
-def test_a_shard_that_cannot_be_opened_now_is_left_as_it_is(tmp_path):
+def test_a_shard_that_cannot_be_opened_is_not_removed(tmp_path):
     FeatureFolder(tmp_path / "disk").write(ROWS)
     (shard,) = (tmp_path / "disk").glob("*.safetensors")
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / shard.name).symlink_to(shard)
-    (tmp_path / "disk").rename(tmp_path / "taken away")
+    (tmp_path / "disk").rename(tmp_path / "unmounted")
     assert FeatureFolder(tmp_path / "f").missing(ROWS) == list(ROWS)
-    (tmp_path / "taken away").rename(tmp_path / "disk")
+    (tmp_path / "unmounted").rename(tmp_path / "disk")
     assert FeatureFolder(tmp_path / "f").missing(ROWS) == []
 
 
-def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing_half_written(tmp_path):
+def test_a_full_disk_is_one_clear_error_and_leaves_no_partial_file(tmp_path):
     features, before = FeatureFolder(tmp_path / "f"), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50, before[1]))
     try:
@@ -92,17 +92,19 @@ def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing_half_written(tmp_p
     assert features.missing(ROWS) == list(ROWS)
 
 
-def test_the_key_follows_content_and_what_is_shown_but_not_the_question(toy_samples, toy_store):
+def test_the_key_depends_on_media_and_preprocessing_but_not_on_prompt_and_transcript(
+    toy_samples, toy_store
+):
     sample, other = toy_samples(toy_store, 2)
-    shown = InputConfig(max_pixels=64 * 64)
-    asked = InputConfig(max_pixels=64 * 64, prompt="paper", transcript=False)
-    assert feature_key(sample, shown) == feature_key(sample, asked)
-    assert feature_key(sample, shown) == feature_key(replace(sample, label=1), shown)
+    config = InputConfig(max_pixels=64 * 64)
+    other_prompt = InputConfig(max_pixels=64 * 64, prompt="paper", transcript=False)
+    assert feature_key(sample, config) == feature_key(sample, other_prompt)
+    assert feature_key(sample, config) == feature_key(replace(sample, label=1), config)
     transcribed = replace(
         sample, transcript="other", transcript_before="other", content_digest="other"
     )
-    assert feature_key(sample, shown) == feature_key(transcribed, shown)
-    assert feature_key(sample, shown) != feature_key(replace(sample, media_digest="other"), shown)
-    assert feature_key(sample, shown) != feature_key(other, shown)
-    assert feature_key(sample, shown) != feature_key(sample, InputConfig(fps=1))
-    assert feature_key(sample, shown) != feature_key(sample, InputConfig(audio=False))
+    assert feature_key(sample, config) == feature_key(transcribed, config)
+    assert feature_key(sample, config) != feature_key(replace(sample, media_digest="other"), config)
+    assert feature_key(sample, config) != feature_key(other, config)
+    assert feature_key(sample, config) != feature_key(sample, InputConfig(fps=1))
+    assert feature_key(sample, config) != feature_key(sample, InputConfig(audio=False))

@@ -1,4 +1,4 @@
-"""Two processes that share a model out, each forked from this one: nothing is imported again."""
+"""Sharded training in two forks of this process."""
 
 import json
 import os
@@ -50,85 +50,83 @@ def without_times(log):
 
 
 @pytest.mark.slow
-def test_a_model_in_two_parts_learns_what_a_whole_one_does_however_often_it_is_killed(
-    make_job, labelled
-):
-    check_parts(make_job, labelled, "fsdp", (*PARTS, "audio"))  # some rows of a step lack sound
+def test_fsdp_in_two_processes_trains_like_one_process_even_when_killed(make_job, labeled):
+    check_sharded(make_job, labeled, "fsdp", (*PARTS, "audio"))  # some rows lack audio
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-def test_a_model_in_two_parts_of_deepspeed_learns_what_a_whole_one_does(make_job, labelled):
+def test_deepspeed_in_two_processes_trains_like_one_process(make_job, labeled):
     pytest.importorskip("deepspeed", reason="the extra deepspeed is not installed")
-    check_parts(make_job, labelled, "deepspeed", PARTS)
+    check_sharded(make_job, labeled, "deepspeed", PARTS)
 
 
-def check_parts(make_job, labelled, sharding, parts):
+def check_sharded(make_job, labeled, sharding, parts):
     samples = [
         replace(sample, audio_path=None if index % 2 else sample.audio_path)
-        for index, sample in enumerate(labelled)
+        for index, sample in enumerate(labeled)
     ]
     settings = {**SETTINGS, "parts": parts}
     resources = {**RESOURCES, "sharding": sharding}
-    whole = make_job("whole", **settings)
-    shared, killed = (make_job(name, resources, **settings) for name in ("shared", "killed"))
-    for path in (whole, shared, killed):
-        features = {} if path == whole else {"features_path": path.parent / "features"}
+    unsharded = make_job("unsharded", **settings)
+    sharded, killed = (make_job(name, resources, **settings) for name in ("sharded", "killed"))
+    for path in (unsharded, sharded, killed):
+        features = {} if path == unsharded else {"features_path": path.parent / "features"}
         write_job(read_job(path)[0].model_copy(update=features), samples, path.parent)
-    train_alone(whole)
-    assert train_together(shared)[0] == 0
-    check_same(whole, shared)
+    train_alone(unsharded)
+    assert train_together(sharded)[0] == 0
+    check_same(unsharded, sharded)
 
     status, _ = train_together(killed, at_line="step 2/4")  # before its checkpoint
     assert os.WTERMSIG(status) == signal.SIGKILL
     status, _ = train_together(killed, in_checkpoint="step-000003.tmp")  # not yet renamed
     assert os.WTERMSIG(status) == signal.SIGKILL
-    status, message = train_together(killed)
+    status, lines = train_together(killed)
     assert status == 0
-    assert "continues after step 2 of 4" in message
+    assert "resuming after step 2 of 4" in lines
     assert without_times(read_result(killed.parent)[1]) == without_times(
-        read_result(shared.parent)[1]
+        read_result(sharded.parent)[1]
     )
 
 
-def check_same(whole, shared):
+def check_same(unsharded, sharded):
     (result, log), (expected_result, expected) = (
-        read_result(path.parent) for path in (shared, whole)
+        read_result(path.parent) for path in (sharded, unsharded)
     )
     assert [row.loss for row in log] == pytest.approx([row.loss for row in expected], abs=1e-4)
     norms = [row.grad_norm for row in expected]
     assert [row.grad_norm for row in log] == pytest.approx(norms, rel=1e-3)
-    measured = [row.val_loss for row in expected if row.val_loss is not None]
+    evaluated = [row.val_loss for row in expected if row.val_loss is not None]
     assert [row.val_loss for row in log if row.val_loss is not None] == pytest.approx(
-        measured, abs=1e-4
+        evaluated, abs=1e-4
     )
     assert result == expected_result
-    answers, others = (
-        {answer.segment_id: answer.p_ah for answer in read_validation_predictions(path.parent)}
-        for path in (shared, whole)
+    predictions, others = (
+        {row.segment_id: row.p_ah for row in read_validation_predictions(path.parent)}
+        for path in (sharded, unsharded)
     )
-    assert answers == pytest.approx(others, abs=1e-4)
-    assert config_of(shared) == config_of(whole)
-    weights, expected_weights = weights_of(shared), weights_of(whole)
+    assert predictions == pytest.approx(others, abs=1e-4)
+    assert config_of(sharded) == config_of(unsharded)
+    weights, expected_weights = weights_of(sharded), weights_of(unsharded)
     assert weights.keys() == expected_weights.keys()
     for name, tensor in weights.items():
         torch.testing.assert_close(tensor, expected_weights[name], rtol=1e-3, atol=1e-4)
 
 
-def test_gradients_are_scaled_as_torch_scales_them():
-    def layer():
+def test_gradients_are_clipped_like_torchs():
+    def gradients():
         torch.manual_seed(0)
-        made = torch.nn.Linear(4, 3)
-        made(torch.randn(5, 4)).square().sum().backward()
-        return list(made.parameters())
+        layer = torch.nn.Linear(4, 3)
+        layer(torch.randn(5, 4)).square().sum().backward()
+        return list(layer.parameters())
 
-    ours, torchs = layer(), layer()
+    ours, torchs = gradients(), gradients()
     norm = clip_gradients([*ours, torch.nn.Parameter(torch.ones(2))], 0.5)
     assert norm == float(torch.nn.utils.clip_grad_norm_(torchs, 0.5))
     for parameter, other in zip(ours, torchs, strict=True):
         torch.testing.assert_close(parameter.grad, other.grad)
 
 
-def test_adapters_are_not_shared_out():
-    with pytest.raises(ConfigError, match=r"sharding = fsdp is for finetune.method = full, but"):
+def test_adapters_cannot_be_sharded():
+    with pytest.raises(ConfigError, match=r"sharding = fsdp requires finetune.method = full, but"):
         check_sharding(TrainingSettings(), FinetuneResources(sharding="fsdp"))

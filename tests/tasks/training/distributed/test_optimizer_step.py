@@ -20,15 +20,15 @@ def losses_of(model):
 
 
 @pytest.mark.parametrize("sharding", ["none", "fsdp", "deepspeed"])
-def test_one_process_updates_as_torch_does_and_shares_nothing_out(sharding):
+def test_one_process_steps_like_torch_and_is_not_sharded(sharding):
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state(reset_partial_state=True)
     resources = FinetuneResources(device="cpu", sharding=sharding)
-    updates = open_optimizer_step(layer(), SETTINGS, resources, Ranks(cpu=True))
-    for loss in losses_of(updates.model):
-        updates.add(loss)
-    norm = updates.apply(0.01)
+    optimizer_step = open_optimizer_step(layer(), SETTINGS, resources, Ranks(cpu=True))
+    for loss in losses_of(optimizer_step.model):
+        optimizer_step.backward(loss)
+    norm = optimizer_step.step(0.01)
 
     other = layer()
     optimizer = torch.optim.AdamW(
@@ -37,6 +37,6 @@ def test_one_process_updates_as_torch_does_and_shares_nothing_out(sharding):
     sum(losses_of(other)).backward()
     assert norm == pytest.approx(float(torch.nn.utils.clip_grad_norm_(other.parameters(), 0.5)))
     optimizer.step()
-    torch.testing.assert_close(updates.model.weight, other.weight)
-    assert updates.model.weight.grad is None
-    assert isinstance(updates.contents, FullCheckpointFormat)
+    torch.testing.assert_close(optimizer_step.model.weight, other.weight)
+    assert optimizer_step.model.weight.grad is None
+    assert isinstance(optimizer_step.checkpoint_format, FullCheckpointFormat)

@@ -7,7 +7,7 @@ from tasks.training.settings import TrainingSettings
 
 
 @pytest.mark.slow
-def test_the_last_position_alone_has_the_logits_that_the_whole_forward_gives(tiny_omni):
+def test_the_last_position_has_the_logits_of_the_full_forward(tiny_omni):
     from transformers import Qwen3OmniMoeForConditionalGeneration
 
     top = Qwen3OmniMoeForConditionalGeneration.from_pretrained(tiny_omni)
@@ -21,22 +21,22 @@ def test_the_last_position_alone_has_the_logits_that_the_whole_forward_gives(tin
 
 
 @pytest.mark.slow
-def test_the_answers_loss_is_that_of_the_librarys_own_forward_with_labels(tiny_omni):
+def test_the_loss_is_that_of_transformers_forward_with_labels(tiny_omni):
     opened = open_for_training(tiny_omni, TrainingSettings(precision="float32"))
     pad, lengths = opened.processor.tokenizer.pad_token_id, (10, 7)
     ids = torch.full((2, 10), pad)
     for row, length in zip(ids, lengths, strict=True):
         row[10 - length :] = torch.arange(20, 20 + length)
-    there = (ids != pad).long()
-    answers = torch.tensor([opened.token_yes, opened.token_no])
-    logits = opened.trained(input_ids=ids, attention_mask=there).logits
-    mine = torch.nn.functional.cross_entropy(logits[:, -1], answers)
+    mask = (ids != pad).long()
+    targets = torch.tensor([opened.token_yes, opened.token_no])
+    logits = opened.trained(input_ids=ids, attention_mask=mask).logits
+    loss = torch.nn.functional.cross_entropy(logits[:, -1], targets)
 
     compute_every_position(opened.trained)
-    with_answers = torch.cat([ids, answers[:, None]], dim=1)
-    labels = torch.full_like(with_answers, -100)
-    labels[:, -1] = answers
-    mask = torch.cat([there, torch.ones_like(answers)[:, None]], dim=1)
-    whole = opened.trained(input_ids=with_answers, attention_mask=mask, labels=labels)
+    with_targets = torch.cat([ids, targets[:, None]], dim=1)
+    labels = torch.full_like(with_targets, -100)
+    labels[:, -1] = targets
+    mask = torch.cat([mask, torch.ones_like(targets)[:, None]], dim=1)
+    whole = opened.trained(input_ids=with_targets, attention_mask=mask, labels=labels)
     assert whole.logits.shape[1] == 11
-    assert float(mine.detach()) == pytest.approx(float(whole.loss.detach()), rel=1e-5)
+    assert float(loss.detach()) == pytest.approx(float(whole.loss.detach()), rel=1e-5)

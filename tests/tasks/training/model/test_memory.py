@@ -5,8 +5,8 @@ import torch
 
 from storage.errors import StageError
 from tasks.training.model import memory
-from tasks.training.model.memory import check_memory, estimate, read_shapes
-from tasks.training.model.trainable import num_parameters, open_for_training, token_counts
+from tasks.training.model.memory import check_memory, estimate, read_model_sizes
+from tasks.training.model.trainable import count_parameters, count_trained, open_for_training
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
 GIB = 1 << 30
@@ -30,131 +30,131 @@ SIZES = {  # of Qwen3-Omni-30B-A3B's thinker (its public config.json)
 
 @pytest.fixture(scope="module")
 def full_size(tiny_omni, tmp_path_factory):
-    """The real model's shapes, from a configuration alone."""
+    """The real model's sizes, from a configuration alone."""
     folder = tmp_path_factory.mktemp("full size")
     config = json.loads((tiny_omni / "config.json").read_text())
     for section, sizes in SIZES.items():
         config["thinker_config"][section] |= sizes
     (folder / "config.json").write_text(json.dumps(config))
-    return read_shapes(folder)
+    return read_model_sizes(folder)
 
 
 def test_the_full_size_has_its_31_billion_parameters(full_size):
-    assert sum(full_size.numbers.values()) == pytest.approx(31.7e9, rel=0.02)
-    assert full_size.numbers["experts"] == 48 * 128 * 3 * 768 * 2048
+    assert sum(full_size.parameters.values()) == pytest.approx(31.7e9, rel=0.02)
+    assert full_size.parameters["experts"] == 48 * 128 * 3 * 768 * 2048
 
 
-def test_adapters_on_attention_fit_one_gpu_and_full_training_does_not(full_size):
+def test_lora_on_attention_fits_one_gpu_and_full_fine_tuning_does_not(full_size):
     lora = TrainingSettings(parts=("attention",))
     small = FinetuneResources(micro_batch_size=1, gradient_checkpointing=True)
-    need = estimate(full_size, lora, small, longest=1_500)
-    assert 59 * GIB < need.weights < 61 * GIB
-    assert need.total < 80 * GIB
+    needed = estimate(full_size, lora, small, longest=1_500)
+    assert 59 * GIB < needed.weights < 61 * GIB
+    assert needed.total < 80 * GIB
     full = estimate(full_size, TrainingSettings(method="full"), small, longest=1_500)
     assert full.total > 400 * GIB
 
 
-def test_full_training_fits_a_node_of_eight_80_gb_gpus_that_share_the_model_out(full_size):
+def test_sharded_full_fine_tuning_fits_a_node_of_eight_80_gb_gpus(full_size):
     settings = TrainingSettings(method="full")
-    whole = FinetuneResources(micro_batch_size=1, gradient_checkpointing=True)
-    shared = whole.model_copy(update={"sharding": "fsdp"})
+    replicated = FinetuneResources(micro_batch_size=1, gradient_checkpointing=True)
+    sharded = replicated.model_copy(update={"sharding": "fsdp"})
     free, eight = 79 * GIB, {"longest": 1_500, "num_processes": 8}
-    need = check_memory(full_size, settings, shared, free=free, **eight)
-    numbers = sum(full_size.numbers.values())
-    assert need.weights + need.trained > 16 * numbers / 8 * 0.95
-    assert need.gathered > 2 * numbers / 48 * 2  # two layers in bfloat16
+    needed = check_memory(full_size, settings, sharded, free=free, **eight)
+    parameters = sum(full_size.parameters.values())
+    assert needed.weights + needed.optimizer > 16 * parameters / 8 * 0.95
+    assert needed.gathered > 2 * parameters / 48 * 2  # two layers in bfloat16
     with pytest.raises(StageError, match=r"fit: resources.finetune.sharding = fsdp"):
-        check_memory(full_size, settings, whole, free=free, **eight)
-    alone = estimate(full_size, settings, shared, longest=1_500)
+        check_memory(full_size, settings, replicated, free=free, **eight)
+    alone = estimate(full_size, settings, sharded, longest=1_500)
     assert alone.total > 400 * GIB
 
 
-def test_merged_experts_are_held_by_all_layers_unless_layers_are_computed_twice(full_size):
-    experts, once = TrainingSettings(), FinetuneResources(micro_batch_size=1)
-    twice = once.model_copy(update={"gradient_checkpointing": True})
-    held, deferred = (
-        estimate(full_size, experts, on, longest=1_500).layers for on in (once, twice)
+def test_merged_experts_of_all_layers_are_in_memory_without_gradient_checkpointing(full_size):
+    experts, plain = TrainingSettings(), FinetuneResources(micro_batch_size=1)
+    checkpointing = plain.model_copy(update={"gradient_checkpointing": True})
+    large, small = (
+        estimate(full_size, experts, on, longest=1_500).activations for on in (plain, checkpointing)
     )
-    assert held > 54 * GIB
-    assert deferred < 10 * GIB
+    assert large > 54 * GIB
+    assert small < 10 * GIB
 
 
-def test_what_does_not_fit_is_refused_with_what_would(full_size):
+def test_a_training_that_does_not_fit_is_rejected_with_settings_that_would(full_size):
     plain = FinetuneResources(micro_batch_size=8)
-    message = r"needs about \d+\.\d GiB \(weights 6\d.* 1500 tokens, but 90\.0 GiB are free: these"
-    with pytest.raises(StageError, match=message) as message:
+    pattern = r"needs about \d+\.\d GiB \(weights 6\d.* 1500 tokens, but 90\.0 GiB are free: these"
+    with pytest.raises(StageError, match=pattern) as error:
         check_memory(full_size, TrainingSettings(), plain, longest=1_500, free=90 * GIB)
-    assert "resources.finetune.gradient_checkpointing = true" in str(message.value)
-    with pytest.raises(StageError, match=r"no setting makes it fit: use a device with more"):
+    assert "resources.finetune.gradient_checkpointing = true" in str(error.value)
+    with pytest.raises(StageError, match=r"no settings fit: use a device with more"):
         check_memory(full_size, TrainingSettings(), plain, longest=1_500, free=8 * GIB)
 
 
-def test_what_the_error_says_would_fit_fits(full_size):
+def test_the_settings_that_the_error_suggests_fit(full_size):
     settings = TrainingSettings()
     on = FinetuneResources(micro_batch_size=8, gradient_checkpointing=True)
-    need = check_memory(full_size, settings, on, longest=1_500, free=90 * GIB)
-    assert need.total <= 90 * GIB
+    needed = check_memory(full_size, settings, on, longest=1_500, free=90 * GIB)
+    assert needed.total <= 90 * GIB
 
 
 def saved_bytes(opened, num_tokens, batch_size, precision):
-    """What autograd keeps between the passes, without the model's own weights."""
+    """Bytes that autograd saves for the backward pass, without the model's weights."""
     model = opened.trained.train()
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    sizes, held = {}, []
+    saved, references = {}, []
 
-    def note(tensor):
+    def record(tensor):
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-            held.append(tensor)
+            saved[storage.data_ptr()] = storage.nbytes()
+            references.append(tensor)
         return tensor
 
     ids = torch.arange(batch_size * num_tokens).reshape(batch_size, -1) % 600
     with (
-        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor),
         torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"),
     ):
         model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-    return sum(sizes.values())
+    return sum(saved.values())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "precision"), [("lora", "float32"), ("lora", "bfloat16"), ("full", "bfloat16")]
 )
-def test_the_estimate_is_near_what_is_held_on_the_small_base(tiny_omni, method, precision):
+def test_the_estimate_is_near_the_measured_bytes_on_the_small_base(tiny_omni, method, precision):
     settings = TrainingSettings.model_validate({"method": method, "precision": precision})
     resources = FinetuneResources(micro_batch_size=4)
     opened = open_for_training(tiny_omni, settings, resources)
-    shapes = read_shapes(tiny_omni)
-    assert sum(shapes.numbers.values()) == num_parameters(opened.trained)
-    need = estimate(shapes, settings, resources, longest=400)
-    assert need.trained == sum(token_counts(opened.trained).values()) * 12
-    found = saved_bytes(opened, 400, 4, precision)
-    assert 0.9 * found < need.layers < 1.7 * found
+    sizes = read_model_sizes(tiny_omni)
+    assert sum(sizes.parameters.values()) == count_parameters(opened.trained)
+    needed = estimate(sizes, settings, resources, longest=400)
+    assert needed.optimizer == sum(count_trained(opened.trained).values()) * 12
+    measured = saved_bytes(opened, 400, 4, precision)
+    assert 0.9 * measured < needed.activations < 1.7 * measured
 
 
 @pytest.mark.slow
-def test_layers_computed_twice_hold_what_the_estimate_says_and_give_the_same_gradients(tiny_omni):
+def test_gradient_checkpointing_saves_the_estimated_bytes_and_gives_the_same_gradients(tiny_omni):
     settings = TrainingSettings(precision="float32", parts=("attention",))
-    once = FinetuneResources(micro_batch_size=4)
-    twice = once.model_copy(update={"gradient_checkpointing": True})
-    shapes = read_shapes(tiny_omni)
-    by_layer = memory._bytes_per_token(shapes.text, settings) * 4 * 400  # comes and goes
-    held = estimate(shapes, settings, twice, longest=400).layers - by_layer
-    deferred = open_for_training(tiny_omni, settings, twice)
-    found = saved_bytes(deferred, 400, 4, "float32")
-    assert 0.9 * found < held < 1.7 * found
-    plain = open_for_training(tiny_omni, settings, once)
-    (loss, gradients), (expected_loss, expected) = (teach(opened) for opened in (deferred, plain))
+    plain = FinetuneResources(micro_batch_size=4)
+    checkpointing = plain.model_copy(update={"gradient_checkpointing": True})
+    sizes = read_model_sizes(tiny_omni)
+    per_layer = memory._bytes_per_token(sizes.text_config, settings) * 4 * 400  # freed one by one
+    estimated = estimate(sizes, settings, checkpointing, longest=400).activations - per_layer
+    opened = open_for_training(tiny_omni, settings, checkpointing)
+    measured = saved_bytes(opened, 400, 4, "float32")
+    assert 0.9 * measured < estimated < 1.7 * measured
+    other = open_for_training(tiny_omni, settings, plain)
+    (loss, gradients), (expected_loss, expected) = map(loss_and_gradients, (opened, other))
     assert loss == expected_loss
     assert len(gradients) == len(expected) > 0
     for gradient, other in zip(gradients, expected, strict=True):
         torch.testing.assert_close(gradient, other, rtol=1e-5, atol=1e-7)
 
 
-def teach(opened):
-    """A loss and the gradients of what is trained."""
+def loss_and_gradients(opened):
+    """A loss and the gradients of the trained parameters."""
     model = opened.trained.train()
     ids = torch.arange(40).reshape(2, -1)
     logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits

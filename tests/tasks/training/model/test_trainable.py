@@ -2,10 +2,10 @@ import pytest
 
 from storage.errors import ConfigError, ModelError
 from tasks.training.model.trainable import (
-    num_parameters,
+    count_parameters,
+    count_trained,
     open_for_training,
     part_of,
-    token_counts,
 )
 from tasks.training.settings import TrainingSettings
 
@@ -33,7 +33,7 @@ def test_every_parameter_belongs_to_a_part(name, part):
     assert part_of(name) == part
 
 
-def test_a_parameter_of_another_architecture_is_refused():
+def test_a_parameter_of_another_architecture_is_rejected():
     with pytest.raises(ModelError, match="no known part of Qwen3-Omni"):
         part_of("transformer.h.0.weight")
 
@@ -50,36 +50,36 @@ def test_a_parameter_of_another_architecture_is_refused():
         ),
     ],
 )
-def test_lora_trains_the_named_parts_alone_in_float32(tiny_omni, settings, parts):
+def test_lora_trains_only_the_named_parts_in_float32(tiny_omni, settings, parts):
     opened = open_for_training(tiny_omni, settings)
-    counts = token_counts(opened.trained)
+    counts = count_trained(opened.trained)
     assert set(counts) == parts
     trained = [(n, p) for n, p in opened.trained.named_parameters() if p.requires_grad]
     assert all("lora_" in name for name, _ in trained)
     assert {str(parameter.dtype) for _, parameter in trained} == {"torch.float32"}
-    assert sum(counts.values()) < num_parameters(opened.trained) / 4
+    assert sum(counts.values()) < count_parameters(opened.trained) / 4
 
 
 @pytest.mark.slow
-def test_lora_counts_what_rank_and_shapes_say(tiny_omni):
+def test_the_number_of_lora_parameters_follows_from_rank_and_shapes(tiny_omni):
     opened = open_for_training(tiny_omni, TrainingSettings(rank=2, parts=("experts",)))
     text = opened.top.config.thinker_config.text_config
     inner, hidden = text.moe_intermediate_size, text.hidden_size
     each = 2 * (hidden + 2 * inner) + 2 * (inner + hidden)
-    assert token_counts(opened.trained) == {
+    assert count_trained(opened.trained) == {
         "experts": each * text.num_experts * text.num_hidden_layers
     }
 
 
 @pytest.mark.slow
-def test_full_training_moves_the_named_parts_in_float32(tiny_omni):
+def test_full_fine_tuning_trains_the_named_parts_in_float32(tiny_omni):
     settings = TrainingSettings(method="full", precision="bfloat16", parts=("norms", "vision"))
     opened = open_for_training(tiny_omni, settings)
-    assert set(token_counts(opened.trained)) == {"norms", "vision"}
+    assert set(count_trained(opened.trained)) == {"norms", "vision"}
     assert {str(p.dtype) for p in opened.trained.parameters()} == {"torch.float32"}
 
 
 @pytest.mark.slow
 def test_a_part_that_the_model_does_not_have_is_an_error(tiny_omni):
-    with pytest.raises(ConfigError, match="names mlp, but nothing in this model"):
+    with pytest.raises(ConfigError, match="names mlp, but this model has no such"):
         open_for_training(tiny_omni, TrainingSettings(method="full", parts=("mlp", "head")))

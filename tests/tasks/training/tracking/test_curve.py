@@ -9,8 +9,8 @@ from tasks.training.tracking.curve import Curve, as_markdown, draw, read_curve, 
 from tests.builders import a_training_step
 
 
-def row(step: int, loss: float = 1.0, **measured: float) -> TrainingStepRecord:
-    return a_training_step(step, loss=loss, **measured)
+def row(step: int, loss: float = 1.0, **evaluated: float) -> TrainingStepRecord:
+    return a_training_step(step, loss=loss, **evaluated)
 
 
 CURVE = Curve(
@@ -19,7 +19,7 @@ CURVE = Curve(
 )
 
 
-def test_a_curve_comes_back_as_it_was_written_and_there_is_none_before(tmp_path):
+def test_a_curve_round_trips_through_its_file_and_is_none_before(tmp_path):
     path = tmp_path / "curve.json"
     assert read_curve(path) is None
     write_curve(CURVE, path)
@@ -27,7 +27,7 @@ def test_a_curve_comes_back_as_it_was_written_and_there_is_none_before(tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == ["curve.json"]
 
 
-def test_of_many_steps_some_hundred_are_kept_and_every_measured_one_and_the_last(tmp_path):
+def test_a_long_curve_is_thinned_but_keeps_evaluated_steps_and_the_last(tmp_path):
     rows = [row(s, val_loss=1.0) if s % 999 == 0 else row(s) for s in range(1, 5001)]
     write_curve(Curve(num_steps=5000, rows=rows), tmp_path / "curve.json")
     kept = [each.step for each in read_curve(tmp_path / "curve.json").rows]
@@ -35,12 +35,12 @@ def test_of_many_steps_some_hundred_are_kept_and_every_measured_one_and_the_last
     assert {1, 999, 1998, 2997, 3996, 4995, 5000} <= set(kept)
 
 
-def test_the_share_done_is_that_of_the_last_step():
+def test_the_percentage_is_that_of_the_last_step():
     assert CURVE.percent == pytest.approx(40)
     assert Curve(num_steps=10).percent == 0
 
 
-def test_the_markdown_holds_the_curve_as_an_image_and_the_measurements():
+def test_the_markdown_contains_the_plot_and_the_evaluations():
     text = as_markdown(CURVE)
     assert text.startswith("Step 4 of 10, loss 0.5000.")
     assert "| 2 | 2.0000 | 2.5000 | 0.5000 | – |" in text
@@ -50,7 +50,7 @@ def test_the_markdown_holds_the_curve_as_an_image_and_the_measurements():
     assert as_markdown(Curve()) == "No step yet."
 
 
-def test_the_drawing_places_losses_by_step_and_height():
+def test_the_plot_draws_losses_by_step_and_height():
     root = ElementTree.fromstring(draw(CURVE))
     (line,) = [part for part in root if part.tag.endswith("polyline")]
     corners = [tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()]
@@ -58,5 +58,5 @@ def test_the_drawing_places_losses_by_step_and_height():
     assert list(xs) == sorted(xs)
     assert list(ys) == sorted(ys)  # the loss falls: down is a greater y
     assert ys[0] == pytest.approx(24)  # the highest loss touches the top
-    (dot,) = [part for part in root if part.tag.endswith("circle")]  # one measurement is no line
+    (dot,) = [part for part in root if part.tag.endswith("circle")]  # a single evaluation
     assert float(dot.attrib["cx"]) == pytest.approx(xs[1])

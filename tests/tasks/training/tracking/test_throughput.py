@@ -3,7 +3,7 @@ import torch
 
 from storage.results import TrainingStepRecord
 from tasks.training.distributed.ranks import Ranks
-from tasks.training.tracking.throughput import line_of, throughput_of, wait_fraction
+from tasks.training.tracking.throughput import progress_line, throughput_of, wait_fraction
 from tests.builders import a_training_step
 
 
@@ -14,21 +14,21 @@ def row(step: int, seconds: float, wait_seconds: float) -> TrainingStepRecord:
     )  # fmt: skip
 
 
-def test_waiting_is_a_share_of_all_the_time_so_far():
+def test_waiting_is_a_fraction_of_the_total_time():
     log = [row(1, 2.0, 1.0), row(2, 1.0, 0.0)]
     assert wait_fraction(log) == pytest.approx(0.25)
     assert wait_fraction([]) == 0.0
 
 
-def test_a_line_tells_speed_waiting_and_padding_of_the_whole_time_the_step_took():
-    line = line_of([row(1, 3.0, 1.0)], num_steps=9)
+def test_a_progress_line_shows_speed_including_waiting_and_padding():
+    line = progress_line([row(1, 3.0, 1.0)], num_steps=9)
     assert line == (
-        "step 1/9 loss 0.5000 lr 1.00e-01 2.0 samples/s waiting 25.0% padding 10.0%; "
+        "step 1/9 loss 0.5000 lr 1.00e-01 2.0 samples/s data wait 25.0% padding 10.0%; "
         "validation loss 0.2500"
     )
 
 
-def test_a_steps_pace_counts_the_rows_that_could_be_read():
+def test_throughput_counts_readable_rows_only():
     rows = [{"input_ids": torch.zeros(length)} if length else None for length in (7, 0, 3, 4)]
     found = throughput_of(rows, 2, 0.5, Ranks(cpu=True))
     assert found["num_tokens"] == 14
