@@ -211,17 +211,17 @@ def kill(job_path, at_line="nowhere", in_checkpoint="none"):
     if child == 0:
         from tasks.training.checkpoints import checkpoints
 
-        flush = checkpoints._flush
+        replace_folder = checkpoints.replace_folder
 
         def die(now):
             if now:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        def flush_or_die(folder):
-            flush(folder)
-            die(folder.name == in_checkpoint)
+        def replace_or_die(temporary, path):
+            die(temporary.name == in_checkpoint)
+            replace_folder(temporary, path)
 
-        checkpoints._flush = flush_or_die
+        checkpoints.replace_folder = replace_or_die
         try:
             run_here(job_path, lambda line: die(line.startswith(at_line)))
         finally:

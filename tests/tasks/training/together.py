@@ -49,13 +49,13 @@ def fork(job_path, rank, port, at_line, in_checkpoint, lines_path):
 
         from tasks.training.checkpoints import checkpoints
 
-        flush = checkpoints._flush
+        replace_folder = checkpoints.replace_folder
 
-        def flush_or_die(folder):
-            flush(folder)
-            die(folder.name == in_checkpoint)
+        def replace_or_die(temporary, path):
+            die(temporary.name == in_checkpoint)
+            replace_folder(temporary, path)
 
-        checkpoints._flush = flush_or_die
+        checkpoints.replace_folder = replace_or_die
         with lines_path.open("a", buffering=1) as out:
 
             def report(line):
