@@ -78,7 +78,10 @@ def measure_and_show(request: ParityRequest) -> ExitStatus:
             model_path, settings.input, settings.manifest.max_words_before
         ):
             console.print(message, style="yellow", soft_wrap=True, markup=False)
-        with _segments_of(request) as segments, Store(segments.store_url).staging() as folder:
+        with (
+            _segments_of(request, settings) as segments,
+            Store(segments.store_url).staging() as folder,
+        ):
             parity = _measure(request, settings, model_path, segments, folder)
     console.print(parity_table(parity, request.model))
     if request.out is not None:
@@ -122,7 +125,7 @@ def _measure(
 
 
 @contextmanager
-def _segments_of(request: ParityRequest) -> Iterator[_Segments]:
+def _segments_of(request: ParityRequest, settings: Settings) -> Iterator[_Segments]:
     if request.data is None:
         with tempfile.TemporaryDirectory(prefix="waver-synthetic-") as folder:
             samples = write_synthetic_samples(Store(folder), request.num_samples)
@@ -132,7 +135,8 @@ def _segments_of(request: ParityRequest) -> Iterator[_Segments]:
         RunRequest(
             data=request.data, profile=request.profile, store=request.store, model=request.model,
             overrides=request.overrides,
-        )
+        ),
+        settings,
     )  # fmt: skip
     manifest = read_manifest(context)
     if not manifest.samples:

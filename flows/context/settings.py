@@ -1,13 +1,13 @@
-"""Settings: one validated model, a section for each stage, read from a TOML profile.
+"""Settings: one validated model with a section per stage, read from a TOML profile.
 
-What decides a result's content stands in the stages' sections and is part of its identity; what
-changes only speed stands in `[resources]` and is not.
+The stages' sections decide the content of results and are part of their identity; `[resources]`
+only changes speed and is not.
 """
 
 import os
 import tomllib
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +28,18 @@ MODEL_SETTINGS = (("transcribe", "model"), ("finetune", "model"))
 
 
 class Resources(BaseModel):
-    """What changes only how fast a run is."""
+    """Settings that change only the speed of a run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     shard_videos: int = Field(default=16, ge=1, le=4096)
-    """Videos in a shard of segment, transcribe and manifest."""
+    """Number of videos per shard of segment, transcribe and manifest."""
     segment: SegmentResources = SegmentResources()
-    """How cutting uses the machine."""
+    """Resources of cutting."""
     finetune: FinetuneResources = FinetuneResources()
-    """How training uses the machine."""
+    """Resources of training."""
     infer: InferResources = InferResources()
-    """How the inference engine uses the machine."""
+    """Resources of the inference engines."""
 
 
 class Settings(BaseModel):
@@ -50,11 +50,11 @@ class Settings(BaseModel):
     segment: SegmentConfig = SegmentConfig()
     """Stage 1: cutting."""
     transcribe: TranscribeConfig = TranscribeConfig()
-    """Stage 2: words."""
+    """Stage 2: transcription."""
     manifest: ManifestConfig = ManifestConfig()
     """Stage 3: labels and splits."""
     input: InputConfig = InputConfig()
-    """What the model is shown and asked, in training and inference alike."""
+    """The model's input, in training and inference alike."""
     finetune: FinetuneConfig = FinetuneConfig()
     """Stage 4: training."""
     infer: InferConfig = InferConfig()
@@ -62,45 +62,51 @@ class Settings(BaseModel):
     aggregate: AggregateConfig = AggregateConfig()
     """Stage 6: verdicts and metrics."""
     resources: Resources = Resources()
-    """What changes only speed."""
+    """Settings that change only speed."""
 
 
 def profile_names() -> list[str]:
-    """List the profiles that come with Waver."""
+    """List the profiles that come with Waver, sorted."""
     return sorted(path.stem for path in PROFILES_PATH.glob("*.toml"))
 
 
 def read_profile(profile: str) -> dict[str, Any]:
-    """Read a profile by name or file path, laid over the one that it extends, if it names one.
+    """Read a profile by name or file path; its values override those of the one that it extends.
 
-    A model that is a folder beside the file that names it is found from there.
+    A relative path of a model folder counts from the file that names it.
 
     Raises:
-        ConfigError: there is no such profile, it is not valid TOML, or profiles extend in a circle.
+        ConfigError: there is no such profile, it is not valid TOML, or it extends itself.
     """
     values: dict[str, Any] = {}
     seen: list[Path] = []
-    expected: object = profile
-    while expected is not None:
+    name: object = profile
+    while name is not None:
         try:
-            path = _profile_path(expected, seen[-1] if seen else None)
+            path = _profile_path(name, seen[-1] if seen else None)
             written = _parse_profile(path)
         except OSError as error:
             raise ConfigError(
-                f"The profile {expected!r} cannot be read ({error.strerror}): name another, or "
+                f"The profile {name!r} cannot be read ({error.strerror}): name another, or "
                 "make it readable."
             ) from error
         if path in seen:
-            raise ConfigError(f"The profile {profile!r} extends itself by way of {str(path)!r}.")
+            raise ConfigError(
+                f"The profile {profile!r} extends itself through {str(path)!r}: remove one of the "
+                "`extends` keys."
+            )
         seen.append(path)
-        expected = written.pop("extends", None)
+        name = written.pop("extends", None)
         _change_model_names(written, partial(_beside, path.parent))
         values = _overridden(written, values)
     return values
 
 
 def _profile_path(profile: object, extended_by: Path | None) -> Path:
-    """Find a profile by name, or by file path from the working folder or the file that extends."""
+    """Find a profile by name or file path.
+
+    A relative path counts from the file that extends it, else from the working folder.
+    """
     path = Path(str(profile))
     if path.suffix != ".toml":
         path = PROFILES_PATH / f"{profile}.toml"
@@ -122,7 +128,7 @@ def _parse_profile(path: Path) -> dict[str, Any]:
 
 
 def _overridden(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """Lay one profile's values over another's, section by section."""
+    """Override one profile's values with another's, section by section."""
     merged = dict(below)
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -130,15 +136,13 @@ def _overridden(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-@cache
 def load_settings(profile: str, overrides: tuple[str, ...] = ()) -> Settings:
-    """Read a profile, lay `section.key=value` overrides over it, and check every value.
+    """Read a profile, apply `section.key=value` overrides, and validate every value.
 
-    Read once in a process, so that a profile edited while a run lasts cannot split the run in two.
     In a model's name `~` is the home folder.
 
     Raises:
-        ConfigError: names the setting, its value and what was expected.
+        ConfigError: names the invalid setting, its value and what was expected.
     """
     values = read_profile(profile)
     for override in overrides:
@@ -147,14 +151,14 @@ def load_settings(profile: str, overrides: tuple[str, ...] = ()) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_first_fault(error, profile)) from error
+        raise ConfigError(_describe(error, profile)) from error
 
 
 def _change_model_names(values: dict[str, Any], change: Callable[[str], str]) -> None:
     for section, key in MODEL_SETTINGS:
-        location = values.get(section)
-        if isinstance(location, dict) and isinstance(location.get(key), str):
-            location[key] = change(location[key])
+        settings = values.get(section)
+        if isinstance(settings, dict) and isinstance(settings.get(key), str):
+            settings[key] = change(settings[key])
 
 
 def _beside(folder: Path, name: str) -> str:
@@ -162,28 +166,28 @@ def _beside(folder: Path, name: str) -> str:
 
 
 def _override(values: dict[str, Any], override: str) -> None:
-    path, mark, text = override.partition("=")
+    path, equals, text = override.partition("=")
     *sections, key = path.strip().split(".")
-    if not mark or not sections:
+    if not equals or not sections:
         raise ConfigError(
             f"The override {override!r} is not of the form SECTION.KEY=VALUE, "
             "as in finetune.method=full."
         )
-    location = values
+    settings = values
     for section in sections:
-        location = location.setdefault(section, {})
-        if not isinstance(location, dict):
+        settings = settings.setdefault(section, {})
+        if not isinstance(settings, dict):
             raise ConfigError(
-                f"The override {override!r} cannot be laid over the profile: {section!r} is a "
-                f"value there ({location!r}), not a section."
+                f"The override {override!r} does not fit the profile, where {section!r} is a "
+                f"value ({settings!r}), not a section."
             )
     try:
-        location[key] = tomllib.loads(f"value = {text.strip()}")["value"]
+        settings[key] = tomllib.loads(f"value = {text.strip()}")["value"]
     except tomllib.TOMLDecodeError:
-        location[key] = text.strip()  # a bare word is a text
+        settings[key] = text.strip()  # a bare word is a string
 
 
-def _first_fault(error: ValidationError, profile: str) -> str:
+def _describe(error: ValidationError, profile: str) -> str:
     fault = error.errors()[0]
     name = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
@@ -191,21 +195,21 @@ def _first_fault(error: ValidationError, profile: str) -> str:
         return (
             f"Unknown setting {name!r} in profile {profile!r}: expected one of {', '.join(known)}."
         )
-    if isinstance(fault["input"], dict) and fault["type"] == "value_error":  # of one section
-        return f"Section {name!r} in profile {profile!r} contradicts itself: {_told_of(fault)}."
-    return f"Setting {name!r} in profile {profile!r} is {fault['input']!r}: {_told_of(fault)}."
+    if isinstance(fault["input"], dict) and fault["type"] == "value_error":  # of a whole section
+        return f"Section {name!r} in profile {profile!r} contradicts itself: {_expectation(fault)}."
+    return f"Setting {name!r} in profile {profile!r} is {fault['input']!r}: {_expectation(fault)}."
 
 
-def _told_of(fault: ErrorDetails) -> str:
-    """Say what was expected, in the words of who writes TOML."""
+def _expectation(fault: ErrorDetails) -> str:
+    """Describe the expected value in terms of TOML."""
     if fault["type"] == "tuple_type":
         return f"expected a list, as in [{fault['input']!r}]"
     if fault["type"] == "too_short":
         return f"expected a list of at least {fault['ctx']['min_length']}"
     if fault["type"] == "missing":
-        return "it is not complete"
+        return "a key is missing"
     message = fault["msg"]
-    if fault["type"] == "value_error":  # a sentence of our own
+    if fault["type"] == "value_error":  # a message of Waver's own validators
         return message.removeprefix("Value error, ")
     return message[0].lower() + message[1:]
 

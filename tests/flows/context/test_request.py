@@ -20,10 +20,10 @@ def test_only_runs_the_named_stages_in_pipeline_order() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "models"), [(None, ()), ("a", ("a",)), (["a"], ("a",)), (["a", "b"], ("a", "b"))]
+    ("named", "models"), [(None, ()), ("a", ("a",)), (["a"], ("a",)), (["a", "b"], ("a", "b"))]
 )
-def test_one_model_is_named_as_a_text_or_several_in_a_list(given, models) -> None:
-    request = RunRequest.model_validate({"data": "d", "model": given})
+def test_one_model_is_named_as_a_text_or_several_in_a_list(named, models) -> None:
+    request = RunRequest.model_validate({"data": "d", "model": named})
     assert request.models == models
     assert RunRequest.model_validate_json(request.model_dump_json()).models == models
     assert hash(request) == hash(request.model_copy())
@@ -34,6 +34,6 @@ def test_a_deployment_takes_one_model_as_a_text_still() -> None:
     assert {kind["type"] for kind in described} == {"string", "array", "null"}
 
 
-def test_an_unknown_stage_is_refused() -> None:
+def test_an_unknown_stage_is_rejected() -> None:
     with pytest.raises(ValidationError):
         RunRequest.model_validate({"data": "d", "only": ["segmnt"]})

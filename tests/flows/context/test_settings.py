@@ -28,7 +28,7 @@ def test_a_model_folder_is_found_from_the_profile_file(tmp_path: Path) -> None:
     assert settings.finetune.model == "some/hub-name"
 
 
-def test_an_override_is_laid_over_the_profile() -> None:
+def test_an_override_replaces_the_profiles_value() -> None:
     settings = load_settings("sandbox", ("segment.crf=30", "finetune.method=full"))
     assert settings.segment.crf == 30
     assert settings.finetune.method == "full"
@@ -73,7 +73,7 @@ def test_an_unknown_profile_names_those_that_exist() -> None:
         load_settings("sandbx")
 
 
-def test_a_profile_that_is_not_toml_is_refused(tmp_path: Path) -> None:
+def test_a_profile_that_is_not_toml_is_rejected(tmp_path: Path) -> None:
     profile = tmp_path / "broken.toml"
     profile.write_text("[segment\n")
     with pytest.raises(ConfigError, match="not valid TOML"):
@@ -85,7 +85,7 @@ def test_a_section_that_is_a_value_is_one_sentence(tmp_path: Path) -> None:
     profile.write_text("transcribe = 3\n")
     with pytest.raises(ConfigError, match=r"^Setting 'transcribe' in profile .* is 3: [^\n]*$"):
         load_settings(str(profile))
-    with pytest.raises(ConfigError, match="'transcribe' is a value there"):
+    with pytest.raises(ConfigError, match="'transcribe' is a value"):
         load_settings(str(profile), ("transcribe.model=x",))
 
 
@@ -96,15 +96,15 @@ def test_a_profile_that_may_not_be_read_is_named(
     profile = tmp_path / "mine.toml"
     profile.write_text("")
 
-    def refuse(*_: object, **__: object) -> None:
+    def deny(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, call, refuse)
+    monkeypatch.setattr(Path, call, deny)
     with pytest.raises(ConfigError, match=r"mine\.toml' cannot be read \(Permission denied\)"):
         read_profile(str(profile))
 
 
-def test_a_profile_is_laid_over_the_one_it_extends_each_with_the_models_beside_it(
+def test_a_profile_overrides_the_one_it_extends_and_each_finds_the_models_beside_it(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "lower" / "model").mkdir(parents=True)
@@ -117,11 +117,11 @@ def test_a_profile_is_laid_over_the_one_it_extends_each_with_the_models_beside_i
     assert settings.transcribe == load_settings("default").transcribe
 
 
-def test_a_profile_that_extends_itself_or_nothing_known_is_refused(tmp_path: Path) -> None:
+def test_a_profile_that_extends_itself_or_nothing_known_is_rejected(tmp_path: Path) -> None:
     first, second = tmp_path / "first.toml", tmp_path / "second.toml"
     first.write_text('extends = "second.toml"\n')
     second.write_text('extends = "first.toml"\n')
-    with pytest.raises(ConfigError, match=r"extends itself by way of .*first\.toml"):
+    with pytest.raises(ConfigError, match=r"extends itself through .*first\.toml"):
         load_settings(str(first))
     first.write_text('extends = "nowhere"\n')
     with pytest.raises(ConfigError, match="There is no profile 'nowhere'"):

@@ -16,7 +16,7 @@ from storage.store.variant import ItemOutput, Variant, open_variant
 
 EXPECTED = {f"segment {number}": "digest" for number in range(8)}
 RUNNING, ENDED = (
-    [FlowRun(id=uuid4(), name="share 1 of 1", flow_id=uuid4(), state=state)]
+    [FlowRun(id=uuid4(), name="partition 1 of 1", flow_id=uuid4(), state=state)]
     for state in (Running(), Completed())
 )
 
