@@ -94,7 +94,7 @@ def test_a_video_encoded_again_under_another_name_stops_the_run(
         env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     assert stopped.returncode == 2, stopped.stdout + stopped.stderr
-    assert "The same recording (1) stands in more than one of train, val" in stopped.stderr
+    assert "The same recording (1) is in more than one of train, val" in stopped.stderr
     assert "recording copy.mkv = first.mp4: test, train" in stopped.stderr
 
 
