@@ -104,7 +104,7 @@ def context_of(request: RunRequest, settings: Settings | None = None) -> Iterato
 
     That is the caller's, if a command or flow of this process has opened one for the same data,
     store and settings. Otherwise it is opened here: until the block ends, the flows called in it
-    share it, and no participant can be erased from its store.
+    use it, and no participant can be erased from its store.
 
     Raises:
         WaverError: as `open_context`.

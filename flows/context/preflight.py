@@ -108,5 +108,5 @@ def require_engine() -> None:
     if importlib.util.find_spec("vllm") is None:
         raise ToolError(
             "The inference engine vLLM is not installed: install Waver with the extra `cpu` "
-            "(pip install '.[cpu]') or, on a machine with a CUDA device, `gpu`."
+            "(pip install '.[cpu]') or, on a node with a CUDA device, `gpu`."
         )

@@ -1,7 +1,7 @@
 """Inference on several nodes: the missing segments in partitions, each a flow run of its own.
 
 A partition is known by its number alone: each node computes the partition's segments from the
-store that all nodes share, and fails if its segments, model or version differ from those of the
+store that all nodes use, and fails if its segments, model or version differ from those of the
 run that created the partitions.
 """
 

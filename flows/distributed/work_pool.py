@@ -213,7 +213,7 @@ class _WorkerMonitor:
                 client.set_flow_run_state(run.id, Crashed(message=_WORKER_LOST), force=True)
 
     def restart_grace(self) -> None:
-        """Give workers time to reach the server again after its outage."""
+        """Allow workers some time to reach the server again after its outage."""
         self._offline_since.clear()
         self._due = max(self._due, time.monotonic() + _OFFLINE_SECONDS)
 

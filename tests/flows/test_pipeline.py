@@ -1,4 +1,4 @@
-"""The whole pipeline through the command line: killed in every stage, and damaged.
+"""The whole pipeline through the command line: killed in every stage, and with a damaged store.
 
 Everything is real: a small sandbox world, the shipped models, a Prefect server, child processes.
 """
@@ -23,12 +23,12 @@ from tests.flows.commands.command_line import command, computed, request_of, run
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 NUM_VIDEOS = 6
-STARTED = {  # the line after which each stage is in the middle of its work
+STARTED = {  # the log line after which each stage is in progress
     "segment": f"segment: {NUM_VIDEOS} expected",
     "transcribe": f"transcribe: {NUM_VIDEOS} expected",
     "manifest": f"manifest: {NUM_VIDEOS} expected",
     "finetune": "finetune: step 1/4",
-    "infer": "infer: opening the model",  # once open it may answer all of it before the kill
+    "infer": "infer: opening the model",  # once open it may predict all of it before the kill
     "aggregate": "aggregate: 1 expected",
 }
 
@@ -41,7 +41,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def kill_in(server: dict[str, str], stage: str, data: Path, store: Path) -> str:
-    """Start a run and kill -9 it in the middle of a stage; gives what it had said."""
+    """Start a run and kill -9 it in the middle of a stage; returns its output."""
     process = subprocess.Popen(
         command(data, store),
         env=server, text=True, start_new_session=True,
@@ -75,7 +75,7 @@ def undisturbed(server: dict[str, str], world: Path, tmp_path_factory: pytest.Te
 
 @pytest.fixture(scope="module")
 def killed_store(server: dict[str, str], world: Path, tmp_path_factory: pytest.TempPathFactory):
-    """A store of which outputs of all stages are there; a run was killed in each but inference."""
+    """A store with outputs of all stages, whose runs were killed in each stage but inference."""
     store = tmp_path_factory.mktemp("killed store")
     for stage in STAGES:
         if stage != "infer":
@@ -84,14 +84,14 @@ def killed_store(server: dict[str, str], world: Path, tmp_path_factory: pytest.T
 
 
 def damage(store: Path) -> None:
-    """Delete a picture, flip a bit of the transcripts, and cut answers short."""
+    """Delete a video, flip bits of the transcripts, and truncate the predictions."""
     next((store / "segment").rglob("*.mp4")).unlink()
-    words = next((store / "transcribe").rglob("TranscriptRecord/*.parquet"))
-    content = bytearray(words.read_bytes())
+    transcripts = next((store / "transcribe").rglob("TranscriptRecord/*.parquet"))
+    content = bytearray(transcripts.read_bytes())
     content[len(content) // 2] ^= 0xFF
-    words.write_bytes(content)
-    answers = next((store / "infer").rglob("PredictionRecord/*.parquet"))
-    answers.write_bytes(answers.read_bytes()[:-10])
+    transcripts.write_bytes(content)
+    predictions = next((store / "infer").rglob("PredictionRecord/*.parquet"))
+    predictions.write_bytes(predictions.read_bytes()[:-10])
 
 
 def test_a_run_killed_in_every_stage_and_damaged_ends_like_an_undisturbed_one(
@@ -109,21 +109,21 @@ def test_a_run_killed_in_every_stage_and_damaged_ends_like_an_undisturbed_one(
     assert (verdicts, metrics) == undisturbed[1]
 
 
-def test_a_training_shows_its_progress_and_its_curve_while_it_runs(server, undisturbed) -> None:
+def test_training_shows_its_progress_and_its_curve_while_it_runs(server, undisturbed) -> None:
     expected = {"artifacts": {"key": {"any_": ["finetune-progress", "finetune-curve"]}}}
     with httpx.Client(base_url=server["PREFECT_API_URL"], timeout=60) as client:
         rows = post(client, "/artifacts/filter", expected)
     progress = [row for row in rows if row["key"] == "finetune-progress"]
-    drawn = [row for row in rows if row["key"] == "finetune-curve"]
+    curves = [row for row in rows if row["key"] == "finetune-curve"]
     assert {row["type"] for row in progress} == {"progress"}
     assert any(row["data"] == 100 for row in progress)  # others are of runs that were killed
-    assert {row["type"] for row in drawn} == {"markdown"}
+    assert {row["type"] for row in curves} == {"markdown"}
     assert all(row["task_run_id"] for row in rows)
-    whole = [row["data"] for row in drawn if row["data"].startswith("Step 4 of 4, loss ")]
-    assert any("(data:image/svg+xml;base64," in message and "| 2 |" in message for message in whole)
+    finished = [row["data"] for row in curves if row["data"].startswith("Step 4 of 4, loss ")]
+    assert any("(data:image/svg+xml;base64," in text and "| 2 |" in text for text in finished)
 
 
-def test_inference_shows_how_far_it_is(server, undisturbed) -> None:
+def test_inference_shows_its_progress(server, undisturbed) -> None:
     expected = {"artifacts": {"key": {"any_": ["infer-progress"]}}}
     with httpx.Client(base_url=server["PREFECT_API_URL"], timeout=60) as client:
         rows = post(client, "/artifacts/filter", expected)
@@ -132,7 +132,7 @@ def test_inference_shows_how_far_it_is(server, undisturbed) -> None:
     assert all(row["task_run_id"] for row in rows)
 
 
-def test_a_second_run_does_no_stage_work_and_says_so(server, world, undisturbed) -> None:
+def test_a_second_run_computes_nothing_and_is_cached(server, world, undisturbed) -> None:
     output = run(server, world, undisturbed[0])
     assert [computed(output, stage) for stage in STAGES] == [0] * 6
     assert output.count("Cached") == 6

@@ -1,4 +1,4 @@
-"""The whole pipeline through the command line, on folders of videos: added, copied, broken ones."""
+"""The whole pipeline through the command line, with added, copied and damaged videos."""
 
 import csv
 import json
@@ -42,7 +42,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_an_added_video_costs_one_and_bad_ones_are_rejected_with_a_reason(
+def test_an_added_video_alone_is_computed_and_bad_ones_are_rejected_with_a_reason(
     server, world, tmp_path: Path
 ) -> None:
     data, good = tmp_path / "mixed folder", sorted(world.rglob("*.mp4"))[:2]
@@ -62,22 +62,18 @@ def test_an_added_video_costs_one_and_bad_ones_are_rejected_with_a_reason(
     assert "aggregate: verdicts by mean at 0.500 (0.5, because validation has" in output
     report = open_report(open_context(request_of(data, tmp_path / "store", MODEL)))
     inference = report.inference
-    assert {sample.video_id for sample in inference.manifest.samples} == {
-        "good one.mp4",
-        "added.mp4",
-    }
+    samples = inference.manifest.samples
+    assert {sample.video_id for sample in samples} == {"good one.mp4", "added.mp4"}
     verdicts = report.read(VerdictRecord)
-    judged = {row.video_id for row in verdicts if row.verdict is not None}
-    assert judged == {"good one.mp4", "added.mp4"}
+    with_verdict = {row.video_id for row in verdicts if row.verdict is not None}
+    assert with_verdict == {"good one.mp4", "added.mp4"}
     reasons = {row.item_id: row.reason for row in inference.rejected}
     assert set(reasons) == {"empty.mp4", "text.mp4", "truncated.mp4"}
     assert "not a video" in reasons["text.mp4"]
     assert "empty" in reasons["empty.mp4"]
 
 
-def test_a_video_encoded_again_under_another_name_stops_the_run(
-    server, world, tmp_path: Path
-) -> None:
+def test_a_re_encoded_copy_under_another_name_stops_the_run(server, world, tmp_path: Path) -> None:
     data, (first, second) = tmp_path / "copied", sorted(world.rglob("*.mp4"))[:2]
     data.mkdir()
     shutil.copy(first, data / "first.mp4")
@@ -105,7 +101,7 @@ def predict(
     models: tuple[Path, ...] = (MODEL,),
     options: tuple[str, ...] = (),
 ) -> tuple[dict, str]:
-    """Ask about single files; gives the document and what was told meanwhile."""
+    """Predict single files; returns the document and the progress lines."""
     named = [part for path in models for part in ("--model", str(path))]
     ended = subprocess.run(
         [sys.executable, "-m", "flows.commands.cli", "predict", *map(str, videos), "--json", *named,
@@ -116,9 +112,9 @@ def predict(
     return json.loads(ended.stdout), ended.stderr
 
 
-def answered_alike(store: Store, message: dict, model: Path) -> Path:
-    """Another model, with the answers that the first one left in its variant."""
-    first = Variant(store=store, stage="infer", variant_id=message["variants"]["infer"])
+def predicted_alike(store: Store, document: dict, model: Path) -> Path:
+    """Another model, whose variant holds the predictions of the first one."""
+    first = Variant(store=store, stage="infer", variant_id=document["variants"]["infer"])
     other = another_model(model)
     settings = load_settings("sandbox")
     variant = variant_of(store, settings.infer, settings.input, fingerprint_of(other))
@@ -129,24 +125,24 @@ def answered_alike(store: Store, message: dict, model: Path) -> Path:
     return other
 
 
-def test_single_files_are_answered_and_a_second_time_from_the_store(
+def test_single_files_are_predicted_and_a_second_time_read_from_the_store(
     server, world, tmp_path: Path
 ) -> None:
     source = sorted(world.rglob("*.mp4"))[0]
     video, bad = tmp_path / "a ü.mp4", tmp_path / "bad.mp4"
     shutil.copy(source, video)
     bad.write_text("this is not a video")
-    message, progress = predict(server, tmp_path / "store", video, bad)
-    good, rejected = message["videos"]
+    document, progress = predict(server, tmp_path / "store", video, bad)
+    good, rejected = document["videos"]
     assert (good["path"], rejected["path"]) == (str(video), str(bad))
     assert "not a video" in rejected["rejected"]
-    answers = [segment["p_ah"] for segment in good["segments"]]
-    assert computed(progress, "infer") == len(answers) > 1
-    assert good["verdict"]["p_ah"] == pytest.approx(sum(answers) / len(answers))
+    predictions = [segment["p_ah"] for segment in good["segments"]]
+    assert computed(progress, "infer") == len(predictions) > 1
+    assert good["verdict"]["p_ah"] == pytest.approx(sum(predictions) / len(predictions))
     assert any(segment["transcript"] for segment in good["segments"])
     assert good["segments"][-1]["end_ms"] == good["duration_ms"]
     assert video.read_bytes() == source.read_bytes()
-    other = answered_alike(Store(str(tmp_path / "store")), message, tmp_path / "other model")
+    other = predicted_alike(Store(str(tmp_path / "store")), document, tmp_path / "other model")
     again, progress = predict(
         server,
         tmp_path / "store",
@@ -154,20 +150,17 @@ def test_single_files_are_answered_and_a_second_time_from_the_store(
         bad,
         models=(other, MODEL),
         options=("--force", "manifest"),
-    )  # what either has answered is not asked again
-    assert [computed(progress, stage) for stage in ("segment", "transcribe", "manifest")] == [
-        0,
-        0,
-        1,
-    ]
+    )  # cached predictions of either model are not computed again
+    assert [computed(progress, stage) for stage in STAGES[:3]] == [0, 0, 1]
     ended = [line for line in progress.splitlines() if "infer: " in line and " cached, " in line]
     assert [line.split(" cached, ")[1].split(" computed")[0] for line in ended] == [
-        "0", "0", str(len(answers)),
+        "0", "0", str(len(predictions)),
     ]  # fmt: skip
     assert [member["name"] for member in again["model"]["members"]] == [str(other), str(MODEL)]
-    assert again["model"]["members"][1]["variant"] == message["variants"]["infer"]
-    assert message["model"]["members"] == []
-    assert [segment["p_ah"] for segment in again["videos"][0]["segments"]] == pytest.approx(answers)
+    assert again["model"]["members"][1]["variant"] == document["variants"]["infer"]
+    assert document["model"]["members"] == []
+    probabilities = [segment["p_ah"] for segment in again["videos"][0]["segments"]]
+    assert probabilities == pytest.approx(predictions)
 
 
 def model_of(request: RunRequest) -> Model:
@@ -176,25 +169,27 @@ def model_of(request: RunRequest) -> Model:
     return model
 
 
-def answer_all_arms(request: RunRequest) -> None:
-    """Answer all segments in all arms by their labels, without the picture the wrong way round."""
+def predict_all_arms(request: RunRequest) -> None:
+    """Predict all segments in all arms by their labels; arms without video get the opposite."""
     context = open_context(request)
     samples = read_manifest(context).samples
     model = model_of(request)
     for arm in arms_of(context.settings.input):
-        asked = with_samples(arm, samples, context.store, context.settings.infer, model.fingerprint)
+        in_arm = with_samples(
+            arm, samples, context.store, context.settings.infer, model.fingerprint
+        )
         rows = [
             a_prediction(row.segment_id, 0.2 + 0.6 * (row.label == ("video" in arm.shown)))
-            for row in asked.samples
+            for row in in_arm.samples
         ]
         outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
-        asked.variant.commit(outputs, expected_items(asked.samples))
+        in_arm.variant.commit(outputs, expected_items(in_arm.samples))
 
 
-def test_an_ablation_whose_arms_are_answered_opens_no_model_and_compares_them(
+def test_an_ablation_whose_arms_are_cached_opens_no_model_and_compares_them(
     server, finished: RunRequest, tmp_path: Path
 ) -> None:
-    answer_all_arms(finished)
+    predict_all_arms(finished)
     out = tmp_path / "ablation.csv"
     overrides = [part for setting in finished.overrides for part in ("--set", setting)]
     ended = subprocess.run(
@@ -208,13 +203,16 @@ def test_an_ablation_whose_arms_are_answered_opens_no_model_and_compares_them(
     assert "On segments: 8 labeled in test" in ended.stdout
     with out.open() as stream:
         rows = [row for row in csv.DictReader(stream) if row["name"] == "accuracy"]
-    message = {row["arm"]: row for row in rows if row["level"] == "segment"}
-    assert len(message) == 8
-    seen, read = message["VT"], message["T"]
-    assert (seen["value"], seen["difference"]) == ("1.0", "0.0")
-    assert (read["value"], read["difference"]) == ("0.5", "-0.5")  # validation calls all alike
-    assert message["A"]["num_rows"] == "0"  # nothing in this release is heard
+    by_arm = {row["arm"]: row for row in rows if row["level"] == "segment"}
+    assert len(by_arm) == 8
+    with_video, transcript = by_arm["VT"], by_arm["T"]
+    assert (with_video["value"], with_video["difference"]) == ("1.0", "0.0")
+    assert (transcript["value"], transcript["difference"]) == (
+        "0.5",
+        "-0.5",
+    )  # validation predicts all alike
+    assert by_arm["A"]["num_rows"] == "0"  # no video of this release has audio
     forced = open_context(finished.model_copy(update={"force": ("infer",)}))
     samples = read_manifest(forced).samples
     for arm in ablate.prepare_arms(forced, model_of(finished), samples):
-        assert arm.variant.finished(expected_items(arm.samples)) == set(), "it is asked again"
+        assert arm.variant.finished(expected_items(arm.samples)) == set(), "it is computed again"

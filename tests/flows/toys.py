@@ -1,4 +1,4 @@
-"""A finished store of toy rows: every stage's variant is the real one, no model was opened."""
+"""A finished store of toy rows: every stage's variant is the real one; no model is opened."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ ANSWERS = {  # participant: split, publications, challenges
 
 
 def another_model(folder: Path) -> Path:
-    """A model of other content than the sandbox's, which answers alike."""
+    """A model of other content than the sandbox's, with the same predictions."""
     shutil.copytree(MODEL, folder)
     path = folder / "tokenizer_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "note": "another"}))
@@ -56,7 +56,7 @@ def videos_of(participant: str) -> list[str]:
 
 
 def write_release(root: Path) -> None:
-    """Two videos of each of four participants; the files hold no picture."""
+    """Two videos of each of four participants; the files are not videos."""
     lines: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     details = []
     for participant, (split, publications, challenges) in ANSWERS.items():
@@ -89,7 +89,7 @@ def request_of(data: Path, store: Path) -> RunRequest:
 
 
 def finish(request: RunRequest, folder: Path) -> None:
-    """Commit every stage's rows, three items a part, as the stages would; the report is real."""
+    """Commit every stage's rows, three items per part, as the stages do; the report is real."""
     context = open_context(request)
     videos = expected_videos(context)
     _commit(context.segment, videos, (_cut(context, name, folder) for name in videos))
@@ -139,7 +139,7 @@ def _transcribed(name: str) -> ItemOutput:
 
 
 def _predicted(sample: SampleRecord) -> ItemOutput:
-    """Answer by the label; the second segment of one video cannot be asked about."""
+    """Predict the label; the second segment of one video is rejected."""
     if sample.segment_id == f"{videos_of('90004')[0]}#0001":
         row: object = RejectedRecord(item_id=sample.segment_id, stage="infer", reason="damaged")
     else:

@@ -79,7 +79,7 @@ def test_single_videos_are_a_data_set_and_exclude_a_data_folder(data: Path, tmp_
         open_context(RunRequest(store=store))
 
 
-def test_flows_share_the_context_that_their_caller_opened(
+def test_flows_use_the_context_that_their_caller_opened(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened, really_open = [], context_module._open

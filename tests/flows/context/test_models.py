@@ -108,5 +108,5 @@ def test_one_model_under_two_names_is_no_ensemble(
     context = open_context(finished.model_copy(update={"model": (str(MODEL), str(twice))}))
     manifest = read_manifest(context)
     for reject in (lambda: resolve_models(context, manifest), lambda: check_before_start(context)):
-        with pytest.raises(ModelError, match=r"omni-base' and '.*' are the same, by content"):
+        with pytest.raises(ModelError, match=r"omni-base' and '.*' have the same content"):
             reject()
