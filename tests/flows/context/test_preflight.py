@@ -34,7 +34,7 @@ def test_sharding_that_the_method_does_not_support_is_rejected_before_any_video_
     request = request_of(tmp_path / "data", tmp_path / "store").model_copy(
         update={"model": None, "only": ("finetune",), "overrides": overrides}
     )
-    with pytest.raises(ConfigError, match=r"sharding = fsdp is for finetune\.method = full"):
+    with pytest.raises(ConfigError, match=r"sharding = fsdp requires finetune\.method = full"):
         check_before_start(open_context(request))
 
 
