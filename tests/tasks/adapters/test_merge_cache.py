@@ -6,7 +6,9 @@ import pytest
 from storage.store.store import Store
 from tasks.adapters.merge_cache import merge_once
 from tasks.model.model_folder import check_model
-from tasks.training.job import read_job
+from tasks.prompting.model_input import InputConfig
+from tasks.training.job import TrainingJob
+from tasks.training.settings import FinetuneResources, TrainingSettings
 
 SHARD_BYTES = 1 << 20
 
@@ -19,23 +21,25 @@ def merged(store: Store, adapter: Path, base: str) -> Path:
 
 
 @pytest.mark.slow
-def test_an_adapter_alone_is_merged_into_shards_once_and_as_in_training(
-    make_job, tiny_omni, tmp_path
-):
+def test_an_adapter_alone_is_merged_into_shards_once_and_as_in_training(tiny_omni, tmp_path):
     import torch
     from transformers import Qwen3OmniMoeForConditionalGeneration
 
     from tasks.training.checkpoints.save import save_model
     from tasks.training.model.trainable import open_for_training
 
-    job, _ = read_job(make_job("adapter alone"))
+    job = TrainingJob(
+        identity="toy", store_url=str(tmp_path), model_path=tiny_omni, input=InputConfig(), plan=(),
+        training=TrainingSettings(precision="float32"), resources=FinetuneResources(device="cpu"),
+        work_path=tmp_path, merge=False,
+    )  # fmt: skip
     opened = open_for_training(tiny_omni, job.training)
     for name, parameter in opened.trained.named_parameters():
         if "lora_B" in name:  # initialized to zero, which changes nothing
             torch.nn.init.normal_(parameter, std=0.1)
     store, model_path = Store(str(tmp_path / "store")), tmp_path / "trained"
     model_path.mkdir()
-    save_model(opened, job.model_copy(update={"merge": False}), model_path)
+    save_model(opened, job, model_path)
     assert [path.name for path in model_path.iterdir()] == ["adapter"]
 
     folder = merged(store, model_path / "adapter", str(tiny_omni))
