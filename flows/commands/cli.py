@@ -49,7 +49,7 @@ def waver(
         ),
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Accept the options that come before a command."""
 
 
 for _command in (run, predict, check, export, parity, ablate, erase):

@@ -28,7 +28,7 @@ def run_and_show(request: RunRequest) -> ExitStatus:
     started = time.monotonic()
     with show_progress(console), context_of(request) as context:
         reports = run_pipeline(context)
-        console.print(_stage_table(reports))
+        console.print(stage_table(reports))
         if any(report.stage == "aggregate" for report in reports):
             _show_results(context, console)
     seconds = time.monotonic() - started
@@ -47,7 +47,8 @@ def run_pipeline(context: Context) -> list[StageReport]:
         return pipeline(context.request)
 
 
-def _stage_table(reports: Sequence[StageReport]) -> Table:
+def stage_table(reports: Sequence[StageReport]) -> Table:
+    """Return a table of the stages' states, counts of items, and seconds."""
     table = Table(
         title="Stages", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
     )

@@ -76,8 +76,8 @@ def test_every_stage_is_erased_and_the_next_run_computes_only_the_report(
         assert len(expected) in (6, 12)
         assert variant.pending(expected) == []
     assert report.variant.pending(report.expected) == ["report"]
-    (tmp_path / "made").mkdir()
-    finish(finished, tmp_path / "made")
+    (tmp_path / "work").mkdir()
+    finish(finished, tmp_path / "work")
     assert {row.video_id for row in open_report(open_context(finished)).read(VerdictRecord)} == {
         name for who in ANSWERS if who != WHO for name in videos_of(who)
     }

@@ -1,0 +1,24 @@
+import pytest
+
+from flows.commands.options import check_one_of, completion_of, forced_stages
+from storage.errors import ConfigError
+
+
+def test_completion_offers_the_names_that_continue_the_typed_text() -> None:
+    complete = completion_of(("segment", "transcribe", "infer"))
+    assert complete("") == ["segment", "transcribe", "infer"]
+    assert complete("tr") == ["transcribe"]
+    assert complete("x") == []
+
+
+def test_an_unknown_name_is_a_mistake_that_lists_the_known_ones() -> None:
+    check_one_of("purpose", "internal", ("internal", "challenge"))
+    with pytest.raises(ConfigError, match="Unknown purpose 'fun': expected one of internal, chal"):
+        check_one_of("purpose", "fun", ("internal", "challenge"))
+
+
+def test_inference_commands_recompute_only_the_stages_they_run() -> None:
+    assert forced_stages(None) == ()
+    assert forced_stages(["infer", "segment"]) == ("infer", "segment")
+    with pytest.raises(ConfigError, match="'finetune'"):
+        forced_stages(["finetune"])

@@ -1,0 +1,30 @@
+"""The terminal shows every stage's counts in 100 columns; test_pipeline checks whole runs."""
+
+from rich.console import Console
+
+from flows.commands.run import stage_table
+from flows.stage import StageReport
+
+
+def report(stage: str, num_computed: int) -> StageReport:
+    return StageReport(
+        stage=stage,
+        variant_id="v",
+        num_expected=1_000_000,
+        num_cached=1_000_000 - num_computed,
+        num_computed=num_computed,
+        num_rejected=12,
+        seconds=86_400.04,
+    )
+
+
+def test_the_stage_table_shows_states_and_counts_in_100_columns() -> None:
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(stage_table([report("transcribe", 250_000), report("infer", 0)]))
+    lines = [line.split() for line in capture.get().splitlines() if line.strip()]
+    assert lines[1] == ["stage", "state", "expected", "cached", "computed", "rejected", "seconds"]
+    assert lines[3:] == [
+        ["transcribe", "Completed", "1000000", "750000", "250000", "12", "86400.0"],
+        ["infer", "Cached", "1000000", "1000000", "0", "12", "86400.0"],
+    ]
