@@ -1,4 +1,4 @@
-"""Toy segments: seconds of drawn noise and tone, written to a store as the segment stage would."""
+"""Toy segments: seconds of synthetic noise and tones, stored as the segment stage stores them."""
 
 import io
 import wave
@@ -28,7 +28,7 @@ def tiny_omni() -> Path:
 
 @pytest.fixture(scope="session")
 def toy_samples() -> ToySamples:
-    """Write ``count`` segments of 1 to 2.5 s into a store; every fifth one has no sound."""
+    """Write ``count`` segments of 1 to 2.5 s into a store; every fifth one has no audio."""
 
     def write(store: Store, count: int, seed: int = 0) -> list[SampleRecord]:
         random = np.random.default_rng(seed)
@@ -41,9 +41,9 @@ def _write_sample(store: Store, index: int, random: np.random.Generator) -> Samp
     duration_ms = 1_000 + 500 * (index % 4)
     video_path = f"segment/toy/files/{index}.mp4"
     audio_path = None if index % 5 == 4 else f"segment/toy/files/{index}.wav"
-    store.write_bytes(video_path, _picture(duration_ms, random))
+    store.write_bytes(video_path, _video_bytes(duration_ms, random))
     if audio_path:
-        store.write_bytes(audio_path, _sound(duration_ms, random))
+        store.write_bytes(audio_path, _audio_bytes(duration_ms, random))
     words = WORDS[index % len(WORDS)]
     return a_sample(
         f"toy {index}.mp4", end_ms=duration_ms, video_path=video_path, audio_path=audio_path,
@@ -53,7 +53,7 @@ def _write_sample(store: Store, index: int, random: np.random.Generator) -> Samp
     )  # fmt: skip
 
 
-def _picture(duration_ms: int, random: np.random.Generator) -> bytes:
+def _video_bytes(duration_ms: int, random: np.random.Generator) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=10, options={"preset": "ultrafast"})
@@ -67,7 +67,7 @@ def _picture(duration_ms: int, random: np.random.Generator) -> bytes:
     return file.getvalue()
 
 
-def _sound(duration_ms: int, random: np.random.Generator) -> bytes:
+def _audio_bytes(duration_ms: int, random: np.random.Generator) -> bytes:
     seconds = np.arange(16 * duration_ms) / 16_000
     tone = np.sin(2 * np.pi * random.uniform(100, 400) * seconds * (1 + 0.2 * seconds))
     samples = (8_000 * tone + random.normal(0, 300, tone.size)).astype(np.int16)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import ConfigError, CrashError, StageError
-from storage.records import RejectedRecord, SampleRecord, SegmentId
+from storage.records import RejectedRecord, SampleRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store.store import Store
@@ -179,8 +179,8 @@ class ForkedEngine:
             store_url=store.url, variant_id=variant_id, samples_path=folder / "samples.parquet",
             claims_path=folder / "claims", journal_path=folder / "journal",
             job_path=folder / "fork.json", suspects=alone, alone=alone, shard_size=4,
-            max_failures=99, model_path=self.model_path, dtype="float32", max_tokens=CONFIG.max_tokens or 0,
-            input=INPUT, resources=EAGER_COMMITS,
+            max_failures=99, model_path=self.model_path, dtype="float32",
+            max_tokens=CONFIG.max_tokens or 0, input=INPUT, resources=EAGER_COMMITS,
         )  # fmt: skip
 
     def predict(  # type: ignore[no-untyped-def]
@@ -389,15 +389,3 @@ def test_settings_input_and_model_each_make_another_variant(tmp_path: Path) -> N
     ]
     assert len({base.variant_id, *(other.variant_id for other in others)}) == 4
     assert variant_of(store, CONFIG, INPUT, "fingerprint").variant_id == base.variant_id
-
-
-def test_resources_are_no_part_of_the_configuration() -> None:
-    assert not set(InferResources.model_fields) & set(InferConfig.model_fields)
-    with pytest.raises(ValueError, match="Extra inputs are not permitted"):
-        InferConfig(max_requests=4)  # type: ignore[call-arg]
-
-
-def test_a_changed_transcript_or_media_is_predicted_again(toy_samples, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    (sample,) = toy_samples(Store(str(tmp_path)), 1)
-    changed = replace(sample, content_digest="other", segment_id=SegmentId(sample.segment_id))
-    assert expected_items([sample]) != expected_items([changed])
