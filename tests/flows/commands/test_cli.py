@@ -276,7 +276,7 @@ def test_a_tracker_that_is_not_installed_is_reported_before_any_video_is_opened(
     )
     error = fault("--set", "resources.finetune.report_to=['wandb']")
     assert isinstance(error, ToolError)
-    assert "wandb cannot track a training" in str(error)
+    assert "The trackers wandb are not installed" in str(error)
     assert "resources.finetune.report_to" in str(error)
 
 

@@ -91,7 +91,7 @@ def test_the_command_writes_a_folder_and_reports_its_contents(
     ]  # fmt: skip
     call(*options, "--format", "ms-swift")
     lines = capsys.readouterr().out
-    assert "4 rows to train on, 4 to validate on" in lines
+    assert "4 training rows and 4 validation rows" in lines
     assert "only seed 3 of 2" in lines
     assert f"Export: {out}" in lines
     with pytest.raises(ConfigError, match="already exists"):
