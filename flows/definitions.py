@@ -141,7 +141,7 @@ def ensemble_stage(manifest: ManifestRows, models: Models) -> Stage:
         variant=models.variant,
         expected=expected_items(manifest.samples),
         task=ensemble_shard,
-        arguments={"variants": list(models.members.values())},
+        arguments={"variants": list(models.member_variants.values())},
         shard_size=max(1, len(manifest.samples)),
     )
 

@@ -84,8 +84,8 @@ def infer_flow(request: RunRequest) -> State[StageReport]:
         for warning in models.input_mismatches:
             LOGGER.warning("infer: %s", warning)
         if not models.is_ensemble:
-            return _infer(context, manifest, models.models[0])
-        for model in models.models:
+            return _infer(context, manifest, models.members[0])
+        for model in models.members:
             LOGGER.info("infer: member %s", model.name)
             _infer(context, manifest, model)
         return run_stage(definitions.ensemble_stage(manifest, models), context)

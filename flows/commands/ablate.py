@@ -101,7 +101,7 @@ def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
         check_no_leakage(manifest.samples, manifest.hashes)
         samples = [sample for sample in manifest.samples if sample.split in _SPLITS]
         models = resolve_models(context, manifest, best_only=True)
-        (model,) = models.models
+        (model,) = models.members
         LOGGER.info("ablate: with %s", model.path)
         for warning in models.input_mismatches:
             LOGGER.warning("ablate: %s", warning)

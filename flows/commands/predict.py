@@ -193,7 +193,7 @@ def _assemble(context: Context, files: VideoFiles, folder: Path) -> PredictionDo
 def _model_of(models: Models) -> Model:
     members = tuple(
         Member(name=model.name, fingerprint=model.fingerprint, variant=model.variant.variant_id)
-        for model in models.models
+        for model in models.members
     )
     hashes = sorted(member.fingerprint for member in members)
     return Model(

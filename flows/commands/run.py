@@ -76,6 +76,6 @@ def _show_results(context: Context, console: Console) -> None:
         )
     )
     path = context.store.full_path(report_path(report.variant, report.expected))
-    for model in report.inference.models.models:
+    for model in report.inference.models.members:
         console.print(f"Model:  {model.path}", soft_wrap=True, highlight=False)
     console.print(f"Report: {path}", soft_wrap=True, highlight=False)

@@ -34,7 +34,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Models:
-    """The models of a run, ready to infer with: one, or the members of an ensemble.
+    """The models of a run, ready to infer with: a single member, or those of an ensemble.
 
     ``name`` is how the report calls them. ``variant`` is that of the predictions to evaluate: the
     single model's, or the ensemble's means. ``input_mismatches`` are warnings about models that
@@ -42,19 +42,19 @@ class Models:
     """
 
     name: str
-    models: tuple[Model, ...]
+    members: tuple[Model, ...]
     variant: Variant
     input_mismatches: tuple[str, ...] = ()
 
     @property
     def is_ensemble(self) -> bool:
         """True if several models predict together."""
-        return len(self.models) > 1
+        return len(self.members) > 1
 
     @property
-    def members(self) -> dict[str, Variant]:
-        """The variant of each member's predictions by its name; empty for a single model."""
-        return {model.name: model.variant for model in self.models} if self.is_ensemble else {}
+    def member_variants(self) -> dict[str, Variant]:
+        """The variants of an ensemble's members by name; empty for a single model."""
+        return {model.name: model.variant for model in self.members} if self.is_ensemble else {}
 
 
 def finetune_variant(context: Context) -> Variant:
@@ -157,7 +157,7 @@ def _named_models(context: Context) -> Models:
     models = _models(
         context, ensemble.name_of(names), named, tuple(dict.fromkeys(filter(None, mismatches)))
     )
-    ensemble.check_distinct([(model.name, model.fingerprint) for model in models.models])
+    ensemble.check_distinct([(model.name, model.fingerprint) for model in models.members])
     return models
 
 
@@ -167,12 +167,12 @@ def _models(
     named: Sequence[tuple[str, Path]],
     mismatches: tuple[str, ...] = (),
 ) -> Models:
-    models = tuple(_model(context, own_name, path) for own_name, path in named)
-    variants = [model.variant for model in models]
+    members = tuple(_model(context, own_name, path) for own_name, path in named)
+    variants = [model.variant for model in members]
     return Models(
         name=name,
-        models=models,
-        variant=variants[0] if len(models) == 1 else ensemble.variant_of(context.store, variants),
+        members=members,
+        variant=variants[0] if len(members) == 1 else ensemble.variant_of(context.store, variants),
         input_mismatches=mismatches,
     )
 

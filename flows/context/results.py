@@ -133,5 +133,5 @@ def _report_sources(context: Context, inference: Inference) -> ReportSources:
             ),
         ),
         earlier=inference.earlier,
-        members=models.members,
+        members=models.member_variants,
     )

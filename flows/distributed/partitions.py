@@ -261,7 +261,7 @@ def _check_segments(context: Context, expected: Mapping[str, str], partition: Pa
 
 def _find_model(context: Context, models: Models, partition: Partition) -> Model:
     """Return the partition's model, or raise if its predictions would differ on this node."""
-    for model in models.models:
+    for model in models.members:
         if model.variant.variant_id == partition.variant_id:
             return model
     raise ConfigError(

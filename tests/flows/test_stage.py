@@ -39,7 +39,7 @@ def all_stages(request: RunRequest) -> list[Stage]:
     context = open_context(request)
     manifest, report = read_manifest(context), open_report(context)
     models = resolve_models(context, manifest)
-    infer = definitions.infer_stage(context, manifest, models.models[0])
+    infer = definitions.infer_stage(context, manifest, models.members[0])
     return [
         definitions.segment_stage(context),
         definitions.transcribe_stage(context),

@@ -48,7 +48,7 @@ def test_a_model_in_a_remote_store_is_opened_as_a_local_folder(
     variant = open_variant(context.store, "finetune", version=1, settings={})
     seed = context.settings.finetune.seed
     record = commit_model(variant, tmp_path, seed, macro_f1=0.5)
-    (model,) = trained_models(context, {seed: record}).models
+    (model,) = trained_models(context, {seed: record}).members
     assert (model.path / "config.json").read_bytes() == (MODEL / "config.json").read_bytes()
 
 
@@ -65,15 +65,15 @@ def test_of_several_seeds_the_best_on_validation_or_all_are_used_and_named(
         for seed, macro_f1 in ((4, 0.6), (7, 0.8), (1, 0.7))
     }
     best = trained_models(context, records, best_only=True)
-    assert [model.name for model in best.models] == ["seed 7"]
-    assert best.models[0].path == Path(context.store.full_path(variant.file_path("7/merged")))
-    assert best.variant == best.models[0].variant
+    assert [model.name for model in best.members] == ["seed 7"]
+    assert best.members[0].path == Path(context.store.full_path(variant.file_path("7/merged")))
+    assert best.variant == best.members[0].variant
     assert best.name.endswith("fine-tuned, seed 7: the best on validation of 3")
     models = trained_models(context, records)
     if seeds == "best":
         assert models == best
     else:
-        assert list(models.members) == ["seed 4", "seed 7", "seed 1"]
+        assert list(models.member_variants) == ["seed 4", "seed 7", "seed 1"]
         assert models.name.endswith("fine-tuned, ensemble of 3 seeds")
 
 
@@ -90,14 +90,14 @@ def test_members_of_an_ensemble_keep_the_variants_they_have_alone(
 
     together, alone, first = resolved(MODEL, other), resolved(other), resolved(MODEL)
     assert together.is_ensemble
-    assert not alone.members
+    assert not alone.member_variants
     assert together.name == f"{MODEL} and {other} together"
-    assert [model.path for model in together.models] == [MODEL, other]
-    assert together.members[str(MODEL)].path == first.variant.path
-    assert together.members[str(other)].path == alone.variant.path
-    assert together.variant.path not in {own.path for own in together.members.values()}
+    assert [model.path for model in together.members] == [MODEL, other]
+    assert together.member_variants[str(MODEL)].path == first.variant.path
+    assert together.member_variants[str(other)].path == alone.variant.path
+    assert together.variant.path not in {own.path for own in together.member_variants.values()}
     assert resolved(other, MODEL).variant.path == together.variant.path
-    assert together.members[str(MODEL)].pending(expected_items(manifest.samples)) == []
+    assert together.member_variants[str(MODEL)].pending(expected_items(manifest.samples)) == []
 
 
 @pytest.mark.parametrize("copied", [True, False])

@@ -76,7 +76,7 @@ def test_a_partition_knows_its_segments_and_model_and_rejects_others(finished: R
     elsewhere = open_context(request_for_nodes(context))
     _check_segments(elsewhere, expected_items(read_manifest(elsewhere).samples), partition)
     models_elsewhere = resolve_models(elsewhere, read_manifest(elsewhere))
-    assert _find_model(elsewhere, models_elsewhere, partition).path == models.models[0].path
+    assert _find_model(elsewhere, models_elsewhere, partition).path == models.members[0].path
     outdated = partition.model_copy(update={"expected": "of yesterday"})
     with pytest.raises(StageError, match=r"other segments in .* run again"):
         _check_segments(context, expected, outdated)

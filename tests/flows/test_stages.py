@@ -1,0 +1,75 @@
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+
+from flows import pipeline, stages
+from flows.context import context as context_module
+from flows.context.context import Context
+from flows.context.request import STAGES, RunRequest
+from flows.stage import Stage
+
+
+@pytest.fixture
+def run_without_prefect(monkeypatch: pytest.MonkeyPatch) -> Callable[[RunRequest], list[str]]:
+    """Run the pipeline's flows as plain functions; returns a line per context and stage."""
+    lines: list[str] = []
+    really_open = context_module._open
+
+    def open_request(*arguments):  # type: ignore[no-untyped-def]
+        lines.append("opened")
+        return really_open(*arguments)
+
+    def run_stage(stage: Stage, _: Context) -> None:
+        lines.append(stage.name)
+        assert stage.variant.pending(stage.expected) == []
+
+    monkeypatch.setattr(context_module, "_open", open_request)
+    monkeypatch.setattr(stages, "run_stage", run_stage)
+    monkeypatch.setattr(stages, "run_shards", lambda stage, context: [])
+    monkeypatch.setattr(stages, "create_table_artifact", lambda **_: None)
+    functions = {name: flow.fn for name, flow in pipeline._FLOWS.items()}
+    monkeypatch.setattr(pipeline, "_FLOWS", functions)
+
+    def run(request: RunRequest) -> list[str]:
+        pipeline.pipeline.fn(request)
+        return lines
+
+    return run
+
+
+def test_the_pipeline_opens_its_request_once_for_all_stages(
+    finished: RunRequest, run_without_prefect: Callable[[RunRequest], list[str]]
+) -> None:
+    assert list(pipeline._FLOWS) == list(STAGES)
+    named_model = [stage for stage in STAGES if stage != "finetune"]
+    assert run_without_prefect(finished) == ["opened", *named_model]
+
+
+def test_a_stage_flow_started_alone_opens_its_own_context(
+    finished: RunRequest, run_without_prefect: Callable[[RunRequest], list[str]]
+) -> None:
+    lines = run_without_prefect(finished.model_copy(update={"only": ("segment",)}))
+    stages.segment_flow.fn(finished)
+    assert lines == ["opened", "segment", "opened", "segment"]
+
+
+def test_inference_on_one_node_does_not_enter_the_distributed_room(
+    finished: RunRequest,
+    run_without_prefect: Callable[[RunRequest], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    on_nodes: list[Stage] = []
+
+    def record(stage: Stage, _: Context) -> Stage:
+        on_nodes.append(stage)
+        return stage
+
+    monkeypatch.setattr(stages, "on_nodes", record)
+    monkeypatch.setattr(pipeline, "infer_work_pool", lambda: SimpleNamespace())
+    request = finished.model_copy(update={"only": ("infer",)})
+    run_without_prefect(request)
+    assert on_nodes == []
+    several = (*request.overrides, "resources.infer.num_nodes=2")
+    run_without_prefect(request.model_copy(update={"overrides": several}))
+    assert len(on_nodes) == 1
