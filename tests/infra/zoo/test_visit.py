@@ -30,7 +30,7 @@ def test_the_table_lists_the_outcome_of_every_input(tmp_path, capsys):
         ("very-short.mp4", Cut(beeps=(0.1,)), "beeps are at"),
     ],
 )
-def test_a_deviation_from_the_expected_outcome_is_a_fault(tmp_path, monkeypatch, name, expected, fault):
+def test_an_unexpected_outcome_is_a_fault(tmp_path, monkeypatch, name, expected, fault):
     monkeypatch.setattr(visited, "INPUTS", {name: expected})
     (outcome,) = visit([name], tmp_path)
     assert fault in "; ".join(outcome.faults)
