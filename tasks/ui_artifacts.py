@@ -29,7 +29,7 @@ class ArtifactContent:
 class TaskArtifacts:
     """Artifacts of the running task, created by the first update and changed by further ones.
 
-    Outside of a task run it does nothing. If the server does not accept an update, the task goes on
+    Outside of a task run it does nothing. If the server does not accept an update, the task runs on
     without further updates, after one warning.
     """
 

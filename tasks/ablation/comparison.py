@@ -87,7 +87,7 @@ def measure_arms(
     plan: EvaluationPlan,
     folder: Path,
 ) -> list[AblationRecord]:
-    """Measure all arms, of which the first has all modalities, in the empty ``folder``."""
+    """Measure all arms, the one with all modalities first, in the empty ``folder``."""
     samples_path = folder / "samples.parquet"
     write_parquet(
         to_table(SampleRecord, samples).drop_columns(list(TRANSCRIPT_COLUMNS)), samples_path

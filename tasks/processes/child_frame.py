@@ -1,6 +1,6 @@
 """What a model's child process runs in: its output, its progress lines, how it fails and ends.
 
-The standard output carries lines for the parent alone; everything that libraries print goes to the
+Only lines for the parent go to the standard output; everything that libraries print goes to the
 log beside the job.
 """
 

@@ -65,7 +65,7 @@ class WorkerPool(Generic[Item, Result]):
         self._executor = self._open_executor()
 
     def start(self) -> None:
-        """Start all workers, which import the libraries while the caller goes on."""
+        """Start all workers, which import the libraries meanwhile."""
         for _ in range(self._num_processes):
             self._submit(os.getpid)
 
