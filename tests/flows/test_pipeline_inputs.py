@@ -179,7 +179,7 @@ def predict_all_arms(request: RunRequest) -> None:
             arm, samples, context.store, context.settings.infer, model.fingerprint
         )
         rows = [
-            a_prediction(row.segment_id, 0.2 + 0.6 * (row.label == ("video" in arm.shown)))
+            a_prediction(row.segment_id, 0.2 + 0.6 * (row.label == ("video" in arm.modalities)))
             for row in in_arm.samples
         ]
         outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
