@@ -208,7 +208,7 @@ def test_a_training_killed_in_its_second_seed_resumes_there_with_the_same_losses
 ):
     hostile = tmp_path / "home" / "accelerate" / "default_config.yaml"
     hostile.parent.mkdir(parents=True)
-    hostile.write_text("compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\n")
+    hostile.write_text("distributed_type: MULTI_GPU\n")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
 
     uninterrupted = config_of(tiny_omni, seed=5)

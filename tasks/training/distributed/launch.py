@@ -9,11 +9,10 @@ from tasks.training.settings import FinetuneResources
 
 CHILD_MODULE = "tasks.training.child"
 
-# An own file, so that accelerate reads no configuration from the user's home folder
+# A separate file, so accelerate does not read the configuration from the user's home folder
 # (https://huggingface.co/docs/accelerate/package_reference/cli).
 _LAUNCH_SETTINGS = """\
 distributed_type: '{kind}'
-num_machines: 1
 num_processes: {num_processes}
 gpu_ids: all
 main_process_port: 0  # any free port: trainings may run in parallel
