@@ -62,10 +62,10 @@ def test_our_recipe_reads_words_and_definition_has_fixed_boundaries_and_stops_ea
 
 @pytest.mark.parametrize("profile", RECIPES)
 def test_a_recipe_trains_the_parts_it_names_and_leaves_the_towers_frozen(profile: str) -> None:
-    from tasks.training.model.trainable import open_for_training, token_counts
+    from tasks.training.model.trainable import count_trained, open_for_training
 
     settings: Settings = load_settings(profile)
     opened = open_for_training(TINY, settings.finetune)
-    counts = token_counts(opened.trained)
+    counts = count_trained(opened.trained)
     assert set(counts) == RECIPES[profile]
     assert all(counts.values())

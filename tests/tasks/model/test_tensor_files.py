@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from storage.errors import StoreError
 from tasks.model.tensor_files import read_pickle, saving_to, write_pickle
-from tasks.training.checkpoints import formats as contents
+from tasks.training.checkpoints import formats
 
 TENSORS = {"weights": torch.zeros(100_000)}
 WRITE = {"safetensors": save_file, "torch": write_pickle}
@@ -31,10 +31,10 @@ def test_a_full_disk_is_one_clear_error(tmp_path, library):
 
 @pytest.mark.usefixtures("_small_files")
 @pytest.mark.filterwarnings("ignore::UserWarning")  # no process group
-def test_a_full_disk_is_one_clear_error_for_distributed_checkpoints(tmp_path):
+def test_a_full_disk_is_one_clear_error_for_sharded_checkpoints(tmp_path):
     expected_error = pytest.raises(StoreError, match=r"Cannot write to .here. .*is the disk full")
     with expected_error, saving_to("here"):
-        contents._write_parts(TENSORS, tmp_path / "parts")
+        formats._write_shards(TENSORS, tmp_path / "shards")
 
 
 def test_other_errors_of_these_libraries_stay_as_they_are(tmp_path):
