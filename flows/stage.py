@@ -75,7 +75,7 @@ def run_stage(stage: Stage, context: Context) -> State[StageReport]:
     others; its error is raised when all have ended.
     """
     started = time.monotonic()
-    LOGGER.info("%s: %d expected, %d shards", stage.name, len(stage.expected), len(stage.shards()))
+    LOGGER.info("%s: %d expected, shards: %d", stage.name, len(stage.expected), len(stage.shards()))
     results = run_shards(stage, context)
     rejected = stage.variant.read(RejectedRecord, stage.expected)
     report = StageReport(

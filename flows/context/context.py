@@ -87,7 +87,7 @@ def open_context(request: RunRequest, settings: Settings | None = None) -> Conte
     ``settings`` replace those of the request's profile and overrides.
 
     Raises:
-        ConfigError: a setting or profile is invalid, or the store lies inside the data folder.
+        ConfigError: a setting or profile is invalid, or the store is inside the data folder.
         DataError: the data folder is missing or unreadable, or no video may be used.
         StoreError: the store is not writable.
     """

@@ -15,15 +15,15 @@ from tests.flows.toys import finish, request_of, write_release
 def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     (folder / "data").mkdir()
-    (folder / "made").mkdir()
+    (folder / "files").mkdir()
     write_release(folder / "data")
-    finish(request_of(folder / "data", folder / "store"), folder / "made")
+    finish(request_of(folder / "data", folder / "store"), folder / "files")
     return folder
 
 
 @pytest.fixture
 def finished(finished_once: Path, tmp_path: Path) -> RunRequest:
-    """A request of which every stage is finished, with data and a store of the test's own."""
+    """A request whose stages are all finished, with its own copies of data and store."""
     for name in ("data", "store"):
         shutil.copytree(finished_once / name, tmp_path / name)
     return request_of(tmp_path / "data", tmp_path / "store")
@@ -31,7 +31,7 @@ def finished(finished_once: Path, tmp_path: Path) -> RunRequest:
 
 @pytest.fixture(scope="module")
 def server(new_history: Callable[[pytest.MonkeyPatch], Path]) -> Iterator[dict[str, str]]:
-    """One Prefect server for all runs of a module; gives the runs' environment."""
+    """One Prefect server for all runs of a module; yields the runs' environment."""
     with pytest.MonkeyPatch.context() as patch:
         prepare_environment(new_history(patch))
         with prefect_server() as api_url:

@@ -75,7 +75,7 @@ def undisturbed(server: dict[str, str], world: Path, tmp_path_factory: pytest.Te
 
 @pytest.fixture(scope="module")
 def killed_store(server: dict[str, str], world: Path, tmp_path_factory: pytest.TempPathFactory):
-    """A store with outputs of all stages, whose runs were killed in each stage but inference."""
+    """A store with outputs of all stages: runs were killed in each of them but inference."""
     store = tmp_path_factory.mktemp("killed store")
     for stage in STAGES:
         if stage != "infer":

@@ -39,7 +39,7 @@ ALONE = {"waver/nightly", *(f"{stage}/{stage}" for stage in STAGES)}
 
 @pytest.fixture(scope="module")
 def deployed(new_history: Callable[[pytest.MonkeyPatch], Path]) -> Iterator[dict[str, str]]:
-    """A server with a pool and all deployments; gives the environment of Prefect's commands."""
+    """A server with pools and all deployments; yields the environment of Prefect's commands."""
     with pytest.MonkeyPatch.context() as patch:
         new_history(patch)
         patch.delenv("PREFECT_LOGGING_EXTRA_LOGGERS", raising=False)
@@ -90,25 +90,29 @@ def test_every_entry_is_deployed_with_its_folder_parameters_and_log(
     deployed: dict[str, str],
 ) -> None:
     flows = {row["id"]: row["name"] for row in rows(deployed, "flows")}
-    made = {f"{flows[row['flow_id']]}/{row['name']}": row for row in rows(deployed, "deployments")}
+    deployments = {
+        f"{flows[row['flow_id']]}/{row['name']}": row for row in rows(deployed, "deployments")
+    }
     entries = yaml.safe_load((HOME / "infra" / "prefect.yaml").read_text())["deployments"]
-    assert set(made) == {*ALONE, PARTITION}
-    assert len(entries) == len(made)
-    for row in made.values():
+    assert set(deployments) == {*ALONE, PARTITION}
+    assert len(entries) == len(deployments)
+    for row in deployments.values():
         (step,) = row["pull_steps"]
         assert list(step.values()) == [{"directory": str(HOME)}]
         assert row["job_variables"]["env"]["PREFECT_LOGGING_EXTRA_LOGGERS"] == "waver"
-    partition = made.pop(PARTITION)
+    partition = deployments.pop(PARTITION)
     assert (partition["work_pool_name"], partition["global_concurrency_limit"]) == (
         "waver-infer",
         None,
     )
-    for row in made.values():
+    for row in deployments.values():
         assert row["work_pool_name"] == "waver"
         assert row["parameters"]["request"]["data"] == "/data/of/ours"
         assert row["parameters"]["request"]["store"] == "/store/of/ours"
         assert row["global_concurrency_limit"]["limit"] == 1
-    assert [s["schedule"]["cron"] for s in made["waver/nightly"]["schedules"]] == ["0 2 * * *"]
+    assert [s["schedule"]["cron"] for s in deployments["waver/nightly"]["schedules"]] == [
+        "0 2 * * *"
+    ]
 
 
 def test_a_deployment_runs_in_a_worker_and_shows_its_log(
@@ -203,10 +207,10 @@ def test_a_partition_whose_node_is_gone_is_not_waited_for(at_server, monkeypatch
 
 def test_a_partition_expects_its_own_segments_alone(at_server, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "made").mkdir()
+    (tmp_path / "files").mkdir()
     write_release(tmp_path / "data")
     request = request_of(tmp_path / "data", tmp_path / "store")
-    finish(request, tmp_path / "made")
+    finish(request, tmp_path / "files")
     context = open_context(request)
     manifest = read_manifest(context)
     expected, variant = expected_items(manifest.samples), resolve_models(context, manifest).variant

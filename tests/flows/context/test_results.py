@@ -11,10 +11,10 @@ def test_without_labels_verdicts_use_the_thresholds_that_an_earlier_run_chose_fo
     finished: RunRequest, tmp_path: Path
 ) -> None:
     (tmp_path / "new").mkdir()
-    (tmp_path / "made").mkdir()
+    (tmp_path / "files").mkdir()
     (tmp_path / "new" / "a.mp4").write_bytes(b"a")
     request = finished.model_copy(update={"data": str(tmp_path / "new")})
-    finish(request, tmp_path / "made")
+    finish(request, tmp_path / "files")
     labeled, unlabeled = open_report(open_context(finished)), open_report(open_context(request))
     assert labeled.inference.earlier is None, "it has chosen by itself"
     (chosen,) = (row for row in labeled.read(ThresholdRecord) if row.chosen)

@@ -65,12 +65,12 @@ def test_segments_without_ah_of_an_annotated_positive_video_are_not_trained_on(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "made").mkdir()
+    (tmp_path / "files").mkdir()
     write_release(tmp_path / "data")
     request = request_of(tmp_path / "data", tmp_path / "store")
     overrides = (*request.overrides, "segment.boundaries=annotated", "manifest.positive_at=0.6")
     request = request.model_copy(update={"overrides": overrides})
-    finish(request, tmp_path / "made")
+    finish(request, tmp_path / "files")
     samples = read_manifest(open_context(request)).samples
     trained = {s.segment_id: s.label for s in samples if s.in_training}
     negative, positive = videos_of("90001")

@@ -103,10 +103,10 @@ def test_another_node_gets_the_absolute_path_of_every_folder(tmp_path: Path, mon
     assert (sent.stages(), sent.force) == (("infer",), ())
     here = context.settings
     monkeypatch.chdir("/")
-    there = load_settings(sent.profile, sent.overrides)
-    assert there.transcribe.model == str(tmp_path / "speech")
-    assert there.finetune.model == str(tmp_path / "base = 1")
-    assert there.finetune.model_copy(update={"model": here.finetune.model}) == here.finetune
+    elsewhere = load_settings(sent.profile, sent.overrides)
+    assert elsewhere.transcribe.model == str(tmp_path / "speech")
+    assert elsewhere.finetune.model == str(tmp_path / "base = 1")
+    assert elsewhere.finetune.model_copy(update={"model": here.finetune.model}) == here.finetune
 
 
 def test_hub_names_remote_stores_and_waver_s_own_folders_are_sent_as_they_are(
