@@ -47,8 +47,7 @@ def speech_model_identity(model: str) -> str:
     if not folder.is_dir():
         return model
     names = sorted(path.name for path in folder.iterdir() if path.is_file())
-    states = tuple((name, *_file_state(folder / name)) for name in names)
-    return _folder_digest(model, states)
+    return digest_of([(name, digest_file(folder / name)) for name in names])
 
 
 def open_speech_model(model: str, compute_type: str) -> "WhisperModel":
@@ -100,17 +99,6 @@ def _download(model: str) -> None:
 def _is_folder(model: str) -> bool:
     """Return whether ``model`` is a path; a mistyped path must not be looked up on the Hub."""
     return Path(model).is_dir() or model.startswith(("/", "./", "../", "~/"))
-
-
-def _file_state(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-@cache
-def _folder_digest(model: str, states: tuple[tuple[str, int, int], ...]) -> str:
-    """Digest a folder's files, cached until a file's size or modification time changes."""
-    return digest_of([(name, digest_file(Path(model) / name)) for name, _, _ in states])
 
 
 def _first_line(error: Exception) -> str:
