@@ -76,6 +76,23 @@ def profiles() -> None:
         typer.echo(name)
 
 
+@app.command()
+def settings(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="As Markdown, for a page of documentation.")
+    ] = False,
+) -> None:
+    """List every setting with its type, default and meaning."""
+    from rich.console import Console
+
+    from flows.commands import settings as reference
+
+    if markdown:
+        typer.echo(reference.markdown(), nl=False)
+    else:
+        reference.show_settings(Console())
+
+
 def _print_error(error: WaverError) -> None:
     typer.secho(f"waver: {error}", fg="red", err=True)
     for line in error.details[:_MAX_DETAILS]:
