@@ -30,14 +30,14 @@ def settings_by_section(
 ) -> Iterator[tuple[str, str, list[Setting]]]:
     """Yield each section's name, meaning and settings, in the order of a profile."""
     for name, field in model.model_fields.items():
-        section = field.annotation
-        if not _is_section(section):
+        section = _section_of(field)
+        if section is None:
             continue
         path = f"{prefix}{name}"
         settings = [
             _describe(key, inner)
             for key, inner in section.model_fields.items()
-            if not _is_section(inner.annotation)
+            if _section_of(inner) is None
         ]
         yield path, field.description or "", settings
         yield from settings_by_section(section, f"{path}.")
@@ -72,8 +72,9 @@ def show_settings(console: Console) -> None:
         console.print(table)
 
 
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+def _section_of(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _describe(name: str, field: FieldInfo) -> Setting:

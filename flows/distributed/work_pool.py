@@ -56,7 +56,7 @@ def infer_work_pool() -> str:
         raise ConfigError(
             f"Inference on several nodes needs the deployment {DEPLOYMENT!r}, which the Prefect "
             "server of this run does not have: set PREFECT_API_URL to the server that the nodes' "
-            f"workers use and create it there with `{_DEPLOY}` (flows/README.md), or leave out "
+            f"workers use and create it there with `{_DEPLOY}` (infra/README.md), or leave out "
             "resources.infer.num_nodes."
         )
     return pool
