@@ -1,24 +1,24 @@
-"""Every error Waver raises on purpose, in one tree.
+"""Every error that Waver raises on purpose, in one tree.
 
-WaverError                what is wrong, the value, what was expected, the way out
+WaverError                what is wrong, the value, what was expected, what to do
 ├── ConfigError           a setting, profile or command-line value that cannot be used
 ├── DataError             a data set that is missing or cannot be read
 ├── StoreError            the store cannot be written or read (permission, full disk)
-├── ToolError             a program or library that has to be installed
+├── ToolError             a program or library that must be installed
 ├── ModelError            a model folder or hub name that cannot be opened
-├── LeakageError          a participant, video or duplicate on two sides of a split
+├── LeakageError          a participant, video or duplicate in two splits
 ├── StageError            a stage that cannot start, or did not finish
-│   └── CrashError        a child process that died, or failed in a way that nobody foresaw
-└── ItemFault             one video or segment is at fault: it becomes a rejected row
-    └── FramesFault       other frames decode than the container lists
+│   └── CrashError        a child process that died or failed unexpectedly
+└── ItemFault             a video or segment that becomes a rejected row
+    └── FramesFault       the decoded frames differ from the container's
 """
 
 
 class WaverError(Exception):
-    """An error whose message is one clear sentence for the person who runs Waver.
+    """An error whose message is one sentence for the user.
 
-    ``details`` name the participants or videos concerned, a line each: they are for the terminal
-    alone, while the message may be logged and stored.
+    ``details`` name the participants or videos concerned, one per line. They are only for the
+    terminal, while the message may be logged and stored.
     """
 
     def __init__(self, message: str = "", details: tuple[str, ...] = ()) -> None:
@@ -39,7 +39,7 @@ class StoreError(WaverError):
 
 
 class ToolError(WaverError):
-    """A program or library has to be installed first."""
+    """A program or library must be installed first."""
 
 
 class ModelError(WaverError):
@@ -47,7 +47,7 @@ class ModelError(WaverError):
 
 
 class LeakageError(WaverError):
-    """A participant, a video or a duplicate stands on two sides of a split."""
+    """A participant, video or duplicate is in two splits."""
 
 
 class StageError(WaverError):
@@ -55,12 +55,12 @@ class StageError(WaverError):
 
 
 class CrashError(StageError):
-    """A child process died, or failed in a way that nobody foresaw."""
+    """A child process died or failed unexpectedly."""
 
 
 class ItemFault(WaverError):
-    """One video or segment is at fault: the row is rejected with this reason, the run goes on."""
+    """A video or segment cannot be used: it is rejected with this reason, the run continues."""
 
 
 class FramesFault(ItemFault):
-    """A video's decoder gave other frames than its container lists."""
+    """The decoded frames of a video differ from its container's."""

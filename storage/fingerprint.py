@@ -1,4 +1,4 @@
-"""Fingerprints: the digests by which a row, a file or a variant is known to be the same."""
+"""Digests that identify the content of rows, files and variants."""
 
 import errno
 import hashlib
@@ -11,22 +11,22 @@ _BLOCK_BYTES = 1 << 20
 
 
 def digest_of(*parts: Any) -> str:
-    """Digest JSON-like values; equal values give equal digests whatever the order of mappings.
+    """Digest JSON-like values, independent of the order of mappings.
 
     Returns 32 hexadecimal digits (BLAKE2b, 16 bytes).
     """
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    encoded = text.encode(errors="surrogatepass")  # names of files need not be valid Unicode
+    encoded = text.encode(errors="surrogatepass")  # file names need not be valid Unicode
     return hashlib.blake2b(encoded, digest_size=16).hexdigest()
 
 
 def digest_bytes(content: bytes) -> str:
-    """Digest bytes at hand; the same as of a file that holds them."""
+    """Digest bytes, like a file with this content."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def digest_stream(stream: BinaryIO) -> str:
-    """Digest what is left of a binary stream, a block at a time."""
+    """Digest the rest of a binary stream, block by block."""
     state = hashlib.blake2b(digest_size=16)
     while block := stream.read(_BLOCK_BYTES):
         state.update(block)
@@ -37,7 +37,7 @@ def digest_file(path: Path) -> str:
     """Digest a local file's content.
 
     Raises:
-        OSError: it cannot be read, or is a pipe or a device, which may never end.
+        OSError: it cannot be read, or is a pipe or device, which may never end.
     """
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):

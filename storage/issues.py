@@ -1,7 +1,7 @@
-"""The kinds of things that can be wrong with a data set, each with its stable name and meaning.
+"""The kinds of issues that a data set can have, each with a stable name and a meaning.
 
-A kind invalidates results where figures could not be believed in spite of what the pipeline does about
-it: labels that contradict one another, lost annotation, one person on two sides of a split.
+A kind invalidates results if metrics cannot be trusted despite the pipeline's handling of it:
+contradictory labels, lost annotation, or one participant in two splits.
 """
 
 from dataclasses import dataclass
@@ -9,122 +9,125 @@ from enum import StrEnum
 
 
 class IssueKind(StrEnum):
-    """A kind of issue: its value is the name that tables hold, ``meaning`` a line for people."""
+    """A kind of issue: its value is the name in tables, ``meaning`` a line for the reader."""
 
     meaning: str
     invalidates: bool
 
     def __new__(cls, name: str, meaning: str, invalidates: bool = False) -> "IssueKind":
-        """Keep meaning and weight beside the name, which alone is the value."""
+        """Create a kind whose value is its name alone."""
         kind = str.__new__(cls, name)
         kind._value_ = name
         kind.meaning, kind.invalidates = meaning, invalidates
         return kind
 
-    # Files, paths and places
-    FILE_MISSING = "file_missing", "a file of the release is not there"
+    # Files and paths
+    FILE_MISSING = "file_missing", "a file of the release is missing"
     PATH_REJECTED = (
-        "path_refused", "a path leaves the data folder or cannot be stored: left out", True,
+        "path_rejected", "a path leaves the data folder or cannot be stored: skipped", True,
     )  # fmt: skip
-    VIDEO_MISSING = "video_missing", "annotated or listed in a split, but there is no such file"
-    NOT_ANNOTATED = "not_annotated", "a video file without an annotation: stays unlabelled"
-    NOT_IN_SPLIT = "not_in_split", "a video that no split file lists"
-    NOT_DETAILED = "not_detailed", "nothing is said about the participant: consent is unknown"
+    VIDEO_MISSING = "video_missing", "annotated or listed in a split, but the file is missing"
+    NOT_ANNOTATED = "not_annotated", "a video file without an annotation: stays unlabeled"
+    NOT_IN_SPLIT = "not_in_split", "a video that is in no split file"
+    NOT_DETAILED = "not_detailed", "no entry for the participant: consent is unknown"
     CONSENT_UNREADABLE = "consent_unreadable", "consent is neither Yes nor No: taken as unknown"
-    NO_QUESTION = "no_question", "the file's name gives no question from 1 to 7"
+    NO_QUESTION = "no_question", "the file's name contains no question from 1 to 7"
     NO_PARTICIPANT = (
         "no_participant",
-        "participant unknown: one person may stand on two sides unseen",
+        "unknown participant: leakage between splits cannot be detected",
     )
     PARTICIPANT_CONTRADICTED = (
-        "participant_contradicted", "folder and file name give different participants", True,
+        "participant_contradicted", "folder and file name name different participants", True,
     )  # fmt: skip
 
     # Leakage
     VIDEO_IN_TWO_SPLITS = "video_in_two_splits", "one video is listed in two splits", True
     PARTICIPANT_IN_TWO_SPLITS = (
-        "participant_in_two_splits", "one participant's videos stand in two splits", True,
+        "participant_in_two_splits", "one participant's videos are in two splits", True,
     )  # fmt: skip
     PARTICIPANTS_ALIKE_IN_TWO_SPLITS = (
         "participants_alike_in_two_splits",
-        "ids that differ in case or leading zeros alone, in two splits",
+        "ids in two splits that differ only in case or leading zeros",
     )
     SAME_FILE_IN_TWO_SPLITS = (
-        "same_file_in_two_splits", "files of the same content stand in two splits", True,
+        "same_file_in_two_splits", "files of the same content are in two splits", True,
     )  # fmt: skip
-    SAME_FILE_TWICE = "same_file_twice", "files of the same content, not in two splits"
+    SAME_FILE_TWICE = "same_file_twice", "files of the same content, within one split"
     SAME_FILE_WITH_TWO_LABELS = (
         "same_file_with_two_labels", "files of the same content have different labels", True,
     )  # fmt: skip
     REENCODED_IN_TWO_SPLITS = (
-        "reencoded_in_two_splits", "videos that look and sound the same stand in two splits", True,
+        "reencoded_in_two_splits", "videos with the same perceptual hash are in two splits", True,
     )  # fmt: skip
-    REENCODED_TWICE = "reencoded_twice", "videos that look and sound the same, not in two splits"
+    REENCODED_TWICE = "reencoded_twice", "videos with the same perceptual hash, within one split"
 
     # Labels
-    LABEL_UNREADABLE = "label_unreadable", "no label 0 or 1 where one belongs: stays unlabelled"
-    PLACEHOLDER_LABELS = "placeholder_labels", "a split with the label 0 on every line: no labels"
-    ANNOTATED_TWICE = "annotated_twice", "two annotations of one video: the first holds", True
+    LABEL_UNREADABLE = "label_unreadable", "a label that is neither 0 nor 1: stays unlabeled"
+    PLACEHOLDER_LABELS = (
+        "placeholder_labels",
+        "a split with the label 0 on every line: taken as unlabeled",
+    )
+    ANNOTATED_TWICE = "annotated_twice", "two annotations of one video: the first is used", True
     LISTED_WITH_TWO_LABELS = (
-        "listed_with_two_labels", "one video is given two labels: the first holds", True,
+        "listed_with_two_labels", "one video is listed with two labels: the first is used", True,
     )  # fmt: skip
     SPLIT_CONTRADICTS_ANNOTATION = (
-        "split_contradicts_annotation", "split and annotation differ in the label", True,
+        "split_contradicts_annotation", "split file and annotation have different labels", True,
     )  # fmt: skip
     NEGATIVE_WITH_INTERVALS = (
-        "negative_with_intervals", "labelled as without A/H, but A/H intervals are annotated", True,
+        "negative_with_intervals", "labeled as without A/H, but with annotated A/H intervals", True,
     )  # fmt: skip
     POSITIVE_WITHOUT_INTERVALS = (
-        "positive_without_intervals", "labelled A/H, but no interval says when",
+        "positive_without_intervals", "labeled as A/H, but without an interval",
     )  # fmt: skip
 
     SPLIT_WITHOUT_VIDEOS = (
-        "split_without_videos", "no video in train or val: nothing is learnt or chosen there", True,
+        "split_without_videos", "no video in train or val: no training or no model selection", True,
     )  # fmt: skip
-    TEST_WITHOUT_VIDEOS = "test_without_videos", "no video in test: nothing is measured there"
+    TEST_WITHOUT_VIDEOS = "test_without_videos", "no video in test: no test metrics"
     SPLIT_WITHOUT_LABELS = (
-        "split_without_labels", "no label in train or val: nothing is learnt or chosen there", True,
+        "split_without_labels", "no label in train or val: no training or no model selection", True,
     )  # fmt: skip
-    TEST_WITHOUT_LABELS = "test_without_labels", "no label in test: nothing is measured there"
+    TEST_WITHOUT_LABELS = "test_without_labels", "no label in test: no test metrics"
     SPLIT_OF_ONE_LABEL = (
-        "split_of_one_label", "all labels of a split are the same: figures mean nothing", True,
+        "split_of_one_label", "all labels of a split are the same: metrics are meaningless", True,
     )  # fmt: skip
 
     # Intervals
-    ANNOTATION_UNREADABLE = "annotation_unreadable", "an annotation that is no mapping: not used"
-    FIELD_UNREADABLE = "field_unreadable", "certainty, cues or frames are no list: not used"
+    ANNOTATION_UNREADABLE = "annotation_unreadable", "an annotation that is no mapping: ignored"
+    FIELD_UNREADABLE = "field_unreadable", "certainty, cues or frames are no list: ignored"
     INTERVAL_UNREADABLE = (
         "interval_unreadable", "an interval without usable times, or reversed: rejected", True,
     )  # fmt: skip
     INTERVAL_EMPTY = "interval_empty", "an interval that ends where it starts: rejected"
-    INTERVALS_UNSORTED = "intervals_unsorted", "intervals not in order of time: sorted"
-    INTERVALS_OVERLAP = "intervals_overlap", "intervals that overlap or touch: joined"
+    INTERVALS_UNSORTED = "intervals_unsorted", "intervals not sorted by time: sorted"
+    INTERVALS_OVERLAP = "intervals_overlap", "intervals that overlap or touch: merged"
     INTERVAL_PAST_END = "interval_past_end", "an interval that ends after the video: clipped"
     INTERVAL_AFTER_END = (
         "interval_after_end", "an interval that starts after the video's end: dropped", True,
     )  # fmt: skip
     NO_INTERVAL_WITHIN = (
-        "no_interval_within", "every interval of the video lies after its end: unlabelled", True,
+        "no_interval_within", "every interval of the video is after its end: unlabeled", True,
     )  # fmt: skip
     LENGTHS_DIFFER = "lengths_differ", "certainty, cues or frames do not match the intervals"
-    FRAMES_DISAGREE = "frames_disagree", "annotated frames and times differ: the times hold"
+    FRAMES_DISAGREE = "frames_disagree", "annotated frames and times differ: the times are used"
 
     # The released transcript
     TRANSCRIPT_UNREADABLE = "transcript_unreadable", "transcript pieces without text or start"
-    TRANSCRIPT_RESTARTS = "transcript_restarts", "transcript times that fall back: made monotone"
+    TRANSCRIPT_RESTARTS = "transcript_restarts", "transcript times that decrease: made monotone"
     TRANSCRIPT_OPEN = "transcript_open", "transcript pieces without an end: closed where possible"
 
-    # Whose videos are not used
-    ERASED = "erased", "videos of participants whom this store has erased: left out"
+    # Erased participants
+    ERASED = "erased", "videos of participants erased from the store: excluded"
 
-    # What the files showed
-    CANNOT_BE_OPENED = "cannot_be_opened", "not a video that can be opened: a run rejects it"
-    MEDIA = "media", "the video decodes, but not as its container says"
+    # Media
+    CANNOT_BE_OPENED = "cannot_be_opened", "not a video that can be opened: rejected by a run"
+    MEDIA = "media", "the decoded video differs from its container's metadata"
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """One thing found wrong; ``detail`` never quotes a transcript or a participant's details."""
+    """One issue; ``detail`` never quotes a transcript or a participant's details."""
 
     kind: IssueKind
     detail: str

@@ -1,4 +1,4 @@
-"""Paths that a data set's own files name: nothing outside the data root is ever opened."""
+"""Paths inside a data set: nothing outside the data root is ever opened."""
 
 import os
 from collections.abc import Iterator
@@ -14,18 +14,18 @@ VIDEO_SUFFIXES = frozenset(
 
 
 def path_key(video_id: str) -> str:
-    """Give the mark by which stored files are known to be of a video: 8 hexadecimal digits."""
+    """Return the 8 hexadecimal digits that identify a video in the names of stored files."""
     return digest_of(video_id)[:8]
 
 
 def resolve_inside(root: Path, name: str) -> Path:
-    """Give the place of a relative path under `root`, whether or not something is there.
+    """Resolve a relative path under `root`; it need not exist.
 
     Raises:
-        DataError: the path is empty or absolute, holds `..`, is no valid Unicode, or a link on it
-            leaves the root.
+        DataError: the path is empty or absolute, contains `..` or a NUL byte, is not valid
+            Unicode, or leaves the root through a link.
     """
-    if any("\ud800" <= letter <= "\udfff" for letter in name):
+    if any("\ud800" <= character <= "\udfff" for character in name):
         raise DataError(f"The path {name!r} is not valid Unicode: rename the file.")
     steps = PurePosixPath(name).parts
     if not steps or PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive:
@@ -39,9 +39,9 @@ def resolve_inside(root: Path, name: str) -> Path:
 
 
 def iter_video_names(root: Path, *, skipping: frozenset[str] = frozenset()) -> Iterator[str]:
-    """List files with a video's suffix under `root`, as sorted relative paths with forward slashes.
+    """Yield files with a video suffix under `root`, as sorted relative paths with forward slashes.
 
-    Hidden files and folders, folders named in `skipping`, and links to folders are left out.
+    Skips hidden files and folders, folders named in `skipping`, and links to folders.
     """
     for folder, folders, names in os.walk(root, followlinks=False):
         folders[:] = sorted(

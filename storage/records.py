@@ -165,7 +165,7 @@ class SampleRecord:
     Attributes:
         num_segments: Segments of the whole video.
         video_path: As in `SegmentRecord`, like ``audio_path``.
-        transcript: What is said in the segment.
+        transcript: The words of the segment.
         transcript_before: The last words before the segment.
         num_words: Words of ``transcript``.
         pause_ms: Duration of the pauses in the segment.
@@ -219,7 +219,7 @@ class ClassPlanRecord:
     Attributes:
         num_samples: Training samples with this label.
         weight: Factor of their loss.
-        draw_fraction: Fraction of the drawn samples that have this label, in [0, 1].
+        draw_fraction: Fraction of the sampled rows that have this label, in [0, 1].
         sampling: ``natural`` (each epoch draws every sample once, shuffled) or ``balanced`` (the
             labels alternate).
     """

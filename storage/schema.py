@@ -24,7 +24,7 @@ _SCALARS: dict[type, pa.DataType] = {
 
 
 def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:
-    """Give the Arrow type of one annotation, and whether it may be null."""
+    """Return the Arrow type of an annotation, and whether it is nullable."""
     while hasattr(annotation, "__supertype__"):  # NewType
         annotation = annotation.__supertype__
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -33,7 +33,7 @@ def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:
         return _arrow_type(inner)[0], True
     if origin is tuple:
         return pa.list_(pa.field("element", _arrow_type(arguments[0])[0], nullable=False)), False
-    if _is_names(annotation):
+    if _is_enum(annotation):
         return pa.string(), False
     if is_dataclass(annotation):
         return pa.struct(list(schema_of(typing.cast(type, annotation)))), False
@@ -45,12 +45,12 @@ def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:
     return _SCALARS[annotation], False
 
 
-def _is_names(annotation: Any) -> bool:
+def _is_enum(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, StrEnum)
 
 
 def schema_of(record_type: type) -> pa.Schema:
-    """Derive the Parquet schema of a record class; optional fields are the nullable columns."""
+    """Derive the Parquet schema of a record class; optional fields become nullable columns."""
     hints = typing.get_type_hints(record_type)
     columns = []
     for field in fields(record_type):
@@ -68,7 +68,7 @@ def _to_plain(value: Any) -> Any:
 
 
 def to_table(record_type: type[Record], records: Iterable[Record]) -> pa.Table:
-    """Lay records out as a table of exactly their class's schema."""
+    """Convert records to a table with their class's schema."""
     rows = [_to_plain(record) for record in records]
     return pa.Table.from_pylist(rows, schema=schema_of(record_type))
 
@@ -84,10 +84,10 @@ def _from_plain(annotation: Any, value: Any) -> Any:
         return tuple(_from_plain(arguments[0], element) for element in value)
     if is_dataclass(annotation):
         return _record_from(annotation, value)
-    return _name_from(annotation, value) if _is_names(annotation) else value
+    return _enum_from(annotation, value) if _is_enum(annotation) else value
 
 
-def _name_from(names: type[StrEnum], value: str) -> StrEnum:
+def _enum_from(names: type[StrEnum], value: str) -> StrEnum:
     try:
         return names(value)
     except ValueError as error:
@@ -108,14 +108,14 @@ def _record_from(record_type: Any, row: dict[str, Any]) -> Any:
 
 
 def check_columns(record_type: type, table: pa.Table) -> None:
-    """Refuse a table that does not hold every column of a record class.
+    """Raise if a table lacks a column of a record class.
 
     Raises:
-        StoreError: a column is missing or holds another type than the class says.
+        StoreError: a column is missing or has another type.
     """
     for column in schema_of(record_type):
-        location = table.schema.get_field_index(column.name)
-        if location < 0 or table.schema.field(location).type != column.type:
+        index = table.schema.get_field_index(column.name)
+        if index < 0 or table.schema.field(index).type != column.type:
             raise StoreError(
                 f"A table of {record_type.__name__} has no column {column.name!r} of type "
                 f"{column.type}: it was written by another version; run the stage again with "
@@ -124,10 +124,10 @@ def check_columns(record_type: type, table: pa.Table) -> None:
 
 
 def from_table(record_type: type[Record], table: pa.Table) -> Iterator[Record]:
-    """Read records back; columns that the class does not name are left aside.
+    """Convert a table to records; ignores columns that are not in the class.
 
     Raises:
-        StoreError: a column is missing or holds another type than the class says.
+        StoreError: a column is missing or has another type.
     """
     check_columns(record_type, table)
     for row in table.select(schema_of(record_type).names).to_pylist():
@@ -135,11 +135,11 @@ def from_table(record_type: type[Record], table: pa.Table) -> Iterator[Record]:
 
 
 def write_parquet(table: pa.Table, sink: Any) -> None:
-    """Write one table to a path or binary file, zstd-compressed."""
+    """Write a zstd-compressed table to a path or binary file."""
     pq.write_table(table, sink, compression="zstd")
 
 
 def read_parquet(source: Any, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one whole Parquet file; on the calling thread, for tables here are small and many."""
+    """Read a Parquet file on the calling thread, as tables are small and many."""
     with pq.ParquetFile(source) as file:
         return file.read(columns=list(columns) if columns else None, use_threads=False)

@@ -1,8 +1,8 @@
-"""Who may see a video's rows: the one place that knows what participants agreed to.
+"""Consent: which videos' rows may be exported for which purpose.
 
-A participant answers two questions on consent, and both answers travel with every row. What leaves
-the house for a purpose holds the rows of those who said yes to it; an answer that is not known is
-no yes.
+Participants answer two consent questions, and every row carries both answers. An export for a
+purpose contains only rows of participants who agreed to it; an unknown answer does not count as
+consent.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 
 
 class Consented(Protocol):
-    """A row of one video that carries its participant's answers; ``None`` is unknown."""
+    """A row with its participant's answers; ``None`` is unknown."""
 
     @property
     def video_id(self) -> VideoId:
@@ -41,21 +41,21 @@ class OfVideo(Protocol):
 
 Row = TypeVar("Row", bound=OfVideo)
 
-_WRITTEN = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
+_SPELLINGS = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 _ANSWERS: Mapping[Purpose, Callable[[Consented], bool | None]] = {
-    "internal": lambda row: True,  # noqa: ARG005 - what stays in the house is nobody's publication
+    "internal": lambda row: True,  # noqa: ARG005 - internal use needs no consent
     "publication": lambda row: row.consent_publications,
     "challenge": lambda row: row.consent_challenges,
 }
 
 
-def read_answer(written: str) -> bool | None:
-    """Read an answer as data sets write it; ``None`` is neither yes nor no."""
-    return _WRITTEN.get(written.strip().lower())
+def read_answer(text: str) -> bool | None:
+    """Parse a yes or no as data sets spell it; returns ``None`` for anything else."""
+    return _SPELLINGS.get(text.strip().lower())
 
 
 def allowed(row: Consented, purpose: Purpose) -> bool:
-    """Say whether a row may be passed on for a purpose."""
+    """Return whether a row may be exported for a purpose."""
     return _ANSWERS[purpose](row) is True
 
 
@@ -69,17 +69,17 @@ class Permission:
     unknown: frozenset[VideoId]
 
     def keep(self, rows: Iterable[Row]) -> list[Row]:
-        """Leave out every row of a video that may not be passed on."""
+        """Return the rows of the allowed videos."""
         return [row for row in rows if row.video_id in self.allowed]
 
 
 def permission_of(rows: Iterable[Consented], purpose: Purpose) -> Permission:
-    """Read the rows' own answers; where rows of one video differ, the strictest one holds."""
+    """Read the rows' answers; if rows of one video differ, the strictest counts."""
     answers: dict[VideoId, set[bool | None]] = {}
     for row in rows:
         answers.setdefault(row.video_id, set()).add(_ANSWERS[purpose](row))
-    declined = frozenset(video for video, given in answers.items() if False in given)
-    unknown = frozenset(video for video, given in answers.items() if None in given) - declined
+    declined = frozenset(video for video, found in answers.items() if False in found)
+    unknown = frozenset(video for video, found in answers.items() if None in found) - declined
     return Permission(
         purpose=purpose,
         allowed=frozenset(answers) - declined - unknown,

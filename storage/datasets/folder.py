@@ -1,4 +1,4 @@
-"""Read any folder of videos: every file with a video's suffix is a video without a label."""
+"""Read any folder of videos: every file with a video suffix is an unlabeled video."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ from storage.records import VideoId, VideoRecord
 
 
 def read_folder(root: Path) -> Dataset:
-    """Find the videos under `root`, however deep; a video's id is its path relative to `root`."""
+    """Find the videos under `root`, recursively; a video's id is its path relative to `root`."""
     videos: list[VideoRecord] = []
     issues: list[Issue] = []
     for name in sorted(iter_video_names(root)):
         try:
             resolve_inside(root, name)
         except DataError as error:
-            issues.append(Issue(IssueKind.PATH_REJECTED, f"left out: {error}"))
+            issues.append(Issue(IssueKind.PATH_REJECTED, f"skipped: {error}"))
             continue
         videos.append(VideoRecord(video_id=VideoId(name), path=name))
     return Dataset(root=root, videos=tuple(videos), issues=tuple(issues))

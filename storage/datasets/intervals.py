@@ -1,7 +1,4 @@
-"""Annotated times: read, put in order, joined, and clipped to a video's length.
-
-Nothing is changed silently: every function also tells what it had to mend or refuse.
-"""
+"""Annotated times: parse, sort, merge and clip intervals; every change becomes an issue."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,88 +11,88 @@ _TIME = re.compile(r"(\d{1,3}):([0-5]?\d):([0-5]?\d)(?:[.,](\d{1,9}))?")
 
 
 class EmptyInterval(ValueError):
-    """An interval that ends where it starts: nothing is lost with it."""
+    """An interval that ends where it starts, and can be dropped without loss."""
 
 
-def parse_time_ms(written: object) -> int:
-    """Read `HH:MM:SS.mmm` as milliseconds, rounding finer fractions.
+def parse_time_ms(value: object) -> int:
+    """Parse `HH:MM:SS.mmm` to milliseconds, rounding finer fractions.
 
-    Numbers are taken as seconds: YAML 1.1 reads a time without quotes as a number in base 60.
+    Numbers are seconds: YAML 1.1 reads an unquoted time as a number in base 60.
 
     Raises:
-        ValueError: the text is no such time, or the number is negative or not finite.
+        ValueError: the text is no time, or the number is negative, infinite or NaN.
     """
-    if isinstance(written, bool) or not isinstance(written, str | int | float):
-        raise ValueError(f"the time {written!r} is not HH:MM:SS.mmm")
-    if isinstance(written, int | float):
-        if not is_seconds(written):
-            raise ValueError(f"the time {written!r} is not a number of seconds")
-        return round(written * 1000)
-    found = _TIME.fullmatch(written.strip())
-    if found is None:
-        raise ValueError(f"the time {written!r} is not HH:MM:SS.mmm")
-    hours, minutes, seconds, fraction = found.groups(default="0")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise ValueError(f"the time {value!r} is not HH:MM:SS.mmm")
+    if isinstance(value, int | float):
+        if not is_seconds(value):
+            raise ValueError(f"the time {value!r} is not a number of seconds")
+        return round(value * 1000)
+    match = _TIME.fullmatch(value.strip())
+    if match is None:
+        raise ValueError(f"the time {value!r} is not HH:MM:SS.mmm")
+    hours, minutes, seconds, fraction = match.groups(default="0")
     whole = (int(hours) * 60 + int(minutes)) * 60 + int(seconds)
     return whole * 1000 + round(int(fraction) * 1000 / 10 ** len(fraction))
 
 
-def is_seconds(written: float) -> bool:
-    """Say whether a number may be a time in a video: finite, from 0 on, under a thousand hours."""
-    return 0 <= written < _MAX_SECONDS
+def is_seconds(value: float) -> bool:
+    """Return whether a number can be a time in a video, in [0, 3,600,000) seconds."""
+    return 0 <= value < _MAX_SECONDS
 
 
-def parse_interval(written: object) -> Interval:
-    """Read a pair of times.
+def parse_interval(value: object) -> Interval:
+    """Parse a pair of times.
 
     Raises:
-        EmptyInterval: the end is the start.
-        ValueError: not a pair, no times, or the end lies before the start.
+        EmptyInterval: start and end are equal.
+        ValueError: it is not a pair of times, or the end is before the start.
     """
-    if not isinstance(written, list | tuple) or len(written) != 2:
+    if not isinstance(value, list | tuple) or len(value) != 2:
         raise ValueError("it is not a pair of times")
-    start_ms, end_ms = (parse_time_ms(time) for time in written)
+    start_ms, end_ms = (parse_time_ms(time) for time in value)
     if end_ms == start_ms:
-        raise EmptyInterval(f"it is empty ({written[0]} to {written[1]})")
+        raise EmptyInterval(f"it is empty ({value[0]} to {value[1]})")
     if end_ms < start_ms:
-        raise ValueError(f"it is reversed ({written[0]} to {written[1]})")
+        raise ValueError(f"it is reversed ({value[0]} to {value[1]})")
     return Interval(start_ms=start_ms, end_ms=end_ms)
 
 
 def tidy_intervals(intervals: Iterable[Interval]) -> tuple[tuple[Interval, ...], tuple[Issue, ...]]:
-    """Sort intervals and join those that overlap or touch; also tells which of that was needed."""
-    given = list(intervals)
-    ordered = sorted(given, key=lambda interval: (interval.start_ms, interval.end_ms))
-    joined: list[Interval] = []
+    """Sort intervals and merge those that overlap or touch; also returns the issues."""
+    original = list(intervals)
+    ordered = sorted(original, key=lambda interval: (interval.start_ms, interval.end_ms))
+    merged: list[Interval] = []
     for interval in ordered:
-        if joined and interval.start_ms <= joined[-1].end_ms:
-            last = joined.pop()
+        if merged and interval.start_ms <= merged[-1].end_ms:
+            last = merged.pop()
             end_ms = max(last.end_ms, interval.end_ms)
             interval = Interval(start_ms=last.start_ms, end_ms=end_ms)
-        joined.append(interval)
+        merged.append(interval)
     issues = []
-    if ordered != given:
-        message = "intervals were not in order of time: sorted"
+    if ordered != original:
+        message = "intervals were not sorted by time: sorted"
         issues.append(Issue(IssueKind.INTERVALS_UNSORTED, message))
-    if len(joined) < len(given):
-        message = f"intervals overlap or touch: {len(given)} joined to {len(joined)}"
+    if len(merged) < len(original):
+        message = f"intervals overlap or touch: {len(original)} merged to {len(merged)}"
         issues.append(Issue(IssueKind.INTERVALS_OVERLAP, message))
-    return tuple(joined), tuple(issues)
+    return tuple(merged), tuple(issues)
 
 
 def clip_intervals(
     intervals: Sequence[Interval], duration_ms: int
 ) -> tuple[tuple[Interval, ...], tuple[Issue, ...]]:
-    """Cut intervals off at the end of the video; also tells which reached past it."""
+    """Clip intervals to the video's duration; also returns the issues."""
     clipped: list[Interval] = []
     issues: list[Issue] = []
     for interval in intervals:
-        over_ms = interval.end_ms - duration_ms
+        excess_ms = interval.end_ms - duration_ms
         if interval.start_ms >= duration_ms:
-            message = f"interval at {interval.start_ms} ms lies after the video's end: dropped"
+            message = f"interval at {interval.start_ms} ms starts after the video's end: dropped"
             issues.append(Issue(IssueKind.INTERVAL_AFTER_END, message))
             continue
-        if over_ms > 0:
-            message = f"interval ends {over_ms} ms after the video: clipped"
+        if excess_ms > 0:
+            message = f"interval ends {excess_ms} ms after the video: clipped"
             issues.append(Issue(IssueKind.INTERVAL_PAST_END, message))
         end_ms = min(interval.end_ms, duration_ms)
         clipped.append(Interval(start_ms=interval.start_ms, end_ms=end_ms))

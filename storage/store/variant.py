@@ -35,7 +35,7 @@ Record = TypeVar("Record")
 class ItemOutput:
     """A stage's output for one item: its rows, and its files as local path by stored path.
 
-    Stored paths are relative to the store's root; no two items share one.
+    Stored paths are relative to the store's root; each belongs to one item.
     """
 
     item_id: str

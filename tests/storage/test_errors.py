@@ -8,9 +8,9 @@ from storage import errors
 CLASSES = [value for value in vars(errors).values() if isinstance(value, type)]
 
 
-def test_the_docstring_draws_every_error_and_no_other():
-    drawn = re.findall(r"^[│├└─ ]*(\w+(?:Error|Fault))\s", errors.__doc__ or "", re.MULTILINE)
-    assert sorted(drawn) == sorted(cls.__name__ for cls in CLASSES)
+def test_the_docstring_shows_every_error_and_no_other():
+    shown = re.findall(r"^[│├└─ ]*(\w+(?:Error|Fault))\s", errors.__doc__ or "", re.MULTILINE)
+    assert sorted(shown) == sorted(cls.__name__ for cls in CLASSES)
 
 
 @pytest.mark.parametrize("error_type", CLASSES)
@@ -20,7 +20,7 @@ def test_every_error_is_one_tree_and_crosses_processes(error_type):
     assert (type(copy), str(copy)) == (error_type, "one clear sentence")
 
 
-def test_details_cross_processes_and_stand_in_no_representation():
+def test_details_cross_processes_and_are_in_no_representation():
     error = errors.LeakageError("one clear sentence", details=("participant ann",))
     copy = pickle.loads(pickle.dumps(error))
     assert copy.details == ("participant ann",)

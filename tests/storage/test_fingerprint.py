@@ -22,22 +22,22 @@ def test_the_order_of_a_mapping_does_not_count(mapping):
 
 
 @given(plain_values, plain_values)
-def test_two_values_have_one_digest_only_if_they_are_written_alike(one, other):
+def test_two_values_have_the_same_digest_only_if_their_json_is_the_same(one, other):
     alike = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
     assert (digest_of(one) == digest_of(other)) == alike
 
 
-def test_parts_are_not_run_together():
+def test_parts_are_not_concatenated():
     assert digest_of("ab", "c") != digest_of("a", "bc")
     assert digest_of("ab") != digest_of("ab", "")
 
 
-def test_a_name_that_is_no_valid_unicode_has_a_digest():
+def test_a_name_that_is_not_valid_unicode_has_a_digest():
     name = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
     assert digest_of(name) != digest_of("caf.mp4")
 
 
-def test_a_digest_is_the_same_on_every_machine():
+def test_a_digest_is_the_same_on_every_host():
     assert digest_of("a", 1, None, {"b": [True]}) == "7b101d98a9cb7007da78bd138cede7ea"
 
 
@@ -50,7 +50,7 @@ def test_a_file_has_the_digest_of_its_content(tmp_path):
     assert digest_file(path) != digest_stream(io.BytesIO(content))
 
 
-def test_what_may_never_end_is_not_read(tmp_path):
+def test_a_pipe_or_device_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "zeros.mp4").symlink_to("/dev/zero")
     for name in ("pipe.mp4", "zeros.mp4"):

@@ -7,21 +7,21 @@ from storage.issues import Issue, IssueKind
 
 
 @pytest.mark.parametrize("kind", list(IssueKind))
-def test_every_kind_has_a_plain_name_and_says_in_one_line_what_it_means(kind):
+def test_every_kind_has_a_plain_name_and_a_meaning_of_one_line(kind):
     assert re.fullmatch(r"[a-z]+(_[a-z]+)*", kind.value)
     assert 10 < len(kind.meaning) <= 72
     assert "\n" not in kind.meaning
     assert isinstance(kind.invalidates, bool)
 
 
-def test_a_kind_is_known_again_by_its_name_alone():
+def test_a_kind_is_restored_from_its_name():
     assert IssueKind("frames_disagree") is IssueKind.FRAMES_DISAGREE
     assert f"{IssueKind.FRAMES_DISAGREE}" == "frames_disagree"
-    issue = Issue(IssueKind.FRAMES_DISAGREE, "told")
+    issue = Issue(IssueKind.FRAMES_DISAGREE, "detail")
     assert pickle.loads(pickle.dumps(issue)) == issue
 
 
-def test_contradictory_labels_spoil_results_and_missing_ones_do_not():
+def test_contradictory_labels_invalidate_results_and_missing_ones_do_not():
     assert IssueKind.NEGATIVE_WITH_INTERVALS.invalidates
     assert IssueKind.SPLIT_CONTRADICTS_ANNOTATION.invalidates
     assert not IssueKind.POSITIVE_WITHOUT_INTERVALS.invalidates

@@ -6,25 +6,25 @@ from storage.errors import DataError
 from storage.paths import iter_video_names, resolve_inside
 
 
-def test_a_relative_path_is_placed_under_the_root_even_if_nothing_is_there(tmp_path):
+def test_a_relative_path_is_resolved_under_the_root_even_if_it_does_not_exist(tmp_path):
     assert resolve_inside(tmp_path, "Videos/1/a b.mp4") == tmp_path / "Videos" / "1" / "a b.mp4"
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "/etc/passwd", "C:/x.mp4", "C:x.mp4", "\\\\host\\x\\y.mp4"]
 )
-def test_a_path_that_is_not_relative_is_refused(tmp_path, name):
+def test_a_path_that_is_not_relative_is_rejected(tmp_path, name):
     with pytest.raises(DataError, match="not relative"):
         resolve_inside(tmp_path, name)
 
 
 @pytest.mark.parametrize("name", ["../x.mp4", "a/../../x.mp4", "a/..", "a\0b.mp4"])
-def test_a_path_that_climbs_out_is_refused(tmp_path, name):
+def test_a_path_that_leaves_the_root_is_rejected(tmp_path, name):
     with pytest.raises(DataError, match="leaves the data folder"):
         resolve_inside(tmp_path, name)
 
 
-def test_a_link_out_of_the_root_is_refused_and_one_within_is_not(tmp_path):
+def test_a_link_out_of_the_root_is_rejected_and_one_within_is_not(tmp_path):
     root, outside = tmp_path / "root", tmp_path / "outside"
     for folder in (root, outside):
         folder.mkdir()
@@ -40,7 +40,7 @@ def test_a_link_out_of_the_root_is_refused_and_one_within_is_not(tmp_path):
 
 
 @given(st.text(alphabet="./\\ab:\0", max_size=10))
-def test_whatever_is_accepted_lies_under_the_root(tmp_path_factory, name):
+def test_every_accepted_path_is_under_the_root(tmp_path_factory, name):
     root = tmp_path_factory.getbasetemp()
     try:
         path = resolve_inside(root, name)
@@ -59,7 +59,7 @@ def test_videos_are_found_by_suffix_in_sorted_order_without_hidden_ones(tmp_path
     assert sorted(found) == ["a/1.mp4", "b/2.MOV", "c.webm"]
 
 
-def test_a_name_that_no_table_can_hold_is_refused_with_the_way_out(tmp_path):
+def test_a_name_that_is_not_valid_unicode_is_rejected_with_a_remedy(tmp_path):
     name = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
     with pytest.raises(DataError, match=r"'caf\\udce9\.mp4' is not valid Unicode: rename the file"):
         resolve_inside(tmp_path, name)

@@ -69,7 +69,7 @@ def records_of(record_type: typing.Any) -> st.SearchStrategy[typing.Any]:
 @pytest.mark.parametrize("record_type", [Whole, *RECORD_TYPES], ids=lambda cls: cls.__name__)
 @settings(max_examples=15)
 @given(values=st.data())
-def test_records_come_back_from_a_parquet_file_as_they_were(record_type, values):
+def test_records_survive_a_parquet_file_unchanged(record_type, values):
     rows = values.draw(st.lists(records_of(record_type), max_size=3))
     file = io.BytesIO()
     write_parquet(to_table(record_type, rows), file)
@@ -85,7 +85,7 @@ def test_optional_fields_are_the_nullable_columns():
     assert schema.names == [field.name for field in fields(Whole)]
 
 
-def test_nothing_that_a_class_calls_certain_is_written_as_unknown():
+def test_a_missing_value_of_a_required_field_is_an_error():
     table = to_table(Part, [Part(name=None, weight=1.0)])  # type: ignore[arg-type]
     with pytest.raises(pa.ArrowInvalid, match="name"):
         write_parquet(table, io.BytesIO())
@@ -100,26 +100,26 @@ def test_nothing_that_a_class_calls_certain_is_written_as_unknown():
     ],
     ids=["missing", "other type", "whole numbers"],
 )
-def test_a_table_of_another_version_is_refused_with_the_way_out(table):
+def test_a_table_of_another_version_is_rejected_with_a_remedy(table):
     with pytest.raises(StoreError, match=r"Part has no column '\w+' of type .*--force"):
         check_columns(Part, table)
     with pytest.raises(StoreError, match="Part has no column"):
         list(from_table(Part, table))
 
 
-def test_a_name_that_its_class_does_not_know_is_refused_with_the_way_out():
-    row = {"video_id": "a.mp4", "stage": "manifest", "kind": "renamed", "issue": "told"}
+def test_an_unknown_enum_name_is_rejected_with_a_remedy():
+    row = {"video_id": "a.mp4", "stage": "manifest", "kind": "renamed", "issue": "detail"}
     unknown = pa.Table.from_pylist([row], schema=schema_of(IssueRecord))
     with pytest.raises(StoreError, match=r"'renamed', which is no IssueKind: .* --force STAGE"):
         list(from_table(IssueRecord, unknown))
 
 
-def test_columns_that_the_class_does_not_name_are_left_aside():
+def test_columns_that_are_not_in_the_class_are_ignored():
     table = pa.table({"weight": [0.5], "colour": ["red"], "name": ["a"]})
     assert list(from_table(Part, table)) == [Part(name="a", weight=0.5)]
 
 
-def test_a_field_of_an_unknown_type_is_a_programming_error_that_names_it():
+def test_a_field_of_an_unsupported_type_is_named_in_the_error():
     @dataclass
     class Odd:
         when: complex

@@ -18,10 +18,10 @@ _COMMITS_FOR_EVER = """
 import json, sys
 from tests.storage.toys import *
 variant = open_toy_variant(Store(sys.argv[1]))
-wanted = json.loads(sys.argv[2])
-for item in variant.pending(wanted):
+expected = json.loads(sys.argv[2])
+for item in variant.pending(expected):
     with variant.store.staging() as folder:
-        variant.commit([output(variant, folder, item, "same")], wanted)
+        variant.commit([output(variant, folder, item, "same")], expected)
     print(item, flush=True)
 """
 
@@ -37,7 +37,7 @@ def contents(variant: Variant, expected: dict[str, str]) -> dict[str, object]:
 
 
 @pytest.mark.slow
-def test_after_kills_at_random_moments_what_is_read_is_whole_and_the_rest_is_made(tmp_path):
+def test_after_kills_at_random_moments_results_are_whole_and_the_rest_is_computed(tmp_path):
     expected = {f"item{n}": f"digest {n}" for n in range(150)}
     arguments = [str(tmp_path / "killed"), json.dumps(expected)]
     dice = random.Random(7)
@@ -96,7 +96,7 @@ for step in range(1_000):
 
 
 @pytest.mark.slow
-def test_a_kill_before_any_step_of_a_commit_leaves_all_of_it_or_nothing(tmp_path):
+def test_a_kill_at_any_step_of_a_commit_leaves_all_of_it_or_nothing(tmp_path):
     command = [sys.executable, "-c", _DIES_AT_EVERY_STEP, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
     num_steps = int(done.stdout)
@@ -124,31 +124,31 @@ root, how = sys.argv[1:]
 if how == "small disk":
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", root], check=True)
 variant = open_toy_variant(Store(root + "/store"))
-wanted = {f"item{n}": "1" for n in range(12)}
+expected = {f"item{n}": "1" for n in range(12)}
 if how == "limit on a file's size":
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, resource.RLIM_INFINITY))
-result = {"said": []}
-for n, item in enumerate(wanted):
+result = {"errors": []}
+for n, item in enumerate(expected):
     try:
         with variant.store.staging() as folder:
             made = output(variant, folder, item)
             (folder / f"{item}.made").write_bytes(os.urandom(20_000 + 45_000 * n))
-            variant.commit([made], wanted)
+            variant.commit([made], expected)
     except StoreError as error:
-        result["said"].append(str(error))
-result["finished"] = sorted(variant.finished(wanted))
+        result["errors"].append(str(error))
+result["finished"] = sorted(variant.finished(expected))
 result["left"] = [path.name for path in Path(root, "store", ".tmp").iterdir()]
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 if how == "small disk":
     subprocess.run(["mount", "-o", "remount,size=20m", root], check=True)
-result["made after"] = sorted(make(open_toy_variant(Store(root + "/store")), wanted))
+result["computed after"] = sorted(make(open_toy_variant(Store(root + "/store")), expected))
 print(json.dumps(result))
 """
 
 
 @pytest.mark.parametrize("how", ["small disk", "limit on a file's size"])
-def test_a_full_disk_is_told_in_one_sentence_and_leaves_nothing_half_written(
+def test_a_full_disk_is_reported_in_one_sentence_and_leaves_nothing_half_written(
     tmp_path, how, request
 ):
     command = [sys.executable, "-c", _FILLS_THE_DISK, str(tmp_path), how]
@@ -158,8 +158,10 @@ def test_a_full_disk_is_told_in_one_sentence_and_leaves_nothing_half_written(
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     everything = {f"item{n}" for n in range(12)}
-    assert 1 < len(result["said"]) < 12
-    assert all(message.startswith("No space left while writing to ") for message in result["said"])
-    assert len(result["finished"]) == 12 - len(result["said"])
+    assert 1 < len(result["errors"]) < 12
+    assert all(
+        message.startswith("No space left while writing to ") for message in result["errors"]
+    )
+    assert len(result["finished"]) == 12 - len(result["errors"])
     assert result["left"] == []
-    assert set(result["made after"]) == everything - set(result["finished"])
+    assert set(result["computed after"]) == everything - set(result["finished"])

@@ -1,7 +1,7 @@
-"""Interpret one video's record of a release's annotation file, mending nothing in silence.
+"""Interpret one video's entry in a release's annotation file; every repair becomes an issue.
 
-What is found here is ANNOTATION: an interval's length, its certainty, its cues and who annotated
-leak the label to a model that sees them.
+Everything read here leaks the label to a model that sees it, also an interval's length, certainty,
+cues and annotator.
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ from storage.records import Interval
 
 _TIMES, _FRAMES = "time_detailed_ah", "fr_detailed_ah"
 _LARGEST_CERTAINTY, _DEEPEST_CUE = 1 << 31, 6
-_BESIDE_TIMES = ("certainty_ah", "all_cues", _FRAMES)
+_PER_INTERVAL = ("certainty_ah", "all_cues", _FRAMES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedInterval:
-    """One interval as the annotator gave it; cues are (kind, free text) where there is any."""
+    """One interval as annotated; cues are (kind, free text) pairs."""
 
     interval: Interval
     certainty: int | None
@@ -30,10 +30,10 @@ class AnnotatedInterval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Annotation:
-    """What a release says about one video.
+    """The annotation of one video.
 
-    `intervals` are in order of time and disjoint; `annotated` keeps each as it was given. Of the
-    transcript only its faults are kept, among `issues`: Waver hears for itself.
+    `intervals` are sorted and disjoint; `annotated` are the original ones. Of the transcript only
+    its issues are kept, as Waver transcribes videos itself.
     """
 
     label: int | None
@@ -44,20 +44,20 @@ class Annotation:
 
 
 def read_annotation(record: Any) -> Annotation:
-    """Interpret a record; whatever is missing, contradictory or repaired is told in `issues`."""
+    """Interpret an entry; `issues` lists what is missing, contradictory or repaired."""
     if not isinstance(record, Mapping):
         kind = type(record).__name__
-        return _nothing_known(f"the annotation is a {kind}, not a mapping: not used")
+        return _unreadable(f"the annotation is a {kind}, not a mapping: ignored")
     issues: list[Issue] = []
     label = _read_label(record.get("global_ah"), issues)
     annotated = _read_intervals(record, issues)
     intervals, repaired = tidy_intervals(entry.interval for entry in annotated)
     issues += repaired
     if label == 1 and not intervals:
-        message = "labelled A/H, but no interval says when"
+        message = "labeled as A/H, but without an interval"
         issues.append(Issue(IssueKind.POSITIVE_WITHOUT_INTERVALS, message))
     if label == 0 and intervals:
-        message = f"labelled as without A/H, but has {len(intervals)} A/H intervals"
+        message = f"labeled as without A/H, but has {len(intervals)} A/H intervals"
         issues.append(Issue(IssueKind.NEGATIVE_WITH_INTERVALS, message))
     read_phrases(record.get("transcript"), issues)
     annotator = record.get("annotator_id")
@@ -70,35 +70,35 @@ def read_annotation(record: Any) -> Annotation:
     )
 
 
-def _nothing_known(message: str) -> Annotation:
+def _unreadable(message: str) -> Annotation:
     issues = (Issue(IssueKind.ANNOTATION_UNREADABLE, message),)
     return Annotation(label=None, annotator=None, intervals=(), annotated=(), issues=issues)
 
 
-def _read_label(written: Any, issues: list[Issue]) -> int | None:
-    if written in (0, 1) and isinstance(written, int):
-        return int(written)
-    message = f"global_ah is {written!r}, expected 0 or 1: the video stays unlabelled"
+def _read_label(value: Any, issues: list[Issue]) -> int | None:
+    if value in (0, 1) and isinstance(value, int):
+        return int(value)
+    message = f"global_ah is {value!r}, expected 0 or 1: the video stays unlabeled"
     issues.append(Issue(IssueKind.LABEL_UNREADABLE, message))
     return None
 
 
 def _read_list(record: Mapping[str, Any], key: str, issues: list[Issue]) -> list[Any]:
-    written = record.get(key)
-    if written is None:
+    value = record.get(key)
+    if value is None:
         return []
-    if isinstance(written, list | tuple):
-        return list(written)
+    if isinstance(value, list | tuple):
+        return list(value)
     kind = IssueKind.INTERVAL_UNREADABLE if key == _TIMES else IssueKind.FIELD_UNREADABLE
-    message = f"{key} is a {type(written).__name__}, expected a list: not used"
+    message = f"{key} is a {type(value).__name__}, expected a list: ignored"
     issues.append(Issue(kind, message))
     return []
 
 
 def _read_intervals(record: Mapping[str, Any], issues: list[Issue]) -> list[AnnotatedInterval]:
     times = _read_list(record, _TIMES, issues)
-    beside = {key: _read_list(record, key, issues) for key in _BESIDE_TIMES}
-    for key, entries in beside.items():
+    per_interval = {key: _read_list(record, key, issues) for key in _PER_INTERVAL}
+    for key, entries in per_interval.items():
         if len(entries) != len(times) and (entries or key != _FRAMES):
             message = f"{key} has {len(entries)} entries for {len(times)} intervals"
             issues.append(Issue(IssueKind.LENGTHS_DIFFER, message))
@@ -109,7 +109,7 @@ def _read_intervals(record: Mapping[str, Any], issues: list[Issue]) -> list[Anno
         if interval is None:
             continue
         certainty, cues, frames = (
-            entries[index] if index < len(entries) else None for entries in beside.values()
+            entries[index] if index < len(entries) else None for entries in per_interval.values()
         )
         annotated.append(
             AnnotatedInterval(
@@ -120,14 +120,14 @@ def _read_intervals(record: Mapping[str, Any], issues: list[Issue]) -> list[Anno
         )
         framed.append((interval, frames))
     if not one_rate_fits(framed):
-        message = f"{_FRAMES} fits the times at no frame rate: the times hold"
+        message = f"{_FRAMES} fits the times at no frame rate: the times are used"
         issues.append(Issue(IssueKind.FRAMES_DISAGREE, message))
     return annotated
 
 
-def _read_interval(written: Any, name: str, issues: list[Issue]) -> Interval | None:
+def _read_interval(value: Any, name: str, issues: list[Issue]) -> Interval | None:
     try:
-        return parse_interval(written)
+        return parse_interval(value)
     except EmptyInterval as fault:
         issues.append(Issue(IssueKind.INTERVAL_EMPTY, f"{name} rejected: {fault}"))
     except ValueError as fault:
@@ -135,23 +135,23 @@ def _read_interval(written: Any, name: str, issues: list[Issue]) -> Interval | N
     return None
 
 
-def _read_certainty(written: Any) -> int | None:
-    """Take a whole number of any scale, but none that no table can hold."""
-    is_plain = type(written) is int and abs(written) < _LARGEST_CERTAINTY
-    return written if is_plain else None
+def _read_certainty(value: Any) -> int | None:
+    """Accept an integer on any scale that fits a table's column."""
+    is_plain = type(value) is int and abs(value) < _LARGEST_CERTAINTY
+    return value if is_plain else None
 
 
-def _read_cues(written: Any) -> tuple[tuple[str, str], ...]:
-    """Keep whatever an annotator wrote as text: strings, lists and mappings all occur."""
-    if written is None:
+def _read_cues(value: Any) -> tuple[tuple[str, str], ...]:
+    """Convert cues to text: strings, lists and mappings all occur."""
+    if value is None:
         return ()
-    if not isinstance(written, Mapping):
-        return (("unknown", _as_text(written)),)
-    return tuple((str(kind), _as_text(cue)) for kind, cue in written.items() if cue is not None)
+    if not isinstance(value, Mapping):
+        return (("unknown", _as_text(value)),)
+    return tuple((str(kind), _as_text(cue)) for kind, cue in value.items() if cue is not None)
 
 
 def _as_text(cue: Any, depth: int = 0) -> str:
-    if depth > _DEEPEST_CUE:  # an alias may lead back to where it stands
+    if depth > _DEEPEST_CUE:  # a YAML alias may refer to its own parent
         return "..."
     if isinstance(cue, Mapping):
         return "; ".join(f"{key}: {_as_text(part, depth + 1)}" for key, part in cue.items())

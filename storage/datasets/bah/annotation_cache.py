@@ -1,9 +1,9 @@
-"""A release's large annotation file, parsed once and kept in the store by its content.
+"""A cache of parsed annotation files, which are large, in the store.
 
-    <store>/.cache/annotation/<file's content and reader>-<own content>.parquet
+    <store>/.cache/annotation/<digest of file and reader>-<digest of this file>.parquet
 
-What lies in the cache can always be made again, and it names videos and quotes annotators: whoever
-forgets a participant removes the whole folder (`remove_cache`). A damaged file is as good as none.
+The cache names videos and quotes annotators, so erasing a participant removes it. Damaged files are
+ignored.
 """
 
 import contextlib
@@ -23,14 +23,14 @@ from storage.schema import from_table, read_parquet, to_table, write_parquet
 from storage.store.cache import CACHE_FOLDER
 from storage.store.store import Store, is_missing
 
-READER_VERSION = 3  # moves whenever the same file would be read as something else
-_NUM_KEPT = 4
+READER_VERSION = 4  # raise it when the same file is read differently
+_MAX_FILES = 4
 _DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedVideo:
-    """One row of the cache: a video's name in the annotation, and what is said about it."""
+    """One row of the cache: a video's name in the annotation file, and its annotation."""
 
     name: str
     annotation: Annotation
@@ -38,25 +38,22 @@ class AnnotatedVideo:
 
 @dataclass(frozen=True)
 class AnnotationCache:
-    """The annotations kept in one store; participants whom it has forgotten may be missing."""
+    """The annotation cache of one store, without erased participants."""
 
     store_url: str
 
     def read(self, digest: str) -> dict[str, Annotation] | None:
-        """Give what a file of this content was parsed to, or None if that is not known."""
+        """Return the annotations of the file with this digest; ``None`` if they are not cached."""
         if is_missing(f"{self.store_url}/{annotation_folder()}"):
             return None
         store = Store(self.store_url)
-        for path in _kept(store, digest):
+        for path in _cached(store, digest):
             with contextlib.suppress(StoreError, OSError, pa.ArrowInvalid):
                 return _read_whole(store, path)
         return None
 
     def write(self, digest: str, annotations: Mapping[str, Annotation]) -> None:
-        """Keep a file's annotations; older files go, but for the last few.
-
-        Of participants whom the store has erased nothing is kept: no run uses their videos.
-        """
+        """Cache a file's annotations, except of erased participants, and remove old files."""
         store = Store(self.store_url)
         erased = read_erased(store)
         rows = (
@@ -67,37 +64,37 @@ class AnnotationCache:
         sink = io.BytesIO()
         write_parquet(to_table(AnnotatedVideo, rows), sink)
         content = sink.getvalue()
-        damaged = _kept(store, digest)
+        damaged = _cached(store, digest)
         path = f"{annotation_folder()}/{_key(digest)}-{_own(content)}.parquet"
         store.write_bytes(path, content)
         old = sorted(store.list_files(annotation_folder()), key=lambda p: _age(store, p, path))
-        for left in {*damaged, *old[_NUM_KEPT:]} - {path}:
-            store.remove(left)
+        for obsolete in {*damaged, *old[_MAX_FILES:]} - {path}:
+            store.remove(obsolete)
 
 
 def annotation_folder() -> str:
-    """Name the folder of a store that holds parsed annotations."""
+    """Return the cache's folder, relative to the store's root."""
     return f"{CACHE_FOLDER}/annotation"
 
 
 def read_annotation_file(path: Path, cache: AnnotationCache | None = None) -> dict[str, Annotation]:
-    """Read a release's annotation by video name; parses nothing that the cache knows.
+    """Read a release's annotations by video name, from the cache if possible.
 
     Raises:
-        DataError: the file cannot be read, or holds what a data file must not hold.
+        DataError: the file cannot be read, is not valid YAML, or contains a forbidden tag.
     """
     content = read_text(path)
     digest = digest_bytes(content)
-    kept = None if cache is None else cache.read(digest)
-    if kept is None:
+    annotations = None if cache is None else cache.read(digest)
+    if annotations is None:
         parsed = parse_yaml(path.name, content)
-        kept = {name: read_annotation(record) for name, record in parsed.items()}
+        annotations = {name: read_annotation(entry) for name, entry in parsed.items()}
         if cache is not None:
-            cache.write(digest, kept)
-    return kept
+            cache.write(digest, annotations)
+    return annotations
 
 
-def _kept(store: Store, digest: str) -> list[str]:
+def _cached(store: Store, digest: str) -> list[str]:
     files = store.list_files(annotation_folder())
     return [path for path in files if PurePosixPath(path).name.startswith(f"{_key(digest)}-")]
 
@@ -106,12 +103,12 @@ def _read_whole(store: Store, path: str) -> dict[str, Annotation]:
     """Read one file of the cache.
 
     Raises:
-        StoreError: its content is not what its name says, or not what this version writes.
+        StoreError: its content does not match its name, or was written by another version.
     """
     with store.open(path) as stream:
         content = stream.read()
     if not path.endswith(f"-{_own(content)}.parquet"):
-        raise StoreError(f"The cache file {path!r} is damaged: it is made again.")
+        raise StoreError(f"The cache file {path!r} is damaged: it is written again.")
     rows = from_table(AnnotatedVideo, read_parquet(io.BytesIO(content)))
     return {row.name: row.annotation for row in rows}
 
@@ -125,7 +122,7 @@ def _own(content: bytes) -> str:
 
 
 def _age(store: Store, path: str, newest: str) -> tuple[bool, float]:
-    """Sort by time of change, the newest first, and what was just written before all."""
+    """Return a sort key: the file just written, then the newest."""
     with contextlib.suppress(OSError, NotImplementedError):
         return path != newest, -store.fs.modified(store.full_path(path)).timestamp()
     return True, 0.0

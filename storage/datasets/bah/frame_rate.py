@@ -1,4 +1,4 @@
-"""Compare annotated frame numbers with annotated times, at a frame rate that nobody states."""
+"""Compare annotated frame numbers with annotated times; a release does not state frame rates."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 from storage.records import Interval
 
 _SLOWEST_FPS, _FASTEST_FPS = 5.0, 120.0
-_TOLERANCE_FRAMES = 2.0  # a bound may be rounded either way, and may or may not be counted in
+_TOLERANCE_FRAMES = 2.0  # bounds may be rounded either way, and inclusive or not
 
 
 def one_rate_fits(pairs: Iterable[tuple[Interval, Any]]) -> bool:
-    """Say whether one frame rate lays all given frame numbers onto their times.
+    """Return whether a single frame rate maps all times to their frame numbers.
 
-    Each pair is an interval and what stands beside it: two frame numbers from 0, or something
-    unreadable, which says nothing. A rate fits a bound if it gives the frame to within 2 frames.
+    Each pair is an interval and its two frame numbers, from 0; unreadable ones are skipped. A rate
+    fits a bound if it predicts its frame number to within 2 frames.
     """
     low, high = _SLOWEST_FPS, _FASTEST_FPS
     for interval, frames in pairs:
@@ -29,7 +29,7 @@ def one_rate_fits(pairs: Iterable[tuple[Interval, Any]]) -> bool:
     return low <= high
 
 
-def _are_frames(written: Any) -> bool:
-    if not isinstance(written, list | tuple) or len(written) != 2:
+def _are_frames(frames: Any) -> bool:
+    if not isinstance(frames, list | tuple) or len(frames) != 2:
         return False
-    return all(type(frame) is int and frame >= 0 for frame in written)
+    return all(type(frame) is int and frame >= 0 for frame in frames)

@@ -1,8 +1,8 @@
 """Read a data set in the BAH layout: videos, labels, intervals, splits, questions and consent.
 
-Parsing is apart from interpretation: `parse_release` reads files, `interpret` decides what they
-mean. A fault of one video is told in its `issues`, a fault of the whole, or of a video that has no
-file, in the data set's. Neither ever quotes a transcript or a participant's details.
+`parse_release` reads the files, `interpret` combines them. Problems of one video are among its
+`issues`, problems of the release, or of a video without a file, among the data set's. No issue
+quotes a transcript or a participant's details.
 """
 
 import re
@@ -30,7 +30,7 @@ _QUESTION = re.compile(r"_Question_(\d+)(?:_|\b)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """A release's files, parsed and not yet interpreted; `video_names` are the files there are."""
+    """A release's parsed files; `video_names` are the existing video files."""
 
     annotation: Mapping[str, Annotation]
     participants: Mapping[str, Any]
@@ -41,7 +41,7 @@ class Release:
 
 @dataclass(slots=True)
 class _Known:
-    """What the files of a release say about one video, gathered from all of them."""
+    """What is known about one video from all files of a release."""
 
     name: str
     path: str | None = None
@@ -51,16 +51,16 @@ class _Known:
 
 
 def is_bah(root: Path) -> bool:
-    """Say whether a folder has a release's annotation or split files."""
+    """Return whether a folder contains a release's annotation or split files."""
     splits = (root / SPLIT_FOLDER / f"{split}.txt" for split in SPLITS)
     return (root / ANNOTATION_FILE).is_file() or any(path.is_file() for path in splits)
 
 
 def read_bah(root: Path, cache: AnnotationCache | None = None) -> Dataset:
-    """Read the release at `root`; every video that has a file becomes a record.
+    """Read the release at `root`; every video with a file becomes a record.
 
     Raises:
-        DataError: a file of the release cannot be read, or holds what it must not hold.
+        DataError: a file of the release cannot be read or parsed.
     """
     return interpret(root, parse_release(root, cache))
 
@@ -69,10 +69,10 @@ def parse_release(root: Path, cache: AnnotationCache | None = None) -> Release:
     """Parse the files of a release; the large annotation takes most of the time."""
     issues: list[Issue] = []
     annotation: Mapping[str, Annotation] = {}
-    if _is_there(root, ANNOTATION_FILE, issues):
+    if _exists(root, ANNOTATION_FILE, issues):
         annotation = read_annotation_file(root / ANNOTATION_FILE, cache)
     participants: Mapping[str, Any] = {}
-    if _is_there(root, PARTICIPANTS_FILE, issues):
+    if _exists(root, PARTICIPANTS_FILE, issues):
         participants = parse_yaml(PARTICIPANTS_FILE, read_text(root / PARTICIPANTS_FILE))
     split_rows, faults = read_splits(root)
     return Release(
@@ -85,13 +85,13 @@ def parse_release(root: Path, cache: AnnotationCache | None = None) -> Release:
 
 
 def interpret(root: Path, release: Release) -> Dataset:
-    """Bring together what the files of a release say about each video."""
+    """Combine the files of a release into one record per video."""
     issues = list(release.issues)
     known = _gather(root, release, issues)
     videos: list[VideoRecord] = []
     for video in known:
         if video.path is None:
-            message = f"{video.name}: {_says_who(video)}, but there is no such file"
+            message = f"{video.name}: {_source_of(video)}, but the file is missing"
             issues.append(Issue(IssueKind.VIDEO_MISSING, message))
             continue
         videos.append(_record(video, video.path, release))
@@ -99,15 +99,15 @@ def interpret(root: Path, release: Release) -> Dataset:
     return Dataset(root=root, videos=tuple(videos), issues=tuple(issues))
 
 
-def _is_there(root: Path, name: str, issues: list[Issue]) -> bool:
+def _exists(root: Path, name: str, issues: list[Issue]) -> bool:
     if (root / name).is_file():
         return True
-    issues.append(Issue(IssueKind.FILE_MISSING, f"there is no {name}"))
+    issues.append(Issue(IssueKind.FILE_MISSING, f"{name} is missing"))
     return False
 
 
 def _canonical(name: str) -> str:
-    """Make the spellings of a video's path equal that occur between files and releases."""
+    """Normalize a video's path, whose spelling differs between files and releases."""
     steps = [step for step in PurePosixPath(name.strip()).parts if step != "."]
     if steps and steps[0] == "Videos":
         steps = steps[1:]
@@ -119,7 +119,7 @@ def _gather(root: Path, release: Release, issues: list[Issue]) -> list[_Known]:
     for name in _safe_names(root, release.annotation, issues):
         video = known.setdefault(_canonical(name), _Known(name))
         if video.annotation is not None:
-            message = "annotated twice: the first annotation holds"
+            message = "annotated twice: the first annotation is used"
             video.issues.append(Issue(IssueKind.ANNOTATED_TWICE, message))
             continue
         video.annotation = release.annotation[name]
@@ -136,17 +136,17 @@ def _gather(root: Path, release: Release, issues: list[Issue]) -> list[_Known]:
 
 
 def _safe_names(root: Path, names: Iterable[str], issues: list[Issue]) -> Iterator[str]:
-    """Leave out, and tell of, names that lead out of the data folder; each name once."""
+    """Yield each name once; names that leave the data folder become issues instead."""
     for name in dict.fromkeys(names):
         try:
             resolve_inside(root, name)
         except DataError as error:
-            issues.append(Issue(IssueKind.PATH_REJECTED, f"left out: {error}"))
+            issues.append(Issue(IssueKind.PATH_REJECTED, f"skipped: {error}"))
         else:
             yield name
 
 
-def _says_who(video: _Known) -> str:
+def _source_of(video: _Known) -> str:
     return "annotated" if video.annotation else f"listed in split/{_split_of(video)}.txt"
 
 
@@ -158,7 +158,7 @@ def _record(video: _Known, path: str, release: Release) -> VideoRecord:
     issues = list(video.issues)
     annotation = video.annotation
     if annotation is None and release.annotation:
-        issues.append(Issue(IssueKind.NOT_ANNOTATED, "there is a file, but no annotation"))
+        issues.append(Issue(IssueKind.NOT_ANNOTATED, "the file has no annotation"))
     if video.split_row is None and release.split_rows:
         issues.append(Issue(IssueKind.NOT_IN_SPLIT, "in no split file"))
     participant_id = _participant_of(path, issues)
@@ -184,21 +184,21 @@ def _label_of(video: _Known, annotation: Annotation | None, issues: list[Issue])
     if listed is not None and listed != annotation.label:
         message = f"annotated with the label {annotation.label}, listed in its split with {listed}"
         issues.append(
-            Issue(IssueKind.SPLIT_CONTRADICTS_ANNOTATION, f"{message}: the annotation holds")
+            Issue(IssueKind.SPLIT_CONTRADICTS_ANNOTATION, f"{message}: the annotation is used")
         )
     return annotation.label
 
 
 def _participant_of(path: str, issues: list[Issue]) -> ParticipantId | None:
-    """The folder a participant's visits lie in, which the file's name repeats."""
+    """Return the participant's folder, which the file's name repeats."""
     steps = PurePosixPath(_canonical(path)).parts
     named = steps[-1].partition("_Question_")
     if len(steps) < 2:
-        message = "no participant: the video lies in no participant's folder"
+        message = "no participant: the video is not in a participant's folder"
         issues.append(Issue(IssueKind.NO_PARTICIPANT, message))
         return ParticipantId(named[0]) if named[1] else None
     if named[1] and named[0] != steps[0]:
-        message = f"the file is named after {named[0]!r}, but lies in {steps[0]!r}"
+        message = f"the file is named after {named[0]!r}, but is in {steps[0]!r}"
         issues.append(Issue(IssueKind.PARTICIPANT_CONTRADICTED, message))
     return ParticipantId(steps[0])
 
@@ -207,7 +207,7 @@ def _question_of(path: str, issues: list[Issue]) -> int | None:
     found = _QUESTION.search(PurePosixPath(path).name)
     if found and 1 <= int(found[1]) <= 7:
         return int(found[1])
-    message = "the file's name gives no question from 1 to 7"
+    message = "the file's name contains no question from 1 to 7"
     issues.append(Issue(IssueKind.NO_QUESTION, message))
     return None
 
@@ -219,13 +219,13 @@ def _details_of(
     if isinstance(details, Mapping):
         return details
     if release.participants:
-        message = f"{PARTICIPANTS_FILE} says nothing about the participant"
+        message = f"{PARTICIPANTS_FILE} has no entry for the participant"
         issues.append(Issue(IssueKind.NOT_DETAILED, message))
     return {}
 
 
 def _consent(details: Mapping[str, Any], key: str, issues: list[Issue]) -> bool | None:
-    """Read Yes or No; YAML itself turns them into true and false where they stand unquoted."""
+    """Read Yes or No; YAML turns them into true and false if they are not quoted."""
     if key not in details:
         return None
     answer = read_answer(str(details[key]))

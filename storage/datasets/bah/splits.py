@@ -13,7 +13,7 @@ SPLIT_FOLDER = "split"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitRow:
-    """One line of a split file; the label is `None` where the file only holds placeholders."""
+    """One line of a split file; the label is `None` if the file has only placeholders."""
 
     name: str
     split: Split
@@ -21,7 +21,7 @@ class SplitRow:
 
 
 def read_splits(root: Path) -> tuple[tuple[SplitRow, ...], tuple[Issue, ...]]:
-    """Read the split files that are there; also tells what in them could not be used.
+    """Read the existing split files; also returns the issues in them.
 
     Raises:
         DataError: a split file cannot be read.
@@ -36,14 +36,14 @@ def read_splits(root: Path) -> tuple[tuple[SplitRow, ...], tuple[Issue, ...]]:
 
 
 def join_rows(known: SplitRow | None, row: SplitRow, issues: list[Issue]) -> SplitRow:
-    """Bring together two lines about one video; the first holds, and what differs is told."""
+    """Combine two lines about one video: the first is used, and differences become issues."""
     if known is None:
         return row
     if known.split != row.split:
         message = f"listed in split/{known.split}.txt and in split/{row.split}.txt"
         issues.append(Issue(IssueKind.VIDEO_IN_TWO_SPLITS, message))
     elif known.label != row.label:
-        message = f"split/{row.split}.txt gives the video two labels: the first holds"
+        message = f"split/{row.split}.txt lists the video with two labels: the first is used"
         issues.append(Issue(IssueKind.LISTED_WITH_TWO_LABELS, message))
     return known
 
@@ -57,18 +57,18 @@ def _iter_rows(path: Path, split: Split, issues: list[Issue]) -> Iterator[SplitR
         if not line.strip():
             continue
         name, _, rest = line.partition(",")
-        written = rest.partition(",")[0].strip()  # the transcript after it holds commas of its own
-        if written not in ("0", "1"):
+        text = rest.partition(",")[0].strip()  # a transcript with commas follows
+        if text not in ("0", "1"):
             message = f"split/{path.name}, line {number}: no label 0 or 1 after the path"
             issues.append(Issue(IssueKind.LABEL_UNREADABLE, message))
-        label = int(written) if written in ("0", "1") else None
+        label = int(text) if text in ("0", "1") else None
         yield SplitRow(name=name.strip(), split=split, label=label)
 
 
 def _without_placeholders(rows: list[SplitRow], path: Path, issues: list[Issue]) -> list[SplitRow]:
-    """An unlabelled split carries the label 0 on every line: those are no labels."""
+    """Drop the labels of an unlabeled split, which has the label 0 on every line."""
     if len(rows) < 2 or any(row.label != 0 for row in rows):
         return rows
-    message = f"split/{path.name} has the label 0 on all {len(rows)} lines: taken as none"
+    message = f"split/{path.name} has the label 0 on all {len(rows)} lines: taken as unlabeled"
     issues.append(Issue(IssueKind.PLACEHOLDER_LABELS, message))
     return [SplitRow(name=row.name, split=row.split, label=None) for row in rows]

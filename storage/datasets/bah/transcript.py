@@ -1,4 +1,4 @@
-"""Interpret the transcript that a release brings of one video; what is repaired is told."""
+"""Interpret a release's transcript of one video; every repair becomes an issue."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _RESTART_EVERY_MS = 30_000  # the transcriber's window
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phrase:
-    """A piece of the released transcript; `end_ms` is `None` where nobody knows it."""
+    """A piece of the released transcript; `end_ms` is `None` if unknown."""
 
     text: str
     start_ms: int
@@ -20,7 +20,7 @@ class Phrase:
 
 
 def read_phrases(transcript: Any, issues: list[Issue]) -> tuple[Phrase, ...]:
-    """Read a transcript's pieces with monotone times; adds to `issues` what was wrong with it."""
+    """Read a transcript's pieces with monotone times; adds to `issues`."""
     pieces = transcript.get("chunks") if isinstance(transcript, Mapping) else None
     if not isinstance(pieces, list | tuple):
         return ()
@@ -33,7 +33,7 @@ def read_phrases(transcript: Any, issues: list[Issue]) -> tuple[Phrase, ...]:
         else:
             phrases.append(phrase)
     if num_unreadable:
-        message = f"transcript has {num_unreadable} pieces without text or start: left out"
+        message = f"transcript has {num_unreadable} pieces without text or start: dropped"
         issues.append(Issue(IssueKind.TRANSCRIPT_UNREADABLE, message))
     repaired, faults = repair_phrases(phrases)
     issues += faults
@@ -43,10 +43,10 @@ def read_phrases(transcript: Any, issues: list[Issue]) -> tuple[Phrase, ...]:
 def repair_phrases(
     phrases: Sequence[Phrase], duration_ms: int | None = None
 ) -> tuple[tuple[Phrase, ...], tuple[Issue, ...]]:
-    """Make phrases' times monotone and, where the duration is known, lie within the video.
+    """Make phrases' times monotone and, if the duration is known, clip them to the video.
 
-    Times that fall back are taken to count from the end of what came before (transcribers start
-    again about every 30 s); an open end is the next phrase's start, or the end of the video.
+    Times that decrease are taken to restart at the end of the previous phrase, as transcribers
+    process windows of 30 s. A missing end becomes the next phrase's start, or the video's end.
     """
     repaired: list[Phrase] = []
     offset_ms = 0

@@ -1,12 +1,11 @@
-"""Read the plain layout: a folder of videos, and beside them one table that says what they show.
+"""Read a folder of videos with a label table beside them.
 
-A row says something of one video: its label and, where known, participant, split, question and
-consent; a row with `start_ms` and `end_ms` also gives one stretch of A/H. Several rows of one video
-give several stretches. A video without a row is a video without a label.
+A row describes one video: its label and, if known, participant, split, question and consent; with
+`start_ms` and `end_ms` also one interval of A/H. Several rows of one video give several intervals.
+A video without a row has no label.
 
-What two rows say against one another is told in the video's issues, as the reader of a release
-tells it, and the first holds. What no cell can hold makes the table unreadable; all such faults
-are told at once.
+Rows that contradict one another in label or split become issues of the video, and the first row is
+used. Invalid cells are errors, which are reported together.
 """
 
 from collections.abc import Mapping
@@ -19,28 +18,28 @@ from storage.datasets.folder import read_folder
 from storage.datasets.intervals import tidy_intervals
 from storage.datasets.table.cells import READERS, read_interval
 from storage.datasets.table.rows import TableRow, find_label_file, iter_rows
-from storage.datasets.table.schema_errors import TableFaults
+from storage.datasets.table.schema_errors import SchemaErrors
 from storage.errors import DataError
 from storage.issues import Issue, IssueKind
 from storage.paths import resolve_inside
 from storage.records import Interval, VideoRecord
 
-_TOLD_OF = {
+_CONTRADICTIONS = {
     "split": IssueKind.VIDEO_IN_TWO_SPLITS,
     "label": IssueKind.LISTED_WITH_TWO_LABELS,
 }  # fmt: skip
 
 
 @dataclass(slots=True)
-class _Told:
-    """What the rows read so far say of one video; each fact with the place that said it.
+class _VideoRows:
+    """What the rows read so far contain about one video; each fact with its location.
 
-    ``given`` are the columns with a cell, be it one that cannot be read.
+    ``columns`` have a cell, even if it is invalid. ``location`` is that of the first interval.
     """
 
     location: str
     facts: dict[str, tuple[Any, str]] = field(default_factory=dict)
-    given: set[str] = field(default_factory=set)
+    columns: set[str] = field(default_factory=set)
     intervals: list[Interval] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
 
@@ -49,111 +48,108 @@ class _Told:
 
 
 def is_table(root: Path) -> bool:
-    """Say whether a folder has a table of labels.
+    """Return whether a folder has a label table.
 
     Raises:
-        DataError: it has two, or one in another spelling.
+        DataError: it has two, or a misspelled one.
     """
     return find_label_file(root) is not None
 
 
 def read_table(root: Path) -> Dataset:
-    """Read the videos under `root` and what the table of labels says of them.
+    """Read the videos under `root` and their label table.
 
     Raises:
-        DataError: the table cannot be read, or rows say what cannot be; names lines and values.
+        DataError: the table cannot be read or has invalid rows; names lines and values.
     """
     path = find_label_file(root)
     dataset = read_folder(root)
     videos = {video.path: video for video in dataset.videos}
-    message: dict[str, _Told] = {}
-    faults = TableFaults()
-    with faults.gathered():
-        for row in () if path is None else iter_rows(path, faults):
-            of_video = _Told(row.location)  # where the name is no video's, its cells are read too
-            with faults.gathered():
-                of_video = message.setdefault(_video_of(row, root, videos), of_video)
-            with faults.gathered():
-                _add(of_video, row, faults)
-    labelled = []
+    rows_by_video: dict[str, _VideoRows] = {}
+    errors = SchemaErrors()
+    with errors.collect():
+        for row in () if path is None else iter_rows(path, errors):
+            rows = _VideoRows(row.location)  # the cells of an unknown video are checked as well
+            with errors.collect():
+                rows = rows_by_video.setdefault(_video_of(row, root, videos), rows)
+            with errors.collect():
+                _add(rows, row, errors)
+    labeled = []
     for video in dataset.videos:
-        with faults.gathered():
-            labelled.append(
-                _labelled(video, message[video.path]) if video.path in message else video
-            )
-    faults.refuse()
-    return replace(dataset, videos=tuple(labelled))
+        with errors.collect():
+            rows_of_video = rows_by_video.get(video.path)
+            labeled.append(_labeled(video, rows_of_video) if rows_of_video else video)
+    errors.raise_if_any()
+    return replace(dataset, videos=tuple(labeled))
 
 
 def _video_of(row: TableRow, root: Path, videos: Mapping[str, VideoRecord]) -> str:
-    written = row.cell("video")
-    if not written:
+    path = row.cell("video")
+    if not path:
         raise DataError(
             f"{row.location}: video is empty: expected a video file's path from the data folder."
         )
     try:
-        resolve_inside(root, written)
+        resolve_inside(root, path)
     except DataError as error:
         raise DataError(f"{row.location}: {error}") from error
-    name = PurePosixPath(written).as_posix()
+    name = PurePosixPath(path).as_posix()
     if name not in videos:
         example = next(iter(videos), "a.mp4")
         raise DataError(
-            f"{row.location}: there is no video {written!r} in the data folder: expected a video "
+            f"{row.location}: there is no video {path!r} in the data folder: expected a video "
             f"file's path from there, with forward slashes, such as {example!r}."
         )
     return name
 
 
-def _add(message: _Told, row: TableRow, faults: TableFaults) -> None:
+def _add(rows: _VideoRows, row: TableRow, errors: SchemaErrors) -> None:
     for column, read in READERS.items():
         if row.cell(column):
-            message.given.add(column)
-            with faults.gathered():
-                _add_fact(message, column, read(row, column), row.location)
+            rows.columns.add(column)
+            with errors.collect():
+                _add_fact(rows, column, read(row, column), row.location)
     interval = read_interval(row)
     if interval is not None:
-        message.location = message.location if message.intervals else row.location
-        message.intervals.append(interval)
+        rows.location = rows.location if rows.intervals else row.location
+        rows.intervals.append(interval)
 
 
-def _add_fact(message: _Told, column: str, value: Any, location: str) -> None:
-    known, first_place = message.facts.setdefault(column, (value, location))
+def _add_fact(rows: _VideoRows, column: str, value: Any, location: str) -> None:
+    known, known_location = rows.facts.setdefault(column, (value, location))
     if known == value:
         return
-    if column in _TOLD_OF:
-        text = f"{location}: the {column} is {value!r}, but {known!r} at {first_place}"
-        message.issues.append(Issue(_TOLD_OF[column], f"{text}: the first holds"))
+    if column in _CONTRADICTIONS:
+        text = f"{location}: the {column} is {value!r}, but {known!r} at {known_location}"
+        rows.issues.append(Issue(_CONTRADICTIONS[column], f"{text}: the first is used"))
         return
     raise DataError(
-        f"{location}: the {column} is another than for the same video at {first_place}: a video has "
-        f"one {column}.",
+        f"{location}: the {column} differs from that of the same video at {known_location}: give "
+        f"each video one {column}.",
         details=(f"{column} {known!r} and {value!r}",),
     )
 
 
-def _labelled(video: VideoRecord, message: _Told) -> VideoRecord:
-    label = message.fact("label")
-    intervals, repaired = tidy_intervals(message.intervals)
-    issues = [*message.issues, *repaired]
-    if intervals and "label" not in message.given:
+def _labeled(video: VideoRecord, rows: _VideoRows) -> VideoRecord:
+    label = rows.fact("label")
+    intervals, repaired = tidy_intervals(rows.intervals)
+    issues = [*rows.issues, *repaired]
+    if intervals and "label" not in rows.columns:
         raise DataError(
-            f"{message.location}: a start and an end are where A/H is, but the video has no label: give "
-            "it the label 1, or leave the times out."
+            f"{rows.location}: start_ms and end_ms mark A/H, but the video has no label: set the "
+            "label to 1, or leave the times out."
         )
     if intervals and label == 0:
-        text = (
-            f"{message.location}: labelled as without A/H, but there are a start and an end of it"
-        )
+        text = f"{rows.location}: labeled as without A/H, but with an interval of A/H"
         issues.append(Issue(IssueKind.NEGATIVE_WITH_INTERVALS, text))
     return replace(
         video,
-        participant_id=message.fact("participant"),
-        split=message.fact("split"),
-        question=message.fact("question"),
+        participant_id=rows.fact("participant"),
+        split=rows.fact("split"),
+        question=rows.fact("question"),
         label=label,
         intervals=intervals,
-        consent_publications=message.fact("consent_publications"),
-        consent_challenges=message.fact("consent_challenges"),
+        consent_publications=rows.fact("consent_publications"),
+        consent_challenges=rows.fact("consent_challenges"),
         issues=tuple(issues),
     )

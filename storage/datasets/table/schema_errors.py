@@ -1,4 +1,4 @@
-"""Gather what is wrong with a table's form, so that all of it can be repaired in one go."""
+"""Collect the errors of a label table, to report all of them together."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,40 +6,40 @@ from collections.abc import Iterator
 from storage.errors import DataError
 
 
-class TableFaults:
-    """The faults found in a table so far, in the order of its lines."""
+class SchemaErrors:
+    """The errors found in a table so far, in line order."""
 
     def __init__(self) -> None:
-        self._reported: list[DataError] = []
+        self._errors: list[DataError] = []
 
     def __bool__(self) -> bool:
-        """Say whether anything was wrong."""
-        return bool(self._reported)
+        """Return whether there is any error."""
+        return bool(self._errors)
 
     @contextlib.contextmanager
-    def gathered(self) -> Iterator[None]:
-        """Keep a fault that is raised within, and go on after it."""
+    def collect(self) -> Iterator[None]:
+        """Collect a `DataError` of the block, and continue after it."""
         try:
             yield
-        except DataError as fault:
-            self._reported.append(fault)
+        except DataError as error:
+            self._errors.append(error)
 
-    def refuse(self) -> None:
-        """Refuse the table if anything is wrong with it.
+    def raise_if_any(self) -> None:
+        """Raise if the table has errors.
 
         Raises:
-            DataError: the first fault, with the number of all, which the details tell each.
+            DataError: the first error and the number of errors; the details list them all.
         """
-        if not self._reported:
+        if not self._errors:
             return
-        first, count = self._reported[0], len(self._reported)
+        first, count = self._errors[0], len(self._errors)
         if count == 1:
             raise first
         raise DataError(
-            f"{first} This is the first of {count} faults of the table: mend all of them.",
+            f"{first} This is the first of {count} errors in the table: correct all of them.",
             details=tuple(
                 line
-                for fault in self._reported
-                for line in (str(fault), *(f"  {detail}" for detail in fault.details))
+                for error in self._errors
+                for line in (str(error), *(f"  {detail}" for detail in error.details))
             ),
         )

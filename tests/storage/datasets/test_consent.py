@@ -18,7 +18,7 @@ answers = st.sampled_from([True, False, None])
 rows = st.lists(st.builds(Row, st.sampled_from("abcd"), answers, answers))
 
 
-def test_only_a_yes_to_the_purposes_own_question_is_a_yes():
+def test_only_a_yes_to_the_purposes_own_question_is_consent():
     published = Row("a", True, False)
     assert [allowed(published, purpose) for purpose in PURPOSES] == [True, True, False]
     silent = Row("a", None, None)
@@ -26,7 +26,7 @@ def test_only_a_yes_to_the_purposes_own_question_is_a_yes():
 
 
 @given(rows, st.sampled_from(PURPOSES))
-def test_every_video_stands_on_one_side_and_one_no_or_silence_keeps_it_out(given_rows, purpose):
+def test_every_video_has_one_status_and_one_no_or_unknown_answer_excludes_it(given_rows, purpose):
     permission = permission_of(given_rows, purpose)
     sides = [permission.allowed, permission.declined, permission.unknown]
     assert sum(map(len, sides)) == len(frozenset().union(*sides))
@@ -41,7 +41,7 @@ def test_every_video_stands_on_one_side_and_one_no_or_silence_keeps_it_out(given
 
 
 @given(rows)
-def test_nothing_stays_out_of_what_stays_in_the_house(given_rows):
+def test_internal_use_excludes_nothing(given_rows):
     assert permission_of(given_rows, "internal").keep(given_rows) == given_rows
 
 
@@ -50,5 +50,5 @@ def test_nothing_stays_out_of_what_stays_in_the_house(given_rows):
     [("Yes", True), (" true ", True), ("1", True), ("NO", False), ("false", False), ("0", False),
      ("perhaps", None), ("", None), ("None", None)],
 )  # fmt: skip
-def test_an_answer_is_yes_or_no_in_the_spellings_that_data_sets_use(written, answer):
+def test_an_answer_is_yes_or_no_in_the_spellings_of_data_sets(written, answer):
     assert read_answer(written) is answer

@@ -28,13 +28,13 @@ def test_a_folder_of_videos_is_a_data_set_without_labels(folder):
     assert dataset.paths()[VideoId("deeper/c.webm")] == folder / "deeper" / "c.webm"
 
 
-def test_one_labelled_video_is_enough_to_have_labels(tmp_path):
+def test_one_labeled_video_is_enough_to_have_labels(tmp_path):
     videos = [a_video(n, label=0 if n == "b" else None) for n in "abc"]
     assert Dataset(root=tmp_path, videos=tuple(videos)).has_labels
     assert not Dataset(root=tmp_path, videos=tuple(videos[:1])).has_labels
 
 
-def test_digests_are_of_the_content_and_follow_every_change(folder):
+def test_digests_follow_the_content(folder):
     before = open_dataset(str(folder)).source_digests
     assert before == {
         video_id: digest_file(path) for video_id, path in open_dataset(str(folder)).paths().items()
@@ -59,13 +59,13 @@ def test_a_file_is_read_once_per_opened_data_set(folder, monkeypatch):
     assert sorted(reads) == ["a.MOV", "b.mp4", "c.webm"]
 
 
-def test_a_file_that_is_gone_still_has_its_place_in_the_data_set(folder):
+def test_a_removed_file_keeps_its_row_in_the_data_set(folder):
     dataset = open_dataset(str(folder))
     (folder / "b.mp4").unlink()
     assert dataset.source_digests[VideoId("b.mp4")] == "unreadable"
 
 
-def test_frames_beside_a_release_are_not_looked_at(folder, monkeypatch):
+def test_frames_of_a_release_are_not_opened(folder, monkeypatch):
     stat_paths = []
     stat = os.stat
 
@@ -103,18 +103,18 @@ def test_an_added_video_is_seen_by_the_next_opening(folder):
     [("nowhere", "There is no data folder .*nowhere.*--data"),
      ("notes.txt", "The data folder .*notes.txt' is a file: name the folder .*--data")],
 )  # fmt: skip
-def test_what_is_no_folder_is_refused_with_the_way_out(folder, name, message):
+def test_a_path_that_is_no_folder_is_rejected_with_a_remedy(folder, name, message):
     with pytest.raises(DataError, match=message):
         open_dataset(str(folder / name))
 
 
-def test_a_folder_without_videos_is_refused_with_what_was_expected(tmp_path):
+def test_a_folder_without_videos_is_rejected_with_what_was_expected(tmp_path):
     (tmp_path / "notes.txt").write_text("no video")
     with pytest.raises(DataError, match=r"No video was found under .*\.mp4, \.mov"):
         open_dataset(str(tmp_path))
 
 
-def test_a_video_whose_name_no_table_can_hold_is_left_out_and_told(folder):
+def test_a_video_name_that_is_not_valid_unicode_is_skipped_and_reported(folder):
     odd = os.fsencode(folder) + b"/caf\xe9.mp4"
     with open(odd, "wb") as stream:  # noqa: PTH123 - the name is bytes
         stream.write(b"x")
@@ -126,10 +126,10 @@ def test_a_video_whose_name_no_table_can_hold_is_left_out_and_told(folder):
 
 
 @pytest.mark.parametrize("call", ["is_dir", "iterdir"])
-def test_a_folder_that_may_not_be_read_is_named(tmp_path, monkeypatch, call):
-    def refuse(*_):
+def test_an_unreadable_folder_is_named(tmp_path, monkeypatch, call):
+    def fail(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, call, refuse)
+    monkeypatch.setattr(Path, call, fail)
     with pytest.raises(DataError, match=r"cannot be read \(Permission denied\): .*--data"):
         open_dataset(str(tmp_path))

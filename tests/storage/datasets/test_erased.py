@@ -21,12 +21,12 @@ def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path))
 
 
-def test_a_store_that_forgot_nobody_leaves_out_nobody(store):
+def test_a_store_that_erased_nobody_excludes_nobody(store):
     assert "12" not in read_erased(store)
     assert not store.exists(PATH)
 
 
-def test_who_is_remembered_is_known_by_others_processes_and_taken_up_again(store):
+def test_an_erased_participant_is_known_to_other_stores_and_can_be_restored(store):
     for who in ("12", "ann", "12"):
         mark_erased(store, who)
     known = read_erased(Store(store.url))
@@ -42,7 +42,7 @@ def test_who_is_remembered_is_known_by_others_processes_and_taken_up_again(store
     assert "ann" in read_erased(store)
 
 
-def test_the_file_holds_no_id_and_no_two_stores_the_same_digest(store, tmp_path):
+def test_the_file_contains_no_id_and_each_store_has_other_digests(store, tmp_path):
     other = Store(str(tmp_path / "other"))
     for each in (store, other):
         mark_erased(each, "90001")
@@ -51,13 +51,13 @@ def test_the_file_holds_no_id_and_no_two_stores_the_same_digest(store, tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"salt": 3}', b"\xff"])
-def test_a_damaged_file_is_an_error_and_never_brings_anybody_back(store, content):
+def test_a_damaged_file_is_an_error_and_never_restores_a_participant(store, content):
     store.write_bytes(PATH, content)
     with pytest.raises(StoreError, match="damaged"):
         read_erased(store)
 
 
-def test_videos_and_what_is_told_of_missing_ones_are_left_out(store):
+def test_videos_and_issues_of_erased_participants_are_excluded(store):
     mark_erased(store, "12")
     videos = tuple(a_video(str(n), participant_id=who) for n, who in enumerate(["12", "120", None]))
     issues = tuple(

@@ -14,7 +14,7 @@ def test_every_video_at_any_depth_becomes_a_record_without_a_label(tmp_path):
     assert dataset.issues == ()
 
 
-def test_a_link_that_leaves_the_folder_is_left_out_and_told(tmp_path):
+def test_a_link_that_leaves_the_folder_is_skipped_and_reported(tmp_path):
     (tmp_path / "secret.mp4").touch()
     root = tmp_path / "videos"
     root.mkdir()

@@ -21,7 +21,7 @@ def _covered(given_intervals) -> set[int]:
 
 
 @given(st.integers(0, 999), st.integers(0, 59), st.integers(0, 59), st.integers(0, 999))
-def test_a_written_time_is_read_back_to_the_millisecond(hours, minutes, seconds, thousandths):
+def test_a_formatted_time_is_parsed_to_the_millisecond(hours, minutes, seconds, thousandths):
     written = f"{hours:02d}:{minutes:02d}:{seconds:02d}.{thousandths:03d}"
     expected = ((hours * 60 + minutes) * 60 + seconds) * 1000 + thousandths
     assert parse_time_ms(written) == expected
@@ -39,7 +39,7 @@ def test_a_written_time_is_read_back_to_the_millisecond(hours, minutes, seconds,
         (4, 4000),
     ],
 )
-def test_times_are_read_as_they_occur(written, expected):
+def test_times_are_parsed_in_every_format(written, expected):
     assert parse_time_ms(written) == expected
 
 
@@ -61,13 +61,13 @@ def test_times_are_read_as_they_occur(written, expected):
         [],
     ],
 )
-def test_what_is_no_time_is_refused(written):
+def test_invalid_times_are_rejected(written):
     with pytest.raises(ValueError, match="the time"):
         parse_time_ms(written)
 
 
 @given(st.text(alphabet="0123456789:., -", max_size=14))
-def test_any_text_is_a_time_from_zero_on_or_refused(written):
+def test_any_text_is_a_time_from_zero_or_rejected(written):
     try:
         time_ms = parse_time_ms(written)
     except ValueError:
@@ -87,13 +87,13 @@ def test_any_text_is_a_time_from_zero_on_or_refused(written):
         (["00:00:01.000", "later"], "later"),
     ],
 )
-def test_what_is_no_interval_is_refused_with_the_reason(written, fault):
+def test_invalid_intervals_are_rejected_with_the_reason(written, fault):
     with pytest.raises(ValueError, match=fault):
         parse_interval(written)
 
 
 @given(st.lists(intervals, max_size=8))
-def test_tidying_covers_the_same_milliseconds_in_order_and_apart(given_intervals):
+def test_tidied_intervals_cover_the_same_milliseconds_sorted_and_disjoint(given_intervals):
     tidy, issues = tidy_intervals(given_intervals)
     assert _covered(tidy) == _covered(given_intervals)
     assert all(a.end_ms < b.start_ms for a, b in pairwise(tidy))
@@ -102,7 +102,7 @@ def test_tidying_covers_the_same_milliseconds_in_order_and_apart(given_intervals
 
 
 @given(st.lists(intervals, max_size=8), times)
-def test_clipping_keeps_exactly_what_lies_in_the_video(given_intervals, duration_ms):
+def test_clipping_keeps_exactly_what_is_in_the_video(given_intervals, duration_ms):
     tidy, _ = tidy_intervals(given_intervals)
     clipped, issues = clip_intervals(tidy, duration_ms)
     assert _covered(clipped) == {ms for ms in _covered(tidy) if ms < duration_ms}
@@ -110,13 +110,13 @@ def test_clipping_keeps_exactly_what_lies_in_the_video(given_intervals, duration
     assert bool(issues) == (clipped != tidy)
 
 
-def test_clipping_tells_how_far_an_interval_reached_past_the_end():
+def test_clipping_reports_how_far_an_interval_exceeded_the_end():
     clipped, issues = clip_intervals([Interval(start_ms=0, end_ms=1007)], 1000)
     assert clipped == (Interval(start_ms=0, end_ms=1000),)
     message = "interval ends 7 ms after the video: clipped"
     assert issues == (Issue(IssueKind.INTERVAL_PAST_END, message),)
 
 
-def test_an_interval_that_ends_with_the_video_is_left_as_it_is():
+def test_an_interval_that_ends_with_the_video_is_unchanged():
     touching = (Interval(start_ms=400, end_ms=1000),)
     assert clip_intervals(touching, 1000) == (touching, ())

@@ -1,4 +1,4 @@
-"""A toy store of two stages for tests that forget, and for the processes they kill."""
+"""A toy store of two stages for tests of erasing, and for the processes they kill."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def sum_variant(store: Store) -> Variant:
 
 
 def cut(variant: Variant, folder, participant: str | None, video: str) -> ItemOutput:
-    """A sample, what was said, and two files in a folder of the video's own."""
+    """A sample, its transcript, and two files in a folder of the video's own."""
     stem = video.rpartition("/")[2].replace(" ", "_")
     files = {}
     for number in (0, 1):

@@ -41,8 +41,8 @@ def filled(store: Store) -> Store:
     return store
 
 
-def invalidate(store: Store, participant: str):
-    """Forget as the command does; gives what went and what a search finds after."""
+def erase(store: Store, participant: str):
+    """Erase like the command; returns what was removed and the scan after it."""
     traces = find_traces(store, participant)
     return erase_participant(store, traces), scan_store(store, traces)
 
@@ -67,14 +67,12 @@ def everything(store: Store) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("location", ["folder", "memory"])
-def test_all_of_a_participant_goes_from_all_variants_and_all_of_the_others_stays(
-    tmp_path, location
-):
+def test_erasing_removes_one_participant_from_all_variants_and_keeps_the_others(tmp_path, location):
     store = filled(Store(str(tmp_path) if location == "folder" else f"memory://{tmp_path}"))
     variants = [cut_variant(store), cut_variant(store, 30), sum_variant(store)]
     others = {video: "1" for video, owner in OWNERS.items() if owner != "12"}
     before = [readable(variant, others | {"others": "1"}) for variant in variants]
-    removed, scan = invalidate(store, "12")
+    removed, scan = erase(store, "12")
     assert removed == {"cut": 6, "sum": 1}
     assert scan.is_clean
     assert scan.num_tables > 3
@@ -87,16 +85,16 @@ def test_all_of_a_participant_goes_from_all_variants_and_all_of_the_others_stays
     assert "120" not in read_erased(again)
 
 
-def test_forgetting_again_changes_nothing(tmp_path):
+def test_erasing_again_changes_nothing(tmp_path):
     store = filled(Store(str(tmp_path)))
-    invalidate(store, "12")
+    erase(store, "12")
     before = everything(store)
-    assert invalidate(store, "12")[0] == {}
+    assert erase(store, "12")[0] == {}
     assert everything(store) == before
 
 
-def test_the_others_are_as_in_a_store_that_never_had_the_participant(tmp_path):
-    """The same, for every way in which items may be dealt into parts."""
+def test_the_rest_equals_a_store_that_never_had_the_participant(tmp_path):
+    """The same, for every way in which items may be grouped into parts."""
     number = iter(range(1_000))
 
     @settings(max_examples=15, deadline=None)
@@ -121,7 +119,7 @@ def test_the_others_are_as_in_a_store_that_never_had_the_participant(tmp_path):
                 {name: "1" for n, name in enumerate(names) if n in noted and name in kept}
             )
             if kept is videos:
-                assert invalidate(store, "12")[1].is_clean
+                assert erase(store, "12")[1].is_clean
             expected = dict.fromkeys(videos, "1")
             seen.append((readable(variant, expected), variant.pending(dict.fromkeys(others, "1"))))
         assert seen[0] == seen[1]
@@ -157,7 +155,7 @@ for step in range(0, 100_000, every):
 
 
 @pytest.mark.slow
-def test_a_kill_before_any_step_leaves_the_others_readable_and_a_second_call_ends_it(tmp_path):
+def test_a_kill_at_any_step_keeps_the_others_readable_and_a_second_call_finishes(tmp_path):
     every = 29
     command = [sys.executable, "-c", _DIES_AT_A_STEP, str(tmp_path), str(every)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
@@ -173,14 +171,14 @@ def test_a_kill_before_any_step_leaves_the_others_readable_and_a_second_call_end
         store = Store(str(tmp_path / str(step)))
         assert [readable(open_(store), items) for open_ in variants] == expected
         left.append(bool(find_traces(store, "12").videos))
-        assert invalidate(store, "12")[1].is_clean
+        assert erase(store, "12")[1].is_clean
         assert [readable(open_(store), items) for open_ in variants] == expected
         assert "12" in read_erased(store)
         assert not store.exists(".erasing")
     assert (left[0], left[-1]) == (True, False)
 
 
-def test_what_killed_runs_and_hands_left_is_removed_or_found(tmp_path):
+def test_files_left_by_killed_runs_or_users_are_removed_or_found(tmp_path):
     store = filled(Store(str(tmp_path)))
     variant, video = cut_variant(store), name_of("12", 4)
     markers, root = (tmp_path / variant.path / "done").iterdir(), tmp_path
@@ -198,7 +196,7 @@ def test_what_killed_runs_and_hands_left_is_removed_or_found(tmp_path):
         store.write_bytes(path, content.encode())
     for path in ("notes/from a colleague.txt", f"{variant.path}/Sample/mine.csv"):
         store.write_bytes(path, f"watch {video} again".encode())
-    _, scan = invalidate(store, "12")
+    _, scan = erase(store, "12")
     assert scan.found == (f"{variant.path}/Sample/mine.csv", "notes/from a colleague.txt")
     assert not orphan.exists()
     for name in ("logs", "work", "files/12_Question_9_never-listed-0123", "done/damaged.json"):
@@ -206,20 +204,20 @@ def test_what_killed_runs_and_hands_left_is_removed_or_found(tmp_path):
     assert not (root / ".cache").exists()
 
 
-def test_a_table_that_cannot_be_read_is_told_and_not_taken_for_clean(tmp_path):
+def test_an_unreadable_table_is_reported_and_not_considered_clean(tmp_path):
     store = filled(Store(str(tmp_path)))
     store.write_bytes("elsewhere/rows.parquet", b"PAR1 of a sort PAR1")
-    scan = invalidate(store, "12")[1]
+    scan = erase(store, "12")[1]
     assert (scan.found, scan.unread) == ((), ("elsewhere/rows.parquet",))
     assert not scan.is_clean
 
 
-def test_a_part_with_a_damaged_table_goes_whole_and_the_others_in_it_are_made_again(tmp_path):
+def test_a_part_with_a_damaged_table_is_removed_and_its_other_items_are_pending(tmp_path):
     store = filled(Store(str(tmp_path)))
     variant = cut_variant(store)
     for table in (tmp_path / variant.path / "Talk").iterdir():
         table.write_bytes(table.read_bytes()[:-9])
-    scan = invalidate(store, "12")[1]
+    scan = erase(store, "12")[1]
     assert not scan.found
     again = cut_variant(Store(store.url))
     assert again.finished(EXPECTED) == set()
@@ -228,17 +226,17 @@ def test_a_part_with_a_damaged_table_goes_whole_and_the_others_in_it_are_made_ag
     ]
 
 
-def test_notes_of_results_to_be_made_again_lose_the_participant_and_keep_the_others(tmp_path):
+def test_tombstones_lose_the_participant_and_keep_the_others(tmp_path):
     store = filled(Store(str(tmp_path)))
     variant = cut_variant(store)
     some = {name_of("12", 12): "1", name_of("120", 1): "1"}
     variant.invalidate(some)
-    assert invalidate(store, "12")[1].is_clean
+    assert erase(store, "12")[1].is_clean
     others = {video: "1" for video, owner in OWNERS.items() if owner != "12"}
     assert cut_variant(Store(store.url)).pending(others) == [name_of("120", 1)]
 
 
-def test_who_stands_in_no_manifest_is_known_by_the_folder_of_the_videos(tmp_path):
+def test_a_participant_in_no_manifest_is_found_by_the_folder_of_the_videos(tmp_path):
     store = Store(str(tmp_path))
     video = name_of("12", 1)
     commit_cuts(cut_variant(store), {video: None, name_of("120", 1): None}, [[video]])
@@ -246,26 +244,28 @@ def test_who_stands_in_no_manifest_is_known_by_the_folder_of_the_videos(tmp_path
     assert find_traces(store, "1").videos == frozenset()
 
 
-def test_while_another_process_writes_nothing_is_forgotten(tmp_path):
+def test_nothing_is_erased_while_another_process_writes(tmp_path):
     store = filled(Store(str(tmp_path)))
     before = everything(store)
     with (
         store.staging(),
         pytest.raises(StoreError, match="Another process, such as a run, is writing"),
     ):
-        invalidate(store, "12")
+        erase(store, "12")
     assert everything(store) == before
 
 
-def test_folders_that_hold_no_variant_are_left_alone(tmp_path):
+def test_folders_without_a_variant_are_unchanged(tmp_path):
     store = filled(Store(str(tmp_path)))
     store.write_bytes("my notes/today/logs/1.log", b"nothing")
     assert not [path for path in variant_paths(store) if path.startswith("my notes")]
-    invalidate(store, "12")
+    erase(store, "12")
     assert store.exists("my notes/today/logs/1.log")
 
 
-def test_the_note_of_what_is_begun_is_gone_at_the_end_and_names_nobody_in_its_path(tmp_path):
+def test_the_record_of_an_unfinished_erasure_is_removed_at_the_end_and_its_path_names_nobody(
+    tmp_path,
+):
     store = filled(Store(str(tmp_path)))
     written = []
     write_bytes = Store.write_bytes
@@ -276,7 +276,7 @@ def test_the_note_of_what_is_begun_is_gone_at_the_end_and_names_nobody_in_its_pa
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Store, "write_bytes", watch)
-        invalidate(store, "12")
+        erase(store, "12")
     (note,) = [content for path, content in written if path.startswith(".erasing/")]
     assert json.loads(note) == sorted(v for v, owner in OWNERS.items() if owner == "12")
     assert not os.path.lexists(tmp_path / ".erasing")

@@ -22,7 +22,7 @@ def test_an_empty_store_is_clean(store):
 
 
 @pytest.mark.parametrize("location", ["folder", "memory"])
-def test_paths_are_relative_and_tell_files_from_folders(tmp_path, location):
+def test_stored_paths_are_relative_and_marked_as_files_or_folders(tmp_path, location):
     store = Store(str(tmp_path) if location == "folder" else f"memory://{tmp_path}")
     store.write_bytes("a/b/c.txt", b"")
     assert stored_paths(store)["a/b/c.txt"] is True
@@ -45,7 +45,7 @@ def test_names_of_files_and_of_empty_folders_are_searched(store, tmp_path):
     assert scan_store(store, TRACES).found == ("a/12_Question_1.bin", "b/12_Question_2")
 
 
-def test_the_numbers_of_a_models_vocabulary_name_nobody(store):
+def test_numbers_in_a_models_vocabulary_are_no_participants(store):
     store.write_bytes("finetune/v/files/m/vocab.json", b'{"12": 1, "12/": 2, "/12_": 3}')
     assert scan_store(store, TRACES).is_clean
     store.write_bytes("finetune/v/files/m/notes.json", f'"{VIDEO}"'.encode())
@@ -62,7 +62,7 @@ def test_the_numbers_of_a_models_vocabulary_name_nobody(store):
         ("e.html", "<td>Videos/&#233;/a b.mp4</td>"),
     ],
 )
-def test_names_are_found_however_a_format_spells_them(store, name, content):
+def test_names_are_found_in_every_spelling_of_a_format(store, name, content):
     traces = Traces("é", frozenset({"Videos/é/a b.mp4"}))
     store.write_bytes(name, content.encode())
     store.write_bytes(f"other.{name[-4:]}", content.replace("a b", "c").replace("é", "e").encode())

@@ -21,7 +21,7 @@ ONE = Traces("1", frozenset())
         "a,12_Question_7.mp4,1", "segment/ab/files/12_Question_1-ab/0.mp4",
     ],
 )  # fmt: skip
-def test_a_text_names_a_participant_by_a_video_or_by_a_step_of_a_path(text):
+def test_text_names_a_participant_by_a_video_or_a_path_component(text):
     assert TWELVE.in_text(text)
 
 
@@ -32,24 +32,24 @@ def test_a_text_names_a_participant_by_a_video_or_by_a_step_of_a_path(text):
         "Videos/7/Visite_1/7_Question_12_2024-12-12_12-12-12_Video.mp4", "12.mp4", f"{VIDEO}x"[-4:],
     ],
 )  # fmt: skip
-def test_a_number_inside_another_name_names_nobody(text):
+def test_a_number_within_another_name_is_no_participant(text):
     assert not TWELVE.in_text(text)
     assert not ONE.in_text("Videos/7/Visite_1/7_Question_1_10-00-01.mp4#0001")
 
 
-def test_what_was_said_is_searched_for_videos_alone():
+def test_transcripts_are_searched_for_videos_only():
     assert not TWELVE.in_cell("transcript", "12/7 or 12_")
     assert TWELVE.in_cell("transcript", VIDEO)
     assert TWELVE.in_cell("issue", "lies in 12/")
 
 
-def test_a_column_of_participants_counts_by_the_whole_value():
+def test_a_participant_column_is_compared_as_a_whole():
     assert TWELVE.in_cell("participant_id", "12")
     assert not TWELVE.in_cell("participant_id", "120")
     assert not TWELVE.in_cell("index", "12")
 
 
-def test_a_video_known_to_be_of_another_is_theirs_whatever_its_name_says():
+def test_a_video_known_to_belong_to_another_participant_is_not_matched_by_name():
     name = "12/from the other session.mp4"
     assert TWELVE.in_cell("video_id", name)
     known = Traces("12", frozenset({VIDEO}), frozenset({name}))
@@ -57,7 +57,7 @@ def test_a_video_known_to_be_of_another_is_theirs_whatever_its_name_says():
     assert not known.in_cell("segment_id", f"{name}#0001")
 
 
-def test_a_video_in_no_folder_is_not_its_namesake_in_one():
+def test_a_video_outside_any_folder_differs_from_one_of_the_same_name_inside():
     plain = Traces("ann", frozenset({"a.mp4"}))
     assert plain.in_text("a.mp4")
     assert plain.in_text("left out: a.mp4.")
@@ -66,7 +66,7 @@ def test_a_video_in_no_folder_is_not_its_namesake_in_one():
     assert not plain.in_text("a.mp4v")
 
 
-def test_stored_files_are_known_by_their_videos_mark():
+def test_stored_files_are_recognized_by_their_videos_key():
     assert TWELVE.in_name(f"segment/ab/files/whatever-{path_key(VIDEO)}-0123/0000.mp4")
     assert not TWELVE.in_name(f"segment/ab/files/whatever-{path_key('another')}-0123/0000.mp4")
     assert not ONE.in_name("segment/ab/files/0001.mp4")
@@ -85,7 +85,7 @@ class Outer:
     inner: tuple[Inner, ...]
 
 
-texts = st.sampled_from(["12", "120", VIDEO, "said 12/7", "Videos/12/x", "fine", ""])
+texts = st.sampled_from(["12", "120", VIDEO, "text 12/7", "Videos/12/x", "fine", ""])
 inners = st.builds(Inner, participant_id=st.none() | texts, transcript=texts)
 outers = st.builds(
     Outer,
@@ -96,7 +96,7 @@ outers = st.builds(
 
 
 @given(st.lists(outers, max_size=4))
-def test_a_table_names_whom_one_of_its_rows_names_however_deep(records):
+def test_a_table_matches_if_any_nested_row_matches(records):
     table = to_table(Outer, records)
     rows = table.to_pylist()
     by_hand = [

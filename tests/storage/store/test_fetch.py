@@ -57,6 +57,6 @@ def test_a_fetch_that_fails_leaves_no_copy(store, monkeypatch, tmp_path):
     assert content_of(local_folder(store, "model")) == FILES
 
 
-def test_a_folder_that_is_not_there_is_told(store):
+def test_a_missing_folder_is_reported(store):
     with pytest.raises(StoreError, match=r"There is no folder .nowhere. in the store .memory://"):
         local_folder(store, "nowhere")

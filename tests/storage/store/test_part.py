@@ -44,7 +44,7 @@ def test_a_marker_is_read_as_it_was_written(store):
     assert read_rows(store, "toy/v", read, Row) == []
 
 
-def test_a_damaged_marker_is_passed_over(store):
+def test_a_damaged_marker_is_skipped(store):
     write_marker(store, "toy/v", PART)
     path = marker_path("toy/v", "p")
     whole = store.open(path).read()
@@ -57,7 +57,7 @@ def test_a_damaged_marker_is_passed_over(store):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PAR1 PAR1"])
-def test_a_table_that_is_gone_or_damaged_is_not_whole_and_gives_no_rows(store, content):
+def test_a_missing_or_damaged_table_is_not_intact_and_has_no_rows(store, content):
     part = with_table(store)
     path = table_path("toy/v", "p", "Fact")
     store.remove(path)
@@ -67,7 +67,7 @@ def test_a_table_that_is_gone_or_damaged_is_not_whole_and_gives_no_rows(store, c
     assert read_rows(store, "toy/v", part, Fact) == []
 
 
-def test_notes_add_up_and_a_damaged_one_forgets_nothing(store):
+def test_tombstones_add_up_and_a_damaged_one_invalidates_nothing(store):
     write_tombstone(store, "toy/v", "one", [("p", "a"), ("q", "a")])
     write_tombstone(store, "toy/v", "two", [("p", "b")])
     store.write_bytes("toy/v/invalidated/three.json", b'{"parts": {"p": ["c"]}, "digest": ""}')
@@ -75,5 +75,5 @@ def test_notes_add_up_and_a_damaged_one_forgets_nothing(store):
     assert parse_tombstone(b"\xff") == ()
 
 
-def test_no_files_are_whole(store):
+def test_no_files_are_intact(store):
     assert all_intact(store, {})

@@ -27,7 +27,7 @@ def store(request, tmp_path) -> Store:
     return Store(f"memory://{tmp_path}")
 
 
-def test_what_is_written_is_read_and_listed_and_removed(store):
+def test_written_files_are_read_listed_and_removed(store):
     store.write_bytes("stage/one.txt", b"1")
     store.write_bytes("stage/two.txt", b"22")
     store.write_bytes("stage/deeper/three.txt", b"333")
@@ -55,7 +55,7 @@ def test_publishing_moves_a_local_file_into_the_store(store):
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second disk at /dev/shm")
-def test_publishing_from_another_disk_still_appears_whole(tmp_path):
+def test_a_file_published_from_another_disk_appears_whole(tmp_path):
     store = Store(str(tmp_path))
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
         local = Path(elsewhere) / "weights"
@@ -65,7 +65,7 @@ def test_publishing_from_another_disk_still_appears_whole(tmp_path):
     assert files_under(tmp_path) == ["model/weights"]
 
 
-def test_a_reader_keeps_the_whole_file_it_opened_while_another_takes_its_place(tmp_path):
+def test_a_reader_keeps_the_file_it_opened_while_it_is_replaced(tmp_path):
     store = Store(str(tmp_path))
     store.write_bytes("a", b"old" * 1_000)
     with store.open("a") as reader:
@@ -86,7 +86,7 @@ def test_a_file_state_follows_every_change_of_content(store):
     assert store.file_state("a") is None
 
 
-def test_a_file_state_is_seen_again_by_a_store_opened_anew(tmp_path):
+def test_a_file_state_is_the_same_in_a_store_opened_again(tmp_path):
     Store(str(tmp_path)).write_bytes("a", b"content")
     states = {Store(str(tmp_path)).file_state("a") for _ in range(2)}
     assert len(states) == 1
@@ -108,7 +108,7 @@ def test_a_file_is_read_once_until_it_changes(store, monkeypatch):
     assert reads == ["a", "b", "a", "a"]
 
 
-def test_a_folder_where_a_file_should_be_is_no_file(tmp_path):
+def test_a_folder_instead_of_a_file_has_no_state(tmp_path):
     store = Store(str(tmp_path))
     (tmp_path / "stage" / "table.parquet").mkdir(parents=True)
     assert store.file_state("stage/table.parquet") is None
@@ -147,7 +147,7 @@ def test_whether_a_store_is_missing_is_known_without_creating_it(tmp_path):
 
 
 @pytest.mark.parametrize("below", ["", "/store", "/deeper/store"])
-def test_a_store_at_or_below_a_file_is_refused_in_one_sentence(tmp_path, below):
+def test_a_store_at_or_below_a_file_is_rejected_in_one_sentence(tmp_path, below):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match=r"Cannot write to .*name a writable location"):
         Store(f"{tmp_path}/file{below}")
@@ -155,14 +155,14 @@ def test_a_store_at_or_below_a_file_is_refused_in_one_sentence(tmp_path, below):
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_every_way_a_disk_is_full_says_so(number):
+def test_every_error_of_a_full_disk_is_reported(number):
     clear = r"No space left .*'here'.*finished so far is kept"
     with pytest.raises(StoreError, match=clear), space_on("here"):
         raise OSError(number, os.strerror(number))
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(2, "no"), ConnectionError("net"), KeyError()])
-def test_other_faults_are_not_taken_for_the_disk(error):
+def test_other_errors_pass_through(error):
     with pytest.raises(type(error)), writing_to("here"):
         raise error
 
@@ -188,7 +188,7 @@ for write, *arguments in writes:
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second disk at /dev/shm")
-def test_what_does_not_fit_leaves_the_old_content_and_nothing_half_written(tmp_path):
+def test_a_write_that_does_not_fit_keeps_the_old_content(tmp_path):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
         command = [sys.executable, "-c", _BEYOND_THE_LIMIT, str(tmp_path), elsewhere]
         message = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -215,7 +215,7 @@ except StoreError as error:
 
 
 @pytest.mark.parametrize("when", ["opened before", "opened now"])
-def test_a_folder_without_write_permission_is_refused_in_one_sentence(when):
+def test_a_folder_without_write_permission_is_rejected_in_one_sentence(when):
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         command = [sys.executable, "-c", _AS_NOBODY, folder, when]
@@ -234,7 +234,7 @@ def _leave_behind(store: Store, script: str) -> None:
     assert done.returncode == -9
 
 
-def test_sweeping_removes_what_dead_processes_left_and_nothing_else(tmp_path):
+def test_sweeping_removes_only_files_of_dead_processes(tmp_path):
     store = Store(str(tmp_path))
     _leave_behind(store, "lent = store.staging(); (lent.__enter__() / 'half').write_bytes(b'x')")
     _leave_behind(
@@ -248,7 +248,7 @@ def test_sweeping_removes_what_dead_processes_left_and_nothing_else(tmp_path):
     assert store.sweep() == 0
 
 
-def test_sweeping_leaves_other_machines_alone_for_a_week(tmp_path):
+def test_sweeping_keeps_files_of_other_hosts_for_a_week(tmp_path):
     store = Store(str(tmp_path))
     foreign = tmp_path / ".tmp" / f"0badf00d-{2**22 + 1}-0123456789ab"
     foreign.mkdir()
@@ -263,7 +263,7 @@ def test_a_store_in_memory_has_nothing_to_sweep(tmp_path):
     assert Store(f"memory://{tmp_path}").sweep() == 0
 
 
-def test_a_variant_is_named_by_what_decides_its_content(store):
+def test_a_variant_is_named_by_its_settings_version_and_upstream(store):
     def variant_id(**changes):
         facts = {"version": 1, "settings": {"crf": 23}, "upstream": ("abc",)} | changes
         return open_variant(store, "segment", **facts).variant_id
@@ -278,7 +278,7 @@ def test_a_variant_is_named_by_what_decides_its_content(store):
     assert variant_id() == names[0]
 
 
-def test_a_variant_keeps_its_settings_where_a_person_can_read_them(store):
+def test_a_variant_stores_its_settings_as_readable_json(store):
     variant = open_variant(store, "segment", version=3, settings={"crf": 23, "name": "é"})
     text = store.open(variant.identity_path).read().decode()
     assert '"crf": 23' in text
@@ -294,12 +294,12 @@ def test_stores_do_not_mix(tmp_path):
     assert one.file_state("a") != other.file_state("a")
 
 
-def test_the_folder_of_a_local_store_is_known_before_it_is_made(tmp_path):
+def test_the_folder_of_a_local_store_is_known_before_it_exists(tmp_path):
     urls = [f"{tmp_path}/a", f"file://{tmp_path}/a", f"local://{tmp_path}/a"]
     assert {local_root(url) for url in urls} == {tmp_path / "a"}
     assert local_root("memory://a") is None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_a_local_store_is_opened_where_it_lies(tmp_path):
+def test_a_folder_of_a_local_store_is_used_without_a_copy(tmp_path):
     assert local_folder(Store(str(tmp_path)), "a/model") == tmp_path / "a" / "model"

@@ -65,12 +65,12 @@ def reopened(variant: Variant) -> Variant:
     return open_toy_variant(Store(variant.store.url))
 
 
-def test_what_was_made_is_there_and_nothing_is_pending(full):
+def test_committed_items_are_finished_and_nothing_is_pending(full):
     assert full.finished(EXPECTED) == set(EXPECTED)
     assert make(reopened(full), EXPECTED) == []
 
 
-def test_rows_come_back_in_the_order_in_which_items_are_wanted(full):
+def test_rows_are_read_in_the_order_of_the_expected_items(full):
     turned = dict(reversed(EXPECTED.items()))
     assert [row.name for row in full.read(Fact, turned)] == list(turned)
     assert [(row.name, row.number) for row in full.read(Row, turned)] == [
@@ -78,16 +78,16 @@ def test_rows_come_back_in_the_order_in_which_items_are_wanted(full):
     ]
 
 
-def test_only_wanted_items_are_read(full):
+def test_only_expected_items_are_read(full):
     some = {"video 3": EXPECTED["video 3"], "video 9": "never made"}
     assert [row.name for row in full.read(Fact, some)] == ["video 3"]
 
 
-def test_an_added_item_costs_one(full):
+def test_only_an_added_item_is_computed(full):
     assert make(full, EXPECTED | {"video 5": "digest 5"}) == ["video 5"]
 
 
-def test_items_of_one_part_come_back_together(variant):
+def test_items_of_one_part_are_read_together(variant):
     with variant.store.staging() as folder:
         outputs = [output(variant, folder, item) for item in EXPECTED]
         variant.commit(outputs, EXPECTED)
@@ -108,7 +108,7 @@ def test_committing_nothing_writes_nothing(variant):
 
 @pytest.mark.parametrize("damage", [delete, truncate, empty, flip_one_bit])
 @pytest.mark.parametrize("kind", ["file", "table", "marker"])
-def test_damage_is_noticed_and_only_that_item_is_made_again(full, kind, damage):
+def test_damage_is_detected_and_only_that_item_is_computed_again(full, kind, damage):
     damage(part_files(full, kind)["video 2"])
     seen = reopened(full)
     assert seen.pending(EXPECTED) == ["video 2"]
@@ -121,12 +121,12 @@ def test_damage_is_noticed_and_only_that_item_is_made_again(full, kind, damage):
 
 @pytest.mark.parametrize("damage", [delete, truncate])
 @pytest.mark.parametrize("kind", ["file", "table", "marker"])
-def test_damage_is_noticed_by_the_process_that_wrote_it_too(full, kind, damage):
+def test_damage_is_detected_by_the_writing_process_too(full, kind, damage):
     damage(part_files(full, kind)["video 2"])
     assert full.pending(EXPECTED) == ["video 2"]
 
 
-def test_no_flipped_bit_of_a_marker_is_believed_or_ends_a_run(variant):
+def test_a_flipped_bit_of_a_marker_is_never_accepted_and_raises_nothing(variant):
     make(variant, {"a": "1"})
     (marker,) = part_files(variant, "marker").values()
     whole = marker.read_bytes()
@@ -142,18 +142,18 @@ def test_no_flipped_bit_of_a_marker_is_believed_or_ends_a_run(variant):
 
 
 @pytest.mark.parametrize("content", [b"null", b"[]", b"{}", b'{"part": 3, "digest": ""}', b"\xff"])
-def test_a_marker_that_is_none_is_passed_over(full, content):
+def test_an_invalid_marker_is_skipped(full, content):
     full.store.write_bytes(f"{full.path}/done/odd.json", content)
     assert full.finished(EXPECTED) == set(EXPECTED)
 
 
-def test_changed_settings_make_a_new_variant_and_leave_the_old(full):
+def test_changed_settings_create_a_new_variant_and_keep_the_old(full):
     other = open_toy_variant(full.store, crf=23)
     assert make(other, EXPECTED) == list(EXPECTED)
     assert full.finished(EXPECTED) == set(EXPECTED)
 
 
-def test_an_item_whose_input_changed_is_made_again_and_supersedes(full):
+def test_an_item_with_changed_input_is_computed_again_and_replaces_the_old(full):
     today = EXPECTED | {"video 1": "another digest"}
     assert make(full, today, "again") == ["video 1"]
     notes = {row.name: row.note for row in reopened(full).read(Row, today)}
@@ -161,7 +161,7 @@ def test_an_item_whose_input_changed_is_made_again_and_supersedes(full):
     assert len(full.read(Fact, today)) == len(EXPECTED)
 
 
-def test_results_of_yesterdays_input_are_never_read_as_todays(full):
+def test_results_of_old_input_are_never_read_for_new_input(full):
     make(full, EXPECTED | {"video 1": "another digest"}, "again")
     # its file was superseded: yesterday's rows would not fit it
     assert full.pending(EXPECTED) == ["video 1"]
@@ -170,7 +170,7 @@ def test_results_of_yesterdays_input_are_never_read_as_todays(full):
     assert set(table["_input_digest"].to_pylist()) == set(EXPECTED.values()) - {"digest 1"}
 
 
-def test_a_part_made_twice_counts_once(full):
+def test_a_part_committed_twice_counts_once(full):
     with full.store.staging() as folder:
         full.commit([output(full, folder, "video 0")], EXPECTED)
     assert len(full.read(Row, EXPECTED)) == 2 * len(EXPECTED)
@@ -181,7 +181,7 @@ def everything_under(variant: Variant) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in files if path.is_file()}
 
 
-def test_forgetting_makes_items_again_and_leaves_every_other_and_every_file(full):
+def test_invalidated_items_are_computed_again_and_others_and_all_files_stay(full):
     some = {name: EXPECTED[name] for name in ("video 1", "video 3")}
     before = everything_under(full)
     full.invalidate(some)
@@ -195,34 +195,34 @@ def test_forgetting_makes_items_again_and_leaves_every_other_and_every_file(full
     assert full.pending(EXPECTED) == list(some)
 
 
-def test_forgetting_one_item_of_a_part_keeps_the_rest_of_it(variant):
+def test_invalidating_one_item_of_a_part_keeps_the_rest_of_it(variant):
     with variant.store.staging() as folder:
         variant.commit([output(variant, folder, item) for item in EXPECTED], EXPECTED)
     variant.invalidate({"video 2": EXPECTED["video 2"], "video 4": "of another data set"})
     assert variant.pending(EXPECTED) == ["video 2"]
 
 
-def test_forgetting_brings_no_older_result_back(full):
+def test_invalidating_restores_no_older_result(full):
     with full.store.staging() as folder:
         full.commit([output(full, folder, "video 0")], EXPECTED)
     full.invalidate({"video 0": EXPECTED["video 0"]})
     assert full.pending(EXPECTED) == ["video 0"]
 
 
-def test_forgetting_what_was_never_made_writes_nothing(variant):
+def test_invalidating_missing_items_writes_nothing(variant):
     variant.invalidate(EXPECTED)
     assert variant.store.list_files(f"{variant.path}/invalidated") == []
 
 
 @pytest.mark.parametrize("damage", [delete, truncate, empty])
-def test_a_damaged_note_forgets_nothing(full, damage):
+def test_a_damaged_tombstone_invalidates_nothing(full, damage):
     full.invalidate(EXPECTED)
     (note,) = (Path(full.store.root) / full.path / "invalidated").iterdir()
     damage(note)
     assert reopened(full).finished(EXPECTED) == set(EXPECTED)
 
 
-def test_a_store_in_memory_keeps_all_the_promises(tmp_path):
+def test_a_store_in_memory_behaves_the_same(tmp_path):
     variant = open_toy_variant(Store(f"memory://{tmp_path}"))
     assert make(variant, EXPECTED) == list(EXPECTED)
     assert make(variant, EXPECTED | {"b": "2"}) == ["b"]
@@ -232,7 +232,7 @@ def test_a_store_in_memory_keeps_all_the_promises(tmp_path):
     assert [row.name for row in variant.read(Fact, EXPECTED)] == list(EXPECTED)
 
 
-def test_a_table_of_another_version_is_refused_even_beside_one_of_today(full):
+def test_a_table_of_another_version_is_rejected_even_beside_a_current_one(full):
     @dataclass(frozen=True, slots=True, kw_only=True)
     class Later:
         name: str
@@ -247,7 +247,7 @@ def test_a_table_of_another_version_is_refused_even_beside_one_of_today(full):
         full.read(Later, EXPECTED | {"new": "1"})
 
 
-def test_threads_commit_side_by_side(variant):
+def test_threads_commit_concurrently(variant):
     expected = {f"v{n}": "1" for n in range(24)}
 
     def work(items: list[str]) -> None:
@@ -263,13 +263,13 @@ def test_threads_commit_side_by_side(variant):
     assert len(variant.read(Row, expected)) == 48
 
 
-def test_logs_of_one_name_and_second_are_all_kept(variant, tmp_path, monkeypatch):
+def test_logs_with_the_same_name_and_second_are_all_stored(variant, tmp_path, monkeypatch):
     monkeypatch.setattr("storage.store.variant.time.strftime", lambda _: "20260101T000000")
     kept = []
-    for message in ("of one machine", "of another"):
+    for message in ("of one node", "of another"):
         (tmp_path / "engine 0.log").write_text(message)
         kept.append(Path(variant.keep_log(tmp_path / "engine 0.log")).read_text())
-    assert kept == ["of one machine", "of another"]
+    assert kept == ["of one node", "of another"]
     logs = Path(variant.store.full_path(variant.path), "logs")
     assert sorted(log.read_text() for log in logs.iterdir()) == sorted(kept)
     assert variant.keep_log(tmp_path / "engine 0.log") is None

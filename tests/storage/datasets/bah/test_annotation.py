@@ -39,22 +39,22 @@ def _kinds(**changes) -> list[IssueKind]:
     return [issue.kind for issue in _issues(**changes)]
 
 
-def test_a_video_level_label_without_times_is_surfaced():
+def test_a_video_level_label_without_times_is_an_issue():
     read = read_annotation({"global_ah": 1, "time_detailed_ah": []})
     assert (read.label, read.intervals) == (1, ())
-    message = "labelled A/H, but no interval says when"
+    message = "labeled as A/H, but without an interval"
     assert read.issues == (Issue(IssueKind.POSITIVE_WITHOUT_INTERVALS, message),)
 
 
-def test_a_negative_label_with_intervals_is_surfaced_and_neither_is_changed():
+def test_a_negative_label_with_intervals_is_an_issue_and_neither_is_changed():
     read = read_annotation(RECORD | {"global_ah": 0})
     assert (read.label, read.intervals) == (0, (FIRST,))
-    message = "labelled as without A/H, but has 1 A/H intervals"
+    message = "labeled as without A/H, but has 1 A/H intervals"
     assert read.issues == (Issue(IssueKind.NEGATIVE_WITH_INTERVALS, message),)
 
 
 @pytest.mark.parametrize("label", [None, "1", 2, -1, 1.0, [1]])
-def test_a_label_that_is_not_0_or_1_leaves_the_video_unlabelled(label):
+def test_a_label_that_is_not_0_or_1_leaves_the_video_unlabeled(label):
     read = read_annotation(RECORD | {"global_ah": label})
     assert read.label is None
     assert read.issues[0].kind is IssueKind.LABEL_UNREADABLE
@@ -70,7 +70,7 @@ def test_lists_of_different_lengths_keep_every_interval():
     assert read.issues[0].detail == "certainty_ah has 1 entries for 2 intervals"
 
 
-def test_an_unusable_interval_is_rejected_with_its_number_and_the_others_stay():
+def test_an_invalid_interval_is_rejected_with_its_number_and_the_others_stay():
     pairs = [["00:00:03.000", "00:00:02.000"], *RECORD["time_detailed_ah"]]
     read = read_annotation(RECORD | {"time_detailed_ah": pairs})
     assert read.intervals == (FIRST,)
@@ -78,7 +78,7 @@ def test_an_unusable_interval_is_rejected_with_its_number_and_the_others_stay():
     assert message == ["interval 1 of 2 rejected: it is reversed (00:00:03.000 to 00:00:02.000)"]
 
 
-def test_an_empty_interval_is_told_apart_from_one_that_lost_its_times():
+def test_an_empty_interval_is_distinguished_from_an_unreadable_one():
     empty = [["00:00:03.000", "00:00:03.000"]]
     assert IssueKind.INTERVAL_EMPTY in _kinds(time_detailed_ah=empty)
     assert IssueKind.INTERVAL_UNREADABLE in _kinds(time_detailed_ah=[["soon", "later"]])
@@ -86,7 +86,7 @@ def test_an_empty_interval_is_told_apart_from_one_that_lost_its_times():
     assert IssueKind.INTERVAL_UNREADABLE.invalidates
 
 
-def test_unsorted_and_overlapping_intervals_are_put_right_and_told():
+def test_unsorted_and_overlapping_intervals_are_repaired_and_reported():
     pairs = [
         ["00:00:08.000", "00:00:09.000"],
         ["00:00:01.000", "00:00:03.000"],
@@ -99,7 +99,7 @@ def test_unsorted_and_overlapping_intervals_are_put_right_and_told():
     assert kinds >= {IssueKind.INTERVALS_UNSORTED, IssueKind.INTERVALS_OVERLAP}
 
 
-def test_a_time_that_yaml_took_for_a_number_is_read_as_seconds():
+def test_a_time_that_yaml_read_as_a_number_is_in_seconds():
     read = read_annotation(RECORD | {"time_detailed_ah": [[1.721, 4.41]]})
     assert read.intervals == (FIRST,)
 
@@ -118,7 +118,7 @@ def test_cues_of_any_kind_are_kept_as_text(cues, expected):
 
 
 @pytest.mark.parametrize("record", [None, [], "text", 3])
-def test_a_record_that_is_no_mapping_is_told_and_gives_nothing(record):
+def test_an_entry_that_is_no_mapping_is_an_issue_and_ignored(record):
     read = read_annotation(record)
     assert (read.label, read.intervals) == (None, ())
     (issue,) = read.issues
@@ -135,26 +135,26 @@ def test_a_record_that_is_no_mapping_is_told_and_gives_nothing(record):
         ("fr_detailed_ah", IssueKind.FIELD_UNREADABLE),
     ],
 )
-def test_a_list_that_is_none_is_told(key, kind):
+def test_a_field_that_is_no_list_is_an_issue(key, kind):
     message = [issue.detail for issue in _issues(**{key: "soon"}) if issue.kind is kind]
-    assert message == [f"{key} is a str, expected a list: not used"]
+    assert message == [f"{key} is a str, expected a list: ignored"]
 
 
-def test_frames_that_fit_the_times_are_not_told():
+def test_frames_that_fit_the_times_are_no_issue():
     assert _issues(fr_detailed_ah=[[51, 132]]) == ()
 
 
-def test_frames_that_disagree_are_told_and_the_times_hold():
+def test_frames_that_disagree_are_an_issue_and_the_times_are_used():
     read = read_annotation(RECORD | {"fr_detailed_ah": [[51, 95]]})
     assert [issue.kind for issue in read.issues] == [IssueKind.FRAMES_DISAGREE]
     assert read.intervals == (FIRST,)
 
 
-def test_frames_of_another_number_of_intervals_are_told():
+def test_frames_of_another_number_of_intervals_are_an_issue():
     assert _kinds(fr_detailed_ah=[[51, 132], [300, 310]]) == [IssueKind.LENGTHS_DIFFER]
 
 
-def test_issues_never_quote_what_was_said():
+def test_issues_never_quote_a_transcript():
     message = {
         "chunks": [{"text": "private words", "timestamp": None}, {"text": 3}, "private words"]
     }
@@ -193,7 +193,7 @@ def _values() -> st.SearchStrategy[object]:
 @example({"time_detailed_ah": [[0, 10**30]]})
 @example({"transcript": {"chunks": [{"text": "so", "timestamp": [1e300, 1e301]}]}})
 @example({"time_detailed_ah": [[0, 1]], "all_cues": [WITHIN_ITSELF]})
-def test_no_record_whatever_stops_the_reader_or_cannot_be_kept(record):
+def test_no_entry_stops_the_reader_or_cannot_be_cached(record):
     annotation = read_annotation(record)
     kept = to_table(AnnotatedVideo, [AnnotatedVideo(name="v", annotation=annotation)])
     assert next(from_table(AnnotatedVideo, kept)).annotation == annotation

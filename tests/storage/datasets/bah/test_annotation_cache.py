@@ -41,13 +41,13 @@ def _file(tmp_path: Path, **records: object) -> Path:
 
 
 def _make_parsing_impossible(monkeypatch) -> None:
-    def refuse(*_):
+    def fail(*_):
         raise AssertionError("YAML was parsed")
 
-    monkeypatch.setattr(yaml.CSafeLoader, "get_single_node", refuse)
+    monkeypatch.setattr(yaml.CSafeLoader, "get_single_node", fail)
 
 
-def test_what_was_parsed_once_is_read_without_parsing_in_every_part(tmp_path, store, monkeypatch):
+def test_a_cached_annotation_is_read_without_parsing(tmp_path, store, monkeypatch):
     path = _file(tmp_path, first=RECORD, second={"global_ah": 0}, third="broken")
     parsed = read_annotation_file(path, AnnotationCache(store.url))
     assert parsed["first"].annotated[1].cues == (("unknown", "both"),)
@@ -60,7 +60,7 @@ def test_what_was_parsed_once_is_read_without_parsing_in_every_part(tmp_path, st
         read_annotation_file(path)
 
 
-def test_other_content_is_parsed_anew_and_both_are_kept(tmp_path, store, monkeypatch):
+def test_other_content_is_parsed_and_both_are_cached(tmp_path, store, monkeypatch):
     cache = AnnotationCache(store.url)
     assert read_annotation_file(_file(tmp_path, v={"global_ah": 0}), cache)["v"].label == 0
     assert read_annotation_file(_file(tmp_path, v={"global_ah": 1}), cache)["v"].label == 1
@@ -68,7 +68,7 @@ def test_other_content_is_parsed_anew_and_both_are_kept(tmp_path, store, monkeyp
     assert read_annotation_file(_file(tmp_path, v={"global_ah": 0}), cache)["v"].label == 0
 
 
-def test_another_version_of_the_reader_parses_anew(tmp_path, store, monkeypatch):
+def test_another_version_of_the_reader_parses_again(tmp_path, store, monkeypatch):
     path, cache = _file(tmp_path, v=RECORD), AnnotationCache(store.url)
     read_annotation_file(path, cache)
     monkeypatch.setattr("storage.datasets.bah.annotation_cache.READER_VERSION", -1)
@@ -77,7 +77,7 @@ def test_another_version_of_the_reader_parses_anew(tmp_path, store, monkeypatch)
         read_annotation_file(path, cache)
 
 
-def test_whoever_changes_what_is_read_moves_the_readers_version(tmp_path):
+def test_a_change_of_the_parsed_content_needs_another_readers_version(tmp_path):
     odd = {
         "all_cues": "none", "certainty_ah": [1, 2], "global_ah": 0, "fr_detailed_ah": [[1, 900]],
         "time_detailed_ah": [["0:0:2", "0:0:2"], [3.5, 2], ["00:00:01.000", "00:00:04.5"]],
@@ -87,7 +87,7 @@ def test_whoever_changes_what_is_read_moves_the_readers_version(tmp_path):
     read = read_annotation_file(_file(tmp_path, first=RECORD, second=odd, third={}, fourth=[]))
     rows = [AnnotatedVideo(name=name, annotation=annotation) for name, annotation in read.items()]
     digest = digest_of([asdict(row) for row in rows])[:12]
-    assert (READER_VERSION, digest) == (3, "63a282b73adb"), "a cached annotation would be stale"
+    assert (READER_VERSION, digest) == (4, "3e6aa05fc5b3"), "a cached annotation would be stale"
 
 
 @pytest.mark.parametrize("location", [0, 3, 40, 500, -500, -40, -9, -1])
@@ -104,7 +104,7 @@ def test_a_damaged_file_is_ignored_and_written_again(tmp_path, store, monkeypatc
         assert [p.read_bytes() for p in kept.parent.iterdir()] == [whole]
 
 
-def test_all_but_the_last_few_are_removed(tmp_path, store):
+def test_all_but_the_newest_files_are_removed(tmp_path, store):
     cache = AnnotationCache(store.url)
     for number in range(7):
         read_annotation_file(_file(tmp_path, v={"annotator_id": str(number)}), cache)
@@ -112,24 +112,24 @@ def test_all_but_the_last_few_are_removed(tmp_path, store):
     assert store.list_files(".tmp") == []
 
 
-def test_a_file_with_a_python_tag_is_refused_and_leaves_nothing_in_the_cache(tmp_path, store):
+def test_a_file_with_a_python_tag_is_rejected_and_not_cached(tmp_path, store):
     path, ran = tmp_path / "annotation.yaml", tmp_path / "ran"
     path.write_text(f"v: !!python/object/apply:os.mkdir ['{ran}']\n")
     for _ in range(2):
-        with pytest.raises(DataError, match=r"'annotation\.yaml' holds .* nothing was run"):
+        with pytest.raises(DataError, match=r"'annotation\.yaml' contains .* nothing was executed"):
             read_annotation_file(path, AnnotationCache(store.url))
     assert not ran.exists()
     assert not store.exists(CACHE_FOLDER)
 
 
-def test_what_was_said_is_not_kept(tmp_path, store):
+def test_transcripts_are_not_cached(tmp_path, store):
     read_annotation_file(_file(tmp_path, v=RECORD), AnnotationCache(store.url))
     (kept,) = store.list_files(annotation_folder())
     rows = read_parquet(store.full_path(kept)).to_pylist()
     assert (rows[0]["name"], "guess" in str(rows)) == ("v", False)
 
 
-def test_a_file_that_cannot_be_used_makes_no_store(tmp_path):
+def test_an_invalid_file_creates_no_store(tmp_path):
     path = tmp_path / "annotation.yaml"
     path.write_text("- no mapping\n")
     with pytest.raises(DataError, match="expected a mapping"):
@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_used_makes_no_store(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_all_of_it_lies_in_one_folder_that_goes_at_once(tmp_path, store):
+def test_the_whole_cache_is_one_folder_that_is_removed_at_once(tmp_path, store):
     read_annotation_file(_file(tmp_path, v=RECORD), AnnotationCache(store.url))
     found = [p for p in Path(store.root).rglob("*") if p.is_file()]
     assert found
@@ -147,7 +147,7 @@ def test_all_of_it_lies_in_one_folder_that_goes_at_once(tmp_path, store):
     remove_cache(store)
 
 
-def test_a_remote_store_keeps_annotations_too(tmp_path, monkeypatch):
+def test_a_remote_store_caches_annotations_too(tmp_path, monkeypatch):
     MemoryFileSystem.store.clear()
     path, cache = _file(tmp_path, v=RECORD), AnnotationCache("memory://annotations")
     parsed = read_annotation_file(path, cache)

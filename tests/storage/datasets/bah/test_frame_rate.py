@@ -36,11 +36,11 @@ def test_frames_counted_at_any_rate_and_rounded_any_way_agree(found, rate, off_b
         ([(1000, 2000)], [[1, 2]]),  # one frame a second is no video
     ],
 )
-def test_frames_that_no_single_rate_explains_disagree(times_ms, frames):
+def test_frames_that_no_single_rate_fits_disagree(times_ms, frames):
     given_intervals = [Interval(start_ms=a, end_ms=b) for a, b in times_ms]
     assert not one_rate_fits(zip(given_intervals, frames, strict=True))
 
 
 @pytest.mark.parametrize("frames", [None, "51", [51], [51, "95"], [-1, 95], [True, 95], [5.5, 9]])
-def test_what_is_no_pair_of_frames_says_nothing(frames):
+def test_an_invalid_pair_of_frames_is_ignored(frames):
     assert one_rate_fits([(Interval(start_ms=1721, end_ms=4410), frames)])

@@ -77,7 +77,7 @@ def test_a_whole_release_is_read_without_issues(tmp_path):
     )
 
 
-def test_parsing_and_interpretation_are_apart(tmp_path):
+def test_parsing_and_interpretation_are_separate(tmp_path):
     root = _release(tmp_path, annotation={NAME: POSITIVE}, files=(NAME,))
     release = parse_release(root)
     assert release.annotation[NAME].label == 1
@@ -90,7 +90,7 @@ def test_a_folder_is_a_release_by_its_annotation_or_its_splits(tmp_path):
     assert is_bah(_release(tmp_path / "c", annotation=None, splits={"test": f"{NAME},0,x\n"}))
 
 
-def test_the_older_layout_is_matched_with_its_files(tmp_path):
+def test_the_older_layout_is_matched_to_its_files(tmp_path):
     old = "90001/Visite 1/90001_Question_4_2024-01-01_10-00-00_Video.mp4"
     root = _release(
         tmp_path, annotation={old: POSITIVE}, files=(old,), splits={"train": f"{NAME},1,x\n"}
@@ -100,49 +100,49 @@ def test_the_older_layout_is_matched_with_its_files(tmp_path):
     assert (video.split, video.label) == ("train", 1)
 
 
-def test_an_annotation_of_the_older_spelling_finds_the_file_of_the_newer(tmp_path):
+def test_an_annotation_in_the_older_spelling_matches_a_file_in_the_newer(tmp_path):
     old = NAME.removeprefix("Videos/").replace("Visite_1", "Visite 1")
     video = _only(_release(tmp_path, annotation={old: POSITIVE}, files=(NAME,)))
     assert (video.video_id, video.path, video.label) == (old, NAME, 1)
 
 
-def test_an_annotated_video_without_a_file_is_told_and_no_record(tmp_path):
+def test_an_annotated_video_without_a_file_is_an_issue_and_no_record(tmp_path):
     dataset = read_bah(
         _release(tmp_path, annotation={NAME: POSITIVE, SPACED: NEGATIVE}, files=(SPACED,))
     )
     assert [video.path for video in dataset.videos] == [SPACED]
-    message = f"{NAME}: annotated, but there is no such file"
+    message = f"{NAME}: annotated, but the file is missing"
     assert Issue(IssueKind.VIDEO_MISSING, message) in dataset.issues
 
 
-def test_a_file_without_an_annotation_is_an_unlabelled_record(tmp_path):
+def test_a_file_without_an_annotation_is_an_unlabeled_record(tmp_path):
     dataset = read_bah(_release(tmp_path, annotation={NAME: POSITIVE}))
     unlabelled = dataset.videos[1]
     assert (unlabelled.path, unlabelled.label) == (SPACED, None)
     assert [issue.kind for issue in unlabelled.issues] == [IssueKind.NOT_ANNOTATED]
 
 
-def test_a_split_line_without_a_video_is_told(tmp_path):
+def test_a_split_line_without_a_video_is_an_issue(tmp_path):
     root = _release(
         tmp_path, annotation={NAME: POSITIVE}, files=(NAME,), splits={"val": f"{SPACED},1,x\n"}
     )
-    message = f"{SPACED}: listed in split/val.txt, but there is no such file"
+    message = f"{SPACED}: listed in split/val.txt, but the file is missing"
     assert Issue(IssueKind.VIDEO_MISSING, message) in read_bah(root).issues
 
 
-def test_placeholder_labels_of_an_unlabelled_test_set_are_no_labels(tmp_path):
+def test_placeholder_labels_of_an_unlabeled_test_set_are_no_labels(tmp_path):
     root = _release(tmp_path, annotation=None, splits={"test": f"{NAME},0,x\n{SPACED},0,y\n"})
     dataset = read_bah(root)
     assert [(v.split, v.label) for v in dataset.videos] == [("test", None)] * 2
     assert not dataset.has_labels
 
 
-def test_labels_of_split_files_are_used_where_nothing_is_annotated(tmp_path):
+def test_labels_of_split_files_are_used_without_an_annotation(tmp_path):
     root = _release(tmp_path, annotation=None, splits={"val": f"{NAME},0,x\n{SPACED},1,y\n"})
     assert [video.label for video in read_bah(root).videos] == [0, 1]
 
 
-def test_a_label_that_the_split_contradicts_is_told_and_the_annotation_holds(tmp_path):
+def test_a_label_that_the_split_contradicts_is_an_issue_and_the_annotation_is_used(tmp_path):
     root = _release(
         tmp_path, annotation={NAME: POSITIVE, SPACED: NEGATIVE}, splits={"train": f"{SPACED},1,x\n"}
     )
@@ -151,7 +151,7 @@ def test_a_label_that_the_split_contradicts_is_told_and_the_annotation_holds(tmp
     assert [issue.kind for issue in spaced.issues] == [IssueKind.SPLIT_CONTRADICTS_ANNOTATION]
 
 
-def test_a_video_in_two_splits_is_refused_even_if_spelt_in_two_ways(tmp_path):
+def test_a_video_in_two_splits_is_rejected_even_in_two_spellings(tmp_path):
     other = NAME.removeprefix("Videos/").replace("Visite_1", "Visite 1")
     root = _release(
         tmp_path,
@@ -167,7 +167,7 @@ def test_a_video_in_two_splits_is_refused_even_if_spelt_in_two_ways(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd.mp4", "../x.mp4", "Videos/../../x.mp4"])
-def test_names_that_leave_the_data_folder_are_left_out_and_told(tmp_path, name):
+def test_names_that_leave_the_data_folder_are_skipped_and_reported(tmp_path, name):
     root = _release(
         tmp_path / "root",
         annotation={NAME: POSITIVE, name: POSITIVE},
@@ -177,11 +177,11 @@ def test_names_that_leave_the_data_folder_are_left_out_and_told(tmp_path, name):
     (tmp_path / "x.mp4").touch()
     dataset = read_bah(root)
     assert [video.path for video in dataset.videos] == [NAME]
-    refused = [issue for issue in dataset.issues if issue.kind is IssueKind.PATH_REJECTED]
-    assert len(refused) == 2
+    rejected = [issue for issue in dataset.issues if issue.kind is IssueKind.PATH_REJECTED]
+    assert len(rejected) == 2
 
 
-def test_a_video_that_is_a_link_out_of_the_data_folder_is_left_out(tmp_path):
+def test_a_video_that_is_a_link_out_of_the_data_folder_is_skipped(tmp_path):
     outside = tmp_path / "outside.mp4"
     outside.touch()
     root = _release(tmp_path / "root", annotation={NAME: POSITIVE, SPACED: NEGATIVE}, files=(NAME,))
@@ -196,7 +196,7 @@ def test_a_video_that_is_a_link_out_of_the_data_folder_is_left_out(tmp_path):
     ("written", "expected"),
     [("Yes", True), ("No", False), (True, True), (False, False), ("perhaps", None), (None, None)],
 )
-def test_consent_is_read_as_text_or_as_what_yaml_makes_of_it(tmp_path, written, expected):
+def test_consent_is_read_from_text_or_yaml_booleans(tmp_path, written, expected):
     people = {"90001": YES | {"Use in publications": written}}
     root = _release(tmp_path, annotation={NAME: POSITIVE}, files=(NAME,), people=people)
     video = _only(root)
@@ -205,7 +205,7 @@ def test_consent_is_read_as_text_or_as_what_yaml_makes_of_it(tmp_path, written, 
     assert kinds == ([IssueKind.CONSENT_UNREADABLE] if expected is None else [])
 
 
-def test_a_video_annotated_under_two_spellings_keeps_its_first_and_is_told(tmp_path):
+def test_a_video_annotated_in_two_spellings_keeps_the_first_and_is_reported(tmp_path):
     old = NAME.removeprefix("Videos/").replace("Visite_1", "Visite 1")
     root = _release(tmp_path, annotation=None, files=(NAME,))
     (root / "video_annotation_transcript.yaml").write_text(
@@ -216,23 +216,23 @@ def test_a_video_annotated_under_two_spellings_keeps_its_first_and_is_told(tmp_p
     assert [issue.kind for issue in video.issues] == [IssueKind.ANNOTATED_TWICE]
 
 
-def test_files_that_are_missing_and_videos_that_no_split_lists_are_told(tmp_path):
+def test_missing_files_and_videos_in_no_split_are_issues(tmp_path):
     splits = {"val": f"{NAME},0,x\n"}
     dataset = read_bah(_release(tmp_path, annotation=None, files=(NAME, SPACED), splits=splits))
     missing = [issue.detail for issue in dataset.issues if issue.kind is IssueKind.FILE_MISSING]
-    assert missing == ["there is no video_annotation_transcript.yaml", "there is no meta_data.yml"]
+    assert missing == ["video_annotation_transcript.yaml is missing", "meta_data.yml is missing"]
     kinds = [[issue.kind for issue in video.issues] for video in dataset.videos]
     assert kinds == [[], [IssueKind.NOT_IN_SPLIT]]
 
 
-def test_unquoted_participant_ids_and_answers_are_understood(tmp_path):
+def test_unquoted_participant_ids_and_answers_are_read(tmp_path):
     root = _release(tmp_path, annotation={NAME: POSITIVE}, files=(NAME,))
     (root / "meta_data.yml").write_text("90001:\n  Use in challenges: No\n")
     video = _only(root)
     assert (video.consent_challenges, video.consent_publications) == (False, None)
 
 
-def test_a_participant_without_details_has_unknown_consent_and_that_is_told(tmp_path):
+def test_a_participant_without_details_has_unknown_consent_and_an_issue(tmp_path):
     root = _release(tmp_path, annotation={NAME: POSITIVE}, files=(NAME,), people={"1": YES})
     video = _only(root)
     assert video.consent_publications is None
@@ -240,14 +240,14 @@ def test_a_participant_without_details_has_unknown_consent_and_that_is_told(tmp_
 
 
 @pytest.mark.parametrize("question", ["0", "8", "x"])
-def test_a_question_outside_one_to_seven_is_unknown_and_told(tmp_path, question):
+def test_a_question_outside_one_to_seven_is_unknown_and_reported(tmp_path, question):
     name = NAME.replace("Question_4", f"Question_{question}")
     video = _only(_release(tmp_path, annotation={name: POSITIVE}, files=(name,)))
     assert video.question is None
     assert IssueKind.NO_QUESTION in [issue.kind for issue in video.issues]
 
 
-def test_a_file_in_another_participants_folder_is_told(tmp_path):
+def test_a_file_in_another_participants_folder_is_an_issue(tmp_path):
     name = NAME.replace("Videos/90001", "Videos/90009")
     video = _only(_release(tmp_path, annotation={name: POSITIVE}, files=(name,)))
     assert video.participant_id == "90009"
@@ -264,23 +264,23 @@ def test_certainty_cues_annotator_and_transcript_never_reach_a_record(tmp_path):
     assert cued == plain
 
 
-def test_frames_and_transcripts_beside_the_videos_are_no_videos(tmp_path):
+def test_frames_and_transcripts_of_a_release_are_no_videos(tmp_path):
     other = ("transcription/Videos/90001/x.mp4/x.mp4", "cropped-aligned-faces/y.mp4")
     dataset = read_bah(_release(tmp_path, annotation={NAME: POSITIVE}, files=(NAME, *other)))
     assert [video.path for video in dataset.videos] == [NAME]
 
 
-def test_a_python_object_in_the_annotation_is_refused(tmp_path):
+def test_a_python_object_in_the_annotation_is_rejected(tmp_path):
     root = _release(tmp_path, annotation={})
     ran = tmp_path / "ran"
     text = f"{NAME}: !!python/object/apply:os.mkdir ['{ran}']\n"
     (root / "video_annotation_transcript.yaml").write_text(text)
-    with pytest.raises(DataError, match="nothing was run"):
+    with pytest.raises(DataError, match="nothing was executed"):
         read_bah(root)
     assert not ran.exists()
 
 
-def test_issues_never_hold_a_participants_details_or_words(tmp_path):
+def test_issues_never_contain_a_participants_details_or_words(tmp_path):
     record = POSITIVE | {"transcript": {"chunks": [{"text": "private"}]}, "global_ah": 0}
     people = {"90001": {"Age": "private", "Use in challenges": "private"}}
     root = _release(

@@ -5,11 +5,11 @@ from storage.datasets.bah.transcript import Phrase, read_phrases, repair_phrases
 from storage.issues import Issue, IssueKind
 
 
-def test_pieces_without_text_or_start_are_counted_and_left_out():
+def test_pieces_without_text_or_start_are_counted_and_dropped():
     issues: list[Issue] = []
     pieces = [{"text": " so", "timestamp": (0.0, 1.5)}, {"text": "and", "timestamp": None}, "but"]
     assert read_phrases({"chunks": pieces}, issues) == (Phrase(text="so", start_ms=0, end_ms=1500),)
-    message = "transcript has 2 pieces without text or start: left out"
+    message = "transcript has 2 pieces without text or start: dropped"
     assert issues == [Issue(IssueKind.TRANSCRIPT_UNREADABLE, message)]
 
 
@@ -21,7 +21,7 @@ def _times(phrases: tuple[Phrase, ...]) -> list[tuple[int, int | None]]:
     return [(phrase.start_ms, phrase.end_ms) for phrase in phrases]
 
 
-def test_times_that_restart_count_on_from_what_came_before():
+def test_restarting_times_continue_from_the_previous_phrase():
     given_phrases = _phrases((0, 12_000), (12_000, 28_500), (0, 4000), (4000, 29_000), (0, 2000))
     repaired, issues = repair_phrases(given_phrases)
     assert _times(repaired) == [
@@ -42,7 +42,7 @@ def test_an_open_end_is_closed_by_the_next_start_or_the_end_of_the_video():
     assert issues == (Issue(IssueKind.TRANSCRIPT_OPEN, message),)
 
 
-def test_an_open_end_before_a_restart_lies_at_the_transcribers_window():
+def test_an_open_end_before_a_restart_is_the_end_of_the_transcribers_window():
     repaired, _ = repair_phrases(_phrases((0, 20_000), (20_000, None), (0, 1000)))
     assert _times(repaired) == [(0, 20_000), (20_000, 30_000), (30_000, 31_000)]
 
@@ -56,7 +56,7 @@ def test_without_a_duration_the_last_open_end_stays_open():
     st.lists(st.tuples(st.integers(0, 40_000), st.none() | st.integers(0, 45_000)), max_size=12),
     st.integers(1, 90_000),
 )
-def test_mended_times_are_monotone_and_lie_in_the_video(times, duration_ms):
+def test_repaired_times_are_monotone_and_within_the_video(times, duration_ms):
     given_phrases = _phrases(*times)
     repaired, _ = repair_phrases(given_phrases, duration_ms)
     assert len(repaired) == len(given_phrases)
@@ -68,7 +68,7 @@ def test_mended_times_are_monotone_and_lie_in_the_video(times, duration_ms):
 
 
 @given(st.lists(st.tuples(st.integers(0, 2000), st.integers(1, 900)), max_size=10))
-def test_times_in_order_are_left_as_they_are(steps):
+def test_sorted_times_are_unchanged(steps):
     at_ms, given_phrases = 0, []
     for pause_ms, length_ms in steps:
         given_phrases += _phrases((at_ms + pause_ms, at_ms + pause_ms + length_ms))

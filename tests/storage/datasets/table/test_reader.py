@@ -40,7 +40,7 @@ def _fault(folder: Path, text: str) -> WaverError:
     return caught.value
 
 
-def test_every_column_comes_into_the_record_and_a_video_without_a_row_is_unlabelled(folder):
+def test_every_column_is_in_the_record_and_a_video_without_a_row_is_unlabeled(folder):
     text = (
         "video,label,participant,split,start_ms,end_ms,question,consent_publications,"
         "consent_challenges\n"
@@ -61,7 +61,7 @@ def test_every_column_comes_into_the_record_and_a_video_without_a_row_is_unlabel
     )  # fmt: skip
 
 
-def test_several_rows_of_a_video_are_several_intervals_and_facts_need_saying_once(folder):
+def test_several_rows_of_a_video_are_several_intervals_and_other_columns_may_be_empty(folder):
     text = (
         "video,label,start_ms,end_ms,participant\n"
         "a.mp4,1,6000,7000,P1\na.mp4,,1000,2500,\n./a.mp4,1,,,P1\n"
@@ -75,7 +75,7 @@ def test_several_rows_of_a_video_are_several_intervals_and_facts_need_saying_onc
     assert [issue.kind for issue in video.issues] == [IssueKind.INTERVALS_UNSORTED]
 
 
-def test_whole_numbers_as_data_frames_write_them_are_understood(folder):
+def test_integers_written_by_data_frames_are_read(folder):
     video = _videos(folder, "video,label,start_ms,end_ms\na.mp4,1.0,1000.0,2000.0\n")["a.mp4"]
     assert (video.label, video.intervals) == (1, (Interval(start_ms=1000, end_ms=2000),))
 
@@ -84,22 +84,22 @@ def test_whole_numbers_as_data_frames_write_them_are_understood(folder):
 def test_a_label_that_is_neither_0_nor_1_is_named_with_its_line(folder, label):
     message = str(_fault(folder, f"video,label\na.mp4,1\nday 1/d.mkv,{label}\n"))
     assert message.startswith(
-        f"labels.csv, line 3: label is {label!r}, expected 1 (A/H is present)"
+        f"labels.csv, line 3: label is {label!r}, expected 1 (A/H), 0 (no A/H)"
     )
 
 
 @pytest.mark.parametrize(
     ("column", "value", "expected"),
     [
-        ("split", "valid", "train, val, test or nothing"),
-        ("question", "four", "a whole number from 1 to 7 or nothing"),
-        ("question", "0", "a whole number from 1 to 7"),
-        ("question", "8", "a whole number from 1 to 7"),
-        ("consent_publications", "perhaps", "yes, no or nothing"),
-        ("consent_challenges", "2", "yes, no or nothing"),
+        ("split", "valid", "train, val, test or an empty cell"),
+        ("question", "four", "an integer from 1 to 7 or an empty cell"),
+        ("question", "0", "an integer from 1 to 7"),
+        ("question", "8", "an integer from 1 to 7"),
+        ("consent_publications", "perhaps", "yes, no or an empty cell"),
+        ("consent_challenges", "2", "yes, no or an empty cell"),
     ],
 )
-def test_a_value_that_its_column_cannot_hold_is_named_with_its_line(
+def test_a_value_that_is_invalid_in_its_column_is_named_with_its_line(
     folder, column, value, expected
 ):
     message = str(_fault(folder, f"video,label,{column}\na.mp4,1,{value}\n"))
@@ -107,7 +107,7 @@ def test_a_value_that_its_column_cannot_hold_is_named_with_its_line(
 
 
 @pytest.mark.parametrize("name", ["e.mp4", "day 1\\d.mkv", "labels.csv", "A.MP4"])
-def test_a_video_that_is_not_there_is_named_with_an_example(folder, name):
+def test_a_missing_video_is_named_with_an_example(folder, name):
     message = str(_fault(folder, f"video,label\n{name},1\n"))
     assert f"labels.csv, line 2: there is no video {name!r} in the data folder" in message
     assert "such as 'a.mp4'" in message
@@ -121,91 +121,91 @@ def test_a_path_that_leaves_the_folder_is_an_error_with_its_line(folder, name):
     assert message.startswith(f"labels.csv, line 2: The path {name!r}")
 
 
-def test_an_empty_name_of_a_video_is_told_with_its_line(folder):
+def test_an_empty_video_name_is_reported_with_its_line(folder):
     assert str(_fault(folder, "video,label\n,1\n")).startswith("labels.csv, line 2: video is empty")
 
 
 @pytest.mark.parametrize(
     ("times", "message"),
     [
-        ("1000,", "there is start_ms, but no end_ms"),
-        (",1000", "there is end_ms, but no start_ms"),
+        ("1000,", "start_ms is set, but end_ms is empty"),
+        (",1000", "end_ms is set, but start_ms is empty"),
         ("1000,1000", "end_ms is 1000, expected more than start_ms 1000"),
         ("2000,1000", "end_ms is 1000, expected more than start_ms 2000"),
-        ("-5,1000", "start_ms is '-5', expected a whole number from 0 on"),
-        ("0,1.5", "end_ms is '1.5', expected a whole number from 0 on"),
-        ("00:00:01.000,00:00:02.000", "start_ms is '00:00:01.000', expected a whole number"),
+        ("-5,1000", "start_ms is '-5', expected an integer from 0"),
+        ("0,1.5", "end_ms is '1.5', expected an integer from 0"),
+        ("00:00:01.000,00:00:02.000", "start_ms is '00:00:01.000', expected an integer"),
         ("0,86400001", "end_ms is '86400001', expected milliseconds of a video, at most 86400000"),
-        ("1,99999999999999999999", "end_ms is '99999999999999999999', expected a whole number"),
+        ("1,99999999999999999999", "end_ms is '99999999999999999999', expected an integer"),
     ],
 )
-def test_times_that_are_no_interval_are_named_with_their_line(folder, times, message):
+def test_times_that_are_no_interval_are_reported_with_their_line(folder, times, message):
     error = _fault(folder, f"video,label,start_ms,end_ms\na.mp4,1,,\na.mp4,1,{times}\n")
     assert f"labels.csv, line 3: {message}" in str(error)
 
 
-def test_a_video_in_two_splits_is_told_and_no_run_opens_it(folder):
+def test_a_video_in_two_splits_is_an_issue_and_an_error_of_a_run(folder):
     text = "video,label,split\na.mp4,1,train\nday 1/d.mkv,0,val\na.mp4,1,test\n"
     video = _videos(folder, text)["a.mp4"]
     message = "labels.csv, line 4: the split is 'test', but 'train' at labels.csv, line 2"
     assert video.split == "train"
-    assert video.issues == (Issue(IssueKind.VIDEO_IN_TWO_SPLITS, f"{message}: the first holds"),)
+    assert video.issues == (Issue(IssueKind.VIDEO_IN_TWO_SPLITS, f"{message}: the first is used"),)
     with pytest.raises(LeakageError, match=r"two splits \(1 of them\)") as caught:
         open_dataset(str(folder))
-    assert caught.value.details == (f"video a.mp4: {message}: the first holds",)
+    assert caught.value.details == (f"video a.mp4: {message}: the first is used",)
 
 
-def test_a_video_with_two_labels_keeps_the_first_and_that_is_told(folder):
+def test_a_video_with_two_labels_keeps_the_first_and_has_an_issue(folder):
     video = _videos(folder, "video,label,start_ms,end_ms\na.mp4,1,0,5000\na.mp4,0,,\n")["a.mp4"]
-    message = "labels.csv, line 3: the label is 0, but 1 at labels.csv, line 2: the first holds"
+    message = "labels.csv, line 3: the label is 0, but 1 at labels.csv, line 2: the first is used"
     assert video.label == 1
     assert video.issues == (Issue(IssueKind.LISTED_WITH_TWO_LABELS, message),)
 
 
-def test_times_of_a_video_without_ah_are_told_and_no_part_of_it_is_labelled(folder):
+def test_times_of_a_video_without_ah_are_an_issue_and_do_not_change_its_label(folder):
     video = _videos(folder, "video,label,start_ms,end_ms\na.mp4,0,,\na.mp4,,10,20\n")["a.mp4"]
     (issue,) = video.issues
     assert issue.kind is IssueKind.NEGATIVE_WITH_INTERVALS
-    assert issue.detail.startswith("labels.csv, line 3: labelled as without A/H, but")
+    assert issue.detail.startswith("labels.csv, line 3: labeled as without A/H, but")
     located = locate(video, 1000)
     assert not located.is_localized
     assert not located.is_unannotated_positive
 
 
 @pytest.mark.parametrize("column", ["participant", "question", "consent_publications"])
-def test_any_other_contradiction_is_refused_with_its_values_on_the_terminal_alone(folder, column):
+def test_any_other_contradiction_is_rejected_with_its_values_only_in_the_details(folder, column):
     first, second = {"participant": ("P1", "P2"), "question": (3, 4)}.get(column, (False, True))
     error = _fault(folder, f"video,label,{column}\na.mp4,1,{first}\na.mp4,1,{second}\n")
-    assert f"labels.csv, line 3: the {column} is another than for the same video" in str(error)
+    assert f"labels.csv, line 3: the {column} differs from that of the same video" in str(error)
     assert "P2" not in str(error)
     assert error.details == (f"{column} {first!r} and {second!r}",)
 
 
-def test_times_of_a_video_without_a_label_are_refused_with_their_line(folder):
+def test_times_of_a_video_without_a_label_are_rejected_with_their_line(folder):
     error = _fault(folder, "video,label,start_ms,end_ms\na.mp4,,,\na.mp4,,10,20\n")
-    assert "labels.csv, line 3: a start and an end are where A/H is, but" in str(error)
+    assert "labels.csv, line 3: start_ms and end_ms mark A/H, but" in str(error)
 
 
-def test_all_faults_of_a_table_are_told_at_once_the_first_as_the_sentence(folder):
+def test_all_errors_of_a_table_are_reported_together_the_first_as_the_message(folder):
     error = _fault(
         folder,
         "video,label,split,question,start_ms,end_ms\na.mp4,2,valid,9,5,\n../x.mp4,3,,,,\n"
         "a.mp4\nday 1/d.mkv,,,,5,9\n",
     )
     assert str(error).startswith("labels.csv, line 2: label is '2', expected 1")
-    assert str(error).endswith("This is the first of 8 faults of the table: mend all of them.")
+    assert str(error).endswith("This is the first of 8 errors in the table: correct all of them.")
     locations = [line.split(":")[0].removeprefix("labels.csv, ") for line in error.details]
     assert locations == ["line 2"] * 4 + ["line 3"] * 2 + ["line 4", "line 5"]
     assert str(error).startswith(error.details[0])
 
 
-def test_a_participant_with_a_control_character_is_refused_and_shown_on_the_terminal_alone(folder):
+def test_a_participant_with_a_control_character_is_rejected_and_named_only_in_the_details(folder):
     error = _fault(folder, "video,label,participant\na.mp4,1,P\x001\n")
-    assert str(error).startswith("labels.csv, line 2: the participant holds a control character")
+    assert str(error).startswith("labels.csv, line 2: the participant contains a control character")
     assert error.details == (r"participant 'P\x001'",)
 
 
-def test_a_folder_is_of_the_plain_layout_by_its_table_and_is_read_again_when_it_changes(folder):
+def test_a_folder_with_a_label_table_is_read_again_when_it_changes(folder):
     assert not is_table(folder)
     assert not open_dataset(str(folder)).has_labels
     assert is_table(_write(folder, "video,label\na.mp4,1\n"))
@@ -214,14 +214,14 @@ def test_a_folder_is_of_the_plain_layout_by_its_table_and_is_read_again_when_it_
     assert [video.label for video in open_dataset(str(folder)).videos] == [0, None, 1]
 
 
-def test_a_table_in_another_spelling_that_turns_up_later_is_no_longer_overlooked(folder):
+def test_a_misspelled_table_that_is_added_later_is_reported(folder):
     assert not open_dataset(str(folder)).has_labels
     (folder / "Labels.CSV").write_text("video,label\na.mp4,1\n")
-    with pytest.raises(DataError, match=r"'Labels\.CSV' in the data folder is spelled otherwise"):
+    with pytest.raises(DataError, match=r"'Labels\.CSV' in the data folder is misspelled"):
         open_dataset(str(folder))
 
 
-def test_a_release_with_a_table_of_labels_beside_it_is_refused(folder):
+def test_a_release_with_a_label_table_is_rejected(folder):
     (_write(folder, "video,label\n") / "video_annotation_transcript.yaml").touch()
     with pytest.raises(DataError, match=r"both a BAH release's files and a label table"):
         open_dataset(str(folder))
@@ -239,7 +239,7 @@ def test_a_release_with_a_table_of_labels_beside_it_is_refused(folder):
         max_size=len(NAMES),
     )
 )
-def test_what_a_table_says_is_what_the_records_hold(tmp_path_factory, facts):
+def test_the_records_contain_the_values_of_the_table(tmp_path_factory, facts):
     root = tmp_path_factory.mktemp("data")
     rows, expected = [], {}
     for name, (label, split, participant, found) in zip(NAMES, facts, strict=True):

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.datasets.table.rows import TableRow, find_label_file, iter_rows
-from storage.datasets.table.schema_errors import TableFaults
+from storage.datasets.table.schema_errors import SchemaErrors
 from storage.errors import DataError
 
 
@@ -26,9 +26,9 @@ def _read(path: Path) -> list[tuple[str, dict[str, str]]]:
 
 
 def _rows(path: Path) -> list[TableRow]:
-    faults = TableFaults()
-    rows = list(iter_rows(path, faults))
-    faults.refuse()
+    errors = SchemaErrors()
+    rows = list(iter_rows(path, errors))
+    errors.raise_if_any()
     return rows
 
 
@@ -39,7 +39,7 @@ def _fault(path: Path) -> str:
     return str(caught.value)
 
 
-def test_rows_carry_the_line_that_they_begin_on(tmp_path):
+def test_rows_have_the_number_of_their_first_line(tmp_path):
     text = '\nvideo, label\na.mp4,1\n\n"b\n.mp4",0\n"c, d.mp4",\n'
     assert _read(_csv(tmp_path, text)) == [
         ("labels.csv, line 3", {"video": "a.mp4", "label": "1"}),
@@ -48,99 +48,98 @@ def test_rows_carry_the_line_that_they_begin_on(tmp_path):
     ]
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_no_part_of_a_cell(tmp_path):
+def test_a_byte_order_mark_and_windows_line_ends_are_not_part_of_a_cell(tmp_path):
     rows = _read(_csv(tmp_path, b"\xef\xbb\xbfvideo,label\r\na.mp4,1\r\n"))
     assert rows == [("labels.csv, line 2", {"video": "a.mp4", "label": "1"})]
 
 
 @pytest.mark.parametrize(
-    ("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "upright lines")]
+    ("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")]
 )
 def test_another_separator_than_a_comma_is_named(tmp_path, separator, name):
     text = f"video{separator}label\na.mp4{separator}1\n"
-    assert f"line 1: the columns are separated by {name}" in _fault(_csv(tmp_path, text))
+    assert f"line 1: columns are separated by {name}" in _fault(_csv(tmp_path, text))
 
 
 @pytest.mark.parametrize("missing", ["video", "label"])
 def test_a_missing_column_is_named_with_what_is_expected(tmp_path, missing):
     header = {"video": "label,split", "label": "video,split"}[missing]
     message = _fault(_csv(tmp_path, f"{header}\n"))
-    assert f"line 1: there is no column {missing!r}; expected video, label and" in message
+    assert f"line 1: missing column {missing!r}; expected video, label and" in message
 
 
 @pytest.mark.parametrize("text", ["", "\n\n"])
 def test_an_empty_table_is_missing_its_columns(tmp_path, text):
-    assert "there is no column 'video'" in _fault(_csv(tmp_path, text))
+    assert "missing column 'video'" in _fault(_csv(tmp_path, text))
 
 
-def test_an_unknown_column_is_named_with_those_there_may_be(tmp_path):
+def test_an_unknown_column_is_named_with_the_known_ones(tmp_path):
     message = _fault(_csv(tmp_path, "video,label,patient\n"))
-    assert "there is a column 'patient'" in message
+    assert "unknown column 'patient'" in message
     assert "participant, split, start_ms" in message
 
 
-def test_a_column_that_stands_twice_is_named(tmp_path):
-    assert "'label' stands there twice" in _fault(_csv(tmp_path, "video,label,label\n"))
+def test_a_duplicate_column_is_named(tmp_path):
+    assert "duplicate column 'label'" in _fault(_csv(tmp_path, "video,label,label\n"))
 
 
 @pytest.mark.parametrize("line", ["a.mp4", "a.mp4,1,0", "a, b.mp4,1,0"])
-def test_a_line_with_other_cells_than_columns_is_named(tmp_path, line):
+def test_a_line_with_a_wrong_number_of_cells_is_named(tmp_path, line):
     message = _fault(_csv(tmp_path, f"video,label\nb.mp4,1\n{line}\n"))
-    assert "line 3: there are" in message
-    assert "for 2 columns: put quotes around" in message
+    assert f"line 3: {line.count(',') + 1} cells for 2 columns: quote cells" in message
 
 
-def test_a_quote_that_never_ends_is_told_with_its_line(tmp_path):
+def test_an_unclosed_quote_is_reported_with_its_line(tmp_path):
     message = _fault(_csv(tmp_path, 'video,label\n"a.mp4,1'))
-    assert "labels.csv, line 2: this is not CSV" in message
-    assert "close every quotation mark" in message
+    assert "labels.csv, line 2: invalid CSV" in message
+    assert "close every quote" in message
 
 
-def test_a_quote_that_swallows_a_large_table_is_told_with_the_way_out(tmp_path):
+def test_an_unclosed_quote_in_a_large_table_is_reported_with_a_remedy(tmp_path):
     message = _fault(_csv(tmp_path, 'video,label\n"a.mp4,1\n' + "b.mp4,1\n" * 20_000))
-    assert "labels.csv, line 2: this is not CSV (field larger" in message
-    assert "close every quotation mark" in message
+    assert "labels.csv, line 2: invalid CSV (field larger" in message
+    assert "close every quote" in message
 
 
-def test_a_first_line_that_is_no_header_is_told(tmp_path):
+def test_a_first_line_that_is_no_header_is_reported(tmp_path):
     message = _fault(_csv(tmp_path, "a.mp4,1\nb.mp4,0\n"))
-    assert "labels.csv, line 1: this is no header: the first line must name the columns" in message
+    assert "labels.csv, line 1: the first line names no known column" in message
 
 
-def test_all_faults_of_a_header_are_told_at_once(tmp_path):
+def test_all_errors_of_a_header_are_reported_together(tmp_path):
     with pytest.raises(DataError) as caught:
         _rows(_csv(tmp_path, "video,labels,patient\n"))
     assert [line.split(";")[0] for line in caught.value.details] == [
-        "labels.csv, line 1: there is a column 'labels'",
-        "labels.csv, line 1: there is a column 'patient'",
-        "labels.csv, line 1: there is no column 'label'",
+        "labels.csv, line 1: unknown column 'labels'",
+        "labels.csv, line 1: unknown column 'patient'",
+        "labels.csv, line 1: missing column 'label'",
     ]
 
 
-def test_a_table_without_rows_is_told(tmp_path):
-    assert "'labels.csv' holds no row" in _fault(_csv(tmp_path, "video,label\n"))
-    assert "'labels.parquet' holds no row" in _fault(_parquet(tmp_path, video=[], label=[]))
+def test_a_table_without_rows_is_reported(tmp_path):
+    assert "'labels.csv' has no row" in _fault(_csv(tmp_path, "video,label\n"))
+    assert "'labels.parquet' has no row" in _fault(_parquet(tmp_path, video=[], label=[]))
 
 
 @pytest.mark.parametrize("name", ["Labels.csv", "labels.CSV", "LABELS.PARQUET"])
-def test_a_table_in_another_spelling_is_told_with_the_right_one(tmp_path, name):
+def test_a_misspelled_table_is_reported_with_the_right_name(tmp_path, name):
     (tmp_path / name).write_text("video,label\n")
-    with pytest.raises(DataError, match=f"{name!r} in the data folder is spelled otherwise: .*csv"):
+    with pytest.raises(DataError, match=f"{name!r} in the data folder is misspelled: .*csv"):
         find_label_file(tmp_path)
 
 
-def test_a_folder_with_a_tables_name_is_told(tmp_path):
+def test_a_folder_with_a_tables_name_is_reported(tmp_path):
     (tmp_path / "labels.csv").mkdir()
     with pytest.raises(DataError, match=r"'labels\.csv' in the data folder is no file"):
         find_label_file(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfev\x00i\x00", "vidéo,label\n".encode("latin-1")])
-def test_another_encoding_than_utf8_is_told_with_the_way_out(tmp_path, content):
-    assert "'labels.csv' is not UTF-8 text" in _fault(_csv(tmp_path, content))
+def test_an_encoding_other_than_utf8_is_reported_with_a_remedy(tmp_path, content):
+    assert "'labels.csv' is not UTF-8" in _fault(_csv(tmp_path, content))
 
 
-def test_typed_columns_are_read_like_written_ones(tmp_path):
+def test_typed_columns_are_read_like_text(tmp_path):
     path = _parquet(
         tmp_path,
         video=[" a.mp4", "b.mp4"],
@@ -153,26 +152,28 @@ def test_typed_columns_are_read_like_written_ones(tmp_path):
     assert _read(path) == [("labels.parquet, row 1", first), ("labels.parquet, row 2", second)]
 
 
-def test_a_parquet_file_is_held_to_the_same_columns(tmp_path):
+def test_a_parquet_file_must_have_the_same_columns(tmp_path):
     message = _fault(_parquet(tmp_path, video=["a.mp4"]))
-    assert "labels.parquet: there is no column 'label'" in message
+    assert "labels.parquet: missing column 'label'" in message
 
 
 def test_a_cell_that_is_neither_text_nor_number_is_named_by_its_row(tmp_path):
     message = _fault(_parquet(tmp_path, video=["a.mp4", "b.mp4"], label=[None, [1]]))
-    assert "labels.parquet, row 2: there is a list" in message
+    assert "labels.parquet, row 2: unexpected list" in message
 
 
-def test_a_file_that_is_no_parquet_is_refused(tmp_path):
+def test_a_file_that_is_no_parquet_is_rejected(tmp_path):
     path = tmp_path / "labels.parquet"
     path.write_text("video,label\n")
     assert "'labels.parquet' cannot be read as Parquet" in _fault(path)
 
 
-def test_two_tables_of_labels_are_refused_and_none_is_none(tmp_path):
+def test_two_label_tables_are_rejected_and_none_is_none(tmp_path):
     assert find_label_file(tmp_path) is None
     path = _csv(tmp_path, "video,label\n")
     assert find_label_file(tmp_path) == path
     _parquet(tmp_path, video=["a.mp4"], label=[1])
-    with pytest.raises(DataError, match=r"both labels\.csv and labels\.parquet: remove one"):
+    with pytest.raises(
+        DataError, match=r"both labels\.csv and labels\.parquet, which may differ: remove one"
+    ):
         find_label_file(tmp_path)
