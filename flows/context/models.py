@@ -94,8 +94,8 @@ def require_model(context: Context) -> None:
 def resolve_models(context: Context, manifest: ManifestRows, *, best_only: bool = False) -> Models:
     """Make the models ready that this run infers with: the named ones, or those it trained.
 
-    With ``best_only``, only the best of several trained models, even if the settings say
-    to use them as an ensemble.
+    With ``best_only``, only the best of several trained models, even with
+    `infer.seeds = ensemble`.
 
     Raises:
         ConfigError: there are neither labels to train on nor a named model.
