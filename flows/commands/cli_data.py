@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -97,17 +98,30 @@ def check(
     raise typer.Exit(check_and_show(data, store, out))
 
 
+Kind = Annotated[
+    str,
+    typer.Argument(metavar="KIND", help="|".join(_KINDS), autocompletion=completion_of(_KINDS)),
+]
+PurposeName = Annotated[
+    str,
+    typer.Option(
+        metavar="PURPOSE", help="|".join(PURPOSES), autocompletion=completion_of(PURPOSES)
+    ),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help=f"Format of KIND training: {'|'.join(TRAINING_FORMATS)}.",
+        autocompletion=completion_of(TRAINING_FORMATS),
+    ),
+]
+
+
 def export(
-    kind: Annotated[
-        str,
-        typer.Argument(metavar="KIND", help="|".join(_KINDS), autocompletion=completion_of(_KINDS)),
-    ],
-    purpose: Annotated[
-        str,
-        typer.Option(
-            metavar="PURPOSE", help="|".join(PURPOSES), autocompletion=completion_of(PURPOSES)
-        ),
-    ],
+    kind: Kind,
+    purpose: PurposeName,
     data: Annotated[str, typer.Option(metavar="FOLDER", help="Data set of the run.")],
     out: Annotated[
         Path,
@@ -123,15 +137,7 @@ def export(
         list[str] | None,
         typer.Option(metavar="MODEL", help="Model that the run was given (repeatable)."),
     ] = None,
-    layout: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help=f"Format of KIND training: {'|'.join(TRAINING_FORMATS)}.",
-            autocompletion=completion_of(TRAINING_FORMATS),
-        ),
-    ] = None,
+    layout: Layout = None,
     overrides: Overrides = None,
 ) -> None:
     """Export a finished run's rows for a purpose, without videos that lack consent to it.
@@ -147,16 +153,21 @@ def export(
         overrides=tuple(overrides or ()),
     )  # fmt: skip
     prepare_environment(HISTORY)
+    for line in (*_write(request, kind, cast(Purpose, purpose), layout, out), f"Export: {out}"):
+        typer.echo(line)
+
+
+def _write(
+    request: RunRequest, kind: str, purpose: Purpose, layout: str | None, out: Path
+) -> Sequence[str]:
+    """Write the export and return the lines that describe it."""
     if kind == TRAINING:
         from flows.commands.export_training import write_training
 
-        lines = write_training(request, cast(TrainingFormat, layout), cast(Purpose, purpose), out)
-    else:
-        from flows.commands.export import write_rows
+        return write_training(request, cast(TrainingFormat, layout), purpose, out)
+    from flows.commands.export import write_rows
 
-        lines = write_rows(request, cast(ExportKind, kind), cast(Purpose, purpose), out).lines()
-    for line in (*lines, f"Export: {out}"):
-        typer.echo(line)
+    return write_rows(request, cast(ExportKind, kind), purpose, out).lines()
 
 
 def _check_format(kind: str, layout: str | None) -> None:

@@ -53,6 +53,19 @@ def predict(
     raise typer.Exit(predict_and_print(videos, request, out, as_json=as_json))
 
 
+Threshold = Annotated[
+    float, typer.Option(min=0, max=1, help="Probability from which a verdict is A/H.")
+]
+MaxDifference = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Largest allowed difference of probabilities; by default .001 in float32, otherwise "
+        ".05.",
+    ),
+]
+
+
 def parity(
     model: Annotated[str, typer.Option(metavar="MODEL", help="Model folder or hub name.")],
     data: Annotated[
@@ -67,17 +80,8 @@ def parity(
     store: Annotated[
         str, typer.Option(metavar="STORE", help="Store of the data set.")
     ] = DEFAULT_STORE,
-    threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Probability from which a verdict is A/H.")
-    ] = 0.5,
-    max_difference: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            help="Largest allowed difference of probabilities; by default .001 in float32, "
-            "otherwise .05.",
-        ),
-    ] = None,
+    threshold: Threshold = 0.5,
+    max_difference: MaxDifference = None,
     out: Annotated[
         Path | None,
         typer.Option(
