@@ -24,7 +24,7 @@ def check_before_start(context: Context) -> None:
     Raises:
         ConfigError: the data has no labels and no model is named, the named stages do not fit, or
             the model cannot be sharded as configured.
-        ToolError: ffmpeg, the inference engine, a tracker, ms-swift or DeepSpeed is not installed.
+        ToolError: ffmpeg, the inference engine, a tracker or ms-swift is not installed.
         ModelError: a named model cannot be used.
     """
     stages = context.stages

@@ -17,7 +17,7 @@ from tasks.training.checkpoints.checkpoints import Progress
 from tasks.training.context import TrainingContext
 from tasks.training.data.batches import train_batches, val_batches
 from tasks.training.data.samples import SampleOrder
-from tasks.training.distributed.optimizer_step import open_optimizer_step
+from tasks.training.distributed.optimizer_step import OptimizerStep
 from tasks.training.evaluate import ValidationMetrics, evaluate, update_best
 from tasks.training.schedule import learning_rate_at
 from tasks.training.tracking.divergence import check_finite, check_trend
@@ -43,7 +43,7 @@ class _Loop:
         self._context = context
         self._settings = context.settings
         self._ranks = context.ranks
-        self._optimizer_step = open_optimizer_step(
+        self._optimizer_step = OptimizerStep(
             context.opened.trained, context.settings, context.resources, context.ranks
         )
         self._format = self._optimizer_step.checkpoint_format

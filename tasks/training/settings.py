@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Method = Literal["lora", "full"]
 Experts = Literal["auto", "grouped_mm", "batched_mm", "eager"]
-Sharding = Literal["none", "fsdp", "deepspeed"]
+Sharding = Literal["none", "fsdp"]
 Metric = Literal["macro_f1", "average_precision", "loss"]
 TrackerName = Literal["clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"]
 Part = Literal[
@@ -126,7 +126,7 @@ class FinetuneResources(BaseModel):
     """Number of training processes, which split every batch; by default one per GPU."""
     sharding: Sharding = "none"
     """Full fine-tuning with several processes: replicate the model (none), or shard weights,
-    gradients and optimizer state with torch's FSDP2 (fsdp) or DeepSpeed's ZeRO-3 (deepspeed)."""
+    gradients and optimizer state with torch's FSDP2 (fsdp)."""
     num_threads: int | None = Field(default=None, ge=1)
     """CPU threads per process; by default OMP_NUM_THREADS, else the cores divided by processes."""
     micro_batch_size: int = Field(default=32, ge=1)

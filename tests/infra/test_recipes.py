@@ -41,9 +41,6 @@ def test_the_papers_full_recipe_differs_in_training_alone_and_names_its_source()
     assert text.count("read off file names") == 3
     assert full.resources.finetune.sharding == "fsdp"  # no GPU holds what it trains
     assert full.resources.finetune.gradient_checkpointing
-    other = load_settings("paper-full-deepspeed")
-    assert other.resources.finetune.sharding == "deepspeed"
-    assert other.model_copy(update={"resources": full.resources}) == full
 
 
 def test_our_recipe_reads_words_and_definition_has_fixed_boundaries_and_stops_early() -> None:

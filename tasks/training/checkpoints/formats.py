@@ -3,8 +3,6 @@
 full      weights.safetensors (trained weights), optimizer.pt, random.pt, written by one process
 sharded   weights/ and optimizer/ in the format of torch.distributed.checkpoint, one file per
           process, and random.pt; another number of processes can read them
-
-`deepspeed` has a third one.
 """
 
 import pickle

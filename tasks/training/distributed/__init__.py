@@ -1,1 +1,1 @@
-"""Training with several processes: ranks, launching, FSDP2, DeepSpeed, the optimizer step."""
+"""Training with several processes: ranks, launching, FSDP2, the optimizer step."""

@@ -16,7 +16,6 @@ import torch
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from storage.errors import ConfigError
-from tasks.training.distributed import deepspeed
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
@@ -30,8 +29,7 @@ def check_sharding(settings: TrainingSettings, resources: FinetuneResources) -> 
     """Raise if the training cannot be sharded as the settings request.
 
     Raises:
-        ConfigError: the method is not full, or DeepSpeed would have to train the towers.
-        ToolError: DeepSpeed is requested but not installed.
+        ConfigError: the method is not full.
     """
     if resources.sharding != "none" and settings.method != "full":
         raise ConfigError(
@@ -39,28 +37,13 @@ def check_sharding(settings: TrainingSettings, resources: FinetuneResources) -> 
             f"but the method is {settings.method!r}: set resources.finetune.sharding = none (the "
             "model is replicated in each process), or finetune.method = full."
         )
-    if resources.sharding != "deepspeed":
-        return
-    deepspeed.check_installed()
-    if towers := sorted({"audio", "projector", "vision"} & set(settings.trained_parts)):
-        raise ConfigError(
-            "resources.finetune.sharding = deepspeed keeps the towers frozen, but finetune.parts "
-            f"names {', '.join(towers)}: remove them, or set resources.finetune.sharding = fsdp."
-        )
 
 
-def shard_model(
-    top: Any, settings: TrainingSettings, resources: FinetuneResources, ranks: Ranks
-) -> None:
-    """Allocate this process's shard of a model on the meta device; weights are uninitialized."""
-    if resources.sharding == "deepspeed":
-        deepspeed.shard_model(top, settings, ranks)
-    else:
-        _shard_model(top, settings, ranks)
+def shard_model(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
+    """Allocate this process's shard of a model on the meta device; weights are uninitialized.
 
-
-def _shard_model(top: Any, settings: TrainingSettings, ranks: Ranks) -> None:
-    """Shard with FSDP2: trained weights in float32, frozen ones in the settings' precision."""
+    Trained weights are float32, frozen ones have the settings' precision.
+    """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
@@ -89,10 +72,7 @@ def scatter_weights(top: Any, source: Any, ranks: Ranks) -> None:
     """
     full = _tensors(source) if ranks.is_main else {}
     for name, tensor in _tensors(top).items():
-        if deepspeed.is_partitioned(tensor):
-            deepspeed.scatter_parameter(tensor, full.get(name))
-        else:
-            _scatter(tensor, full.get(name), ranks)
+        _scatter(tensor, full.get(name), ranks)
 
 
 def _scatter(tensor: torch.Tensor, full: torch.Tensor | None, ranks: Ranks) -> None:
@@ -119,7 +99,8 @@ def gather_model(top: Any, dtype: torch.dtype, ranks: Ranks) -> Any:
     weights: dict[str, torch.Tensor] = {}
     tensors = _tensors(top)
     for name in top.state_dict():
-        full = _gather(tensors[name])
+        tensor = tensors[name]
+        full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
         if ranks.is_main:
             weights[name] = full.detach().to("cpu", dtype if full.is_floating_point() else None)
     if not ranks.is_main:
@@ -129,12 +110,6 @@ def gather_model(top: Any, dtype: torch.dtype, ranks: Ranks) -> Any:
     model.load_state_dict(weights, assign=True)
     model.generation_config = top.generation_config
     return model
-
-
-def _gather(tensor: torch.Tensor) -> torch.Tensor:
-    if isinstance(tensor, DTensor):
-        return tensor.full_tensor()
-    return deepspeed.gather_parameter(tensor) if deepspeed.is_partitioned(tensor) else tensor
 
 
 def clip_gradients(parameters: Sequence[torch.nn.Parameter], max_norm: float) -> float:

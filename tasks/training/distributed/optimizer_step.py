@@ -10,23 +10,13 @@ from tasks.training.checkpoints.formats import (
     FullCheckpointFormat,
     ShardedCheckpointFormat,
 )
-from tasks.training.distributed.deepspeed import DeepSpeedOptimizerStep
 from tasks.training.distributed.fsdp import clip_gradients, is_sharded
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.settings import FinetuneResources, TrainingSettings
 
 
-def open_optimizer_step(
-    trained: Any, settings: TrainingSettings, resources: FinetuneResources, ranks: Ranks
-) -> "OptimizerStep | DeepSpeedOptimizerStep":
-    """Prepare this process's model, or its shard, for training."""
-    if resources.sharding == "deepspeed" and is_sharded(resources, ranks):
-        return DeepSpeedOptimizerStep(trained, settings, ranks)
-    return OptimizerStep(trained, settings, resources, ranks)
-
-
 class OptimizerStep:
-    """One process's model and optimizer under accelerate.
+    """One process's model, or its shard, and its optimizer under accelerate.
 
     Gradients are accumulated over any number of losses per process.
     """

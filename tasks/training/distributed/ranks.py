@@ -3,7 +3,7 @@
 Each process ("rank") computes a partition of each step's batch. Gradients of replicated parameters
 are summed once per step, after all micro-batches: a rank without some kind of input (rows with
 audio, any readable row) takes part like the others, and no rank waits for a gradient that another
-does not have. `fsdp` and `deepspeed` reduce the gradients of sharded parameters.
+does not have. `fsdp` reduces the gradients of sharded parameters.
 """
 
 from collections.abc import Iterator, Sequence

@@ -13,7 +13,6 @@ from torch import nn
 from storage.errors import ConfigError, ModelError
 from tasks.model.loading import LoadOptions, open_base
 from tasks.prompting.prompt import answer_token_ids
-from tasks.training.distributed import deepspeed
 from tasks.training.distributed.fsdp import is_sharded, scatter_weights, shard_model
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.model.last_position import compute_last_position_only
@@ -86,7 +85,7 @@ def open_for_training(
             parameter.requires_grad_(part_of(name) in settings.trained_parts)
     _check_trained_parts(count_trained(trained), settings)
     if sharded_over:
-        shard_model(top, settings, resources, sharded_over)
+        shard_model(top, settings, sharded_over)
         source = _source(folder, options) if sharded_over.is_main else None
         scatter_weights(top, source, sharded_over)
     compute_last_position_only(trained)
@@ -145,14 +144,14 @@ def count_trained(trained: Any) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for name, parameter in trained.named_parameters():
         if parameter.requires_grad:
-            counts[part_of(name)] += deepspeed.num_elements(parameter)
+            counts[part_of(name)] += parameter.numel()
     return dict(counts)
 
 
 def count_parameters(thinker: Any) -> int:
     """Count the thinker's parameters without adapters; 4-bit weights are packed two per byte."""
     return sum(
-        deepspeed.num_elements(p) * (2 if type(p).__name__ == "Params4bit" else 1)
+        p.numel() * (2 if type(p).__name__ == "Params4bit" else 1)
         for name, p in thinker.named_parameters()
         if "lora_" not in name
     )

@@ -20,14 +20,15 @@ from tasks.training.job import (
 from tasks.training.settings import FinetuneResources, TrainingSettings
 from tests.tasks.training.together import train_alone, train_together
 
-PARTS = ("attention", "experts", "router", "embedding", "norms", "head")
 SETTINGS = {
     "method": "full", "learning_rate": 5e-4, "steps": 4, "batch_size": 3, "eval_steps": 2,
     "seed": 3,
+    # Audio too: some rows lack it.
+    "parts": ("attention", "experts", "router", "embedding", "norms", "head", "audio"),
 }  # fmt: skip
 RESOURCES = {
     "num_processes": 2, "micro_batch_size": 1, "checkpoint_seconds": 0,
-    "gradient_checkpointing": True,
+    "gradient_checkpointing": True, "sharding": "fsdp",
 }  # fmt: skip
 
 
@@ -51,25 +52,12 @@ def without_times(log):
 
 @pytest.mark.slow
 def test_fsdp_in_two_processes_trains_like_one_process_even_when_killed(make_job, labeled):
-    check_sharded(make_job, labeled, "fsdp", (*PARTS, "audio"))  # some rows lack audio
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-def test_deepspeed_in_two_processes_trains_like_one_process(make_job, labeled):
-    pytest.importorskip("deepspeed", reason="the extra deepspeed is not installed")
-    check_sharded(make_job, labeled, "deepspeed", PARTS)
-
-
-def check_sharded(make_job, labeled, sharding, parts):
     samples = [
         replace(sample, audio_path=None if index % 2 else sample.audio_path)
         for index, sample in enumerate(labeled)
     ]
-    settings = {**SETTINGS, "parts": parts}
-    resources = {**RESOURCES, "sharding": sharding}
-    unsharded = make_job("unsharded", **settings)
-    sharded, killed = (make_job(name, resources, **settings) for name in ("sharded", "killed"))
+    unsharded = make_job("unsharded", **SETTINGS)
+    sharded, killed = (make_job(name, RESOURCES, **SETTINGS) for name in ("sharded", "killed"))
     for path in (unsharded, sharded, killed):
         features = {} if path == unsharded else {"features_path": path.parent / "features"}
         write_job(read_job(path)[0].model_copy(update=features), samples, path.parent)
