@@ -132,16 +132,11 @@ def measure_parity(
     write_parquet(to_table(SampleRecord, samples), samples_path)
     jobs = [
         ParityJob(
-            backend=backend,
-            store_url=store_url,
-            samples_path=samples_path,
-            predictions_path=folder / f"{backend}.parquet",
-            model_path=model_path,
-            dtype=dtype,
-            max_tokens=longest_request(samples, input_config, model_path),
-            input=input_config,
+            backend=backend, store_url=store_url, samples_path=samples_path,
+            predictions_path=folder / f"{backend}.parquet", model_path=model_path, dtype=dtype,
+            max_tokens=longest_request(samples, input_config, model_path), input=input_config,
             resources=resources,
-        )
+        )  # fmt: skip
         for backend in BACKENDS
     ]
     baseline, engine = (_run_backend(job, folder, variant) for job in jobs)
