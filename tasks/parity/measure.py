@@ -136,9 +136,9 @@ def measure_parity(
             predictions_path=folder / f"{backend}.parquet", model_path=model_path, dtype=dtype,
             max_tokens=longest_request(samples, input_config, model_path), input=input_config,
             resources=resources,
-        )  # fmt: skip
+        )
         for backend in BACKENDS
-    ]
+    ]  # fmt: skip
     baseline, engine = (_run_backend(job, folder, variant) for job in jobs)
     allowed = allowed_in(dtype) if max_difference is None else max_difference
     parity = compare(baseline, engine, threshold, dtype, allowed)
