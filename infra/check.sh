@@ -10,7 +10,7 @@ retired+='|machines?|forgets?|forgot|forgotten|forgetting|lays?|laid|mends?|mend
 retired+='|refuses?|refused|refusal|blind|blindly|deaf|untimed|census|culprits?|spared|drawn|judges?|judged|watching|pace'
 retired+='|(?<!in )(?<!in-)places?|placed|shares?'
 check_vocabulary() {
-    ! git grep -nP "(?<![A-Za-z])(?i:$retired)(?![A-Za-z])|(?<=[a-z])(Picture|Sound|Asked|Told|Begun|Dealt|Place|Share)s?(?![a-z])|\"\"\"(Give|Lay)s? " \
+    ! git grep -nIP "(?<![A-Za-z])(?i:$retired)(?![A-Za-z])|(?<=[a-z])(Picture|Sound|Asked|Told|Begun|Dealt|Place|Share)s?(?![a-z])|\"\"\"(Give|Lay)s? " \
         -- ':!*.txt' ':!*.json' ':!*.lock' ':!LICENSE' ':!infra/check.sh' ':!infra/sandbox/sentences.py' ':!infra/sandbox/omni/questions.py' ||
         { echo "Retired words above: use the term that the code around them uses." >&2; return 1; }
 }

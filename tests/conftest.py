@@ -1,4 +1,4 @@
-"""What tests share: the zoo's videos, each made when first asked for, and an empty history.
+"""Fixtures of all tests: the zoo's videos, each generated on first use, and an empty history.
 
 Both are made once a run, not once a worker.
 """
@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @contextmanager
 def shared_folder(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
-    """Give a folder of all workers of a run, to one of them at a time."""
+    """Yield a folder common to all workers of a run, to one of them at a time."""
     base = factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     folder.mkdir(exist_ok=True)
@@ -66,7 +66,7 @@ def shared_folder(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Give the path of a small video by name; sources are shared, so never write to one."""
+    """Return the path of a small video by name; tests use the same files, so never write to one."""
     if shutil.which("ffmpeg") is None:
         pytest.fail("ffmpeg is not installed: run `make setup`")
 
@@ -79,7 +79,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def write_adapter() -> Callable[..., Path]:
-    """Write a peft adapter of drawn weights for the attention of the sandbox's small base."""
+    """Write a peft adapter of random weights for the attention of the sandbox's small base."""
 
     def write(
         folder: Path, base: object = None, *, layer: str = "self_attn", **config: object
@@ -89,10 +89,10 @@ def write_adapter() -> Callable[..., Path]:
         weights = dict[str, np.ndarray]()
         for name in (f"model.layers.{n}.{layer}.{part}" for n in range(3) for part in shapes):
             outputs, inputs = shapes[name.rpartition(".")[2]]
-            location = f"base_model.model.{name}"
+            prefix = f"base_model.model.{name}"
             for end, shape in (("A", (rank, inputs)), ("B", (outputs, rank))):
-                drawn = random.normal(0, 0.2, shape).astype(np.float32)
-                weights[f"{location}.lora_{end}.weight"] = drawn
+                weight = random.normal(0, 0.2, shape).astype(np.float32)
+                weights[f"{prefix}.lora_{end}.weight"] = weight
         folder.mkdir(parents=True)
         save_file(weights, folder / "adapter_model.safetensors")
         written = {
@@ -108,7 +108,7 @@ def write_adapter() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def with_own_mounts() -> list[str]:
-    """Give the command in front of one that mounts disks of its own; skips where nobody may."""
+    """Return a command prefix for mounting disks; skip the test where that is not permitted."""
     prefix = ["unshare", "-rm"]
     probe = [*prefix, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
     if (
@@ -139,7 +139,7 @@ def empty_history(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_history(
     empty_history: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[pytest.MonkeyPatch], Path]:
-    """Give a Prefect home of its own to whoever asks, and set it as this process's."""
+    """Return a factory of empty Prefect homes, each set as this process's."""
 
     def make(patch: pytest.MonkeyPatch) -> Path:
         home = tmp_path_factory.mktemp("history") / "prefect home"
