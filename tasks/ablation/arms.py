@@ -19,7 +19,8 @@ from tasks.prompting.model_input import InputConfig
 
 CONTROL = "audio swapped"
 LETTERS = {"video": "V", "audio": "A", "transcript": "T"}
-_STAGE, _VERSION = "ablate", 2
+STAGE = "ablate"
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +96,8 @@ def with_samples(
     if arm.is_control:
         variant = open_variant(
             store,
-            _STAGE,
-            version=_VERSION,
+            STAGE,
+            version=VERSION,
             settings={"control": CONTROL},
             upstream=(variant.variant_id,),
         )

@@ -21,10 +21,10 @@ from storage.store.atomic import atomic_file, remove_abandoned
 from storage.store.disk import writing_to
 from tasks.model.tensor_files import saving_to
 from tasks.prompting.model_input import InputConfig
+from tasks.training.data import towers
 
 Row = dict[str, torch.Tensor]
 
-_VERSION = 1  # bump when the same towers compute other features of the same segment
 _SUFFIX = ".safetensors"
 
 
@@ -34,7 +34,7 @@ def feature_key(sample: SampleRecord, config: InputConfig) -> str:
     Prompt and transcript are excluded: features are shared by all of them.
     """
     preprocessing = config.model_dump(exclude={"prompt", "transcript", "answer"})
-    return digest_of(_VERSION, sample.media_digest, preprocessing)
+    return digest_of(towers.VERSION, sample.media_digest, preprocessing)
 
 
 class FeatureFolder:

@@ -17,6 +17,8 @@ from tasks.prompting.prompt import render_chat
 
 Row = dict[str, torch.Tensor]
 
+VERSION = 1  # bump when the same towers compute other features of the same segment
+
 VIDEO, AUDIO, NUM_HOPS = "video_features", "audio_features", "num_hops"
 POSITIONS = "position_ids"
 _PIXELS, _MELS = "pixel_values_videos", "input_features"
