@@ -23,7 +23,7 @@ from tasks.evaluation.evaluation import SEGMENT_METHOD, EvaluationPlan, pool_pre
 from tasks.evaluation.metrics import METRICS, Floats, compute_metrics
 from tasks.evaluation.pooling import PoolingRule
 from tasks.evaluation.rows import EvaluatedRow, ScoredRows
-from tasks.evaluation.selection import choose_rule, choose_thresholds
+from tasks.evaluation.rule_selection import choose_rule, choose_thresholds
 
 LEVELS = ("video", "segment")
 SPLIT = "test"

@@ -17,7 +17,7 @@ from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.evaluation.metrics import METRICS, Floats, compute_metrics
 from tasks.evaluation.pooling import PoolingRule, open_segments
 from tasks.evaluation.rows import SPLITS, EvaluatedSegment, EvaluatedVideo, ScoredRows
-from tasks.evaluation.selection import (
+from tasks.evaluation.rule_selection import (
     adopt_earlier,
     choose_rule,
     choose_thresholds,

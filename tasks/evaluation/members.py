@@ -11,7 +11,7 @@ from tasks.evaluation.evaluation import Evaluation, EvaluationPlan
 from tasks.evaluation.metrics import compute_metrics
 from tasks.evaluation.pooling import PoolingRule, open_segments
 from tasks.evaluation.rows import SPLITS, ScoredRows
-from tasks.evaluation.selection import choose_thresholds
+from tasks.evaluation.rule_selection import choose_thresholds
 
 ENSEMBLE = "ensemble"
 

@@ -15,7 +15,7 @@ import duckdb
 from storage.errors import StageError
 from tasks.evaluation.rows import EvaluatedSegment, EvaluatedVideo
 
-PoolingRule = Literal["any", "mean", "top_k_mean", "noisy_or"]
+PoolingRule = Literal["any", "mean", "top_k_mean", "noisy_or"]  # each a query in sql/rules
 POOLING_RULES: tuple[PoolingRule, ...] = get_args(PoolingRule)
 
 Row = TypeVar("Row", EvaluatedSegment, EvaluatedVideo)
@@ -42,7 +42,7 @@ class SegmentTable:
         self._connection = connection
 
     def run(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
-        """Run the `.sql` file of this name and return its rows as mappings."""
+        """Run a query of the folder `sql` by its path without suffix; return rows as mappings."""
         text = files(__package__).joinpath("sql", f"{query}.sql").read_text(encoding="utf-8")
         self._connection.execute(text, parameters or None)
         names = [column[0] for column in self._connection.description or ()]
@@ -69,5 +69,5 @@ class SegmentTable:
     def pool(self, rule: PoolingRule, top_k: int) -> dict[str, float]:
         """Return each video's pooled probability; videos without predictions are left out."""
         parameters = {"top_k": top_k} if rule == "top_k_mean" else {}
-        rows = self.run(rule, **parameters)
+        rows = self.run(f"rules/{rule}", **parameters)
         return {row["video_id"]: row["p_ah"] for row in rows if row["p_ah"] is not None}

@@ -6,7 +6,7 @@ import pytest
 from storage.results import ThresholdRecord
 from tasks.evaluation.earlier_selection import EarlierSelection
 from tasks.evaluation.rows import EvaluatedRow, ScoredRows
-from tasks.evaluation.selection import adopt_earlier, choose_rule, choose_thresholds
+from tasks.evaluation.rule_selection import adopt_earlier, choose_rule, choose_thresholds
 from tasks.evaluation.thresholds import ThresholdPolicy
 from tests.builders import a_threshold
 
