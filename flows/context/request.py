@@ -2,7 +2,7 @@
 
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 StageName = Literal["segment", "transcribe", "manifest", "finetune", "infer", "aggregate"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
@@ -21,8 +21,9 @@ class RunRequest(BaseModel):
 
     data: str = ""
     """Folder of the data set: BAH layout, or videos with or without a table of labels."""
-    videos: tuple[str, ...] = ()
-    """Absolute paths of single videos, instead of a data folder."""
+    videos: tuple[str, ...] = Field(default=(), exclude=True)
+    """Absolute paths of single videos, instead of a data folder. A path may name a person: it is not
+    stored with the parameters of a flow run."""
     profile: str = "default"
     """Name of a profile that comes with Waver, or a .toml file."""
     store: str = ".waver/store"

@@ -37,3 +37,9 @@ def test_a_deployment_takes_one_model_as_a_text_still() -> None:
 def test_an_unknown_stage_is_rejected() -> None:
     with pytest.raises(ValidationError):
         RunRequest.model_validate({"data": "d", "only": ["segmnt"]})
+
+
+def test_paths_of_single_videos_may_name_people_and_are_no_stored_parameter() -> None:
+    request = RunRequest(videos=("/data/Anna Example.mp4",))
+    assert "Anna" not in request.model_dump_json()
+    assert request.model_copy(update={"only": ("segment",)}).videos == request.videos
