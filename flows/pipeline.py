@@ -1,6 +1,6 @@
 """The whole pipeline: six stages, each a flow of its own that is shown as a child of this run.
 
-What each stage computes is in `definitions`; results that are in the store are not computed again.
+`stage_definitions` states what each stage computes; results in the store are not computed again.
 """
 
 from typing import cast
@@ -11,7 +11,7 @@ from flows.context.context import context_of
 from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest
 from flows.distributed.work_pool import infer_work_pool
-from flows.stage import StageReport
+from flows.run_stage import StageReport
 from flows.stages import (
     aggregate_flow,
     finetune_flow,

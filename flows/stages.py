@@ -9,14 +9,14 @@ from prefect import State, flow
 from prefect.artifacts import create_table_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import definitions
+from flows import stage_definitions
 from flows.context.context import Context, context_of
 from flows.context.models import Model, resolve_models
 from flows.context.request import RunRequest
 from flows.context.results import Report, open_report
 from flows.context.rows import ManifestRows, read_class_plan, read_manifest
 from flows.distributed.partitions import on_nodes
-from flows.stage import StageReport, run_shards, run_stage
+from flows.run_stage import StageReport, run_shards, run_stage
 from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.evaluation.display import METHOD_NAMES
 from tasks.labels.cut_points import LENGTHS_LEAK
@@ -34,21 +34,21 @@ def segment_flow(request: RunRequest) -> State[StageReport]:
     with context_of(request) as context:
         if context.settings.segment.boundaries == "annotated":
             LOGGER.warning(LENGTHS_LEAK)
-        return run_stage(definitions.segment_stage(context), context)
+        return run_stage(stage_definitions.segment_stage(context), context)
 
 
 @flow(name="transcribe", flow_run_name="transcribe", task_runner=_THREADS)
 def transcribe_flow(request: RunRequest) -> State[StageReport]:
     """Transcribe every segmented video as a whole."""
     with context_of(request) as context:
-        return run_stage(definitions.transcribe_stage(context), context)
+        return run_stage(stage_definitions.transcribe_stage(context), context)
 
 
 @flow(name="manifest", flow_run_name="manifest", task_runner=_THREADS)
 def manifest_flow(request: RunRequest) -> State[StageReport]:
     """Write the sample manifest; fail if its splits leak."""
     with context_of(request) as context:
-        state = run_stage(definitions.manifest_stage(context), context)
+        state = run_stage(stage_definitions.manifest_stage(context), context)
         manifest = read_manifest(context)
         check_no_leakage(manifest.samples, manifest.hashes)
         _plan_classes(context, manifest)
@@ -57,7 +57,7 @@ def manifest_flow(request: RunRequest) -> State[StageReport]:
 
 def _plan_classes(context: Context, manifest: ManifestRows) -> None:
     """Decide how much each class counts in training, if there are training samples."""
-    if run_shards(definitions.class_plan_stage(context, manifest), context):
+    if run_shards(stage_definitions.class_plan_stage(context, manifest), context):
         create_table_artifact(
             key="manifest-classes",
             table=[asdict(row) for row in read_class_plan(context, manifest)],
@@ -71,7 +71,7 @@ def finetune_flow(request: RunRequest) -> State[StageReport]:
     with context_of(request) as context:
         manifest = read_manifest(context)
         check_no_leakage(manifest.samples, manifest.hashes)
-        return run_stage(definitions.finetune_stage(context, manifest), context)
+        return run_stage(stage_definitions.finetune_stage(context, manifest), context)
 
 
 @flow(name="infer", flow_run_name="infer", task_runner=_ONE_AT_A_TIME)
@@ -88,12 +88,12 @@ def infer_flow(request: RunRequest) -> State[StageReport]:
         for model in models.members:
             LOGGER.info("infer: member %s", model.name)
             _infer(context, manifest, model)
-        return run_stage(definitions.ensemble_stage(manifest, models), context)
+        return run_stage(stage_definitions.ensemble_stage(manifest, models), context)
 
 
 def _infer(context: Context, manifest: ManifestRows, model: Model) -> State[StageReport]:
     """Predict every segment with one model, on this node or on the nodes of a work pool."""
-    stage = definitions.infer_stage(context, manifest, model)
+    stage = stage_definitions.infer_stage(context, manifest, model)
     if context.settings.resources.infer.num_nodes > 1:
         stage = on_nodes(stage, context)
     return run_stage(stage, context)
@@ -106,7 +106,7 @@ def aggregate_flow(request: RunRequest) -> State[StageReport]:
         report = open_report(context)
         manifest = report.inference.manifest
         check_no_leakage(manifest.samples, manifest.hashes)
-        state = run_stage(definitions.aggregate_stage(context, report), context)
+        state = run_stage(stage_definitions.aggregate_stage(context, report), context)
         _log_rule(report)
         _show_figures(report)
         return state

@@ -22,10 +22,10 @@ from flows.context.models import Model, Models, resolve_models
 from flows.context.request import RunRequest
 from flows.context.rows import read_manifest
 from flows.context.settings import MODEL_SETTINGS, PROFILES_PATH, Settings
-from flows.definitions import infer_stage
 from flows.distributed import work_pool
 from flows.distributed.progress import PartitionProgress
-from flows.stage import Stage, StageReport, run_stage
+from flows.run_stage import Stage, StageReport, run_stage
+from flows.stage_definitions import infer_stage
 from storage.errors import ConfigError, StageError
 from storage.fingerprint import digest_of
 from storage.records import SampleRecord

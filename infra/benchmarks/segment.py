@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from flows.definitions import for_every_core
+from flows.stage_definitions import for_every_core
 from infra.benchmarks.ways import WAYS
 from storage.fingerprint import digest_file
 from storage.store.store import Store

@@ -7,7 +7,7 @@ from flows import pipeline, stages
 from flows.context import context as context_module
 from flows.context.context import Context
 from flows.context.request import STAGES, RunRequest
-from flows.stage import Stage
+from flows.run_stage import Stage
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from flows.commands.run import stage_table
-from flows.stage import StageReport
+from flows.run_stage import StageReport
 
 
 def report(stage: str, num_computed: int) -> StageReport:

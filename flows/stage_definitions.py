@@ -17,7 +17,7 @@ from flows.context.rows import (
     read_video_inputs,
     sources_of,
 )
-from flows.stage import Stage
+from flows.run_stage import Stage
 from tasks import finetune
 from tasks.aggregate import aggregate_shard
 from tasks.ensemble import ensemble_shard

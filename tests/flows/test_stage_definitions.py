@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from flows.definitions import for_every_core
+from flows.stage_definitions import for_every_core
 
 
 @pytest.mark.parametrize("cores", [1, 2, 64])

@@ -5,14 +5,14 @@ from typing import Any, cast
 import pytest
 from prefect import Task
 
-from flows import definitions
+from flows import stage_definitions
 from flows.context.context import open_context
 from flows.context.models import resolve_models
 from flows.context.request import RunRequest
 from flows.context.results import open_report
 from flows.context.rows import read_manifest
 from flows.distributed.partitions import on_nodes
-from flows.stage import Stage, submit_all
+from flows.run_stage import Stage, submit_all
 from storage.errors import StageError
 from tasks.processes.child_process import run_child
 from tasks.processes.group import allow_children
@@ -39,17 +39,17 @@ def all_stages(request: RunRequest) -> list[Stage]:
     context = open_context(request)
     manifest, report = read_manifest(context), open_report(context)
     models = resolve_models(context, manifest)
-    infer = definitions.infer_stage(context, manifest, models.members[0])
+    infer = stage_definitions.infer_stage(context, manifest, models.members[0])
     return [
-        definitions.segment_stage(context),
-        definitions.transcribe_stage(context),
-        definitions.manifest_stage(context),
-        definitions.class_plan_stage(context, manifest),
-        definitions.finetune_stage(context, manifest),
+        stage_definitions.segment_stage(context),
+        stage_definitions.transcribe_stage(context),
+        stage_definitions.manifest_stage(context),
+        stage_definitions.class_plan_stage(context, manifest),
+        stage_definitions.finetune_stage(context, manifest),
         infer,
         on_nodes(infer, context),
-        definitions.ensemble_stage(manifest, models),
-        definitions.aggregate_stage(context, report),
+        stage_definitions.ensemble_stage(manifest, models),
+        stage_definitions.aggregate_stage(context, report),
     ]
 
 
@@ -57,7 +57,7 @@ def test_every_stage_gives_its_task_exactly_the_arguments_that_it_takes(
     finished: RunRequest,
 ) -> None:
     context = open_context(finished)
-    plan = definitions.class_plan_stage(context, read_manifest(context))
+    plan = stage_definitions.class_plan_stage(context, read_manifest(context))
     plan.task.fn(**plan.arguments_of(plan.shards()[0]))
     for stage in all_stages(finished):
         shards = stage.shards()
@@ -68,7 +68,7 @@ def test_every_stage_gives_its_task_exactly_the_arguments_that_it_takes(
 
 
 def test_a_shard_gets_only_the_rows_of_its_own_items(finished: RunRequest) -> None:
-    stage = definitions.segment_stage(open_context(finished))
+    stage = stage_definitions.segment_stage(open_context(finished))
     assert stage.shard_size == 1, "eight videos are spread over all cores"
     first, *_ = stage.shards()
     arguments = stage.arguments_of(first)
