@@ -145,7 +145,7 @@ class SourceTree:
         if strings & {path.name for path in entries}:
             for path in entries:
                 files = path.rglob("*") if path.is_dir() else [path]
-                yield from (file.relative_to(self._root).as_posix() for file in files)
+                yield from (f.relative_to(self._root).as_posix() for f in files if f.is_file())
 
     def _digest(self, source: str) -> str:
         if source in self._nodes:

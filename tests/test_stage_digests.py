@@ -49,7 +49,7 @@ def test_every_stage_and_cache_with_a_version_is_guarded(tree: SourceTree) -> No
         ("finetune", {"tasks.training.loop", "tasks.prompting.prompt", "tasks.ms_swift.command"}),
         ("infer", {"tasks.inference.requests", "tasks.prompting.prompt", "tasks.adapters.merge"}),
         ("ensemble", {"storage.results.PredictionRecord"}),
-        ("aggregate", {"tasks/evaluation/sql/mean.sql", "tasks/report/report.css"}),
+        ("aggregate", {"tasks/evaluation/sql/rules/mean.sql", "tasks/report/report.css"}),
     ],
 )
 def test_sources_of_a_stage_are_found_through_its_imports(
@@ -126,7 +126,7 @@ PROMPTED = {"finetune", "infer", "ensemble", "ablation.arms", "training.data.tow
         ("tasks/training/loop.py", "_FRACTION = 0.05", "_FRACTION = 0.5", {"finetune"}),
         ("tasks/inference/engine.py", "_PROBE_TOKENS = 16", "_PROBE_TOKENS = 8", {"infer"}),
         ("tasks/evaluation/baselines.py", "_PRIOR_ROWS = 1.0", "_PRIOR_ROWS = 2.0", {"aggregate"}),
-        ("tasks/evaluation/sql/mean.sql", "avg(", "median(", {"aggregate"}),
+        ("tasks/evaluation/sql/rules/mean.sql", "avg(", "median(", {"aggregate"}),
         ("tasks/report/report.css", "{", "{ ", {"aggregate"}),
         ("tasks/prompting/prompts/paper.txt", "hesitant", "reluctant", PROMPTED),
         ("storage/results.py", "    loss: float", "    loss: int", {"finetune"}),

@@ -22,8 +22,8 @@ class RunRequest(BaseModel):
     data: str = ""
     """Folder of the data set: BAH layout, or videos with or without a table of labels."""
     videos: tuple[str, ...] = Field(default=(), exclude=True)
-    """Absolute paths of single videos, instead of a data folder. A path may name a person: it is not
-    stored with the parameters of a flow run."""
+    """Absolute paths of single videos, instead of a data folder. A path may name a person, so it is
+    not stored with the parameters of a flow run."""
     profile: str = "default"
     """Name of a profile that comes with Waver, or a .toml file."""
     store: str = ".waver/store"
