@@ -11,7 +11,7 @@ from storage.store.store import Store
 from storage.store.variant import Variant
 from tests.storage.toys import Fact, Row, make, open_toy_variant
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 _COMMITS_FOR_EVER = """
