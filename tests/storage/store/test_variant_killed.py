@@ -87,7 +87,10 @@ for step in range(1_000):
                 if left[0] < 0:
                     os.kill(os.getpid(), signal.SIGKILL)
         sys.addaudithook(watch)
-        make(variant, {"before": "1", "after": "2"})
+        if sys.argv[2] == "invalidate":
+            variant.invalidate({"before": "1"})
+        else:
+            make(variant, {"before": "1", "after": "2"})
         os._exit(0)
     if os.waitpid(child, 0)[1] == 0:
         print(step)
@@ -95,22 +98,39 @@ for step in range(1_000):
 """
 
 
+def kill_at_every_step(folder: Path, action: str) -> list[Variant]:
+    """Kill a process at each step of an action, one store a step; the last is not killed."""
+    command = [sys.executable, "-c", _DIES_AT_EVERY_STEP, str(folder), action]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    return [open_toy_variant(Store(f"{folder}/{step}")) for step in range(int(done.stdout) + 1)]
+
+
+@pytest.mark.slow
+def test_a_kill_at_any_step_of_an_invalidation_leaves_all_of_it_or_nothing(tmp_path):
+    variants = kill_at_every_step(tmp_path, "invalidate")
+    assert len(variants) > 3
+    expected = {"before": "1"}
+    num_pending = [len(variant.pending(expected)) for variant in variants]
+    assert num_pending == sorted(num_pending)
+    assert set(num_pending) == {0, 1}
+    for variant in variants:
+        make(variant, expected)
+        assert [row.name for row in variant.read(Row, expected)] == ["before"] * 2
+
+
 @pytest.mark.slow
 def test_a_kill_at_any_step_of_a_commit_leaves_all_of_it_or_nothing(tmp_path):
-    command = [sys.executable, "-c", _DIES_AT_EVERY_STEP, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=True)
-    num_steps = int(done.stdout)
-    assert num_steps > 10
+    variants = kill_at_every_step(tmp_path, "commit")
+    assert len(variants) > 10
     expected = {"before": "1", "after": "2"}
     outcomes = []
-    for step in range(num_steps + 1):
-        variant = open_toy_variant(Store(f"{tmp_path}/{step}"))
-        there = variant.finished(expected)
-        assert "before" in there
-        assert [row.name for row in variant.read(Fact, expected)] == sorted(there, reverse=True)
+    for variant in variants:
+        finished = variant.finished(expected)
+        assert "before" in finished
+        assert [row.name for row in variant.read(Fact, expected)] == sorted(finished, reverse=True)
         make(variant, expected)
         assert [row.name for row in variant.read(Row, expected)] == ["before"] * 2 + ["after"] * 2
-        outcomes.append("after" in there)
+        outcomes.append("after" in finished)
     assert outcomes == sorted(outcomes)
     assert True in outcomes
     assert False in outcomes
