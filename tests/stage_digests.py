@@ -144,7 +144,7 @@ class SourceTree:
         entries = [path for path in folder.glob("[!._]*") if _is_data(path)]
         if strings & {path.name for path in entries}:
             for path in entries:
-                files = path.rglob("*") if path.is_dir() else [path]
+                files = [path, *path.rglob("*")]
                 yield from (f.relative_to(self._root).as_posix() for f in files if f.is_file())
 
     def _digest(self, source: str) -> str:
