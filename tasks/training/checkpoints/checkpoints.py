@@ -1,6 +1,6 @@
 """Checkpoints of a running training: the last ones and the best weights.
 
-    step-000040/   weights, optimizer state, RNG state (see `formats`), progress.json
+    step-000040/   weights, optimizer state, RNG state (see `checkpoint_format`), progress.json
     best-000020/   weights
 
 Checkpoints are written to a temporary folder, which is renamed. ``progress.json`` contains the size
@@ -23,11 +23,7 @@ from storage.store.atomic import replace_folder
 from storage.store.disk import writing_to
 from tasks.model.tensor_files import saving_to
 from tasks.processes.child_frame import is_lack_of_memory
-from tasks.training.checkpoints.formats import (
-    DAMAGE,
-    CheckpointFormat,
-    Restore,
-)
+from tasks.training.checkpoints.checkpoint_format import DAMAGE, CheckpointFormat, Restore
 from tasks.training.distributed.ranks import Ranks
 
 _PROGRESS = "progress.json"
@@ -122,12 +118,12 @@ class Checkpoints:
         """Find the last complete checkpoint, if any.
 
         Raises:
-            StageError: the checkpoint is of another training, or in another format.
+            StageError: the checkpoint is of another training.
         """
         for folder in sorted(self._folder.glob("step-*"), reverse=True):
             try:
-                progress, identity, kind = _read_progress(folder)
-                self._check(folder, identity, kind, checkpoint_format)
+                progress, identity = _read_progress(folder)
+                self._check_identity(folder, identity)
                 restore = checkpoint_format.read(folder)
             except DAMAGE as error:  # treated as absent: its steps are repeated
                 if is_lack_of_memory(error):
@@ -140,19 +136,11 @@ class Checkpoints:
                 return FoundCheckpoint(progress=progress, restore=restore)
         return None
 
-    def _check(
-        self, folder: Path, identity: str, kind: str, checkpoint_format: CheckpointFormat
-    ) -> None:
+    def _check_identity(self, folder: Path, identity: str) -> None:
         if identity != self._identity:
             raise StageError(
                 f"The checkpoint {str(folder)!r} is of a training with other settings, data or "
                 "base model: remove its folder, or set another checkpoint_folder."
-            )
-        if kind != checkpoint_format.kind:
-            raise StageError(
-                f"The checkpoint {str(folder)!r} has the format {kind!r}, but these resources "
-                f"expect {checkpoint_format.kind!r}: set resources.finetune.sharding and "
-                "num_processes to the earlier values, or remove its folder."
             )
 
     def _best_path(self, progress: Progress) -> Path:
@@ -173,21 +161,22 @@ class Checkpoints:
                 shutil.rmtree(folder, ignore_errors=True)
                 folder.mkdir()
             self._barrier()
-            checkpoint_format.write_weights(folder)
             if progress:
-                checkpoint_format.write_state(folder)
+                checkpoint_format.write(folder)
+            else:
+                checkpoint_format.write_weights(folder)
             self._barrier()
             if not self._read_only:
                 if progress:
-                    self._write_progress(folder, progress, checkpoint_format.kind)
+                    self._write_progress(folder, progress)
                 replace_folder(folder, self._folder / name)
 
     def _barrier(self) -> None:
         if self._ranks is not None:
             self._ranks.barrier()
 
-    def _write_progress(self, folder: Path, progress: Progress, kind: str) -> None:
-        metadata = {"identity": self._identity, "kind": kind, "sizes": _sizes(folder)}
+    def _write_progress(self, folder: Path, progress: Progress) -> None:
+        metadata = {"identity": self._identity, "sizes": _sizes(folder)}
         (folder / _PROGRESS).write_text(json.dumps(asdict(progress) | metadata), encoding="utf-8")
 
     def _check_space(self, num_bytes: int, *, with_optimizer: bool) -> None:
@@ -222,21 +211,20 @@ def _lock(folder: Path) -> None:
     _LOCKS[folder] = lock
 
 
-def _read_progress(folder: Path) -> tuple[Progress, str, str]:
-    """Return a checkpoint's progress, its training's identity and its format.
+def _read_progress(folder: Path) -> tuple[Progress, str]:
+    """Return a checkpoint's progress and its training's identity.
 
     Raises:
         ValueError: a file is missing or has another size, or any other error of `DAMAGE`.
     """
     written = json.loads((folder / _PROGRESS).read_bytes())
-    identity, kind = written.pop("identity"), written.pop("kind")
-    sizes = written.pop("sizes")
+    identity, sizes = written.pop("identity"), written.pop("sizes")
     if {name: size for name, size in _sizes(folder).items() if name in sizes} != sizes:
         raise ValueError("files are missing or truncated")
     written["log"] = [TrainingStepRecord(**row) for row in written["log"]]
     if written["best_score"] is not None:
         written["best_score"] = tuple(written["best_score"])
-    return Progress(**written), identity, kind
+    return Progress(**written), identity
 
 
 def _sizes(folder: Path) -> dict[str, int]:

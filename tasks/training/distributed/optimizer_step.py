@@ -5,11 +5,7 @@ from typing import Any
 import torch
 from torch.distributed.tensor import DTensor
 
-from tasks.training.checkpoints.formats import (
-    CheckpointFormat,
-    FullCheckpointFormat,
-    ShardedCheckpointFormat,
-)
+from tasks.training.checkpoints.checkpoint_format import CheckpointFormat
 from tasks.training.distributed.fsdp import clip_gradients, is_sharded
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.settings import FinetuneResources, TrainingSettings
@@ -48,8 +44,9 @@ class OptimizerStep:
         self.model = self._accelerator.prepare_model(trained, evaluation_mode=True)
         self.optimizer = self._accelerator.prepare_optimizer(optimizer)
         self._is_sharded = is_sharded(resources, ranks)
-        format_class = ShardedCheckpointFormat if self._is_sharded else FullCheckpointFormat
-        self.checkpoint_format: CheckpointFormat = format_class(self.model, self.optimizer)
+        self.checkpoint_format = CheckpointFormat(
+            self.model, self.optimizer, is_sharded=self._is_sharded
+        )
 
     def backward(self, loss: torch.Tensor) -> None:
         """Accumulate a loss's gradients."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 
@@ -51,14 +52,18 @@ def without_times(log):
 
 
 @pytest.mark.slow
-def test_fsdp_in_two_processes_trains_like_one_process_even_when_killed(make_job, labeled):
+def test_fsdp_in_two_processes_trains_like_one_and_resumes_in_two_or_one_when_killed(
+    make_job, labeled
+):
     samples = [
         replace(sample, audio_path=None if index % 2 else sample.audio_path)
         for index, sample in enumerate(labeled)
     ]
     unsharded = make_job("unsharded", **SETTINGS)
-    sharded, killed = (make_job(name, RESOURCES, **SETTINGS) for name in ("sharded", "killed"))
-    for path in (unsharded, sharded, killed):
+    sharded, killed, alone = (
+        make_job(name, RESOURCES, **SETTINGS) for name in ("sharded", "killed", "alone")
+    )
+    for path in (unsharded, sharded, killed, alone):
         features = {} if path == unsharded else {"features_path": path.parent / "features"}
         write_job(read_job(path)[0].model_copy(update=features), samples, path.parent)
     train_alone(unsharded)
@@ -69,12 +74,19 @@ def test_fsdp_in_two_processes_trains_like_one_process_even_when_killed(make_job
     assert os.WTERMSIG(status) == signal.SIGKILL
     status, _ = train_together(killed, in_checkpoint="step-000003.tmp")  # not yet renamed
     assert os.WTERMSIG(status) == signal.SIGKILL
+    checkpoints_path = read_job(killed)[0].checkpoints_path
+    shutil.copytree(checkpoints_path, read_job(alone)[0].checkpoints_path)
     status, lines = train_together(killed)
     assert status == 0
     assert "resuming after step 2 of 4" in lines
     assert without_times(read_result(killed.parent)[1]) == without_times(
         read_result(sharded.parent)[1]
     )
+
+    reported = []
+    train_alone(alone, reported.append)
+    assert "resuming after step 2 of 4" in reported
+    check_same(unsharded, alone)
 
 
 def check_same(unsharded, sharded):

@@ -1,7 +1,7 @@
 import pytest
 import torch
+from torch.distributed.tensor import DTensor
 
-from tasks.training.checkpoints.formats import FullCheckpointFormat
 from tasks.training.distributed.optimizer_step import OptimizerStep
 from tasks.training.distributed.ranks import Ranks
 from tasks.training.settings import FinetuneResources, TrainingSettings
@@ -39,4 +39,4 @@ def test_one_process_steps_like_torch_and_is_not_sharded(sharding):
     optimizer.step()
     torch.testing.assert_close(optimizer_step.model.weight, other.weight)
     assert optimizer_step.model.weight.grad is None
-    assert isinstance(optimizer_step.checkpoint_format, FullCheckpointFormat)
+    assert not isinstance(optimizer_step.model.weight, DTensor)
