@@ -68,18 +68,16 @@ class _ShardInference:
         """List the segments without a prediction or a rejection."""
         return self.variant.pending(self.shard.expected)
 
-    @property
     def failures(self) -> Failures:
-        """The shard's failed segments and their limit."""
+        """Return the shard's failed segments and their limit."""
         return Failures(
             stage=STAGE, variant=self.variant, expected=self.shard.expected,
             samples=self.samples.values(), input_config=self.input_config,
             max_fraction=self.config.max_failed_fraction,
         )  # fmt: skip
 
-    @property
     def max_tokens(self) -> int:
-        """The engine's request length: the setting, or an upper bound on the longest segment."""
+        """Return the engine's request length: the setting, or a bound on the longest segment."""
         samples = [self.samples[item] for item in self.shard.expected]
         return self.config.max_tokens or longest_request(
             samples, self.input_config, self.model_path
@@ -108,11 +106,11 @@ def infer_missing(
     )  # fmt: skip
     num_pending = len(work.pending())
     if num_pending:
-        work.failures.check()
+        work.failures().check()
         _check_lengths(work)
         progress = EnginesProgress(STAGE, num_pending)
-        predict_all(work.pending, partial(_run_engines, work, progress), work.failures.reject)
-    work.failures.check()
+        predict_all(work.pending, partial(_run_engines, work, progress), work.failures().reject)
+    work.failures().check()
     _report_predictions(work)
     return ShardResult(num_cached=len(shard.expected) - num_pending, num_computed=num_pending)
 
@@ -125,8 +123,8 @@ def _check_lengths(work: _ShardInference) -> None:
         work.input_config,
         work.model_path,
         work.variant.store,
-        max_tokens=work.max_tokens,
-        num_allowed=work.failures.num_left,
+        max_tokens=work.max_tokens(),
+        num_allowed=work.failures().count_left(),
     )
 
 
@@ -136,7 +134,7 @@ def _run_engines(
     """Run the engines once over the pending segments and return the crashes."""
     progress.restart(len(pending))
     rows = by_length([work.samples[item] for item in pending], work.input_config, work.model_path)
-    max_tokens, max_failures = work.max_tokens, work.failures.num_left
+    max_tokens, max_failures = work.max_tokens(), work.failures().count_left()
     with work.variant.store.staging() as folder:
         samples_path = folder / "samples.parquet"
         write_parquet(to_table(SampleRecord, rows), samples_path)
@@ -174,7 +172,7 @@ def _report_predictions(work: _ShardInference) -> None:
             "%s: of %d segments %d were predicted without video and %d without audio",
             STAGE, len(rows), num_without_video, num_without_audio,
         )  # fmt: skip
-    work.failures.warn()
+    work.failures().warn()
     num_low = sum(row.answer_mass < work.config.min_answer_mass for row in rows)
     if num_low:
         LOGGER.warning(

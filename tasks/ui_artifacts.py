@@ -120,5 +120,5 @@ class ProgressReporter:
         seconds = max(time.monotonic() - started_at, 1e-9)
         rate = (done - before) / seconds
         if done < self.total:
-            return f", {rate:.1f} a second, about {(self.total - done) / rate:.0f} s left"
-        return "" if before else f", {rate:.1f} a second, in {seconds:.1f} s"
+            return f", {rate:.1f} per second, about {(self.total - done) / rate:.0f} s left"
+        return "" if before else f", {rate:.1f} per second, in {seconds:.1f} s"

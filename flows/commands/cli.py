@@ -28,8 +28,8 @@ app = typer.Typer(
     name="waver",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Detect ambivalence and hesitancy (A/H) in videos of people talking about a change of "
-    "behavior.",
+    help="Detect ambivalence and hesitancy (A/H) in videos of people talking about changing a "
+    "health behavior.",
     epilog=_EPILOG,
 )
 

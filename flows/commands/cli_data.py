@@ -11,24 +11,21 @@ import typer
 from flows.commands.exit_status import ExitStatus
 from flows.commands.options import (
     DEFAULT_STORE,
+    EXPORT_KINDS,
     HISTORY,
+    TRAINING,
+    TRAINING_FORMATS,
     Data,
+    ExportKind,
     Overrides,
     Profile,
     Store,
+    TrainingFormat,
     check_one_of,
     completion_of,
     stages_option,
 )
-from flows.context.request import (
-    EXPORT_KINDS,
-    STAGES,
-    TRAINING,
-    TRAINING_FORMATS,
-    ExportKind,
-    RunRequest,
-    TrainingFormat,
-)
+from flows.context.request import STAGES, RunRequest
 from flows.server.environment import prepare_environment
 from storage.datasets.consent import PURPOSES, Purpose
 from storage.errors import ConfigError
@@ -100,12 +97,12 @@ def check(
 
 Kind = Annotated[
     str,
-    typer.Argument(metavar="KIND", help="|".join(_KINDS), autocompletion=completion_of(_KINDS)),
+    typer.Argument(metavar="KIND", help=", ".join(_KINDS), autocompletion=completion_of(_KINDS)),
 ]
 PurposeName = Annotated[
     str,
     typer.Option(
-        metavar="PURPOSE", help="|".join(PURPOSES), autocompletion=completion_of(PURPOSES)
+        metavar="PURPOSE", help=", ".join(PURPOSES), autocompletion=completion_of(PURPOSES)
     ),
 ]
 Layout = Annotated[
@@ -113,7 +110,7 @@ Layout = Annotated[
     typer.Option(
         "--format",
         metavar="FORMAT",
-        help=f"Format of KIND training: {'|'.join(TRAINING_FORMATS)}.",
+        help=f"Format of KIND training: {', '.join(TRAINING_FORMATS)}.",
         autocompletion=completion_of(TRAINING_FORMATS),
     ),
 ]

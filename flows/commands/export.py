@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from flows.commands.options import ExportKind
 from flows.context.context import Context, open_context, open_existing_store
-from flows.context.request import ExportKind, RunRequest
+from flows.context.request import RunRequest
 from flows.context.results import Report, open_report
 from flows.context.rows import ManifestRows, read_frame_times, read_manifest
 from storage.datasets.consent import Consented, Permission, Purpose, Row, permission_of

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from flows.commands.export import check_some, left_out
+from flows.commands.options import TrainingFormat
 from flows.context.context import Context, open_context, open_existing_store
-from flows.context.request import RunRequest, TrainingFormat
+from flows.context.request import RunRequest
 from flows.context.rows import ManifestRows, read_manifest
 from storage.datasets.consent import Permission, Purpose, permission_of
 from storage.errors import ConfigError

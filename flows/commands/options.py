@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast, get_args
 
 import typer
 
@@ -11,6 +11,11 @@ from storage.errors import ConfigError
 
 HISTORY = Path(".waver/prefect")
 DEFAULT_STORE = ".waver/store"
+ExportKind = Literal["verdicts", "segments", "frames", "manifest"]
+EXPORT_KINDS: tuple[ExportKind, ...] = get_args(ExportKind)
+TRAINING = "training"
+TrainingFormat = Literal["ms-swift", "hf"]
+TRAINING_FORMATS: tuple[TrainingFormat, ...] = get_args(TrainingFormat)
 INFERENCE_STAGES: tuple[StageName, ...] = ("segment", "transcribe", "manifest", "infer")
 
 
@@ -24,7 +29,7 @@ def stages_option(flag: str, description: str, stages: Sequence[str] = STAGES) -
     return typer.Option(
         flag,
         metavar="STAGE",
-        help=f"{description}: {'|'.join(stages)}.",
+        help=f"{description}: {', '.join(stages)}.",
         autocompletion=completion_of(stages),
     )
 

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from flows.commands.exit_status import ExitStatus
+from flows.commands.options import INFERENCE_STAGES
 from flows.commands.progress import show_progress
 from flows.commands.run import run_pipeline
 from flows.commands.version import waver_version
@@ -38,7 +39,6 @@ from tasks.prediction.table import prediction_table
 from tasks.prediction.verdicts import StageOutputs, assemble_videos, score_videos
 
 _JSON = ".json"
-_STAGES = ("segment", "transcribe", "manifest", "infer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,7 @@ def predict(
     """Run the stages on these videos and assemble their predictions."""
     _check_not_erased(Store(request.store), files)
     videos = tuple(str(path) for path in files.paths)
-    request = request.model_copy(update={"data": "", "videos": videos, "only": _STAGES})
+    request = request.model_copy(update={"data": "", "videos": videos, "only": INFERENCE_STAGES})
     with show_progress(console), context_of(request, _settings_for_files(settings)) as context:
         run_pipeline(context)
         with context.store.staging() as folder:

@@ -6,11 +6,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 StageName = Literal["segment", "transcribe", "manifest", "finetune", "infer", "aggregate"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
-ExportKind = Literal["verdicts", "segments", "frames", "manifest"]
-EXPORT_KINDS: tuple[ExportKind, ...] = get_args(ExportKind)
-TRAINING = "training"
-TrainingFormat = Literal["ms-swift", "hf"]
-TRAINING_FORMATS: tuple[TrainingFormat, ...] = get_args(TrainingFormat)
 _OPENED = ("data", "videos", "profile", "store", "overrides")
 
 

@@ -63,7 +63,7 @@ def read_rows(
 
 def sources_of(context: Context) -> dict[str, SourceVideo]:
     """Return every video's file, the digest of its content, and where it must be cut."""
-    paths, digests = context.dataset.paths(), context.dataset.source_digests
+    paths, digests = context.dataset.paths(), context.dataset.source_digests()
     annotated = context.settings.segment.boundaries == "annotated"
     return {
         video.video_id: SourceVideo(

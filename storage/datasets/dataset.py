@@ -33,9 +33,12 @@ class Dataset:
         """Map each video to its file."""
         return {video.video_id: self.root / video.path for video in self.videos}
 
-    @cached_property
     def source_digests(self) -> Mapping[VideoId, str]:
-        """The content digest of each video's file; the first access reads all files."""
+        """Digest the content of each video's file; reads all files once, on the first call."""
+        return self._source_digests
+
+    @cached_property
+    def _source_digests(self) -> Mapping[VideoId, str]:
         paths = self.paths()
         with ThreadPoolExecutor() as pool:
             digests = pool.map(digest_or_unreadable, paths.values())

@@ -124,7 +124,7 @@ def _check_lengths(work: Ablation, pending: Sequence[str]) -> None:
             work.model_path,
             work.store,
             max_tokens=work.max_tokens(by_arm),
-            num_allowed=min(work.failures(number).num_left, len(arm.samples) - 1),
+            num_allowed=min(work.failures(number).count_left(), len(arm.samples) - 1),
             prefix=f"in the arm {arm.arm.name!r} ",
         )
 
@@ -172,7 +172,7 @@ def _arm_job(work: Ablation, number: int, items: set[str], folder: Path) -> ArmJ
         stage=arm.variant.stage,
         variant_id=arm.variant.variant_id,
         samples_path=samples_path,
-        max_failures=work.failures(number).num_left,
+        max_failures=work.failures(number).count_left(),
         input=arm.arm.input_config,
     )
 

@@ -49,9 +49,8 @@ class Failures:
         """How many segments may fail."""
         return max(_ALWAYS_ALLOWED, int(self.max_fraction * len(self.expected)))
 
-    @property
-    def num_left(self) -> int:
-        """How many more segments may fail."""
+    def count_left(self) -> int:
+        """Return how many more segments may fail, by the rows stored so far."""
         counts = self._count()
         return self.max_failures - len(counts.rejected) - counts.num_damaged
 

@@ -26,24 +26,6 @@ def labels_of_frames(intervals: Sequence[Interval], times: FrameTimesRecord) -> 
     return tuple((2 * covered_ms >= end_ms - start_ms).astype(int).tolist())
 
 
-def intervals_of_frames(labels: Sequence[int], times: FrameTimesRecord) -> tuple[Interval, ...]:
-    """Return each run of frames labeled 1 as an interval that ends with its last frame.
-
-    Raises:
-        ValueError: the number of labels is not the number of frames.
-    """
-    if len(labels) != len(times.frame_ms):
-        raise ValueError(f"got {len(labels)} labels for {len(times.frame_ms)} frames")
-    bounds_ms = [*times.frame_ms, times.end_ms]
-    steps = np.diff([0, *(int(label == 1) for label in labels), 0])
-    firsts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
-    runs = [
-        Interval(start_ms=bounds_ms[first], end_ms=bounds_ms[end])
-        for first, end in zip(firsts, ends, strict=True)
-    ]
-    return tidy_intervals(run for run in runs if run.start_ms < run.end_ms)[0]
-
-
 def values_of_frames(
     values: Sequence[tuple[int, Value]], times: FrameTimesRecord
 ) -> tuple[Value | None, ...]:

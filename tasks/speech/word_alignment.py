@@ -62,11 +62,3 @@ def pauses_between(words: Sequence[Word], min_pause_ms: int) -> tuple[Interval, 
         for before, after in pairwise(words)
         if after.start_ms - before.end_ms >= min_pause_ms
     )
-
-
-def words_per_minute(words: Sequence[Word]) -> float:
-    """Return the speech rate between the first word's start and the last one's end."""
-    if not words:
-        return 0.0
-    spoken_ms = words[-1].end_ms - words[0].start_ms
-    return len(words) * 60_000 / spoken_ms if spoken_ms else 0.0

@@ -81,9 +81,9 @@ def test_reports_carry_rate_and_time_left_and_are_limited_in_number(clock, caplo
     reporter.report(30)
     reporter.report(60, is_last=True)
     assert caplog.messages == [
-        "infer: 12 of 60 segments, 1.2 a second, about 40 s left",
-        "infer: 30 of 60 segments, 1.5 a second, about 20 s left",
-        "infer: 60 of 60 segments, 2.0 a second, in 30.0 s",
+        "infer: 12 of 60 segments, 1.2 per second, about 40 s left",
+        "infer: 30 of 60 segments, 1.5 per second, about 20 s left",
+        "infer: 60 of 60 segments, 2.0 per second, in 30.0 s",
     ]
     assert [(content.key, content.data) for content in shown] == [
         ("infer-progress", 20),
@@ -102,6 +102,6 @@ def test_without_a_start_the_rate_is_that_since_the_first_segments(clock, caplog
     assert caplog.messages == [
         "infer: 0 of 60 segments; on 2 nodes",
         "infer: 20 of 60 segments; on 2 nodes",
-        "infer: 30 of 60 segments, 1.0 a second, about 30 s left; on 2 nodes",
+        "infer: 30 of 60 segments, 1.0 per second, about 30 s left; on 2 nodes",
         "infer: 60 of 60 segments; on 2 nodes",
     ]

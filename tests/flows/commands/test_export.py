@@ -7,7 +7,8 @@ import typer
 
 from flows.commands import cli
 from flows.commands.export import write_rows
-from flows.context.request import EXPORT_KINDS, RunRequest
+from flows.commands.options import EXPORT_KINDS
+from flows.context.request import RunRequest
 from storage.errors import ConfigError, DataError, StageError, StoreError
 from tests.flows.toys import WORDS, finish, request_of, videos_of
 

@@ -42,7 +42,7 @@ def test_only_training_videos_have_cut_points_and_only_for_annotated_boundaries(
     to_train = {v.video_id for v in context.videos if v.split == "train"}
     assert len(to_train) < len(videos)
     assert with_points == (to_train - {"b"} if boundaries == "annotated" else set())
-    digests = context.dataset.source_digests
+    digests = context.dataset.source_digests()
     expected = expected_videos(context)
     assert {name for name, digest in expected.items() if digest != digests[name]} == with_points
 

@@ -35,12 +35,12 @@ def test_one_labeled_video_is_enough_to_have_labels(tmp_path):
 
 
 def test_digests_follow_the_content(folder):
-    before = open_dataset(str(folder)).source_digests
+    before = open_dataset(str(folder)).source_digests()
     assert before == {
         video_id: digest_file(path) for video_id, path in open_dataset(str(folder)).paths().items()
     }
     (folder / "b.mp4").write_text("CONTENT of b.mp4")
-    after = open_dataset(str(folder)).source_digests
+    after = open_dataset(str(folder)).source_digests()
     assert {name for name in before if before[name] != after[name]} == {"b.mp4"}
 
 
@@ -55,14 +55,14 @@ def test_a_file_is_read_once_per_opened_data_set(folder, monkeypatch):
     dataset = open_dataset(str(folder))
     assert reads == []
     for _ in range(3):
-        assert len(dataset.source_digests) == 3
+        assert len(dataset.source_digests()) == 3
     assert sorted(reads) == ["a.MOV", "b.mp4", "c.webm"]
 
 
 def test_a_removed_file_keeps_its_row_in_the_data_set(folder):
     dataset = open_dataset(str(folder))
     (folder / "b.mp4").unlink()
-    assert dataset.source_digests[VideoId("b.mp4")] == "unreadable"
+    assert dataset.source_digests()[VideoId("b.mp4")] == "unreadable"
 
 
 def test_frames_of_a_release_are_not_opened(folder, monkeypatch):

@@ -21,7 +21,7 @@ def test_listed_files_are_a_data_set_of_just_these_in_their_order(videos: list[P
     dataset = dataset_of_videos([str(path) for path in videos[::-1]])
     assert [video.video_id for video in dataset.videos] == [str(path) for path in videos[::-1]]
     assert list(dataset.paths().values()) == videos[::-1]
-    assert list(dataset.source_digests.values()) == [digest_file(path) for path in videos[::-1]]
+    assert list(dataset.source_digests().values()) == [digest_file(path) for path in videos[::-1]]
     assert not dataset.has_labels
 
 

@@ -31,7 +31,7 @@ def test_segments_that_crash_the_engine_are_rejected_until_there_are_too_many(
     assert {(row.stage, row.reason) for row in rows} == {
         ("infer", "the engine died on it twice: killed by signal 9")
     }
-    assert (failed.max_failures, failed.num_left) == (12, 0)
+    assert (failed.max_failures, failed.count_left()) == (12, 0)
     failed.check()
     failed.warn()
     assert "12 of 40 segments are rejected, most often for: the engine died" in caplog.text
@@ -41,4 +41,4 @@ def test_segments_that_crash_the_engine_are_rejected_until_there_are_too_many(
 
 
 def test_a_few_may_always_fail(tmp_path: Path) -> None:
-    assert failures(tmp_path, 3, 0.0).num_left == 10
+    assert failures(tmp_path, 3, 0.0).count_left() == 10

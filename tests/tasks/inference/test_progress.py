@@ -20,15 +20,15 @@ def test_predictions_of_all_engines_are_summed_with_rate_and_time_left(clock, ca
         progress.on_line(engine, "model open after 3 s")
     clock[0] += 10
     progress.on_line(0, "done 12")
-    assert "12 of 60 segments, 1.2 a second, about 40 s left" in caplog.text
+    assert "12 of 60 segments, 1.2 per second, about 40 s left" in caplog.text
     progress.on_line(1, "done 5")
     assert "17 of 60" not in caplog.text, "at most one line in five seconds"
     clock[0] += 10
     progress.on_line(1, "done 18")
-    assert "30 of 60 segments, 1.5 a second, about 20 s left" in caplog.text
+    assert "30 of 60 segments, 1.5 per second, about 20 s left" in caplog.text
     progress.restart(30)
     progress.on_line(0, "done 30")
-    assert "60 of 60 segments, 3.0 a second, in 20.0 s" in caplog.text
+    assert "60 of 60 segments, 3.0 per second, in 20.0 s" in caplog.text
 
 
 def test_warnings_are_logged_as_warnings_and_other_lines_as_info(caplog) -> None:  # type: ignore[no-untyped-def]

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.records import SegmentRecord, Word
-from tasks.speech.word_alignment import pauses_between, words_of_segments, words_per_minute
+from tasks.speech.word_alignment import pauses_between, words_of_segments
 from tests.builders import a_segment, a_word
 
 
@@ -89,9 +89,3 @@ def test_pauses_are_the_long_enough_gaps_between_words(
     assert [p.end_ms - p.start_ms for p in pauses] == [g for g in gaps if g >= min_pause_ms]
     for pause in pauses:
         assert all(w.end_ms <= pause.start_ms or w.start_ms >= pause.end_ms for w in words)
-
-
-def test_speech_rate_is_measured_from_the_first_word_to_the_last() -> None:
-    assert words_per_minute([]) == 0
-    assert words_per_minute([word(3000, 3000)]) == 0
-    assert words_per_minute([word(5000, 5300), word(5800, 6000)]) == 120
