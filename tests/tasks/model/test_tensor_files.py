@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 from storage.errors import StoreError
 from tasks.model.tensor_files import read_pickle, saving_to, write_pickle
-from tasks.training.checkpoints import formats
+from tasks.training.checkpoints.checkpoint_format import CheckpointFormat
 
 TENSORS = {"weights": torch.zeros(100_000)}
 WRITE = {"safetensors": save_file, "torch": write_pickle}
@@ -30,11 +30,12 @@ def test_a_full_disk_is_one_clear_error(tmp_path, library):
 
 
 @pytest.mark.usefixtures("_small_files")
-@pytest.mark.filterwarnings("ignore::UserWarning")  # no process group
-def test_a_full_disk_is_one_clear_error_for_sharded_checkpoints(tmp_path):
+def test_a_full_disk_is_one_clear_error_for_checkpoints(tmp_path):
+    model = torch.nn.Linear(1000, 100)
+    checkpoint_format = CheckpointFormat(model, None, is_sharded=False)
     expected_error = pytest.raises(StoreError, match=r"Cannot write to .here. .*is the disk full")
     with expected_error, saving_to("here"):
-        formats._write_shards(TENSORS, tmp_path / "shards")
+        checkpoint_format.write_weights(tmp_path / "step")
 
 
 def test_other_errors_of_these_libraries_stay_as_they_are(tmp_path):
