@@ -8,8 +8,9 @@ digest of the sources behind each version, which `test_stage_digests.py` compare
     python -m tests.stage_digests --unchanged-results  # record although a VERSION was not bumped
 
 The sources are derived: from each module with an integer constant `VERSION`, imports are followed
-within `tasks` and `storage`, and so are module names in strings, which child processes run. Digests
-ignore comments, docstrings, formatting and log lines.
+within `tasks` and `storage`, and so are module names in strings, which child processes run. `flows`
+is not followed: what it passes to a stage is in the digests of the stage's items or settings.
+Digests ignore comments, docstrings, formatting and log lines.
 """
 
 import argparse
