@@ -4,14 +4,12 @@ Everything is sampled from (seed, step), so a continued training sees what an un
 would have seen. Shapes: B windows, L target positions, P encoder positions of 20 ms, M mel bins.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from faster_whisper.feature_extractor import FeatureExtractor
-from torch.utils.data import IterableDataset
 
 from infra.sandbox.whisper.bank import read_bank
 from infra.sandbox.whisper.schedule import Phase, phase_at
@@ -88,29 +86,29 @@ def _time_target(vocabulary: Vocabulary, number: int, time_ms: int, from_positio
     return Target(token=vocabulary.first_time + number, span=(position, position + 10))
 
 
-class Batches(IterableDataset[Batch]):
-    """The endless row of batches from ``first_step`` on; opened in the data worker."""
+class Batches:
+    """The batch of every step, each sampled and collated on access."""
 
-    def __init__(
-        self, bank_paths: tuple[Path, Path], vocabulary: Vocabulary, seed: int, first_step: int
-    ) -> None:
-        self.bank_paths, self.vocabulary = bank_paths, vocabulary
-        self.seed, self.first_step = seed, first_step
+    def __init__(self, bank_paths: tuple[Path, Path], vocabulary: Vocabulary, seed: int) -> None:
+        self._narrow, self._wide = (read_bank(path) for path in bank_paths)
+        self._vocabulary, self._seed = vocabulary, seed
+        self._extract = FeatureExtractor(feature_size=NUM_MELS)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Draw and collate, one thread."""
-        torch.set_num_threads(1)
-        narrow, wide = (read_bank(path) for path in self.bank_paths)
-        extract = FeatureExtractor(feature_size=NUM_MELS)
-        step = self.first_step
-        while (phase := phase_at(step)) is not None:
-            rng = np.random.default_rng((self.seed, step))
-            group = phase.groups[rng.choice(len(phase.groups), p=phase.chances)]
-            lengths = [group.draw_seconds(rng) for _ in range(group.num_windows)]
-            bank = wide if phase.many_voices else narrow
-            windows = [draw_window(bank, seconds, rng) for seconds in lengths]
-            yield collate(windows, extract, self.vocabulary, phase, rng)
-            step += 1
+    def __getitem__(self, step: int) -> Batch:
+        """Sample and collate the batch of a step; 0 is the first.
+
+        Raises:
+            IndexError: training is over at this step.
+        """
+        phase = phase_at(step)
+        if phase is None:
+            raise IndexError(step)
+        rng = np.random.default_rng((self._seed, step))
+        group = phase.groups[rng.choice(len(phase.groups), p=phase.chances)]
+        lengths = [group.draw_seconds(rng) for _ in range(group.num_windows)]
+        bank = self._wide if phase.many_voices else self._narrow
+        windows = [draw_window(bank, seconds, rng) for seconds in lengths]
+        return collate(windows, self._extract, self._vocabulary, phase, rng)
 
 
 def collate(

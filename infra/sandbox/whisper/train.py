@@ -6,23 +6,25 @@ from its last checkpoint when the same command is given again.
 
 import argparse
 from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import monotonic
 
 import torch
 from tokenizers import Tokenizer
-from torch.utils.data import DataLoader
 
 from infra.sandbox.sentences import WORDS
 from infra.sandbox.whisper.bank import write_banks
-from infra.sandbox.whisper.batches import Batches
+from infra.sandbox.whisper.batches import Batch, Batches
 from infra.sandbox.whisper.export import export
 from infra.sandbox.whisper.model import Trainee
 from infra.sandbox.whisper.schedule import NUM_STEPS, learning_rate_at, phase_at
 from infra.sandbox.whisper.vocabulary import Vocabulary, build_tokenizer, read_vocabulary
 from storage.store.atomic import atomic_file
+from tasks.processes.prefetch import prefetch
 
-_REPORT_EVERY, _SAVE_EVERY = 50, 200
+_REPORT_EVERY, _SAVE_EVERY, _BATCHES_AHEAD = 50, 200, 4
 
 
 def main() -> None:
@@ -59,29 +61,32 @@ def train(
     trainee = Trainee(vocabulary)
     optimizer = torch.optim.AdamW(trainee.parameters(), betas=(0.9, 0.98), weight_decay=0.01)
     checkpoint_path = work_path / "checkpoint.pt"
-    step = _read_checkpoint(checkpoint_path, trainee, optimizer)
-    if step >= stop_after:
-        return trainee
-    batches = Batches(banks, vocabulary, seed, step)
+    first, stop = _read_checkpoint(checkpoint_path, trainee, optimizer), min(stop_after, NUM_STEPS)
+    batches = Batches(banks, vocabulary, seed)
     sums: Counter[str] = Counter()
     began = monotonic()
-    for batch in DataLoader(batches, batch_size=None, num_workers=1, prefetch_factor=4):
-        optimizer.param_groups[0]["lr"] = learning_rate_at(step)
+    for step, batch in enumerate(_prepare_ahead(batches, range(first, stop)), start=first + 1):
+        optimizer.param_groups[0]["lr"] = learning_rate_at(step - 1)
         losses = trainee(batch)
         optimizer.zero_grad()
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(trainee.parameters(), 1.0)
         optimizer.step()
-        step += 1
         sums.update(losses.parts)
         if step % _REPORT_EVERY == 0:
             _report(step, sums, monotonic() - began)
             sums.clear()
-        if step % _SAVE_EVERY == 0 or step == stop_after:
+        if step % _SAVE_EVERY == 0 or step == stop:
             _write_checkpoint(checkpoint_path, trainee, optimizer, step)
-        if step == stop_after:
-            break
     return trainee
+
+
+def _prepare_ahead(batches: Batches, steps: range) -> Iterator[Batch]:
+    """Yield each step's batch while a thread prepares the next ones."""
+    get = batches.__getitem__
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as thread:
+        for _, batch in prefetch(steps, lambda k: thread.submit(get, k), _BATCHES_AHEAD):
+            yield batch
 
 
 def _report(step: int, sums: Counter[str], seconds: float) -> None:

@@ -16,6 +16,7 @@ from infra.sandbox.whisper.batches import (
     bend,
     draw_targets,
 )
+from infra.sandbox.whisper.schedule import NUM_STEPS
 from infra.sandbox.whisper.vocabulary import Vocabulary, build_tokenizer, read_vocabulary
 from infra.sandbox.whisper.windows import Window
 
@@ -68,8 +69,8 @@ def test_a_window_without_speech_is_answered_with_no_speech(vocabulary: Vocabula
 def first_batches(
     bank_path: Path, vocabulary: Vocabulary, first_step: int, num: int
 ) -> list[Batch]:
-    row = iter(Batches((bank_path, bank_path), vocabulary, 3, first_step))
-    return [next(row) for _ in range(num)]
+    batches = Batches((bank_path, bank_path), vocabulary, 3)
+    return [batches[first_step + index] for index in range(num)]
 
 
 def test_what_is_heard_is_a_distribution_wherever_there_is_a_target(
@@ -95,6 +96,11 @@ def test_a_continued_training_sees_what_an_undisturbed_one_would_have_seen(
     (continued,) = first_batches(bank_path, vocabulary, 2, 1)
     assert torch.equal(undisturbed.features, continued.features)
     assert torch.equal(undisturbed.targets, continued.targets)
+
+
+def test_there_is_no_batch_after_the_last_step(bank_path: Path, vocabulary: Vocabulary) -> None:
+    with pytest.raises(IndexError):
+        first_batches(bank_path, vocabulary, NUM_STEPS, 1)
 
 
 def test_bending_moves_a_resonance_a_little_and_keeps_silence_silent() -> None:
