@@ -5,9 +5,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 
 from storage.errors import ModelError
+
+_DAMAGE = (
+    OSError, ValueError, RuntimeError, KeyError, SafetensorError, StrictDataclassError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +40,7 @@ def open_base(folder: Path, options: LoadOptions) -> tuple[Any, Any]:
     try:
         top, loaded = _open_model(folder, options)
         processor = AutoProcessor.from_pretrained(folder)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except _DAMAGE as error:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise ModelError(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import records
+from storage import records, results
 from storage.errors import StoreError
 from storage.records import IssueRecord
 from storage.schema import (
@@ -21,7 +21,9 @@ from storage.schema import (
     write_parquet,
 )
 
-RECORD_TYPES = [cls for cls in vars(records).values() if is_dataclass(cls)]
+RECORD_TYPES = [
+    cls for module in (records, results) for cls in vars(module).values() if is_dataclass(cls)
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,3 +1,5 @@
+"""Whole inference stages; the engine's process renders requests (`tasks.inference.requests`)."""
+
 import json
 import os
 import random

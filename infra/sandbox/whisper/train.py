@@ -22,6 +22,7 @@ from infra.sandbox.whisper.model import Trainee
 from infra.sandbox.whisper.schedule import NUM_STEPS, learning_rate_at, phase_at
 from infra.sandbox.whisper.vocabulary import Vocabulary, build_tokenizer, read_vocabulary
 from storage.store.atomic import atomic_file
+from tasks.model.tensor_files import write_pickle
 from tasks.processes.prefetch import prefetch
 
 _REPORT_EVERY, _SAVE_EVERY, _BATCHES_AHEAD = 50, 200, 4
@@ -101,7 +102,7 @@ def _write_checkpoint(
 ) -> None:
     state = {"step": step, "trainee": trainee.state_dict(), "optimizer": optimizer.state_dict()}
     with atomic_file(path) as unfinished:
-        torch.save(state, unfinished)
+        write_pickle(state, unfinished)
 
 
 def _read_checkpoint(path: Path, trainee: Trainee, optimizer: torch.optim.Optimizer) -> int:

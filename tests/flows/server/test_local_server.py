@@ -1,4 +1,7 @@
-"""One real server per history: shared by runs that start together, and stopped with its owner."""
+"""One real server (`flows.server.process`) per history.
+
+It is shared by runs that start together, and stopped with its owner.
+"""
 
 import json
 import os

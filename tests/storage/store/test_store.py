@@ -1,5 +1,4 @@
 import contextlib
-import errno
 import os
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from storage.errors import ConfigError, StoreError
-from storage.store.disk import space_on, writing_to
 from storage.store.fetch import local_folder
 from storage.store.store import Store, is_missing, local_root
 from storage.store.variant import open_variant
@@ -152,19 +150,6 @@ def test_a_store_at_or_below_a_file_is_rejected_in_one_sentence(tmp_path, below)
     with pytest.raises(StoreError, match=r"Cannot write to .*name a writable location"):
         Store(f"{tmp_path}/file{below}")
     assert (tmp_path / "file").read_text() == "in the way"
-
-
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_every_error_of_a_full_disk_is_reported(number):
-    clear = r"No space left .*'here'.*finished so far is kept"
-    with pytest.raises(StoreError, match=clear), space_on("here"):
-        raise OSError(number, os.strerror(number))
-
-
-@pytest.mark.parametrize("error", [FileNotFoundError(2, "no"), ConnectionError("net"), KeyError()])
-def test_other_errors_pass_through(error):
-    with pytest.raises(type(error)), writing_to("here"):
-        raise error
 
 
 _BEYOND_THE_LIMIT = """

@@ -2,11 +2,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from storage.records import SampleRecord
 from tasks.ablation.comparison import AblationRecord, ArmPredictions, measure_arms
-from tasks.ablation.table import ablation_table, artifact_rows
 from tasks.aggregate import AggregateConfig
 from tests.builders import a_prediction
 from tests.tasks.ablation.toys import sample
@@ -88,22 +86,3 @@ def test_an_arm_without_predictions_has_no_metrics(tmp_path: Path) -> None:
     row = figure(records, "AT", "segment", "macro_f1")
     assert (row.value, row.low, row.difference, row.fraction_positive) == (None, None, None, None)
     assert row.num_rows == 0
-
-
-def test_the_tables_show_metrics_and_signed_differences_with_intervals(
-    records: list[AblationRecord],
-) -> None:
-    console = Console(width=100)
-    with console.capture() as captured:
-        console.print(ablation_table(records))
-    text = captured.get()
-    assert "On videos: 20 labeled in test, .50 of them A/H" in text
-    assert "On segments: 40 labeled in test, .50 of them A/H; model, unpooled" in text
-    (line, *_) = [line for line in text.splitlines() if line.startswith(" AT")]
-    without_video = figure(records, "AT", "video", "macro_f1")
-    assert f"{without_video.difference:+.3f}".replace("0.", ".") in line
-    rows = artifact_rows(records)
-    assert [(row["level"], row["arm"]) for row in rows] == [
-        ("video", "VAT"), ("video", "AT"), ("segment", "VAT"), ("segment", "AT"),
-    ]  # fmt: skip
-    assert " to " in str(rows[1]["macro F1: difference"])

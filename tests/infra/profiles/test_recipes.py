@@ -7,7 +7,7 @@ import pytest
 from flows.context.settings import Settings, load_settings
 from tasks.prompting.prompt import quotes_transcript
 
-TINY = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
+TINY = Path(__file__).parents[3] / "infra" / "sandbox" / "models" / "omni-base"
 RECIPES = {
     "paper-lora": {"attention", "experts", "router"},
     "paper-full": {"attention", "experts", "router", "embedding", "norms", "head"},

@@ -1,0 +1,76 @@
+"""Tests mirror the sources: ``tasks/stage.py`` is tested by ``tests/tasks/test_stage.py``.
+
+A module that is tested elsewhere is listed in `COVERED_BY`, a test module of no single source in
+`WITHOUT_SOURCE`.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("flows", "tasks", "storage", "infra")
+NOT_TESTED = ("__init__.py", "__main__.py")
+
+COVERED_BY = {
+    "flows/server/process.py": "tests/flows/server/test_local_server.py",
+    "infra/benchmarks/finetune_ways.py": "tests/infra/benchmarks/test_finetune.py",
+    "infra/benchmarks/infer_ways.py": "tests/infra/benchmarks/test_infer.py",
+    "infra/sandbox/whisper/export.py": "tests/infra/sandbox/whisper/test_train.py",
+    "infra/zoo/recipes.py": "tests/infra/zoo/test_shelf.py",
+    "storage/records.py": "tests/storage/test_schema.py",
+    "storage/results.py": "tests/storage/test_schema.py",
+    "tasks/ablation/job.py": "tests/tasks/ablation/test_child.py",
+    "tasks/inference/requests.py": "tests/tasks/test_infer.py",
+    "tasks/ms_swift/child.py": "tests/tasks/training/test_process.py",
+    "tasks/ms_swift/source.py": "tests/tasks/ms_swift/test_export.py",
+    "tasks/parity/job.py": "tests/tasks/parity/test_child.py",
+    "tasks/parity/table.py": "tests/tasks/parity/test_measure.py",
+    "tasks/training/checkpoints/formats.py": "tests/tasks/training/checkpoints/test_checkpoints.py",
+    "tasks/training/child.py": "tests/tasks/training/test_process.py",
+    "tasks/training/data/reading.py": "tests/tasks/training/data/test_towers.py",
+}
+
+WITHOUT_SOURCE = {
+    "tests/test_mirror.py": "the layout of the tests themselves",
+    "tests/test_stage_digests.py": "versions of all stages",
+    "tests/flows/test_pipeline_inputs.py": "the pipeline again, on other inputs",
+    "tests/infra/profiles/test_recipes.py": "TOML files",
+    "tests/infra/test_prefect_yaml.py": "a YAML file",
+    "tests/storage/store/test_variant_killed.py": "commits in killed processes",
+}
+
+
+def sources() -> set[str]:
+    paths = (path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    return {str(path.relative_to(ROOT)) for path in paths if path.name not in NOT_TESTED}
+
+
+def modules_of_tests() -> set[str]:
+    return {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
+
+
+def mirror_of(source: str) -> str:
+    path = Path("tests", source)
+    return str(path.with_name(f"test_{path.name}"))
+
+
+def test_every_source_module_has_a_test_module_or_names_the_one_that_covers_it() -> None:
+    missing = {source for source in sources() if mirror_of(source) not in modules_of_tests()}
+    assert missing - set(COVERED_BY) == set(), "add a test module, or an entry to COVERED_BY"
+    assert set(COVERED_BY) - missing == set(), "these have a mirror, or are gone"
+
+
+@pytest.mark.parametrize("source", COVERED_BY)
+def test_a_covering_test_module_mentions_the_module_it_covers(source: str) -> None:
+    module = source.removesuffix(".py").replace("/", ".")
+    package, _, name = module.rpartition(".")
+    text = (ROOT / COVERED_BY[source]).read_text(encoding="utf-8")
+    imported = rf"from {re.escape(package)} import .*\b{name}\b"
+    assert re.search(rf"\b{re.escape(module)}\b|{imported}", text)
+
+
+def test_every_test_module_mirrors_a_source_module_or_has_a_reason() -> None:
+    others = modules_of_tests() - {mirror_of(source) for source in sources()}
+    assert others == set(WITHOUT_SOURCE)
