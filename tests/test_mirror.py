@@ -27,7 +27,7 @@ COVERED_BY = {
     "tasks/ms_swift/source.py": "tests/tasks/ms_swift/test_export.py",
     "tasks/parity/job.py": "tests/tasks/parity/test_child.py",
     "tasks/parity/table.py": "tests/tasks/parity/test_measure.py",
-    "tasks/training/checkpoints/formats.py": "tests/tasks/training/checkpoints/test_checkpoints.py",
+    "tasks/training/checkpoints/checkpoint_format.py": "tests/tasks/training/checkpoints/test_checkpoints.py",
     "tasks/training/child.py": "tests/tasks/training/test_process.py",
     "tasks/training/data/reading.py": "tests/tasks/training/data/test_towers.py",
 }
@@ -38,7 +38,8 @@ WITHOUT_SOURCE = {
     "tests/flows/test_pipeline_inputs.py": "the pipeline again, on other inputs",
     "tests/infra/profiles/test_recipes.py": "TOML files",
     "tests/infra/test_prefect_yaml.py": "a YAML file",
-    "tests/storage/store/test_variant_killed.py": "commits in killed processes",
+    "tests/storage/store/test_variant_interrupted.py": "a variant's writes that fail",
+    "tests/storage/store/test_variant_killed.py": "a variant's writes in killed processes",
 }
 
 
