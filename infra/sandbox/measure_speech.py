@@ -135,8 +135,8 @@ def _store_audio(audio: Soundtrack, store: Store, name: str) -> SegmentRecord:
     raw, coded = Path(store.full_path(f"{name}.raw")), Path(store.full_path(f"{name}.m4a"))
     raw.write_bytes((audio.samples * 32767).astype("<i2").tobytes())
     pcm = {"format": "s16le", "ar": AUDIO_SAMPLE_RATE, "ac": 1}
-    message = ffmpeg.input(str(raw), **pcm)
-    _run(ffmpeg.output(message, str(coded), acodec="aac", audio_bitrate="96k", ar=44100, ac=2))
+    source = ffmpeg.input(str(raw), **pcm)
+    _run(ffmpeg.output(source, str(coded), acodec="aac", audio_bitrate="96k", ar=44100, ac=2))
     _run(ffmpeg.output(ffmpeg.input(str(coded)), str(raw), **pcm))
     samples = np.frombuffer(raw.read_bytes(), np.int16)
     write_audio(Path(store.full_path(f"{name}.wav")), samples)
@@ -162,20 +162,20 @@ def _run(output: ffmpeg.Stream) -> None:
         raise ToolError(f"ffmpeg could not code a soundtrack: {' '.join(result.stderr_tail)}")
 
 
-def compare(message: Sequence[SpokenWord], heard: Sequence[Word]) -> Errors:
+def compare(spoken: Sequence[SpokenWord], recognized: Sequence[Word]) -> Errors:
     """Align recognized with spoken words and return the starts of the correct ones."""
-    names = [word.text for word in message], [word.text for word in heard]
+    names = [word.text for word in spoken], [word.text for word in recognized]
     if not names[0] or not names[1]:
-        return Errors(num_words=len(message), num_wrong=max(map(len, names)), start_errors_ms=())
+        return Errors(num_words=len(spoken), num_wrong=max(map(len, names)), start_errors_ms=())
     aligned = jiwer.process_words(" ".join(names[0]), " ".join(names[1]))
     right = [part for part in aligned.alignments[0] if part.type == "equal"]
     starts = [
-        abs(heard[part.hyp_start_idx + i].start_ms - message[part.ref_start_idx + i].start_ms)
+        abs(recognized[part.hyp_start_idx + i].start_ms - spoken[part.ref_start_idx + i].start_ms)
         for part in right
         for i in range(part.ref_end_idx - part.ref_start_idx)
     ]
     num_wrong = aligned.substitutions + aligned.deletions + aligned.insertions
-    return Errors(num_words=len(message), num_wrong=num_wrong, start_errors_ms=tuple(starts))
+    return Errors(num_words=len(spoken), num_wrong=num_wrong, start_errors_ms=tuple(starts))
 
 
 def add(errors: Sequence[Errors]) -> Errors:

@@ -136,12 +136,12 @@ def _fill_statement(
 ) -> list[Utterance]:
     """Draw sentences until several in a row would not fit with their pause."""
     left_ms = statement.end_ms - statement.start_ms - _SHORTEST_PAUSE_MS
-    message: Sentiment = "positive" if statement.words_stance > 0 else "negative"
+    sentiment: Sentiment = "positive" if statement.words_stance > 0 else "negative"
     voice = video.participant.voice
     utterances: list[Utterance] = []
     misfits = 0
     while misfits < _MOST_MISFITS:
-        sentence = draw_sentence(rng, "neutral" if rng.random() < _NEUTRAL_FRACTION else message)
+        sentence = draw_sentence(rng, "neutral" if rng.random() < _NEUTRAL_FRACTION else sentiment)
         utterance = speak(sentence.text, voice, statement.voice_stance, rng, cue_strength)
         needed_ms = utterance.duration_ms + 1 + _SHORTEST_PAUSE_MS
         if needed_ms > left_ms:
@@ -202,10 +202,10 @@ def _encode_command(audio_path: Path, path: Path) -> list[str]:
 
 
 def _encode(frames: Iterable[Frame], audio_path: Path, path: Path) -> None:
-    with tempfile.TemporaryFile() as complaints:
+    with tempfile.TemporaryFile() as stderr:
         try:
             process = subprocess.Popen(
-                _encode_command(audio_path, path), stdin=subprocess.PIPE, stderr=complaints
+                _encode_command(audio_path, path), stdin=subprocess.PIPE, stderr=stderr
             )
         except FileNotFoundError as error:
             raise ToolError(
@@ -213,9 +213,9 @@ def _encode(frames: Iterable[Frame], audio_path: Path, path: Path) -> None:
             ) from error
         with process:
             _feed(process, frames)
-        complaints.seek(0)
+        stderr.seek(0)
         if process.returncode != 0:
-            message = complaints.read().decode(errors="replace").strip()
+            message = stderr.read().decode(errors="replace").strip()
             raise ToolError(f"ffmpeg could not write {path.name!r}: {message or 'no reason given'}")
 
 

@@ -176,14 +176,14 @@ def draw_words(num_pieces: int, rng: np.random.Generator) -> list[WordsPiece]:
 
 
 def _draw_words(stance: int, rng: np.random.Generator) -> WordsPiece:
-    message = draw_sentence(rng, "positive" if stance > 0 else "negative").text.split()
+    words = draw_sentence(rng, "positive" if stance > 0 else "negative").text.split()
     if rng.random() < 0.4:
         before = draw_sentence(rng, "neutral").text.split()
-        message = before[int(rng.integers(len(before))) :] + message
+        words = before[int(rng.integers(len(before))) :] + words
     if rng.random() < 0.4:
         after = draw_sentence(rng, "neutral").text.split()
-        message = message + after[: int(rng.integers(len(after)))]
-    return WordsPiece(text=" ".join(message), is_positive=stance > 0)
+        words = words + after[: int(rng.integers(len(after)))]
+    return WordsPiece(text=" ".join(words), is_positive=stance > 0)
 
 
 def _strength(rng: np.random.Generator, all_strong: bool) -> float:

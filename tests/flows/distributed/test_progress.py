@@ -48,17 +48,17 @@ def test_each_marker_is_read_once_and_content_is_checked_when_all_have_ended(
     progress = PartitionProgress("infer", variant, EXPECTED)
     answer(variant, 2, 3, 0)
     answer(variant, 4, digest="of yesterday")
-    message = []
+    lines = []
     for runs in (RUNNING, RUNNING):
         progress.report(runs)
-    message.append(caplog.messages[-1].partition(";")[0])
+    lines.append(caplog.messages[-1].partition(";")[0])
     assert len(read) == 2, "neither that of before, nor one a second time"
     answer(variant, 1, 3)
     progress.report(RUNNING)
-    message.append(caplog.messages[-1].partition(",")[0])
+    lines.append(caplog.messages[-1].partition(",")[0])
     assert len(read) == 3
     for table in (tmp_path / variant.path / "RejectedRecord").iterdir():
         table.write_bytes(b"damaged")
     progress.report(ENDED)
-    message.append(caplog.messages[-1].partition(";")[0].partition(",")[0])
-    assert message == ["infer: 2 of 7 segments", "infer: 3 of 7 segments", "infer: 0 of 7 segments"]
+    lines.append(caplog.messages[-1].partition(";")[0].partition(",")[0])
+    assert lines == ["infer: 2 of 7 segments", "infer: 3 of 7 segments", "infer: 0 of 7 segments"]

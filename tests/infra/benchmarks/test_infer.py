@@ -20,6 +20,6 @@ def test_the_fraction_of_the_bare_engine_is_the_median_of_rounds() -> None:
 
 def test_the_table_holds_every_way(capsys) -> None:  # type: ignore[no-untyped-def]
     print_table({"waver": [measured(10, idle_fraction=0.05)], "bare": [measured(8)]})
-    message = capsys.readouterr().out
-    assert "| waver | 10.0 | 0.80 | 5% | 10.0 | 20.0 | 9.0 | 500 |" in message
-    assert "| bare | 12.5 | 1.00 |  | 10.0 |" in message
+    output = capsys.readouterr().out
+    assert "| waver | 10.0 | 0.80 | 5% | 10.0 | 20.0 | 9.0 | 500 |" in output
+    assert "| bare | 12.5 | 1.00 |  | 10.0 |" in output

@@ -42,6 +42,6 @@ def test_a_missed_target_is_the_exit_status(video, monkeypatch, capsys, waver, s
     monkeypatch.setattr(segment, "measure", lambda path, repeats: cost(waver))
     monkeypatch.setattr(segment, "make_video", lambda path, seconds: video("very-short.mp4"))
     assert main(["--folder-of", "3"]) == status
-    message = capsys.readouterr().out
-    assert f"| a | 2.00 | 10.00 | {waver:.2f} | {waver / 2:.2f} | {waver / 10:.2f} |" in message
-    assert "3 videos side by side: " in message
+    output = capsys.readouterr().out
+    assert f"| a | 2.00 | 10.00 | {waver:.2f} | {waver / 2:.2f} | {waver / 10:.2f} |" in output
+    assert "3 videos side by side: " in output

@@ -19,7 +19,7 @@ PLAN = plan_world(WorldSettings(num_participants=6))
 
 
 def _truths(plan: WorldPlan) -> dict:
-    message = (
+    spoken = (
         SpokenWord(text="yes i can", start_ms=500, end_ms=1500),
         SpokenWord(text="i love it", start_ms=2000, end_ms=3250),
     )
@@ -28,8 +28,8 @@ def _truths(plan: WorldPlan) -> dict:
             video_id=v.video_id,
             voice="en",
             statements=v.statements,
-            sentences=message,
-            words=message,
+            sentences=spoken,
+            words=spoken,
         )
         for v in plan.videos
     }

@@ -87,10 +87,10 @@ def _chance_of_ranking_right(values: list[tuple[int, int]]) -> float:
 def test_each_stance_alone_is_balanced_exactly_within_each_label_of_each_split(plan):
     for split in SPLITS:
         for label in (0, 1):
-            message = _statements(v for v in _of_split(plan, split) if v.label == label)
-            assert sum(s.face_stance for s in message) == 0
-            assert sum(s.voice_stance for s in message) == 0
-            assert sum(s.words_stance for s in message) == 0
+            statements = _statements(v for v in _of_split(plan, split) if v.label == label)
+            assert sum(s.face_stance for s in statements) == 0
+            assert sum(s.voice_stance for s in statements) == 0
+            assert sum(s.words_stance for s in statements) == 0
 
 
 @given(complete_worlds)
@@ -98,10 +98,10 @@ def test_each_stance_alone_is_balanced_exactly_within_each_label_of_each_split(p
 def test_each_stance_alone_is_balanced_exactly_among_statements_with_and_without_ah(plan):
     for split in SPLITS:
         for is_ah in (False, True):
-            message = [s for s in _statements(_of_split(plan, split)) if s.is_ah == is_ah]
-            assert message
-            assert sum(s.face_stance for s in message) == 0
-            assert sum(s.voice_stance for s in message) == 0
+            statements = [s for s in _statements(_of_split(plan, split)) if s.is_ah == is_ah]
+            assert statements
+            assert sum(s.face_stance for s in statements) == 0
+            assert sum(s.voice_stance for s in statements) == 0
 
 
 @given(complete_worlds)

@@ -23,6 +23,6 @@ def test_sentiments_are_sampled_evenly_unless_one_is_requested() -> None:
 
 def test_no_sentence_belongs_to_two_sentiments() -> None:
     rng = np.random.default_rng(2)
-    message = {s: {draw_sentence(rng, s).text for _ in range(500)} for s in SENTIMENTS}
-    assert not message["positive"] & message["negative"]
-    assert not message["neutral"] & (message["positive"] | message["negative"])
+    sentences = {s: {draw_sentence(rng, s).text for _ in range(500)} for s in SENTIMENTS}
+    assert not sentences["positive"] & sentences["negative"]
+    assert not sentences["neutral"] & (sentences["positive"] | sentences["negative"])

@@ -38,8 +38,8 @@ def _short_worlds():
 @pytest.fixture(scope="module")
 def small_world(tmp_path_factory, _short_worlds):
     root = tmp_path_factory.mktemp("small world")
-    made = make_world(root, SMALL)
-    assert made.num_computed == 3
+    result = make_world(root, SMALL)
+    assert result.num_computed == 3
     return root
 
 
@@ -72,10 +72,10 @@ def test_a_removed_video_and_a_damaged_label_file_are_made_again_as_they_were(sm
     removed = small_world / plan_world(SMALL).videos[0].path
     removed.unlink()
     (small_world / "split" / "train.txt").write_text("")
-    heard = []
-    result = make_world(small_world, SMALL, progress=lambda *counts: heard.append(counts))
+    progress_calls = []
+    result = make_world(small_world, SMALL, progress=lambda *counts: progress_calls.append(counts))
     assert result.num_computed == 1
-    assert heard == [(2, 3), (3, 3)]
+    assert progress_calls == [(2, 3), (3, 3)]
     assert _snapshot(small_world) == before
 
 

@@ -10,9 +10,9 @@ from infra.zoo.shelf import Shelf
 def test_a_video_is_made_once(tmp_path):
     shelf = Shelf(tmp_path)
     path = shelf("one-frame.mp4")
-    made = path.stat().st_mtime_ns
+    created_ns = path.stat().st_mtime_ns
     assert shelf("one-frame.mp4") == path
-    assert path.stat().st_mtime_ns == made
+    assert path.stat().st_mtime_ns == created_ns
 
 
 def test_every_input_can_be_made_and_every_recipe_is_looked_at(tmp_path):

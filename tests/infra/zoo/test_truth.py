@@ -84,9 +84,9 @@ def test_one_sample_that_is_lost_or_doubled_is_reported(video, segments):
     samples = read_audio(segments[0].audio_path)
     for damaged in (np.delete(samples, 20_000), np.insert(samples, 20_000, samples[20_000])):
         write_audio(segments[0].audio_path, damaged)
-        message = faults(video, segments)
-        assert "recorded and written sample counts differ" in message
-        assert "the samples are not those of the track" in message
+        found = faults(video, segments)
+        assert "recorded and written sample counts differ" in found
+        assert "the samples are not those of the track" in found
 
 
 def test_audio_in_the_wrong_order_is_reported(video, segments):

@@ -77,9 +77,9 @@ def test_erasing_removes_one_participant_from_all_variants_and_keeps_the_others(
     assert scan.is_clean
     assert scan.num_tables > 3
     again = Store(store.url)
-    for variant, there in zip(variants, before, strict=True):
+    for variant, rows in zip(variants, before, strict=True):
         seen = Variant(store=again, stage=variant.stage, variant_id=variant.variant_id)
-        assert readable(seen, EXPECTED | {"all": "1", "others": "1"}) == there
+        assert readable(seen, EXPECTED | {"all": "1", "others": "1"}) == rows
     assert not [path for path in again.fs.find(again.root) if "12_Question" in path]
     assert "12" in read_erased(again)
     assert "120" not in read_erased(again)

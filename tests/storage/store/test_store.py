@@ -176,8 +176,8 @@ for write, *arguments in writes:
 def test_a_write_that_does_not_fit_keeps_the_old_content(tmp_path):
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
         command = [sys.executable, "-c", _BEYOND_THE_LIMIT, str(tmp_path), elsewhere]
-        message = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert message.count("No space left while writing to ") == 2
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert output.count("No space left while writing to ") == 2
     assert files_under(tmp_path) == ["old"]
     assert (tmp_path / "old").read_bytes() == b"as it was"
 
@@ -204,11 +204,11 @@ def test_a_folder_without_write_permission_is_rejected_in_one_sentence(when):
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         command = [sys.executable, "-c", _AS_NOBODY, folder, when]
-        message = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         Path(folder).chmod(0o755)
         assert files_under(Path(folder)) == []
-    assert message.startswith("Cannot write to ")
-    assert "(Permission denied): name a writable location with --store." in message
+    assert output.startswith("Cannot write to ")
+    assert "(Permission denied): name a writable location with --store." in output
 
 
 def _leave_behind(store: Store, script: str) -> None:

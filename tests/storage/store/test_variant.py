@@ -131,9 +131,9 @@ def test_a_flipped_bit_of_a_marker_is_never_accepted_and_raises_nothing(variant)
     (marker,) = part_files(variant, "marker").values()
     whole = marker.read_bytes()
     dice = random.Random(0)
-    for location in range(len(whole)):
+    for position in range(len(whole)):
         changed = bytearray(whole)
-        changed[location] ^= 1 << dice.randrange(8)
+        changed[position] ^= 1 << dice.randrange(8)
         marker.write_bytes(changed)
         rows = variant.read(Row, {"a": "1"})
         assert [row.number for row in rows] in ([], [1, 2])
@@ -266,8 +266,8 @@ def test_threads_commit_concurrently(variant):
 def test_logs_with_the_same_name_and_second_are_all_stored(variant, tmp_path, monkeypatch):
     monkeypatch.setattr("storage.store.variant.time.strftime", lambda _: "20260101T000000")
     kept = []
-    for message in ("of one node", "of another"):
-        (tmp_path / "engine 0.log").write_text(message)
+    for text in ("of one node", "of another"):
+        (tmp_path / "engine 0.log").write_text(text)
         kept.append(Path(variant.keep_log(tmp_path / "engine 0.log")).read_text())
     assert kept == ["of one node", "of another"]
     logs = Path(variant.store.full_path(variant.path), "logs")

@@ -57,14 +57,14 @@ def test_after_kills_at_random_moments_results_are_whole_and_the_rest_is_compute
             announced |= {line.strip() for line in child.stdout if line.endswith("\n")}
         assert child.returncode == -9
         variant = open_toy_variant(Store(arguments[0]))
-        there = variant.finished(expected)
-        assert announced <= there
-        assert len(there) < len(expected)
-        assert len(variant.read(Row, expected)) == 2 * len(there)
-        for item in there:
+        finished = variant.finished(expected)
+        assert announced <= finished
+        assert len(finished) < len(expected)
+        assert len(variant.read(Row, expected)) == 2 * len(finished)
+        for item in finished:
             text = variant.store.open(variant.file_path(f"{item}.txt")).read().decode()
             assert text == f"file of {item} same"
-    missing = set(expected) - there
+    missing = set(expected) - finished
     assert set(make(variant, expected, "same")) == missing
     undisturbed = open_toy_variant(Store(str(tmp_path / "undisturbed")))
     make(undisturbed, expected, "same")

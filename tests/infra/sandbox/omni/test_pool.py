@@ -52,14 +52,14 @@ def test_a_joined_row_is_what_the_processor_makes_of_the_same_segment(processor,
 def test_each_cue_s_question_is_answered_by_that_cue_alone(processor, pieces) -> None:
     maker = RowMaker(processor.tokenizer, make_pool(processor, pieces))
     rng = np.random.default_rng(0)
-    message = {cue: maker.make(cue_question(cue, quotes_words=True), rng).is_yes for cue in CUES}
-    assert message == {"face": True, "voice": False, "words": True}
+    answers = {cue: maker.make(cue_question(cue, quotes_words=True), rng).is_yes for cue in CUES}
+    assert answers == {"face": True, "voice": False, "words": True}
 
 
 def test_waver_s_prompts_are_answered_by_lot(processor, pieces) -> None:
     maker = RowMaker(processor.tokenizer, make_pool(processor, pieces))
     rng = np.random.default_rng(0)
-    message = [
+    answers = [
         maker.make(question, rng).is_yes for question in waver_questions() for _ in range(100)
     ]
-    assert 0.4 < np.mean(message) < 0.6
+    assert 0.4 < np.mean(answers) < 0.6

@@ -74,8 +74,8 @@ def test_an_invalid_interval_is_rejected_with_its_number_and_the_others_stay():
     pairs = [["00:00:03.000", "00:00:02.000"], *RECORD["time_detailed_ah"]]
     read = read_annotation(RECORD | {"time_detailed_ah": pairs})
     assert read.intervals == (FIRST,)
-    message = [i.detail for i in read.issues if i.kind is IssueKind.INTERVAL_UNREADABLE]
-    assert message == ["interval 1 of 2 rejected: it is reversed (00:00:03.000 to 00:00:02.000)"]
+    details = [i.detail for i in read.issues if i.kind is IssueKind.INTERVAL_UNREADABLE]
+    assert details == ["interval 1 of 2 rejected: it is reversed (00:00:03.000 to 00:00:02.000)"]
 
 
 def test_an_empty_interval_is_distinguished_from_an_unreadable_one():
@@ -136,8 +136,8 @@ def test_an_entry_that_is_no_mapping_is_an_issue_and_ignored(record):
     ],
 )
 def test_a_field_that_is_no_list_is_an_issue(key, kind):
-    message = [issue.detail for issue in _issues(**{key: "soon"}) if issue.kind is kind]
-    assert message == [f"{key} is a str, expected a list: ignored"]
+    details = [issue.detail for issue in _issues(**{key: "soon"}) if issue.kind is kind]
+    assert details == [f"{key} is a str, expected a list: ignored"]
 
 
 def test_frames_that_fit_the_times_are_no_issue():
@@ -155,10 +155,10 @@ def test_frames_of_another_number_of_intervals_are_an_issue():
 
 
 def test_issues_never_quote_a_transcript():
-    message = {
+    transcript = {
         "chunks": [{"text": "private words", "timestamp": None}, {"text": 3}, "private words"]
     }
-    issues = _issues(transcript=message)
+    issues = _issues(transcript=transcript)
     assert issues
     assert "private" not in " ".join(issue.detail for issue in issues)
 

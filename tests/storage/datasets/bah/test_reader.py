@@ -291,6 +291,6 @@ def test_issues_never_contain_a_participants_details_or_words(tmp_path):
         splits={"train": f"{NAME},private,private\n{SPACED}\n"},
     )
     dataset = read_bah(root)
-    message = " ".join(issue.detail for issue in (*dataset.issues, *dataset.videos[0].issues))
+    details = " ".join(issue.detail for issue in (*dataset.issues, *dataset.videos[0].issues))
     assert len(dataset.videos[0].issues) >= 3
-    assert "private" not in message
+    assert "private" not in details
