@@ -87,8 +87,12 @@ class SourceTree:
         return Record(sources=digests, stages=stages)
 
     def sources_of(self, stage: str) -> set[str]:
-        """Return all that a stage's results depend on, except for what has a version of its own."""
-        excluded = {*CANNOT_CHANGE_RESULTS, *self._versions} - {stage}
+        """Return all that a stage's results depend on, except for other stages.
+
+        Their versions count through the identity of their results, which is part of the stage's own.
+        """
+        stages = {module for module in self._versions if module.count(".") == 1}
+        excluded = {*CANNOT_CHANGE_RESULTS, *stages} - {stage}
         found, waiting = set[str](), [stage]
         while waiting:
             source = waiting.pop()

@@ -124,6 +124,12 @@ PROMPTED = {"finetune", "infer", "ensemble", "ablation.arms", "training.data.tow
         ("tasks/speech/recognize.py", "_BATCH_SIZE = 8", "_BATCH_SIZE = 9", {"transcribe"}),
         ("tasks/labels/label_rule.py", '= "video"', '= "weak"', {"manifest"}),
         ("tasks/training/loop.py", "_FRACTION = 0.05", "_FRACTION = 0.5", {"finetune"}),
+        (
+            "tasks/training/data/towers.py",
+            '"video_features"',
+            '"features_of_video"',
+            {"finetune", "training.data.towers"},
+        ),
         ("tasks/inference/engine.py", "_PROBE_TOKENS = 16", "_PROBE_TOKENS = 8", {"infer"}),
         ("tasks/evaluation/baselines.py", "_PRIOR_ROWS = 1.0", "_PRIOR_ROWS = 2.0", {"aggregate"}),
         ("tasks/evaluation/sql/rules/mean.sql", "avg(", "median(", {"aggregate"}),
