@@ -89,7 +89,7 @@ class SourceTree:
     def sources_of(self, stage: str) -> set[str]:
         """Return all that a stage's results depend on, except for other stages.
 
-        Their versions count through the identity of their results, which is part of the stage's own.
+        Their versions count by the identity of their results, which is part of the stage's own.
         """
         stages = {module for module in self._versions if module.count(".") == 1}
         excluded = {*CANNOT_CHANGE_RESULTS, *stages} - {stage}
