@@ -27,7 +27,9 @@ COVERED_BY = {
     "tasks/ms_swift/source.py": "tests/tasks/ms_swift/test_export.py",
     "tasks/parity/job.py": "tests/tasks/parity/test_child.py",
     "tasks/parity/table.py": "tests/tasks/parity/test_measure.py",
-    "tasks/training/checkpoints/checkpoint_format.py": "tests/tasks/training/checkpoints/test_checkpoints.py",
+    "tasks/training/checkpoints/checkpoint_format.py": (
+        "tests/tasks/training/checkpoints/test_checkpoints.py"
+    ),
     "tasks/training/child.py": "tests/tasks/training/test_process.py",
     "tasks/training/data/reading.py": "tests/tasks/training/data/test_towers.py",
 }
