@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 
 from flows.server.local_server import prefect_server
 from infra.zoo.shelf import Shelf
+from tasks.model.gpu import has_gpu, has_gpu_driver
 
 # The same examples for everyone; look for new ones with --hypothesis-profile=explore.
 settings.register_profile("steady", deadline=None, max_examples=50, derandomize=True)
@@ -30,16 +31,19 @@ LONG_FILES = (
     "flows/test_pipeline.py",
     "flows/test_pipeline_inputs.py",
     "tasks/test_infer.py",
-    "tasks/media/test_cut.py",
     "infra/test_prefect_yaml.py",
     "tasks/test_finetune.py",
-    "flows/commands/test_parity.py",
-    "flows/server/test_local_server.py",
+    "tasks/training/test_run.py",
     "tasks/test_segment.py",
+    "tasks/media/test_cut.py",
+    "flows/commands/test_parity.py",
     "tasks/ablation/test_infer_arms.py",
     "tasks/training/distributed/test_ranks.py",
-    "flows/server/test_history.py",
     "tasks/training/distributed/test_fsdp.py",
+    "infra/sandbox/whisper/test_train.py",
+    "flows/server/test_local_server.py",
+    "flows/server/test_history.py",
+    "tasks/inference/test_child.py",
     "tasks/media/test_cut_video.py",
 )
 
@@ -50,7 +54,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long files first; a file's tests keep their order."""
     order = {Path(__file__).parent / name: number for number, name in enumerate(LONG_FILES)}
+    if missing := [str(path) for path in order if not path.is_file()]:
+        raise pytest.UsageError(
+            f"LONG_FILES in {__file__} lists files that do not exist: {missing}"
+        )
     items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip GPU tests without a CUDA device; torch is imported for no other test."""
+    if item.get_closest_marker("gpu") and not (has_gpu_driver() and has_gpu()):
+        pytest.skip("needs a CUDA device")
 
 
 @contextmanager

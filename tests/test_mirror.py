@@ -9,40 +9,38 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 PACKAGES = ("flows", "tasks", "storage", "infra")
 NOT_TESTED = ("__init__.py", "__main__.py")
 
 COVERED_BY = {
-    "flows/server/process.py": "tests/flows/server/test_local_server.py",
-    "infra/benchmarks/finetune_ways.py": "tests/infra/benchmarks/test_finetune.py",
-    "infra/benchmarks/infer_ways.py": "tests/infra/benchmarks/test_infer.py",
-    "infra/sandbox/whisper/export.py": "tests/infra/sandbox/whisper/test_train.py",
-    "infra/zoo/recipes.py": "tests/infra/zoo/test_shelf.py",
-    "storage/records.py": "tests/storage/test_schema.py",
-    "storage/results.py": "tests/storage/test_schema.py",
-    "tasks/ablation/job.py": "tests/tasks/ablation/test_child.py",
-    "tasks/inference/requests.py": "tests/tasks/test_infer.py",
-    "tasks/ms_swift/child.py": "tests/tasks/training/test_process.py",
-    "tasks/ms_swift/source.py": "tests/tasks/ms_swift/test_export.py",
-    "tasks/parity/job.py": "tests/tasks/parity/test_child.py",
-    "tasks/parity/table.py": "tests/tasks/parity/test_measure.py",
-    "tasks/training/checkpoints/checkpoint_format.py": (
-        "tests/tasks/training/checkpoints/test_checkpoints.py"
-    ),
-    "tasks/training/child.py": "tests/tasks/training/test_process.py",
-    "tasks/training/data/reading.py": "tests/tasks/training/data/test_towers.py",
+    "flows/server/process.py": "flows/server/test_local_server.py",
+    "infra/benchmarks/finetune_ways.py": "infra/benchmarks/test_finetune.py",
+    "infra/benchmarks/infer_ways.py": "infra/benchmarks/test_infer.py",
+    "infra/sandbox/whisper/export.py": "infra/sandbox/whisper/test_train.py",
+    "infra/zoo/recipes.py": "infra/zoo/test_shelf.py",
+    "storage/records.py": "storage/test_schema.py",
+    "storage/results.py": "storage/test_schema.py",
+    "tasks/ablation/job.py": "tasks/ablation/test_child.py",
+    "tasks/inference/requests.py": "tasks/test_infer.py",
+    "tasks/ms_swift/child.py": "tasks/training/test_process.py",
+    "tasks/ms_swift/source.py": "tasks/ms_swift/test_export.py",
+    "tasks/parity/job.py": "tasks/parity/test_child.py",
+    "tasks/parity/table.py": "tasks/parity/test_measure.py",
+    "tasks/training/child.py": "tasks/training/test_process.py",
+    "tasks/training/data/reading.py": "tasks/training/data/test_towers.py",
 }
 
 WITHOUT_SOURCE = {
-    "tests/test_mirror.py": "the layout of the tests themselves",
-    "tests/test_readmes.py": "commands, settings and paths in READMEs",
-    "tests/test_stage_digests.py": "versions of all stages",
-    "tests/flows/test_pipeline_inputs.py": "the pipeline again, on other inputs",
-    "tests/infra/profiles/test_recipes.py": "TOML files",
-    "tests/infra/test_prefect_yaml.py": "a YAML file",
-    "tests/storage/store/test_variant_interrupted.py": "a variant's writes that fail",
-    "tests/storage/store/test_variant_killed.py": "a variant's writes in killed processes",
+    "test_mirror.py": "the layout of the tests themselves",
+    "test_readmes.py": "commands, settings and paths in READMEs",
+    "test_stage_digests.py": "versions of all stages",
+    "flows/test_pipeline_inputs.py": "the pipeline again, on other inputs",
+    "infra/profiles/test_recipes.py": "TOML files",
+    "infra/test_prefect_yaml.py": "a YAML file",
+    "storage/store/test_variant_interrupted.py": "a variant's writes that fail",
+    "storage/store/test_variant_killed.py": "a variant's writes in killed processes",
 }
 
 
@@ -52,11 +50,11 @@ def sources() -> set[str]:
 
 
 def modules_of_tests() -> set[str]:
-    return {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("test_*.py")}
+    return {str(path.relative_to(TESTS)) for path in TESTS.rglob("test_*.py")}
 
 
 def mirror_of(source: str) -> str:
-    path = Path("tests", source)
+    path = Path(source)
     return str(path.with_name(f"test_{path.name}"))
 
 
@@ -70,7 +68,7 @@ def test_every_source_module_has_a_test_module_or_names_the_one_that_covers_it()
 def test_a_covering_test_module_mentions_the_module_it_covers(source: str) -> None:
     module = source.removesuffix(".py").replace("/", ".")
     package, _, name = module.rpartition(".")
-    text = (ROOT / COVERED_BY[source]).read_text(encoding="utf-8")
+    text = (TESTS / COVERED_BY[source]).read_text(encoding="utf-8")
     imported = rf"from {re.escape(package)} import .*\b{name}\b"
     assert re.search(rf"\b{re.escape(module)}\b|{imported}", text)
 

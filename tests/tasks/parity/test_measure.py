@@ -139,3 +139,17 @@ def test_the_log_of_a_failed_backend_is_kept_where_erasing_finds_it(  # type: ig
     kept = Path(str(message.value).split("log: ")[1])
     logs = Path(store.full_path(variant.path), "logs") if has_store else tmp_path / "temporary"
     assert (kept.parent, kept.read_text()) == (logs, "quoted words\n")
+
+
+@pytest.mark.gpu
+def test_the_engine_on_a_gpu_predicts_like_transformers(  # type: ignore[no-untyped-def]
+    tmp_path: Path, tiny_omni: Path, toy_samples
+) -> None:
+    store = Store(str(tmp_path / "store"))
+    parity = measure_parity(
+        toy_samples(store, 6), store_url=store.url, model_path=tiny_omni, dtype="float32",
+        input_config=InputConfig(max_pixels=64 * 64), resources=InferResources(num_decoders=0),
+        plan=AggregateConfig().plan(), threshold=0.5, folder=tmp_path, variant=None,
+    )  # fmt: skip
+    assert len(parity.records) == 6
+    assert parity.mismatches() == []

@@ -20,6 +20,7 @@ from tasks.training.job import (
     read_validation_predictions,
 )
 from tasks.training.tracking.curve import read_curve
+from tests.tasks.training.together import train_launched
 
 pytestmark = pytest.mark.slow
 
@@ -273,3 +274,13 @@ def test_a_base_with_unreadable_weights_is_an_error(make_job, tiny_omni, tmp_pat
     job_path.write_text(job.model_copy(update={"model_path": broken}).model_dump_json())
     with pytest.raises(ModelError, match="cannot be opened"):
         run(job_path)
+
+
+@pytest.mark.gpu
+def test_a_training_on_a_gpu_has_the_losses_of_one_on_the_cpu(make_job):
+    _, expected, _ = run(make_job("cpu", steps=3))
+    log = train_launched(make_job("gpu", {"device": "auto", "num_processes": 1}, steps=3))
+    assert [row.loss for row in log] == pytest.approx([row.loss for row in expected], rel=1e-3)
+    assert [row.grad_norm for row in log] == pytest.approx(
+        [row.grad_norm for row in expected], rel=1e-2
+    )

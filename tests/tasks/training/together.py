@@ -1,8 +1,10 @@
-"""Training in this process, or in two forks, which import nothing again."""
+"""Training in this process, in two forks, which import nothing again, or launched as in use."""
 
 import os
 import signal
 import socket
+import subprocess
+import sys
 import traceback
 
 
@@ -13,6 +15,31 @@ def train_alone(job_path, report=lambda _line: None):
 
     AcceleratorState._reset_state(reset_partial_state=True)
     run_job(job_path, report)
+
+
+def train_launched(job_path):
+    """Run a job in launched processes, which may use GPUs; returns the rows of its steps."""
+    from tasks.training.distributed.launch import launch_command
+    from tasks.training.job import read_job, read_result
+
+    command = launch_command(job_path, read_job(job_path)[0].resources)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return read_result(job_path.parent)[1]
+
+
+def loss_and_gradients(opened):
+    """A loss and the gradients of the trained parameters, on the host."""
+    import torch
+
+    model = opened.trained.train()
+    ids = torch.arange(40, device=opened.trained.device).reshape(2, -1)
+    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
+    loss = logits.logsumexp(-1).sum()
+    loss.backward()
+    gradients = [p.grad.cpu() for p in model.parameters() if p.grad is not None]
+    return float(loss.detach()), gradients
 
 
 def train_together(job_path, at_line="nowhere", in_checkpoint="none"):

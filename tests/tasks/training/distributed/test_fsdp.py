@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from storage.errors import ConfigError
+from tasks.model.gpu import count_gpus
 from tasks.training.distributed.fsdp import check_sharding, clip_gradients
 from tasks.training.job import (
     MODEL_FOLDER,
@@ -19,7 +20,7 @@ from tasks.training.job import (
     write_job,
 )
 from tasks.training.settings import FinetuneResources, TrainingSettings
-from tests.tasks.training.together import train_alone, train_together
+from tests.tasks.training.together import train_alone, train_launched, train_together
 
 SETTINGS = {
     "method": "full", "learning_rate": 5e-4, "steps": 4, "batch_size": 3, "eval_steps": 2,
@@ -130,3 +131,16 @@ def test_gradients_are_clipped_like_torchs():
 def test_adapters_cannot_be_sharded():
     with pytest.raises(ConfigError, match=r"sharding = fsdp requires finetune.method = full, but"):
         check_sharding(TrainingSettings(), FinetuneResources(sharding="fsdp"))
+
+
+@pytest.mark.gpu
+def test_fsdp_on_two_gpus_trains_like_one_process_on_the_cpu(make_job):
+    if count_gpus() < 2:
+        pytest.skip("needs two CUDA devices")
+    alone = make_job("alone", **SETTINGS)
+    sharded = make_job("sharded", RESOURCES | {"device": "auto"}, **SETTINGS)
+    train_alone(alone)
+    log = train_launched(sharded)
+    expected = read_result(alone.parent)[1]
+    assert [row.loss for row in log] == pytest.approx([row.loss for row in expected], rel=1e-2)
+    assert weights_of(sharded).keys() == weights_of(alone).keys()

@@ -8,6 +8,7 @@ from tasks.training.model import memory
 from tasks.training.model.memory import check_memory, estimate, read_model_sizes
 from tasks.training.model.trainable import count_parameters, count_trained, open_for_training
 from tasks.training.settings import FinetuneResources, TrainingSettings
+from tests.tasks.training.together import loss_and_gradients
 
 GIB = 1 << 30
 SIZES = {  # of Qwen3-Omni-30B-A3B's thinker (its public config.json)
@@ -153,11 +154,21 @@ def test_gradient_checkpointing_saves_the_estimated_bytes_and_gives_the_same_gra
         torch.testing.assert_close(gradient, other, rtol=1e-5, atol=1e-7)
 
 
-def loss_and_gradients(opened):
-    """A loss and the gradients of the trained parameters."""
-    model = opened.trained.train()
-    ids = torch.arange(40).reshape(2, -1)
-    logits = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
-    loss = logits.logsumexp(-1).sum()
-    loss.backward()
-    return float(loss.detach()), [p.grad for p in model.parameters() if p.grad is not None]
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_steps_on_a_gpu_stay_within_the_estimate(tiny_omni, method):
+    settings = TrainingSettings.model_validate({"method": method, "precision": "bfloat16"})
+    resources, device = FinetuneResources(micro_batch_size=2), torch.device("cuda", 0)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    opened = open_for_training(tiny_omni, settings, resources, device)
+    optimizer = torch.optim.AdamW([p for p in opened.trained.parameters() if p.requires_grad])
+    for _ in range(2):  # the second one has the optimizer's moments
+        with torch.autocast("cuda", torch.bfloat16):
+            loss_and_gradients(opened)
+        optimizer.step()
+        optimizer.zero_grad()
+    peak = torch.cuda.max_memory_allocated(device) - before
+    needed = estimate(read_model_sizes(tiny_omni), settings, resources, longest=20)
+    assert needed.weights + needed.optimizer < 1.1 * peak
+    assert peak < needed.total

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from storage.errors import ConfigError, ModelError
 from tasks.training.model.trainable import (
@@ -8,6 +9,7 @@ from tasks.training.model.trainable import (
     part_of,
 )
 from tasks.training.settings import TrainingSettings
+from tests.tasks.training.together import loss_and_gradients
 
 
 @pytest.mark.parametrize(
@@ -83,3 +85,18 @@ def test_full_fine_tuning_trains_the_named_parts_in_float32(tiny_omni):
 def test_a_part_that_the_model_does_not_have_is_an_error(tiny_omni):
     with pytest.raises(ConfigError, match="names mlp, but this model has no such"):
         open_for_training(tiny_omni, TrainingSettings(method="full", parts=("mlp", "head")))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_loss_and_gradients_on_a_gpu_are_those_on_the_cpu(tiny_omni, method):
+    settings = TrainingSettings.model_validate({"method": method, "precision": "float32"})
+    (expected_loss, expected), (loss, gradients) = (
+        loss_and_gradients(open_for_training(tiny_omni, settings, device=torch.device(name)))
+        for name in ("cpu", "cuda")
+    )
+    assert loss == pytest.approx(expected_loss, rel=1e-4)
+    assert len(gradients) == len(expected) > 0
+    for gradient, other in zip(gradients, expected, strict=True):
+        assert gradient.isfinite().all()
+        torch.testing.assert_close(gradient, other, rtol=1e-2, atol=1e-3)
