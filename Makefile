@@ -7,10 +7,10 @@ WORLD = .waver/sandbox
 help:           ## list the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
 
-setup:          ## make .venv from the lock file, and see to ffmpeg
+setup:          ## create .venv from the lock file, and install ffmpeg if possible
 	@infra/setup.sh
 
-run: setup      ## the whole pipeline on the sandbox world
+run: setup      ## the whole pipeline on the sandbox data set
 	@.venv/bin/python -m infra.sandbox.world --out $(WORLD)
 	@.venv/bin/waver run --data $(WORLD) --profile sandbox
 
@@ -20,7 +20,7 @@ test: setup     ## all tests
 check: setup    ## lint, types, layers
 	@infra/check.sh
 
-prove: setup    ## the sandbox's label is learned, and only with video and audio (about 6 minutes)
+prove: setup    ## verify that the sandbox's label is learned only with video and audio (about 6 minutes)
 	@.venv/bin/python -m infra.sandbox.world --out $(WORLD)
 	@.venv/bin/python -m infra.sandbox.measure_speech
 	@.venv/bin/python -m infra.sandbox.prove --data $(WORLD)
@@ -29,21 +29,21 @@ zoo: setup      ## every awkward video through the segment stage: a table of inp
 	@rm -rf .waver/zoo
 	@.venv/bin/python -m infra.zoo --out .waver/zoo
 
-benchmark: setup ## CPU seconds per minute of video: ours, pure decoding, the paper's way (about 5 minutes)
+benchmark: setup ## CPU seconds per minute of video: Waver, pure decoding, the paper's way (about 5 minutes)
 	@.venv/bin/python -m infra.benchmarks.segment
 
-benchmark-finetune: setup ## training in samples and tokens a second: ours, and transformers' Trainer (about 10 minutes)
+benchmark-finetune: setup ## training in samples and tokens per second: Waver, and transformers' Trainer (about 10 minutes)
 	@.venv/bin/python -m infra.sandbox.world --out $(WORLD)
 	@.venv/bin/python -m infra.benchmarks.finetune --data $(WORLD)
 
-benchmark-infer: setup ## inference in segments a second: the stage, the bare engine, one at a time (about 10 minutes)
+benchmark-infer: setup ## inference in segments per second: the stage, the bare engine, one at a time (about 10 minutes)
 	@.venv/bin/python -m infra.benchmarks.infer --layers 30 --segments 300 --restart
 
 ui: setup       ## the Prefect UI on the runs made here
 	@.venv/bin/waver ui
 
-lock: setup     ## resolve the dependencies anew
+lock: setup     ## resolve the dependencies again
 	@infra/lock.sh
 
-clean:          ## remove the sandbox world, the zoo and the store; .venv stays
+clean:          ## remove the sandbox data set, the zoo, the store and the history; keep .venv
 	@rm -rf .waver/sandbox .waver/zoo .waver/store .waver/prefect

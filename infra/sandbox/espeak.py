@@ -1,8 +1,8 @@
-"""espeak-ng's C library, spoken to through ctypes, so that the sandbox needs no system package.
+"""Bindings to espeak-ng's C library by ctypes; the sandbox needs no system package.
 
-espeak-ng keeps its oscillator's phase between utterances, so the same call twice gives different
-samples. Every utterance therefore loads the library afresh (about 4 ms) and unloads it again: what
-is heard depends on the arguments alone. Calls are serialised within a process.
+espeak-ng keeps its oscillator's phase between utterances, so repeating a call gives different
+samples. Every utterance therefore reloads the library (about 4 ms), and its samples depend only on
+the arguments. Calls are serialized within a process.
 
 Constants: espeak-ng/src/include/espeak-ng/speak_lib.h.
 """
@@ -35,11 +35,11 @@ class Prosody:
     """Prosody of a sentence, in espeak-ng's own parameters."""
 
     pitch: int
-    """0-99; about an octave and a half for each voice."""
+    """0-99, about an octave and a half in each voice."""
     pitch_range: int
     """0-99: 0 is monotonous, 50 normal."""
     rate: int
-    """Words a minute, 80-450."""
+    """Words per minute, 80-450."""
     word_gap: int
     """Pause between words in units of 10 ms."""
 
@@ -66,11 +66,14 @@ class Utterance:
         return len(self.samples) * 1000 // AUDIO_SAMPLE_RATE
 
 
-def synthesise(text: str, espeak_voice: str, prosody: Prosody) -> Utterance:
-    """Speak ``text`` (lower-case ASCII words and spaces): the same arguments, the same samples.
+def synthesize(text: str, espeak_voice: str, prosody: Prosody) -> Utterance:
+    """Speak ``text`` (lower-case ASCII words and spaces); deterministic in its arguments.
 
-    The audio ends 50 ms after the last audible sample. Raises ValueError for a voice that
-    espeak-ng does not have and RuntimeError where the library cannot start.
+    The audio ends 50 ms after the last audible sample.
+
+    Raises:
+        ValueError: espeak-ng has no such voice.
+        RuntimeError: the library does not start.
     """
     with _lock:
         pcm, word_starts = _run_library(text, espeak_voice, prosody)
@@ -133,7 +136,7 @@ _Callback = c.CFUNCTYPE(c.c_int, c.POINTER(c.c_short), c.c_int, c.POINTER(_Event
 def _run_library(
     text: str, espeak_voice: str, prosody: Prosody
 ) -> tuple[NDArray[np.int16], dict[int, int]]:
-    """22.05 kHz samples and {offset of a word in text: start ms}."""
+    """Return 22.05 kHz samples and {offset of a word in text: start ms}."""
     library = c.CDLL(espeakng_loader.get_library_path())
     try:
         return _speak_once(library, text, espeak_voice, prosody)
@@ -171,11 +174,13 @@ def _open(library: c.CDLL, espeak_voice: str, prosody: Prosody) -> None:
     rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data_path, _DONT_EXIT)
     if rate != _ESPEAK_RATE:
         raise RuntimeError(
-            f"espeak-ng did not start (it answered {rate!r}, expected {_ESPEAK_RATE} Hz); "
+            f"espeak-ng did not start (it returned {rate!r}, expected {_ESPEAK_RATE} Hz); "
             "reinstall the package espeakng-loader"
         )
     if library.espeak_SetVoiceByName(espeak_voice.encode()) != 0:
-        raise ValueError(f"espeak-ng has no voice {espeak_voice!r}; 'en-us+f1' is one it has")
+        raise ValueError(
+            f"espeak-ng has no voice {espeak_voice!r}; expected one such as 'en-us+f1'"
+        )
     settings = (
         (_RATE, prosody.rate),
         (_VOLUME, 100),

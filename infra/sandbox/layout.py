@@ -1,6 +1,6 @@
-"""Write a world's labels, splits, transcripts and participants' details in the BAH layout.
+"""Write labels, splits, transcripts and participants' details in the BAH layout.
 
-Everything here is invented. Only the shape follows the data set: keys, nesting, tags, formats.
+All values are invented; keys, nesting, tags and formats follow the data set.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ReleaseDumper.add_representer(tuple, _represent_tuple)
 
 
 def write_layout(root: Path, plan: WorldPlan, truths: Mapping[VideoId, VideoTruth]) -> None:
-    """Write every file of the release beside the videos; each appears whole or not at all."""
+    """Write every file of the release but the videos, each atomically."""
     records = {str(v.video_id): annotate(v, truths[v.video_id]) for v in plan.videos}
     write_whole(root / ANNOTATION_FILE, _to_yaml(records))
     details = {str(p.participant_id): invent_details(p) for p in plan.participants}
@@ -64,13 +64,13 @@ def write_layout(root: Path, plan: WorldPlan, truths: Mapping[VideoId, VideoTrut
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file by rename, so that it is never seen half written."""
+    """Write a text file atomically."""
     with atomic_file(path, flush=False) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
 
 def annotate(video: PlannedVideo, truth: VideoTruth) -> dict[str, Any]:
-    """Make a video's record of the annotation file."""
+    """Return a video's record of the annotation file."""
     return {
         "all_cues": [_describe_cues(video, interval) for interval in video.intervals],
         "annotator_id": "AB",

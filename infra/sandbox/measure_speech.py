@@ -1,5 +1,5 @@
-"""Measures the sandbox's speech model through the stage that uses it: how many words are wrong,
-and how far off their starts are, on soundtracks of voices that no model was trained on.
+"""Measure the sandbox's speech model through the transcribe stage, on held-out voices: word error
+rate, and errors of word starts.
 
 ``python -m infra.sandbox.measure_speech --videos 20``; exit status 1 above the targets.
 """
@@ -44,7 +44,7 @@ MAX_START_ERROR_MS = 80
 class Errors:
     """Recognized against spoken words, over some videos.
 
-    ``start_errors_ms`` holds one absolute difference for each word that was heard rightly.
+    ``start_errors_ms`` has one absolute difference per correctly recognized word.
     """
 
     num_words: int
@@ -53,12 +53,12 @@ class Errors:
 
     @property
     def error_rate(self) -> float:
-        """Substituted, missing and invented words per spoken word."""
+        """Substitutions, deletions and insertions per spoken word."""
         return self.num_wrong / self.num_words if self.num_words else 0.0
 
     @property
     def median_start_ms(self) -> float:
-        """Infinite when no word was heard rightly."""
+        """Median error of word starts; infinite without a correct word."""
         return median(self.start_errors_ms) if self.start_errors_ms else float("inf")
 
 
@@ -87,12 +87,12 @@ def main() -> None:
 
 
 def sandbox_config(model: str) -> TranscribeConfig:
-    """The sandbox profile's settings of the stage, optionally with another model folder."""
+    """Return the sandbox profile's settings of the stage, with this model folder."""
     return load_settings("sandbox").transcribe.model_copy(update={"model": model})
 
 
 def held_out_videos(count: int, seed: int) -> list[PlannedVideo]:
-    """Plan ``count`` videos of held-out voices: every voice once before any a second time."""
+    """Plan ``count`` videos of held-out voices, each used once before any is repeated."""
     settings = WorldSettings(num_participants=max(100, 4 * count), seed=seed)
     turns: Counter[str] = Counter()
     by_turn: list[tuple[int, PlannedVideo]] = []
@@ -107,7 +107,7 @@ def held_out_videos(count: int, seed: int) -> list[PlannedVideo]:
 def measure(
     videos: Sequence[PlannedVideo], cue_strength: float, config: TranscribeConfig, folder: Path
 ) -> list[Errors]:
-    """Make the videos' soundtracks, transcribe them by the stage, and compare."""
+    """Generate soundtracks, transcribe them with the stage, and compare the words."""
     store = Store(str(folder))
     audios: list[Soundtrack] = []
     segments: dict[str, tuple[SegmentRecord, ...]] = {}
@@ -131,7 +131,7 @@ def _transcript(rows: tuple[object, ...]) -> TranscriptRecord:
 
 
 def _store_audio(audio: Soundtrack, store: Store, name: str) -> SegmentRecord:
-    """Put a soundtrack into the store as it comes out of a video: through AAC, then 16 kHz mono."""
+    """Store a soundtrack as the segment stage does: through AAC, then as 16 kHz mono."""
     raw, coded = Path(store.full_path(f"{name}.raw")), Path(store.full_path(f"{name}.m4a"))
     raw.write_bytes((audio.samples * 32767).astype("<i2").tobytes())
     pcm = {"format": "s16le", "ar": AUDIO_SAMPLE_RATE, "ac": 1}
@@ -159,7 +159,7 @@ def _run(output: ffmpeg.Stream) -> None:
     command = output.global_args("-hide_banner", "-loglevel", "error")
     result = run_tool(command.compile(overwrite_output=True), limits=ToolLimits(seconds=60))
     if result.status != 0:
-        raise ToolError(f"ffmpeg could not code a soundtrack: {' '.join(result.stderr_tail)}")
+        raise ToolError(f"ffmpeg could not encode a soundtrack: {' '.join(result.stderr_tail)}")
 
 
 def compare(spoken: Sequence[SpokenWord], recognized: Sequence[Word]) -> Errors:
@@ -179,7 +179,7 @@ def compare(spoken: Sequence[SpokenWord], recognized: Sequence[Word]) -> Errors:
 
 
 def add(errors: Sequence[Errors]) -> Errors:
-    """Pool several videos' errors: every word counts alike."""
+    """Pool several videos' errors, weighted by words."""
     return Errors(
         num_words=sum(e.num_words for e in errors),
         num_wrong=sum(e.num_wrong for e in errors),
@@ -188,7 +188,7 @@ def add(errors: Sequence[Errors]) -> Errors:
 
 
 def describe(errors: Errors) -> str:
-    """One line of figures."""
+    """Format the errors as one line."""
     return (
         f"{errors.num_words:5d} words, word error rate {errors.error_rate:6.1%}, "
         f"median word start error {errors.median_start_ms:3.0f} ms"

@@ -1,4 +1,4 @@
-"""Plan a sandbox world: who speaks, which stances they take and when, before anything is rendered.
+"""Plan a sandbox data set: who speaks with which stances and when, before anything is rendered.
 
 A/H is present where the face stance and the voice stance of a statement disagree. Videos are
 planned in mirrored groups of four (two labels times two signs of the stances) with the same
@@ -34,14 +34,14 @@ _JITTER = 0.04
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldSettings:
-    """What decides a world's content; raises ConfigError for a value out of range."""
+    """Settings that determine a data set's content; raises ConfigError for a value out of range."""
 
     num_participants: int = 30
-    """At least 3: one for each split."""
+    """At least 3, one for each split."""
     videos_per_participant: int = 2
-    """1 to 7: each answers another question."""
+    """1 to 7; each answers a different question."""
     seed: int = 7
-    """Worlds of the same settings and seed are the same."""
+    """Equal settings and seeds generate equal data sets."""
     cue_strength: float = 1.0
     """In (0, 1]; below 1 faces and voices show their stance more weakly."""
 
@@ -53,14 +53,14 @@ class WorldSettings:
             )
         if not 1 <= self.videos_per_participant <= NUM_QUESTIONS:
             raise ConfigError(
-                f"A participant answers 1 to {NUM_QUESTIONS} questions, one a video; got "
+                f"A participant answers 1 to {NUM_QUESTIONS} questions, one per video; got "
                 f"{self.videos_per_participant!r} videos for each."
             )
         if self.seed < 0:
             raise ConfigError(f"The seed must not be negative; got {self.seed!r}.")
         if not 0 < self.cue_strength <= 1:
             raise ConfigError(
-                f"The cue strength lies above 0 and is at most 1; got {self.cue_strength!r}."
+                f"The cue strength must be above 0 and at most 1; got {self.cue_strength!r}."
             )
 
 
@@ -82,9 +82,9 @@ class Statement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedVideo:
-    """One video to be made; `path` is relative to the data root.
+    """One video to render; `path` is relative to the data root.
 
-    `seed` fixes everything that is left open here: sentences, pauses, blinks, noise.
+    `seed` determines everything else: sentences, pauses, blinks, noise.
     """
 
     path: str
@@ -115,7 +115,7 @@ class PlannedVideo:
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
-        """The A/H intervals; neighbouring statements of disagreement are one interval."""
+        """The A/H intervals; neighboring statements of disagreement are one interval."""
         merged: list[Interval] = []
         for statement in self.statements:
             if not statement.is_ah:
@@ -142,7 +142,7 @@ class PlannedParticipant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldPlan:
-    """Everything about a world that is known before it is made."""
+    """A complete plan of a data set, before anything is rendered."""
 
     settings: WorldSettings
     participants: tuple[PlannedParticipant, ...]
@@ -160,7 +160,7 @@ class _Group:
 
 
 def plan_world(settings: WorldSettings) -> WorldPlan:
-    """Plan the world of these settings; the same settings give the same plan."""
+    """Plan the data set of these settings; deterministic."""
     rng = np.random.default_rng(settings.seed)
     participants = _plan_participants(settings, rng)
     videos: list[PlannedVideo] = []
@@ -172,7 +172,7 @@ def plan_world(settings: WorldSettings) -> WorldPlan:
 
 
 def count_split(num_participants: int) -> dict[Split, int]:
-    """Assign participants, in even numbers where possible, so that groups are complete."""
+    """Count participants per split, in even numbers if possible, which completes the groups."""
     if num_participants < 6:
         return {"train": num_participants - 2, "val": 1, "test": 1}
     val = 2 * max(1, round(num_participants / 10))

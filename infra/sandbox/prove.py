@@ -2,9 +2,9 @@
 
     python -m infra.sandbox.prove --data DIR --store STORE
 
-Runs the whole pipeline with LoRA, with full-parameter training, and with LoRA after taking away
-video or audio in training and inference alike; prints the test figures side by side.
-Exit status 1 where training does not reach 0.90, or a missing modality does not fall to chance.
+Runs the whole pipeline with LoRA, with full-parameter training, and with LoRA without
+video or without audio, in training and inference; prints the test metrics side by side. Exit
+status 1 if training does not reach 0.90, or if a run without a modality exceeds chance.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from storage.results import MetricRecord, ThresholdRecord
 from tasks.evaluation.display import format_fraction, format_interval
 from tasks.evaluation.evaluation import SEGMENT_METHOD
 
-MIN_LEARNT = 0.90
+MIN_LEARNED = 0.90
 MAX_CHANCE = 0.65
 _FIGURES = {"macro_f1": "macro F1", "accuracy": "accuracy", "average_precision": "AP"}
 
@@ -70,12 +70,12 @@ def test_figures(request: RunRequest, level: str) -> dict[str, MetricRecord]:
 def holds(trial: Trial, figures: dict[str, dict[str, MetricRecord]]) -> bool:
     """Return whether a trial meets its expectation, from its metrics by level and name.
 
-    Learnt: macro F1 on videos of at least 0.90. Chance: on videos and on segments, macro F1 is at
-    most 0.65 and its interval reaches down to a coin's 0.5.
+    Learned: macro F1 on videos of at least 0.90. Chance: on videos and on segments, macro F1 is at
+    most 0.65 and its interval includes 0.5.
     """
     macro_f1 = {level: rows["macro_f1"] for level, rows in figures.items()}
     if trial.learns:
-        return (macro_f1["video"].value or 0.0) >= MIN_LEARNT
+        return (macro_f1["video"].value or 0.0) >= MIN_LEARNED
     return all(
         row.value is not None and row.value <= MAX_CHANCE and row.low is not None and row.low <= 0.5
         for row in macro_f1.values()

@@ -25,7 +25,7 @@ from storage.errors import ToolError
 from storage.records import AUDIO_SAMPLE_RATE
 
 Samples = npt.NDArray[np.float32]
-Track = npt.NDArray[np.float64]  # one number a frame
+Track = npt.NDArray[np.float64]  # one number per frame
 
 _SHORTEST_PAUSE_MS = 160
 _MOST_MISFITS = 5
@@ -44,7 +44,7 @@ class Soundtrack:
 
 
 def render_video(video: PlannedVideo, cue_strength: float, path: Path) -> VideoTruth:
-    """Write the video's file (H.264 and AAC in MP4) and return what is in it.
+    """Write the video's file (H.264 and AAC in MP4) and return its ground truth.
 
     Raises:
         ToolError: ffmpeg is missing or fails.
@@ -66,7 +66,7 @@ def render_video(video: PlannedVideo, cue_strength: float, path: Path) -> VideoT
 
 
 def compose_audio(video: PlannedVideo, cue_strength: float, rng: np.random.Generator) -> Soundtrack:
-    """Fill every statement with sentences in its voice stance; a sentence never crosses a bound."""
+    """Fill every statement with sentences in its voice stance; none crosses its end."""
     noise = rng.normal(
         0.0, 10 ** rng.uniform(-4.0, -3.0), video.duration_ms * AUDIO_SAMPLE_RATE // 1000
     )
@@ -103,7 +103,7 @@ def iter_frames(
 
 
 def face_track(video: PlannedVideo) -> Track:
-    """The face stance in [-1, 1] at each frame: steady, with a quick turn at a change."""
+    """Return the face stance in [-1, 1] at each frame: constant, with a quick turn at a change."""
     times: list[float] = [0]
     stances: list[float] = [video.statements[0].face_stance]
     for before, after in pairwise(video.statements):
@@ -113,7 +113,7 @@ def face_track(video: PlannedVideo) -> Track:
 
 
 def mouth_track(samples: Samples, num_frames: int) -> Track:
-    """How far the mouth opens at each frame, in [0, 1], from the loudness of the speech."""
+    """Return the opening of the mouth at each frame, in [0, 1], from the loudness of the speech."""
     size = FRAME_MS * AUDIO_SAMPLE_RATE // 1000
     loudness = np.sqrt(np.square(samples[: num_frames * size].reshape(-1, size)).mean(axis=1))
     smooth = np.convolve(loudness, (0.25, 0.5, 0.25), mode="same")
@@ -121,7 +121,7 @@ def mouth_track(samples: Samples, num_frames: int) -> Track:
 
 
 def blink_track(num_frames: int, rng: np.random.Generator) -> Track:
-    """How far the eyes are shut at each frame, in [0, 1]: a blink every two to five seconds."""
+    """Return the closing of the eyes at each frame, in [0, 1]: a blink every 2 to 5 seconds."""
     times = np.arange(num_frames) * float(FRAME_MS)
     shut = np.zeros(num_frames)
     at = float(rng.uniform(500, 3000))
@@ -185,7 +185,7 @@ def _write_wav(samples: Samples, path: Path) -> None:
 
 
 def _encode_command(audio_path: Path, path: Path) -> list[str]:
-    """The same frames and audio give the same file: one thread, no dates, no encoder names."""
+    """Return a deterministic encoder command: one thread, no dates, no encoder names."""
     pipe = {"format": "rawvideo", "pix_fmt": "yuv420p", "framerate": 1000 // FRAME_MS}
     video = ffmpeg.input("pipe:", **pipe, video_size=(WIDTH, HEIGHT), threads=1).video
     audio = ffmpeg.input(str(audio_path)).audio
@@ -209,7 +209,7 @@ def _encode(frames: Iterable[Frame], audio_path: Path, path: Path) -> None:
             )
         except FileNotFoundError as error:
             raise ToolError(
-                "The program 'ffmpeg' is not there: install it (`apt-get install ffmpeg`)."
+                "The program 'ffmpeg' was not found: install it (`apt-get install ffmpeg`)."
             ) from error
         with process:
             _feed(process, frames)

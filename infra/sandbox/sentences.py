@@ -1,8 +1,8 @@
-"""What the sandbox's participants say: a small grammar about changing a health behaviour.
+"""Sentences of the sandbox's participants: a small grammar about changing a health behavior.
 
-A sentence's sentiment is in its words alone; how it is said (the voice stance) is drawn apart.
-Words are lower case, without punctuation and without homophones, so that each can be one token
-and a transcript can be compared word for word.
+A sentence's sentiment is in its words alone; the voice stance is sampled separately.
+Words are lower case, without punctuation or homophones: each is one token, and transcripts can be
+compared word for word.
 """
 
 from dataclasses import dataclass
@@ -84,14 +84,14 @@ TEMPLATES: dict[Sentiment, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
-    """Words to be spoken and the sentiment that they carry."""
+    """The text of a sentence, and its sentiment."""
 
     text: str
     sentiment: Sentiment
 
 
 def draw_sentence(rng: np.random.Generator, sentiment: Sentiment | None = None) -> Sentence:
-    """Draw a sentence of the wanted sentiment, or of any with equal chance."""
+    """Draw a sentence of a sentiment, by default of any with equal probability."""
     chosen = sentiment or SENTIMENTS[rng.integers(len(SENTIMENTS))]
     template = TEMPLATES[chosen][rng.integers(len(TEMPLATES[chosen]))]
     action = ACTIONS[rng.integers(len(ACTIONS))]
@@ -105,4 +105,4 @@ def _vocabulary() -> tuple[str, ...]:
 
 
 WORDS = _vocabulary()
-"""Every word that can be said, sorted."""
+"""The vocabulary of all sentences, sorted."""

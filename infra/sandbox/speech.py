@@ -1,9 +1,9 @@
-"""The sandbox's voices: who speaks, and how a voice expresses yes (+1) or no (-1) by prosody alone.
+"""The sandbox's voices: their names, and how prosody alone expresses yes (+1) or no (-1).
 
 The voice stance moves every voice between two bands of pitch that hardly depend on the speaker:
-at full strength the median f0 of a sentence lies at 90-125 Hz for -1 and at 185-240 Hz for +1
-(``tests/infra/sandbox/test_speech.py`` measures it), flat against lively. How fast it speaks has
-nothing to do with the stance: the number of words in a segment would reveal it.
+at full strength the median f0 of a sentence is at 90-125 Hz for -1 and at 185-240 Hz for +1
+(``tests/infra/sandbox/test_speech.py`` measures it), flat against lively. The speech rate is
+independent of the stance: otherwise the number of words in a segment would reveal it.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from infra.sandbox.espeak import Prosody, SpokenWord, Utterance, synthesise
+from infra.sandbox.espeak import Prosody, SpokenWord, Utterance, synthesize
 
 __all__ = [
     "ACCENTS",
@@ -49,7 +49,7 @@ _TRAIN_VARIANTS = {
 _HELD_OUT_VARIANTS = {"Nguyen": (13, 90), "f4": (0, 69), "miguel": (47, 99), "shelby": (0, 68)}
 
 _NEGATIVE_RANGE, _POSITIVE_RANGE = 10, 85
-_SLOWEST, _FASTEST = 126, 170  # words a minute
+_SLOWEST, _FASTEST = 126, 170  # words per minute
 _MAX_WORD_GAP = 4  # in espeak-ng's units of 10 ms
 
 
@@ -73,18 +73,18 @@ def _voices(variants: dict[str, tuple[int, int]]) -> tuple[Voice, ...]:
 
 TRAIN_VOICES = _voices(_TRAIN_VARIANTS)
 HELD_OUT_VOICES = _voices(_HELD_OUT_VARIANTS)
-"""Variants no sandbox model is trained on (each in every accent)."""
+"""Variants that no sandbox model is trained on, each in every accent."""
 
 
 def speak(
     text: str, voice: Voice, stance: Stance, rng: np.random.Generator, cue_strength: float = 1.0
 ) -> Utterance:
-    """Speak ``text`` with the voice stance's prosody; ``rng`` varies each utterance a little.
+    """Speak ``text`` with the voice stance's prosody, slightly varied by ``rng``.
 
-    ``cue_strength`` in (0, 1] scales the way from the voice's middle to the stance's full prosody.
+    ``cue_strength`` in (0, 1] interpolates from the voice's neutral to the stance's full prosody.
     The same text, voice, stance, strength and generator state give the same samples.
     """
-    return synthesise(text, voice.name, draw_prosody(voice, stance, rng, cue_strength))
+    return synthesize(text, voice.name, draw_prosody(voice, stance, rng, cue_strength))
 
 
 def draw_prosody(

@@ -1,4 +1,4 @@
-"""Ground truth of each sandbox video: for measuring only, no stage reads it."""
+"""Ground truth of each sandbox video, for measuring; no stage reads it."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ def load_truth(text: str) -> VideoTruth:
 
 
 def iter_truths(root: Path) -> Iterator[VideoTruth]:
-    """Read every video's truth of the sandbox world at `root`, in order of name.
+    """Read every video's truth of the sandbox data set at `root`, by name.
 
     Raises:
-        DataError: the folder is no sandbox world.
+        DataError: the folder is not a sandbox data set.
     """
     paths = sorted((root / TRUTH_FOLDER).glob("*.json"))
     if not paths:
         raise DataError(
-            f"{str(root)!r} holds no sandbox world (no {TRUTH_FOLDER}/*.json): make one with "
+            f"{str(root)!r} is not a sandbox data set (no {TRUTH_FOLDER}/*.json): create one with "
             "`python -m infra.sandbox.world --out DIR`."
         )
     for path in paths:

@@ -31,7 +31,7 @@ from storage.fingerprint import digest_of
 from storage.store.atomic import atomic_file
 
 MARKER = "world.json"
-_VERSION = 2  # raise it when the same settings make other content
+_VERSION = 2  # bump when the same settings generate other content
 _MAKING = ".making"
 _FOLDERS = ("Videos", "transcription", "split", "split-frames", TRUTH_FOLDER, _MAKING)
 _FILES = (ANNOTATION_FILE, PARTICIPANTS_FILE, "version.txt")
@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldResult:
-    """How many videos the world has, and how many of them this run had to make."""
+    """How many videos the data set has, and how many of them this run rendered."""
 
     num_videos: int
     num_computed: int
@@ -50,10 +50,10 @@ class WorldResult:
 def make_world(
     root: Path, settings: WorldSettings, *, workers: int = 1, progress: Progress | None = None
 ) -> WorldResult:
-    """Make the world at `root`, or complete it; `progress` hears (videos there, videos in all).
+    """Generate the data set at `root`, or complete it; calls `progress(num_done, num_videos)`.
 
     Raises:
-        ConfigError: the folder holds something else.
+        ConfigError: the folder contains something else.
         DataError: the folder cannot be written.
         ToolError: ffmpeg is missing or fails.
     """
@@ -63,8 +63,8 @@ def make_world(
         return _make(root, plan, digest, workers, progress or (lambda *_: None))
     except OSError as error:
         raise DataError(
-            f"The sandbox world cannot be written to {str(root)!r} ({error.strerror or error}): "
-            "name a folder you may write to, on a disk with some 100 MB free."
+            f"The sandbox data set cannot be written to {str(root)!r} ({error.strerror or error}): "
+            "name a writable folder on a disk with 100 MB free."
         ) from error
 
 
@@ -101,8 +101,8 @@ def _read_marker(root: Path) -> dict[str, Any]:
         return marker
     except (OSError, json.JSONDecodeError) as error:
         raise ConfigError(
-            f"{str(root)!r} is not empty and no sandbox world (no readable {MARKER}): name a new "
-            "or an empty folder."
+            f"{str(root)!r} is not empty and not a sandbox data set (no readable {MARKER}): name a "
+            "new or empty folder."
         ) from error
 
 
@@ -154,8 +154,8 @@ def _render_all(
                     yield
             except BrokenProcessPool as error:
                 raise ToolError(
-                    "A process that made sandbox videos died (is there enough memory?): run the "
-                    "same command again, it goes on where it stopped; --workers 1 needs least."
+                    "A process that rendered sandbox videos died, perhaps for lack of memory: run "
+                    "the same command again to resume; --workers 1 needs least memory."
                 ) from error
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -164,7 +164,7 @@ def _render_all(
 
 
 def _make_video(root: Path, video: PlannedVideo, cue_strength: float) -> None:
-    """Make one video and its truth; the video's own file, by rename, comes last."""
+    """Render one video and write its ground truth; the video itself is written last."""
     import cv2
 
     from infra.sandbox.render import render_video
@@ -186,9 +186,9 @@ def _write_labels(root: Path, plan: WorldPlan) -> None:
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     defaults = WorldSettings()
     parser = argparse.ArgumentParser(
-        prog="python -m infra.sandbox.world", description="Make a sandbox world (BAH layout)."
+        prog="python -m infra.sandbox.world", description="Generate a sandbox data set (BAH layout)."
     )
-    parser.add_argument("--out", type=Path, required=True, help="new, empty, or a sandbox world")
+    parser.add_argument("--out", type=Path, required=True, help="a new or empty folder, or a sandbox data set")
     parser.add_argument("--participants", type=int, default=defaults.num_participants)
     parser.add_argument(
         "--videos-per-participant", type=int, default=defaults.videos_per_participant
@@ -198,14 +198,14 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--cue-strength",
         type=float,
         default=defaults.cue_strength,
-        help="above 0, at most 1; below 1 the world is harder",
+        help="above 0, at most 1; below 1 the data set is harder",
     )
     parser.add_argument("--workers", type=int, default=2, help="processes (default: 2)")
     return parser.parse_args(arguments)
 
 
 def _show_progress(num_cached: int, num_videos: int) -> None:
-    line = f"sandbox world: {num_cached} of {num_videos} videos"
+    line = f"sandbox data set: {num_cached} of {num_videos} videos"
     if sys.stdout.isatty():
         print(f"\r{line}", end="" if num_cached < num_videos else "\n", flush=True)
     elif num_cached % 5 == 0 or num_cached == num_videos:
@@ -213,7 +213,7 @@ def _show_progress(num_cached: int, num_videos: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0, or 2 where the user has to change something."""
+    """Run the command line; returns the exit status."""
     options = _parse_arguments(arguments)
     started = time.monotonic()
     try:
@@ -228,11 +228,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nwaver: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nwaver: stopped; the same command goes on where it stopped.", file=sys.stderr)
+        print("\nwaver: interrupted; run the same command again to resume.", file=sys.stderr)
         return 130
     seconds = time.monotonic() - started
-    what = f"{made.num_computed} made" if made.num_computed else "all there"
-    print(f"sandbox world: {made.num_videos} videos in {options.out}, {what}, {seconds:.0f} s")
+    what = f"{made.num_computed} rendered" if made.num_computed else "all cached"
+    print(f"sandbox data set: {made.num_videos} videos in {options.out}, {what}, {seconds:.0f} s")
     return 0
 
 

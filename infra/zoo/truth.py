@@ -28,7 +28,7 @@ _EVEN_SLACK = 0.002
 _GRID = 64
 _ROW = _GRID // 4
 _COLUMN = _GRID // BITS_IN_A_ROW
-_GREY = 127
+_GRAY = 127
 
 Samples = npt.NDArray[np.int16]
 
@@ -58,7 +58,7 @@ def numbered_frames(path: Path, stream: int = 0, turns: int = 0) -> list[tuple[f
 def _number_in(frame: av.VideoFrame, turns: int) -> int:
     stored = np.rot90(frame.to_ndarray(), turns)
     boxes = stored.reshape(4, _ROW, BITS_IN_A_ROW, _COLUMN)[:2, 4:-4, :, 2:-2]
-    bits = boxes.mean(axis=(1, 3)).ravel() > _GREY
+    bits = boxes.mean(axis=(1, 3)).ravel() > _GRAY
     return int(bits @ (1 << np.arange(NUM_BITS)))
 
 
@@ -132,7 +132,7 @@ def _faults_of_times(segments: Sequence[WrittenSegment]) -> Iterator[str]:
         yield "a segment is too long"
     ends = [0, *(segment.end_ms for segment in segments)]
     if [segment.start_ms for segment in segments] != ends[:-1]:
-        yield "segments are not neighbours in time"
+        yield "segments are not neighbors in time"
     is_audio_only = all(segment.video_path is None for segment in segments)
     if is_audio_only and max(lengths_ms) - min(lengths_ms) > 1:
         yield f"a stub: segments of {lengths_ms} ms"

@@ -36,7 +36,7 @@ class Part:
 class Whole:
     number: int
     is_small: bool | None
-    favourite: Part
+    favorite: Part
     spare: Part | None
     names: tuple[str, ...]
     parts: tuple[Part, ...]
@@ -117,7 +117,7 @@ def test_an_unknown_enum_name_is_rejected_with_a_remedy():
 
 
 def test_columns_that_are_not_in_the_class_are_ignored():
-    table = pa.table({"weight": [0.5], "colour": ["red"], "name": ["a"]})
+    table = pa.table({"weight": [0.5], "color": ["red"], "name": ["a"]})
     assert list(from_table(Part, table)) == [Part(name="a", weight=0.5)]
 
 

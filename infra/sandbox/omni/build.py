@@ -30,7 +30,7 @@ _CHAT_TEMPLATE = """\
 
 
 def build_processor(texts: Sequence[str]) -> Any:
-    """Make the processor, its tokenizer trained on these texts."""
+    """Create the processor, with a tokenizer trained on these texts."""
     from transformers import (
         Qwen2VLImageProcessor,
         Qwen2VLVideoProcessor,
@@ -65,7 +65,7 @@ def build_processor(texts: Sequence[str]) -> Any:
 
 
 def build_model(tokenizer: Any, seed: int) -> Any:
-    """Make the model with random weights; thinker only, float32."""
+    """Create the model with random weights; thinker only, float32."""
     import torch
     from transformers import Qwen3OmniMoeConfig, Qwen3OmniMoeForConditionalGeneration
 
@@ -84,7 +84,7 @@ def save(model: Any, processor: Any, folder: Path) -> None:
 
 
 def _scale_to_fan_in(model: Any) -> None:
-    """Replace the library's fixed 0.02, far too small at this width, so that signals keep size."""
+    """Scale weights by fan-in: the library's fixed 0.02 is far too small at this width."""
     import torch
 
     with torch.no_grad():

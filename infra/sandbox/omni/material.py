@@ -1,8 +1,8 @@
-"""Faces, voices and words to pretrain on: the sandbox's own, made apart and re-paired freely.
+"""Faces, voices and words for pretraining, generated separately and paired at random.
 
-Each piece is as long as a segment may be and looks like what the stages would hand to the model:
-frames that went through H.264, windows cut at random from a soundtrack, words that begin and end
-anywhere. In some pieces the stance changes near an edge; the longer part is the answer.
+Each piece resembles the model's input for a segment: frames that were encoded as H.264, windows cut
+at random from a soundtrack, words that start and end anywhere. In some pieces the stance changes
+near an edge; the longer part determines the answer.
 """
 
 import io
@@ -21,7 +21,7 @@ from storage.records import AUDIO_SAMPLE_RATE, ParticipantId
 from tasks.prompting.decode import Audio, Frames, decode_frames
 
 FPS = 2.0
-KEPT_SIZE = (448, 336)  # width and height that the segment stage keeps of 640 x 480
+KEPT_SIZE = (448, 336)  # width and height of 640 x 480 after the segment stage
 SHORTEST_MS, LONGEST_MS = 2_500, 5_000
 CHANGE_FRACTION = 0.2  # pieces in which the stance changes
 EARLIEST_CHANGE, LATEST_CHANGE = 0.08, 0.35  # of the length, from either edge
@@ -87,7 +87,7 @@ def _draw_face(
 
 
 def _leaning(stance: int, length: int, rng: np.random.Generator) -> np.ndarray:
-    """The stance at each of ``length`` positions; sometimes the other one near an edge."""
+    """Return the stance at each of ``length`` positions; sometimes it changes near an edge."""
     lean = np.full(length, stance)
     if rng.random() < CHANGE_FRACTION:
         width = int(length * rng.uniform(EARLIEST_CHANGE, LATEST_CHANGE))
@@ -120,7 +120,7 @@ def through_h264(frames: Sequence[Frames]) -> Frames:
 def draw_voices(
     num_pieces: int, voices: Sequence[Voice], rng: np.random.Generator, *, all_strong: bool
 ) -> Iterator[VoicePiece]:
-    """Let the voices speak soundtracks of two stances and cut windows out of them."""
+    """Synthesize soundtracks of two stances and cut windows from them."""
     for index in range(num_pieces // WINDOWS_PER_SOUNDTRACK):
         video = _two_statements(voices[index % len(voices)], rng)
         audio = compose_audio(video, _strength(rng, all_strong), rng)
@@ -129,7 +129,7 @@ def draw_voices(
 
 
 def _two_statements(voice: Voice, rng: np.random.Generator) -> PlannedVideo:
-    """A video that changes its voice stance in the middle."""
+    """Plan a video whose voice stance changes in the middle."""
     first = _lot(rng)
     second: Stance = -1 if first == 1 else 1
     participant = PlannedParticipant(

@@ -1,4 +1,4 @@
-"""Pieces turned into the processor's tensors once, and put together into rows for every step."""
+"""Pieces converted once to the processor's tensors, and combined into rows for every step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ _KEPT = ("pixel_values_videos", "video_grid_thw", "video_second_per_grid", "inpu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaTensors:
-    """What the processor made of one face or voice, in half precision, and its marker's tokens."""
+    """The processor's output for one face or voice, in half precision, and its marker's tokens."""
 
     tensors: Row
     marker_ids: torch.Tensor  # [tokens], opening and closing marker included
@@ -29,7 +29,7 @@ class MediaTensors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Everything that rows are put together from."""
+    """The pieces that rows are combined from."""
 
     faces: Sequence[MediaTensors]
     voices: Sequence[MediaTensors]
@@ -38,7 +38,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabeledRow:
-    """A row for the model and its right answer."""
+    """A row for the model, and its answer."""
 
     row: Row
     is_yes: bool
@@ -67,7 +67,7 @@ def _tensors(processor: Any, mark: str, frames: Any, audio: Any, is_positive: bo
 
 
 class RowMaker:
-    """Puts rows together as the processor would, without running it on the media again."""
+    """Builds rows equal to the processor's without running it on the media again."""
 
     def __init__(self, tokenizer: Any, pool: Pool) -> None:
         self._tokenizer = tokenizer
@@ -88,7 +88,7 @@ class RowMaker:
         return LabeledRow(row=self.join(question, face, voice, words.text), is_yes=is_yes)
 
     def join(self, question: Question, face: MediaTensors, voice: MediaTensors, text: str) -> Row:
-        """One row, equal to what ``to_model_row`` returns for the same video, audio and words."""
+        """Return one row, equal to that of ``to_model_row`` for the same video, audio and words."""
         words = text if "{transcript}" in question.template else None
         chat = fill_in(question.template, video=True, audio=True, transcript=words)
         before, _, after = chat.partition(VIDEO_MARKER + AUDIO_MARKER)

@@ -1,8 +1,8 @@
-"""Make the sandbox's base model from nothing: ``python -m infra.sandbox.omni.pretrain --out DIR``.
+"""Train the sandbox's base model from scratch: ``python -m infra.sandbox.omni.pretrain --out DIR``.
 
-The base perceives what one face, one voice or some words express, on people it has not seen; it is
-finished when it answers each of the three right at least 99 times in a hundred. Waver's own prompts
-it has only seen with random answers, so it starts at chance on them.
+It learns to recognize the stance of a face, a voice or words, until the accuracy on each is at
+least 99% on held-out people. Waver's own prompts get random answers in pretraining, so fine-tuning
+starts at chance on them.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def pretrain(
     options: argparse.Namespace,
     report: Callable[[str], None],
 ) -> bool:
-    """Train all parameters on the answer token until every cue is perceived on held-out people."""
+    """Train all parameters on the answer token until every cue is recognized on held-out people."""
     rng = np.random.default_rng([options.seed, 2])
     maker = RowMaker(processor.tokenizer, train)
     answers = answer_token_ids(processor.tokenizer)
@@ -121,7 +121,7 @@ def pretrain(
 
 
 def learning_rate(step: int) -> float:
-    """Rise for 50 steps, then fall as a cosine: at a constant rate the last hundredth wavers."""
+    """Return warm-up over 50 steps, then a cosine: a constant rate does not converge."""
     if step <= WARM_UP_STEPS:
         return LEARNING_RATE * step / WARM_UP_STEPS
     way = min((step - WARM_UP_STEPS) / (DECAY_STEPS - WARM_UP_STEPS), 1.0)
@@ -130,7 +130,7 @@ def learning_rate(step: int) -> float:
 
 
 def draw_question(rng: np.random.Generator) -> Question:
-    """One of Waver's prompts or a question about a cue, with the words quoted half of the time."""
+    """Draw one of Waver's prompts, or a cue's question, which quotes the words half of the time."""
     if rng.random() < WAVER_FRACTION:
         questions = waver_questions()
         return questions[int(rng.integers(len(questions)))]
@@ -141,13 +141,13 @@ def draw_question(rng: np.random.Generator) -> Question:
 def answer_loss(
     thinker: Any, rows: list[LabeledRow], answers: tuple[int, int], pad_id: int
 ) -> torch.Tensor:
-    """Cross-entropy of the answer token over the whole vocabulary."""
+    """Compute the cross-entropy of the answer token over the whole vocabulary."""
     targets = torch.tensor([answers[0] if row.is_yes else answers[1] for row in rows])
     return torch.nn.functional.cross_entropy(last_logits(thinker, rows, pad_id), targets)
 
 
 def last_logits(thinker: Any, rows: list[LabeledRow], pad_id: int) -> torch.Tensor:
-    """Logits at the answer's position, [batch, vocabulary]."""
+    """Return the logits at the answer's position, [batch, vocabulary]."""
     batch = collate_rows([labeled.row for labeled in rows], pad_id)
     logits: torch.Tensor = thinker(**batch, use_audio_in_video=False).logits[:, -1]
     return logits
@@ -156,7 +156,7 @@ def last_logits(thinker: Any, rows: list[LabeledRow], pad_id: int) -> torch.Tens
 def perceive(
     thinker: Any, processor: Any, pool: Pool, num_rows: int = 400, seed: int = 9
 ) -> dict[str, float]:
-    """Accuracy on each cue's question, half of them with the words quoted."""
+    """Return the accuracy on each cue's question, half of them with the words quoted."""
     rng = np.random.default_rng(seed)
     maker = RowMaker(processor.tokenizer, pool)
     yes_id, no_id = answer_token_ids(processor.tokenizer)

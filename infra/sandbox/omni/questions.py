@@ -1,7 +1,7 @@
-"""Prompts of the base model's pretraining: three cues it must perceive, and Waver's own prompts.
+"""Prompts of the base model's pretraining: questions on three cues, and Waver's own prompts.
 
-Waver's prompts come with random answers. So the base knows their words and their layout
-but starts at chance on them: what it later knows about disagreement, fine-tuning taught it.
+Waver's prompts get random answers: the base model knows their words and layout, but fine-tuning
+starts at chance on them and alone teaches disagreement.
 """
 
 from collections.abc import Iterator
@@ -29,14 +29,14 @@ _QUESTIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """A prompt and the cue that answers it; ``cue`` is None where the answer is random."""
+    """A prompt and the cue that answers it; ``cue`` is ``None`` if the answer is random."""
 
     template: str
     cue: str | None
 
 
 def cue_question(cue: str, *, quotes_words: bool) -> Question:
-    """Return the prompt for one cue, with or without the words beside video and audio."""
+    """Return the prompt for one cue, with or without the words."""
     opening = "You see and hear a person talking about changing a health behaviour."
     closing = "Answer with one word, Yes or No."
     template = f"{opening} {_QUESTIONS[cue]} {closing}\n{{media}}"
@@ -44,12 +44,12 @@ def cue_question(cue: str, *, quotes_words: bool) -> Question:
 
 
 def waver_questions() -> list[Question]:
-    """Every prompt that Waver ships."""
+    """Return every prompt that Waver ships."""
     return [Question(template=prompt_text(name), cue=None) for name in prompt_names()]
 
 
 def all_texts() -> Iterator[str]:
-    """Everything the tokenizer must know."""
+    """Yield every text that the tokenizer must encode."""
     questions = [cue_question(cue, quotes_words=True) for cue in CUES] + waver_questions()
     for question in questions:
         yield fill_in(

@@ -79,5 +79,5 @@ def _train_bpe(texts: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]
         show_progress=False,
     )
     bpe.train_from_iterator(texts * _ENOUGH_REPEATS, trainer)
-    learnt = json.loads(bpe.to_str())["model"]
-    return learnt["vocab"], [(first, second) for first, second in learnt["merges"]]
+    learned = json.loads(bpe.to_str())["model"]
+    return learned["vocab"], [(first, second) for first, second in learned["merges"]]

@@ -1,7 +1,7 @@
-"""The utterance banks: many sentences of the training voices, spoken once and kept on disk.
+"""Utterance banks: many sentences of the training voices, synthesized once and kept on disk.
 
-The wide bank adds espeak-ng's other variants, those that no participant has because their pitch
-does not reach both stances. No held-out variant is in either.
+The wide bank adds espeak-ng's other variants, which no participant has because their pitch range
+does not cover both stances. Neither bank contains a held-out variant.
 """
 
 import json
@@ -32,7 +32,7 @@ OTHER_VOICES = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankEntry:
-    """Where one utterance lies in the bank's samples, and its words."""
+    """One utterance: its range in the bank's samples, and its words."""
 
     voice: str
     stance: Stance
@@ -73,7 +73,7 @@ def write_bank(
 
 
 def read_bank(folder: Path) -> Bank:
-    """Open a bank that ``write_bank`` made; its samples are mapped, not read."""
+    """Open a bank; its samples are memory-mapped."""
     samples = np.load(folder / _SAMPLES, mmap_mode="r")
     index = json.loads((folder / _INDEX).read_text())
     rows = index["rows"]
@@ -89,7 +89,7 @@ def read_bank(folder: Path) -> Bank:
 
 
 def write_banks(folder: Path, num_per_voice: int, seed: int) -> tuple[Path, Path]:
-    """Make the narrow and the wide bank, unless they are there, and return their folders."""
+    """Write the narrow and the wide bank unless they exist, and return their folders."""
     narrow, wide = folder / "bank", folder / "wide-bank"
     if not bank_exists(narrow):
         write_bank(narrow, num_per_voice, seed)
@@ -99,5 +99,5 @@ def write_banks(folder: Path, num_per_voice: int, seed: int) -> tuple[Path, Path
 
 
 def bank_exists(folder: Path) -> bool:
-    """Whether a finished bank lies in ``folder``: its index is written last."""
+    """Return whether ``folder`` contains a finished bank, whose index is written last."""
     return (folder / _INDEX).is_file()

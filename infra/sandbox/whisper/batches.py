@@ -1,7 +1,7 @@
-"""Batches for training: log-mel features, token targets, and where in time each target is heard.
+"""Training batches: log-mel features, token targets, and the time span of each target.
 
-Everything is sampled from (seed, step), so a continued training sees what an undisturbed one
-would have seen. Shapes: B windows, L target positions, P encoder positions of 20 ms, M mel bins.
+Everything is sampled from (seed, step), so a resumed training gets the same batches as an
+uninterrupted one. Shapes: B windows, L target positions, P encoder positions of 20 ms, M mel bins.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ _SILENCE_WEIGHT = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What is to be answered at one position, and the encoder positions where it is heard."""
+    """The target token of one position, and the encoder positions of its audio."""
 
     token: int
     span: tuple[float, float] | None = None
@@ -51,7 +51,7 @@ class Batch:
 def draw_targets(
     window: Window, vocabulary: Vocabulary, with_times: bool
 ) -> tuple[list[Target], int]:
-    """The targets after the prompt, and the prompt's length (with <|notimestamps|>: 2)."""
+    """Return the targets after the prompt, and the prompt's length (with <|notimestamps|>: 2)."""
     targets: list[Target] = []
     for index, sentence in enumerate(window.sentences):
         following = window.sentences[index + 1 :]
@@ -135,9 +135,9 @@ def collate(
 
 
 def bend(mel: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
-    """Move resonances up or down, each part of the spectrum by itself, and colour them; [M, F].
+    """Move resonances up or down, each band separately, and change their gain; [M, F].
 
-    The knots stay in order, so that no resonance passes another.
+    The knots stay in order: no resonance passes another.
     """
     knots = np.linspace(0, NUM_MELS - 1, 6)
     bands = np.arange(NUM_MELS)
@@ -145,9 +145,9 @@ def bend(mel: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
     source = np.interp(bands, knots, moved)
     below = np.minimum(source.astype(int), NUM_MELS - 2)
     weight = torch.from_numpy((source - below).astype(np.float32))[:, None]
-    colour = np.interp(bands, knots, rng.normal(0, 0.06, len(knots))).astype(np.float32)
+    color = np.interp(bands, knots, rng.normal(0, 0.06, len(knots))).astype(np.float32)
     bent = (1 - weight) * mel[below] + weight * mel[below + 1]
-    return bent + torch.from_numpy(colour)[:, None]
+    return bent + torch.from_numpy(color)[:, None]
 
 
 def _empty(num: int, length: int, num_frames: int, vocabulary: Vocabulary) -> Batch:

@@ -1,4 +1,4 @@
-"""Turns the trained network into the folder that faster-whisper opens: CTranslate2, int8."""
+"""Export of the trained network as a folder for faster-whisper: CTranslate2, int8."""
 
 import json
 import tempfile

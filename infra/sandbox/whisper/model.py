@@ -1,8 +1,8 @@
-"""The tiny Whisper (transformers' class, small numbers) and the losses that teach it from nothing.
+"""The tiny Whisper (transformers' class, small numbers) and the losses that train it from scratch.
 
-Beside the tokens' cross-entropy, two things are taught directly because the generator knows them:
-which word each 20 ms belongs to, and where the last decoder layer's first head must look while a
-word is written. The latter is the alignment head from which faster-whisper takes word times.
+Besides cross-entropy on tokens, two targets that the generator knows are supervised directly: the
+word of each 20 ms, and the positions that the last decoder layer's first head attends to for each
+word. The latter is the alignment head from which faster-whisper takes word times.
 """
 
 import copy
@@ -24,14 +24,14 @@ _TIME_BLUR = torch.exp(-0.5 * (torch.arange(-4, 5) / 1.5) ** 2)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """The sum to minimise, and its parts for the log."""
+    """The sum to minimize, and its parts for the log."""
 
     total: torch.Tensor
     parts: dict[str, float]
 
 
 def make_whisper(vocabulary: Vocabulary) -> WhisperForConditionalGeneration:
-    """Make the untrained network; timestamp tokens begin as the encoder's own position table."""
+    """Create the untrained network; timestamp tokens are initialized from encoder positions."""
     config = WhisperConfig(
         vocab_size=vocabulary.size,
         num_mel_bins=NUM_MELS,
@@ -78,7 +78,7 @@ class Trainee(nn.Module):
         self.word_before = nn.Linear(_WIDTH, num_classes)
 
     def forward(self, batch: Batch) -> Losses:
-        """All losses of one batch."""
+        """Compute all losses of one batch."""
         hidden = self._encode(batch.features)
         decoder = self.whisper.model.decoder
         decoded = decoder(
@@ -103,7 +103,7 @@ class Trainee(nn.Module):
         return Losses(total=total, parts=parts)
 
     def _encode(self, features: torch.Tensor) -> torch.Tensor:
-        """transformers' own encoder insists on 3,000 frames; training on less is far cheaper."""
+        """Encode fewer than the 3,000 frames that transformers' encoder requires: far cheaper."""
         encoder = self.whisper.model.encoder
         with torch.autocast("cpu", torch.bfloat16):
             hidden = F.gelu(encoder.conv2(F.gelu(encoder.conv1(features)))).permute(0, 2, 1)
@@ -117,7 +117,7 @@ class Trainee(nn.Module):
     def _token_loss(
         self, logits: torch.Tensor, targets: torch.Tensor
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        """Cross-entropy; a timestamp may be off by a few steps of 20 ms."""
+        """Compute the cross-entropy; timestamps have soft targets over a few steps of 20 ms."""
         has_target = targets >= 0
         log_p, target = logits[has_target].log_softmax(-1), targets[has_target]
         loss = -log_p.gather(1, target[:, None])[:, 0]
@@ -137,7 +137,7 @@ class Trainee(nn.Module):
 def _mass_near(
     attention: torch.Tensor, near: torch.Tensor, has_target: torch.Tensor
 ) -> torch.Tensor:
-    """Loss that makes a head attend anywhere inside the span; attention [B, L, P]."""
+    """Return a loss that makes a head attend anywhere in the span; attention is [B, L, P]."""
     return (-((attention * near).sum(-1) + _TINY).log() * has_target).sum() / has_target.sum()
 
 

@@ -1,5 +1,5 @@
-"""What is trained on when: short windows first, then long ones, then all 30 s of positions, as in
-use; and last, so that unheard voices are understood too, many more voices and bent spectra.
+"""The training schedule: short windows first, then long ones, then all 30 s of positions, as in
+inference; last, many more voices and warped spectra, to generalize to held-out voices.
 """
 
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ MAX_FRAMES = 3000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """How many windows a batch has, and how long they are."""
+    """The number of windows in a batch, and their range of lengths in seconds."""
 
     num_windows: int
     shortest: float
     longest: float
 
     def draw_seconds(self, rng: np.random.Generator) -> float:
-        """Mostly near the longest; three in ten anywhere from the shortest on."""
+        """Draw a length, mostly near the longest; three in ten anywhere from the shortest."""
         low = self.shortest if rng.random() < 0.3 else max(self.shortest, 0.6 * self.longest)
         return float(rng.uniform(low, self.longest))
 
@@ -33,12 +33,12 @@ class Phase:
     groups: tuple[Group, ...]
     chances: tuple[float, ...]
     full_positions: bool = False
-    """Pad every window to 30 s, as in use; otherwise a little beyond the longest window."""
+    """Pad every window to 30 s, as in inference; otherwise slightly beyond the longest one."""
     many_voices: bool = False
     """Draw from the wide bank, and bend the spectra of half the windows."""
 
     def num_frames(self, longest: int, rng: np.random.Generator) -> int:
-        """Frames of a batch whose longest window has ``longest``; always even."""
+        """Return the frames of a batch whose longest window has ``longest``; always even."""
         if self.full_positions:
             return MAX_FRAMES
         padding = rng.uniform(10, 150) if rng.random() < 0.8 else rng.uniform(100, 500)
@@ -76,7 +76,7 @@ _WARM_UP, _LAST = 150, 0.02
 
 
 def phase_at(step: int) -> Phase | None:
-    """The phase that a step belongs to; None when training is over."""
+    """Return a step's phase, or ``None`` after the last step."""
     for phase in PHASES:
         if step < phase.num_steps:
             return phase
@@ -85,7 +85,7 @@ def phase_at(step: int) -> Phase | None:
 
 
 def learning_rate_at(step: int) -> float:
-    """Warm-up and half a cosine for the first phases together, and once more for the last."""
+    """Return warm-up and half a cosine over the first phases together, and again for the last."""
     if step < _VOICES_STEP:
         return _half_cosine(2.5e-3, step, _VOICES_STEP)
     return _half_cosine(1.5e-3, step - _VOICES_STEP, PHASES[-1].num_steps)

@@ -1,7 +1,7 @@
-"""Trains the tiny Whisper from nothing: ``python -m infra.sandbox.whisper.train --out DIR``.
+"""Train the tiny Whisper from scratch: ``python -m infra.sandbox.whisper.train --out DIR``.
 
-One thread computes and one more prepares windows; about an hour. A stopped training goes on
-from its last checkpoint when the same command is given again.
+One thread computes and one more prepares windows; about an hour. The same command
+resumes an interrupted training from its last checkpoint.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def finish(trainee: Trainee, tokenizer: Tokenizer, vocabulary: Vocabulary, out_p
 def train(
     vocabulary: Vocabulary, banks: tuple[Path, Path], work_path: Path, seed: int, stop_after: int
 ) -> Trainee:
-    """Train from nothing, or from the checkpoint in ``work_path``, up to ``stop_after`` steps."""
+    """Train from scratch, or from the checkpoint in ``work_path``, up to ``stop_after`` steps."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     trainee = Trainee(vocabulary)

@@ -37,10 +37,10 @@ class Vocabulary:
 
 
 def build_tokenizer(words: Sequence[str]) -> Tokenizer:
-    """Make a byte-level BPE in which every one of ``words``, after a space, is one token.
+    """Build a byte-level BPE in which each of ``words``, after a space, is one token.
 
     All bytes stay in the vocabulary, so any text can be encoded (faster-whisper encodes
-    punctuation when it opens a model). Raises ValueError for a word that did not fit.
+    punctuation when it opens a model). Raises ValueError if a word is not one token.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

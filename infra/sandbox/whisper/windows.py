@@ -1,5 +1,5 @@
-"""Training windows that look like what faster-whisper hands to the model after its voice filter:
-several sentences with pauses, starts and ends cut anywhere, rooms, levels and noise.
+"""Training windows that resemble faster-whisper's input to the model after its voice filter:
+several sentences with pauses, cut anywhere, with reverberation, varying levels and noise.
 """
 
 from dataclasses import dataclass, replace
@@ -36,7 +36,7 @@ class _Scheduled:
 
 
 def draw_window(bank: Bank, seconds: float, rng: np.random.Generator) -> Window:
-    """Draw a window of about ``seconds``; one in sixty holds no speech at all."""
+    """Draw a window of about ``seconds``; one in sixty contains no speech."""
     if rng.random() < 1 / 60:
         silence = np.zeros(int(seconds * AUDIO_SAMPLE_RATE), np.float32)
         return Window(samples=_soil(silence, rng), sentences=())
@@ -77,7 +77,7 @@ def _schedule(
 
 
 def _pause(calm: bool, rng: np.random.Generator) -> float:
-    """Seconds between sentences: mostly short, in calm windows mostly long."""
+    """Draw the seconds between sentences: mostly short, in calm windows mostly long."""
     chance = rng.random()
     if chance < (0.2 if calm else 0.65):
         return float(rng.uniform(0.12, 0.6))
@@ -108,7 +108,7 @@ def _mix(
 
 
 def _inside(item: _Scheduled, lead: float, stop: float, speed: float) -> tuple[SpokenWord, ...]:
-    """The sentence's words whose middle lies in the window, in the window's time."""
+    """Return the sentence's words whose middle is in the window, in the window's time."""
     offset, limit = (item.start - lead) * 1000, (stop - lead) * 1000
     words = []
     for word in item.entry.words:

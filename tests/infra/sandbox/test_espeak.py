@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.sandbox.espeak import Prosody, synthesise, word_times
+from infra.sandbox.espeak import Prosody, synthesize, word_times
 from storage.records import AUDIO_SAMPLE_RATE
 
 PLAIN = Prosody(pitch=50, pitch_range=50, rate=150, word_gap=0)
@@ -11,7 +11,7 @@ PLAIN = Prosody(pitch=50, pitch_range=50, rate=150, word_gap=0)
 
 def test_words_follow_one_another_and_end_with_the_audible_audio() -> None:
     text = "i do not know if i can quit smoking"
-    utterance = synthesise(text, "en-us+f1", PLAIN)
+    utterance = synthesize(text, "en-us+f1", PLAIN)
     assert " ".join(w.text for w in utterance.words) == text
     for before, after in zip(utterance.words, utterance.words[1:], strict=False):
         assert before.start_ms < before.end_ms <= after.start_ms + 1
@@ -21,14 +21,14 @@ def test_words_follow_one_another_and_end_with_the_audible_audio() -> None:
 
 
 def test_a_louder_stretch_lies_where_the_words_are() -> None:
-    utterance = synthesise("um maybe", "en-us+f1", PLAIN)
+    utterance = synthesize("um maybe", "en-us+f1", PLAIN)
     spoken = np.abs(utterance.samples[: utterance.words[-1].end_ms * AUDIO_SAMPLE_RATE // 1000])
     assert spoken.mean() > 0.02
 
 
 def test_an_unknown_voice_is_named() -> None:
     with pytest.raises(ValueError, match=r"en-xx\+f1"):
-        synthesise("yes", "en-xx+f1", PLAIN)
+        synthesize("yes", "en-xx+f1", PLAIN)
 
 
 @given(st.lists(st.text("abcdefg", min_size=1, max_size=9), min_size=1, max_size=12), st.data())

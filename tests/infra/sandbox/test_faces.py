@@ -49,7 +49,7 @@ def test_the_mouth_is_filled_below_its_corners_when_positive_and_above_when_nega
     for stance in (1, -1):
         frame = _draw(face, stance)
         mouth = (frame[..., 0] < 75) & (frame[..., 1] < 25)
-        mouth[: round(face.centre_y + 0.15 * face.radius_y)] = False
+        mouth[: round(face.center_y + 0.15 * face.radius_y)] = False
         widths = mouth.sum(axis=1)
         rows = np.flatnonzero(widths)
         widest_at[stance] = (np.argmax(widths) - rows[0]) / len(rows)
@@ -85,8 +85,8 @@ def test_a_blink_changes_only_the_eyes():
     changed = np.any(_draw(face, 1) != _draw(face, 1, blink=1.0), axis=2)
     rows = np.flatnonzero(changed.any(axis=1))
     assert rows.size > 0
-    assert rows.min() > face.centre_y - 0.45 * face.radius_y
-    assert rows.max() < face.centre_y + 0.02 * face.radius_y
+    assert rows.min() > face.center_y - 0.45 * face.radius_y
+    assert rows.max() < face.center_y + 0.02 * face.radius_y
 
 
 def test_the_head_sways_but_stays_in_the_video():
@@ -95,5 +95,5 @@ def test_the_head_sways_but_stays_in_the_video():
     first = draw_frame(face, 1, 0.5, 0.0, 0.0, 1.0, rng)
     later = draw_frame(face, 1, 0.5, 0.0, 1.3, 1.0, rng)
     assert not np.array_equal(first, later)
-    assert face.centre_x - 1.2 * face.radius_x > 0
-    assert face.centre_x + 1.2 * face.radius_x < WIDTH
+    assert face.center_x - 1.2 * face.radius_x > 0
+    assert face.center_x + 1.2 * face.radius_x < WIDTH

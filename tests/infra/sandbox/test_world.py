@@ -115,7 +115,7 @@ def test_other_settings_replace_the_world_and_nothing_else(tmp_path, monkeypatch
 
 def test_a_folder_with_other_files_is_rejected_and_left_unchanged(tmp_path):
     (tmp_path / "thesis.txt").write_text("precious")
-    with pytest.raises(ConfigError, match="no sandbox world"):
+    with pytest.raises(ConfigError, match="not a sandbox data set"):
         make_world(tmp_path, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 

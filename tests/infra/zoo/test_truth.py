@@ -99,7 +99,7 @@ def test_audio_in_the_wrong_order_is_reported(video, segments):
 def test_a_stub_a_gap_and_a_wrong_count_are_reported(video, segments):
     assert "a stub" not in faults(video, segments)
     moved = [replace(segments[0], end_ms=segments[0].end_ms + 40), segments[1]]
-    assert "not neighbours in time" in faults(video, moved)
+    assert "not neighbors in time" in faults(video, moved)
     assert "too long" in faults(video, [replace(segments[0], start_ms=-2_000), segments[1]])
     miscounted = [replace(segments[0], num_frames=9), segments[1]]
     assert "decoded are [110, 109]" in faults(video, miscounted)

@@ -237,13 +237,13 @@ def test_a_table_of_another_version_is_rejected_even_beside_a_current_one(full):
     class Later:
         name: str
         number: int
-        colour: str
+        color: str
 
     Later.__name__ = "Row"
     full.commit(
-        [ItemOutput(item_id="new", rows=(Later(name="n", number=1, colour="red"),))], {"new": "1"}
+        [ItemOutput(item_id="new", rows=(Later(name="n", number=1, color="red"),))], {"new": "1"}
     )
-    with pytest.raises(StoreError, match="no column 'colour'"):
+    with pytest.raises(StoreError, match="no column 'color'"):
         full.read(Later, EXPECTED | {"new": "1"})
 
 
