@@ -186,9 +186,12 @@ def _write_labels(root: Path, plan: WorldPlan) -> None:
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     defaults = WorldSettings()
     parser = argparse.ArgumentParser(
-        prog="python -m infra.sandbox.world", description="Generate a sandbox data set (BAH layout)."
+        prog="python -m infra.sandbox.world",
+        description="Generate a sandbox data set (BAH layout).",
     )
-    parser.add_argument("--out", type=Path, required=True, help="a new or empty folder, or a sandbox data set")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="a new or empty folder, or a sandbox data set"
+    )
     parser.add_argument("--participants", type=int, default=defaults.num_participants)
     parser.add_argument(
         "--videos-per-participant", type=int, default=defaults.videos_per_participant

@@ -37,8 +37,8 @@ def test_the_papers_full_recipe_differs_in_training_alone_and_names_its_source()
     same = {"finetune": tuned, "resources": full.resources}
     assert lora.model_copy(update=same) == full
     text = (TINY.parents[2] / "profiles" / "paper-full.toml").read_text(encoding="utf-8")
-    assert "READ OFF THE FILE NAMES" in text
-    assert text.count("read off file names") == 3
+    assert "COME FROM FILE NAMES" in text
+    assert text.count("# from file names") == 3
     assert full.resources.finetune.sharding == "fsdp"  # no GPU holds what it trains
     assert full.resources.finetune.gradient_checkpointing
 
