@@ -6,6 +6,7 @@ random.pt                      RNG state of the main process
 Another number of processes can resume from a checkpoint, whether the model is sharded or not.
 """
 
+import copy
 import pickle
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -65,16 +66,22 @@ class CheckpointFormat:
         return (folder / _METADATA).is_file()
 
     def read(self, folder: Path) -> Restore:
-        """Read the RNG state, and return a function that restores a checkpoint.
+        """Return a function that restores a checkpoint, read before unless the model is sharded.
 
         Raises:
             OSError, ValueError: it is damaged, or any other error of `DAMAGE`.
         """
         random = read_pickle(folder / _RANDOM)
+        state = self._state()
+        if not self._is_sharded:  # into a copy, so that a damaged file leaves the training as it is
+            state = copy.deepcopy(state)
+            self._load(state, folder)
 
         def restore() -> None:
-            state = self._state()
-            self._load(state, folder)
+            if self._is_sharded:
+                self._load(state, folder)
+            for name, weights in trained_weights(self._model).items():
+                weights.copy_(state["weights"][name])
             set_optimizer_state_dict(self._model, self._optimizer, state["optimizer"])
             _set_random_state(random)
 

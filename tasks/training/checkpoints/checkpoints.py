@@ -14,6 +14,7 @@ import fcntl
 import json
 import os
 import shutil
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from tasks.training.distributed.ranks import Ranks
 
 _PROGRESS = "progress.json"
 _TMP_SUFFIX = ".tmp"
+_SMALL_BYTES = 1 << 24
 _NO_LOCK_SUPPORT = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 _LOCKS: dict[Path, int] = {}
 
@@ -176,7 +178,7 @@ class Checkpoints:
             self._ranks.barrier()
 
     def _write_progress(self, folder: Path, progress: Progress) -> None:
-        metadata = {"identity": self._identity, "sizes": _sizes(folder)}
+        metadata = {"identity": self._identity, "checksums": _checksums(folder)}
         (folder / _PROGRESS).write_text(json.dumps(asdict(progress) | metadata), encoding="utf-8")
 
     def _check_space(self, num_bytes: int, *, with_optimizer: bool) -> None:
@@ -215,17 +217,25 @@ def _read_progress(folder: Path) -> tuple[Progress, str]:
     """Return a checkpoint's progress and its training's identity.
 
     Raises:
-        ValueError: a file is missing or has another size, or any other error of `DAMAGE`.
+        ValueError: a file is missing or damaged, or any other error of `DAMAGE`.
     """
     written = json.loads((folder / _PROGRESS).read_bytes())
-    identity, sizes = written.pop("identity"), written.pop("sizes")
-    if {name: size for name, size in _sizes(folder).items() if name in sizes} != sizes:
-        raise ValueError("files are missing or truncated")
+    identity, checksums = written.pop("identity"), written.pop("checksums")
+    found = _checksums(folder)
+    if {name: found.get(name) for name in checksums} != checksums:
+        raise ValueError("files are missing or damaged")
     written["log"] = [TrainingStepRecord(**row) for row in written["log"]]
     if written["best_score"] is not None:
         written["best_score"] = tuple(written["best_score"])
     return Progress(**written), identity
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    return {str(p.relative_to(folder)): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
+def _checksums(folder: Path) -> dict[str, list[int]]:
+    """Return each file's size and, of a small file, its CRC; torch checks that of the tensors."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): _checksum(path) for path in paths}
+
+
+def _checksum(path: Path) -> list[int]:
+    size = path.stat().st_size
+    return [size, zlib.crc32(path.read_bytes()) if size <= _SMALL_BYTES else 0]

@@ -142,16 +142,20 @@ def test_a_partially_written_checkpoint_is_ignored(tmp_path):
 
 
 @pytest.mark.parametrize("file_name", [".metadata", DATA_FILE, "random.pt", "progress.json"])
-@pytest.mark.parametrize("damage", ["missing", "truncated"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "overwritten"])
 def test_a_damaged_checkpoint_is_skipped_and_changes_nothing(tmp_path, file_name, damage):
     toy = Toy()
     toy.step()
     toy.save(Checkpoints(tmp_path, "a"))
     path = tmp_path / "step-000001" / file_name
+    content = path.read_bytes()
     if damage == "missing":
         path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(content[:20])
     else:
-        path.write_bytes(path.read_bytes()[:20])
+        start = len(content) // 3
+        path.write_bytes(content[:start] + b"\xff" * 64 + content[start + 64 :])
     fresh = Toy()
     before = {name: weights.clone() for name, weights in trained_weights(fresh.model).items()}
     assert not fresh.load(Checkpoints(tmp_path, "a"))
