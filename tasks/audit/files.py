@@ -2,8 +2,9 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -39,12 +40,13 @@ def probe_files(paths: Mapping[VideoId, Path], on_file: OnFile = lambda: None) -
     """
     durations: dict[VideoId, int] = {}
     faults: dict[VideoId, str] = {}
-    for video_id, result in _on_all_cores(_duration_or_fault, paths):
-        on_file()
-        if isinstance(result, int):
-            durations[video_id] = result
-        else:
-            faults[video_id] = result
+    with closing(_on_all_cores(_duration_or_fault, paths)) as results:
+        for video_id, result in results:
+            on_file()
+            if isinstance(result, int):
+                durations[video_id] = result
+            else:
+                faults[video_id] = result
     digests = digest_files(_of_same_size(paths))
     return FileFacts(durations=durations, faults=faults, digests=digests)
 
@@ -54,10 +56,11 @@ def digest_files(
 ) -> dict[VideoId, str]:
     """Digest the readable files; ``on_file`` is called after each file."""
     digests: dict[VideoId, str] = {}
-    for video_id, digest in _on_all_cores(_digest_or_none, paths):
-        on_file()
-        if digest is not None:
-            digests[video_id] = digest
+    with closing(_on_all_cores(_digest_or_none, paths)) as results:
+        for video_id, digest in results:
+            on_file()
+            if digest is not None:
+                digests[video_id] = digest
     return digests
 
 
@@ -86,8 +89,8 @@ def _of_same_size(paths: Mapping[VideoId, Path]) -> dict[VideoId, Path]:
 
 def _on_all_cores(
     function: Callable[[Path], Result], paths: Mapping[VideoId, Path]
-) -> Iterator[tuple[VideoId, Result]]:
-    """Process every file in threads; pending files are canceled when the caller stops iterating."""
+) -> Generator[tuple[VideoId, Result], None, None]:
+    """Process every file in threads; pending files are canceled when the generator is closed."""
     pool = ThreadPoolExecutor(max_workers=os.cpu_count())
     try:
         results: Iterable[Result] = pool.map(function, paths.values())

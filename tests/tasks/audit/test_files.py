@@ -1,9 +1,13 @@
 import shutil
+import threading
+from pathlib import Path
 
 import pytest
 
 from storage.errors import ToolError
 from storage.fingerprint import digest_file
+from storage.records import VideoId
+from tasks.audit import files
 from tasks.audit.files import probe_files
 
 
@@ -27,3 +31,18 @@ def test_missing_ffprobe_is_an_error(video, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ToolError):
         probe_files({"a": path})
+
+
+def test_pending_files_are_not_opened_once_the_caller_fails(tmp_path, monkeypatch):
+    opened: list[Path] = []
+    monkeypatch.setattr(files, "_digest_or_none", opened.append)
+    paths = {VideoId(str(number)): tmp_path / str(number) for number in range(10_000)}
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        files.digest_files(paths, interrupt)
+    assert len(opened) < len(paths)
+    names = [thread.name for thread in threading.enumerate()]
+    assert not any(name.startswith("ThreadPoolExecutor") for name in names)

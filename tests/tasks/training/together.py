@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import subprocess
 import sys
 import traceback
 
@@ -19,13 +18,13 @@ def train_alone(job_path, report=lambda _line: None):
 
 def train_launched(job_path):
     """Run a job in launched processes, which may use GPUs; returns the rows of its steps."""
+    from tasks.processes.child_process import run_child
     from tasks.training.distributed.launch import launch_command
     from tasks.training.job import read_job, read_result
 
     command = launch_command(job_path, read_job(job_path)[0].resources)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    run_child(command, on_line=print, job_path=job_path, environment=environment)
     return read_result(job_path.parent)[1]
 
 
