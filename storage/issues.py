@@ -94,8 +94,8 @@ class IssueKind(StrEnum):
     )  # fmt: skip
 
     # Intervals
-    ANNOTATION_UNREADABLE = "annotation_unreadable", "an annotation that is no mapping: ignored"
-    FIELD_UNREADABLE = "field_unreadable", "certainty, cues or frames are no list: ignored"
+    ANNOTATION_UNREADABLE = "annotation_unreadable", "an annotation that is not a mapping: ignored"
+    FIELD_UNREADABLE = "field_unreadable", "certainty, cues or frames are not a list: ignored"
     INTERVAL_UNREADABLE = (
         "interval_unreadable", "an interval without usable times, or reversed: rejected", True,
     )  # fmt: skip

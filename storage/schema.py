@@ -92,8 +92,8 @@ def _enum_from(names: type[StrEnum], value: str) -> StrEnum:
         return names(value)
     except ValueError as error:
         raise StoreError(
-            f"A table holds {value!r}, which is no {names.__name__}: it was written by another "
-            "version; run the stage again with --force STAGE."
+            f"A table contains {value!r}, which is not one of {names.__name__}: it was written by "
+            "another version; run the stage again with --force STAGE."
         ) from error
 
 

@@ -163,7 +163,7 @@ def _run_engines(
 
 
 def _report_predictions(work: _ShardInference) -> None:
-    """Log how many predictions are no clear Yes or No, and how many lack video or audio."""
+    """Log how many predictions are not a clear Yes or No, and how many lack video or audio."""
     rows = work.variant.read(PredictionRecord, work.shard.expected)
     num_without_video = sum(not row.has_video for row in rows)
     num_without_audio = sum(not row.has_audio for row in rows)

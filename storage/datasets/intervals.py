@@ -20,7 +20,7 @@ def parse_time_ms(value: object) -> int:
     Numbers are seconds: YAML 1.1 reads an unquoted time as a number in base 60.
 
     Raises:
-        ValueError: the text is no time, or the number is negative, infinite or NaN.
+        ValueError: the text is not a time, or the number is negative, infinite or NaN.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise ValueError(f"the time {value!r} is not HH:MM:SS.mmm")

@@ -32,7 +32,7 @@ def read_dataset(folder: str, cache: AnnotationCache | None = None) -> Dataset:
 
     Raises:
         ConfigError: the folder's name is empty.
-        DataError: the folder is missing or holds no video, or its annotation cannot be read.
+        DataError: the folder is missing or contains no video, or its annotation cannot be read.
     """
     root = _path_of(folder)
     _check_is_folder(root)
@@ -80,7 +80,7 @@ def _reject_two_splits(dataset: Dataset) -> None:
 
 def _path_of(folder: str) -> Path:
     if not folder.strip() or "\0" in folder:
-        raise ConfigError(f"{folder!r} is no data folder: name a folder of videos with --data.")
+        raise ConfigError(f"{folder!r} is not a data folder: name a folder of videos with --data.")
     return Path(folder)
 
 

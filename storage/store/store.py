@@ -200,7 +200,7 @@ def local_root(url: str) -> Path | None:
     """Return the local folder that a store's URL names, or ``None`` if it is remote.
 
     Raises:
-        ConfigError: the URL is empty, or holds a NUL byte.
+        ConfigError: the URL is empty, or contains a NUL byte.
     """
     protocol, path = fsspec.core.split_protocol(url)
     if protocol not in (None, "file", "local"):
@@ -208,7 +208,7 @@ def local_root(url: str) -> Path | None:
     if not path.strip():
         raise ConfigError(f"The store's path is empty ({url!r}): name a folder with --store.")
     if "\0" in path:
-        raise ConfigError(f"The store {url!r} holds a NUL byte: name another folder with --store.")
+        raise ConfigError(f"The store {url!r} contains a NUL byte: change --store.")
     return Path(path)
 
 

@@ -14,7 +14,7 @@ def check_output_file(path: Path, formats: Sequence[str] = TABLE_FORMATS) -> Non
     """Raise if a file of one of these formats cannot be written; nothing is created.
 
     Raises:
-        ConfigError: the suffix is no known format, the path is a folder, or its parent is missing.
+        ConfigError: the suffix is unknown, the path is a folder, or its parent is missing.
         StoreError: the path cannot be written.
     """
     if path.suffix.lower() not in formats:

@@ -162,7 +162,7 @@ def _fetch(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=expected))
     except (OSError, HfHubHTTPError, HFValidationError) as error:
         raise ModelError(
-            f"The model {name!r} is no local folder and cannot be downloaded from the hub "
+            f"The model {name!r} is not a local folder and cannot be downloaded from the hub "
             f"({type(error).__name__}): name a folder, or check the name and the connection."
         ) from error
 

@@ -112,7 +112,9 @@ def test_a_table_of_another_version_is_rejected_with_a_remedy(table):
 def test_an_unknown_enum_name_is_rejected_with_a_remedy():
     row = {"video_id": "a.mp4", "stage": "manifest", "kind": "renamed", "issue": "detail"}
     unknown = pa.Table.from_pylist([row], schema=schema_of(IssueRecord))
-    with pytest.raises(StoreError, match=r"'renamed', which is no IssueKind: .* --force STAGE"):
+    with pytest.raises(
+        StoreError, match=r"'renamed', which is not one of IssueKind: .* --force STAGE"
+    ):
         list(from_table(IssueRecord, unknown))
 
 

@@ -47,7 +47,7 @@ def find_label_file(root: Path) -> Path | None:
     found = [root / name for name in label_file_names(root)]
     for path in found:
         if path.name not in LABEL_FILES or not path.is_file():
-            problem = "is no file" if path.name in LABEL_FILES else "is misspelled"
+            problem = "is not a file" if path.name in LABEL_FILES else "is misspelled"
             raise DataError(
                 f"{path.name!r} in the data folder {problem}: rename the label table to "
                 f"{' or '.join(LABEL_FILES)}, or move it elsewhere."

@@ -75,7 +75,7 @@ def test_single_videos_are_a_data_set_and_exclude_a_data_folder(data: Path, tmp_
     assert [row.video_id for row in context.videos] == [video]
     with pytest.raises(ConfigError, match=r"both a data folder .* and single videos"):
         open_context(RunRequest(data=str(data), videos=(video,), store=store))
-    with pytest.raises(ConfigError, match="is no data folder"):
+    with pytest.raises(ConfigError, match="is not a data folder"):
         open_context(RunRequest(store=store))
 
 

@@ -66,7 +66,7 @@ def test_a_hub_name_without_a_connection_is_one_clear_sentence(
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match="'Qwen/Qwen3-Omni' is no local folder") as caught:
+    with pytest.raises(ModelError, match="'Qwen/Qwen3-Omni' is not a local folder") as caught:
         check_model("Qwen/Qwen3-Omni")
     assert "\n" not in str(caught.value)
 

@@ -130,7 +130,7 @@ def test_a_misspelled_table_is_reported_with_the_right_name(tmp_path, name):
 
 def test_a_folder_with_a_tables_name_is_reported(tmp_path):
     (tmp_path / "labels.csv").mkdir()
-    with pytest.raises(DataError, match=r"'labels\.csv' in the data folder is no file"):
+    with pytest.raises(DataError, match=r"'labels\.csv' in the data folder is not a file"):
         find_label_file(tmp_path)
 
 
