@@ -208,7 +208,7 @@ def local_root(url: str) -> Path | None:
     if not path.strip():
         raise ConfigError(f"The store's path is empty ({url!r}): name a folder with --store.")
     if "\0" in path:
-        raise ConfigError(f"The store {url!r} contains a NUL byte: change --store.")
+        raise ConfigError(f"The store {url!r} contains a NUL byte: name another with --store.")
     return Path(path)
 
 
