@@ -59,7 +59,8 @@ def mirror_of(source: str) -> str:
 
 
 def test_every_source_module_has_a_test_module_or_names_the_one_that_covers_it() -> None:
-    missing = {source for source in sources() if mirror_of(source) not in modules_of_tests()}
+    present = modules_of_tests()
+    missing = {source for source in sources() if mirror_of(source) not in present}
     assert missing - set(COVERED_BY) == set(), "add a test module, or an entry to COVERED_BY"
     assert set(COVERED_BY) - missing == set(), "these have a mirror, or are gone"
 
