@@ -14,7 +14,7 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-from flows.commands import cli
+from flows.cli import main as cli
 from flows.context.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -68,9 +68,13 @@ def check_waver(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> No
     def stop(*_: object) -> None:
         raise Parsed
 
-    for name in ("cli.prepare_environment", "cli_data.prepare_environment",
-                 "cli_model.prepare_environment", "check.check_and_show"):  # fmt: skip
-        monkeypatch.setattr(f"flows.commands.{name}", stop)
+    for name in (
+        "cli.main.prepare_environment",
+        "cli.data_commands.prepare_environment",
+        "cli.model_commands.prepare_environment",
+        "commands.check.check_and_show",
+    ):
+        monkeypatch.setattr(f"flows.{name}", stop)
     given: dict[str, Any] = {}
     group: Any = typer.main.get_command(cli.app)
     for command in group.commands.values():

@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prepare(request: RunRequest) -> None:
     """Run the stages up to the manifest; cached results are kept."""
     command = [
-        sys.executable, "-m", "flows.commands.cli", "run",
+        sys.executable, "-m", "flows.cli.main", "run",
         "--data", request.data, "--store", request.store,
         "--profile", request.profile, "--only", "segment", "--only", "transcribe",
         "--only", "manifest",

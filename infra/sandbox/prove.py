@@ -85,7 +85,7 @@ def holds(trial: Trial, figures: dict[str, dict[str, MetricRecord]]) -> bool:
 def _run(trial: Trial, data: str, store: str) -> RunRequest:
     request = RunRequest(data=data, store=store, profile=trial.profile, overrides=trial.overrides)
     command = [
-        sys.executable, "-m", "flows.commands.cli", "run",
+        sys.executable, "-m", "flows.cli.main", "run",
         "--data", data, "--store", store, "--profile", trial.profile,
     ]  # fmt: skip
     for override in trial.overrides:

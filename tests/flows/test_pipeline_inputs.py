@@ -104,7 +104,7 @@ def predict(
     """Predict single files; returns the document and the progress lines."""
     named = [part for path in models for part in ("--model", str(path))]
     ended = subprocess.run(
-        [sys.executable, "-m", "flows.commands.cli", "predict", *map(str, videos), "--json", *named,
+        [sys.executable, "-m", "flows.cli.main", "predict", *map(str, videos), "--json", *named,
          "--profile", "sandbox", "--store", str(store), *options],
         env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
     )  # fmt: skip
@@ -193,7 +193,7 @@ def test_an_ablation_whose_arms_are_cached_opens_no_model_and_compares_them(
     out = tmp_path / "ablation.csv"
     overrides = [part for setting in finished.overrides for part in ("--set", setting)]
     ended = subprocess.run(
-        [sys.executable, "-m", "flows.commands.cli", "ablate", "--data", finished.data, "--profile",
+        [sys.executable, "-m", "flows.cli.main", "ablate", "--data", finished.data, "--profile",
          "sandbox", "--store", finished.store, "--model", str(MODEL), "--out", str(out),
          *overrides],
         env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,

@@ -15,7 +15,7 @@ QUICK = (
 def command(data: Path, store: Path, *options: str) -> list[str]:
     overrides = [part for setting in QUICK for part in ("--set", setting)]
     return [
-        sys.executable, "-m", "flows.commands.cli", "run", "--profile", "sandbox",
+        sys.executable, "-m", "flows.cli.main", "run", "--profile", "sandbox",
         "--data", str(data), "--store", str(store), *overrides, *options,
     ]  # fmt: skip
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows.commands import cli
+from flows.cli import main as cli
 from storage.errors import ConfigError, DataError, ModelError, WaverError
 
 MODEL = Path(__file__).parents[3] / "infra" / "sandbox" / "models" / "omni-base"

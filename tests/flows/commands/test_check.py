@@ -7,7 +7,7 @@ import pytest
 import typer
 import yaml
 
-from flows.commands import cli
+from flows.cli import main as cli
 from storage.datasets.erased import mark_erased
 from storage.errors import ConfigError, DataError, WaverError
 from storage.results import AuditRecord

@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from flows import pipeline, stages
-from flows.commands import cli
+from flows.cli import main as cli
 from flows.commands.erase import EraseReport, erase_found, find_participant, undo_erasure
 from flows.context.context import open_context
 from flows.context.request import RunRequest

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 
-from flows.commands import cli
+from flows.cli import main as cli
 from flows.commands.export import write_rows
 from flows.commands.options import EXPORT_KINDS
 from flows.context.request import RunRequest

@@ -6,7 +6,8 @@ import pyarrow.parquet as pq
 import pytest
 import typer
 
-from flows.commands import cli, export_training
+from flows.cli import main as cli
+from flows.commands import export_training
 from flows.commands.export_training import write_training
 from flows.context.request import RunRequest
 from flows.context.rows import read_manifest

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows.commands import cli
+from flows.cli import main as cli
 from storage.errors import DataError, StageError
 
 MODEL = Path(__file__).parents[3] / "infra" / "sandbox" / "models" / "omni-base"
@@ -20,7 +20,7 @@ def test_vllm_reads_and_serves_an_adapter_as_transformers_reads_and_merges_it(
 ) -> None:
     out, adapter = tmp_path / "parity.csv", write_adapter(tmp_path / "an adapter", MODEL)
     ended = subprocess.run(
-        [sys.executable, "-m", "flows.commands.cli", "parity", "--model", str(adapter),
+        [sys.executable, "-m", "flows.cli.main", "parity", "--model", str(adapter),
          "--sample", "12", "--profile", "sandbox", "--set", "input.max_pixels=36864",
          "--out", str(out), "--store", str(tmp_path / "a store")],
         env={**os.environ, "PREFECT_HOME": str(tmp_path / "prefect")},

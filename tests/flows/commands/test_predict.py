@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows.commands import cli
+from flows.cli import main as cli
 from flows.commands.predict import find_videos
 from storage.datasets.erased import mark_erased
 from storage.errors import ConfigError, DataError, ModelError, WaverError

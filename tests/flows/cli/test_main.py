@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows.commands import cli
+from flows.cli import main as cli
 from flows.commands.exit_status import MEANINGS, ExitStatus
 from flows.commands.options import INFERENCE_STAGES
 from flows.commands.version import waver_version
@@ -229,7 +229,7 @@ def test_completion_offers_stages_without_loading_prefect_or_a_model_library(
     code = (
         "import os, sys\n"
         "os._exit = lambda status: print(sorted(sys.modules))\n"
-        "from flows.commands.cli import main\n"
+        "from flows.cli.main import main\n"
         "main()"
     )
     ended = subprocess.run(
@@ -308,7 +308,7 @@ def test_every_command_rejects_an_output_in_a_missing_folder_before_any_work(
 
 def test_the_command_ends_with_status_2_and_no_traceback(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "flows.commands.cli", "run", "--data", "nowhere"],
+        [sys.executable, "-m", "flows.cli.main", "run", "--data", "nowhere"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL,
     )  # fmt: skip

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from flows.commands import cli
+from flows.cli import main as cli
 from storage.errors import ConfigError
 
 

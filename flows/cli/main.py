@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.cli_data import check, erase, export, run
-from flows.commands.cli_model import ablate, parity, predict
+from flows.cli.data_commands import check, erase, export, run
+from flows.cli.model_commands import ablate, parity, predict
 from flows.commands.exit_status import MEANINGS, ExitStatus
 from flows.commands.options import HISTORY
 from flows.commands.version import waver_version

@@ -1,0 +1,1 @@
+"""The command `waver`: its options, help, errors and exit statuses."""
