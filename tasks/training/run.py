@@ -75,11 +75,15 @@ def run_job(job_path: Path, report: Callable[[str], None]) -> None:
     full = _full_model(opened, job, ranks)
     if full is None:
         return
-    if num_unreadable := len(reader.unreadable):
-        report(f"skipped {num_unreadable} unreadable samples")
-    report(f"saving the model with the weights of step {progress.best_step}")
+    _report_end(len(reader.unreadable), progress, report)
     result = write_model(job_path.parent / MODEL_FOLDER, job, full, progress, trackers)
     write_result(result, progress.log, predictions, job_path.parent)
+
+
+def _report_end(num_unreadable: int, progress: Progress, report: Callable[[str], None]) -> None:
+    if num_unreadable:
+        report(f"skipped {num_unreadable} unreadable samples")
+    report(f"saving the model with the weights of step {progress.best_step}")
 
 
 def write_model(
