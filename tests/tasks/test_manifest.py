@@ -158,7 +158,8 @@ def test_annotation_that_does_not_fit_is_an_issue_row(variant):
     )
     issues = [(row.video_id, row.kind, row.issue) for row in variant.read(IssueRecord, expected)]
     assert issues == [
-        ("late", "interval_after_end", "interval at 12000 ms lies after the video's end: dropped"),
+        ("late", "interval_after_end",
+         "interval at 12000 ms starts after the video's end: dropped"),
         ("late", "no_interval_within",
          "every A/H interval starts after the video's end: its segments stay unlabeled"),
         ("contradictory", "negative_with_intervals",

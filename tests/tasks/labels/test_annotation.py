@@ -36,7 +36,7 @@ def labeled_video(label: int | None, *intervals: Interval) -> VideoRecord:
         (1, (), False, []),  # positive at unknown times, which the reader reports
         (None, (), False, []),
         (1, (WITHIN, ACROSS), True, ["ends 40 ms after the video: clipped"]),
-        (1, (WITHIN, AFTER), True, ["at 12000 ms lies after the video's end: dropped"]),
+        (1, (WITHIN, AFTER), True, ["at 12000 ms starts after the video's end: dropped"]),
         (1, (AFTER,), False, ["dropped", "every A/H interval starts after the video's end"]),
         (0, (WITHIN,), False, ["labeled as without A/H, but A/H intervals are annotated"]),
         (0, (AFTER,), False, ["dropped", "labeled as without A/H"]),

@@ -64,7 +64,7 @@ def strangers(base):
     return Pool(
         faces=[face_tensors(processor, piece) for piece in faces],
         voices=[voice_tensors(processor, piece) for piece in voices],
-        transcript=draw_words(100, rng),
+        words=draw_words(100, rng),
     )
 
 
