@@ -18,6 +18,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -194,6 +195,12 @@ class Store:
         else:
             self.fs.makedirs(destination.rsplit("/", 1)[0], exist_ok=True)
             self.fs.pipe_file(destination, content)
+
+
+@cache
+def store_of_process(url: str) -> Store:
+    """Open a store once per process: opening writes a file, and workers read many samples."""
+    return Store(url)
 
 
 def local_root(url: str) -> Path | None:

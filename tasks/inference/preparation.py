@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from storage.errors import ItemFault, StoreError, WaverError
 from storage.records import SampleRecord
-from storage.store.store import Store
+from storage.store.store import store_of_process
 from tasks.inference.requests import Renderer, Request, open_renderer
 from tasks.inference.tensor_transfer import PackedResult, pack
 from tasks.processes.worker_pool import WorkerPool
@@ -74,7 +74,7 @@ class DecodeSample:
     ) -> Array | ItemFault | None:
         if path is None:
             return None
-        store = _store(self.store_url)
+        store = store_of_process(self.store_url)
         try:
             with store.open(path) as file:
                 return _or_fault(lambda: decode(file))
@@ -125,11 +125,6 @@ def _renderer(prepare: PrepareRequest) -> Renderer:
     if not _renderers:
         _renderers.append(open_renderer(prepare.config, prepare.model_path, prepare.max_tokens))
     return _renderers[0]
-
-
-@cache
-def _store(url: str) -> Store:
-    return Store(url)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import os
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
 from multiprocessing import get_context
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 
 from storage.errors import ItemFault
 from storage.records import SampleRecord
-from storage.store.store import Store
+from storage.store.store import store_of_process
 from tasks.processes.worker_pool import initialize_worker, run_item
 from tasks.prompting.model_input import InputConfig, build_input, to_model_row
 
@@ -42,7 +41,7 @@ class MediaRowMaker:
             return ItemFault("one of its files is missing")
 
     def _open(self, sample: SampleRecord) -> Row:
-        store = _store(self.store_url)
+        store = store_of_process(self.store_url)
         with ExitStack() as files:
             video = sample.video_path and files.enter_context(store.open(sample.video_path))
             audio = sample.audio_path and files.enter_context(store.open(sample.audio_path))
@@ -54,11 +53,6 @@ class MediaRowMaker:
                 transcript_before=sample.transcript_before,
             )
         return to_model_row(self.processor, inputs)
-
-
-@cache
-def _store(url: str) -> Store:
-    return Store(url)
 
 
 def num_decoders_for(requested: int | None, num_samples: int) -> int:
