@@ -70,7 +70,7 @@ GOOD: dict[str, Cut] = {
     "cover-art.mp4": Cut(beeps=(3,)),
     "no-audio.mp4": Cut(beeps=None),
     "audio-longer.mp4": Cut(beeps=(1, 5), warning="3.00 s longer than the video"),
-    "audio-much-longer.mp4": Cut(beeps=(0.5,), warning="a minute or more longer"),
+    "audio-much-longer.mp4": Cut(beeps=(0.5,), warning="at least 60 s longer"),
     "audio-shorter.mp4": Cut(beeps=(1,), warning="2.99 s shorter than the video"),
     "audio-late.mp4": Cut(beeps=(2.5,)),
     "audio-hours-late.mkv": Cut(beeps=(), warning="6.00 s shorter than the video"),
