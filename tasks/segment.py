@@ -30,10 +30,11 @@ from storage.records import (
 )
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
-from tasks.media.command import audio_name, video_name
+from tasks.media.audio.command import audio_name
 from tasks.media.cut_video import CutRules, CutVideo, cut_video
 from tasks.media.plan import PlannedSegment, frames_ms
 from tasks.media.probe import SourceMedia
+from tasks.media.video.command import video_name
 from tasks.stage import Shard, as_state, compute_missing, or_rejected
 
 STAGE = "segment"

@@ -35,7 +35,7 @@ LONG_FILES = (
     "tasks/test_finetune.py",
     "tasks/training/test_run.py",
     "tasks/test_segment.py",
-    "tasks/media/test_cut.py",
+    "tasks/media/video/test_cut.py",
     "flows/commands/test_parity.py",
     "tasks/ablation/test_infer_arms.py",
     "tasks/training/distributed/test_ranks.py",

@@ -31,7 +31,7 @@ from storage.records import (
     Word,
 )
 from storage.store.store import Store
-from tasks.media.wav import write_audio
+from tasks.media.audio.wav import write_audio
 from tasks.processes.tool import ToolLimits, run_tool
 from tasks.transcribe import TranscribeConfig, transcribe_videos
 

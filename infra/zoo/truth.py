@@ -18,8 +18,8 @@ from av.video.reformatter import VideoReformatter
 from infra.zoo.inputs import Cut
 from infra.zoo.sources import BITS_IN_A_ROW, NUM_BITS
 from storage.records import AUDIO_SAMPLE_RATE
+from tasks.media.audio.wav import read_audio
 from tasks.media.ffmpeg import input_url
-from tasks.media.wav import read_audio
 
 MAX_SEGMENT_MS = 5_000
 _LOUD = 6_000  # of 32,767; a beep reaches 26,000, half of it when a channel is silent

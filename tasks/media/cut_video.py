@@ -4,12 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import FramesFault
-from tasks.media.cut import CutReport, cut, cut_audio
-from tasks.media.frame_times import decode_frames
-from tasks.media.perceptual_hash import MediaHashes
+from tasks.media.audio.decode import NO_SAMPLES, DecodedAudio, decode_audio, write_segments
+from tasks.media.audio.verify import audio_length_warnings, check_audio_decoding
+from tasks.media.perceptual_hash import MediaHashes, hashes_of
 from tasks.media.plan import PlannedSegment, plan_audio, plan_segments
 from tasks.media.probe import SourceMedia, probe
-from tasks.media.verify import check_audio_decoding, check_decoding, check_length
+from tasks.media.verify import check_length
+from tasks.media.video.cut import NO_FRAMES, CutFrames, cut_frames
+from tasks.media.video.frame_times import decode_frames
+from tasks.media.video.verify import check_decoding
 from tasks.processes.tool import ToolLimits
 
 _PROBE_SECONDS = 120
@@ -52,70 +55,76 @@ def cut_video(path: Path, folder: Path, rules: CutRules, memory_mb: int) -> CutV
     limits = ToolLimits(seconds=60 + 10 * source.duration_seconds, memory_mb=memory_mb)
     if source.video_stream is None:
         return _cut_audio_only(source, folder, rules, limits, warnings)
+    source, plan, frames, damage = _cut_frames(source, folder, rules, limits)
+    warnings += damage
+    audio = None
+    if source.audio_stream is not None:
+        audio = decode_audio(source, folder, limits)
+        warnings += _error_warnings(audio)
+        warnings += audio_length_warnings(source, len(audio.samples))
+        write_segments(plan, audio.samples, folder)
+    samples = NO_SAMPLES if audio is None else audio.samples[: plan[-1].end_sample]
+    return CutVideo(
+        source=source,
+        plan=plan,
+        warnings=tuple(warnings),
+        hashes=hashes_of(frames.gray, samples),
+    )
+
+
+def _cut_frames(
+    source: SourceMedia, folder: Path, rules: CutRules, limits: ToolLimits
+) -> tuple[SourceMedia, tuple[PlannedSegment, ...], CutFrames, list[str]]:
+    """Cut the listed frames or, if others decode, those; also returns warnings about damage."""
+    assert source.video_stream is not None
     try:
-        plan, report = _cut(source, folder, rules, limits)
-        if not report.num_errors:
-            return _result(source, plan, warnings, report)
+        plan, frames = _cut(source, folder, rules, limits)
+        if not frames.num_errors:
+            return source, plan, frames, []
         fault = None
     except FramesFault as error:
         fault = error
-    decoded = decode_frames(path, source.video_stream, source.origin, limits=limits)
+    decoded = decode_frames(source.path, source.video_stream, source.origin, limits=limits)
     num_listed = len(source.frame_times)
-    warnings += check_decoding(num_listed, decoded, rules.min_decoded_fraction, limits)
+    warnings = check_decoding(num_listed, decoded, rules.min_decoded_fraction, limits)
     if fault:
         if decoded.times == source.frame_times:
             raise fault
         for leftover in folder.iterdir():
             leftover.unlink()
         source = source.with_frame_times(decoded)
-        plan, report = _cut(source, folder, rules, limits)
-    if report.num_errors:
-        warnings.append(f"ffmpeg reported {report.num_errors} errors, the last: {report.cause}")
-    return _result(source, plan, warnings, report)
+        plan, frames = _cut(source, folder, rules, limits)
+    return source, plan, frames, [*warnings, *_error_warnings(frames)]
+
+
+def _error_warnings(report: CutFrames | DecodedAudio) -> list[str]:
+    if not report.num_errors:
+        return []
+    return [f"ffmpeg reported {report.num_errors} errors, the last: {report.cause}"]
 
 
 def _cut(
     source: SourceMedia, folder: Path, rules: CutRules, limits: ToolLimits
-) -> tuple[tuple[PlannedSegment, ...], CutReport]:
+) -> tuple[tuple[PlannedSegment, ...], CutFrames]:
     plan = plan_segments(
         source.frame_times, source.end_time, rules.max_segment_ms, rules.cut_points_ms
     )
-    report = cut(
-        source,
-        plan,
-        folder,
-        long_side=rules.long_side,
-        crf=rules.crf,
-        limits=limits,
+    frames = cut_frames(
+        source, plan, folder, long_side=rules.long_side, crf=rules.crf, limits=limits
     )
-    return tuple(plan), report
+    return tuple(plan), frames
 
 
 def _cut_audio_only(
     source: SourceMedia, folder: Path, rules: CutRules, limits: ToolLimits, warnings: list[str]
 ) -> CutVideo:
-    plan, report = cut_audio(
-        source,
-        lambda num_samples: plan_audio(num_samples, rules.max_segment_ms, rules.cut_points_ms),
-        folder,
-        limits=limits,
-    )
-    damage = check_audio_decoding(
-        source,
-        plan[-1].end_sample,
-        rules.min_decoded_fraction,
-        report.num_errors,
-        report.cause,
-    )
-    return _result(source, plan, [_NO_VIDEO, *warnings, *damage], report)
-
-
-def _result(
-    source: SourceMedia,
-    plan: tuple[PlannedSegment, ...],
-    warnings: list[str],
-    report: CutReport,
-) -> CutVideo:
+    audio = decode_audio(source, folder, limits)
+    damage = check_audio_decoding(source, audio, rules.min_decoded_fraction)
+    plan = tuple(plan_audio(len(audio.samples), rules.max_segment_ms, rules.cut_points_ms))
+    write_segments(plan, audio.samples, folder)
     return CutVideo(
-        source=source, plan=plan, warnings=(*warnings, *report.warnings), hashes=report.hashes
+        source=source,
+        plan=plan,
+        warnings=(_NO_VIDEO, *warnings, *damage),
+        hashes=hashes_of(NO_FRAMES, audio.samples),
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from storage.errors import ItemFault
+from tasks.media.audio.packets import list_packets
 from tasks.media.ffmpeg import input_url, run_ffprobe
-from tasks.media.frame_times import FrameTimes, list_frames
-from tasks.media.packets import list_packets
+from tasks.media.video.frame_times import FrameTimes, list_frames
 from tasks.processes.tool import ToolLimits, ToolResult
 
 _HOST_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)

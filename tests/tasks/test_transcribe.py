@@ -11,7 +11,7 @@ from storage.errors import ModelError
 from storage.records import RejectedRecord, SegmentRecord, TranscriptRecord
 from storage.store.store import Store
 from storage.store.variant import Variant, open_variant
-from tasks.media.wav import write_audio
+from tasks.media.audio.wav import write_audio
 from tasks.stage import Shard, ShardResult
 from tasks.transcribe import (
     TranscribeConfig,

@@ -2,8 +2,8 @@ import pytest
 
 from infra.benchmarks.ways import cut_as_the_paper, cut_as_waver, decode, segment_outputs
 from storage.records import SegmentRecord
-from tasks.media.verify import count_frames
-from tasks.media.wav import read_audio
+from tasks.media.audio.wav import read_audio
+from tasks.media.video.verify import count_frames
 
 
 def test_the_papers_way_writes_every_segment_and_one_audio(video, tmp_path):

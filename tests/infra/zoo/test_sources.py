@@ -5,7 +5,7 @@ import pytest
 
 from infra.zoo.sources import BEEP_SECONDS, audio
 from infra.zoo.truth import beeps_in
-from tasks.media.wav import read_audio
+from tasks.media.audio.wav import read_audio
 
 
 @pytest.mark.parametrize("starts", [(0.5,), (0.25, 1.25)])

@@ -8,9 +8,10 @@ import pytest
 
 from infra.zoo.inputs import Cut
 from infra.zoo.truth import WrittenSegment, beeps_in, faults_of, numbered_frames
-from tasks.media.command import audio_name, video_name
+from tasks.media.audio.command import audio_name
+from tasks.media.audio.wav import read_audio, write_audio
 from tasks.media.cut_video import CutRules, cut_video
-from tasks.media.wav import read_audio, write_audio
+from tasks.media.video.command import video_name
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
 EXPECTED = Cut(beeps=(2,))

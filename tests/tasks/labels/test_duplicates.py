@@ -15,8 +15,8 @@ from storage.records import AUDIO_SAMPLE_RATE, MediaHashRecord, ParticipantId, S
 from storage.store.store import Store
 from tasks.labels.duplicates import find_duplicates
 from tasks.labels.leakage import check_no_leakage
+from tasks.media.audio.wav import write_audio
 from tasks.media.perceptual_hash import SILENT
-from tasks.media.wav import write_audio
 from tasks.segment import SegmentConfig, SourceVideo, segment_shard, variant_of
 from tasks.stage import Shard
 

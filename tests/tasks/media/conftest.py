@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pytest
 
 from infra.zoo.truth import WrittenSegment
-from tasks.media.command import audio_name, video_name
+from tasks.media.audio.command import audio_name
+from tasks.media.audio.wav import read_audio
 from tasks.media.cut_video import CutRules, CutVideo, cut_video
-from tasks.media.wav import read_audio
+from tasks.media.video.command import video_name
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from tasks.media.wav import read_audio, write_audio
+from tasks.media.audio.wav import read_audio, write_audio
 
 
 def test_written_audio_is_read_back(tmp_path):

@@ -9,10 +9,10 @@ import pytest
 from infra.zoo.inputs import GOOD
 from infra.zoo.truth import faults_of
 from storage.errors import ItemFault
-from tasks.media.command import audio_name
-from tasks.media.cut import cut, cut_audio
-from tasks.media.plan import plan_audio, plan_segments
+from tasks.media.audio.command import audio_name
+from tasks.media.plan import plan_segments
 from tasks.media.probe import probe
+from tasks.media.video.cut import cut_frames
 from tasks.processes.tool import ToolLimits
 
 LIMITS = ToolLimits(seconds=60)
@@ -78,7 +78,7 @@ def test_videos_are_rotated_upright_with_even_dimensions_and_square_pixels(cut_o
 def test_large_video_is_scaled_down_and_small_one_is_kept(video, tmp_path, long_side, size):
     source = probe(video("one-frame.mp4"), limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
-    cut(source, plan, tmp_path, long_side=long_side, crf=23, limits=LIMITS)
+    cut_frames(source, plan, tmp_path, long_side=long_side, crf=23, limits=LIMITS)
     with av.open(str(tmp_path / "0000.mp4")) as container:
         stream = container.streams.video[0]
         assert (stream.width, stream.height) == size
@@ -95,18 +95,10 @@ def _fake_ffmpeg(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> 
 def _cut_short(video, folder: Path, seconds: float = 60) -> None:
     source = probe(video("very-short.mp4"), limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
-    cut(source, plan, folder, long_side=448, crf=23, limits=ToolLimits(seconds=seconds))
+    cut_frames(source, plan, folder, long_side=448, crf=23, limits=ToolLimits(seconds=seconds))
 
 
 def test_exit_status_zero_without_output_is_a_fault(video, monkeypatch, tmp_path):
     _fake_ffmpeg(tmp_path / "bin", "exit 0", monkeypatch)
     with pytest.raises(ItemFault, match="damaged: 0 of 5 frames could be decoded into 0 of 1"):
         _cut_short(video, tmp_path)
-
-
-def test_exit_status_zero_without_audio_is_a_fault_of_an_audio_file(video, monkeypatch, tmp_path):
-    source = probe(video("audio-only.m4a"), limits=LIMITS)
-    _fake_ffmpeg(tmp_path / "bin", "echo 'no such decoder' >&2", monkeypatch)
-    message = r"no audio could be decoded \(ffmpeg: no such decoder\)"
-    with pytest.raises(ItemFault, match=message):
-        cut_audio(source, lambda count: plan_audio(count, 5_000), tmp_path, limits=LIMITS)

@@ -1,7 +1,7 @@
 import pytest
 
 from storage.errors import ItemFault
-from tasks.media.packets import list_packets
+from tasks.media.audio.packets import list_packets
 from tasks.processes.tool import ToolLimits
 
 LIMITS = ToolLimits(seconds=60)

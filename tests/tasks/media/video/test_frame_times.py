@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 
 from storage.errors import ItemFault
-from tasks.media.frame_times import decode_frames, list_frames
+from tasks.media.video.frame_times import decode_frames, list_frames
 from tasks.processes.tool import ToolLimits
 
 LIMITS = ToolLimits(seconds=60)

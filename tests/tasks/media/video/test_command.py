@@ -2,9 +2,9 @@ import re
 
 import pytest
 
-from tasks.media.command import audio_command, audio_name, cut_command, video_name
 from tasks.media.plan import PlannedSegment, plan_segments
 from tasks.media.probe import probe
+from tasks.media.video.command import cut_command, video_name
 from tasks.processes.tool import ToolLimits
 
 LIMITS = ToolLimits(seconds=60)
@@ -25,7 +25,7 @@ def value(command: list[str], option: str) -> str:
     return command[command.index(option) + 1]
 
 
-def test_one_call_writes_all_videos_and_the_whole_audio(video):
+def test_one_call_writes_the_videos_of_all_segments(video):
     source = probe(video("cfr25.mp4"), limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
     command = cut_command(source, plan, long_side=448, crf=30)
@@ -33,18 +33,10 @@ def test_one_call_writes_all_videos_and_the_whole_audio(video):
     assert value(command, "-segment_frames") == "100,200"
     assert value(command, "-force_key_frames") == "expr:eq(n,100)+eq(n,200)"
     assert value(command, "-crf") == "30"
-    assert "audio.wav" in command
-
-
-def test_only_audio_is_written_for_a_file_without_video(video):
-    command = audio_command(probe(video("song-with-cover.mp3"), limits=LIMITS))
-    assert command[0] == "ffmpeg"
-    assert "audio.wav" in command
-    assert not any(argument.endswith((".mp4", ".raw")) for argument in command)
 
 
 def test_files_are_named_by_the_segments_index():
-    assert (video_name(7), audio_name(12_345)) == ("0007.mp4", "12345.wav")
+    assert video_name(7) == "0007.mp4"
 
 
 @pytest.mark.parametrize("count", [2, 17, 18, 500])
