@@ -54,6 +54,19 @@ class VideoRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VideoQuality:
+    """How much of a video's or segment's duration shows nothing, as fractions in [0, 1].
+
+    Attributes:
+        black_fraction: Frames without any visible content.
+        frozen_fraction: Stretches of two seconds or more in which no frame differs from the first.
+    """
+
+    black_fraction: float
+    frozen_fraction: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFacts:
     """Properties of a source video, from decoding the whole file.
 
@@ -63,6 +76,7 @@ class MediaFacts:
         width: Pixels, after rotation.
         height: Pixels, after rotation.
         warnings: Differences between container and decoded streams.
+        video_quality: ``None`` without a video stream.
     """
 
     video_id: VideoId
@@ -73,6 +87,7 @@ class MediaFacts:
     height: int
     has_audio: bool
     warnings: tuple[str, ...] = ()
+    video_quality: VideoQuality | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +129,7 @@ class SegmentRecord:
         audio_path: Relative to the store's root; ``None`` without an audio stream.
         video_digest: Digest of the file's content; ``None`` without a file.
         audio_digest: Digest of the file's content; ``None`` without a file.
+        video_quality: ``None`` without a video stream.
     """
 
     segment_id: SegmentId
@@ -127,6 +143,7 @@ class SegmentRecord:
     audio_path: str | None
     video_digest: str | None
     audio_digest: str | None
+    video_quality: VideoQuality | None = None
 
     @property
     def duration_ms(self) -> int:

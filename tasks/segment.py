@@ -38,7 +38,7 @@ from tasks.media.video.command import video_name
 from tasks.stage import Shard, as_state, compute_missing, or_rejected
 
 STAGE = "segment"
-VERSION = 5
+VERSION = 6
 
 
 class SegmentConfig(BaseModel):
