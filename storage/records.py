@@ -67,6 +67,23 @@ class VideoQuality:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AudioQuality:
+    """Measures of a video's or segment's audio; fractions are in [0, 1].
+
+    Attributes:
+        decoded_fraction: Fraction of the duration for which the source's audio was decoded.
+        silence_fraction: Fraction of the decoded audio that is digital silence.
+        rms_dbfs: Level of the decoded audio in dB below full scale, from -120 to 0.
+        clipped_fraction: Fraction of the decoded samples that are clipped at full scale.
+    """
+
+    decoded_fraction: float
+    silence_fraction: float
+    rms_dbfs: float
+    clipped_fraction: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MediaFacts:
     """Properties of a source video, from decoding the whole file.
 
@@ -77,6 +94,9 @@ class MediaFacts:
         height: Pixels, after rotation.
         warnings: Differences between container and decoded streams.
         video_quality: ``None`` without a video stream.
+        audio_quality: ``None`` without an audio stream.
+        dead_channel: Whether one of two audio channels is silent; the other one was used.
+        antiphase: Whether two audio channels cancel each other; only one was used.
     """
 
     video_id: VideoId
@@ -88,6 +108,9 @@ class MediaFacts:
     has_audio: bool
     warnings: tuple[str, ...] = ()
     video_quality: VideoQuality | None = None
+    audio_quality: AudioQuality | None = None
+    dead_channel: bool = False
+    antiphase: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +153,7 @@ class SegmentRecord:
         video_digest: Digest of the file's content; ``None`` without a file.
         audio_digest: Digest of the file's content; ``None`` without a file.
         video_quality: ``None`` without a video stream.
+        audio_quality: ``None`` without an audio stream.
     """
 
     segment_id: SegmentId
@@ -144,6 +168,7 @@ class SegmentRecord:
     video_digest: str | None
     audio_digest: str | None
     video_quality: VideoQuality | None = None
+    audio_quality: AudioQuality | None = None
 
     @property
     def duration_ms(self) -> int:
