@@ -13,6 +13,11 @@ WaverError                what is wrong, the value, what was expected, what to d
     └── FramesFault       the decoded frames differ from the container's
 """
 
+import traceback
+from pathlib import Path
+
+_ROOT = str(Path(__file__).parents[1])
+
 
 class WaverError(Exception):
     """An error whose message is one sentence for the user.
@@ -64,3 +69,19 @@ class ItemFault(WaverError):
 
 class FramesFault(ItemFault):
     """The decoded frames of a video differ from its container's."""
+
+
+def unexpected_reason(error: Exception) -> str:
+    """Describe an error that nobody foresaw, by type and Waver's source line only.
+
+    Its message is left out: it may contain personal data.
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if frame.filename.startswith(_ROOT) and "site-packages" not in frame.filename
+    ]
+    frame = (own or frames)[-1]
+    line = f"{frame.name} ({Path(frame.filename).name}, line {frame.lineno})"
+    return f"unexpected {type(error).__name__} in {line}: report this line, it is a fault of Waver"

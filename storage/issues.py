@@ -122,6 +122,9 @@ class IssueKind(StrEnum):
 
     # Media
     CANNOT_BE_OPENED = "cannot_be_opened", "not a video that can be opened: rejected by a run"
+    CHECK_FAILED = (
+        "check_failed", "an unforeseen error while the file was examined: a fault of Waver", True,
+    )  # fmt: skip
     MEDIA = "media", "the decoded video differs from its container's metadata"
 
 

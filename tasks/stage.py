@@ -1,16 +1,14 @@
 """What all stages use: shards, the loop that computes missing items, and their result."""
 
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 
 from prefect import State
 from prefect.states import Completed
 
 from storage.datasets.erased import read_erased
-from storage.errors import ItemFault, StageError, WaverError
+from storage.errors import ItemFault, StageError, WaverError, unexpected_reason
 from storage.records import RejectedRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
@@ -116,12 +114,7 @@ def or_rejected(stage: str, item_id: str, compute: Callable[[], ItemOutput]) -> 
     except (WaverError, OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - a failed row becomes a rejected row here only
-        reason = f"unexpected {type(error).__name__} {_source_line(error)}"
+        reason = unexpected_reason(error)
     return ItemOutput(
         item_id=item_id, rows=(RejectedRecord(item_id=item_id, stage=stage, reason=reason),)
     )
-
-
-def _source_line(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"in {frame.name} ({Path(frame.filename).name}, line {frame.lineno})"

@@ -23,6 +23,7 @@ from tasks.audit.counts import count_videos
 from tasks.audit.files import FileFacts, probe_files
 from tasks.audit.findings import (
     Finding,
+    failed_checks,
     identical_files,
     intervals_beyond_end,
     participants_in_two_splits,
@@ -113,6 +114,7 @@ def _find(dataset: Dataset, checks: FileChecks) -> Iterator[Finding]:
     yield from similar_participants(dataset.videos)
     yield from unusable_splits(dataset.videos)
     yield from unreadable_files(checks.facts.faults)
+    yield from failed_checks(checks.facts.errors)
     yield from intervals_beyond_end(dataset.videos, checks.facts.durations)
     yield from identical_files(dataset.videos, checks.facts.digests)
     yield from reencoded_copies(dataset.videos, checks.hashes.groups)

@@ -139,6 +139,9 @@ _AUDIO = {
     "audio-only-away.mkv": (
         *audio(5, 0.5, 2), "-af", "asetpts='PTS+if(gt(T,1),795/TB)'", "-c:a", "pcm_s16le",
     ),
+    "three-streams.ts": (
+        *video(3), *audio(3, 1), *audio(3, 2), "-map", "0", "-map", "1", "-map", "2", *_H264, *_AAC,
+    ),
     "encrypted-audio.m4a": (*audio(3, 1), *_AAC, *_ENCRYPTION),
     "encrypted.mp4": (*video(6), *audio(6, 1), *_H264, *_AAC, *_ENCRYPTION),
 }  # fmt: skip

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+from infra.zoo.edits import with_length_tag, with_untyped_stream
 from infra.zoo.inputs import ODD_NAMES
 from infra.zoo.recipes import RECIPES
 
@@ -77,6 +78,13 @@ def _rotten(name: str, count: int) -> Callable[[Shelf, Path], None]:
     return make
 
 
+def _edited(name: str, edit: Callable[[bytes], bytes]) -> Callable[[Shelf, Path], None]:
+    def make(shelf: Shelf, path: Path) -> None:
+        path.write_bytes(edit(shelf(name).read_bytes()))
+
+    return make
+
+
 def _claiming(side: int) -> Callable[[Path], None]:
     """Return what writes a tiny file whose header claims square frames of ``side`` pixels."""
 
@@ -132,6 +140,9 @@ _DERIVED: dict[str, Callable[[Shelf, Path], None]] = {
     "truncated.avi": _first_part("b-frames.avi", 0.5),
     "rotten.mp4": _rotten("moov-first.mp4", 400),
     "a-little-rotten.mp4": _rotten("moov-first.mp4", 8),
+    "untyped-stream.ts": _edited("three-streams.ts", lambda ts: with_untyped_stream(ts, 1)),
+    "odd-length-tag.mkv": _edited("b-frames.mkv", lambda mkv: with_length_tag(mkv, "00:06.000")),
+    "no-length-tag.mkv": _edited("b-frames.mkv", lambda mkv: with_length_tag(mkv, "N/A")),
     "truncated-audio.m4a": _first_part("long-audio.m4a", 0.5),
     "a-little-rotten-audio.m4a": _rotten("long-audio.m4a", 3),
     "rotten-audio.m4a": _rotten("long-audio.m4a", 400),

@@ -66,6 +66,12 @@ def unreadable_files(faults: Mapping[VideoId, str]) -> Iterator[Finding]:
         yield Finding(kind=IssueKind.CANNOT_BE_OPENED, example=f"{video_id}: {reason}")
 
 
+def failed_checks(errors: Mapping[VideoId, str]) -> Iterator[Finding]:
+    """Yield the videos whose check failed with an unforeseen error."""
+    for video_id, reason in errors.items():
+        yield Finding(kind=IssueKind.CHECK_FAILED, example=f"{video_id}: {reason}")
+
+
 def intervals_beyond_end(videos: Iterable[VideoRecord], durations: Durations) -> Iterator[Finding]:
     """Find intervals that are not within their video."""
     for video in videos:

@@ -1,22 +1,20 @@
 """Streams, frame times and length of a video file, read from its container without decoding."""
 
 import errno
-import json
 import stat
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from storage.errors import ItemFault
 from tasks.media.audio.packets import list_packets
+from tasks.media.container import Container, Stream, parse_container
 from tasks.media.ffmpeg import input_url, run_ffprobe
 from tasks.media.video.frame_times import FrameTimes, list_frames
 from tasks.processes.tool import ToolLimits, ToolResult
 
 _HOST_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-_ESTIMATED_LENGTH = ("aac", "ac3", "amr", "dts", "eac3", "mp3")
-_PLAYLISTS = ("concat", "dash", "hls", "imf", "sdp")
+_ESTIMATED_LENGTH = frozenset(("aac", "ac3", "amr", "dts", "eac3", "mp3"))
+_PLAYLISTS = frozenset(("concat", "dash", "hls", "imf", "sdp"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,43 +69,30 @@ def probe(path: Path, *, limits: ToolLimits) -> SourceMedia:
         ToolError: ffprobe is not installed.
     """
     _check_file(path)
-    info, cause = _read_container(path, limits)
-    videos, audios = _streams_of(info)
+    container, cause = _read_container(path, limits)
+    videos = container.streams_of("video")
     video = _choose_video(videos, cause)
-    container = info["format"]
-    origin = float(container.get("start_time") or 0.0)
     if video is None:
-        return _audio_only(path, audios, container, origin, limits)
+        return _audio_only(path, container, limits)
+    origin = container.format.start_time or 0.0
     frames = list_frames(path, video, origin, limits=limits)
-    width, height = _display_size(videos[video])
+    width, height = videos[video].displayed_size
     return SourceMedia(
         path=path,
         video_stream=video,
-        audio_stream=_choose_audio(audios),
+        audio_stream=_choose_audio(container.streams_of("audio")),
         width=width,
         height=height,
-        declared_seconds=_declared_seconds(videos[video], container, len(info["streams"]), frames),
+        declared_seconds=_declared_seconds(videos[video], container, frames),
         origin=origin,
         frame_times=frames.times,
         end_time=frames.end_time,
     )
 
 
-def _streams_of(info: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the video streams and the audio streams."""
-    streams = info["streams"]
-    videos = [s for s in streams if s["codec_type"] == "video"]
-    return videos, [s for s in streams if s["codec_type"] == "audio"]
-
-
-def _audio_only(
-    path: Path,
-    audios: list[dict[str, Any]],
-    container: dict[str, Any],
-    origin: float,
-    limits: ToolLimits,
-) -> SourceMedia:
+def _audio_only(path: Path, container: Container, limits: ToolLimits) -> SourceMedia:
     """Describe a file without video; it is as long as its audio."""
+    audios, origin = container.streams_of("audio"), container.format.start_time or 0.0
     audio = _choose_audio(audios)
     if audio is None:
         raise ItemFault("the file has neither a video nor an audio stream")
@@ -126,9 +111,9 @@ def _audio_only(
     )
 
 
-def _declared_audio_seconds(audio: dict[str, Any], container: dict[str, Any]) -> float | None:
+def _declared_audio_seconds(audio: Stream, container: Container) -> float | None:
     """Return the declared length of audio, or ``None`` if ffmpeg estimates it from the bit rate."""
-    return None if container["format_name"] in _ESTIMATED_LENGTH else _own_seconds(audio)
+    return None if container.format.names & _ESTIMATED_LENGTH else audio.own_seconds
 
 
 def probe_seconds(path: Path, *, limits: ToolLimits) -> float:
@@ -141,14 +126,14 @@ def probe_seconds(path: Path, *, limits: ToolLimits) -> float:
         ToolError: ffprobe is not installed.
     """
     _check_file(path)
-    info, cause = _read_container(path, limits)
-    videos, audios = _streams_of(info)
+    container, cause = _read_container(path, limits)
+    videos, audios = container.streams_of("video"), container.streams_of("audio")
     video, audio = _choose_video(videos, cause), _choose_audio(audios)
     if video is not None:
-        declared = _own_seconds(videos[video])
+        declared = videos[video].own_seconds
     else:
-        declared = None if audio is None else _declared_audio_seconds(audios[audio], info["format"])
-    return probe(path, limits=limits).duration_seconds if declared is None else declared
+        declared = None if audio is None else _declared_audio_seconds(audios[audio], container)
+    return declared or probe(path, limits=limits).duration_seconds
 
 
 def _check_file(path: Path) -> None:
@@ -166,49 +151,29 @@ def _check_file(path: Path) -> None:
         raise ItemFault(f"the file cannot be read ({error.strerror})") from error
 
 
-def _read_container(path: Path, limits: ToolLimits) -> tuple[dict[str, Any], str]:
+def _read_container(path: Path, limits: ToolLimits) -> tuple[Container, str]:
     """Read the properties of the container and its streams, and ffprobe's last error messages."""
     result = run_ffprobe(path, "-show_format", "-show_streams", "-of", "json", limits=limits)
-    info: dict[str, Any] = json.loads(result.output or b"{}")
-    if result.status != 0 or not info.get("streams"):
+    container = parse_container(result.output)
+    names = container.format.names
+    if result.status != 0 or not container.streams or not names:
         raise ItemFault(f"not a video that ffmpeg can open: {_last_messages(result, path)}")
-    if set(info["format"]["format_name"].split(",")) & set(_PLAYLISTS):
+    if names & _PLAYLISTS:
         raise ItemFault("not a video but a playlist of other files")
-    if info["format"]["format_name"].endswith(("_pipe", "image2")):
+    if any(name.endswith(("_pipe", "image2")) for name in names):
         raise ItemFault("not a video but a still image")
-    return info, _last_messages(result, path)
+    return container, _last_messages(result, path)
 
 
-def _display_size(video: dict[str, Any]) -> tuple[int, int]:
-    """Return width and height after the container's rotation."""
-    rotations = [side.get("rotation", 0) for side in video.get("side_data_list", [])]
-    width, height = int(video["width"]), int(video["height"])
-    return (height, width) if any(round(r / 90) % 2 for r in rotations) else (width, height)
-
-
-def _declared_seconds(
-    video: dict[str, Any], container: dict[str, Any], num_streams: int, frames: FrameTimes
-) -> float:
+def _declared_seconds(video: Stream, container: Container, frames: FrameTimes) -> float:
     """Return the video stream's own length; the container's may be another stream's."""
-    if container["format_name"] == "avi" and int(video.get("nb_frames", 0)):
+    if "avi" in container.format.names and video.nb_frames and video.r_frame_rate:
         # ffmpeg measures a truncated AVI by the remaining data; its header keeps the frame count.
-        return float(int(video["nb_frames"]) / Fraction(video["r_frame_rate"]))
-    own = _own_seconds(video)
-    if own is not None:
-        return own
+        return video.nb_frames / video.r_frame_rate
+    if video.own_seconds is not None:
+        return video.own_seconds
     found = frames.end_time - frames.times[0]
-    return float(container.get("duration") or found) if num_streams == 1 else found
-
-
-def _own_seconds(video: dict[str, Any]) -> float | None:
-    if "duration" in video:
-        return float(video["duration"])
-    tagged = video.get("tags", {}).get("DURATION")  # Matroska writes 00:00:12.345000000
-    if not tagged:
-        return None
-    hours, minutes, seconds = tagged.split(":")
-    declared_end = int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    return declared_end - float(video.get("start_time", 0))
+    return (container.format.duration or found) if len(container.streams) == 1 else found
 
 
 def _last_messages(result: ToolResult, path: Path) -> str:
@@ -219,11 +184,11 @@ def _last_messages(result: ToolResult, path: Path) -> str:
     return "; ".join(dict.fromkeys(messages[-2:]))
 
 
-def _choose_video(videos: list[dict[str, Any]], cause: str) -> int | None:
+def _choose_video(videos: list[Stream], cause: str) -> int | None:
     candidates = [
-        (int(stream.get("width") or 0) * int(stream.get("height") or 0), -index)
+        (stream.num_pixels, -index)
         for index, stream in enumerate(videos)
-        if not stream.get("disposition", {}).get("attached_pic")
+        if not stream.is_cover_art
     ]
     if not candidates:
         return None
@@ -232,8 +197,8 @@ def _choose_video(videos: list[dict[str, Any]], cause: str) -> int | None:
     return -max(candidates)[1]
 
 
-def _choose_audio(audios: list[dict[str, Any]]) -> int | None:
+def _choose_audio(audios: list[Stream]) -> int | None:
     if not audios:
         return None
-    defaults = [i for i, s in enumerate(audios) if s.get("disposition", {}).get("default")]
+    defaults = [index for index, stream in enumerate(audios) if stream.is_default]
     return defaults[0] if defaults else 0

@@ -14,6 +14,7 @@ from storage.results import AuditRecord
 from storage.schema import from_table, read_parquet
 from storage.store.cache import remove_cache
 from storage.store.store import Store
+from tasks.audit import files
 
 NAME = "Videos/{0}/Visite_1/{0}_Question_{1}_2024-01-01_10-00-00_Video.mp4"
 SPLITS = {
@@ -120,6 +121,26 @@ def test_a_contradiction_ends_with_status_1_and_a_damaged_file_alone_does_not(re
         stream.write(f"{NAME.format('90001', 1)},1,words\n")
     assert check("--out", "audit.parquet") == 1
     assert "listed_with_two_labels" in found()
+
+
+def test_an_unforeseen_error_in_one_file_ends_with_status_1_and_names_file_and_class(
+    video, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    for name in ("odd.mp4", "good.mp4"):
+        shutil.copy(video("one-frame.mp4"), tmp_path / "data" / name)
+    real = files.probe_seconds
+    monkeypatch.setattr(
+        files,
+        "probe_seconds",
+        lambda p, **options: {}[1] if "odd" in p.name else real(p, **options),
+    )
+    assert check("--out", "audit.parquet") == 1
+    (example,) = found()["check_failed"]
+    assert example.startswith("odd.mp4: unexpected KeyError in ")
+    assert "unexpected KeyError" in capsys.readouterr().out
+    assert audited()[None, "videos"].value == 2
 
 
 def test_neither_screen_nor_table_holds_words_or_details(release, tmp_path, capsys):

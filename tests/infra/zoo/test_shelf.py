@@ -17,7 +17,7 @@ def test_a_video_is_made_once(tmp_path):
 
 def test_every_input_can_be_made_and_every_recipe_is_looked_at(tmp_path):
     shelf = Shelf(tmp_path)
-    looked_at_elsewhere = {"moov-first.mp4", "sample-for-sample.mkv"}
+    looked_at_elsewhere = {"moov-first.mp4", "sample-for-sample.mkv", "three-streams.ts"}
     assert set(RECIPES) - set(GOOD) - set(DAMAGED) == looked_at_elsewhere
     for name in ("empty.mp4", "pipe.mp4", "device.mp4", "http:x.mp4"):
         assert os.path.lexists(shelf(name))

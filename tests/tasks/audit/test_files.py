@@ -9,6 +9,7 @@ from storage.fingerprint import digest_file
 from storage.records import VideoId
 from tasks.audit import files
 from tasks.audit.files import probe_files
+from tasks.processes.tool import ToolLimits
 
 
 def test_durations_and_faults_are_found_and_only_files_of_equal_size_are_digested(video, tmp_path):
@@ -24,6 +25,18 @@ def test_durations_and_faults_are_found_and_only_files_of_equal_size_are_digeste
     assert facts.faults["empty"] == "the file is empty (0 bytes)"
     assert facts.digests == dict.fromkeys(("a", "copy"), digest_file(paths["a"]))
     assert len(calls) == len(paths)
+
+
+def test_an_unforeseen_error_of_one_file_is_reported_and_the_others_are_checked(video, monkeypatch):
+    real = files.probe_seconds
+
+    def fail_on_one(path: Path, limits: ToolLimits) -> float:
+        return [][1] if path.suffix == ".mkv" else real(path, limits=limits)
+
+    monkeypatch.setattr(files, "probe_seconds", fail_on_one)
+    facts = probe_files({"a": video("b-frames.mkv"), "b": video("cfr25.mp4")})
+    assert (set(facts.durations), facts.faults, set(facts.errors)) == ({"b"}, {}, {"a"})
+    assert facts.errors["a"].startswith("unexpected IndexError in fail_on_one (test_files.py, ")
 
 
 def test_missing_ffprobe_is_an_error(video, monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from infra.zoo.edits import with_length_tag
 from storage.errors import ItemFault, ToolError
 from tasks.media.probe import probe, probe_seconds
 from tasks.processes.tool import ToolLimits
@@ -51,6 +52,24 @@ def test_uneven_frame_times_are_kept(video):
     gaps = [b - a for a, b in pairwise(probe(video("two-rates.webm"), limits=LIMITS).frame_times)]
     assert gaps[:59] == pytest.approx([1 / 7] * 59, abs=0.007)
     assert gaps[60:] == pytest.approx([1 / 60] * len(gaps[60:]), abs=0.007)
+
+
+def test_a_stream_without_a_type_is_ignored(video):
+    source = probe(video("untyped-stream.ts"), limits=LIMITS)
+    assert (source.video_stream, source.audio_stream) == (0, 0)
+    assert len(source.frame_times) == 75
+    assert probe_seconds(video("untyped-stream.ts"), limits=LIMITS) == pytest.approx(3, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("tag", "declared"),
+    [("00:06.000", 6), ("0:00:06,00", 6), ("N/A", 6), ("", 6), ("a:b", 6), ("00:05:00.0", 300)],
+)
+def test_a_length_tag_in_any_form_is_read_or_ignored(video, tmp_path, tag, declared):
+    path = tmp_path / "tagged.mkv"
+    path.write_bytes(with_length_tag(video("b-frames.mkv").read_bytes(), tag))
+    assert probe(path, limits=LIMITS).declared_seconds == pytest.approx(declared, abs=0.1)
+    assert probe_seconds(path, limits=LIMITS) == pytest.approx(declared, abs=0.1)
 
 
 @pytest.mark.parametrize("name", ["video-late.mkv", "video-late.mp4"])
