@@ -36,6 +36,19 @@ class IssueKind(StrEnum):
         "no_participant",
         "unknown participant: leakage between splits cannot be detected",
     )
+    PARTICIPANT_SPELLED_TWICE = (
+        "participant_spelled_twice", "spellings of one participant's id: taken as one participant",
+    )  # fmt: skip
+    VIDEO_SPELLED_TWICE = (
+        "video_spelled_twice", "spellings of one video's name, of the same content and label",
+    )  # fmt: skip
+    VIDEO_SPELLINGS_DIFFER = (
+        "video_spellings_differ", "spellings of one name, of different content or labels", True,
+    )  # fmt: skip
+    CONSENT_CONTRADICTED = (
+        "consent_contradicted", "one participant's answers differ: taken as not permitted",
+    )  # fmt: skip
+    LABEL_FILE_IGNORED = "label_file_ignored", "a label table of a kind that is not read"
     PARTICIPANT_CONTRADICTED = (
         "participant_contradicted", "folder and file name name different participants", True,
     )  # fmt: skip
@@ -45,10 +58,6 @@ class IssueKind(StrEnum):
     PARTICIPANT_IN_TWO_SPLITS = (
         "participant_in_two_splits", "one participant's videos are in two splits", True,
     )  # fmt: skip
-    PARTICIPANTS_ALIKE_IN_TWO_SPLITS = (
-        "participants_alike_in_two_splits",
-        "ids in two splits that differ only in case or leading zeros",
-    )
     SAME_FILE_IN_TWO_SPLITS = (
         "same_file_in_two_splits", "files of the same content are in two splits", True,
     )  # fmt: skip
@@ -109,12 +118,15 @@ class IssueKind(StrEnum):
     NO_INTERVAL_WITHIN = (
         "no_interval_within", "every interval of the video is after its end: unlabeled", True,
     )  # fmt: skip
+    CUE_KIND_UNKNOWN = "cue_kind_unknown", "an annotated cue of a kind that the data set lacks"
     LENGTHS_DIFFER = "lengths_differ", "certainty, cues or frames do not match the intervals"
     FRAMES_DISAGREE = "frames_disagree", "annotated frames and times differ: the times are used"
 
     # The released transcript
     TRANSCRIPT_UNREADABLE = "transcript_unreadable", "transcript pieces without text or start"
-    TRANSCRIPT_RESTARTS = "transcript_restarts", "transcript times that decrease: made monotone"
+    TRANSCRIPT_RESTARTS = (
+        "transcript_restarts", "transcript times that restart or overlap: made monotone",
+    )  # fmt: skip
     TRANSCRIPT_OPEN = "transcript_open", "transcript pieces without an end: closed where possible"
 
     # Erased participants

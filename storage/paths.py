@@ -7,10 +7,13 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from storage.errors import DataError
 from storage.fingerprint import digest_of
 
-VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
-    | {".mts", ".ogv", ".ts", ".webm", ".wmv"}
-)
+# Containers of video that ffmpeg reads and that keep times: phones, cameras, camcorders, DVDs,
+# broadcast and screen recorders. Bare streams (.h264, .hevc) have no times and are left out.
+_CONTAINERS = """
+3g2 3gp 3gp2 3gpp asf avi divx dv dvr-ms f4v flv m1v m2t m2ts m2v m4v mjpeg mjpg mk3d mkv mod mov
+mp4 mpe mpeg mpg mpv mts mxf nut ogm ogv ogx qt rm rmvb tod tp trp ts vob webm wmv wtv xvid
+"""
+VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in _CONTAINERS.split())
 
 
 def path_key(video_id: str) -> str:
@@ -50,3 +53,21 @@ def iter_video_names(root: Path, *, skipping: frozenset[str] = frozenset()) -> I
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in VIDEO_SUFFIXES:
                 yield (Path(folder) / name).relative_to(root).as_posix()
+
+
+def reason_not_found(root: Path, name: str) -> str | None:
+    """Return why `iter_video_names` leaves out a file that exists; ``None`` if none exists."""
+    path = root / name
+    try:
+        if not path.is_file():
+            return None
+    except OSError:
+        return None
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        return (
+            f"the file is left out, as its suffix {path.suffix!r} is not one of "
+            f"{' '.join(sorted(VIDEO_SUFFIXES))}: convert it, or rename it if it is a video"
+        )
+    if any(step.startswith(".") for step in PurePosixPath(name).parts):
+        return "the file is left out, as it or its folder is hidden (its name starts with a dot)"
+    return "the file is left out, as its folder is a link or one that holds no source videos"

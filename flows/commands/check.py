@@ -27,9 +27,9 @@ from tasks.audit.findings import (
     identical_files,
     intervals_beyond_end,
     participants_in_two_splits,
+    participants_spelled_twice,
     reader_issues,
     reencoded_copies,
-    similar_participants,
     summarize,
     unreadable_files,
     unusable_splits,
@@ -111,7 +111,7 @@ def audit(dataset: Dataset, checks: FileChecks) -> Iterator[AuditRecord]:
 def _find(dataset: Dataset, checks: FileChecks) -> Iterator[Finding]:
     yield from reader_issues(dataset)
     yield from participants_in_two_splits(dataset.videos)
-    yield from similar_participants(dataset.videos)
+    yield from participants_spelled_twice(dataset.videos)
     yield from unusable_splits(dataset.videos)
     yield from unreadable_files(checks.facts.faults)
     yield from failed_checks(checks.facts.errors)

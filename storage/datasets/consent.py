@@ -5,11 +5,14 @@ purpose contains only rows of participants who agreed to it; an unknown answer d
 consent.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, TypeVar, get_args
 
-from storage.records import VideoId
+from storage.identity import name_key, participant_key
+from storage.issues import Issue, IssueKind
+from storage.records import VideoId, VideoRecord
 
 Purpose = Literal["internal", "publication", "challenge"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
@@ -51,7 +54,64 @@ _ANSWERS: Mapping[Purpose, Callable[[Consented], bool | None]] = {
 
 def read_answer(text: str) -> bool | None:
     """Parse a yes or no as data sets spell it; returns ``None`` for anything else."""
-    return _SPELLINGS.get(text.strip().lower())
+    return _SPELLINGS.get(name_key(text))
+
+
+def strictest(answers: Iterable[bool | None]) -> bool | None:
+    """Combine answers to one question: no before unknown before yes; unknown without any."""
+    given = set(answers) or {None}
+    return False if False in given else None if None in given else True
+
+
+def reconcile(
+    videos: Sequence[VideoRecord],
+) -> tuple[tuple[VideoRecord, ...], tuple[Issue, ...]]:
+    """Apply a participant's no to all of their videos, under every spelling of the id.
+
+    Returns the videos, and an issue for each participant who answered both no and yes.
+    """
+    publications = _Answers.of(videos, "publications", lambda video: video.consent_publications)
+    challenges = _Answers.of(videos, "challenges", lambda video: video.consent_challenges)
+    reconciled = tuple(
+        replace(
+            video,
+            consent_publications=publications.of_video(video, video.consent_publications),
+            consent_challenges=challenges.of_video(video, video.consent_challenges),
+        )
+        for video in videos
+    )
+    return reconciled, (*publications.issues(), *challenges.issues())
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """The answers to one question by participant, each with a video that has it."""
+
+    use: str
+    by_participant: Mapping[str, Mapping[bool | None, VideoId]]
+
+    @classmethod
+    def of(
+        cls, videos: Iterable[VideoRecord], use: str, read: Callable[[VideoRecord], bool | None]
+    ) -> "_Answers":
+        by_participant: dict[str, dict[bool | None, VideoId]] = defaultdict(dict)
+        for video in videos:
+            if video.participant_id is not None:
+                answers = by_participant[participant_key(video.participant_id)]
+                answers.setdefault(read(video), video.video_id)
+        return cls(use, by_participant)
+
+    def of_video(self, video: VideoRecord, answer: bool | None) -> bool | None:
+        if video.participant_id is None:
+            return answer
+        key = participant_key(video.participant_id)
+        return False if False in self.by_participant[key] else answer
+
+    def issues(self) -> Iterator[Issue]:
+        for answers in self.by_participant.values():
+            if {True, False} <= answers.keys():
+                text = f"use in {self.use} is no of {answers[False]!r} and yes of {answers[True]!r}"
+                yield Issue(IssueKind.CONSENT_CONTRADICTED, f"{text}: taken as no")
 
 
 def allowed(row: Consented, purpose: Purpose) -> bool:

@@ -1,13 +1,16 @@
 """Open a data folder: choose the reader that fits its files, and check what it returns."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from storage.datasets.bah.annotation_cache import AnnotationCache
 from storage.datasets.bah.reader import is_bah, read_bah
+from storage.datasets.consent import reconcile
 from storage.datasets.dataset import Dataset
 from storage.datasets.folder import read_folder
+from storage.datasets.spellings import videos_spelled_twice
+from storage.datasets.table.label_file import ignored_label_files, label_file_names
 from storage.datasets.table.reader import is_table, read_table
-from storage.datasets.table.rows import LABEL_FILES
 from storage.errors import ConfigError, DataError, LeakageError
 from storage.issues import IssueKind
 from storage.store.store import local_root
@@ -42,7 +45,12 @@ def read_dataset(folder: str, cache: AnnotationCache | None = None) -> Dataset:
             f"No video was found under {folder!r}: expected a BAH release or files such as "
             ".mp4, .mov, .mkv, .webm or .avi."
         )
-    return dataset
+    videos, contradicted = reconcile(dataset.videos)
+    issues = (
+        *dataset.issues, *contradicted, *videos_spelled_twice(root, videos),
+        *ignored_label_files(root),
+    )  # fmt: skip
+    return replace(dataset, videos=videos, issues=issues)
 
 
 def check_apart(folder: str, store: str) -> None:
@@ -110,7 +118,7 @@ def _read(root: Path, cache: AnnotationCache | None) -> Dataset:
     if is_bah(root) and is_table(root):
         raise DataError(
             f"{str(root)!r} holds both a BAH release's files and a label table "
-            f"({' or '.join(LABEL_FILES)}): keep one of them in the folder."
+            f"({' and '.join(label_file_names(root))}): keep one of them in the folder."
         )
     if is_bah(root):
         return read_bah(root, cache)

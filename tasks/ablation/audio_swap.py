@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from storage.errors import ConfigError
 from storage.fingerprint import digest_of
+from storage.identity import participant_key
 from storage.records import SampleRecord
 
 Pair = tuple[SampleRecord, SampleRecord]
@@ -49,7 +50,7 @@ def _groups(samples: Sequence[SampleRecord]) -> list[list[SampleRecord]]:
         video = root(("video", sample.video_id))
         parents[root(("content", sample.source_digest))] = video
         if sample.participant_id is not None:
-            parents[root(("participant", sample.participant_id))] = root(video)
+            parents[root(("participant", participant_key(sample.participant_id)))] = root(video)
     groups: dict[tuple[str, str], list[SampleRecord]] = defaultdict(list)
     for sample in samples:
         groups[root(("video", sample.video_id))].append(sample)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from storage.identity import spellings_by_key
 from storage.records import SPLITS, VideoId, VideoRecord
 from storage.results import AuditRecord
 from tasks.labels.annotation import locate
@@ -72,7 +73,7 @@ def _fraction(part: float, whole: float) -> float | None:
 
 
 def _num_participants(videos: Sequence[VideoRecord], _: Durations) -> float:
-    return len({video.participant_id for video in videos} - {None})
+    return len(spellings_by_key(video.participant_id for video in videos))
 
 
 def _num_where(condition: Callable[[VideoRecord], bool]) -> _Measure:

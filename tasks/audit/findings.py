@@ -1,11 +1,11 @@
 """Problems of a data set: contradictions, leakage, and splits that cannot be used."""
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.datasets.dataset import Dataset
+from storage.identity import participant_key, quote_spelling
 from storage.issues import IssueKind
 from storage.records import SPLITS, VideoId, VideoRecord
 from storage.results import AuditRecord
@@ -13,8 +13,7 @@ from tasks.audit.counts import Durations
 from tasks.labels.annotation import locate
 
 EXAMPLE_SEPARATOR = " + "  # between the videos of one example
-_NUM_EXAMPLES = 3
-_LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
+_DETAILED = (IssueKind.CUE_KIND_UNKNOWN, IssueKind.VIDEO_SPELLED_TWICE)
 _TIME_ISSUES = (
     IssueKind.INTERVAL_PAST_END, IssueKind.INTERVAL_AFTER_END, IssueKind.NO_INTERVAL_WITHIN,
 )  # fmt: skip
@@ -42,7 +41,7 @@ def summarize(findings: Iterable[Finding]) -> list[AuditRecord]:
             value=len(examples[kind]),
             invalidates=kind.invalidates,
             meaning=kind.meaning,
-            examples=tuple(examples[kind])[:_NUM_EXAMPLES],
+            examples=tuple(examples[kind]),
         )
         for kind in kinds
         if kind in examples
@@ -55,7 +54,8 @@ def reader_issues(dataset: Dataset) -> Iterator[Finding]:
         yield Finding(kind=issue.kind, example=issue.detail)
     for video in dataset.videos:
         for issue in video.issues:
-            yield Finding(kind=issue.kind, example=video.video_id)
+            detail = f": {issue.detail}" if issue.kind in _DETAILED else ""
+            yield Finding(kind=issue.kind, example=f"{video.video_id}{detail}")
         if _lacks_participant(video):
             yield Finding(kind=IssueKind.NO_PARTICIPANT, example=video.video_id)
 
@@ -82,20 +82,21 @@ def intervals_beyond_end(videos: Iterable[VideoRecord], durations: Durations) ->
 
 
 def participants_in_two_splits(videos: Iterable[VideoRecord]) -> Iterator[Finding]:
-    """Find participants with videos in two splits."""
-    for group in _groups(videos, lambda video: video.participant_id):
+    """Find participants with videos in two splits, under any spellings of their ids."""
+    for group in _groups(videos, _participant_key):
         if _is_in_two_splits(group):
             kind = IssueKind.PARTICIPANT_IN_TWO_SPLITS
             yield Finding(kind=kind, example=_example_of(group))
 
 
-def similar_participants(videos: Iterable[VideoRecord]) -> Iterator[Finding]:
-    """Find ids in two splits that may be two spellings of one participant."""
-    for group in _groups(videos, _normalized_id):
-        by_id = {video.participant_id: video for video in group if video.split is not None}
-        if len(by_id) > 1 and _is_in_two_splits(group):
-            kind = IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS
-            yield Finding(kind=kind, example=_example_of(group))
+def participants_spelled_twice(videos: Iterable[VideoRecord]) -> Iterator[Finding]:
+    """Find participants whose ids are spelled in several ways, with a video of each."""
+    for group in _groups(videos, _participant_key):
+        first_of = {str(video.participant_id): video.video_id for video in reversed(group)}
+        if len(first_of) > 1:
+            names = (f"{quote_spelling(who)} of {first_of[who]}" for who in sorted(first_of))
+            kind = IssueKind.PARTICIPANT_SPELLED_TWICE
+            yield Finding(kind=kind, example=EXAMPLE_SEPARATOR.join(names))
 
 
 def identical_files(
@@ -140,11 +141,8 @@ def unusable_splits(videos: Sequence[VideoRecord]) -> Iterator[Finding]:
             yield Finding(kind=IssueKind.SPLIT_OF_ONE_LABEL, example=split)
 
 
-def _normalized_id(video: VideoRecord) -> str | None:
-    """Normalize an id: ignore case and leading zeros."""
-    if video.participant_id is None:
-        return None
-    return _LEADING_ZEROS.sub("", video.participant_id.casefold())
+def _participant_key(video: VideoRecord) -> str | None:
+    return None if video.participant_id is None else participant_key(video.participant_id)
 
 
 def _lacks_participant(video: VideoRecord) -> bool:
@@ -170,10 +168,9 @@ def _is_in_two_splits(group: Iterable[VideoRecord]) -> bool:
 
 
 def _example_of(group: Sequence[VideoRecord]) -> str:
-    """Name one video of each split, or the first two videos if all are in one split."""
-    by_split = {video.split: video for video in reversed(group)}
-    first_of_split = [video for video in group if by_split[video.split] is video]
-    named = first_of_split if len(first_of_split) > 1 else group[:2]
+    """Name all videos of a group, split by split."""
+    splits = list(dict.fromkeys(video.split for video in group))
     return EXAMPLE_SEPARATOR.join(
-        f"{v.video_id} ({v.split})" if v.split else v.video_id for v in named
+        f"{video.video_id} ({video.split})" if video.split else video.video_id
+        for video in sorted(group, key=lambda video: splits.index(video.split))
     )

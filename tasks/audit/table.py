@@ -15,6 +15,7 @@ _UNKNOWN = "—"
 _INVALIDATES, _MINOR = "✗", "·"
 _COUNT_WIDTH = 5
 _INDENT = " " * 4
+_NUM_EXAMPLES, _NUM_NAMES = 3, 12  # on the screen; the table of `--out` has all of them
 _ROWS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
     "": (
         ("videos", ("videos",)),
@@ -84,7 +85,7 @@ def _format_value(measure: str, value: float | None) -> str:
 
 
 def _findings(findings: Sequence[AuditRecord]) -> RenderableType:
-    """List findings, with examples on lines of their own that may be wider than the screen."""
+    """List findings, with some examples on lines of their own that may be wider than the screen."""
     parts: list[RenderableType] = [Text("Findings, with the number of examples\n", style="bold")]
     for row in findings:
         head = Table.grid(padding=(0, 1))
@@ -95,10 +96,20 @@ def _findings(findings: Sequence[AuditRecord]) -> RenderableType:
         description = Text.assemble((row.name, "bold"), f": {row.meaning}")
         head.add_row(mark, _format_value(row.name, row.value), description)
         parts.append(head)
-        for example in row.examples:
-            lines = f"{_INDENT}{example}".replace(EXAMPLE_SEPARATOR, f" +\n{_INDENT}")
-            parts.append(Text(lines, style="dim", no_wrap=True, overflow="ignore"))
+        lines = [_lines_of(example) for example in row.examples[:_NUM_EXAMPLES]]
+        if num_more := len(row.examples) - len(lines):
+            lines.append(f"{_INDENT}and {num_more} more: `--out FILE.parquet` writes all of them")
+        parts += [Text(line, style="dim", no_wrap=True, overflow="ignore") for line in lines]
     return Group(*parts, "")
+
+
+def _lines_of(example: str) -> str:
+    """Format an example with a name a line."""
+    names = example.split(EXAMPLE_SEPARATOR)
+    shown = names[:_NUM_NAMES]
+    if num_more := len(names) - len(shown):
+        shown.append(f"{num_more} more")
+    return _INDENT + f" +\n{_INDENT}".join(shown)
 
 
 def _table(title: Text) -> Table:

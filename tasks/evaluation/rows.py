@@ -7,6 +7,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.identity import group_key
+
 SPLITS = ("train", "val", "test", "unsplit")
 
 
@@ -25,7 +27,7 @@ class EvaluatedRow:
     @property
     def cluster(self) -> str:
         """Unit of resampling: the participant, or the video where the participant is unknown."""
-        return self.participant_id if self.participant_id is not None else self.video_id
+        return group_key(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
 """Leakage check between train, val and test."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from storage.errors import LeakageError
+from storage.identity import participant_key, quote_spelling, video_key
 from storage.records import MediaHashRecord, SampleRecord
 from tasks.labels.duplicates import find_duplicates
 
@@ -11,8 +12,9 @@ from tasks.labels.duplicates import find_duplicates
 def check_no_leakage(samples: Sequence[SampleRecord], hashes: Sequence[MediaHashRecord]) -> None:
     """Raise if a participant, a video or a duplicate is in more than one split.
 
-    Duplicates are files with the same content and, by the perceptual hashes of the samples'
-    videos, recordings that were re-encoded, scaled or trimmed.
+    Spellings of one participant or video (`storage.identity`) count as one. Duplicates are files
+    with the same content and, by the perceptual hashes of the samples' videos, recordings that were
+    re-encoded, scaled or trimmed.
 
     Raises:
         LeakageError: counts the duplicates by kind; its details name them.
@@ -21,11 +23,13 @@ def check_no_leakage(samples: Sequence[SampleRecord], hashes: Sequence[MediaHash
     for sample in samples:
         video_ids[sample.source_digest].add(sample.video_id)
     found = {
-        "participant": _in_several_splits(samples, lambda sample: sample.participant_id),
-        "video": _in_several_splits(samples, lambda sample: sample.video_id),
+        "participant": _in_several_splits(samples, _participant, lambda s: s.participant_id),
+        "video": _in_several_splits(samples, _video, lambda s: s.video_id),
         "file content": {
             " = ".join(sorted(video_ids[digest])): splits
-            for digest, splits in _in_several_splits(samples, lambda s: s.source_digest).items()
+            for digest, splits in _in_several_splits(
+                samples, lambda s: s.source_digest, lambda s: s.source_digest
+            ).items()
         },
         "recording": _recordings_in_several_splits(samples, hashes),
     }
@@ -44,15 +48,35 @@ def check_no_leakage(samples: Sequence[SampleRecord], hashes: Sequence[MediaHash
         )
 
 
+def _participant(sample: SampleRecord) -> str | None:
+    return None if sample.participant_id is None else participant_key(sample.participant_id)
+
+
+def _video(sample: SampleRecord) -> str:
+    return video_key(sample.video_id)
+
+
 def _in_several_splits(
-    samples: Iterable[SampleRecord], key: Callable[[SampleRecord], str | None]
+    samples: Iterable[SampleRecord],
+    key: Callable[[SampleRecord], str | None],
+    spelling: Callable[[SampleRecord], str | None],
 ) -> dict[str, set[str]]:
+    """Map what is in several splits to those splits, named by all of its spellings."""
     splits: dict[str, set[str]] = defaultdict(set)
+    spellings: dict[str, set[str]] = defaultdict(set)
     for sample in samples:
         value = key(sample)
         if value is not None and sample.split is not None:
             splits[value].add(sample.split)
-    return {value: found for value, found in splits.items() if len(found) > 1}
+            spellings[value].add(spelling(sample) or value)
+    return {_name_of(spellings[value]): found for value, found in splits.items() if len(found) > 1}
+
+
+def _name_of(spellings: Collection[str]) -> str:
+    """Name one thing; several spellings are quoted, so that their difference can be seen."""
+    if len(spellings) == 1:
+        return next(iter(spellings))
+    return " = ".join(quote_spelling(name) for name in sorted(spellings))
 
 
 def _recordings_in_several_splits(

@@ -9,8 +9,8 @@
 `folds`        K folds by participant, stratified; one is the test set, the next one the validation
                set, and the others train (grouped and stratified K-fold cross-validation)
 
-An assignment depends on participants, video ids, labels and the seed, never on the order of videos.
-A video without a participant id is its own participant.
+An assignment depends on participants, video ids, labels and the seed, never on the order of videos
+or the spelling of ids (`storage.identity`). A video without a participant is its own participant.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from storage.errors import ConfigError
+from storage.identity import group_key
 from storage.records import SPLITS, VideoId, VideoRecord
 
 
@@ -68,16 +69,16 @@ def assign_splits(videos: Iterable[VideoRecord], rule: SplitRule) -> dict[VideoI
         return _released_splits(videos, rule)
     labeled = [video for video in videos if _is_labeled(video)]
     split_of_group = _assign_groups(labeled, rule)
-    assigned = {video.video_id: split_of_group[_group_of(video)] for video in labeled}
+    assigned = {video.video_id: split_of_group[group_key(video)] for video in labeled}
     return {video.video_id: assigned.get(video.video_id) for video in videos}
 
 
 def _released_splits(videos: Sequence[VideoRecord], rule: SplitRule) -> dict[VideoId, str | None]:
     by_id = sorted(videos, key=lambda video: video.video_id)
-    known = {_group_of(video): video.split for video in by_id if video.split is not None}
+    known = {group_key(video): video.split for video in by_id if video.split is not None}
     splits: dict[VideoId, str | None] = {}
     for video in videos:
-        group, split = _group_of(video), video.split
+        group, split = group_key(video), video.split
         if split is None and _is_labeled(video):
             split = known.get(group) or split_by_hash(group, rule.split_fractions, rule.split_seed)
         splits[video.video_id] = split
@@ -145,12 +146,8 @@ def _label_counts(videos: Iterable[VideoRecord]) -> dict[str, tuple[int, int]]:
     """Count each participant's videos without and with A/H."""
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for video in videos:
-        counts[_group_of(video)][int(video.label != 0)] += 1
+        counts[group_key(video)][int(video.label != 0)] += 1
     return {group: (negative, positive) for group, (negative, positive) in counts.items()}
-
-
-def _group_of(video: VideoRecord) -> str:
-    return video.participant_id or video.video_id
 
 
 def _is_labeled(video: VideoRecord) -> bool:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import DataError
-from storage.paths import iter_video_names, resolve_inside
+from storage.paths import VIDEO_SUFFIXES, iter_video_names, reason_not_found, resolve_inside
 
 
 def test_a_relative_path_is_resolved_under_the_root_even_if_it_does_not_exist(tmp_path):
@@ -63,3 +63,20 @@ def test_a_name_that_is_not_valid_unicode_is_rejected_with_a_remedy(tmp_path):
     name = b"caf\xe9.mp4".decode("utf-8", "surrogateescape")
     with pytest.raises(DataError, match=r"'caf\\udce9\.mp4' is not valid Unicode: rename the file"):
         resolve_inside(tmp_path, name)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "m2ts", "MTS", "mxf", "vob", "3g2", "f4v", "dv", "asf"])
+def test_videos_of_phones_cameras_and_broadcast_are_taken_by_suffix(tmp_path, suffix):
+    (tmp_path / f"00001.{suffix}").touch()
+    assert list(iter_video_names(tmp_path)) == [f"00001.{suffix}"]
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.m4a", "a.h264", "a", "a.mp4.part"])
+def test_a_file_of_another_suffix_is_left_out_with_a_reason(tmp_path, name):
+    assert reason_not_found(tmp_path, name) is None
+    (tmp_path / name).touch()
+    assert list(iter_video_names(tmp_path)) == []
+    reason = reason_not_found(tmp_path, name)
+    assert reason is not None
+    assert repr((tmp_path / name).suffix) in reason
+    assert all(suffix in reason for suffix in VIDEO_SUFFIXES)

@@ -5,27 +5,27 @@
 quotes a transcript or a participant's details.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from storage.datasets.bah.annotation import Annotation
 from storage.datasets.bah.annotation_cache import AnnotationCache, read_annotation_file
+from storage.datasets.bah.names import participant_of, question_of, release_key
+from storage.datasets.bah.participants import PARTICIPANTS_FILE, Participants
 from storage.datasets.bah.splits import SPLIT_FOLDER, SplitRow, join_rows, read_splits
 from storage.datasets.bah.yaml_files import parse_yaml, read_text
-from storage.datasets.consent import read_answer
 from storage.datasets.dataset import Dataset
+from storage.datasets.spellings import files_spelled_twice
 from storage.errors import DataError
+from storage.identity import quote_spelling
 from storage.issues import Issue, IssueKind
-from storage.paths import iter_video_names, resolve_inside
-from storage.records import SPLITS, ParticipantId, VideoId, VideoRecord
+from storage.paths import iter_video_names, reason_not_found, resolve_inside
+from storage.records import SPLITS, VideoId, VideoRecord
 
 ANNOTATION_FILE = "video_annotation_transcript.yaml"
-PARTICIPANTS_FILE = "meta_data.yml"
 _NO_SOURCE_VIDEOS = frozenset({"cropped-aligned-faces", "transcription", SPLIT_FOLDER})
-_QUESTION = re.compile(r"_Question_(\d+)(?:_|\b)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +41,21 @@ class Release:
 
 @dataclass(slots=True)
 class _Known:
-    """What is known about one video from all files of a release."""
+    """What is known about one video from all files of a release; `name` is the first spelling.
+
+    `paths` are its files: several, if the names of files are spellings of one name.
+    """
 
     name: str
-    path: str | None = None
+    paths: list[str] = field(default_factory=list)
     annotation: Annotation | None = None
     split_row: SplitRow | None = None
     issues: list[Issue] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """The file that is used: the one with the name of the annotation, or the first."""
+        return self.name if self.name in self.paths else self.paths[0]
 
 
 def is_bah(root: Path) -> bool:
@@ -87,14 +95,18 @@ def parse_release(root: Path, cache: AnnotationCache | None = None) -> Release:
 def interpret(root: Path, release: Release) -> Dataset:
     """Combine the files of a release into one record per video."""
     issues = list(release.issues)
-    known = _gather(root, release, issues)
+    participants = Participants(release.participants)
     videos: list[VideoRecord] = []
-    for video in known:
-        if video.path is None:
-            message = f"{video.name}: {_source_of(video)}, but the file is missing"
+    for video in _gather(root, release, issues):
+        if not video.paths:
+            reason = reason_not_found(root, video.name) or "the file is missing"
+            message = f"{video.name}: {_source_of(video)}, but {reason}"
             issues.append(Issue(IssueKind.VIDEO_MISSING, message))
             continue
-        videos.append(_record(video, video.path, release))
+        if len(video.paths) > 1:
+            outcome = f"{quote_spelling(video.path)} is used"
+            issues.append(files_spelled_twice(root, sorted(video.paths), outcome))
+        videos.append(_record(video, release, participants))
     videos.sort(key=lambda video: video.video_id)
     return Dataset(root=root, videos=tuple(videos), issues=tuple(issues))
 
@@ -106,32 +118,22 @@ def _exists(root: Path, name: str, issues: list[Issue]) -> bool:
     return False
 
 
-def _canonical(name: str) -> str:
-    """Normalize a video's path, whose spelling differs between files and releases."""
-    steps = [step for step in PurePosixPath(name.strip()).parts if step != "."]
-    if steps and steps[0] == "Videos":
-        steps = steps[1:]
-    return "/".join(step.replace("Visite ", "Visite_") for step in steps)
-
-
 def _gather(root: Path, release: Release, issues: list[Issue]) -> list[_Known]:
     known: dict[str, _Known] = {}
     for name in _safe_names(root, release.annotation, issues):
-        video = known.setdefault(_canonical(name), _Known(name))
+        video = known.setdefault(release_key(name), _Known(name))
         if video.annotation is not None:
-            message = "annotated twice: the first annotation is used"
+            message = f"annotated also as {quote_spelling(name)}: the first annotation is used"
             video.issues.append(Issue(IssueKind.ANNOTATED_TWICE, message))
             continue
         video.annotation = release.annotation[name]
     listed = set(_safe_names(root, (row.name for row in release.split_rows), issues))
     for row in release.split_rows:
         if row.name in listed:
-            video = known.setdefault(_canonical(row.name), _Known(row.name))
+            video = known.setdefault(release_key(row.name), _Known(row.name))
             video.split_row = join_rows(video.split_row, row, video.issues)
     for name in _safe_names(root, release.video_names, issues):
-        video = known.setdefault(_canonical(name), _Known(name))
-        if video.path is None or name == video.name:
-            video.path = name
+        known.setdefault(release_key(name), _Known(name)).paths.append(name)
     return list(known.values())
 
 
@@ -154,25 +156,25 @@ def _split_of(video: _Known) -> str | None:
     return None if video.split_row is None else video.split_row.split
 
 
-def _record(video: _Known, path: str, release: Release) -> VideoRecord:
-    issues = list(video.issues)
+def _record(video: _Known, release: Release, participants: Participants) -> VideoRecord:
+    path, issues = video.path, list(video.issues)
     annotation = video.annotation
     if annotation is None and release.annotation:
         issues.append(Issue(IssueKind.NOT_ANNOTATED, "the file has no annotation"))
     if video.split_row is None and release.split_rows:
         issues.append(Issue(IssueKind.NOT_IN_SPLIT, "in no split file"))
-    participant_id = _participant_of(path, issues)
-    details = _details_of(participant_id, release, issues)
+    participant_id = participant_of(path, issues)
+    consent = participants.details_of(participant_id, issues)
     return VideoRecord(
         video_id=VideoId(video.name),
         path=path,
         participant_id=participant_id,
         split=_split_of(video),
-        question=_question_of(path, issues),
+        question=question_of(path, issues),
         label=_label_of(video, annotation, issues),
         intervals=() if annotation is None else annotation.intervals,
-        consent_publications=_consent(details, "Use in publications", issues),
-        consent_challenges=_consent(details, "Use in challenges", issues),
+        consent_publications=consent.answer("Use in publications", issues),
+        consent_challenges=consent.answer("Use in challenges", issues),
         issues=(*issues, *(annotation.issues if annotation else ())),
     )
 
@@ -187,49 +189,3 @@ def _label_of(video: _Known, annotation: Annotation | None, issues: list[Issue])
             Issue(IssueKind.SPLIT_CONTRADICTS_ANNOTATION, f"{message}: the annotation is used")
         )
     return annotation.label
-
-
-def _participant_of(path: str, issues: list[Issue]) -> ParticipantId | None:
-    """Return the participant's folder, which the file's name repeats."""
-    steps = PurePosixPath(_canonical(path)).parts
-    named = steps[-1].partition("_Question_")
-    if len(steps) < 2:
-        message = "no participant: the video is not in a participant's folder"
-        issues.append(Issue(IssueKind.NO_PARTICIPANT, message))
-        return ParticipantId(named[0]) if named[1] else None
-    if named[1] and named[0] != steps[0]:
-        message = f"the file is named after {named[0]!r}, but is in {steps[0]!r}"
-        issues.append(Issue(IssueKind.PARTICIPANT_CONTRADICTED, message))
-    return ParticipantId(steps[0])
-
-
-def _question_of(path: str, issues: list[Issue]) -> int | None:
-    found = _QUESTION.search(PurePosixPath(path).name)
-    if found and 1 <= int(found[1]) <= 7:
-        return int(found[1])
-    message = "the file's name contains no question from 1 to 7"
-    issues.append(Issue(IssueKind.NO_QUESTION, message))
-    return None
-
-
-def _details_of(
-    participant_id: ParticipantId | None, release: Release, issues: list[Issue]
-) -> Mapping[str, Any]:
-    details = release.participants.get(str(participant_id))
-    if isinstance(details, Mapping):
-        return details
-    if release.participants:
-        message = f"{PARTICIPANTS_FILE} has no entry for the participant"
-        issues.append(Issue(IssueKind.NOT_DETAILED, message))
-    return {}
-
-
-def _consent(details: Mapping[str, Any], key: str, issues: list[Issue]) -> bool | None:
-    """Read Yes or No; YAML turns them into true and false if they are not quoted."""
-    if key not in details:
-        return None
-    answer = read_answer(str(details[key]))
-    if answer is None:
-        message = f"{key!r} is neither Yes nor No: taken as unknown"
-        issues.append(Issue(IssueKind.CONSENT_UNREADABLE, message))
-    return answer

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import DataError
+from storage.identity import quote_spelling
 from storage.issues import Issue, IssueKind
 from storage.records import SPLITS, Split
 
@@ -39,12 +40,16 @@ def join_rows(known: SplitRow | None, row: SplitRow, issues: list[Issue]) -> Spl
     """Combine two lines about one video: the first is used, and differences become issues."""
     if known is None:
         return row
+    respelled = "" if row.name == known.name else f" (as {quote_spelling(row.name)})"
     if known.split != row.split:
-        message = f"listed in split/{known.split}.txt and in split/{row.split}.txt"
+        message = f"listed in split/{known.split}.txt and in split/{row.split}.txt{respelled}"
         issues.append(Issue(IssueKind.VIDEO_IN_TWO_SPLITS, message))
     elif known.label != row.label:
-        message = f"split/{row.split}.txt lists the video with two labels: the first is used"
-        issues.append(Issue(IssueKind.LISTED_WITH_TWO_LABELS, message))
+        message = f"split/{row.split}.txt lists the video with two labels{respelled}"
+        issues.append(Issue(IssueKind.LISTED_WITH_TWO_LABELS, f"{message}: the first is used"))
+    elif respelled:
+        message = f"split/{row.split}.txt lists the video twice{respelled}"
+        issues.append(Issue(IssueKind.VIDEO_SPELLED_TWICE, message))
     return known
 
 

@@ -8,9 +8,11 @@ from typing import Any
 from storage.datasets.consent import read_answer
 from storage.datasets.table.rows import TableRow
 from storage.errors import DataError
+from storage.identity import name_key, participant_key
 from storage.records import SPLITS, Interval, ParticipantId
 
 _INTEGER = re.compile(r"(\d{1,15})(?:\.0*)?")  # data frames write integer columns with gaps as 1.0
+_THOUSANDS = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
 _LAST_QUESTION = 7
 _LONGEST_MS = 24 * 3600 * 1000
 
@@ -38,31 +40,50 @@ def read_interval(row: TableRow) -> Interval | None:
     return Interval(start_ms=start_ms, end_ms=end_ms)
 
 
+def read_integer(row: TableRow, column: str) -> int | None:
+    """Parse an integer from 0, also as data frames write it (1.0); ``None`` for anything else.
+
+    Raises:
+        DataError: the cell may mean two numbers: where columns are separated by semicolons, tabs or
+            bars, 1.000 and 1,000 may be one or one thousand.
+    """
+    text = row.cell(column)
+    is_decimal_point = row.separator == "," and "," not in text
+    if not is_decimal_point and _THOUSANDS.fullmatch(text):
+        raise DataError(
+            f"{row.location}: {column} is {text!r}, which may be {text[:-4]} or "
+            f"{re.sub('[.,]', '', text)}: write the number without a separator of thousands."
+        )
+    match = _INTEGER.fullmatch(text if row.separator == "," else text.replace(",", "."))
+    return None if match is None else int(match[1])
+
+
 def _integer(row: TableRow, column: str) -> int:
-    match = _INTEGER.fullmatch(row.cell(column))
-    if match is None:
+    number = read_integer(row, column)
+    if number is None:
         raise _fault(row, column, "an integer from 0")
-    return int(match[1])
+    return number
 
 
 def _label(row: TableRow, column: str) -> int:
-    match = _INTEGER.fullmatch(row.cell(column))
-    if match is None or int(match[1]) > 1:
+    number = read_integer(row, column)
+    if number is None or number > 1:
         raise _fault(row, column, "1 (A/H), 0 (no A/H) or an empty cell (unknown)")
-    return int(match[1])
+    return number
 
 
 def _question(row: TableRow, column: str) -> int:
-    match = _INTEGER.fullmatch(row.cell(column))
-    if match is None or not 1 <= int(match[1]) <= _LAST_QUESTION:
+    number = read_integer(row, column)
+    if number is None or not 1 <= number <= _LAST_QUESTION:
         raise _fault(row, column, f"an integer from 1 to {_LAST_QUESTION} or an empty cell")
-    return int(match[1])
+    return number
 
 
 def _split(row: TableRow, column: str) -> str:
-    if row.cell(column) not in SPLITS:
+    split = name_key(row.cell(column))
+    if split not in SPLITS:
         raise _fault(row, column, f"{', '.join(SPLITS)} or an empty cell")
-    return row.cell(column)
+    return split
 
 
 def _participant(row: TableRow, column: str) -> ParticipantId:
@@ -72,6 +93,8 @@ def _participant(row: TableRow, column: str) -> ParticipantId:
             f"{row.location}: the {column} contains a control character: remove it.",
             details=(f"{column} {text!r}",),
         )
+    if not participant_key(text):
+        raise _fault(row, column, "an id with visible characters, or an empty cell")
     return ParticipantId(text)
 
 

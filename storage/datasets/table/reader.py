@@ -8,20 +8,21 @@ Rows that contradict one another in label or split become issues of the video, a
 used. Invalid cells are errors, which are reported together.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from storage.datasets.dataset import Dataset
 from storage.datasets.folder import read_folder
 from storage.datasets.intervals import tidy_intervals
 from storage.datasets.table.cells import READERS, read_interval
-from storage.datasets.table.rows import TableRow, find_label_file, iter_rows
+from storage.datasets.table.label_file import find_label_file
+from storage.datasets.table.rows import TableRow, iter_rows
 from storage.datasets.table.schema_errors import SchemaErrors
+from storage.datasets.table.video_names import VideoNames
 from storage.errors import DataError
+from storage.identity import participant_key
 from storage.issues import Issue, IssueKind
-from storage.paths import resolve_inside
 from storage.records import Interval, VideoRecord
 
 _CONTRADICTIONS = {
@@ -64,14 +65,14 @@ def read_table(root: Path) -> Dataset:
     """
     path = find_label_file(root)
     dataset = read_folder(root)
-    videos = {video.path: video for video in dataset.videos}
+    names = VideoNames(root, tuple(video.path for video in dataset.videos))
     rows_by_video: dict[str, _VideoRows] = {}
     errors = SchemaErrors()
     with errors.collect():
         for row in () if path is None else iter_rows(path, errors):
             rows = _VideoRows(row.location)  # the cells of an unknown video are checked as well
             with errors.collect():
-                rows = rows_by_video.setdefault(_video_of(row, root, videos), rows)
+                rows = rows_by_video.setdefault(names.video_of(row), rows)
             with errors.collect():
                 _add(rows, row, errors)
     labeled = []
@@ -81,26 +82,6 @@ def read_table(root: Path) -> Dataset:
             labeled.append(_labeled(video, rows_of_video) if rows_of_video else video)
     errors.raise_if_any()
     return replace(dataset, videos=tuple(labeled))
-
-
-def _video_of(row: TableRow, root: Path, videos: Mapping[str, VideoRecord]) -> str:
-    path = row.cell("video")
-    if not path:
-        raise DataError(
-            f"{row.location}: video is empty: expected a video file's path from the data folder."
-        )
-    try:
-        resolve_inside(root, path)
-    except DataError as error:
-        raise DataError(f"{row.location}: {error}") from error
-    name = PurePosixPath(path).as_posix()
-    if name not in videos:
-        example = next(iter(videos), "a.mp4")
-        raise DataError(
-            f"{row.location}: there is no video {path!r} in the data folder: expected a video "
-            f"file's path from there, with forward slashes, such as {example!r}."
-        )
-    return name
 
 
 def _add(rows: _VideoRows, row: TableRow, errors: SchemaErrors) -> None:
@@ -118,6 +99,10 @@ def _add(rows: _VideoRows, row: TableRow, errors: SchemaErrors) -> None:
 def _add_fact(rows: _VideoRows, column: str, value: Any, location: str) -> None:
     known, known_location = rows.facts.setdefault(column, (value, location))
     if known == value:
+        return
+    if column == "participant" and participant_key(known) == participant_key(value):
+        text = f"{location}: the participant is spelled differently at {known_location}"
+        rows.issues.append(Issue(IssueKind.PARTICIPANT_SPELLED_TWICE, text))
         return
     if column in _CONTRADICTIONS:
         text = f"{location}: the {column} is {value!r}, but {known!r} at {known_location}"

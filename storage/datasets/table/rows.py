@@ -1,6 +1,8 @@
-"""Read a label table, `labels.csv` or `labels.parquet`, as rows of text.
+"""Read a label table, text or Parquet, as rows of text.
 
-Checks encoding, separator, columns and number of cells; `cells` parses the values.
+Checks encoding, columns and number of cells; `cells` parses the values. Columns of a text file may
+be separated by commas, semicolons (a spreadsheet's `CSV` where commas are decimal), tabs or bars;
+the line of column names shows which.
 """
 
 import csv
@@ -15,58 +17,32 @@ import pyarrow as pa
 
 from storage.datasets.table.schema_errors import SchemaErrors
 from storage.errors import DataError
+from storage.identity import name_key
 from storage.schema import read_parquet
 
-LABEL_FILES = ("labels.csv", "labels.parquet")
 REQUIRED = ("video", "label")
 OPTIONAL = (
     "participant", "split", "start_ms", "end_ms", "question", "consent_publications",
     "consent_challenges",
 )  # fmt: skip
-_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a vertical bar"}
+_SEPARATOR_HINT = "sep="  # a first line with which spreadsheets mark the separator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableRow:
-    """A row's stripped cells by column, and its file and line for error messages."""
+    """A row's stripped cells by column, and its file and line for error messages.
+
+    ``separator`` is that of the file's columns; where it is no comma, a comma may be decimal.
+    """
 
     location: str
     cells: Mapping[str, str]
+    separator: str = ","
 
     def cell(self, column: str) -> str:
         """Return a cell's text, which is empty if the table has no such column."""
         return self.cells.get(column, "")
-
-
-def find_label_file(root: Path) -> Path | None:
-    """Return the path of a data folder's label table, or ``None``.
-
-    Raises:
-        DataError: there are two tables, or one that is misspelled or no file.
-    """
-    found = [root / name for name in label_file_names(root)]
-    for path in found:
-        if path.name not in LABEL_FILES or not path.is_file():
-            problem = "is not a file" if path.name in LABEL_FILES else "is misspelled"
-            raise DataError(
-                f"{path.name!r} in the data folder {problem}: rename the label table to "
-                f"{' or '.join(LABEL_FILES)}, or move it elsewhere."
-            )
-    if len(found) > 1:
-        raise DataError(
-            f"The data folder contains both {' and '.join(LABEL_FILES)}, which may differ: remove "
-            "one of them."
-        )
-    return found[0] if found else None
-
-
-def label_file_names(root: Path) -> tuple[str, ...]:
-    """List the names in a folder that are a label table's, in any case."""
-    try:
-        names = (path.name for path in root.iterdir())
-        return tuple(sorted(name for name in names if name.lower() in LABEL_FILES))
-    except OSError:
-        return ()
 
 
 def iter_rows(path: Path, errors: SchemaErrors) -> Iterator[TableRow]:
@@ -75,7 +51,8 @@ def iter_rows(path: Path, errors: SchemaErrors) -> Iterator[TableRow]:
     Raises:
         DataError: the file cannot be read, has invalid columns, or no row.
     """
-    rows = _iter_csv(path, errors) if path.suffix == ".csv" else _iter_parquet(path, errors)
+    is_parquet = path.suffix.lower() == ".parquet"
+    rows = _iter_parquet(path, errors) if is_parquet else _iter_csv(path, errors)
     is_empty = True
     for row in rows:
         is_empty = False
@@ -88,22 +65,23 @@ def iter_rows(path: Path, errors: SchemaErrors) -> Iterator[TableRow]:
 
 
 def _iter_csv(path: Path, errors: SchemaErrors) -> Iterator[TableRow]:
-    reader = csv.reader(io.StringIO(_read_utf8(path), newline=""), strict=True)
+    text = _read_utf8(path)
+    separator = _separator_of(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header: list[str] | None = None
     location = f"{path.name}, line 1"
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
-            if not any(stripped):
+            if not any(stripped) or (header is None and stripped[0].startswith(_SEPARATOR_HINT)):
                 pass
             elif header is None:
-                header = stripped
-                _check_separator(location, header)
+                header = [_column_of(cell) for cell in stripped]
                 _check_columns(location, header)
             else:
                 with errors.collect():
-                    cells_by_column = _by_column(location, header, stripped)
-                    yield TableRow(location=location, cells=cells_by_column)
+                    by_column = _by_column(location, header, stripped, separator)
+                    yield TableRow(location=location, cells=by_column, separator=separator)
             location = f"{path.name}, line {reader.line_num + 1}"
     except csv.Error as error:
         raise DataError(
@@ -112,6 +90,24 @@ def _iter_csv(path: Path, errors: SchemaErrors) -> Iterator[TableRow]:
         ) from error
     if header is None:
         _check_columns(path.name, ())
+
+
+def _separator_of(text: str) -> str:
+    """Return the separator with which the line of column names contains most known columns."""
+    lines = (line for line in text.splitlines() if line.strip())
+    header = next((line for line in lines if not line.startswith(_SEPARATOR_HINT)), "")
+
+    def num_known(separator: str) -> int:
+        names = (_column_of(cell.strip(' \t"')) for cell in header.split(separator))
+        return sum(name in (*REQUIRED, *OPTIONAL) for name in names)
+
+    return max(_SEPARATORS, key=num_known)
+
+
+def _column_of(cell: str) -> str:
+    """Return the known column that a cell of the first line names, or the cell as it is."""
+    key = name_key(cell)
+    return key if key in (*REQUIRED, *OPTIONAL) else cell
 
 
 def _read_utf8(path: Path) -> str:
@@ -123,15 +119,6 @@ def _read_utf8(path: Path) -> str:
         raise DataError(
             f"{path.name!r} is not UTF-8 (byte {error.start}): save it as CSV in UTF-8."
         ) from error
-
-
-def _check_separator(location: str, header: Sequence[str]) -> None:
-    for separator, name in _OTHER_SEPARATORS.items():
-        if len(header) == 1 and separator in header[0]:
-            raise DataError(
-                f"{location}: columns are separated by {name}: separate them by commas "
-                "(in a spreadsheet, save as `CSV (comma delimited)`)."
-            )
 
 
 def _check_columns(location: str, header: Sequence[str]) -> None:
@@ -152,11 +139,13 @@ def _check_columns(location: str, header: Sequence[str]) -> None:
     errors.raise_if_any()
 
 
-def _by_column(location: str, header: Sequence[str], cells: Sequence[str]) -> dict[str, str]:
+def _by_column(
+    location: str, header: Sequence[str], cells: Sequence[str], separator: str
+) -> dict[str, str]:
     if len(cells) != len(header):
         raise DataError(
-            f"{location}: {len(cells)} cells for {len(header)} columns: quote cells that contain a "
-            "comma, and leave no cell out."
+            f"{location}: {len(cells)} cells for {len(header)} columns: quote cells that contain "
+            f"{_SEPARATORS[separator]}, and leave no cell out."
         )
     return dict(zip(header, cells, strict=True))
 

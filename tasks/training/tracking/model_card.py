@@ -15,6 +15,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from storage.fingerprint import digest_of
+from storage.identity import group_key, spellings_by_key
 from storage.records import SampleRecord
 from tasks.evaluation.bootstrap import BootstrapSettings, Interval, bootstrap_intervals
 from tasks.evaluation.metrics import compute_metrics
@@ -118,7 +119,7 @@ def _facts(name: str, rows: Sequence[SampleRecord]) -> SplitFacts:
         digest=digest_of(sorted((row.content_digest, row.label) for row in rows)),
         num_segments=len(rows),
         num_videos=len({row.video_id for row in rows}),
-        num_participants=len({row.participant_id for row in rows} - {None}),
+        num_participants=len(spellings_by_key(row.participant_id for row in rows)),
         num_present=sum(row.label == 1 for row in rows),
     )
 
@@ -133,7 +134,7 @@ def card_metrics(
     rows = [samples[prediction.segment_id] for prediction in predictions]
     labels = np.array([row.label for row in rows], dtype=float)
     p_ah = np.array([prediction.p_ah for prediction in predictions])
-    clusters = [str(row.participant_id or row.video_id) for row in rows]
+    clusters = [group_key(row) for row in rows]
     values = compute_metrics(labels, p_ah, _THRESHOLD)
     intervals = bootstrap_intervals(labels, p_ah, _THRESHOLD, clusters, _RESAMPLING)
     return [
@@ -148,7 +149,7 @@ def consent_counts(used: Sequence[SampleRecord]) -> Mapping[str, Mapping[str, in
     columns = {"publications": "consent_publications", "challenges": "consent_challenges"}
     counts = {}
     for purpose, name in columns.items():
-        pairs = {(row.participant_id or row.video_id, getattr(row, name)) for row in used}
+        pairs = {(group_key(row), getattr(row, name)) for row in used}
         tally = Counter(answers[answer] for _, answer in pairs)
         counts[purpose] = {answer: tally[answer] for answer in answers.values()}
     return counts

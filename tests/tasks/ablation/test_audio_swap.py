@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import ConfigError
+from storage.identity import participant_key
 from storage.records import SampleRecord, SegmentId, VideoId
 from tasks.ablation.audio_swap import donors_of
 from tests.tasks.ablation.toys import sample
@@ -70,3 +71,11 @@ def test_one_participant_with_most_of_the_audio_cannot_be_swapped() -> None:
 
 def test_without_audio_there_is_nothing_to_swap() -> None:
     assert donors_of([sample("a.mp4", has_audio=False)]) == []
+
+
+def test_spellings_of_a_participant_are_never_paired() -> None:
+    people = ["José", "Jose\u0301", "ann", "ANN", "bea", "cem"]
+    samples = [sample(f"{n}.mp4", participant=who) for n, who in enumerate(people)]
+    for host, donor in donors_of(samples):
+        names = {participant_key(str(row.participant_id)) for row in (host, donor)}
+        assert len(names) == 2

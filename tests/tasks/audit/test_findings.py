@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from storage.datasets.dataset import Dataset
 from storage.issues import Issue, IssueKind
@@ -10,14 +12,15 @@ from tasks.audit.findings import (
     identical_files,
     intervals_beyond_end,
     participants_in_two_splits,
+    participants_spelled_twice,
     reader_issues,
     reencoded_copies,
-    similar_participants,
     summarize,
     unreadable_files,
     unusable_splits,
 )
 from tests.builders import a_video
+from tests.spellings import participants, spellings_of
 
 
 def in_split(name: str, split: str | None = None, **facts) -> VideoRecord:
@@ -49,7 +52,7 @@ def test_labeled_video_without_participant_is_reported_once():
     ]  # fmt: skip
 
 
-def test_participant_in_two_splits_is_found_with_a_video_of_each():
+def test_participant_in_two_splits_is_found_with_all_videos_of_each():
     videos = [
         in_split("a", "train", participant_id="p"), in_split("b", "train", participant_id="p"),
         in_split("c", "test", participant_id="p"), in_split("d", participant_id="p"),
@@ -57,25 +60,48 @@ def test_participant_in_two_splits_is_found_with_a_video_of_each():
         in_split("g", "val"), in_split("h", "test"),
     ]  # fmt: skip
     assert kinds_and_examples(participants_in_two_splits(videos)) == [
-        (IssueKind.PARTICIPANT_IN_TWO_SPLITS, "a (train) + c (test) + d"),
+        (IssueKind.PARTICIPANT_IN_TWO_SPLITS, "a (train) + b (train) + c (test) + d"),
     ]
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "similar"),
+    ("one", "other", "same"),
     [
         ("P1", "p1", True), ("007", "7", True), ("P07", "P7", True), ("0", "00", True),
-        ("P70", "P7", False), ("P1", "P1", False), ("P10", "P1", False), ("P1", None, False),
+        ("José", "Jose\u0301", True), ("a b", "a\u00a0 b", True), ("P1", "P\u200b1", True),
+        ("P70", "P7", False), ("P1", "P1", True), ("P10", "P1", False), ("P1", None, False),
     ],
 )  # fmt: skip
-def test_similar_ids_are_reported_if_they_are_in_two_splits(one, other, similar):
-    for split, found in (("test", similar), ("train", False), (None, False)):
+def test_two_spellings_are_one_participant_within_and_between_splits(one, other, same):
+    for split in ("test", "train", None):
         videos = [
             in_split("a", "train", participant_id=one), in_split("b", split, participant_id=other),
         ]  # fmt: skip
-        expected = [(IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS, "a (train) + b (test)")]
-        assert kinds_and_examples(similar_participants(videos)) == (expected if found else [])
-    assert not IssueKind.PARTICIPANTS_ALIKE_IN_TWO_SPLITS.invalidates
+        crossing = [(IssueKind.PARTICIPANT_IN_TWO_SPLITS, "a (train) + b (test)")]
+        expected = crossing if same and split == "test" else []
+        assert kinds_and_examples(participants_in_two_splits(videos)) == expected
+        spelled = kinds_and_examples(participants_spelled_twice(videos))
+        assert [kind for kind, _ in spelled] == (
+            [IssueKind.PARTICIPANT_SPELLED_TWICE] if same and one != other else []
+        )
+    assert IssueKind.PARTICIPANT_IN_TWO_SPLITS.invalidates
+
+
+def test_spellings_are_quoted_so_that_their_difference_can_be_seen():
+    videos = [in_split("a", participant_id="José"), in_split("b", participant_id="Jose\u0301"),
+              in_split("c", participant_id="José")]  # fmt: skip
+    assert [finding.example for finding in participants_spelled_twice(videos)] == [
+        r"'Jose\u0301' of b + 'José' of a"
+    ]
+
+
+@given(participants.flatmap(lambda who: st.tuples(spellings_of(who), spellings_of(who))))
+def test_any_two_spellings_in_two_splits_are_one_participant(pair):
+    one, other = pair
+    videos = [
+        in_split("a", "train", participant_id=one), in_split("b", "val", participant_id=other),
+    ]  # fmt: skip
+    assert len(list(participants_in_two_splits(videos))) == 1
 
 
 @pytest.mark.parametrize(
@@ -98,6 +124,13 @@ def test_identical_files_are_found(first, second, found):
     digests = {VideoId("a"): "same", VideoId("b"): "same", VideoId("c"): "other"}
     assert kinds_and_examples(identical_files(videos, digests)) == found
     assert list(identical_files(videos, {})) == []
+
+
+def test_all_copies_of_each_side_are_named():
+    videos = [in_split(name, "train") for name in "ab"] + [in_split(name, "test") for name in "cd"]
+    assert kinds_and_examples(reencoded_copies(videos, [("a", "c", "b", "d")])) == [
+        (IssueKind.REENCODED_IN_TWO_SPLITS, "a (train) + b (train) + c (test) + d (test)"),
+    ]  # fmt: skip
 
 
 def test_reencoded_copies_are_reported_by_whether_they_are_in_two_splits():
@@ -173,6 +206,6 @@ def test_findings_are_counted_by_example_and_those_that_invalidate_come_first():
     first, second = summarize([*found, Finding(kind=severe, example="z")])
     assert (first.name, first.value, first.invalidates) == ("negative_with_intervals", 1, True)
     assert (second.name, second.value, second.invalidates) == ("lengths_differ", 5, False)
-    assert (second.examples, second.meaning) == (("a", "b", "c"), minor.meaning)
+    assert (second.examples, second.meaning) == (tuple("abcde"), minor.meaning)
     assert {first.subject, second.subject} == {"finding"}
     assert summarize([]) == []

@@ -81,6 +81,24 @@ def test_videos_of_one_example_are_on_separate_lines():
     assert lines[index + 1].strip() == "[b] (train)"
 
 
+def test_the_screen_shows_a_few_examples_and_how_many_more_the_table_holds():
+    kind = IssueKind.CANNOT_BE_OPENED
+    records = summarize(Finding(kind=kind, example=f"{n}.mp4: empty") for n in range(25))
+    lines = [line.strip() for line in rendered(*records).splitlines()]
+    assert [line for line in lines if line.endswith(": empty")] == [
+        "0.mp4: empty", "1.mp4: empty", "2.mp4: empty",
+    ]  # fmt: skip
+    assert "and 22 more: `--out FILE.parquet` writes all of them" in lines
+    assert len(records[0].examples) == 25
+
+
+def test_an_example_of_many_videos_is_cut_on_the_screen():
+    example = " + ".join(f"{n}.mp4 (train)" for n in range(30))
+    text = rendered(*summarize([Finding(kind=IssueKind.SAME_FILE_TWICE, example=example)]))
+    assert "    11.mp4 (train) +\n    18 more\n" in text
+    assert "12.mp4" not in text
+
+
 def test_audit_without_findings_reports_that_and_what_was_not_examined():
     unexamined = AuditRecord(
         subject="not examined", split=None, name="reencoded", value=None, invalidates=False,

@@ -20,6 +20,11 @@ def test_a_row_without_participant_is_resampled_with_its_video() -> None:
     assert row("test", 1, participant="12").cluster == "12"
 
 
+def test_spellings_of_a_participant_are_resampled_together() -> None:
+    spellings = ("José", "JOSE\u0301", "jos\u200bé ")
+    assert len({row("test", 1, participant=who).cluster for who in spellings}) == 1
+
+
 def test_evaluated_rows_have_a_label_and_a_probability_from_every_method() -> None:
     rows = [row("test", 1), row("test", None), row("test", 0), row("test", 0), row("val", 0)]
     scores = {

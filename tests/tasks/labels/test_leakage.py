@@ -9,6 +9,7 @@ from storage.records import SPLITS
 from tasks.labels.leakage import check_no_leakage
 from tasks.labels.split_assignment import split_by_hash
 from tests.builders import a_sample
+from tests.spellings import participants, spellings_of
 
 FRACTIONS = (0.7, 0.1, 0.2)
 
@@ -57,6 +58,36 @@ def test_leaks_are_counted_in_the_message_and_named_in_the_details(leak, message
     assert caught.value.details == details
     named = [leak.video_id, "b1", *([leak.participant_id] if leak.participant_id else [])]
     assert not any(name in repr(caught.value) for name in named)
+
+
+@given(participants.flatmap(lambda who: st.tuples(spellings_of(who), spellings_of(who))))
+def test_two_spellings_of_a_participant_in_two_splits_are_rejected(pair):
+    one, other = pair
+    samples = [owned_sample("v1", one, "train"), owned_sample("v2", other, "test")]
+    with pytest.raises(LeakageError, match=r"^The same participant \(1\)"):
+        check_no_leakage(samples, [])
+    check_no_leakage([samples[0], replace(samples[1], split="train")], [])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "quoted"),
+    [
+        ("José", "Jose\u0301", r"'Jose\u0301' = 'José'"), ("007", "7", "'007' = '7'"),
+        ("P\u00a01", "p 1", r"'P\xa01' = 'p 1'"),
+    ],
+)  # fmt: skip
+def test_spellings_in_two_splits_are_quoted_so_that_they_can_be_corrected(one, other, quoted):
+    samples = [owned_sample("v1", one, "val"), owned_sample("v2", other, "test")]
+    with pytest.raises(LeakageError) as caught:
+        check_no_leakage(samples, [])
+    assert caught.value.details == (f"participant {quoted}: test, val",)
+
+
+def test_two_spellings_of_a_video_in_two_splits_are_rejected():
+    names = ("x/José.mp4", "X/Jose\u0301.MP4")
+    samples = [owned_sample(n, None, s) for n, s in zip(names, ("train", "val"), strict=True)]
+    with pytest.raises(LeakageError, match=r"^The same video \(1\) is"):
+        check_no_leakage(samples, [])
 
 
 def test_all_leaks_are_counted_and_named():

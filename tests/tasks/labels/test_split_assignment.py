@@ -10,6 +10,7 @@ from storage.errors import ConfigError
 from storage.records import SPLITS, Interval, VideoId, VideoRecord
 from tasks.labels.split_assignment import SplitRule, assign_splits, split_by_hash
 from tests.builders import a_video
+from tests.spellings import spellings_of
 
 METHODS = ("hash", "stratified", "folds")
 FRACTIONS = (0.7, 0.1, 0.2)
@@ -61,6 +62,31 @@ def test_participant_is_in_one_split_whatever_the_order(videos, method, seed, rn
     assert all(len(found) == 1 for found in people_of(videos, splits).values())
     assert set(splits.values()) <= set(SPLITS)
     assert assign_splits(rng.sample(videos, len(videos)), rule) == splits
+
+
+@given(st.data(), st.sampled_from((*METHODS, "release")), st.integers(0, 9))
+def test_any_spelling_of_a_participant_gets_the_participants_split(data, method, seed):
+    people = ["José  Luis", "90001", "P07", "Åsa Öman", "Straße 3", "김민수"]
+    spelled = [data.draw(spellings_of(who)) for who in people for _ in range(3)]
+    labels = data.draw(st.lists(st.integers(0, 1), min_size=18, max_size=18))
+    rule = SplitRule(split_by=method, split_seed=seed, folds=3)
+
+    def splits_of(names: list[str]) -> list[str | None]:
+        videos = [
+            owned_video(str(index), who, label)
+            for index, (who, label) in enumerate(zip(names, labels, strict=True))
+        ]
+        splits = assign_splits(videos, rule)
+        return [splits[video.video_id] for video in videos]
+
+    splits = splits_of(spelled)
+    assert all(len(set(splits[start : start + 3])) == 1 for start in range(0, 18, 3))
+    assert splits == splits_of([who for who in people for _ in range(3)])
+
+
+def test_a_video_without_a_split_joins_its_participants_under_another_spelling():
+    videos = [owned_video("a", "José", 0, "test"), owned_video("b", "JOSE\u0301", 1)]
+    assert set(assign_splits(videos, SplitRule()).values()) == {"test"}
 
 
 @given(data_sets(min_people=6), st.integers(3, 6), st.integers(0, 9))

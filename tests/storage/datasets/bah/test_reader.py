@@ -1,3 +1,4 @@
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,7 @@ def test_a_video_in_two_splits_is_rejected_even_in_two_spellings(tmp_path):
     )
     (video,) = (v for v in read_bah(root).videos if v.path == NAME)
     (issue,) = (i for i in video.issues if i.kind is IssueKind.VIDEO_IN_TWO_SPLITS)
-    assert issue.detail == "listed in split/train.txt and in split/test.txt"
+    assert issue.detail == f"listed in split/train.txt and in split/test.txt (as {other!r})"
     with pytest.raises(LeakageError, match=r"listed in two splits \(1 of them\)") as caught:
         open_dataset(str(root))
     assert caught.value.details == (f"video {NAME}: {issue.detail}",)
@@ -214,6 +215,59 @@ def test_a_video_annotated_in_two_spellings_keeps_the_first_and_is_reported(tmp_
     video = _only(root)
     assert video.label == 1
     assert [issue.kind for issue in video.issues] == [IssueKind.ANNOTATED_TWICE]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("Visite_1", "Visite 1"), ("90001/V", "90001 /V"), ("_Video", "_VIDEO")]
+)
+@pytest.mark.parametrize("same", [True, False])
+def test_two_files_of_one_video_are_named_with_the_one_that_is_used(tmp_path, old, new, same):
+    other = NAME.replace(old, new)
+    root = _release(tmp_path, annotation={NAME: POSITIVE}, files=(NAME, other))
+    if not same:
+        (root / other).write_bytes(b"x")
+    dataset = read_bah(root)
+    assert [video.path for video in dataset.videos] == [NAME]
+    (issue,) = (i for i in dataset.issues if i.kind is not IssueKind.FILE_MISSING)
+    kinds = (IssueKind.VIDEO_SPELLED_TWICE, IssueKind.VIDEO_SPELLINGS_DIFFER)
+    assert issue.kind is kinds[not same]
+    assert repr(NAME) in issue.detail
+    assert repr(other) in issue.detail
+    assert issue.detail.endswith(f": {NAME!r} is used")
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_annotation_splits_and_details_match_files_whose_accents_are_stored_otherwise(
+    tmp_path, form
+):
+    name = NAME.replace("90001", "José")
+    on_disk = unicodedata.normalize(form, name)
+    root = _release(
+        tmp_path,
+        annotation={unicodedata.normalize("NFC", name): POSITIVE},
+        files=(on_disk,),
+        splits={"val": f"{unicodedata.normalize('NFD', name)},1,x\n"},
+        people={"José": YES},
+    )
+    video = _only(root)
+    assert (video.path, video.split, video.label) == (on_disk, "val", 1)
+    assert video.consent_publications is True
+    assert video.issues == ()
+
+
+def test_a_split_that_lists_a_video_in_two_spellings_is_an_issue(tmp_path):
+    splits = {"train": f"{NAME},1,x\n{NAME.upper()},1,x\n"}
+    video = _only(_release(tmp_path, annotation={NAME: POSITIVE}, files=(NAME,), splits=splits))
+    (issue,) = video.issues
+    assert issue.kind is IssueKind.VIDEO_SPELLED_TWICE
+    assert repr(NAME.upper()) in issue.detail
+
+
+def test_an_annotated_file_whose_suffix_is_not_taken_is_named_as_such(tmp_path):
+    name = NAME.replace(".mp4", ".wav")
+    dataset = read_bah(_release(tmp_path, annotation={name: POSITIVE}, files=(name, SPACED)))
+    (issue,) = (i for i in dataset.issues if i.kind is IssueKind.VIDEO_MISSING)
+    assert f"{name}: annotated, but the file is left out, as its suffix '.wav'" in issue.detail
 
 
 def test_missing_files_and_videos_in_no_split_are_issues(tmp_path):

@@ -17,6 +17,7 @@ def row(**cells: str) -> TableRow:
     [
         ("label", "1", 1), ("label", "0.0", 0), ("question", "7", 7), ("question", "3.00", 3),
         ("split", "val", "val"), ("participant", "p 1", "p 1"),
+        ("split", "Val\u00a0", "val"), ("label", "1.000", 1),
         ("consent_publications", "yes", True), ("consent_challenges", "no", False),
     ],
 )  # fmt: skip
@@ -29,6 +30,7 @@ def test_a_valid_cell_is_parsed(column: str, text: str, value: Any) -> None:
     [
         ("label", "2"), ("label", "0.5"), ("label", "-1"), ("question", "0"), ("question", "8"),
         ("question", "1e1"), ("split", "dev"), ("participant", "p\x00"),
+        ("participant", "\u200b"), ("label", "1,0"), ("question", "3,00"),
         ("consent_publications", "perhaps"),
     ],
 )  # fmt: skip
@@ -55,3 +57,36 @@ def test_an_interval_has_both_bounds_or_none() -> None:
 def test_an_impossible_interval_is_rejected(start: str, end: str) -> None:
     with pytest.raises(DataError, match=r"^labels\.csv:7: "):
         read_interval(row(start_ms=start, end_ms=end))
+
+
+@pytest.mark.parametrize("separator", [";", "\t", "|"])
+@pytest.mark.parametrize(
+    ("column", "text", "value"),
+    [("label", "1,0", 1), ("label", "0,", 0), ("question", "3,00", 3), ("question", "3.0", 3)],
+)
+def test_a_decimal_comma_is_read_where_no_comma_separates(separator, column, text, value):
+    cells = TableRow(location="labels.csv:7", cells={column: text}, separator=separator)
+    assert READERS[column](cells, column) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1500", 1500), ("1500,0", 1500), ("1500.0", 1500), ("1500,000", 1500)]
+)
+def test_times_with_a_decimal_comma_are_whole_milliseconds(text, value):
+    cells = {"start_ms": "0,0", "end_ms": text}
+    interval = read_interval(TableRow(location="x", cells=cells, separator=";"))
+    assert interval == Interval(start_ms=0, end_ms=value)
+
+
+@pytest.mark.parametrize("text", ["1.000", "1,000", "250.000", "1.000.000", "12,500"])
+def test_a_number_that_may_have_a_separator_of_thousands_is_an_error(text):
+    cells = {"start_ms": "0", "end_ms": text}
+    with pytest.raises(DataError, match=f"end_ms is '{text}', which may be .* thousands"):
+        read_interval(TableRow(location="x", cells=cells, separator=";"))
+
+
+@pytest.mark.parametrize("text", ["1,5", "1.5", "1 500", "1\u202f500"])
+def test_a_fraction_of_a_millisecond_or_a_blank_in_a_number_is_an_error(text):
+    cells = {"start_ms": "0", "end_ms": text}
+    with pytest.raises(DataError, match=r"end_ms is .* expected an integer"):
+        read_interval(TableRow(location="x", cells=cells, separator=";"))

@@ -1,10 +1,12 @@
+import csv
+import io
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storage.datasets.table.rows import TableRow, find_label_file, iter_rows
+from storage.datasets.table.rows import TableRow, iter_rows
 from storage.datasets.table.schema_errors import SchemaErrors
 from storage.errors import DataError
 
@@ -53,12 +55,37 @@ def test_a_byte_order_mark_and_windows_line_ends_are_not_part_of_a_cell(tmp_path
     assert rows == [("labels.csv, line 2", {"video": "a.mp4", "label": "1"})]
 
 
-@pytest.mark.parametrize(
-    ("separator", "name"), [(";", "semicolons"), ("\t", "tabs"), ("|", "vertical bars")]
-)
-def test_another_separator_than_a_comma_is_named(tmp_path, separator, name):
-    text = f"video{separator}label\na.mp4{separator}1\n"
-    assert f"line 1: columns are separated by {name}" in _fault(_csv(tmp_path, text))
+EXPECTED = [
+    ("{}, line 2", {"video": "a, b.mp4", "label": "1", "split": ""}),
+    ("{}, line 3", {"video": "c;d.mp4", "label": "0", "split": "val"}),
+]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("name", ["labels.csv", "labels.tsv"])
+def test_columns_are_separated_as_the_line_of_their_names_shows(tmp_path, name, separator):
+    text = 'video,label,split\n"a, b.mp4",1,\n"c;d.mp4",0,val\n'
+    path = tmp_path / name
+    with path.open("w", newline="") as stream:
+        rows = csv.reader(io.StringIO(text))
+        csv.writer(stream, delimiter=separator, quoting=csv.QUOTE_ALL).writerows(rows)
+    assert _read(path) == [(location.format(name), cells) for location, cells in EXPECTED]
+    assert {row.separator for row in _rows(path)} == {separator}
+
+
+def test_a_spreadsheets_line_about_its_separator_is_no_row(tmp_path):
+    path = _csv(tmp_path, "sep=;\nvideo;label\na.mp4;1\n")
+    assert _read(path) == [("labels.csv, line 3", {"video": "a.mp4", "label": "1"})]
+
+
+def test_names_of_columns_are_known_in_any_case_and_with_any_blanks(tmp_path):
+    path = _csv(tmp_path, "Video,\u00a0LABEL\u200b\na.mp4,1\n")
+    assert _read(path) == [("labels.csv, line 2", {"video": "a.mp4", "label": "1"})]
+
+
+def test_a_wrong_number_of_cells_is_reported_with_the_files_separator(tmp_path):
+    message = _fault(_csv(tmp_path, "video;label\na;b.mp4;1\n"))
+    assert "line 2: 3 cells for 2 columns: quote cells that contain a semicolon" in message
 
 
 @pytest.mark.parametrize("missing", ["video", "label"])
@@ -121,19 +148,6 @@ def test_a_table_without_rows_is_reported(tmp_path):
     assert "'labels.parquet' has no row" in _fault(_parquet(tmp_path, video=[], label=[]))
 
 
-@pytest.mark.parametrize("name", ["Labels.csv", "labels.CSV", "LABELS.PARQUET"])
-def test_a_misspelled_table_is_reported_with_the_right_name(tmp_path, name):
-    (tmp_path / name).write_text("video,label\n")
-    with pytest.raises(DataError, match=f"{name!r} in the data folder is misspelled: .*csv"):
-        find_label_file(tmp_path)
-
-
-def test_a_folder_with_a_tables_name_is_reported(tmp_path):
-    (tmp_path / "labels.csv").mkdir()
-    with pytest.raises(DataError, match=r"'labels\.csv' in the data folder is not a file"):
-        find_label_file(tmp_path)
-
-
 @pytest.mark.parametrize("content", [b"\xff\xfev\x00i\x00", "vidéo,label\n".encode("latin-1")])
 def test_an_encoding_other_than_utf8_is_reported_with_a_remedy(tmp_path, content):
     assert "'labels.csv' is not UTF-8" in _fault(_csv(tmp_path, content))
@@ -166,14 +180,3 @@ def test_a_file_that_is_no_parquet_is_rejected(tmp_path):
     path = tmp_path / "labels.parquet"
     path.write_text("video,label\n")
     assert "'labels.parquet' cannot be read as Parquet" in _fault(path)
-
-
-def test_two_label_tables_are_rejected_and_none_is_none(tmp_path):
-    assert find_label_file(tmp_path) is None
-    path = _csv(tmp_path, "video,label\n")
-    assert find_label_file(tmp_path) == path
-    _parquet(tmp_path, video=["a.mp4"], label=[1])
-    with pytest.raises(
-        DataError, match=r"both labels\.csv and labels\.parquet, which may differ: remove one"
-    ):
-        find_label_file(tmp_path)
