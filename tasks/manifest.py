@@ -36,7 +36,7 @@ from tasks.speech.word_alignment import words_before_segments, words_of_segments
 from tasks.stage import Shard, as_state, compute_missing, or_rejected
 
 STAGE = "manifest"
-VERSION = 5
+VERSION = 6
 PLAN_ITEM = "class plan"
 
 

@@ -4,18 +4,22 @@ Everything read here leaks the label to a model that sees it, also an interval's
 cues and annotator.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from storage.datasets.bah.frame_rate import one_rate_fits
 from storage.datasets.bah.transcript import read_phrases
 from storage.datasets.intervals import EmptyInterval, parse_interval, tidy_intervals
+from storage.identity import name_key
 from storage.issues import Issue, IssueKind
 from storage.records import Interval
 
 _TIMES, _FRAMES = "time_detailed_ah", "fr_detailed_ah"
 _LARGEST_CERTAINTY, _DEEPEST_CUE = 1 << 31, 6
+_CUE_KINDS = ("audio", "body", "facial", "inconsistencies", "language")
+_WORD = re.compile(r"\w{1,32}")
 _PER_INTERVAL = ("certainty_ah", "all_cues", _FRAMES)
 
 
@@ -104,6 +108,7 @@ def _read_intervals(record: Mapping[str, Any], issues: list[Issue]) -> list[Anno
             issues.append(Issue(IssueKind.LENGTHS_DIFFER, message))
     annotated: list[AnnotatedInterval] = []
     framed: list[tuple[Interval, Any]] = []
+    issues += _unknown_cues(per_interval["all_cues"])
     for index, pair in enumerate(times):
         interval = _read_interval(pair, f"interval {index + 1} of {len(times)}", issues)
         if interval is None:
@@ -148,6 +153,17 @@ def _read_cues(value: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Mapping):
         return (("unknown", _as_text(value)),)
     return tuple((str(kind), _as_text(cue)) for kind, cue in value.items() if cue is not None)
+
+
+def _unknown_cues(entries: list[Any]) -> Iterator[Issue]:
+    """Yield an issue that names the kinds of cues which the data set's layout lacks."""
+    kinds = {str(kind) for cues in entries if isinstance(cues, Mapping) for kind in cues}
+    unknown = sorted(kind for kind in kinds if name_key(kind) not in _CUE_KINDS)
+    if unknown:
+        # A name is quoted if it is one word: anything else may be an annotator's text.
+        named = [repr(kind) if _WORD.fullmatch(kind) else "an unnamed kind" for kind in unknown]
+        message = f"unknown kinds of cues: {', '.join(dict.fromkeys(named))}"
+        yield Issue(IssueKind.CUE_KIND_UNKNOWN, f"{message}; expected {', '.join(_CUE_KINDS)}")
 
 
 def _as_text(cue: Any, depth: int = 0) -> str:

@@ -23,7 +23,7 @@ from storage.schema import from_table, read_parquet, to_table, write_parquet
 from storage.store.cache import CACHE_FOLDER
 from storage.store.store import Store, is_missing
 
-READER_VERSION = 4  # raise it when the same file is read differently
+READER_VERSION = 5  # raise it when the same file is read differently
 _MAX_FILES = 4
 _DIGITS = 16
 

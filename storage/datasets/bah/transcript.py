@@ -8,6 +8,7 @@ from storage.datasets.intervals import is_seconds
 from storage.issues import Issue, IssueKind
 
 _RESTART_EVERY_MS = 30_000  # the transcriber's window
+_ROUNDING_MS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,18 +46,17 @@ def repair_phrases(
 ) -> tuple[tuple[Phrase, ...], tuple[Issue, ...]]:
     """Make phrases' times monotone and, if the duration is known, clip them to the video.
 
-    Times that decrease are taken to restart at the end of the previous phrase, as transcribers
-    process windows of 30 s. A missing end becomes the next phrase's start, or the video's end.
+    Times that do not continue after the previous phrase are taken to restart at its end, as
+    transcribers process windows of 30 s. A missing end becomes the next phrase's start, or the
+    video's end.
     """
     repaired: list[Phrase] = []
     offset_ms = 0
     num_restarts = 0
-    raw_start_ms = 0
-    for phrase in phrases:
-        if phrase.start_ms < raw_start_ms:
+    for index, phrase in enumerate(phrases):
+        if index and not _continues(phrases[index - 1], phrase):
             num_restarts += 1
             offset_ms = _end_so_far(repaired, num_restarts)
-        raw_start_ms = phrase.start_ms
         start_ms = max(phrase.start_ms + offset_ms, repaired[-1].start_ms if repaired else 0)
         end_ms = None if phrase.end_ms is None else max(phrase.end_ms + offset_ms, start_ms)
         repaired.append(Phrase(text=phrase.text, start_ms=start_ms, end_ms=end_ms))
@@ -72,6 +72,20 @@ def repair_phrases(
         message = f"transcript has {num_open} pieces without an end: closed where possible"
         issues.append(Issue(IssueKind.TRANSCRIPT_OPEN, message))
     return tuple(closed), tuple(issues)
+
+
+def _continues(previous: Phrase, phrase: Phrase) -> bool:
+    """Return whether a phrase starts where the previous one ends, or later.
+
+    Transcribers round, so phrases may overlap a little; one that starts well within the previous
+    one, or with it although that takes time or has an open end, is of another window.
+    """
+    if previous.end_ms is None:
+        return phrase.start_ms > previous.start_ms
+    if phrase.start_ms >= previous.end_ms:
+        return phrase.start_ms >= previous.start_ms
+    overlap_ms = previous.end_ms - phrase.start_ms
+    return phrase.start_ms > previous.start_ms and overlap_ms <= _ROUNDING_MS
 
 
 def _read_phrase(piece: Any) -> Phrase | None:

@@ -105,6 +105,23 @@ def test_a_time_that_yaml_read_as_a_number_is_in_seconds():
 
 
 @pytest.mark.parametrize(
+    ("kinds", "named"),
+    [
+        (("facial", "gaze"), "'gaze'"), (("posture", "gaze"), "'gaze', 'posture'"),
+        (("Facial ", "BODY"), None), (("a private remark", "two words"), "an unnamed kind"),
+        ((7,), "'7'"),
+    ],
+)  # fmt: skip
+def test_kinds_of_cues_that_the_layout_lacks_are_named_once(kinds, named):
+    cues = dict.fromkeys(kinds, "a private remark")
+    issues = _issues(all_cues=[cues, cues], time_detailed_ah=[[0, 1], [2, 3]], certainty_ah=[1, 1])
+    assert [issue.kind for issue in issues] == ([IssueKind.CUE_KIND_UNKNOWN] if named else [])
+    if named:
+        assert issues[0].detail.startswith(f"unknown kinds of cues: {named}; expected audio, body")
+        assert "private" not in issues[0].detail
+
+
+@pytest.mark.parametrize(
     ("cues", "expected"),
     [
         (None, ()),

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,40 @@ def test_restarting_times_continue_from_the_previous_phrase():
     ]
     message = "transcript times restart 2 times: made monotone"
     assert issues == (Issue(IssueKind.TRANSCRIPT_RESTARTS, message),)
+
+
+@pytest.mark.parametrize(
+    ("times", "num_restarts"),
+    [
+        (((0, 29_000), (0, None)), 1),
+        (((0, None), (0, None), (0, 4000)), 2),
+        (((4000, 20_000), (4000, 9000)), 1),
+        (((0, 29_000), (3000, 8000)), 1),
+        (((0, 10_000), (10_000, 29_000), (9000, 12_000)), 1),
+        (((0, 2000), (2000, 2000), (2000, 5000)), 0),
+        (((0, 2020), (2000, 5000), (4600, 9000)), 0),
+        (((0, None), (1, 5000)), 0),
+        (((0, 5000), (5000, 5000), (5000, None), (5001, None)), 0),
+    ],
+)
+def test_every_start_that_does_not_continue_the_previous_phrase_is_a_restart(times, num_restarts):
+    repaired, issues = repair_phrases(_phrases(*times))
+    message = f"transcript times restart {num_restarts} times: made monotone"
+    found = [issue.detail for issue in issues if issue.kind is IssueKind.TRANSCRIPT_RESTARTS]
+    assert found == ([message] if num_restarts else [])
+    starts = [phrase.start_ms for phrase in repaired]
+    assert starts == sorted(starts)
+
+
+@given(st.lists(st.integers(1, 9000), min_size=1, max_size=5), st.booleans())
+def test_a_window_that_is_repeated_from_its_first_start_is_a_restart(lengths, is_open):
+    times: list[tuple[int, int | None]] = []
+    for length in lengths:
+        times.append((times[-1][1] if times else 0, (times[-1][1] if times else 0) + length))
+    again = (times[0][0], None if is_open else times[0][1])
+    repaired, issues = repair_phrases(_phrases(*times, again))
+    assert IssueKind.TRANSCRIPT_RESTARTS in [issue.kind for issue in issues]
+    assert repaired[-1].start_ms == times[-1][1]
 
 
 def test_an_open_end_is_closed_by_the_next_start_or_the_end_of_the_video():
