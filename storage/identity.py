@@ -5,7 +5,7 @@ non-breaking or a double space, with an invisible character pasted along, or in 
 spreadsheet turns 007 into 7. Names are therefore compared by key, and displayed and stored as
 spelled.
 
-A false match of participants only groups more: their videos share a split, a resampling unit and an
+A false match of participants only groups more: their videos have one split, one resampling unit and one
 erasure. `waver check` reports every pair of spellings, and `waver erase` lists those it covers
 before it removes anything.
 """
@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Protocol
 
-# Default_Ignorable_Code_Point of Unicode 15 (DerivedCoreProperties.txt): drawn as nothing.
+# Default_Ignorable_Code_Point of Unicode 15 (DerivedCoreProperties.txt): invisible.
 _INVISIBLE = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"

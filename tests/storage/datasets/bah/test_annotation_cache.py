@@ -84,10 +84,13 @@ def test_a_change_of_the_parsed_content_needs_another_readers_version(tmp_path):
         "transcript": {"chunks": [{"text": "a", "timestamp": [5, 9]},
                                   {"text": "b", "timestamp": [0, 1]}, 3]},
     }  # fmt: skip
-    read = read_annotation_file(_file(tmp_path, first=RECORD, second=odd, third={}, fourth=[]))
+    other = {"all_cues": [{"gaze": "up"}], "time_detailed_ah": [[1, 2]], "transcript": {
+        "chunks": [{"text": t, "timestamp": [0, None]} for t in "ab"]}}  # fmt: skip
+    path = _file(tmp_path, first=RECORD, second=odd, third={}, fourth=[], fifth=other)
+    read = read_annotation_file(path)
     rows = [AnnotatedVideo(name=name, annotation=annotation) for name, annotation in read.items()]
     digest = digest_of([asdict(row) for row in rows])[:12]
-    assert (READER_VERSION, digest) == (4, "3e6aa05fc5b3"), "a cached annotation would be stale"
+    assert (READER_VERSION, digest) == (5, "306b3f3b4709"), "a cached annotation would be stale"
 
 
 @pytest.mark.parametrize("location", [0, 3, 40, 500, -500, -40, -9, -1])
