@@ -5,8 +5,8 @@ non-breaking or a double space, with an invisible character pasted along, or in 
 spreadsheet turns 007 into 7. Names are therefore compared by key, and displayed and stored as
 spelled.
 
-A false match of participants only groups more: their videos have one split, one resampling unit and one
-erasure. `waver check` reports every pair of spellings, and `waver erase` lists those it covers
+A false match of participants only groups more: their videos have one split, one resampling unit and
+one erasure. `waver check` reports every pair of spellings, and `waver erase` lists those it covers
 before it removes anything.
 """
 
