@@ -17,9 +17,11 @@ from flows.context.results import Report, open_report
 from flows.context.rows import ManifestRows, read_class_plan, read_manifest
 from flows.distributed.partitions import on_nodes
 from flows.run_stage import StageReport, run_shards, run_stage
+from storage.records import IssueRecord
 from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.evaluation.display import METHOD_NAMES
 from tasks.labels.cut_points import LENGTHS_LEAK
+from tasks.labels.label_summary import summarize_labels
 from tasks.labels.leakage import check_no_leakage
 from tasks.log import LOGGER
 from tasks.report.table import metric_rows, verdict_rows
@@ -51,8 +53,22 @@ def manifest_flow(request: RunRequest) -> State[StageReport]:
         state = run_stage(stage_definitions.manifest_stage(context), context)
         manifest = read_manifest(context)
         check_no_leakage(manifest.samples, manifest.hashes)
+        _show_labels(context, manifest)
         _plan_classes(context, manifest)
         return state
+
+
+def _show_labels(context: Context, manifest: ManifestRows) -> None:
+    """Show how many segments have which label, and warn of labels that are missing."""
+    issues = context.manifest.read(IssueRecord, manifest.expected)
+    summary = summarize_labels(manifest.samples, issues)
+    for warning in summary.warnings():
+        LOGGER.warning("manifest: %s", warning)
+    create_table_artifact(
+        key="manifest-labels",
+        table=summary.rows(),
+        description=" ".join(("Segments by split and label.", *summary.warnings())),
+    )
 
 
 def _plan_classes(context: Context, manifest: ManifestRows) -> None:

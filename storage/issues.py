@@ -2,6 +2,10 @@
 
 A kind invalidates results if metrics cannot be trusted despite the pipeline's handling of it:
 contradictory labels, lost annotation, or one participant in two splits.
+
+A kind withholds labels if part of a video's annotation was lost or contradicts itself, so that it
+is unknown whether the time in none of its intervals shows A/H: that time has no label and is in
+neither training nor metrics.
 """
 
 from dataclasses import dataclass
@@ -13,12 +17,16 @@ class IssueKind(StrEnum):
 
     meaning: str
     invalidates: bool
+    withholds_labels: bool
 
-    def __new__(cls, name: str, meaning: str, invalidates: bool = False) -> "IssueKind":
+    def __new__(
+        cls, name: str, meaning: str, invalidates: bool = False, withholds_labels: bool = False
+    ) -> "IssueKind":
         """Create a kind whose value is its name alone."""
         kind = str.__new__(cls, name)
         kind._value_ = name
         kind.meaning, kind.invalidates = meaning, invalidates
+        kind.withholds_labels = withholds_labels
         return kind
 
     # Files and paths
@@ -71,24 +79,39 @@ class IssueKind(StrEnum):
     REENCODED_TWICE = "reencoded_twice", "videos with the same perceptual hash, within one split"
 
     # Labels
-    LABEL_UNREADABLE = "label_unreadable", "a label that is neither 0 nor 1: stays unlabeled"
+    LABEL_UNREADABLE = (
+        "label_unreadable", "a label that is neither 0 nor 1: ignored", False, True,
+    )  # fmt: skip
     PLACEHOLDER_LABELS = (
         "placeholder_labels",
         "a split with the label 0 on every line: taken as unlabeled",
     )
-    ANNOTATED_TWICE = "annotated_twice", "two annotations of one video: the first is used", True
+    ANNOTATED_TWICE = "annotated_twice", "two equal annotations of one video: the first is used"
+    ANNOTATIONS_DIFFER = (
+        "annotations_differ", "two different annotations of one video: unlabeled", True, True,
+    )  # fmt: skip
     LISTED_WITH_TWO_LABELS = (
-        "listed_with_two_labels", "one video is listed with two labels: the first is used", True,
+        "listed_with_two_labels", "one video is listed with two labels: unlabeled", True, True,
     )  # fmt: skip
     SPLIT_CONTRADICTS_ANNOTATION = (
-        "split_contradicts_annotation", "split file and annotation have different labels", True,
+        "split_contradicts_annotation",
+        "split file and annotation have different labels: unlabeled", True, True,
     )  # fmt: skip
     NEGATIVE_WITH_INTERVALS = (
-        "negative_with_intervals", "labeled as without A/H, but with annotated A/H intervals", True,
+        "negative_with_intervals",
+        "labeled as without A/H, but with annotated A/H intervals: unlabeled", True, True,
     )  # fmt: skip
     POSITIVE_WITHOUT_INTERVALS = (
         "positive_without_intervals", "labeled as A/H, but without an interval",
     )  # fmt: skip
+    SEGMENTS_UNLABELED = (
+        "segments_unlabeled",
+        "segments whose annotation was lost or contradicts itself",
+    )
+    NO_POSITIVE_SEGMENT = (
+        "no_positive_segment",
+        "a video with A/H intervals, but no positive segment",
+    )
 
     SPLIT_WITHOUT_VIDEOS = (
         "split_without_videos", "no video in train or val: no training or no model selection", True,
@@ -103,20 +126,45 @@ class IssueKind(StrEnum):
     )  # fmt: skip
 
     # Intervals
-    ANNOTATION_UNREADABLE = "annotation_unreadable", "an annotation that is not a mapping: ignored"
+    ANNOTATION_UNREADABLE = (
+        "annotation_unreadable", "an annotation that is not a mapping: ignored", False, True,
+    )  # fmt: skip
     FIELD_UNREADABLE = "field_unreadable", "certainty, cues or frames are not a list: ignored"
     INTERVAL_UNREADABLE = (
-        "interval_unreadable", "an interval without usable times, or reversed: rejected", True,
+        "interval_unreadable",
+        "an interval without times, or reversed: other time is unlabeled", True, True,
     )  # fmt: skip
-    INTERVAL_EMPTY = "interval_empty", "an interval that ends where it starts: rejected"
+    INTERVAL_EMPTY = (
+        "interval_empty",
+        "an interval that ends where it starts: other time is unlabeled", False, True,
+    )  # fmt: skip
+    INTERVAL_MISSING = (
+        "interval_missing",
+        "certainty, cues or frames of a missing interval: other time is unlabeled",
+        False, True,
+    )  # fmt: skip
     INTERVALS_UNSORTED = "intervals_unsorted", "intervals not sorted by time: sorted"
     INTERVALS_OVERLAP = "intervals_overlap", "intervals that overlap or touch: merged"
-    INTERVAL_PAST_END = "interval_past_end", "an interval that ends after the video: clipped"
+    INTERVAL_PAST_END = (
+        "interval_past_end", "an interval that ends up to 1 s past the video: clipped",
+    )  # fmt: skip
+    INTERVAL_FAR_PAST_END = (
+        "interval_far_past_end",
+        "an interval that ends over 1 s past the video: other time is unlabeled",
+        True, True,
+    )  # fmt: skip
     INTERVAL_AFTER_END = (
-        "interval_after_end", "an interval that starts after the video's end: dropped", True,
+        "interval_after_end",
+        "an interval that starts after the video: other time is unlabeled", True, True,
     )  # fmt: skip
     NO_INTERVAL_WITHIN = (
-        "no_interval_within", "every interval of the video is after its end: unlabeled", True,
+        "no_interval_within",
+        "most or all intervals of the video are not within it: unlabeled", True, True,
+    )  # fmt: skip
+    IMPLAUSIBLE_UNIT = (
+        "implausible_unit",
+        "times that are probably in another unit, as seconds: unlabeled",
+        True, True,
     )  # fmt: skip
     CUE_KIND_UNKNOWN = "cue_kind_unknown", "an annotated cue of a kind that the data set lacks"
     LENGTHS_DIFFER = "lengths_differ", "certainty, cues or frames do not match the intervals"

@@ -36,6 +36,8 @@ class VideoRecord:
         split: As the data set assigns it; ``None`` if it assigns none.
         question: Which of the study's questions is answered, 1 to 7.
         intervals: Sorted, disjoint intervals of A/H.
+        negative_intervals: Sorted, disjoint intervals without A/H. Where there are any, time in
+            neither kind of interval is unknown; otherwise it is without A/H.
         consent_publications: Whether the participant agreed to publications; ``None`` if unknown.
         consent_challenges: Whether the participant agreed to challenges; ``None`` if unknown.
         issues: What the reader repaired or could not reconcile in the annotation.
@@ -48,9 +50,19 @@ class VideoRecord:
     question: int | None = None
     label: int | None = None
     intervals: tuple[Interval, ...] = ()
+    negative_intervals: tuple[Interval, ...] = ()
     consent_publications: bool | None = None
     consent_challenges: bool | None = None
     issues: tuple[Issue, ...] = ()
+
+    @property
+    def has_lost_annotation(self) -> bool:
+        """True if part of the annotation was lost or contradicts itself.
+
+        An empty interval does not contradict the label 0.
+        """
+        kinds = {issue.kind for issue in self.issues if issue.kind.withholds_labels}
+        return bool(kinds - {IssueKind.INTERVAL_EMPTY} if self.label == 0 else kinds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,16 +223,21 @@ class SampleRecord:
         transcript_before: The last words before the segment.
         num_words: Words of ``transcript``.
         pause_ms: Duration of the pauses in the segment.
-        label: The segment's label, by the label rule.
-        label_source: ``intervals`` if annotated intervals decide the label (a video without any
-            has no A/H), ``video`` for the weak label of a positive video without annotated
-            intervals, which is not used in evaluation, ``None`` without a label.
+        label: The segment's label, by the label rule; ``None`` where that depends on time whose
+            annotation is unknown.
+        label_source: ``intervals`` if annotated intervals decide the label (a video labeled 0 has
+            none), ``video`` for the weak label of a positive video without annotated intervals,
+            which is not used in evaluation, ``None`` without a label.
         in_training: Whether the sample may be trained on: labeled, in split ``train``, outside the
             label rule's ignore band, and not a negative segment of a positive video that was cut
             at annotated interval boundaries.
         video_label: The label of the whole video.
         overlap_ms: Duration of the annotated intervals in the segment.
         overlap_fraction: ``overlap_ms`` as a fraction of the segment, in [0, 1].
+        interval_fraction: Largest fraction of one annotated interval that is in the segment, in
+            [0, 1].
+        unknown_ms: Duration of the segment's time for which the annotation leaves open whether it
+            shows A/H.
         source_digest: Digest of the source video's file.
         media_digest: Digest of the segment's video and audio.
         content_digest: Digest of all model input: media and transcripts, but never the label.
@@ -247,6 +264,8 @@ class SampleRecord:
     video_label: int | None
     overlap_ms: int
     overlap_fraction: float
+    interval_fraction: float
+    unknown_ms: int
     consent_publications: bool | None
     consent_challenges: bool | None
     source_digest: str

@@ -2,8 +2,9 @@
 
 In: segments, transcripts, and each video's record in the data set. Out: `SampleRecord` rows with
 paths, times, the transcript and what precedes it, label by overlap, participant, split, question,
-consent and digests. Annotation that does not fit its video is reported in `IssueRecord` rows. When
-all videos are done, one more item, `class plan`, holds the class weights and sampling of training
+consent and digests. Annotation that does not fit its video, segments that have no label because of
+it, and positive videos without a positive segment are reported in `IssueRecord` rows. When all
+videos are done, one more item, `class plan`, holds the class weights and sampling of training
 (`ClassPlanRecord`).
 """
 
@@ -29,8 +30,9 @@ from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.labels.annotation import LocatedAnnotation, locate
 from tasks.labels.class_plan import ClassRule, plan_classes
+from tasks.labels.label_issues import issues_of_labels
 from tasks.labels.label_rule import LabelRule, SegmentLabel, label_segment
-from tasks.labels.overlap import overlap_ms
+from tasks.labels.overlap import measure_overlap, overlap_ms
 from tasks.labels.split_assignment import SplitRule
 from tasks.speech.word_alignment import words_before_segments, words_of_segments
 from tasks.stage import Shard, as_state, compute_missing, or_rejected
@@ -98,11 +100,13 @@ def sample_videos(
 
 def _sample_video(inputs: VideoInputs, config: ManifestConfig) -> ItemOutput:
     video_id = inputs.video.video_id
-    issues = [
+    annotation, samples = _annotation_of(inputs), list(samples_of(inputs, config))
+    issues = (*annotation.issues, *issues_of_labels(inputs.video, annotation, samples, config))
+    records = [
         IssueRecord(video_id=video_id, stage=STAGE, kind=issue.kind, issue=issue.detail)
-        for issue in _annotation_of(inputs).issues
+        for issue in issues
     ]
-    return ItemOutput(item_id=video_id, rows=(*samples_of(inputs, config), *issues))
+    return ItemOutput(item_id=video_id, rows=(*samples, *records))
 
 
 def _annotation_of(inputs: VideoInputs) -> LocatedAnnotation:
@@ -117,8 +121,8 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
     words_by_segment = words_of_segments(inputs.transcript.words, segments)
     transcript_before = words_before_segments(words_by_segment, config.max_words_before)
     for segment, words, before in zip(segments, words_by_segment, transcript_before, strict=True):
-        overlap, ratio = _overlap_of(segment, annotation.intervals)
-        label = label_segment(annotation, overlap_ms=overlap, overlap_fraction=ratio, rule=config)
+        overlap = measure_overlap(segment.start_ms, segment.end_ms, annotation)
+        label = label_segment(annotation, overlap, config)
         text, text_before = _text_of(words), _text_of(before)
         media = (segment.video_digest, segment.audio_digest)
         yield SampleRecord(
@@ -140,20 +144,17 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             label=label.label,
             label_source=label.source,
             in_training=video.split == "train" and _is_trainable(label, inputs),
-            video_label=video.label,
-            overlap_ms=overlap,
-            overlap_fraction=ratio,
+            video_label=annotation.label,
+            overlap_ms=overlap.ms,
+            overlap_fraction=overlap.fraction,
+            interval_fraction=overlap.interval_fraction,
+            unknown_ms=overlap.unknown_ms,
             consent_publications=video.consent_publications,
             consent_challenges=video.consent_challenges,
             source_digest=inputs.source_digest,
             media_digest=digest_of(*media),
             content_digest=digest_of(*media, text, text_before),
         )
-
-
-def _overlap_of(segment: SegmentRecord, intervals: Sequence[Interval]) -> tuple[int, float]:
-    covered_ms = overlap_ms(segment.start_ms, segment.end_ms, intervals)
-    return covered_ms, covered_ms / segment.duration_ms if segment.duration_ms else 0.0
 
 
 def _text_of(words: Sequence[Word]) -> str:

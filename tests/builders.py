@@ -75,6 +75,7 @@ def a_sample(video_id: str = "a.mp4", index: int = 0, **fields: Any) -> SampleRe
         "label_source": None if label is None else "intervals",
         "in_training": label is not None and fields.get("split") == "train",
         "video_label": label, "overlap_ms": 0, "overlap_fraction": 0.0,
+        "interval_fraction": 0.0, "unknown_ms": 0,
         "consent_publications": None, "consent_challenges": None,
         "source_digest": f"source {video_id}", "media_digest": f"media {segment_id}",
         "content_digest": f"content {segment_id}",

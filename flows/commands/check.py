@@ -15,7 +15,7 @@ from storage.datasets.bah.annotation_cache import AnnotationCache
 from storage.datasets.dataset import Dataset
 from storage.datasets.erased import exclude_erased, read_erased
 from storage.datasets.open import check_apart, read_dataset
-from storage.records import VideoId
+from storage.records import VideoId, VideoRecord
 from storage.results import AuditRecord
 from storage.schema import schema_of, to_table
 from storage.store.store import Store, is_missing
@@ -25,7 +25,7 @@ from tasks.audit.findings import (
     Finding,
     failed_checks,
     identical_files,
-    intervals_beyond_end,
+    misplaced_intervals,
     participants_in_two_splits,
     participants_spelled_twice,
     reader_issues,
@@ -38,6 +38,7 @@ from tasks.audit.reencoded import HashComparison, compare_hashes
 from tasks.audit.table import audit_table
 from tasks.export.files import write_export
 from tasks.export.output_path import check_output_file
+from tasks.labels.annotation import with_located_label
 
 Result = TypeVar("Result")
 
@@ -91,7 +92,7 @@ def check_and_show(data: str, store: str, out: Path | None) -> ExitStatus:
 
 def audit(dataset: Dataset, checks: FileChecks) -> Iterator[AuditRecord]:
     """Yield all counts and findings about a data set, and what could not be checked."""
-    yield from count_videos(dataset.videos, checks.facts.durations)
+    yield from count_videos(_located(dataset, checks), checks.facts.durations)
     yield from summarize(_find(dataset, checks))
     num_unhashed = len(checks.hashes.unhashed - checks.facts.faults.keys())
     if num_unhashed:
@@ -112,12 +113,23 @@ def _find(dataset: Dataset, checks: FileChecks) -> Iterator[Finding]:
     yield from reader_issues(dataset)
     yield from participants_in_two_splits(dataset.videos)
     yield from participants_spelled_twice(dataset.videos)
-    yield from unusable_splits(dataset.videos)
+    yield from unusable_splits(_located(dataset, checks))
     yield from unreadable_files(checks.facts.faults)
     yield from failed_checks(checks.facts.errors)
-    yield from intervals_beyond_end(dataset.videos, checks.facts.durations)
+    yield from misplaced_intervals(dataset.videos, checks.facts.durations)
     yield from identical_files(dataset.videos, checks.facts.digests)
     yield from reencoded_copies(dataset.videos, checks.hashes.groups)
+
+
+def _located(dataset: Dataset, checks: FileChecks) -> tuple[VideoRecord, ...]:
+    """Return the videos with the labels that a manifest will have."""
+    durations = checks.facts.durations
+    return tuple(
+        with_located_label(video, durations[video.video_id])
+        if video.video_id in durations
+        else video
+        for video in dataset.videos
+    )
 
 
 def _existing_store(url: str) -> Store | None:

@@ -26,8 +26,8 @@ class Dataset:
 
     @property
     def has_labels(self) -> bool:
-        """True if at least one video is labeled."""
-        return any(video.label is not None for video in self.videos)
+        """True if at least one video is labeled, or part of one."""
+        return any(video.label is not None or video.negative_intervals for video in self.videos)
 
     def paths(self) -> dict[VideoId, Path]:
         """Map each video to its file."""

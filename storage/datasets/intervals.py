@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from storage.issues import Issue, IssueKind
 from storage.records import Interval
 
+END_TOLERANCE_MS = 1_000  # container, decoder and annotation tool differ by less about an end
 _MAX_SECONDS = 1000 * 3600
 _TIME = re.compile(r"(\d{1,3}):([0-5]?\d):([0-5]?\d)(?:[.,](\d{1,9}))?")
 
 
 class EmptyInterval(ValueError):
-    """An interval that ends where it starts, and can be dropped without loss."""
+    """An interval that ends where it starts."""
 
 
 def parse_time_ms(value: object) -> int:
@@ -82,18 +83,51 @@ def tidy_intervals(intervals: Iterable[Interval]) -> tuple[tuple[Interval, ...],
 def clip_intervals(
     intervals: Sequence[Interval], duration_ms: int
 ) -> tuple[tuple[Interval, ...], tuple[Issue, ...]]:
-    """Clip intervals to the video's duration; also returns the issues."""
+    """Clip intervals to the video's duration; also returns the issues.
+
+    An interval that starts after the end, or ends more than `END_TOLERANCE_MS` after it, does not
+    belong there: it is dropped.
+    """
     clipped: list[Interval] = []
     issues: list[Issue] = []
     for interval in intervals:
-        excess_ms = interval.end_ms - duration_ms
-        if interval.start_ms >= duration_ms:
-            message = f"interval at {interval.start_ms} ms starts after the video's end: dropped"
-            issues.append(Issue(IssueKind.INTERVAL_AFTER_END, message))
-            continue
-        if excess_ms > 0:
-            message = f"interval ends {excess_ms} ms after the video: clipped"
-            issues.append(Issue(IssueKind.INTERVAL_PAST_END, message))
-        end_ms = min(interval.end_ms, duration_ms)
-        clipped.append(Interval(start_ms=interval.start_ms, end_ms=end_ms))
+        issue = _end_issue(interval, duration_ms)
+        if issue is not None:
+            issues.append(issue)
+        if issue is None or not issue.kind.withholds_labels:
+            end_ms = min(interval.end_ms, duration_ms)
+            clipped.append(Interval(start_ms=interval.start_ms, end_ms=end_ms))
     return tuple(clipped), tuple(issues)
+
+
+def _end_issue(interval: Interval, duration_ms: int) -> Issue | None:
+    excess_ms = interval.end_ms - duration_ms
+    if interval.start_ms >= duration_ms:
+        message = f"interval at {interval.start_ms} ms starts after the video's end: dropped"
+        return Issue(IssueKind.INTERVAL_AFTER_END, message)
+    if excess_ms > END_TOLERANCE_MS:
+        message = f"interval ends {excess_ms} ms after the video: dropped"
+        return Issue(IssueKind.INTERVAL_FAR_PAST_END, message)
+    if excess_ms > 0:
+        message = f"interval ends {excess_ms} ms after the video: clipped"
+        return Issue(IssueKind.INTERVAL_PAST_END, message)
+    return None
+
+
+def outside(intervals: Iterable[Interval], duration_ms: int) -> tuple[Interval, ...]:
+    """Return the time of a video that no interval covers, as sorted, disjoint intervals."""
+    gaps: list[Interval] = []
+    start_ms = 0
+    for interval in tidy_intervals(intervals)[0]:
+        end_ms = min(interval.start_ms, duration_ms)
+        if start_ms < end_ms:
+            gaps.append(Interval(start_ms=start_ms, end_ms=end_ms))
+        start_ms = interval.end_ms
+    if start_ms < duration_ms:
+        gaps.append(Interval(start_ms=start_ms, end_ms=duration_ms))
+    return tuple(gaps)
+
+
+def total_ms(intervals: Iterable[Interval]) -> int:
+    """Return the total duration of disjoint intervals."""
+    return sum(interval.end_ms - interval.start_ms for interval in intervals)

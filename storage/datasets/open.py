@@ -7,6 +7,7 @@ from storage.datasets.bah.annotation_cache import AnnotationCache
 from storage.datasets.bah.reader import is_bah, read_bah
 from storage.datasets.consent import reconcile
 from storage.datasets.dataset import Dataset
+from storage.datasets.doubtful import withhold_doubtful
 from storage.datasets.folder import read_folder
 from storage.datasets.spellings import videos_spelled_twice
 from storage.datasets.table.label_file import ignored_label_files, label_file_names
@@ -31,6 +32,7 @@ def open_dataset(folder: str, cache: AnnotationCache | None = None) -> Dataset:
 def read_dataset(folder: str, cache: AnnotationCache | None = None) -> Dataset:
     """Read a BAH release, a folder with a label table, or any folder of videos.
 
+    Annotation that contradicts itself is withheld, and reported in the videos' issues.
     ``cache`` saves parsing a large annotation file again; the result is the same without it.
 
     Raises:
@@ -39,7 +41,7 @@ def read_dataset(folder: str, cache: AnnotationCache | None = None) -> Dataset:
     """
     root = _path_of(folder)
     _check_is_folder(root)
-    dataset = _read(root, cache)
+    dataset = withhold_doubtful(_read(root, cache))
     if not dataset.videos:
         raise DataError(
             f"No video was found under {folder!r}: expected a BAH release or files such as "

@@ -14,9 +14,6 @@ from tasks.labels.annotation import locate
 
 EXAMPLE_SEPARATOR = " + "  # between the videos of one example
 _DETAILED = (IssueKind.CUE_KIND_UNKNOWN, IssueKind.VIDEO_SPELLED_TWICE)
-_TIME_ISSUES = (
-    IssueKind.INTERVAL_PAST_END, IssueKind.INTERVAL_AFTER_END, IssueKind.NO_INTERVAL_WITHIN,
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +69,12 @@ def failed_checks(errors: Mapping[VideoId, str]) -> Iterator[Finding]:
         yield Finding(kind=IssueKind.CHECK_FAILED, example=f"{video_id}: {reason}")
 
 
-def intervals_beyond_end(videos: Iterable[VideoRecord], durations: Durations) -> Iterator[Finding]:
-    """Find intervals that are not within their video."""
+def misplaced_intervals(videos: Iterable[VideoRecord], durations: Durations) -> Iterator[Finding]:
+    """Find intervals that are not within their video, or in an implausible unit."""
     for video in videos:
         if video.video_id in durations:
             for issue in locate(video, durations[video.video_id]).issues:
-                if issue.kind in _TIME_ISSUES:
-                    yield Finding(kind=issue.kind, example=video.video_id)
+                yield Finding(kind=issue.kind, example=video.video_id)
 
 
 def participants_in_two_splits(videos: Iterable[VideoRecord]) -> Iterator[Finding]:

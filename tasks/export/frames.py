@@ -18,7 +18,7 @@ from tasks.labels.frame_labels import labels_of_frames, values_of_frames
 class ExportedFrame:
     """A frame with its annotated label, and the probability and verdict of its segment.
 
-    ``label`` is ``None`` if the times of A/H are unknown, ``p_ah`` without a prediction.
+    ``label`` is ``None`` if it is unknown whether it shows A/H, ``p_ah`` without a prediction.
     ``frame_ms`` is the frame's presentation time.
     """
 
@@ -65,9 +65,7 @@ def frame_table(framed: FramedVideo, threshold: float, purpose: Purpose) -> pa.T
 
 def _labels(video: VideoRecord, times: FrameTimesRecord) -> Sequence[int | None]:
     annotation = locate(video, times.end_ms)
-    if not annotation.is_localized:
-        return [None] * len(times.frame_ms)
-    return labels_of_frames(annotation.intervals, times)
+    return labels_of_frames(annotation.intervals, times, annotation.unknown)
 
 
 def _p_ah_of_frames(framed: FramedVideo) -> Sequence[float | None]:

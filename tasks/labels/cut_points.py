@@ -17,9 +17,9 @@ LENGTHS_LEAK = (
 def cut_points_of(video: VideoRecord) -> tuple[int, ...]:
     """Return the bounds of a training video's intervals in milliseconds; empty for other videos.
 
-    An annotation that contradicts itself (intervals, but label 0) has no cut points.
+    An annotation that contradicts itself (intervals, but not the label 1) has no cut points.
     """
-    if video.split != "train" or video.label == 0:
+    if video.split != "train" or video.label != 1:
         return ()
     intervals, _ = tidy_intervals(video.intervals)
     return tuple(bound for i in intervals for bound in (i.start_ms, i.end_ms))

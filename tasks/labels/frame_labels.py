@@ -16,14 +16,23 @@ Value = TypeVar("Value")
 _Times = NDArray[np.int64]
 
 
-def labels_of_frames(intervals: Sequence[Interval], times: FrameTimesRecord) -> tuple[int, ...]:
+def labels_of_frames(
+    intervals: Sequence[Interval], times: FrameTimesRecord, unknown: Sequence[Interval] = ()
+) -> tuple[int | None, ...]:
     """Label a frame 1 if intervals cover at least half of its display time.
 
-    A bound therefore moves by at most half a frame when times become frames.
+    A bound therefore moves by at most half a frame when times become frames. A frame has no label
+    if that depends on ``unknown`` time, which may show A/H.
     """
     start_ms, end_ms = _display_spans(times)
-    covered_ms = _covered_until(end_ms, intervals) - _covered_until(start_ms, intervals)
-    return tuple((2 * covered_ms >= end_ms - start_ms).astype(int).tolist())
+    least, most = (
+        2 * (_covered_until(end_ms, found) - _covered_until(start_ms, found)) >= end_ms - start_ms
+        for found in (intervals, (*intervals, *unknown))
+    )
+    return tuple(
+        int(positive) if positive == possible else None
+        for positive, possible in zip(least.tolist(), most.tolist(), strict=True)
+    )
 
 
 def values_of_frames(

@@ -146,12 +146,12 @@ def _label_counts(videos: Iterable[VideoRecord]) -> dict[str, tuple[int, int]]:
     """Count each participant's videos without and with A/H."""
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for video in videos:
-        counts[group_key(video)][int(video.label != 0)] += 1
+        counts[group_key(video)][int(video.label == 1 or bool(video.intervals))] += 1
     return {group: (negative, positive) for group, (negative, positive) in counts.items()}
 
 
 def _is_labeled(video: VideoRecord) -> bool:
-    return video.label is not None or bool(video.intervals)
+    return video.label is not None or bool(video.intervals or video.negative_intervals)
 
 
 def _point(group: str, seed: int) -> float:

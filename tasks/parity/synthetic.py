@@ -41,6 +41,7 @@ def _write_sample(store: Store, index: int, rng: np.random.Generator) -> SampleR
         audio_path=None if index % 5 == 4 else audio_path, transcript=words,
         transcript_before=before, num_words=len(words.split()), pause_ms=0, label=None,
         label_source=None, in_training=False, video_label=None, overlap_ms=0, overlap_fraction=0.0,
+        interval_fraction=0.0, unknown_ms=0,
         consent_publications=None, consent_challenges=None, source_digest=digest_of(index),
         media_digest=digest_of(index), content_digest=digest_of(index, words),
     )  # fmt: skip

@@ -15,6 +15,7 @@ from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.metrics import ScoreName
 from tasks.evaluation.rows import EvaluatedSegment, EvaluatedVideo
 from tasks.evaluation.thresholds import score_steps
+from tasks.labels.annotation import locate
 from tasks.report import plots
 
 
@@ -102,7 +103,7 @@ def videos_by_split(
     rejected: Sequence[RejectedRecord],
 ) -> dict[str, list[VideoLine]]:
     """Return the videos by split, each with its timeline and reasons of rejections."""
-    annotated: dict[str, tuple[Interval, ...]] = {v.video_id: v.intervals for v in videos}
+    annotations: dict[str, VideoRecord] = {video.video_id: video for video in videos}
     segments: dict[str, list[EvaluatedSegment]] = defaultdict(list)
     for segment in evaluation.segments:
         segments[segment.video_id].append(segment)
@@ -115,11 +116,23 @@ def videos_by_split(
         line = VideoLine(
             video=video,
             verdict=verdict_of[video_id],
-            timeline=plots.timeline(segments[video_id], annotated.get(video_id, ()), longest_ms),
+            timeline=plots.timeline(
+                segments[video_id],
+                _annotated(annotations.get(video_id), segments[video_id]),
+                longest_ms,
+            ),
             reasons=tuple(reasons[video_id]),
         )
         groups.setdefault(video.split, []).append(line)
     return {split: lines for split, lines in groups.items() if lines}
+
+
+def _annotated(
+    video: VideoRecord | None, segments: Sequence[EvaluatedSegment]
+) -> tuple[Interval, ...]:
+    """Return the intervals that labels come from: within the video, and not withheld."""
+    end_ms = max((segment.end_ms for segment in segments), default=0)
+    return () if video is None else locate(video, end_ms).intervals
 
 
 def _reasons(evaluation: Evaluation, rejected: Sequence[RejectedRecord]) -> Mapping[str, list[str]]:

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.errors import LeakageError
+from storage.issues import Issue, IssueKind
 from storage.records import (
     ClassPlanRecord,
     Interval,
@@ -30,6 +31,7 @@ from tasks.stage import Shard
 from tests.builders import a_segment, a_transcript, a_video, a_word
 
 CONFIG = ManifestConfig()
+LOST = (Issue(IssueKind.INTERVAL_UNREADABLE, "interval 1 of 2 rejected: it is reversed"),)
 
 
 def inputs_of(video_id: str = "v", **facts) -> VideoInputs:
@@ -140,33 +142,69 @@ def test_video_positive_at_unknown_times_has_weak_labels_or_none():
         ({"label": 0, "intervals": ()}, [0, 0, 0]),
         ({"label": 1, "intervals": ()}, [1, 1, 1]),  # weak: positive at unknown times
         ({"label": None, "intervals": ()}, [None, None, None]),
-        ({"intervals": (Interval(start_ms=11_000, end_ms=99_000),)}, [0, 0, 0]),
-        ({"intervals": (Interval(start_ms=9_000, end_ms=99_000),)}, [0, 0, 1]),
+        ({"intervals": (Interval(start_ms=11_000, end_ms=13_000),)}, [0, 0, 0]),
+        ({"intervals": (Interval(start_ms=9_000, end_ms=13_000),)}, [0, 0, 1]),
+        ({"intervals": (Interval(start_ms=9_000, end_ms=99_000),)}, [None, None, None]),
         ({"intervals": (Interval(start_ms=12_000, end_ms=12_400),)}, [None, None, None]),
+        ({"intervals": (Interval(start_ms=3, end_ms=7),)}, [None, None, None]),  # seconds
         ({"label": 0}, [None, None, None]),  # contradicts the intervals
+        ({"issues": LOST}, [None, 1, None]),
+        ({"issues": LOST, "intervals": ()}, [None, None, None]),
+        ({"negative_intervals": (Interval(start_ms=8_000, end_ms=11_500),)}, [None, 1, 0]),
+        (
+            {
+                "label": None,
+                "intervals": (),
+                "negative_intervals": (Interval(start_ms=0, end_ms=7_000),),
+            },
+            [0, 0, None],
+        ),
     ],
 )
 def test_labels_follow_the_annotation(facts, labels):
-    assert [row.label for row in samples_of(inputs_of(**facts), CONFIG)] == labels
+    rows = list(samples_of(inputs_of(**facts), CONFIG))
+    assert [row.label for row in rows] == labels
+    assert [row.in_training for row in rows] == [label is not None for label in labels]
+
+
+def test_rows_hold_what_their_label_depends_on():
+    stretch = (Interval(start_ms=8_000, end_ms=11_500),)
+    rows = list(samples_of(inputs_of(negative_intervals=stretch), CONFIG))
+    assert [row.unknown_ms for row in rows] == [3_000, 1_000, 500]
+    assert [row.interval_fraction for row in rows] == [0.25, 0.75, 0.0]
+
+
+def test_an_interval_shorter_than_half_a_segment_is_positive_under_the_larger_fraction():
+    short = inputs_of(intervals=(Interval(start_ms=4_500, end_ms=6_000),))
+    labels = {
+        unit: [row.label for row in samples_of(short, ManifestConfig(overlap_unit=unit))]
+        for unit in ("fraction", "larger_fraction")
+    }
+    assert labels == {"fraction": [0, 0, 0], "larger_fraction": [0, 1, 0]}
 
 
 def test_annotation_that_does_not_fit_is_an_issue_row(variant):
     late = inputs_of("late", intervals=(Interval(start_ms=12_000, end_ms=12_400),))
-    contradictory = inputs_of("contradictory", label=0)
+    contradictory = inputs_of(
+        "contradictory", label=0, issues=(Issue(IssueKind.NEGATIVE_WITH_INTERVALS, "reported"),)
+    )
     _, expected = run(
         variant, {"late": late, "contradictory": contradictory, "fine": inputs_of("fine")}
     )
     issues = [(row.video_id, row.kind, row.issue) for row in variant.read(IssueRecord, expected)]
+    reason = "as annotation was lost or contradicts itself"
     assert issues == [
         ("late", "interval_after_end",
          "interval at 12000 ms starts after the video's end: dropped"),
         ("late", "no_interval_within",
-         "every A/H interval starts after the video's end: its segments stay unlabeled"),
-        ("contradictory", "negative_with_intervals",
-         "labeled as without A/H, but A/H intervals are annotated: its segments stay unlabeled"),
+         "1 of 1 intervals are not within the video: its segments stay unlabeled"),
+        ("late", "segments_unlabeled",
+         f"3 of 3 segments stay unlabeled, {reason} (interval_after_end, no_interval_within)"),
+        ("contradictory", "segments_unlabeled",
+         f"3 of 3 segments stay unlabeled, {reason} (negative_with_intervals)"),
     ]  # fmt: skip
     labels = {row.video_id: row.video_label for row in variant.read(SampleRecord, expected)}
-    assert labels == {"late": 1, "contradictory": 0, "fine": 1}
+    assert labels == {"late": 1, "contradictory": None, "fine": 1}
 
 
 def test_unlabeled_video_keeps_its_split():
@@ -248,9 +286,11 @@ def test_transcript_before_never_contains_later_words():
     assert [row.transcript_before for row in rows] == ["", "I", "I might, um"]
 
 
-@given(st.lists(st.tuples(st.integers(0, 12_000), st.integers(0, 12_000)), max_size=6))
+@given(st.lists(st.tuples(st.integers(20, 12_000), st.integers(20, 12_000)), max_size=6))
 def test_overlaps_of_all_rows_sum_to_the_annotated_time(pairs):
-    intervals = tuple(Interval(start_ms=min(pair), end_ms=max(pair)) for pair in pairs)
+    intervals = tuple(
+        Interval(start_ms=min(pair), end_ms=max(pair)) for pair in pairs if pair[0] != pair[1]
+    )
     rows = samples_of(inputs_of(intervals=intervals), CONFIG)
     annotated = {ms for i in intervals for ms in range(i.start_ms, i.end_ms)}
     assert sum(row.overlap_ms for row in rows) == len(annotated)

@@ -5,7 +5,7 @@ cues and annotator.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,9 @@ _LARGEST_CERTAINTY, _DEEPEST_CUE = 1 << 31, 6
 _CUE_KINDS = ("audio", "body", "facial", "inconsistencies", "language")
 _WORD = re.compile(r"\w{1,32}")
 _PER_INTERVAL = ("certainty_ah", "all_cues", _FRAMES)
+_LOST_INTERVALS = frozenset(
+    {IssueKind.INTERVAL_UNREADABLE, IssueKind.INTERVAL_EMPTY, IssueKind.INTERVAL_MISSING}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +57,10 @@ def read_annotation(record: Any) -> Annotation:
         return _unreadable(f"the annotation is a {kind}, not a mapping: ignored")
     issues: list[Issue] = []
     label = _read_label(record.get("global_ah"), issues)
-    annotated = _read_intervals(record, issues)
+    annotated = _read_intervals(record, label, issues)
     intervals, repaired = tidy_intervals(entry.interval for entry in annotated)
     issues += repaired
-    if label == 1 and not intervals:
-        message = "labeled as A/H, but without an interval"
-        issues.append(Issue(IssueKind.POSITIVE_WITHOUT_INTERVALS, message))
-    if label == 0 and intervals:
-        message = f"labeled as without A/H, but has {len(intervals)} A/H intervals"
-        issues.append(Issue(IssueKind.NEGATIVE_WITH_INTERVALS, message))
+    _compare_with_label(label, intervals, issues)
     read_phrases(record.get("transcript"), issues)
     annotator = record.get("annotator_id")
     return Annotation(
@@ -74,15 +72,32 @@ def read_annotation(record: Any) -> Annotation:
     )
 
 
+def _compare_with_label(
+    label: int | None, intervals: Sequence[Interval], issues: list[Issue]
+) -> None:
+    """Add an issue if label and intervals, read or lost, do not match."""
+    lost = {issue.kind for issue in issues} & _LOST_INTERVALS
+    if label == 1 and not intervals and not lost:
+        message = "labeled as A/H, but without an interval"
+        issues.append(Issue(IssueKind.POSITIVE_WITHOUT_INTERVALS, message))
+    if label == 0 and (intervals or lost - {IssueKind.INTERVAL_EMPTY}):
+        count = str(len(intervals)) if intervals else "unreadable"
+        message = f"labeled as without A/H, but has {count} A/H intervals"
+        issues.append(Issue(IssueKind.NEGATIVE_WITH_INTERVALS, message))
+
+
 def _unreadable(message: str) -> Annotation:
     issues = (Issue(IssueKind.ANNOTATION_UNREADABLE, message),)
     return Annotation(label=None, annotator=None, intervals=(), annotated=(), issues=issues)
 
 
 def _read_label(value: Any, issues: list[Issue]) -> int | None:
-    if value in (0, 1) and isinstance(value, int):
+    """Read 0 or 1 of any type, also as quoted text."""
+    if isinstance(value, str) and value.strip() in ("0", "1"):
         return int(value)
-    message = f"global_ah is {value!r}, expected 0 or 1: the video stays unlabeled"
+    if isinstance(value, int | float) and value in (0, 1):
+        return int(value)
+    message = f"global_ah is {value!r}, expected 0 or 1: ignored"
     issues.append(Issue(IssueKind.LABEL_UNREADABLE, message))
     return None
 
@@ -99,13 +114,18 @@ def _read_list(record: Mapping[str, Any], key: str, issues: list[Issue]) -> list
     return []
 
 
-def _read_intervals(record: Mapping[str, Any], issues: list[Issue]) -> list[AnnotatedInterval]:
+def _read_intervals(
+    record: Mapping[str, Any], label: int | None, issues: list[Issue]
+) -> list[AnnotatedInterval]:
     times = _read_list(record, _TIMES, issues)
     per_interval = {key: _read_list(record, key, issues) for key in _PER_INTERVAL}
     for key, entries in per_interval.items():
         if len(entries) != len(times) and (entries or key != _FRAMES):
+            # A negative video may hold fillers; a positive one with more entries lost an interval.
+            is_missing = label != 0 and sum(map(_has_content, entries)) > len(times)
+            kind = IssueKind.INTERVAL_MISSING if is_missing else IssueKind.LENGTHS_DIFFER
             message = f"{key} has {len(entries)} entries for {len(times)} intervals"
-            issues.append(Issue(IssueKind.LENGTHS_DIFFER, message))
+            issues.append(Issue(kind, message))
     annotated: list[AnnotatedInterval] = []
     framed: list[tuple[Interval, Any]] = []
     issues += _unknown_cues(per_interval["all_cues"])
@@ -128,6 +148,13 @@ def _read_intervals(record: Mapping[str, Any], issues: list[Issue]) -> list[Anno
         message = f"{_FRAMES} fits the times at no frame rate: the times are used"
         issues.append(Issue(IssueKind.FRAMES_DISAGREE, message))
     return annotated
+
+
+def _has_content(entry: Any) -> bool:
+    """Return whether an entry of certainty, cues or frames holds anything."""
+    if isinstance(entry, Mapping):
+        return any(part is not None for part in entry.values())
+    return entry not in (None, "", [], ())
 
 
 def _read_interval(value: Any, name: str, issues: list[Issue]) -> Interval | None:

@@ -123,8 +123,8 @@ def _gather(root: Path, release: Release, issues: list[Issue]) -> list[_Known]:
     for name in _safe_names(root, release.annotation, issues):
         video = known.setdefault(release_key(name), _Known(name))
         if video.annotation is not None:
-            message = f"annotated also as {quote_spelling(name)}: the first annotation is used"
-            video.issues.append(Issue(IssueKind.ANNOTATED_TWICE, message))
+            first, second = video.annotation, release.annotation[name]
+            video.issues.append(_second_annotation(name, first, second))
             continue
         video.annotation = release.annotation[name]
     listed = set(_safe_names(root, (row.name for row in release.split_rows), issues))
@@ -135,6 +135,15 @@ def _gather(root: Path, release: Release, issues: list[Issue]) -> list[_Known]:
     for name in _safe_names(root, release.video_names, issues):
         known.setdefault(release_key(name), _Known(name)).paths.append(name)
     return list(known.values())
+
+
+def _second_annotation(name: str, first: Annotation, second: Annotation) -> Issue:
+    """Describe a second annotation of a video, under another spelling of its name."""
+    text = f"annotated also as {quote_spelling(name)}"
+    if (first.label, first.intervals) == (second.label, second.intervals):
+        return Issue(IssueKind.ANNOTATED_TWICE, f"{text}: the first annotation is used")
+    message = f"{text}, with another label or other intervals: the video stays unlabeled"
+    return Issue(IssueKind.ANNOTATIONS_DIFFER, message)
 
 
 def _safe_names(root: Path, names: Iterable[str], issues: list[Issue]) -> Iterator[str]:
@@ -186,6 +195,6 @@ def _label_of(video: _Known, annotation: Annotation | None, issues: list[Issue])
     if listed is not None and listed != annotation.label:
         message = f"annotated with the label {annotation.label}, listed in its split with {listed}"
         issues.append(
-            Issue(IssueKind.SPLIT_CONTRADICTS_ANNOTATION, f"{message}: the annotation is used")
+            Issue(IssueKind.SPLIT_CONTRADICTS_ANNOTATION, f"{message}: the video stays unlabeled")
         )
     return annotation.label

@@ -46,7 +46,7 @@ def join_rows(known: SplitRow | None, row: SplitRow, issues: list[Issue]) -> Spl
         issues.append(Issue(IssueKind.VIDEO_IN_TWO_SPLITS, message))
     elif known.label != row.label:
         message = f"split/{row.split}.txt lists the video with two labels{respelled}"
-        issues.append(Issue(IssueKind.LISTED_WITH_TWO_LABELS, f"{message}: the first is used"))
+        issues.append(Issue(IssueKind.LISTED_WITH_TWO_LABELS, f"{message}: it stays unlabeled"))
     elif respelled:
         message = f"split/{row.split}.txt lists the video twice{respelled}"
         issues.append(Issue(IssueKind.VIDEO_SPELLED_TWICE, message))

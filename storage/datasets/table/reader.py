@@ -1,11 +1,11 @@
 """Read a folder of videos with a label table beside them.
 
-A row describes one video: its label and, if known, participant, split, question and consent; with
-`start_ms` and `end_ms` also one interval of A/H. Several rows of one video give several intervals.
-A video without a row has no label.
+A row describes one video: its label and, if known, participant, split, question and consent. With
+`start_ms` and `end_ms`, its label is that of this stretch of the video (`stretches`); several rows
+of one video give several stretches. A video without a row has no label.
 
-Rows that contradict one another in label or split become issues of the video, and the first row is
-used. Invalid cells are errors, which are reported together.
+Rows that contradict one another in the video's label or split become issues of the video. Invalid
+cells and stretches that overlap with different labels are errors, which are reported together.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,35 +14,34 @@ from typing import Any
 
 from storage.datasets.dataset import Dataset
 from storage.datasets.folder import read_folder
-from storage.datasets.intervals import tidy_intervals
 from storage.datasets.table.cells import READERS, read_interval
 from storage.datasets.table.label_file import find_label_file
 from storage.datasets.table.rows import TableRow, iter_rows
 from storage.datasets.table.schema_errors import SchemaErrors
+from storage.datasets.table.stretches import Stretch, combine
 from storage.datasets.table.video_names import VideoNames
 from storage.errors import DataError
 from storage.identity import participant_key
 from storage.issues import Issue, IssueKind
-from storage.records import Interval, VideoRecord
+from storage.records import VideoRecord
 
 _CONTRADICTIONS = {
-    "split": IssueKind.VIDEO_IN_TWO_SPLITS,
-    "label": IssueKind.LISTED_WITH_TWO_LABELS,
-}  # fmt: skip
+    "split": (IssueKind.VIDEO_IN_TWO_SPLITS, "the first is used"),
+    "label": (IssueKind.LISTED_WITH_TWO_LABELS, "the video stays unlabeled"),
+}
 
 
 @dataclass(slots=True)
 class _VideoRows:
     """What the rows read so far contain about one video; each fact with its location.
 
-    ``columns`` have a cell, even if it is invalid. ``location`` is that of the first interval.
+    ``has_invalid_label`` is true if a label is not missing, but invalid.
     """
 
-    location: str
     facts: dict[str, tuple[Any, str]] = field(default_factory=dict)
-    columns: set[str] = field(default_factory=set)
-    intervals: list[Interval] = field(default_factory=list)
+    stretches: list[Stretch] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
+    has_invalid_label: bool = False
 
     def fact(self, column: str) -> Any:
         return self.facts.get(column, (None, ""))[0]
@@ -70,7 +69,7 @@ def read_table(root: Path) -> Dataset:
     errors = SchemaErrors()
     with errors.collect():
         for row in () if path is None else iter_rows(path, errors):
-            rows = _VideoRows(row.location)  # the cells of an unknown video are checked as well
+            rows = _VideoRows()  # the cells of an unknown video are checked as well
             with errors.collect():
                 rows = rows_by_video.setdefault(names.video_of(row), rows)
             with errors.collect():
@@ -85,15 +84,22 @@ def read_table(root: Path) -> Dataset:
 
 
 def _add(rows: _VideoRows, row: TableRow, errors: SchemaErrors) -> None:
+    label: int | None = None
     for column, read in READERS.items():
-        if row.cell(column):
-            rows.columns.add(column)
-            with errors.collect():
-                _add_fact(rows, column, read(row, column), row.location)
+        if not row.cell(column):
+            continue
+        with errors.collect():
+            value = read(row, column)
+            if column == "label":
+                label = value
+            else:
+                _add_fact(rows, column, value, row.location)
+    rows.has_invalid_label |= label is None and bool(row.cell("label"))
     interval = read_interval(row)
     if interval is not None:
-        rows.location = rows.location if rows.intervals else row.location
-        rows.intervals.append(interval)
+        rows.stretches.append(Stretch(label=label, interval=interval, location=row.location))
+    elif label is not None:
+        _add_fact(rows, "label", label, row.location)
 
 
 def _add_fact(rows: _VideoRows, column: str, value: Any, location: str) -> None:
@@ -105,8 +111,9 @@ def _add_fact(rows: _VideoRows, column: str, value: Any, location: str) -> None:
         rows.issues.append(Issue(IssueKind.PARTICIPANT_SPELLED_TWICE, text))
         return
     if column in _CONTRADICTIONS:
+        kind, effect = _CONTRADICTIONS[column]
         text = f"{location}: the {column} is {value!r}, but {known!r} at {known_location}"
-        rows.issues.append(Issue(_CONTRADICTIONS[column], f"{text}: the first is used"))
+        rows.issues.append(Issue(kind, f"{text}: {effect}"))
         return
     raise DataError(
         f"{location}: the {column} differs from that of the same video at {known_location}: give "
@@ -116,25 +123,19 @@ def _add_fact(rows: _VideoRows, column: str, value: Any, location: str) -> None:
 
 
 def _labeled(video: VideoRecord, rows: _VideoRows) -> VideoRecord:
-    label = rows.fact("label")
-    intervals, repaired = tidy_intervals(rows.intervals)
-    issues = [*rows.issues, *repaired]
-    if intervals and "label" not in rows.columns:
-        raise DataError(
-            f"{rows.location}: start_ms and end_ms mark A/H, but the video has no label: set the "
-            "label to 1, or leave the times out."
-        )
-    if intervals and label == 0:
-        text = f"{rows.location}: labeled as without A/H, but with an interval of A/H"
-        issues.append(Issue(IssueKind.NEGATIVE_WITH_INTERVALS, text))
+    if rows.has_invalid_label:  # an error already
+        return video
+    label, label_location = rows.facts.get("label", (None, ""))
+    annotation = combine(label, label_location, rows.stretches)
     return replace(
         video,
         participant_id=rows.fact("participant"),
         split=rows.fact("split"),
         question=rows.fact("question"),
-        label=label,
-        intervals=intervals,
+        label=annotation.label,
+        intervals=annotation.intervals,
+        negative_intervals=annotation.negative_intervals,
         consent_publications=rows.fact("consent_publications"),
         consent_challenges=rows.fact("consent_challenges"),
-        issues=tuple(issues),
+        issues=(*rows.issues, *annotation.issues),
     )

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.datasets.intervals import clip_intervals, parse_interval, parse_time_ms, tidy_intervals
+from storage.datasets.intervals import (
+    clip_intervals,
+    outside,
+    parse_interval,
+    parse_time_ms,
+    tidy_intervals,
+    total_ms,
+)
 from storage.issues import Issue, IssueKind
 from storage.records import Interval
 
@@ -103,11 +110,35 @@ def test_tidied_intervals_cover_the_same_milliseconds_sorted_and_disjoint(given_
 
 @given(st.lists(intervals, max_size=8), times)
 def test_clipping_keeps_exactly_what_is_in_the_video(given_intervals, duration_ms):
-    tidy, _ = tidy_intervals(given_intervals)
+    tidy, _ = tidy_intervals(given_intervals)  # all shorter than the tolerance
     clipped, issues = clip_intervals(tidy, duration_ms)
     assert _covered(clipped) == {ms for ms in _covered(tidy) if ms < duration_ms}
     assert all(interval.start_ms < interval.end_ms for interval in clipped)
     assert bool(issues) == (clipped != tidy)
+
+
+@pytest.mark.parametrize("duration_ms", [500, 17_000, 3_600_000])
+@pytest.mark.parametrize(
+    ("excess_ms", "kind"),
+    [
+        (0, None), (1, "interval_past_end"), (1_000, "interval_past_end"),
+        (1_001, "interval_far_past_end"), (82_000, "interval_far_past_end"),
+    ],
+)  # fmt: skip
+def test_an_interval_that_ends_far_past_the_video_is_dropped(duration_ms, excess_ms, kind):
+    interval = Interval(start_ms=400, end_ms=duration_ms + excess_ms)
+    clipped, issues = clip_intervals([interval], duration_ms)
+    assert [issue.kind.value for issue in issues] == ([kind] if kind else [])
+    is_kept = excess_ms <= 1_000
+    assert clipped == ((Interval(start_ms=400, end_ms=duration_ms),) if is_kept else ())
+
+
+@given(st.lists(intervals, max_size=8), times)
+def test_outside_is_exactly_the_time_in_no_interval(given_intervals, duration_ms):
+    gaps = outside(given_intervals, duration_ms)
+    assert _covered(gaps) == set(range(duration_ms)) - _covered(given_intervals)
+    assert tidy_intervals(gaps) == (gaps, ())
+    assert total_ms(gaps) == len(_covered(gaps))
 
 
 def test_clipping_reports_how_far_an_interval_exceeded_the_end():

@@ -54,10 +54,12 @@ def test_videos_are_counted_by_split_and_in_total(name, train, test, whole):
     assert [value(name, split) for split in ("train", "test", None)] == [train, test, whole]
 
 
-def test_annotated_time_past_the_end_of_a_video_is_not_counted():
-    video = a_video("v", label=1, intervals=(Interval(start_ms=0, end_ms=7_200_000),))
+@pytest.mark.parametrize(("end_ms", "hours"), [(3_601_000, 1), (7_200_000, 0)])
+def test_annotated_time_past_the_end_of_a_video_is_not_counted(end_ms, hours):
+    video = a_video("v", label=1, intervals=(Interval(start_ms=0, end_ms=end_ms),))
     rows = count_videos([video], {VideoId("v"): 3_600_000})
-    assert {row.value for row in rows if row.name in ("hours", "ah_hours", "ah_fraction")} == {1}
+    counted = {row.name: row.value for row in rows}
+    assert (counted["hours"], counted["ah_hours"], counted["ah_fraction"]) == (1, hours, hours)
 
 
 def test_fractions_of_an_empty_data_set_are_undefined():

@@ -10,7 +10,7 @@ from storage.records import Interval, VideoId, VideoRecord
 from tasks.audit.findings import (
     Finding,
     identical_files,
-    intervals_beyond_end,
+    misplaced_intervals,
     participants_in_two_splits,
     participants_spelled_twice,
     reader_issues,
@@ -182,14 +182,18 @@ def test_intervals_are_checked_on_videos_that_can_be_opened():
     after = (Interval(start_ms=1000, end_ms=1100),)
     videos = [
         in_split("a", label=1, intervals=across), in_split("b", label=1, intervals=after),
-        in_split("c", label=0, intervals=across), in_split("unopened", label=1, intervals=after),
+        in_split("c", label=1, intervals=(Interval(start_ms=1, end_ms=2),)),
+        in_split("d", label=1, intervals=(Interval(start_ms=100, end_ms=83_000),)),
+        in_split("unopened", label=1, intervals=after),
     ]  # fmt: skip
-    durations = {VideoId(name): 1000 for name in "abc"}
-    assert kinds_and_examples(intervals_beyond_end(videos, durations)) == [
+    durations = {VideoId(name): 1000 for name in "abcd"}
+    assert kinds_and_examples(misplaced_intervals(videos, durations)) == [
         (IssueKind.INTERVAL_PAST_END, "a"),
         (IssueKind.INTERVAL_AFTER_END, "b"),
         (IssueKind.NO_INTERVAL_WITHIN, "b"),
-        (IssueKind.INTERVAL_PAST_END, "c"),
+        (IssueKind.IMPLAUSIBLE_UNIT, "c"),
+        (IssueKind.INTERVAL_FAR_PAST_END, "d"),
+        (IssueKind.NO_INTERVAL_WITHIN, "d"),
     ]
 
 

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.issues import Issue, IssueKind
 from storage.records import (
     FrameTimesRecord,
     Interval,
@@ -44,6 +47,23 @@ def test_frames_of_a_negative_video_are_labeled_0_and_of_an_unannotated_one_not_
     for label, expected in ((0, 0), (1, None), (None, None)):
         table = frame_table(framed(label), 0.5, "challenge")
         assert table["label"].unique().to_pylist() == [expected]
+
+
+def test_frames_of_time_whose_annotation_was_lost_have_no_label():
+    lost = (Issue(IssueKind.INTERVAL_UNREADABLE, "lost"),)
+    whole = framed(1, Interval(start_ms=200, end_ms=600))
+    rows = frame_table(
+        replace(whole, video=replace(whole.video, issues=lost)), 0.2, "internal"
+    ).to_pylist()
+    assert [row["label"] for row in rows] == [None] * 2 + [1] * 4 + [None] * 4
+
+
+def test_frames_between_stretches_are_unlabeled_if_some_are_without_ah():
+    whole = framed(1, Interval(start_ms=200, end_ms=600))
+    negative = (Interval(start_ms=700, end_ms=900),)
+    video = replace(whole.video, negative_intervals=negative)
+    rows = frame_table(replace(whole, video=video), 0.2, "internal").to_pylist()
+    assert [row["label"] for row in rows] == [None] * 2 + [1] * 4 + [None] + [0] * 2 + [None]
 
 
 @given(st.lists(st.integers(0, 999), unique=True).map(sorted))

@@ -64,6 +64,39 @@ def test_frame_is_positive_if_half_of_its_display_time_is(found, labels):
     assert labels_of_frames(pairs, CLOCK) == labels
 
 
+@pytest.mark.parametrize(
+    ("found", "unknown", "labels"),
+    [
+        ([], [(0, 200)], (None,) * 5),
+        ([(40, 120)], [(0, 40)], (None, 1, 1, 0, 0)),
+        ([(60, 120)], [(0, 60)], (None, 1, 1, 0, 0)),
+        ([(61, 120)], [(0, 61)], (None, None, 1, 0, 0)),
+        ([(61, 120)], [(0, 59)], (None, None, 1, 0, 0)),
+        ([(61, 120)], [(0, 41)], (None, None, 1, 0, 0)),
+        ([(61, 120)], [(0, 40)], (None, 0, 1, 0, 0)),
+        ([], [(0, 19), (100, 9_000)], (0, 0, None, None, None)),
+    ],
+)
+def test_frame_has_no_label_if_unknown_time_could_change_it(found, unknown, labels):
+    known, open_time = (
+        [Interval(start_ms=start, end_ms=end) for start, end in pairs] for pairs in (found, unknown)
+    )
+    assert labels_of_frames(known, CLOCK, open_time) == labels
+
+
+@given(clocks(), intervals, intervals, intervals)
+def test_unknown_time_removes_labels_and_never_changes_one(times, found, unknown, shown):
+    labels = labels_of_frames(found, times, unknown)
+    for start, end, label in zip(times.frame_ms, [*times.frame_ms[1:], times.end_ms], labels,
+                                 strict=True):  # fmt: skip
+        least = overlap_ms(start, end, found)
+        most = overlap_ms(start, end, [*found, *unknown])
+        assert label == (
+            None if 2 * least < end - start <= 2 * most else int(2 * least >= end - start)
+        )
+    assert None not in labels_of_frames(found, times)
+
+
 @given(clocks(), intervals)
 def test_round_trip_to_frames_moves_bounds_by_at_most_half_a_frame(times, found):
     back = intervals_of_frames(labels_of_frames(found, times), times)

@@ -53,7 +53,46 @@ def test_a_negative_label_with_intervals_is_an_issue_and_neither_is_changed():
     assert read.issues == (Issue(IssueKind.NEGATIVE_WITH_INTERVALS, message),)
 
 
-@pytest.mark.parametrize("label", [None, "1", 2, -1, 1.0, [1]])
+@pytest.mark.parametrize(
+    ("times", "is_contradictory"),
+    [
+        ([["00:00:05.000", "00:00:00.500"]], True), ([["soon", "later"]], True), ("soon", True),
+        ([["00:00:05.000", "00:00:05.000"]], False), ([], False), (None, False),
+    ],
+)  # fmt: skip
+def test_a_negative_label_is_contradicted_by_lost_intervals_but_not_by_empty_ones(
+    times, is_contradictory
+):
+    kinds = _kinds(global_ah=0, time_detailed_ah=times, certainty_ah=[])
+    assert (IssueKind.NEGATIVE_WITH_INTERVALS in kinds) is is_contradictory
+
+
+def test_a_positive_video_whose_intervals_were_all_lost_is_not_called_unannotated():
+    reversed_times = [["00:00:05.000", "00:00:00.500"]]
+    kinds = _kinds(time_detailed_ah=reversed_times)
+    assert kinds == [IssueKind.INTERVAL_UNREADABLE]
+
+
+@pytest.mark.parametrize("label", [1, None])
+def test_entries_of_more_intervals_than_there_are_mean_that_one_is_missing(label):
+    for entries in ({"certainty_ah": [2, 1]}, {"all_cues": [{"facial": "frown"}] * 2}):
+        assert IssueKind.INTERVAL_MISSING in _kinds(global_ah=label, **entries)
+    fillers = {"certainty_ah": [2, None], "all_cues": [{"facial": "frown"}, {"facial": None}]}
+    assert IssueKind.INTERVAL_MISSING not in _kinds(global_ah=label, **fillers)
+
+
+def test_entries_of_a_negative_video_are_no_missing_interval():
+    record = {"global_ah": 0, "time_detailed_ah": [], "certainty_ah": [0], "all_cues": [{}]}
+    assert {issue.kind for issue in read_annotation(record).issues} == {IssueKind.LENGTHS_DIFFER}
+
+
+@pytest.mark.parametrize("label", ["1", " 1 ", 1.0, True])
+def test_the_label_1_is_read_in_any_type(label):
+    assert read_annotation(RECORD | {"global_ah": label}) == read_annotation(RECORD)
+    assert read_annotation({"global_ah": type(label)(0)}).label == 0
+
+
+@pytest.mark.parametrize("label", [None, "", "yes", "1.5", 2, -1, 0.5, float("nan"), [1]])
 def test_a_label_that_is_not_0_or_1_leaves_the_video_unlabeled(label):
     read = read_annotation(RECORD | {"global_ah": label})
     assert read.label is None
@@ -168,7 +207,8 @@ def test_frames_that_disagree_are_an_issue_and_the_times_are_used():
 
 
 def test_frames_of_another_number_of_intervals_are_an_issue():
-    assert _kinds(fr_detailed_ah=[[51, 132], [300, 310]]) == [IssueKind.LENGTHS_DIFFER]
+    assert _kinds(fr_detailed_ah=[[51, 132], [300, 310]]) == [IssueKind.INTERVAL_MISSING]
+    assert _kinds(fr_detailed_ah=[[51, 132], []]) == [IssueKind.LENGTHS_DIFFER]
 
 
 def test_issues_never_quote_a_transcript():

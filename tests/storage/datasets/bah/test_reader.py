@@ -143,7 +143,7 @@ def test_labels_of_split_files_are_used_without_an_annotation(tmp_path):
     assert [video.label for video in read_bah(root).videos] == [0, 1]
 
 
-def test_a_label_that_the_split_contradicts_is_an_issue_and_the_annotation_is_used(tmp_path):
+def test_a_label_that_the_split_contradicts_is_an_issue(tmp_path):
     root = _release(
         tmp_path, annotation={NAME: POSITIVE, SPACED: NEGATIVE}, splits={"train": f"{SPACED},1,x\n"}
     )
@@ -206,15 +206,23 @@ def test_consent_is_read_from_text_or_yaml_booleans(tmp_path, written, expected)
     assert kinds == ([IssueKind.CONSENT_UNREADABLE] if expected is None else [])
 
 
-def test_a_video_annotated_in_two_spellings_keeps_the_first_and_is_reported(tmp_path):
+@pytest.mark.parametrize(
+    ("second", "kind"),
+    [
+        (NEGATIVE, IssueKind.ANNOTATIONS_DIFFER),
+        (POSITIVE | {"time_detailed_ah": []}, IssueKind.ANNOTATIONS_DIFFER),
+        (POSITIVE | {"annotator_id": "other"}, IssueKind.ANNOTATED_TWICE),
+    ],
+)
+def test_a_video_annotated_in_two_spellings_keeps_the_first_and_is_reported(tmp_path, second, kind):
     old = NAME.removeprefix("Videos/").replace("Visite_1", "Visite 1")
     root = _release(tmp_path, annotation=None, files=(NAME,))
     (root / "video_annotation_transcript.yaml").write_text(
-        yaml.safe_dump({NAME: POSITIVE, old: NEGATIVE}, sort_keys=False)
+        yaml.safe_dump({NAME: POSITIVE, old: second}, sort_keys=False)
     )
     video = _only(root)
     assert video.label == 1
-    assert [issue.kind for issue in video.issues] == [IssueKind.ANNOTATED_TWICE]
+    assert [issue.kind for issue in video.issues] == [kind]
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.datasets.open import open_dataset
+from storage.datasets.open import open_dataset, read_dataset
 from storage.datasets.table.reader import is_table, read_table
 from storage.errors import DataError, LeakageError, WaverError
 from storage.issues import Issue, IssueKind
 from storage.records import Interval, VideoRecord
-from tasks.labels.annotation import locate
 
 NAMES = ("a.mp4", "b, c.MOV", "day 1/d.mkv")
 
@@ -155,21 +154,67 @@ def test_a_video_in_two_splits_is_an_issue_and_an_error_of_a_run(folder):
     assert caught.value.details == (f"video a.mp4: {message}: the first is used",)
 
 
-def test_a_video_with_two_labels_keeps_the_first_and_has_an_issue(folder):
-    video = _videos(folder, "video,label,start_ms,end_ms\na.mp4,1,0,5000\na.mp4,0,,\n")["a.mp4"]
-    message = "labels.csv, line 3: the label is 0, but 1 at labels.csv, line 2: the first is used"
-    assert video.label == 1
-    assert video.issues == (Issue(IssueKind.LISTED_WITH_TWO_LABELS, message),)
+def test_a_video_with_two_labels_has_an_issue_and_stays_unlabeled(folder):
+    text = "video,label\na.mp4,1\na.mp4,0\n"
+    video = _videos(folder, text)["a.mp4"]
+    message = "labels.csv, line 3: the label is 0, but 1 at labels.csv, line 2: the video stays"
+    assert video.issues == (Issue(IssueKind.LISTED_WITH_TWO_LABELS, f"{message} unlabeled"),)
+    used = {video.path: video for video in read_dataset(str(folder)).videos}["a.mp4"]
+    assert (used.label, used.intervals, used.issues) == (None, (), video.issues)
 
 
-def test_times_of_a_video_without_ah_are_an_issue_and_do_not_change_its_label(folder):
-    video = _videos(folder, "video,label,start_ms,end_ms\na.mp4,0,,\na.mp4,,10,20\n")["a.mp4"]
-    (issue,) = video.issues
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        ("a.mp4,0,,\na.mp4,,1000,2000", (3, 2)), ("a.mp4,1,0,5000\na.mp4,0,,", (2, 3)),
+        ("a.mp4,0,0,900\na.mp4,0,,\na.mp4,1,1000,2000", (4, 3)),
+    ],
+)  # fmt: skip
+def test_an_interval_of_a_video_without_ah_is_an_issue_and_the_video_stays_unlabeled(
+    folder, rows, lines
+):
+    (issue,) = _videos(folder, f"video,label,start_ms,end_ms\n{rows}\n")["a.mp4"].issues
+    interval, label = (f"labels.csv, line {line}" for line in lines)
     assert issue.kind is IssueKind.NEGATIVE_WITH_INTERVALS
-    assert issue.detail.startswith("labels.csv, line 3: labeled as without A/H, but")
-    located = locate(video, 1000)
-    assert not located.is_localized
-    assert not located.is_unannotated_positive
+    assert issue.detail.startswith(f"{interval}: an interval of A/H, but {label} labels the video")
+    used = {video.path: video for video in read_dataset(str(folder)).videos}["a.mp4"]
+    assert (used.label, used.intervals, used.negative_intervals) == (None, (), ())
+
+
+def test_a_row_with_times_and_the_label_0_is_a_stretch_without_ah(folder):
+    rows = "a.mp4,1,0,4000\na.mp4,0,4000,8000\nday 1/d.mkv,0,2000,3000\n"
+    videos = _videos(folder, f"video,label,start_ms,end_ms\n{rows}")
+    first, second = videos["a.mp4"], videos["day 1/d.mkv"]
+    stretch = (Interval(start_ms=4000, end_ms=8000),)
+    assert (first.label, first.intervals) == (1, (Interval(start_ms=0, end_ms=4000),))
+    assert (first.negative_intervals, first.issues) == (stretch, ())
+    assert (second.label, second.intervals) == (None, ())
+    assert second.negative_intervals == (Interval(start_ms=2000, end_ms=3000),)
+    assert open_dataset(str(folder)).has_labels
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        (("1,0,4000", "0,3999,8000"), (3, 2)), (("0,3999,8000", "1,0,4000"), (2, 3)),
+        (("1,0,9000", "1,100,200", "0,500,600"), (4, 2)), (("0,0,9000", "1,100,200"), (3, 2)),
+        (("0,500,600", "1,100,501", "1,0,90"), (2, 3)), (("1,0,10", "0,0,10"), (3, 2)),
+    ],
+)  # fmt: skip
+def test_stretches_that_overlap_with_different_labels_are_an_error_that_names_both_lines(
+    folder, rows, lines
+):
+    table = "\n".join(f"a.mp4,{row}" for row in rows)
+    message = str(_fault(folder, f"video,label,start_ms,end_ms\n{table}\n"))
+    assert message.startswith(f"labels.csv, line {lines[0]}: labeled ")
+    assert f"but labels.csv, line {lines[1]} labels until" in message
+
+
+def test_times_without_a_label_beside_a_stretch_without_ah_are_an_error(folder):
+    rows = "a.mp4,1,0,100\na.mp4,0,200,300\na.mp4,,400,500\n"
+    message = str(_fault(folder, f"video,label,start_ms,end_ms\n{rows}"))
+    assert message.startswith("labels.csv, line 4: a row with times has no label, and labels.csv, ")
+    assert "line 3 marks a stretch without A/H" in message
 
 
 @pytest.mark.parametrize("column", ["participant", "question", "consent_publications"])
