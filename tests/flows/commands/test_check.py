@@ -191,12 +191,61 @@ def test_all_contradictions_in_a_label_table_are_reported_together(tmp_path, mon
         (tmp_path / "data" / name).write_bytes(b"")
     (tmp_path / "data" / "labels.csv").write_text(
         "video,label,split,start_ms,end_ms\na.mp4,1,train,,\na.mp4,,test,,\n"
-        "b.mp4,1,train,,\nb.mp4,0,,,\nc.mp4,0,train,10,20\n"
+        "b.mp4,1,train,,\nb.mp4,0,,,\nc.mp4,0,train,,\nc.mp4,1,,1000,2000\n"
     )
     assert check("--out", "audit.parquet") == 1
     assert found()["video_in_two_splits"] == ("a.mp4",)
     assert found()["listed_with_two_labels"] == ("b.mp4",)
     assert found()["negative_with_intervals"] == ("c.mp4",)
+
+
+def _write_times(root: Path, is_table: bool, pairs: list[tuple[int, int]]) -> None:
+    """Annotate the release's positive videos with one interval each, in milliseconds."""
+    path = root / "video_annotation_transcript.yaml"
+    annotation = yaml.safe_load(path.read_text())
+    times = dict(zip([n for n, a in annotation.items() if a["global_ah"]], pairs, strict=True))
+    if not is_table:
+        for name, pair in times.items():
+            annotation[name]["time_detailed_ah"] = [[ms / 1000 for ms in pair]]
+        path.write_text(yaml.safe_dump(annotation))
+        return
+    rows = ["video,label,start_ms,end_ms"]
+    for name, entry in annotation.items():
+        start_ms, end_ms = times.get(name, ("", ""))
+        rows.append(f"{name},{entry['global_ah']},{start_ms},{end_ms}")
+    shutil.rmtree(root / "split")
+    path.unlink()
+    (root / "labels.csv").write_text("\n".join(rows))
+
+
+@pytest.mark.parametrize("is_table", [True, False], ids=["table", "release"])
+@pytest.mark.parametrize(
+    ("pairs", "kinds"),
+    [
+        ([(1, 4), (0, 3), (2, 5)], {"implausible_unit": 3}),
+        ([(1_000, 3_000), (0, 3), (500, 2_000)], {"implausible_unit": 1}),
+        ([(1_000, 1_040), (0, 3_000), (500, 2_000)], {}),
+        (
+            [(1_000, 99_000), (0, 3_000), (500, 2_000)],
+            {"interval_far_past_end": 1, "no_interval_within": 1},
+        ),
+        (
+            [(90_000, 99_000), (80_000, 89_000), (70_000, 75_000)],
+            {"interval_after_end": 3, "no_interval_within": 3},
+        ),
+    ],
+)
+def test_implausible_times_invalidate_a_data_set_of_either_format(release, pairs, kinds, is_table):
+    _write_times(release, is_table, pairs)
+    assert check("--out", "audit.parquet") == int(bool(kinds))
+    findings = {row.name: row for row in audited().values() if row.subject == "finding"}
+    implausible = {
+        name: int(row.value)
+        for name, row in findings.items()
+        if name.startswith(("interval", "implausible", "no_interval"))
+    }
+    assert implausible == kinds
+    assert all(findings[name].invalidates for name in kinds)
 
 
 @pytest.mark.parametrize(
