@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeInt, field_validator
 
 from storage.datasets.erased import digest_of_participant, salt_of
 from storage.fingerprint import digest_of
+from storage.identity import participant_key
 from storage.records import SampleRecord
 from storage.results import ModelRecord, TrainedOnRecord, TrainingStepRecord
 from storage.store.store import Store
@@ -237,17 +238,17 @@ def _model_record(
 def trained_on(used: Sequence[SampleRecord], salt: str) -> list[TrainedOnRecord]:
     """Return the participants whose samples a model saw, to find it when one of them is erased."""
     counts = Counter(
-        (sample.participant_id, sample.split or "")
+        (participant_key(sample.participant_id), sample.split or "")
         for sample in used
         if sample.participant_id is not None
     )
     return [
         TrainedOnRecord(
-            participant_digest=digest_of_participant(salt, participant_id),
+            participant_digest=digest_of_participant(salt, key),
             split=split,
             num_samples=count,
         )
-        for (participant_id, split), count in sorted(counts.items())
+        for (key, split), count in sorted(counts.items())
     ]
 
 

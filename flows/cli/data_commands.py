@@ -29,6 +29,7 @@ from flows.context.request import STAGES, RunRequest
 from flows.server.environment import prepare_environment
 from storage.datasets.consent import PURPOSES, Purpose
 from storage.errors import ConfigError
+from storage.identity import quote_spelling
 
 _KINDS = (*EXPORT_KINDS, TRAINING)
 
@@ -213,8 +214,13 @@ def erase(
         return
     found = erasure.find_participant(store, participant, data)
     if not yes and sys.stdin.isatty():
-        num_videos = len(found.traces.videos)
-        typer.confirm(f"Erase all results of {num_videos} videos from {store!r}?", abort=True)
+        num_videos, ids = len(found.traces.videos), found.traces.spellings
+        under = f", under {len(ids)} ids: {', '.join(map(quote_spelling, ids))}" if ids[1:] else ""
+        typer.confirm(
+            f"Erase all results of {num_videos} videos from {store!r}{under}?", abort=True
+        )
+    elif not yes:
+        erasure.check_one_participant(found)
     report = erasure.erase_found(found, Path(os.environ["PREFECT_HOME"]))
     for line in report.lines():
         typer.echo(line)

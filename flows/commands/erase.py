@@ -1,19 +1,20 @@
 """Erase a participant from a store: find their results, remove them, search for what is left."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.context.context import open_existing_store
 from flows.context.request import STAGES
 from flows.server.history_search import count_traces
-from storage.datasets.erased import digest_of_participant, read_erased, unmark_erased
+from storage.datasets.erased import digests_of_participant, read_erased, unmark_erased
 from storage.datasets.open import read_dataset
 from storage.erasure.erase import erase_participant, find_traces, is_unfinished, variant_paths
 from storage.erasure.scan import Scan, scan_store
 from storage.erasure.traces import Traces
 from storage.errors import ConfigError, DataError, StoreError
 from storage.fingerprint import digest_of
+from storage.identity import name_key, participant_key, quote_spelling
 from storage.records import VideoRecord
 from storage.results import ModelRecord, TrainedOnRecord
 from storage.store.cache import remove_cache
@@ -59,6 +60,7 @@ class FoundParticipant:
 class EraseReport:
     """Number of removed results by stage, and what a search of the whole store then found."""
 
+    spellings: tuple[str, ...]
     removed: Mapping[str, int]
     scan: Scan
     models: tuple[TrainedModel, ...]
@@ -71,9 +73,16 @@ class EraseReport:
         order = [*STAGES, *sorted(set(self.removed) - set(STAGES))]
         counts = ", ".join(f"{s} {self.removed[s]}" for s in order if s in self.removed)
         unread = [f"the data set was not read: {self.data_error}"] if self.data_error else []
-        return [*unread, f"removed: {counts or 'nothing'}", *_scan_lines(self.scan),
-                *_model_lines(self.models), "out of reach:", f"  {self._history_line()}",
-                *(f"  {line}" for line in _OUT_OF_REACH)]  # fmt: skip
+        return [
+            *unread,
+            *_spelling_lines(self.spellings),
+            f"removed: {counts or 'nothing'}",
+            *_scan_lines(self.scan),
+            *_model_lines(self.models),
+            "out of reach:",
+            f"  {self._history_line()}",
+            *(f"  {line}" for line in _OUT_OF_REACH),
+        ]
 
     def _history_line(self) -> str:
         if self.num_in_history is None:
@@ -94,18 +103,24 @@ def find_participant(store_url: str, participant_id: str, data: str | None) -> F
         DataError: the store does not exist, or neither it nor the data set knows the participant.
     """
     participant_id = participant_id.strip()
-    if not participant_id:
-        raise ConfigError("The participant's id is empty: use the id in the data set.")
+    if not participant_key(participant_id):
+        raise ConfigError(
+            f"The participant's id {participant_id!r} is empty: use the id in the data set."
+        )
     store = open_existing_store(store_url)
     own: set[str] = set()
     others: set[str] = set()
+    spellings: set[str] = set()
     videos, data_error = _videos_of(data)
     for video in videos:
-        if video.participant_id is not None:
-            names = own if video.participant_id == participant_id else others
-            names |= {video.video_id, video.path}
-    traces = find_traces(store, participant_id, own, others)
-    models = _models_trained_on(store, participant_id)
+        if video.participant_id is None:
+            continue
+        is_own = participant_key(video.participant_id) == participant_key(participant_id)
+        names = own if is_own else others
+        names |= {video.video_id, video.path}
+        spellings |= {video.participant_id} if is_own else set()
+    traces = find_traces(store, participant_id, own, others, spellings)
+    models = _models_trained_on(store, traces.spellings)
     known = traces.videos or any(model.splits for model in models)
     if not known and participant_id not in read_erased(store):
         searched = f"the store {store_url!r}" + (f" or the data set {data!r}" if data else "")
@@ -137,6 +152,7 @@ def erase_found(found: FoundParticipant, history: Path) -> EraseReport:
     """
     removed = erase_participant(found.store, found.traces)
     return EraseReport(
+        spellings=found.traces.spellings,
         removed=removed,
         scan=scan_store(found.store, found.traces),
         models=found.models,
@@ -168,9 +184,10 @@ def undo_erasure(store_url: str, participant_id: str) -> None:
     remove_cache(store)  # the cache lacks their annotation
 
 
-def _models_trained_on(store: Store, participant_id: str) -> tuple[TrainedModel, ...]:
-    salted = digest_of_participant(read_erased(store).salt, participant_id)
-    digests = (salted, digest_of(participant_id))  # models of version 2 were recorded without salt
+def _models_trained_on(store: Store, spellings: Sequence[str]) -> tuple[TrainedModel, ...]:
+    salt = read_erased(store).salt
+    digests = {digest_of(who) for who in spellings}  # of models of version 2, without salt
+    digests.update(*(digests_of_participant(salt, who) for who in spellings))
     models = []
     for variant_path in variant_paths(store):
         for part in read_parts(store, variant_path) if variant_path.startswith(_MODELS) else ():
@@ -181,6 +198,27 @@ def _models_trained_on(store: Store, participant_id: str) -> tuple[TrainedModel,
                     folder = store.full_path(str(Path(record.model_path).parent))
                     models.append(TrainedModel(folder=folder, splits=splits))
     return tuple(models)
+
+
+def check_one_participant(found: FoundParticipant) -> None:
+    """Raise if the ids that would be erased may be of several participants.
+
+    Raises:
+        ConfigError: they differ in leading zeros, which a spreadsheet drops.
+    """
+    spellings = found.traces.spellings
+    if len({name_key(who) for who in spellings}) > 1:
+        raise ConfigError(
+            f"{len(spellings)} ids differ in leading zeros only and would be erased together: pass "
+            "--yes if they are one participant's, else rename one in the data set first.",
+            details=tuple(map(quote_spelling, spellings)),
+        )
+
+
+def _spelling_lines(spellings: Sequence[str]) -> list[str]:
+    if len(spellings) == 1:
+        return []
+    return [f"ids that were erased as one: {', '.join(map(quote_spelling, spellings))}"]
 
 
 def _scan_lines(scan: Scan) -> list[str]:

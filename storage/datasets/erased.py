@@ -2,24 +2,27 @@
 
     <store>/erased.json   the salt, and a digest for each participant; no id
 
-The digests hide ids from readers of the file, but not from someone who tries a list of likely ids.
+The digests are of `storage.identity.participant_key`, so that a participant is excluded under every
+spelling; those of older stores are of the id as it was spelled, and exclude that spelling. They
+hide ids from readers of the file, but not from someone who tries a list of likely ids.
 """
 
 import hashlib
 import json
 import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
 from storage.datasets.dataset import Dataset
 from storage.errors import StoreError
+from storage.identity import participant_key
 from storage.issues import Issue, IssueKind
 from storage.store.store import Store
 
 PATH = "erased.json"
-_FOLDER = re.compile(r"([^/\s'\"]+)/")
-_BAH_PREFIX = re.compile(r"([^/\s'\"]+)_Question_")
+_BEFORE = re.compile(r"([^/'\"]+)(?:/|_Question_)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,23 +35,37 @@ class ErasedParticipants:
     def __contains__(self, participant_id: str | None) -> bool:
         if participant_id is None or not self.digests:
             return False
-        return digest_of_participant(self.salt, participant_id) in self.digests
+        return not self.digests.isdisjoint(digests_of_participant(self.salt, participant_id))
 
     def in_path(self, text: str) -> bool:
         """Return whether a path in a text names one of them, as a folder or in a BAH file name."""
         if not self.digests:
             return False
-        names = {*_FOLDER.findall(text), *_BAH_PREFIX.findall(text)}
-        return any(name in self for name in names)
+        return any(name in self for name in dict.fromkeys(_names_in(text)))
+
+
+def _names_in(text: str) -> Iterator[str]:
+    """Yield what may be an id in a text: words before a slash, as ids may contain blanks."""
+    for found in _BEFORE.findall(text):
+        words = found.split()
+        yield from (" ".join(words[start:]) for start in range(len(words)))
+
+
+def digest_of_participant(salt: str, participant_id: str) -> str:
+    """Digest a participant's key, which is the same for every spelling of the id."""
+    return _scrypt(salt, participant_key(participant_id))
+
+
+def digests_of_participant(salt: str, participant_id: str) -> frozenset[str]:
+    """Return the participant's digest, and that of the id as spelled, which older stores have."""
+    return frozenset((digest_of_participant(salt, participant_id), _scrypt(salt, participant_id)))
 
 
 @cache  # one data set names each participant many times
-def digest_of_participant(salt: str, participant_id: str) -> str:
-    """Digest an id with scrypt: slow on purpose (milliseconds), since ids are few and guessable."""
-    key = hashlib.scrypt(
-        participant_id.encode(), salt=bytes.fromhex(salt), n=1 << 11, r=8, p=1, dklen=16
-    )
-    return key.hex()
+def _scrypt(salt: str, name: str) -> str:
+    """Digest a name with scrypt: slow on purpose (milliseconds), as ids are few and guessable."""
+    encoded = name.encode(errors="surrogatepass")
+    return hashlib.scrypt(encoded, salt=bytes.fromhex(salt), n=1 << 11, r=8, p=1, dklen=16).hex()
 
 
 def read_erased(store: Store) -> ErasedParticipants:
@@ -92,7 +109,7 @@ def unmark_erased(store: Store, participant_id: str) -> bool:
     known = read_erased(store)
     if participant_id not in known:
         return False
-    _write(store, known, known.digests - {digest_of_participant(known.salt, participant_id)})
+    _write(store, known, known.digests - digests_of_participant(known.salt, participant_id))
     return True
 
 
@@ -108,7 +125,14 @@ def exclude_erased(dataset: Dataset, erased: ErasedParticipants) -> tuple[Datase
     which is empty if no video was excluded.
     """
     videos = tuple(video for video in dataset.videos if video.participant_id not in erased)
-    issues = tuple(issue for issue in dataset.issues if not erased.in_path(issue.detail))
+    excluded = {video.video_id for video in dataset.videos} - {video.video_id for video in videos}
+    names = "|".join(map(re.escape, sorted(excluded)))
+    of_excluded = re.compile(rf"(?<![\w.-])(?:{names})(?!\w)" if names else "(?!)")
+    issues = tuple(
+        issue
+        for issue in dataset.issues
+        if not erased.in_path(issue.detail) and not of_excluded.search(issue.detail)
+    )
     num_excluded = len(dataset.videos) - len(videos)
     message = ""
     if num_excluded:

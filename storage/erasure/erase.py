@@ -16,11 +16,17 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.datasets.erased import digest_of_participant, mark_erased, read_erased
+from storage.datasets.erased import (
+    digest_of_participant,
+    digests_of_participant,
+    mark_erased,
+    read_erased,
+)
 from storage.erasure.scan import is_table, is_text, read_strings, stored_paths, text_names
 from storage.erasure.traces import Traces
 from storage.errors import StoreError
 from storage.fingerprint import digest_of
+from storage.identity import participant_key
 from storage.schema import read_parquet
 from storage.store.atomic import is_abandoned
 from storage.store.cache import remove_cache
@@ -49,9 +55,15 @@ def find_traces(
     participant_id: str,
     videos: Iterable[str] = (),
     other_videos: Iterable[str] = (),
+    spellings: Iterable[str] = (),
 ) -> Traces:
-    """Collect the names of a participant's videos: ``videos``, and those in any stored table."""
+    """Collect the names of a participant's videos: ``videos``, and those in any stored table.
+
+    ``spellings`` of the id are of the data set; those in stored tables are added.
+    """
+    key = participant_key(participant_id)
     own, others = set(videos) | _unfinished(store, participant_id), set(other_videos)
+    spelled = set(spellings)
     named: set[str] = set()
     for path, is_file in stored_paths(store).items():
         table = read_strings(store, path) if is_file and is_table(path) else None
@@ -61,9 +73,13 @@ def find_traces(
             named.update(table["video_id"].to_pylist())
             continue
         for row in table.select(["video_id", "participant_id"]).to_pylist():
-            if row["participant_id"] is not None:
-                (own if row["participant_id"] == participant_id else others).add(row["video_id"])
-    known = Traces(participant_id, frozenset(own), frozenset(others - own))
+            if row["participant_id"] is None:
+                continue
+            is_own = participant_key(row["participant_id"]) == key
+            (own if is_own else others).add(row["video_id"])
+            if is_own:
+                spelled.add(row["participant_id"])
+    known = Traces(participant_id, frozenset(own), frozenset(others - own), frozenset(spelled))
     own |= {name for name in named if known.in_cell("video_id", name)}
     return replace(known, videos=frozenset(own), other_videos=frozenset(others - own))
 
@@ -78,16 +94,17 @@ def erase_participant(store: Store, traces: Traces) -> Mapping[str, int]:
     """
     _check_nobody_writes(store)
     mark_erased(store, traces.participant_id)
-    unfinished = _unfinished_path(store, traces.participant_id)
-    store.write_bytes(unfinished, json.dumps(sorted(traces.videos)).encode())
+    unfinished = _unfinished_paths(store, traces.participant_id)
+    store.write_bytes(unfinished[0], json.dumps(sorted(traces.videos)).encode())
     remove_cache(store)
     for path in stored_paths(store, TEMPORARY):
         store.remove(path)
     removed: Counter[str] = Counter()
     for variant_path in variant_paths(store):
         removed[variant_path.partition("/")[0]] += _erase_in(store, variant_path, traces)
-    others = set(store.list_files(_UNFINISHED)) - {unfinished}
-    store.remove(unfinished if others else _UNFINISHED)
+    others = set(store.list_files(_UNFINISHED)) - set(unfinished)
+    for path in unfinished if others else (_UNFINISHED,):
+        store.remove(path)
     return {stage: count for stage, count in removed.items() if count}
 
 
@@ -95,7 +112,7 @@ def is_unfinished(store: Store, participant_id: str | None = None) -> bool:
     """Return whether the erasure of a participant, or of anyone, was stopped before its end."""
     if participant_id is None:
         return bool(store.list_files(_UNFINISHED))
-    return store.exists(_unfinished_path(store, participant_id))
+    return any(map(store.exists, _unfinished_paths(store, participant_id)))
 
 
 def variant_paths(store: Store) -> list[str]:
@@ -107,16 +124,19 @@ def variant_paths(store: Store) -> list[str]:
 
 def _unfinished(store: Store, participant_id: str) -> set[str]:
     """Read the videos of an erasure that was stopped."""
-    path = _unfinished_path(store, participant_id)
-    if not store.exists(path):
-        return set()
-    with store.open(path) as stream:
-        return set(json.loads(stream.read()))
+    videos: set[str] = set()
+    for path in filter(store.exists, _unfinished_paths(store, participant_id)):
+        with store.open(path) as stream:
+            videos |= set(json.loads(stream.read()))
+    return videos
 
 
-def _unfinished_path(store: Store, participant_id: str) -> str:
+def _unfinished_paths(store: Store, participant_id: str) -> list[str]:
+    """Return where an erasure's videos are, and where older versions wrote them."""
     salt = read_erased(store).salt
-    return f"{_UNFINISHED}/{digest_of_participant(salt, participant_id)}.json"
+    own = digest_of_participant(salt, participant_id)
+    older = digests_of_participant(salt, participant_id) - {own}
+    return [f"{_UNFINISHED}/{digest}.json" for digest in (own, *older)]
 
 
 def _check_nobody_writes(store: Store) -> None:

@@ -3,10 +3,15 @@
 An id may be a number as short as a question's. It counts if it is the whole value of a
 `participant...` column, or a path's folder or the start of a file name before `_`; never as part of
 another number. The name of a video counts everywhere.
+
+Any spelling counts (`storage.identity`), also with characters escaped as in JSON. Ids that differ
+in leading zeros are one participant's if they are in a `participant...` column; in text, where
+numbers are many, only the spellings that such columns contain count. A video's name counts exactly
+as spelled if another participant's video has another spelling of it.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,28 +19,44 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from storage.identity import fold, participant_key, video_key
 from storage.paths import path_key
 from storage.records import TRANSCRIPT_COLUMNS
 
 _TRANSCRIPTS = frozenset({*TRANSCRIPT_COLUMNS, "text"})  # columns where numbers are just numbers
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _EDGE = r"""\s/"'<>()\[\],;:=#"""
 
 
 @dataclass(frozen=True)
 class Traces:
-    """One participant's traces; ``other_videos`` are known to belong to other participants."""
+    """One participant's traces; ``other_videos`` are known to belong to other participants.
+
+    ``other_spellings`` of the id are those found in columns and in the data set.
+    """
 
     participant_id: str
     videos: frozenset[str]
     other_videos: frozenset[str] = frozenset()
+    other_spellings: frozenset[str] = frozenset()
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """All known spellings of the participant's id, sorted."""
+        return tuple(sorted({self.participant_id, *self.other_spellings}))
+
+    def is_participant(self, participant_id: str | None) -> bool:
+        """Return whether an id is a spelling of the participant's."""
+        return participant_id is not None and participant_key(participant_id) == self._participant
 
     def in_text(self, text: str) -> bool:
         """Return whether text or a path names the participant or one of their videos."""
-        return self.in_transcript(text) or self._path_step.search(text) is not None
+        folded = _fold(text)
+        return self._names_video(text, folded) or self._path_step.search(folded) is not None
 
     def in_transcript(self, text: str) -> bool:
         """Return whether a text whose numbers are not ids names one of their videos."""
-        return self._video is not None and self._video.search(text) is not None
+        return self._names_video(text, _fold(text))
 
     def in_name(self, path: str) -> bool:
         """Return whether a stored path names them; stages put a video's key into file names."""
@@ -44,7 +65,7 @@ class Traces:
     def in_cell(self, column: str, value: str) -> bool:
         """Return whether a value of a table's column names them."""
         if column.startswith("participant"):
-            return value == self.participant_id
+            return self.is_participant(value)
         if value in self.other_videos or value.rpartition("#")[0] in self.other_videos:
             return False
         return self.in_transcript(value) if column in _TRANSCRIPTS else self.in_text(value)
@@ -69,26 +90,57 @@ class Traces:
             if value is not None
         )
 
+    def _names_video(self, text: str, folded: str) -> bool:
+        if self._exact_video is not None and self._exact_video.search(text):
+            return True
+        return self._folded_video is not None and self._folded_video.search(folded) is not None
+
     @cached_property
-    def _video(self) -> re.Pattern[str] | None:
-        # A file outside any folder may have the name of one inside a folder.
-        names = [
-            (r"(?<![\w.-])" if "/" in name else r"(?<![\w./-])") + re.escape(name)
-            for name in sorted(self.videos)
-        ]
-        return re.compile(f"(?:{'|'.join(names)})(?!\\w)") if names else None
+    def _participant(self) -> str:
+        return participant_key(self.participant_id)
+
+    @cached_property
+    def _spelled_otherwise(self) -> frozenset[str]:
+        """The videos whose name, spelled otherwise, is that of another participant's video."""
+        keys = {video_key(name) for name in self.other_videos}
+        return frozenset(name for name in self.videos if video_key(name) in keys)
+
+    @cached_property
+    def _exact_video(self) -> re.Pattern[str] | None:
+        return _pattern_of_videos(self._spelled_otherwise)
+
+    @cached_property
+    def _folded_video(self) -> re.Pattern[str] | None:
+        return _pattern_of_videos({fold(name) for name in self.videos - self._spelled_otherwise})
 
     @cached_property
     def _path_step(self) -> re.Pattern[str]:
-        own = re.escape(self.participant_id)
+        own = "|".join(re.escape(name) for name in sorted(set(map(fold, self.spellings))))
         return re.compile(
-            rf"(?:^|(?<=[{_EDGE}])){own}(?=[/_])|(?<=/){own}(?=$|[{_EDGE}])", re.MULTILINE
+            rf"(?:^|(?<=[{_EDGE}]))(?:{own}) ?(?=[/_])|(?<=/) ?(?:{own})(?=$|[{_EDGE}])"
         )
 
     @cached_property
     def _key(self) -> re.Pattern[str] | None:
         keys = sorted(path_key(name) for name in self.videos)
         return re.compile(f"(?<![0-9a-z])(?:{'|'.join(keys)})(?![0-9a-z])") if keys else None
+
+
+def _pattern_of_videos(videos: Collection[str]) -> re.Pattern[str] | None:
+    # A file outside any folder may have the name of one inside a folder.
+    names = [
+        (r"(?<![\w.-])" if "/" in name else r"(?<![\w./-])") + re.escape(name)
+        for name in sorted(videos)
+    ]
+    return re.compile(f"(?:{'|'.join(names)})(?!\\w)") if names else None
+
+
+def _fold(text: str) -> str:
+    """Normalize a text to search it for names; escaped characters count as themselves."""
+    if "\\u" in text:
+        units = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
+        text = units.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return fold(text)
 
 
 def strings_of(table: pa.Table) -> Iterator[tuple[str, pa.Array]]:

@@ -7,7 +7,13 @@ import typer
 
 from flows import pipeline, stages
 from flows.cli import main as cli
-from flows.commands.erase import EraseReport, erase_found, find_participant, undo_erasure
+from flows.commands.erase import (
+    EraseReport,
+    check_one_participant,
+    erase_found,
+    find_participant,
+    undo_erasure,
+)
 from flows.context.context import open_context
 from flows.context.request import RunRequest
 from flows.context.results import open_report
@@ -22,6 +28,7 @@ from storage.store.variant import ItemOutput, open_variant
 from tasks.inference.samples import expected_items
 from tests.builders import a_model
 from tests.flows.toys import ANSWERS, finish, request_of, videos_of, write_release
+from tests.storage.erasure.erase_toys import commit_cuts, cut_variant
 
 WHO = "90002"
 NO_HISTORY = Path("/nonexistent")
@@ -192,8 +199,38 @@ def test_an_unknown_participant_is_a_mistake_and_nothing_is_touched(
     assert everything(finished.store) == before
 
 
+def test_ids_that_differ_in_leading_zeros_are_erased_together_only_if_that_is_confirmed(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    store = Store(str(tmp_path / "store"))
+    owners = {"a.mp4": "7", "b.mp4": "007", "c.mp4": "70"}
+    commit_cuts(cut_variant(store), owners, [list(owners)])
+    before = everything(store.root)
+    with pytest.raises(ConfigError, match=r"2 ids differ in leading zeros .* --yes") as caught:
+        run_command("erase", "7", "--store", store.root)
+    assert caught.value.details == ("'007'", "'7'")
+    assert everything(store.root) == before
+    assert run_command("erase", "7", "--store", store.root, "--yes") == 0
+    assert "ids that were erased as one: '007', '7'" in capsys.readouterr().out
+    assert cut_variant(store).finished(dict.fromkeys(owners, "1")) == {"c.mp4"}
+
+
+def test_spellings_of_one_id_are_erased_and_named_without_a_question(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "store"))
+    owners = {"a.mp4": "José", "b.mp4": "JOSE\u0301 ", "c.mp4": "Jose"}
+    commit_cuts(cut_variant(store), owners, [list(owners)])
+    model = commit_model(store.root, tmp_path, "José")
+    found = find_participant(store.root, "jos\u200bé", None)
+    check_one_participant(found)
+    assert [trained.folder for trained in found.models] == [model]
+    report = erase_found(found, NO_HISTORY)
+    assert (report.removed, report.scan.is_clean) == ({"cut": 2}, True)
+    assert "ids that were erased as one: 'JOSE\\u0301 '" in report.lines()[0]
+
+
 def test_an_empty_id_and_a_missing_store_are_mistakes(finished: RunRequest, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="participant's id is empty"):
+    with pytest.raises(ConfigError, match="participant's id '' is empty"):
         find_participant(finished.store, " ", None)
     with pytest.raises(DataError, match=r"There is no store .*--store"):
         find_participant(str(tmp_path / "nowhere"), WHO, None)

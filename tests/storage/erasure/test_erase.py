@@ -15,6 +15,7 @@ from storage.erasure.scan import scan_store
 from storage.errors import StoreError
 from storage.store.store import Store
 from storage.store.variant import Variant
+from tests.spellings import participants, spellings_of
 from tests.storage.erasure.erase_toys import (
     Sample,
     Summary,
@@ -83,6 +84,21 @@ def test_erasing_removes_one_participant_from_all_variants_and_keeps_the_others(
     assert not [path for path in again.fs.find(again.root) if "12_Question" in path]
     assert "12" in read_erased(again)
     assert "120" not in read_erased(again)
+
+
+@settings(max_examples=12, deadline=None)
+@given(data=st.data(), who=participants)
+def test_erasing_one_spelling_erases_all_and_nobody_else(tmp_path_factory, data, who):
+    folder = tmp_path_factory.mktemp("spellings")
+    spelled = [data.draw(spellings_of(who), label="spelling") for _ in range(3)]
+    owners = {f"v{number}.mp4": name for number, name in enumerate([*spelled, "nobody", None])}
+    store = Store(f"memory://{folder}")
+    commit_cuts(cut_variant(store), owners, [list(owners)])
+    removed, scan = erase(store, data.draw(spellings_of(who), label="erased as"))
+    assert removed == {"cut": 3}
+    assert scan.is_clean
+    assert cut_variant(store).finished(dict.fromkeys(owners, "1")) == {"v3.mp4", "v4.mp4"}
+    assert all(name in read_erased(store) for name in spelled)
 
 
 def test_erasing_again_changes_nothing(tmp_path):

@@ -1,12 +1,15 @@
+import json
+import unicodedata
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.erasure.traces import Traces
 from storage.paths import path_key
 from storage.schema import to_table
+from tests.spellings import participants, spellings_of
 
 VIDEO = "Videos/12/Visite_1/12_Question_4_2024-01-01 10-00-00_Video.mp4"
 TWELVE = Traces("12", frozenset({VIDEO}))
@@ -106,3 +109,31 @@ def test_a_table_matches_if_any_nested_row_matches(records):
     ]
     assert [TWELVE.in_row(row) for row in rows] == by_hand
     assert TWELVE.in_table(table) == any(by_hand)
+
+
+@settings(max_examples=40, deadline=None)
+@given(participants.flatmap(lambda who: st.tuples(spellings_of(who), spellings_of(who))))
+def test_every_spelling_of_an_id_and_a_video_is_found(pair):
+    erased_as, named = pair
+    video = f"Videos/{erased_as}/day 1/a.mp4"
+    traces = Traces(erased_as, frozenset({video}))
+    assert traces.in_cell("participant_id", named)
+    assert traces.in_text(f"no file '{named}/b.mp4'")
+    assert traces.in_text(f"left out: {unicodedata.normalize('NFD', video).upper()}.")
+    assert traces.in_text(json.dumps({"path": f"x/{named}/b.mp4".replace("\t", " ")}))
+    assert not traces.in_text("somebody else/b.mp4")
+
+
+def test_leading_zeros_count_in_columns_and_in_text_as_the_columns_spell_them():
+    seven = Traces("7", frozenset())
+    assert seven.in_cell("participant_id", "007")
+    assert not seven.in_text("files/007/a.mp4")
+    assert Traces("7", frozenset(), other_spellings=frozenset({"007"})).in_text("files/007/a.mp4")
+    assert Traces("7", frozenset(), other_spellings=frozenset({"007"})).spellings == ("007", "7")
+
+
+def test_a_name_that_another_participants_video_spells_otherwise_counts_exactly():
+    traces = Traces("ann", frozenset({"a.mp4", "b.mp4"}), frozenset({"A.mp4"}))
+    assert traces.in_text("see a.mp4")
+    assert not traces.in_text("see A.mp4")
+    assert traces.in_text("see B.MP4")
