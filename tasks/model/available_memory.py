@@ -1,13 +1,17 @@
 """Free memory of a device, the host and the disk."""
 
+from __future__ import annotations
+
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from storage.errors import StageError
+
+if TYPE_CHECKING:
+    import torch
 
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -20,6 +24,8 @@ def host_bytes() -> int:
 def free_bytes(device: torch.device, num_processes: int) -> int:
     """Return the bytes that one of several processes may allocate, on its device or the host."""
     if device.type == "cuda":
+        import torch  # slow to import: the pipeline's process imports this module, but no torch
+
         return int(torch.cuda.mem_get_info(device)[0])
     return host_bytes() // num_processes
 

@@ -23,9 +23,9 @@ def test_a_stopped_training_goes_on_where_it_stood_and_its_model_opens(tmp_path:
     whole_path, stopped_path = tmp_path / "whole", tmp_path / "stopped"
     whole_path.mkdir()
     stopped_path.mkdir()
-    whole = train(vocabulary, banks, whole_path, 0, stop_after=3)
-    train(vocabulary, banks, stopped_path, 0, stop_after=2)
-    continued = train(vocabulary, banks, stopped_path, 0, stop_after=3)
+    whole = train(vocabulary, banks, whole_path, 0, stop_after=2)
+    train(vocabulary, banks, stopped_path, 0, stop_after=1)
+    continued = train(vocabulary, banks, stopped_path, 0, stop_after=2)
     for one, other in zip(whole.parameters(), continued.parameters(), strict=True):
         torch.testing.assert_close(one, other)
 
