@@ -1,8 +1,10 @@
 """Paths inside a data set: nothing outside the data root is ever opened."""
 
 import os
+import re
+import unicodedata
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 from storage.errors import DataError
 from storage.fingerprint import digest_of
@@ -15,10 +17,24 @@ mp4 mpe mpeg mpg mpv mts mxf nut ogm ogv ogx qt rm rmvb tod tp trp ts vob webm w
 """
 VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in _CONTAINERS.split())
 
+_PREFIX_LENGTH = 40
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
 
 def path_key(video_id: str) -> str:
     """Return the 8 hexadecimal digits that identify a video in the names of stored files."""
     return digest_of(video_id)[:8]
+
+
+def stored_name(source: PurePath, video_id: str, digest: str) -> str:
+    """Return the name of a video's folder in a store, at most 62 ASCII characters.
+
+    Two digests identify the video and its content. The readable prefix has only letters, digits,
+    `_` and `-`, so that every file system, object store and program takes the name.
+    """
+    ascii_stem = unicodedata.normalize("NFKD", source.stem).encode("ascii", "ignore").decode()
+    prefix = _UNSAFE.sub("_", ascii_stem).strip("_-")[:_PREFIX_LENGTH]
+    return f"{prefix or 'video'}-{path_key(video_id)}-{digest[:12]}"
 
 
 def resolve_inside(root: Path, name: str) -> Path:

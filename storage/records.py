@@ -71,7 +71,7 @@ class VideoQuality:
 
     Attributes:
         black_fraction: Frames without any visible content.
-        frozen_fraction: Stretches of two seconds or more in which no frame differs from the first.
+        frozen_fraction: Stretches of three seconds or more in which nothing moves.
     """
 
     black_fraction: float

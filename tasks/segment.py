@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from storage.datasets.dataset import digest_or_unreadable
 from storage.errors import StageError
 from storage.fingerprint import digest_file, digest_of
-from storage.paths import path_key
+from storage.paths import stored_name
 from storage.records import (
     FrameTimesRecord,
     MediaFacts,
@@ -131,8 +131,7 @@ def _segment_video(
     folder: Path,
     resources: SegmentResources,
 ) -> ItemOutput:
-    stem = source.path.stem[:60].replace(" ", "_")
-    name = f"{stem}-{path_key(video_id)}-{source.digest[:12]}"
+    name = stored_name(source.path, video_id, source.digest)
     own_folder = folder / name
     own_folder.mkdir()
     rules = CutRules(

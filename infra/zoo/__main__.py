@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _show(outcome: Outcome) -> Outcome:
     """Print one line of the table, with control characters of the name escaped."""
-    name = outcome.name.encode("unicode_escape").decode() if "\n" in outcome.name else outcome.name
+    name = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in outcome.name)
     faults = "".join(f" **WRONG: {fault}**" for fault in outcome.faults)
     print(f"| {name} | {outcome.description}{faults} |", flush=True)
     return outcome

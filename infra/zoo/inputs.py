@@ -5,6 +5,7 @@ from dataclasses import dataclass
 ODD_NAMES = (
     "with space.mp4", "it's 'quoted' \"twice\".mp4", "100% %04d %s.mp4", "-leading -i dash.mp4",
     "é ü 日本 🙂.mp4", "a:b,c;d[1].mp4", "back\\slash.mp4", "line\nbreak.mp4", "http:x.mp4",
+    "🙂" * 62 + ".mp4", "\u202ebackward.mp4",
 )  # fmt: skip
 
 

@@ -1,9 +1,25 @@
+import re
+from pathlib import PurePosixPath
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import DataError
-from storage.paths import VIDEO_SUFFIXES, iter_video_names, reason_not_found, resolve_inside
+from storage.paths import (
+    VIDEO_SUFFIXES,
+    iter_video_names,
+    path_key,
+    reason_not_found,
+    resolve_inside,
+    stored_name,
+)
+
+DIGEST = "0123456789abcdef0123456789abcdef"
+ODD_STEMS = [
+    "🙂" * 62, "é" * 120, "日本語" * 20, "-rf", "--", "..hidden", "CON", "nul.tar", "aux ", "a\nb",
+    "it's \"q\"", "\u202egpj", "a/b", "a\\b", "a:b*c?d<e>f|g", "%04d", "$(x)", "\ud800", "",
+]  # fmt: skip
 
 
 def test_a_relative_path_is_resolved_under_the_root_even_if_it_does_not_exist(tmp_path):
@@ -80,3 +96,27 @@ def test_a_file_of_another_suffix_is_left_out_with_a_reason(tmp_path, name):
     assert reason is not None
     assert repr((tmp_path / name).suffix) in reason
     assert all(suffix in reason for suffix in VIDEO_SUFFIXES)
+
+
+@given(st.sampled_from(ODD_STEMS) | st.text(max_size=300))
+def test_any_name_is_stored_under_a_short_name_that_every_system_takes(stem):
+    name = stored_name(PurePosixPath(f"{stem}.mp4"), f"{stem}.mp4", DIGEST)
+    assert re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,39})-[0-9a-f]{8}-0123456789ab", name)
+
+
+@given(st.lists(st.text(max_size=90), min_size=2, max_size=20, unique=True))
+def test_two_videos_are_stored_apart_even_where_case_is_ignored(names):
+    stored = {stored_name(PurePosixPath(name), name, DIGEST).casefold() for name in names}
+    assert len(stored) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("stem", "prefix"),
+    [
+        ("90001_Question_1_2024-01-01", "90001_Question_1_2024-01-01"), ("José", "Jose"),
+        ("a  b.c", "a_b_c"), ("日本", "video"), ("x" * 90, "x" * 40), ("--a--", "a"),
+    ],
+)  # fmt: skip
+def test_a_stored_name_starts_with_the_readable_part_of_the_source(stem, prefix):
+    name = stored_name(PurePosixPath("folder") / f"{stem}.mp4", "an id", DIGEST)
+    assert name == f"{prefix}-{path_key('an id')}-0123456789ab"
