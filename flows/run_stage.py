@@ -19,6 +19,8 @@ from tasks.log import LOGGER
 from tasks.processes.group import allow_children, stop_children
 from tasks.stage import Shard, ShardResult, split_into_shards
 
+_NUM_LISTED = 10  # rejected items in a stage's report; its table has all
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
@@ -52,7 +54,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageReport:
-    """How many items of a stage were cached, computed and rejected; ``seconds`` is wall time."""
+    """How many items of a stage were cached, computed and rejected; ``seconds`` is wall time.
+
+    ``first_rejected`` are the first of the rejected ones, with their reasons.
+    """
 
     stage: str
     variant_id: str
@@ -61,6 +66,7 @@ class StageReport:
     num_computed: int
     num_rejected: int
     seconds: float
+    first_rejected: tuple[RejectedRecord, ...] = ()
 
     @property
     def is_cached(self) -> bool:
@@ -86,6 +92,7 @@ def run_stage(stage: Stage, context: Context) -> State[StageReport]:
         num_computed=sum(result.num_computed for result in results),
         num_rejected=len(rejected),
         seconds=time.monotonic() - started,
+        first_rejected=tuple(rejected[:_NUM_LISTED]),
     )
     _show(report, rejected)
     return Completed(name="Cached" if report.is_cached else "Completed", data=report)

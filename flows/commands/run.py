@@ -1,7 +1,7 @@
 """A run of the pipeline as the terminal shows it: progress, then results."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,7 +15,9 @@ from flows.context.request import RunRequest
 from flows.context.results import open_report
 from flows.pipeline import pipeline
 from flows.run_stage import StageReport
+from storage.records import RejectedRecord
 from storage.results import MemberRecord, MetricRecord, ThresholdRecord, VerdictRecord
+from storage.store.store import Store
 from tasks.aggregate import report_path
 from tasks.report.table import result_table
 
@@ -29,6 +31,8 @@ def run_and_show(request: RunRequest) -> ExitStatus:
     with show_progress(console), context_of(request) as context:
         reports = run_pipeline(context)
         console.print(stage_table(reports))
+        for line in rejected_lines(reports, context.store):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
         if any(report.stage == "aggregate" for report in reports):
             _show_results(context, console)
     seconds = time.monotonic() - started
@@ -61,6 +65,28 @@ def stage_table(reports: Sequence[StageReport]) -> Table:
         state = "Cached" if report.is_cached else "Completed"
         table.add_row(report.stage, state, *map(str, counts), f"{report.seconds:.1f}")
     return table
+
+
+def rejected_lines(reports: Sequence[StageReport], store: Store) -> Iterator[str]:
+    """Name the first items that each stage rejected, their reasons, and where all of them are."""
+    for report in reports:
+        if not report.num_rejected:
+            continue
+        yield f"Rejected by {report.stage}: {report.num_rejected} of {report.num_expected}"
+        for row in report.first_rejected:
+            yield f"  {_printable(row.item_id)}: {_printable(row.reason)}"
+        if report.num_rejected > len(report.first_rejected):
+            table = f"{report.stage}/{report.variant_id}/{RejectedRecord.__name__}"
+            yield (
+                f"  and {report.num_rejected - len(report.first_rejected)} more: see artifact "
+                f"{report.stage}-rejected in `waver ui`, or the Parquet files in "
+                f"{store.full_path(table)}"
+            )
+
+
+def _printable(text: str) -> str:
+    """Escape line breaks, control characters and marks that change the direction of text."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _show_results(context: Context, console: Console) -> None:
