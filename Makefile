@@ -1,6 +1,6 @@
 # Waver's commands. Every target works from a fresh clone, in a path with spaces too.
 .POSIX:
-.PHONY: help setup run test check ui prove zoo benchmark benchmark-finetune benchmark-infer lock clean
+.PHONY: help setup run test check ui prove zoo benchmark benchmark-duplicates benchmark-finetune benchmark-infer lock clean
 
 WORLD = .waver/sandbox
 
@@ -39,6 +39,9 @@ benchmark-finetune: setup ## training in samples and tokens per second: Waver, a
 benchmark-infer: setup ## inference in segments per second: the stage, the bare engine, one at a time (about 10 minutes)
 	@.venv/bin/python -m infra.benchmarks.infer --layers 30 --segments 300 --restart
 
+benchmark-duplicates: setup ## copies found and innocent pairs called copies, on a generated set; time to compare 10,000 videos (about 10 minutes)
+	@.venv/bin/python -m infra.benchmarks.duplicates
+
 ui: setup       ## the Prefect UI on the runs made here
 	@.venv/bin/waver ui
 
@@ -46,4 +49,4 @@ lock: setup     ## resolve the dependencies again
 	@infra/lock.sh
 
 clean:          ## remove the sandbox data set, the zoo, the store and the history; keep .venv
-	@rm -rf .waver/sandbox .waver/zoo .waver/store .waver/prefect
+	@rm -rf .waver/sandbox .waver/zoo .waver/duplicates .waver/store .waver/prefect

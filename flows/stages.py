@@ -52,7 +52,7 @@ def manifest_flow(request: RunRequest) -> State[StageReport]:
     with context_of(request) as context:
         state = run_stage(stage_definitions.manifest_stage(context), context)
         manifest = read_manifest(context)
-        check_no_leakage(manifest.samples, manifest.hashes)
+        check_no_leakage(manifest.samples, manifest.hashes, context.accepted_duplicates)
         _show_labels(context, manifest)
         _plan_classes(context, manifest)
         return state
@@ -86,7 +86,7 @@ def finetune_flow(request: RunRequest) -> State[StageReport]:
     """Fine-tune one model per seed on the training samples; fail if the splits leak."""
     with context_of(request) as context:
         manifest = read_manifest(context)
-        check_no_leakage(manifest.samples, manifest.hashes)
+        check_no_leakage(manifest.samples, manifest.hashes, context.accepted_duplicates)
         return run_stage(stage_definitions.finetune_stage(context, manifest), context)
 
 
@@ -121,7 +121,7 @@ def aggregate_flow(request: RunRequest) -> State[StageReport]:
     with context_of(request) as context:
         report = open_report(context)
         manifest = report.inference.manifest
-        check_no_leakage(manifest.samples, manifest.hashes)
+        check_no_leakage(manifest.samples, manifest.hashes, context.accepted_duplicates)
         state = run_stage(stage_definitions.aggregate_stage(context, report), context)
         _log_rule(report)
         _show_figures(report)

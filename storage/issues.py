@@ -74,9 +74,13 @@ class IssueKind(StrEnum):
         "same_file_with_two_labels", "files of the same content have different labels", True,
     )  # fmt: skip
     REENCODED_IN_TWO_SPLITS = (
-        "reencoded_in_two_splits", "videos with the same perceptual hash are in two splits", True,
+        "reencoded_in_two_splits", "copies or parts of one recording are in two splits", True,
     )  # fmt: skip
-    REENCODED_TWICE = "reencoded_twice", "videos with the same perceptual hash, within one split"
+    REENCODED_TWICE = "reencoded_twice", "copies or parts of one recording, within one split"
+
+    ACCEPTED_DUPLICATE = (
+        "accepted_duplicate", "a pair of videos that the user accepts as no copies of each other",
+    )  # fmt: skip
 
     # Labels
     LABEL_UNREADABLE = (

@@ -144,13 +144,13 @@ class MediaHashRecord:
     """Perceptual hashes of a whole video (`tasks.media.perceptual_hash`).
 
     Attributes:
-        video: Four 64-bit words per second; empty without a video stream.
-        audio: Sixteen 32-bit words per second, -1 for silence; empty without an audio stream.
+        motion: Eight bytes per second, one per level of motion; empty without a video stream.
+        audio: 32 words of 64 bits per second, little endian; empty without an audio stream.
     """
 
     video_id: VideoId
-    video: tuple[int, ...]
-    audio: tuple[int, ...]
+    motion: bytes
+    audio: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

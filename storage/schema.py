@@ -20,6 +20,7 @@ _SCALARS: dict[type, pa.DataType] = {
     float: pa.float64(),
     str: pa.string(),
     bool: pa.bool_(),
+    bytes: pa.binary(),
 }
 
 
@@ -40,7 +41,7 @@ def _arrow_type(annotation: Any) -> tuple[pa.DataType, bool]:
     if annotation not in _SCALARS:
         raise TypeError(
             f"A record field cannot be of type {annotation!r}: use int, float, str, bool, "
-            "a StrEnum, an optional of these, or a tuple of these or of records."
+            "bytes, a StrEnum, an optional of these, or a tuple of these or of records."
         )
     return _SCALARS[annotation], False
 

@@ -17,12 +17,14 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
 from storage.fingerprint import digest_of
+from storage.issues import Issue, IssueKind
 from storage.records import (
     Interval,
     IssueRecord,
     SampleRecord,
     SegmentRecord,
     TranscriptRecord,
+    VideoId,
     VideoRecord,
     Word,
 )
@@ -47,6 +49,9 @@ class ManifestConfig(ClassRule, SplitRule, LabelRule):
 
     max_words_before: int = Field(default=50, ge=0)
     """Maximum number of words of `transcript_before`, for prompts that quote it."""
+    accept_duplicates: str = ""
+    """File of pairs of videos that are no copies of each other although they look like it: two
+    video ids a line, separated by a comma."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,7 @@ class VideoInputs:
     """Everything that one video's samples are built from, with its assigned split.
 
     ``cut_at_bounds`` is true if its segments were cut at the bounds of annotated intervals.
+    ``accepted_duplicates`` are the videos that the user accepts as no copies of it.
     """
 
     video: VideoRecord
@@ -61,6 +67,7 @@ class VideoInputs:
     segments: tuple[SegmentRecord, ...]
     transcript: TranscriptRecord
     cut_at_bounds: bool = False
+    accepted_duplicates: tuple[VideoId, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -71,6 +78,7 @@ class VideoInputs:
             asdict(self.transcript),
             [(s.video_digest, s.audio_digest, s.start_ms, s.end_ms) for s in self.segments],
             self.cut_at_bounds,
+            self.accepted_duplicates,
         )
 
 
@@ -79,13 +87,14 @@ def variant_of(
 ) -> Variant:
     """Open the variant of these settings, segments and transcripts.
 
-    Class weights and sampling change no sample, only the digest of the class plan.
+    Class weights and sampling change no sample, only the digest of the class plan; accepted
+    duplicates are part of the digest of the videos concerned.
     """
     return open_variant(
         store,
         STAGE,
         version=VERSION,
-        settings=config.model_dump(exclude=set(ClassRule.model_fields)),
+        settings=config.model_dump(exclude={*ClassRule.model_fields, "accept_duplicates"}),
         upstream=(segment.variant_id, transcribe.variant_id),
     )
 
@@ -101,10 +110,14 @@ def sample_videos(
 def _sample_video(inputs: VideoInputs, config: ManifestConfig) -> ItemOutput:
     video_id = inputs.video.video_id
     annotation, samples = _annotation_of(inputs), list(samples_of(inputs, config))
+    accepted = [
+        Issue(IssueKind.ACCEPTED_DUPLICATE, f"accepted as no copy of {other!r}")
+        for other in inputs.accepted_duplicates
+    ]
     issues = (*annotation.issues, *issues_of_labels(inputs.video, annotation, samples, config))
     records = [
         IssueRecord(video_id=video_id, stage=STAGE, kind=issue.kind, issue=issue.detail)
-        for issue in issues
+        for issue in (*issues, *accepted)
     ]
     return ItemOutput(item_id=video_id, rows=(*samples, *records))
 

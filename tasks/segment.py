@@ -168,7 +168,7 @@ def _video_rows(
     times = FrameTimesRecord(
         video_id=video_id, frame_ms=frames_ms(cut.source.frame_times), end_ms=end_ms
     )
-    hashes = MediaHashRecord(video_id=video_id, video=cut.hashes.video, audio=cut.hashes.audio)
+    hashes = MediaHashRecord(video_id=video_id, motion=cut.hashes.motion, audio=cut.hashes.audio)
     return facts, times, hashes
 
 

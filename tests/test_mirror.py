@@ -16,6 +16,8 @@ NOT_TESTED = ("__init__.py", "__main__.py")
 
 COVERED_BY = {
     "flows/server/process.py": "flows/server/test_local_server.py",
+    "infra/benchmarks/duplicate_media.py": "infra/benchmarks/test_duplicates.py",
+    "infra/benchmarks/duplicate_timing.py": "infra/benchmarks/test_duplicates.py",
     "infra/benchmarks/finetune_ways.py": "infra/benchmarks/test_finetune.py",
     "infra/benchmarks/infer_ways.py": "infra/benchmarks/test_infer.py",
     "infra/sandbox/whisper/export.py": "infra/sandbox/whisper/test_train.py",

@@ -15,12 +15,14 @@ from flows.commands.options import (
     HISTORY,
     TRAINING,
     TRAINING_FORMATS,
+    AcceptDuplicates,
     Data,
     ExportKind,
     Overrides,
     Profile,
     Store,
     TrainingFormat,
+    accept_override,
     check_one_of,
     completion_of,
     stages_option,
@@ -55,6 +57,7 @@ def run(
     force: Annotated[
         list[str] | None, stages_option("--force", "Recompute this stage's results (repeatable)")
     ] = None,
+    accept_duplicates: AcceptDuplicates = None,
     overrides: Overrides = None,
 ) -> None:
     """Run the pipeline on a data set, reusing the results that the store already holds."""
@@ -66,7 +69,7 @@ def run(
             "data": data, "profile": profile, "store": store,
             "model": tuple(model or ()),
             "start_at": start_at, "only": tuple(only or ()), "force": tuple(force or ()),
-            "overrides": tuple(overrides or ()),
+            "overrides": (*(overrides or ()), *accept_override(accept_duplicates)),
         }
     )  # fmt: skip
     prepare_environment(HISTORY)
@@ -86,6 +89,7 @@ def check(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write the audit to, .parquet.")
     ] = None,
+    accept_duplicates: AcceptDuplicates = None,
 ) -> None:
     """Audit a data set: what it holds, and problems that would make results untrustworthy.
 
@@ -93,7 +97,7 @@ def check(
     """
     from flows.commands.check import check_and_show
 
-    raise typer.Exit(check_and_show(data, store, out))
+    raise typer.Exit(check_and_show(data, store, out, accept_duplicates))
 
 
 Kind = Annotated[

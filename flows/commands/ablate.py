@@ -98,7 +98,7 @@ def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
     """Infer and measure all arms; returns their metrics and the number of rejected segments."""
     with context_of(request) as context:
         manifest, settings = read_manifest(context), context.settings
-        check_no_leakage(manifest.samples, manifest.hashes)
+        check_no_leakage(manifest.samples, manifest.hashes, context.accepted_duplicates)
         samples = [sample for sample in manifest.samples if sample.split in _SPLITS]
         models = resolve_models(context, manifest, best_only=True)
         (model,) = models.members

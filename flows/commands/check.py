@@ -39,6 +39,7 @@ from tasks.audit.table import audit_table
 from tasks.export.files import write_export
 from tasks.export.output_path import check_output_file
 from tasks.labels.annotation import with_located_label
+from tasks.labels.duplicates.accepted import NONE_ACCEPTED, read_accepted
 
 Result = TypeVar("Result")
 
@@ -52,14 +53,17 @@ class FileChecks:
     hash_command: str
 
 
-def check_and_show(data: str, store: str, out: Path | None) -> ExitStatus:
+def check_and_show(
+    data: str, store: str, out: Path | None, accept_duplicates: Path | None = None
+) -> ExitStatus:
     """Audit a data set, print the audit, and write it to ``out``.
 
     An existing store caches the parsed annotation; none is created. Returns FAILED
     if a problem makes results untrustworthy.
 
     Raises:
-        ConfigError: ``out`` does not end in .parquet, or the store is inside the data folder.
+        ConfigError: ``out`` does not end in .parquet, the store is inside the data folder, or the
+            file of accepted duplicates is malformed.
         DataError: the data folder is missing or cannot be read.
         ToolError: ffprobe is not installed.
     """
@@ -71,10 +75,16 @@ def check_and_show(data: str, store: str, out: Path | None) -> ExitStatus:
     dataset = read_dataset(data, None if existing is None else AnnotationCache(store))
     if existing is not None:
         dataset, _ = exclude_erased(dataset, read_erased(existing))
+    accepted = NONE_ACCEPTED
+    if accept_duplicates is not None:
+        accepted = read_accepted(accept_duplicates, {video.video_id for video in dataset.videos})
     checks = FileChecks(
         facts=_with_progress(probe_files, "opening videos", dataset, console),
         hashes=_with_progress(
-            partial(compare_hashes, existing), "comparing videos", dataset, console
+            partial(compare_hashes, existing, accepted=accepted),
+            "comparing videos",
+            dataset,
+            console,
         ),
         hash_command=shlex.join(
             ("waver", "run", "--data", data, "--store", store, "--only", "segment")

@@ -40,7 +40,7 @@ def write_training(
     manifest = read_manifest(context)
     permission = permission_of(manifest.samples, purpose)
     check_some(permission)
-    check_no_leakage(manifest.samples, manifest.hashes)
+    check_no_leakage(manifest.samples, manifest.hashes, context.accepted_duplicates)
     with creating(str(out), "--out"), atomic_folder(out) as folder:
         if layout == "ms-swift":
             source = _source(context, manifest, permission)

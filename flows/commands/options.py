@@ -1,5 +1,6 @@
 """Options that several commands take."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
@@ -51,10 +52,25 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override a setting (repeatable)."),
 ]
+AcceptDuplicates = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="File of pairs of videos that look like copies of each other but are none: two video "
+        "ids a line, separated by a comma.",
+    ),
+]
 ForcedInference = Annotated[
     list[str] | None,
     stages_option("--force", "Recompute this stage's results (repeatable)", INFERENCE_STAGES),
 ]
+
+
+def accept_override(path: Path | None) -> tuple[str, ...]:
+    """Return the option as an override of the setting, which deployments read too."""
+    if path is None:
+        return ()
+    return (f"manifest.accept_duplicates={json.dumps(str(path.resolve()), ensure_ascii=False)}",)
 
 
 def forced_stages(names: Sequence[str] | None) -> tuple[StageName, ...]:

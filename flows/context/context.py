@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from flows.context.request import RunRequest, StageName
 from flows.context.settings import Settings, load_settings
@@ -23,6 +24,7 @@ from storage.records import VideoRecord
 from storage.store.store import Store, is_missing
 from storage.store.variant import Variant
 from tasks import manifest, segment, transcribe
+from tasks.labels.duplicates.accepted import NONE_ACCEPTED, AcceptedPairs, read_accepted
 from tasks.labels.split_assignment import assign_splits
 from tasks.log import LOGGER
 
@@ -48,6 +50,7 @@ class Context:
     segment: Variant
     transcribe: Variant
     manifest: Variant
+    accepted_duplicates: AcceptedPairs
 
     @property
     def trains(self) -> bool:
@@ -63,7 +66,11 @@ class Context:
 def make_context(
     request: RunRequest, settings: Settings, dataset: Dataset, store: Store
 ) -> Context:
-    """Derive splits and variants from what was opened."""
+    """Derive splits and variants from what was opened, and read which duplicates are accepted.
+
+    Raises:
+        ConfigError: the file of accepted duplicates is missing, malformed, or names other videos.
+    """
     splits = assign_splits(dataset.videos, settings.manifest)
     segments = segment.variant_of(store, settings.segment)
     transcripts = transcribe.variant_of(store, settings.transcribe, segment=segments)
@@ -78,7 +85,15 @@ def make_context(
         manifest=manifest.variant_of(
             store, settings.manifest, segment=segments, transcribe=transcripts
         ),
+        accepted_duplicates=_accepted_duplicates(settings, dataset),
     )
+
+
+def _accepted_duplicates(settings: Settings, dataset: Dataset) -> AcceptedPairs:
+    path = settings.manifest.accept_duplicates
+    if not path:
+        return NONE_ACCEPTED
+    return read_accepted(Path(path), {video.video_id for video in dataset.videos})
 
 
 def open_context(request: RunRequest, settings: Settings | None = None) -> Context:

@@ -23,6 +23,7 @@ from storage.records import (
 from storage.store.variant import Variant
 from tasks import manifest as manifest_stage
 from tasks.labels.cut_points import cut_points_of
+from tasks.labels.duplicates.accepted import accepted_by_video
 from tasks.manifest import VideoInputs
 from tasks.segment import SourceVideo
 
@@ -113,6 +114,7 @@ def read_video_inputs(
     sources, expected = sources_of(context), expected_transcripts(context, segments)
     rows = read_rows("transcribe", context.transcribe, TranscriptRecord, expected)
     transcripts = {row.video_id: row for row in rows}
+    accepted = accepted_by_video(context.accepted_duplicates)
     return {
         video.video_id: VideoInputs(
             video=video,
@@ -120,6 +122,7 @@ def read_video_inputs(
             segments=segments[video.video_id],
             transcript=transcripts[video.video_id],
             cut_at_bounds=bool(sources[video.video_id].cut_points_ms),
+            accepted_duplicates=accepted.get(video.video_id, ()),
         )
         for video in context.videos
         if video.video_id in transcripts

@@ -11,7 +11,8 @@ from storage.records import MediaFacts, MediaHashRecord, VideoId
 from storage.store.part import Part, read_parts, read_rows, read_tombstones
 from storage.store.store import Store
 from tasks.audit.files import OnFile, digest_files
-from tasks.labels.duplicates import find_duplicates
+from tasks.labels.duplicates.accepted import NONE_ACCEPTED, AcceptedPairs, without_accepted
+from tasks.labels.duplicates.find import find_duplicates, groups_of
 
 _HASHING_STAGE = "segment/"
 
@@ -25,9 +26,12 @@ class HashComparison:
 
 
 def compare_hashes(
-    store: Store | None, paths: Mapping[VideoId, Path], on_file: OnFile = lambda: None
+    store: Store | None,
+    paths: Mapping[VideoId, Path],
+    on_file: OnFile = lambda: None,
+    accepted: AcceptedPairs = NONE_ACCEPTED,
 ) -> HashComparison:
-    """Find recordings that were re-encoded; hashes only count for the file they were computed from.
+    """Find copies that nobody accepted; hashes only count for the file they were computed from.
 
     Every video with hashes is read once, to check that the file has not changed; ``on_file`` is
     called for each video.
@@ -41,7 +45,7 @@ def compare_hashes(
     return HashComparison(
         groups=tuple(
             group
-            for group in find_duplicates(hashes)
+            for group in groups_of(without_accepted(find_duplicates(hashes), accepted))
             if len({digests[video_id] for video_id in group}) > 1
         ),
         unhashed=frozenset(paths.keys() - {row.video_id for row in hashes}),

@@ -6,15 +6,24 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from storage.errors import LeakageError
 from storage.identity import participant_key, quote_spelling, video_key
 from storage.records import MediaHashRecord, SampleRecord
-from tasks.labels.duplicates import find_duplicates
+from tasks.labels.duplicates.accepted import NONE_ACCEPTED, AcceptedPairs, without_accepted
+from tasks.labels.duplicates.find import find_duplicates, groups_of
+
+_ACCEPT = (
+    " Recordings that are no copies of each other: accept the pair, with --accept-duplicates FILE."
+)
 
 
-def check_no_leakage(samples: Sequence[SampleRecord], hashes: Sequence[MediaHashRecord]) -> None:
+def check_no_leakage(
+    samples: Sequence[SampleRecord],
+    hashes: Sequence[MediaHashRecord],
+    accepted: AcceptedPairs = NONE_ACCEPTED,
+) -> None:
     """Raise if a participant, a video or a duplicate is in more than one split.
 
     Spellings of one participant or video (`storage.identity`) count as one. Duplicates are files
-    with the same content and, by the perceptual hashes of the samples' videos, recordings that were
-    re-encoded, scaled or trimmed.
+    with the same content and, by the perceptual hashes of the samples' videos, copies and parts of
+    one recording, except pairs that the user has accepted.
 
     Raises:
         LeakageError: counts the duplicates by kind; its details name them.
@@ -31,7 +40,7 @@ def check_no_leakage(samples: Sequence[SampleRecord], hashes: Sequence[MediaHash
                 samples, lambda s: s.source_digest, lambda s: s.source_digest
             ).items()
         },
-        "recording": _recordings_in_several_splits(samples, hashes),
+        "recording": _recordings_in_several_splits(samples, hashes, accepted),
     }
     if any(found.values()):
         counts = ", ".join(f"{kind} ({len(names)})" for kind, names in found.items() if names)
@@ -39,7 +48,7 @@ def check_no_leakage(samples: Sequence[SampleRecord], hashes: Sequence[MediaHash
             f"The same {counts} is in more than one of train, val and test, which makes all "
             "metrics meaningless. Assign each to one split in the data set's split files or table, "
             "or remove one copy; if manifest.split_by assigns splits, give duplicates one "
-            "participant.",
+            "participant." + (_ACCEPT if found["recording"] else ""),
             details=tuple(
                 f"{kind} {name}: {', '.join(sorted(splits))}"
                 for kind, names in found.items()
@@ -80,15 +89,16 @@ def _name_of(spellings: Collection[str]) -> str:
 
 
 def _recordings_in_several_splits(
-    samples: Sequence[SampleRecord], hashes: Sequence[MediaHashRecord]
+    samples: Sequence[SampleRecord], hashes: Sequence[MediaHashRecord], accepted: AcceptedPairs
 ) -> dict[str, set[str]]:
     """Find duplicates in different splits that are not identical files."""
     contents = {sample.video_id: sample.source_digest for sample in samples}
     split_of = {sample.video_id: sample.split for sample in samples if sample.split is not None}
     if len(set(split_of.values())) < 2:
         return {}
+    pairs = find_duplicates([row for row in hashes if row.video_id in split_of])
     found = {}
-    for group in find_duplicates([row for row in hashes if row.video_id in split_of]):
+    for group in groups_of(without_accepted(pairs, accepted)):
         splits = {split_of[video_id] for video_id in group}
         if len(splits) > 1 and len({contents[video_id] for video_id in group}) > 1:
             found[" = ".join(group)] = splits

@@ -60,6 +60,7 @@ def values_of(annotation: typing.Any) -> st.SearchStrategy[typing.Any]:
         float: st.floats(allow_nan=False),
         str: st.text(),
         bool: st.booleans(),
+        bytes: st.binary(),
     }[annotation]
 
 

@@ -13,6 +13,7 @@ from storage.records import (
     IssueRecord,
     ParticipantId,
     SampleRecord,
+    VideoId,
 )
 from storage.store.store import Store
 from storage.store.variant import Variant, open_variant
@@ -205,6 +206,20 @@ def test_annotation_that_does_not_fit_is_an_issue_row(variant):
     ]  # fmt: skip
     labels = {row.video_id: row.video_label for row in variant.read(SampleRecord, expected)}
     assert labels == {"late": 1, "contradictory": None, "fine": 1}
+
+
+def test_an_accepted_duplicate_is_an_issue_row_and_recomputes_the_video(variant):
+    plain = inputs_of("a")
+    accepted = replace(plain, accepted_duplicates=(VideoId("b"),))
+    assert accepted.digest != plain.digest
+    expected = {"a": accepted.digest}
+    manifest_shard.fn(Shard(name="", expected=expected), {"a": accepted}, CONFIG, variant)
+    (row,) = [
+        row
+        for row in variant.read(IssueRecord, expected)
+        if row.kind == IssueKind.ACCEPTED_DUPLICATE
+    ]
+    assert (row.video_id, row.issue) == ("a", "accepted as no copy of 'b'")
 
 
 def test_unlabeled_video_keeps_its_split():

@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
-from flows.commands.options import check_one_of, completion_of, forced_stages
+from flows.commands.options import accept_override, check_one_of, completion_of, forced_stages
+from flows.context.settings import load_settings
 from storage.errors import ConfigError
 
 
@@ -22,3 +25,13 @@ def test_inference_commands_recompute_only_the_stages_they_run() -> None:
     assert forced_stages(["infer", "segment"]) == ("infer", "segment")
     with pytest.raises(ConfigError, match="'finetune'"):
         forced_stages(["finetune"])
+
+
+@pytest.mark.parametrize("name", ["accepted.csv", 'a "quoted" name, é.csv', "back\\slash.csv"])
+def test_accepted_duplicates_are_a_setting_with_an_absolute_path(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings("default", accept_override(Path(name)))
+    assert settings.manifest.accept_duplicates == str(tmp_path / name)
+    assert accept_override(None) == ()

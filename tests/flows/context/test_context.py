@@ -130,3 +130,22 @@ def test_erased_participants_are_left_out_and_counted_once(
             assert caplog.text.count("2 videos of") == 1
     with pytest.raises(DataError, match="No video of the data set"):
         open_context(request)
+
+
+def test_accepted_duplicates_must_be_videos_of_the_data_set(data: Path, tmp_path: Path) -> None:
+    (data / "b.mp4").write_bytes(b"other content")
+    accepted = tmp_path / "accepted.csv"
+    request = RunRequest(
+        data=str(data), store=str(tmp_path / "store"),
+        overrides=(f"manifest.accept_duplicates='{accepted}'",),
+    )  # fmt: skip
+    accepted.write_text("b.mp4,a.mp4\n")
+    context = open_context(request)
+    assert context.accepted_duplicates == {frozenset({"a.mp4", "b.mp4"})}
+    plain = open_context(request.model_copy(update={"overrides": ()}))
+    assert plain.accepted_duplicates == frozenset()
+    assert plain.manifest.variant_id == context.manifest.variant_id
+    accepted.write_text("b.mp4,gone.mp4\n")
+    with pytest.raises(ConfigError, match=r"accepted\.csv") as caught:
+        open_context(request)
+    assert caught.value.details == ("line 1: no video 'gone.mp4' in the data set",)

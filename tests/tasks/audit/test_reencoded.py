@@ -8,6 +8,7 @@ from storage.records import MediaHashRecord, VideoId
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.audit.reencoded import compare_hashes
+from tasks.media.perceptual_hash import AUDIO_HASH_RATE
 from tests.builders import media_facts
 
 
@@ -26,9 +27,9 @@ def paths(tmp_path) -> dict[VideoId, Path]:
 
 def a_hash(video_id: str, seed: int) -> MediaHashRecord:
     rng = random.Random(seed)
-    video = tuple(rng.getrandbits(63) for _ in range(60))
-    audio = tuple(rng.getrandbits(32) for _ in range(240))
-    return MediaHashRecord(video_id=VideoId(video_id), video=video, audio=audio)
+    words = [rng.getrandbits(64) for _ in range(10 * AUDIO_HASH_RATE)]
+    audio = b"".join(word.to_bytes(8, "little") for word in words)
+    return MediaHashRecord(video_id=VideoId(video_id), motion=b"", audio=audio)
 
 
 def segment(store: Store, paths: dict[VideoId, Path], seeds: dict[str, int], **settings) -> Variant:
