@@ -13,6 +13,7 @@ from tasks import aggregate
 from tasks.aggregate import ReportSources
 from tasks.evaluation.earlier_selection import EarlierSelection, can_select, find_earlier_selection
 from tasks.inference.samples import expected_items
+from tasks.labels.label_summary import summarize_labels
 from tasks.report.html import RunFacts, media_issues
 from tasks.report.notices import notices_of
 
@@ -111,6 +112,7 @@ def open_report(context: Context) -> Report:
 def _report_sources(context: Context, inference: Inference) -> ReportSources:
     manifest, models = inference.manifest, inference.models
     variants = (context.segment, context.transcribe, context.manifest, models.variant)
+    issues = context.manifest.read(IssueRecord, manifest.expected)
     return ReportSources(
         manifest=context.manifest,
         expected_samples=manifest.expected,
@@ -125,10 +127,11 @@ def _report_sources(context: Context, inference: Inference) -> ReportSources:
             issues=context.dataset.issues,
             stage_issues=[
                 *media_issues(context.segment.read(MediaFacts, expected_videos(context))),
-                *context.manifest.read(IssueRecord, manifest.expected),
+                *issues,
             ],
             notices=(
                 *notices_of(context.settings.segment.boundaries, manifest.samples),
+                *summarize_labels(manifest.samples, issues).warnings(),
                 *inference.warnings,
             ),
         ),

@@ -1,5 +1,8 @@
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -8,6 +11,8 @@ from flows.context import context as context_module
 from flows.context.context import Context
 from flows.context.request import STAGES, RunRequest
 from flows.run_stage import Stage
+from storage.records import SampleRecord
+from tasks.labels.label_summary import LabelSummary
 
 
 @pytest.fixture
@@ -73,3 +78,28 @@ def test_inference_on_one_node_does_not_enter_the_distributed_room(
     several = (*request.overrides, "resources.infer.num_nodes=2")
     run_without_prefect(request.model_copy(update={"overrides": several}))
     assert len(on_nodes) == 1
+
+
+def test_the_manifest_flow_shows_its_labels_and_warns_of_missing_ones(
+    finished: RunRequest,
+    run_without_prefect: Callable[[RunRequest], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    artifacts: dict[str, dict[str, Any]] = {}
+    monkeypatch.setattr(
+        stages, "create_table_artifact", lambda key, **fields: artifacts.setdefault(key, fields)
+    )
+    really_summarize = stages.summarize_labels
+
+    def without_positives(samples: Sequence[SampleRecord], issues: Any) -> LabelSummary:
+        short = [replace(s, label=0, overlap_ms=9) if s.label else s for s in samples]
+        return really_summarize(short, issues)
+
+    monkeypatch.setattr(stages, "summarize_labels", without_positives)
+    with caplog.at_level(logging.WARNING):
+        run_without_prefect(finished.model_copy(update={"only": ("manifest",)}))
+    (warning,) = [line for line in caplog.messages if "have no positive segment" in line]
+    assert warning.startswith("manifest: ")
+    assert warning.removeprefix("manifest: ") in artifacts["manifest-labels"]["description"]
+    assert {row["split"] for row in artifacts["manifest-labels"]["table"]} >= {"train", "val"}

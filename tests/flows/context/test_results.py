@@ -34,3 +34,20 @@ def test_a_finished_report_names_what_was_rejected_before_it(finished: RunReques
     assert [row.reason for row in report.inference.rejected] == ["damaged"]
     assert len(report.inference.predictions) == 15
     assert report.inference.models.name == finished.models[0]
+
+
+def test_segments_whose_annotation_was_lost_are_in_no_metric_and_counted_in_the_report(
+    finished: RunRequest, tmp_path: Path
+) -> None:
+    path = Path(finished.data) / "video_annotation_transcript.yaml"
+    times, reversed_times = "['00:00:01.000', '00:00:03.500']", "['00:00:03.500', '00:00:01.000']"
+    path.write_text(path.read_text().replace(times, reversed_times, 1))
+    (tmp_path / "files").mkdir()
+    finish(finished, tmp_path / "files")
+    report = open_report(open_context(finished))
+    samples = report.inference.manifest.samples
+    lost = [sample for sample in samples if sample.label is None]
+    assert {sample.video_label for sample in lost} == {1}
+    assert not any(sample.in_training for sample in lost)
+    (notice,) = report.sources.facts.notices
+    assert notice.startswith(f"{len(lost)} segments of 1 videos stay unlabeled")
