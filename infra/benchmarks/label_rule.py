@@ -42,7 +42,7 @@ def simulate_videos(num_videos: int, seed: int = 0) -> Iterator[tuple[VideoRecor
                 video_id=video_id,
                 path=video_id,
                 label=1,
-                intervals=tuple(_place(rng, lengths, duration_ms)),
+                intervals=tuple(_arrange(rng, lengths, duration_ms)),
             ),
             duration_ms,
         )
@@ -55,10 +55,10 @@ def _interval_lengths_ms(rng: np.random.Generator, count: int) -> list[int]:
     return [max(_SHORTEST_MS, round(1000 * length)) for length in seconds]
 
 
-def _place(
+def _arrange(
     rng: np.random.Generator, lengths_ms: Sequence[int], duration_ms: int
 ) -> Iterator[Interval]:
-    """Place intervals in order, with the rest of the video divided uniformly between them."""
+    """Arrange intervals in order, with uniformly distributed gaps between them."""
     rest_ms = duration_ms - sum(lengths_ms)
     gaps_ms = np.diff(np.sort(rng.integers(0, rest_ms + 1, len(lengths_ms))), prepend=0)
     start_ms = 0
