@@ -15,7 +15,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 # Default_Ignorable_Code_Point of Unicode 15 (DerivedCoreProperties.txt): invisible.
@@ -95,6 +95,16 @@ def spellings_by_key(participant_ids: Iterable[str | None]) -> dict[str, tuple[s
         if participant_id is not None:
             spellings[participant_key(participant_id)].add(participant_id)
     return {key: tuple(sorted(found)) for key, found in spellings.items()}
+
+
+def names_alike(path: Path) -> tuple[str, ...]:
+    """Return the names in a path's folder that are other spellings of the path's name, sorted."""
+    try:
+        names = sorted(entry.name for entry in path.parent.iterdir())
+    except OSError:
+        return ()
+    key = video_key(path.name)
+    return tuple(name for name in names if name != path.name and video_key(name) == key)
 
 
 def quote_spelling(name: str) -> str:

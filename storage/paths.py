@@ -9,11 +9,12 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from storage.errors import DataError
 from storage.fingerprint import digest_of
 
-# Containers of video that ffmpeg reads and that keep times: phones, cameras, camcorders, DVDs,
-# broadcast and screen recorders. Bare streams (.h264, .hevc) have no times and are left out.
+# Files of video that ffmpeg reads and that contain times or a frame rate: of phones, cameras,
+# camcorders, DVDs, broadcast and screen recorders. Bare streams without (.h264, .hevc, .mjpeg) are
+# left out.
 _CONTAINERS = """
-3g2 3gp 3gp2 3gpp asf avi divx dv dvr-ms f4v flv m1v m2t m2ts m2v m4v mjpeg mjpg mk3d mkv mod mov
-mp4 mpe mpeg mpg mpv mts mxf nut ogm ogv ogx qt rm rmvb tod tp trp ts vob webm wmv wtv xvid
+3g2 3gp 3gp2 3gpp asf avi divx dv dvr-ms f4v flv m1v m2t m2ts m2v m4v mk3d mkv mod mov mp4 mpe mpeg
+mpg mpv mts mxf nut ogm ogv ogx qt rm rmvb tod tp trp ts vob webm wmv wtv xvid
 """
 VIDEO_SUFFIXES = frozenset(f".{suffix}" for suffix in _CONTAINERS.split())
 

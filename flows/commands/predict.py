@@ -27,6 +27,7 @@ from flows.context.settings import Settings, load_settings
 from storage.datasets.erased import read_erased
 from storage.errors import DataError
 from storage.fingerprint import digest_of
+from storage.identity import names_alike, quote_spelling
 from storage.records import MediaFacts
 from storage.store.atomic import atomic_file
 from storage.store.disk import creating
@@ -115,6 +116,10 @@ def _fault_of(path: Path) -> str | None:
         return f"{str(path)!r} is not valid Unicode: rename the file."
     except OSError as error:
         return f"{str(path)!r} cannot be read ({error.strerror})."
+    alike = () if exists else names_alike(path)
+    if alike:
+        other = " or ".join(map(quote_spelling, alike))
+        return f"{quote_spelling(str(path))} does not exist, but {other} does: name that file."
     return f"{str(path)!r} {'is not a file' if exists else 'does not exist'}: name a video file."
 
 

@@ -5,6 +5,7 @@ that is started alone opens its own. It holds nothing that a stage writes: `rows
 `results` read that from the store whenever they are called.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -166,6 +167,17 @@ def _open_dataset(request: RunRequest) -> Dataset:
     return open_dataset(request.data, AnnotationCache(request.store))
 
 
+def _warn_of_invalidating(dataset: Dataset) -> None:
+    """Log the kinds of issues because of which metrics cannot be trusted."""
+    issues = (*dataset.issues, *(issue for video in dataset.videos for issue in video.issues))
+    counts = Counter(issue.kind for issue in issues if issue.kind.invalidates)
+    if counts:
+        found = ", ".join(f"{kind} {count}" for kind, count in sorted(counts.items()))
+        LOGGER.warning(
+            "the data set has issues that make metrics untrustworthy (%s): see `waver check`", found
+        )
+
+
 def _without_erased(
     request: RunRequest, settings: Settings, dataset: Dataset, store: Store
 ) -> Context:
@@ -178,4 +190,5 @@ def _without_erased(
         LOGGER.info("%s", message)
     if is_unfinished(store):
         LOGGER.warning(_UNFINISHED)
+    _warn_of_invalidating(dataset)
     return make_context(request, settings, dataset, store)

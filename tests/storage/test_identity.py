@@ -8,6 +8,7 @@ from storage.identity import (
     fold,
     group_key,
     name_key,
+    names_alike,
     participant_key,
     quote_spelling,
     spellings_by_key,
@@ -84,6 +85,14 @@ def test_a_group_is_the_participant_or_else_the_video():
 def test_spellings_are_listed_by_key():
     found = spellings_by_key(["P1", None, "p1", "2", "P1"])
     assert found == {"p1": ("P1", "p1"), "2": ("2",)}
+
+
+def test_other_spellings_of_a_name_are_found_in_its_folder(tmp_path):
+    for name in ("Jose\u0301.mp4", "JOSÉ.MP4", "jose.mp4"):
+        (tmp_path / name).touch()
+    assert names_alike(tmp_path / "José.mp4") == ("JOSÉ.MP4", "Jose\u0301.mp4")
+    assert names_alike(tmp_path / "jose.mp4") == ()
+    assert names_alike(tmp_path / "nowhere" / "a.mp4") == ()
 
 
 def test_a_quoted_name_shows_how_it_is_spelled():

@@ -40,6 +40,8 @@ def test_a_path_that_is_no_file_is_a_mistake_and_no_store_is_created(folder: Pat
     assert "'x' is a folder: name the videos in it" in error.details[0]
     os.mkfifo("pipe.mp4")
     assert str(fault("pipe.mp4")).startswith("'pipe.mp4' is not a file")
+    message = str(fault("a u\u0308.mp4"))
+    assert message == r"'a u\u0308.mp4' does not exist, but 'a ü.mp4' does: name that file."
     assert not (folder / ".waver").exists()
 
 

@@ -51,6 +51,26 @@ def test_a_store_where_no_video_is_looked_for_is_accepted(
         assert [video.video_id for video in context.videos] == ["a.mp4"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "warned"),
+    [
+        ("a.mp4,1\n", None), ("a.mp4,1\na.mp4,0\n", "listed_with_two_labels 1"),
+        ("a.mp4,1\nA.mp4,0\n", "video_spellings_differ 1"),
+    ],
+)  # fmt: skip
+def test_a_run_on_a_contradictory_data_set_starts_with_a_warning(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, rows: str, warned: str | None
+) -> None:
+    (data / "labels.csv").write_text(f"video,label\n{rows}")
+    (data / "A.mp4").write_bytes(b"another")
+    if warned is None:
+        (data / "A.mp4").unlink()
+    with caplog.at_level(logging.WARNING, logger="waver"):
+        open_context(RunRequest(data=str(data), store=str(tmp_path / "store")))
+    assert (warned or "untrustworthy") in (caplog.text or "untrustworthy")
+    assert ("untrustworthy" in caplog.text) == (warned is not None)
+
+
 def test_reassigned_splits_are_those_that_every_stage_sees(tmp_path: Path) -> None:
     videos = tuple(
         VideoRecord(
