@@ -97,6 +97,46 @@ def test_the_table_holds_every_count_and_finding(release):
     assert set(found()) == {"transcript_open"}
 
 
+def test_the_table_names_every_video_and_the_screen_a_few(release, capsys):
+    assert check("--out", "audit.parquet") == 0
+    assert len(found()["transcript_open"]) == 6
+    assert "and 3 more: `--out FILE.parquet` writes all of them" in capsys.readouterr().out
+
+
+def test_repeated_windows_of_transcripts_and_unknown_cues_are_named(release):
+    path, name = release / "video_annotation_transcript.yaml", NAME.format("90002", 2)
+    annotation = yaml.safe_load(path.read_text())
+    chunks = [{"text": WORDS, "timestamp": times} for times in ([0.0, 29.0], [0.0, None])]
+    annotation[name] |= {"transcript": {"chunks": chunks}, "all_cues": [{"gaze": WORDS}]}
+    path.write_text(yaml.safe_dump(annotation))
+    assert check("--out", "audit.parquet") == 0
+    assert found()["transcript_restarts"] == (name,)
+    (cue,) = found()["cue_kind_unknown"]
+    assert cue.startswith(f"{name}: unknown kinds of cues: 'gaze'")
+
+
+def test_all_copies_of_a_file_and_all_spellings_of_a_participant_are_named(release):
+    original, lines = NAME.format("90004", 2), {"train": "", "test": ""}
+    copies = {"train": ("José", "Jose\u0301"), "test": ("José",)}
+    for split, people in copies.items():
+        for number, who in enumerate(people):
+            copy = NAME.format(who, 3 + number + 2 * (split == "test"))
+            (release / copy).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(release / original, release / copy)
+            lines[split] += f"{copy},1,words\n"
+        with (release / "split" / f"{split}.txt").open("a", encoding="utf-8") as stream:
+            stream.write(lines[split])
+    assert check("--out", "audit.parquet") == 1
+    (example,) = found()["same_file_in_two_splits"]
+    assert example.count(" (train)") == 2
+    assert example.count(" (test)") == 2
+    assert original in example
+    (spelled,) = found()["participant_spelled_twice"]
+    assert r"'Jose\u0301' of " in spelled
+    assert "'José' of " in spelled
+    assert len(found()["participant_in_two_splits"]) == 1
+
+
 def test_leakage_ends_with_status_1_and_names_the_videos(release, capsys):
     train, test = NAME.format("90001", 1), NAME.format("90004", 2)
     with (release / "split" / "test.txt").open("a") as stream:
