@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from storage.datasets.intervals import total_ms
 from storage.identity import spellings_by_key
 from storage.records import SPLITS, VideoId, VideoRecord
 from storage.results import AuditRecord
-from tasks.labels.annotation import locate
+from tasks.labels.annotation import LocatedAnnotation, locate
 
 Durations = Mapping[VideoId, int]  # milliseconds, of the videos that can be opened
 _Measure = Callable[[Sequence[VideoRecord], Durations], float | None]
@@ -41,19 +42,27 @@ def _hours(videos: Sequence[VideoRecord], durations: Durations) -> float:
     return sum(durations.get(video.video_id, 0) for video in videos) / _HOUR_MS
 
 
+def _located(videos: Sequence[VideoRecord], durations: Durations) -> Iterator[LocatedAnnotation]:
+    """Yield the annotation of the videos that can be opened."""
+    for video in videos:
+        if video.video_id in durations:
+            yield locate(video, durations[video.video_id])
+
+
 def _ah_hours(videos: Sequence[VideoRecord], durations: Durations) -> float:
     """Sum the annotated time within the videos that can be opened."""
-    annotated_ms = (
-        interval.end_ms - interval.start_ms
-        for video in videos
-        for interval in locate(video, durations.get(video.video_id, 0)).intervals
-    )
-    return sum(annotated_ms) / _HOUR_MS
+    return sum(total_ms(found.intervals) for found in _located(videos, durations)) / _HOUR_MS
+
+
+def _withheld_hours(videos: Sequence[VideoRecord], durations: Durations) -> float:
+    withheld = (found for found in _located(videos, durations) if found.is_withheld)
+    return sum(total_ms(found.unknown) for found in withheld) / _HOUR_MS
 
 
 def _ah_fraction(videos: Sequence[VideoRecord], durations: Durations) -> float | None:
-    labeled = [video for video in videos if video.label is not None]
-    return _fraction(_ah_hours(labeled, durations), _hours(labeled, durations))
+    unknown_ms = sum(total_ms(found.unknown) for found in _located(videos, durations))
+    known_ms = sum(durations.get(video.video_id, 0) for video in videos) - unknown_ms
+    return _fraction(_ah_hours(videos, durations), known_ms / _HOUR_MS)
 
 
 def _num_labeled(videos: Sequence[VideoRecord], _: Durations) -> float:
@@ -96,7 +105,11 @@ MEASURES: Mapping[str, tuple[str, _Measure]] = {
     ),
     "hours": ("hours of the videos that can be opened", _hours),
     "ah_hours": ("hours annotated as A/H", _ah_hours),
-    "ah_fraction": ("fraction of the labeled videos' hours annotated as A/H", _ah_fraction),
+    "withheld_hours": (
+        "hours without a label, as their annotation was lost or contradicts itself",
+        _withheld_hours,
+    ),
+    "ah_fraction": ("fraction of A/H in the hours that are labeled by time", _ah_fraction),
     "labeled": ("videos with a label", _num_labeled),
     "positive": ("videos labeled A/H", _num_positive),
     "positive_fraction": ("fraction of the labeled videos that is labeled A/H", _positive_fraction),

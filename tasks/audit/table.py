@@ -23,6 +23,7 @@ _ROWS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
         ("of unknown participants", ("participant_unknown",)),
         ("hours", ("hours",)),
         ("A/H hours", ("ah_hours",)),
+        ("hours of withheld labels", ("withheld_hours",)),
         ("A/H fraction of labeled hours", ("ah_fraction",)),
         ("labeled videos", ("labeled",)),
         ("labeled A/H", ("positive",)),
@@ -37,7 +38,7 @@ _ROWS: Mapping[str, Sequence[tuple[str, tuple[str, ...]]]] = {
         for use in ("publications", "challenges")
     ),
 }
-_HIDDEN_IF_ZERO = ("participant_unknown", "question_other")
+_HIDDEN_IF_ZERO = ("participant_unknown", "question_other", "withheld_hours")
 
 
 def audit_table(name: str, records: Sequence[AuditRecord]) -> RenderableType:

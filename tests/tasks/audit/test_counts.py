@@ -1,5 +1,6 @@
 import pytest
 
+from storage.issues import Issue, IssueKind
 from storage.records import Interval, VideoId
 from tasks.audit.counts import MEASURES, count_videos, splits_of
 from tests.builders import a_video
@@ -59,7 +60,22 @@ def test_annotated_time_past_the_end_of_a_video_is_not_counted(end_ms, hours):
     video = a_video("v", label=1, intervals=(Interval(start_ms=0, end_ms=end_ms),))
     rows = count_videos([video], {VideoId("v"): 3_600_000})
     counted = {row.name: row.value for row in rows}
-    assert (counted["hours"], counted["ah_hours"], counted["ah_fraction"]) == (1, hours, hours)
+    assert (counted["hours"], counted["ah_hours"]) == (1, hours)
+    assert counted["ah_fraction"] == (hours or None)
+    assert counted["withheld_hours"] == 1 - hours
+
+
+def test_time_whose_annotation_was_lost_is_counted_apart_from_time_without_ah():
+    lost = (Issue(IssueKind.INTERVAL_UNREADABLE, "lost"),)
+    intervals = (Interval(start_ms=0, end_ms=900_000),)
+    videos = [
+        a_video("lost", label=1, intervals=intervals, issues=lost),
+        a_video("whole", label=1, intervals=intervals), a_video("never", label=None),
+    ]  # fmt: skip
+    durations = {video.video_id: 3_600_000 for video in videos}
+    counted = {row.name: row.value for row in count_videos(videos, durations)}
+    assert (counted["ah_hours"], counted["withheld_hours"]) == (0.5, 0.75)
+    assert counted["ah_fraction"] == 0.5 / 1.25
 
 
 def test_fractions_of_an_empty_data_set_are_undefined():

@@ -29,3 +29,11 @@ def test_other_videos_have_no_cut_points(split: str | None):
 def test_contradictory_annotation_has_no_cut_points():
     assert cut_points_of(annotated_video(0)) == cut_points_of(annotated_video(None)) == ()
     assert cut_points_of(annotated_video(1, ())) == ()
+
+
+@pytest.mark.parametrize(("start_ms", "end_ms"), [(1, 4), (0, 99), (8_000, 8_040)])
+def test_interval_of_a_few_milliseconds_has_no_cut_points(start_ms: int, end_ms: int):
+    short = Interval(start_ms=start_ms, end_ms=end_ms)
+    assert cut_points_of(annotated_video(1, (short,))) == ()
+    with_others = annotated_video(1, (INTERVALS[0], short))
+    assert cut_points_of(with_others) == (5_000, 7_000)

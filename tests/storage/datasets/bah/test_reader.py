@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from storage.datasets.bah.reader import interpret, is_bah, parse_release, read_bah
-from storage.datasets.open import open_dataset
+from storage.datasets.open import open_dataset, read_dataset
 from storage.errors import DataError, LeakageError
 from storage.issues import Issue, IssueKind
 from storage.records import Interval, VideoRecord
@@ -150,6 +150,27 @@ def test_a_label_that_the_split_contradicts_is_an_issue(tmp_path):
     spaced = read_bah(root).videos[1]
     assert spaced.label == 0
     assert [issue.kind for issue in spaced.issues] == [IssueKind.SPLIT_CONTRADICTS_ANNOTATION]
+
+
+@pytest.mark.parametrize(
+    ("record", "listed", "label", "is_lost"),
+    [
+        (POSITIVE, 1, 1, False), (POSITIVE, 0, None, True), (NEGATIVE, 1, None, True),
+        (POSITIVE | {"global_ah": "1"}, 1, 1, False), (POSITIVE | {"global_ah": 0}, 0, None, True),
+        (POSITIVE | {"global_ah": "x"}, 0, None, True), (POSITIVE | {"global_ah": "x"}, 1, 1, True),
+        ([], 1, 1, True), (POSITIVE | {"time_detailed_ah": [[3, 1]]}, 1, 1, True),
+    ],
+)  # fmt: skip
+def test_what_is_used_of_an_annotation_agrees_with_what_is_reported(
+    tmp_path, record, listed, label, is_lost
+):
+    splits = {"train": f"{NAME},{listed},x\n{SPACED},{1 - listed},y\n"}
+    root = _release(tmp_path, annotation={NAME: record}, splits=splits)
+    used = read_dataset(str(root)).videos[0]
+    assert (used.label, used.has_lost_annotation) == (label, is_lost)
+    assert bool(used.intervals) <= (label == 1)
+    kinds = {issue.kind for issue in used.issues}
+    assert is_lost == any(kind.withholds_labels for kind in kinds)
 
 
 def test_a_video_in_two_splits_is_rejected_even_in_two_spellings(tmp_path):
