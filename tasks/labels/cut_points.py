@@ -18,7 +18,7 @@ LENGTHS_LEAK = (
 def cut_points_of(video: VideoRecord) -> tuple[int, ...]:
     """Return the bounds of a training video's intervals in milliseconds; empty for other videos.
 
-    An annotation that contradicts itself (intervals, but not the label 1) has no cut points. Neither
+    An annotation that contradicts itself (intervals, but not the label 1) has no cut points. Nor
     has an interval of a few frames: its times may be in another unit.
     """
     if video.split != "train" or video.label != 1:
