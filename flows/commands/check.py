@@ -28,6 +28,7 @@ from tasks.audit.findings import (
     misplaced_intervals,
     participants_in_two_splits,
     participants_spelled_twice,
+    poor_media,
     reader_issues,
     reencoded_copies,
     summarize,
@@ -42,6 +43,11 @@ from tasks.labels.annotation import with_located_label
 from tasks.labels.duplicates.accepted import NONE_ACCEPTED, read_accepted
 
 Result = TypeVar("Result")
+# What only the segment stage finds out, as it decodes videos.
+_OF_DECODED_VIDEOS = {
+    "reencoded": "re-encoded copies of others",
+    "input_quality": "black, frozen, silent or clipped",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,17 +110,17 @@ def audit(dataset: Dataset, checks: FileChecks) -> Iterator[AuditRecord]:
     """Yield all counts and findings about a data set, and what could not be checked."""
     yield from count_videos(_located(dataset, checks), checks.facts.durations)
     yield from summarize(_find(dataset, checks))
-    num_unhashed = len(checks.hashes.unhashed - checks.facts.faults.keys())
-    if num_unhashed:
+    unusable = checks.facts.faults.keys() | checks.facts.errors.keys()
+    num_undecoded = len(checks.hashes.unhashed - unusable)
+    for name, question in _OF_DECODED_VIDEOS.items() if num_undecoded else ():
         yield AuditRecord(
             subject="not examined",
             split=None,
-            name="reencoded",
-            value=num_unhashed,
+            name=name,
+            value=num_undecoded,
             invalidates=False,
-            meaning=f"whether {num_unhashed} of {len(dataset.videos)} videos are re-encoded copies "
-            f"of others; the store has no perceptual hashes of them yet: run "
-            f"`{checks.hash_command}` first",
+            meaning=f"whether {num_undecoded} of {len(dataset.videos)} videos are {question}; the "
+            f"store does not hold them decoded yet: run `{checks.hash_command}` first",
             examples=(),
         )
 
@@ -129,6 +135,7 @@ def _find(dataset: Dataset, checks: FileChecks) -> Iterator[Finding]:
     yield from misplaced_intervals(dataset.videos, checks.facts.durations)
     yield from identical_files(dataset.videos, checks.facts.digests)
     yield from reencoded_copies(dataset.videos, checks.hashes.groups)
+    yield from poor_media(checks.hashes.facts)
 
 
 def _located(dataset: Dataset, checks: FileChecks) -> tuple[VideoRecord, ...]:

@@ -15,6 +15,7 @@ from tasks.evaluation.earlier_selection import EarlierSelection, can_select, fin
 from tasks.inference.samples import expected_items
 from tasks.labels.label_summary import summarize_labels
 from tasks.report.html import RunFacts, media_issues
+from tasks.report.input_quality import input_quality
 from tasks.report.notices import notices_of
 
 
@@ -111,6 +112,7 @@ def open_report(context: Context) -> Report:
 
 def _report_sources(context: Context, inference: Inference) -> ReportSources:
     manifest, models = inference.manifest, inference.models
+    media = context.segment.read(MediaFacts, expected_videos(context))
     variants = (context.segment, context.transcribe, context.manifest, models.variant)
     issues = context.manifest.read(IssueRecord, manifest.expected)
     return ReportSources(
@@ -126,7 +128,7 @@ def _report_sources(context: Context, inference: Inference) -> ReportSources:
             variants={variant.stage: variant.variant_id for variant in variants},
             issues=context.dataset.issues,
             stage_issues=[
-                *media_issues(context.segment.read(MediaFacts, expected_videos(context))),
+                *media_issues(media),
                 *issues,
             ],
             notices=(
@@ -134,6 +136,7 @@ def _report_sources(context: Context, inference: Inference) -> ReportSources:
                 *summarize_labels(manifest.samples, issues).warnings(),
                 *inference.warnings,
             ),
+            quality=input_quality(media),
         ),
         earlier=inference.earlier,
         members=models.member_variants,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from storage.datasets.dataset import Dataset
 from storage.identity import participant_key, quote_spelling
 from storage.issues import IssueKind
-from storage.records import SPLITS, VideoId, VideoRecord
+from storage.records import SPLITS, MediaFacts, VideoId, VideoRecord
 from storage.results import AuditRecord
 from tasks.audit.counts import Durations
 from tasks.labels.annotation import locate
+from tasks.media.quality import quality_problems
 
 EXAMPLE_SEPARATOR = " + "  # between the videos of one example
 _DETAILED = (IssueKind.CUE_KIND_UNKNOWN, IssueKind.VIDEO_SPELLED_TWICE)
@@ -75,6 +76,13 @@ def misplaced_intervals(videos: Iterable[VideoRecord], durations: Durations) -> 
         if video.video_id in durations:
             for issue in locate(video, durations[video.video_id]).issues:
                 yield Finding(kind=issue.kind, example=video.video_id)
+
+
+def poor_media(media: Iterable[MediaFacts]) -> Iterator[Finding]:
+    """Find decoded videos whose video or audio is largely unusable."""
+    for facts in media:
+        for problem in quality_problems(facts):
+            yield Finding(kind=problem.kind, example=f"{facts.video_id}: {problem.message}")
 
 
 def participants_in_two_splits(videos: Iterable[VideoRecord]) -> Iterator[Finding]:

@@ -19,10 +19,14 @@ _HASHING_STAGE = "segment/"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashComparison:
-    """Groups of videos that are one recording, and the videos without perceptual hashes."""
+    """Groups of videos that are one recording, and the videos without perceptual hashes.
+
+    ``facts`` are those of all other videos, from the same decoding as the hashes.
+    """
 
     groups: tuple[tuple[VideoId, ...], ...]
     unhashed: frozenset[VideoId]
+    facts: tuple[MediaFacts, ...] = ()
 
 
 def compare_hashes(
@@ -41,7 +45,8 @@ def compare_hashes(
     for _ in paths.keys() - hashed.keys():
         on_file()
     digests = digest_files(hashed, on_file)
-    hashes = [stored[key] for key in digests.items() if key in stored]
+    current = [stored[key] for key in digests.items() if key in stored]
+    hashes = [row for row, _ in current]
     return HashComparison(
         groups=tuple(
             group
@@ -49,26 +54,24 @@ def compare_hashes(
             if len({digests[video_id] for video_id in group}) > 1
         ),
         unhashed=frozenset(paths.keys() - {row.video_id for row in hashes}),
+        facts=tuple(facts for _, facts in current),
     )
 
 
 def _stored_hashes(
     store: Store, paths: Mapping[VideoId, Path]
-) -> dict[tuple[VideoId, str], MediaHashRecord]:
-    """Read the latest hashes, by video and digest of its file."""
-    stored: dict[tuple[VideoId, str], MediaHashRecord] = {}
+) -> dict[tuple[VideoId, str], tuple[MediaHashRecord, MediaFacts]]:
+    """Read the latest hashes and facts, by video and digest of its file."""
+    stored: dict[tuple[VideoId, str], tuple[MediaHashRecord, MediaFacts]] = {}
     for variant_path, part in _parts_by_time(store):
         invalidated = read_tombstones(store, variant_path)
         with contextlib.suppress(StoreError):  # written by another version
-            digests = {
-                facts.video_id: facts.source_digest
-                for facts in read_rows(store, variant_path, part, MediaFacts)
-            }
+            facts = {row.video_id: row for row in read_rows(store, variant_path, part, MediaFacts)}
             for row in read_rows(store, variant_path, part, MediaHashRecord):
                 video_id = row.video_id
-                is_valid = (part.part_id, video_id) not in invalidated and video_id in digests
+                is_valid = (part.part_id, video_id) not in invalidated and video_id in facts
                 if is_valid and video_id in paths:
-                    stored[video_id, digests[video_id]] = row
+                    stored[video_id, facts[video_id].source_digest] = row, facts[video_id]
     return stored
 
 

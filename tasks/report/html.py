@@ -21,6 +21,7 @@ from tasks.evaluation.evaluation import Evaluation
 from tasks.export.files import write_csv
 from tasks.export.tables import verdict_table
 from tasks.report import plots
+from tasks.report.input_quality import InputQuality
 from tasks.report.sections import (
     confusion_matrices,
     metric_tables,
@@ -34,7 +35,7 @@ class RunFacts:
     """The report's facts about the run: display names, each stage's variant, and issues.
 
     ``issues`` are the data set's, ``stage_issues`` those that stages found in videos they used.
-    ``notices`` are shown before the metrics.
+    ``notices`` are shown before the metrics, ``quality`` after the videos.
     """
 
     data_name: str
@@ -43,6 +44,7 @@ class RunFacts:
     issues: Sequence[Issue] = field(default=())
     stage_issues: Sequence[IssueRecord] = field(default=())
     notices: Sequence[str] = field(default=())
+    quality: InputQuality = field(default_factory=InputQuality)
 
 
 def media_issues(media: Iterable[MediaFacts]) -> list[IssueRecord]:

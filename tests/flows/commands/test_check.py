@@ -10,11 +10,15 @@ import yaml
 from flows.cli import main as cli
 from storage.datasets.erased import mark_erased
 from storage.errors import ConfigError, DataError, WaverError
+from storage.fingerprint import digest_file
+from storage.records import MediaHashRecord, VideoQuality
 from storage.results import AuditRecord
 from storage.schema import from_table, read_parquet
 from storage.store.cache import remove_cache
 from storage.store.store import Store
+from storage.store.variant import ItemOutput, open_variant
 from tasks.audit import files
+from tests.builders import media_facts
 
 NAME = "Videos/{0}/Visite_1/{0}_Question_{1}_2024-01-01_10-00-00_Video.mp4"
 SPLITS = {
@@ -183,6 +187,29 @@ def test_an_unforeseen_error_in_one_file_ends_with_status_1_and_names_file_and_c
     assert audited()[None, "videos"].value == 2
 
 
+def test_poor_video_and_audio_are_found_once_the_store_holds_decoded_videos(
+    video, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data" / "a.mp4"
+    shutil.copy(video("one-frame.mp4"), path)
+    facts = media_facts(
+        source_digest=digest_file(path),
+        video_quality=VideoQuality(black_fraction=0.5, frozen_fraction=0.5),
+        antiphase=True,
+    )
+    variant = open_variant(Store(".waver/store"), "segment", version=1, settings={})
+    hashes = MediaHashRecord(video_id=facts.video_id, video=(), audio=())
+    variant.commit([ItemOutput(item_id="a.mp4", rows=(facts, hashes))], {"a.mp4": "1"})
+    assert check("--out", "audit.parquet") == 0
+    assert found() == {
+        "black_video": ("a.mp4: the video is black for 50% of its duration",),
+        "antiphase_audio": ("a.mp4: the two audio channels cancel each other",),
+    }
+    assert "Not examined" not in capsys.readouterr().out
+
+
 def test_neither_screen_nor_table_holds_words_or_details(release, tmp_path, capsys):
     assert check("--out", "audit.parquet") == 0
     printed = capsys.readouterr()
@@ -195,8 +222,9 @@ def test_what_could_not_be_checked_is_reported_with_the_command_to_run_first(rel
     assert check("--store", "my store", "--out", "audit.parquet") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "whether 6 of 6 videos are re-encoded copies of others" in printed
+    assert "whether 6 of 6 videos are black, frozen, silent or clipped" in printed
     assert "run `waver run --data data --store 'my store' --only segment` first" in printed
-    assert audited()[None, "reencoded"].value == 6
+    assert audited()[None, "reencoded"].value == audited()[None, "input_quality"].value == 6
 
 
 def test_erased_participants_are_left_out_as_in_a_run(release):

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from storage.issues import Issue, IssueKind
-from storage.records import RejectedRecord
+from storage.records import RejectedRecord, VideoQuality
 from tasks.evaluation.bootstrap import BootstrapSettings
 from tasks.evaluation.evaluation import EvaluationPlan, evaluate
 from tasks.evaluation.thresholds import ThresholdPolicy
 from tasks.report.html import RunFacts, media_issues, write_report, write_verdicts
+from tasks.report.input_quality import input_quality
 from tests.builders import media_facts
 
 PLAN = EvaluationPlan(
@@ -80,6 +81,16 @@ def test_notices_come_before_the_metrics(split_world) -> None:
     notice = "Lengths leak the <label>."
     page = text_of(page_of(split_world, facts=replace(FACTS, notices=(notice,))))
     assert page.index(notice) < page.index("bootstrap interval")
+
+
+def test_poor_input_is_summarized_and_a_page_without_any_has_no_such_section(split_world) -> None:
+    assert "Input quality" not in text_of(page_of(split_world))
+    black = VideoQuality(black_fraction=0.5, frozen_fraction=0.5)
+    media = [media_facts("a <b>.mp4", video_quality=black, antiphase=True), media_facts("c.mp4")]
+    page = text_of(page_of(split_world, facts=replace(FACTS, quality=input_quality(media))))
+    assert "1 of 2 decoded videos has a problem with its video or audio" in page
+    assert "black video 1 a tenth of the video or more is black" in page
+    assert "a <b>.mp4 the two audio channels cancel each other; the video is black for 50%" in page
 
 
 def test_the_page_is_well_formed_and_loads_no_external_resource(split_world) -> None:
