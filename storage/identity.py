@@ -27,6 +27,8 @@ _INVISIBLE = (
 _CONTROL = "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"  # those that are no blank
 _IGNORED = re.compile(f"[{_INVISIBLE}{_CONTROL}]")
 _BLANKS = re.compile(r"[\s\u2800]+")  # every White_Space of Unicode, and the blank of Braille
+_BLANK_AT_SLASH = re.compile(" ?/ ?")
+_BLANK_AT_SUFFIX = re.compile(r" (\.[^./ ]*)$")
 _LEADING_ZEROS = re.compile(r"(?<!\d)0+(?=\d)")
 
 
@@ -75,10 +77,10 @@ def participant_key(participant_id: str) -> str:
 
 def video_key(path: str) -> str:
     """Return the key by which videos' paths are compared: `name_key` of each step and suffix."""
-    *folders, name = [step for step in PurePosixPath(path).parts if step != "."] or [""]
-    suffix = PurePosixPath(name).suffix
-    stem = name[: len(name) - len(suffix)]
-    return "/".join((*map(name_key, folders), name_key(stem) + name_key(suffix)))
+    key = _BLANK_AT_SLASH.sub("/", fold(path))
+    if "//" in key or "./" in key:
+        key = str(PurePosixPath(key))
+    return _BLANK_AT_SUFFIX.sub(r"\1", key)
 
 
 def group_key(row: OfParticipant) -> str:

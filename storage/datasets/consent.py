@@ -72,15 +72,14 @@ def reconcile(
     """
     publications = _Answers.of(videos, "publications", lambda video: video.consent_publications)
     challenges = _Answers.of(videos, "challenges", lambda video: video.consent_challenges)
-    reconciled = tuple(
-        replace(
-            video,
-            consent_publications=publications.of_video(video, video.consent_publications),
-            consent_challenges=challenges.of_video(video, video.consent_challenges),
-        )
-        for video in videos
-    )
-    return reconciled, (*publications.issues(), *challenges.issues())
+    reconciled: list[VideoRecord] = []
+    for video in videos:
+        publish = publications.of_video(video, video.consent_publications)
+        challenge = challenges.of_video(video, video.consent_challenges)
+        if (publish, challenge) != (video.consent_publications, video.consent_challenges):
+            video = replace(video, consent_publications=publish, consent_challenges=challenge)
+        reconciled.append(video)
+    return tuple(reconciled), (*publications.issues(), *challenges.issues())
 
 
 @dataclass(frozen=True, slots=True)
