@@ -8,17 +8,21 @@ import typer
 import yaml
 
 from flows.cli import main as cli
+from flows.commands.check import FileChecks, audit
+from storage.datasets.dataset import Dataset
 from storage.datasets.erased import mark_erased
 from storage.errors import ConfigError, DataError, WaverError
 from storage.fingerprint import digest_file
-from storage.records import MediaHashRecord, VideoQuality
+from storage.records import Interval, MediaHashRecord, VideoQuality
 from storage.results import AuditRecord
 from storage.schema import from_table, read_parquet
 from storage.store.cache import remove_cache
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, open_variant
 from tasks.audit import files
-from tests.builders import media_facts
+from tasks.audit.files import FileFacts
+from tasks.audit.reencoded import HashComparison
+from tests.builders import a_video, media_facts
 
 NAME = "Videos/{0}/Visite_1/{0}_Question_{1}_2024-01-01_10-00-00_Video.mp4"
 SPLITS = {
@@ -337,3 +341,23 @@ def test_a_users_mistake_is_one_sentence_before_any_work(
     assert isinstance(caught.value, error)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("end_ms", "num_labeled"), [(8_000, 2), (7_100, 2), (6_000, 1)])
+def test_a_video_that_stretches_without_ah_cover_is_counted_as_labeled(end_ms, num_labeled):
+    stretches = (Interval(start_ms=0, end_ms=end_ms),)
+    videos = (
+        a_video("a", split="train", negative_intervals=stretches),
+        a_video("b", split="train", label=1),
+    )
+    durations = {video.video_id: 8_000 for video in videos}
+    checks = FileChecks(
+        facts=FileFacts(durations=durations),
+        hashes=HashComparison(groups=(), unhashed=frozenset()),
+        hash_command="",
+    )
+    records = list(audit(Dataset(root=Path("x"), videos=videos), checks))
+    (labeled,) = (r.value for r in records if (r.name, r.split) == ("labeled", "train"))
+    assert labeled == num_labeled
+    is_one_class = any(row.name == "split_of_one_label" for row in records)
+    assert is_one_class == (num_labeled == 1)
