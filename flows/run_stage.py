@@ -1,7 +1,7 @@
 """A stage, and the one function that runs any of them: shards submitted, waited for, reported."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,11 @@ from storage.records import RejectedRecord
 from storage.store.variant import Variant
 from tasks.log import LOGGER
 from tasks.processes.group import allow_children, stop_children
-from tasks.stage import Shard, ShardResult, split_into_shards
+from tasks.stage import ItemRows, Shard, ShardResult, split_into_shards
+
+
+def _verify_nothing(_: Sequence[str]) -> None:
+    """Accept a stage that computes from rows alone."""
 
 _NUM_LISTED = 10  # rejected items in a stage's report; its table has all
 
@@ -28,7 +32,9 @@ class Stage:
 
     ``expected`` maps each item to the digest of its inputs. ``task`` computes the missing items of
     one shard of at most ``shard_size`` items; it is called with ``shard`` and ``variant``, with
-    ``arguments``, and with the rows of the shard's own items out of ``by_item``.
+    ``arguments``, and with the rows of the shard's own items out of ``by_item``. Without
+    ``checks_cached``, shards with nothing to compute are not submitted. ``before_use`` gets the
+    items that are missing, to verify the files that they are computed from.
     """
 
     name: StageName
@@ -38,6 +44,8 @@ class Stage:
     arguments: Mapping[str, Any]
     by_item: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     shard_size: int = 1
+    checks_cached: bool = True
+    before_use: Callable[[Sequence[str]], None] = _verify_nothing
 
     def shards(self) -> list[Shard]:
         """Split the expected items into shards, in order."""
@@ -46,7 +54,7 @@ class Stage:
     def arguments_of(self, shard: Shard) -> dict[str, Any]:
         """Return the keyword arguments of the task for one shard."""
         rows = {
-            name: {item: by_item[item] for item in shard.expected}
+            name: ItemRows({item: by_item[item] for item in shard.expected})
             for name, by_item in self.by_item.items()
         }
         return {"shard": shard, "variant": self.variant, **rows, **self.arguments}
@@ -83,7 +91,7 @@ def run_stage(stage: Stage, context: Context) -> State[StageReport]:
     started = time.monotonic()
     LOGGER.info("%s: %d expected, shards: %d", stage.name, len(stage.expected), len(stage.shards()))
     results = run_shards(stage, context)
-    rejected = stage.variant.read(RejectedRecord, stage.expected)
+    rejected = context.look(stage.variant, stage.expected).read(RejectedRecord)
     report = StageReport(
         stage=stage.name,
         variant_id=stage.variant.variant_id,
@@ -102,8 +110,19 @@ def run_shards(stage: Stage, context: Context) -> list[ShardResult]:
     """Compute what is missing of a stage, or all of it if the request forces the stage."""
     if stage.name in context.request.force:
         stage.variant.invalidate(stage.expected)
-    calls = [stage.arguments_of(shard) for shard in stage.shards()]
-    return [_result(stage.name, future.state) for future in submit_all(stage.task, calls)]
+    pending = set(context.look(stage.variant, stage.expected).pending)
+    context.store.save_indexes()
+    if pending:
+        stage.before_use([item for item in stage.expected if item in pending])
+    shards = [
+        shard
+        for shard in stage.shards()
+        if stage.checks_cached or not pending.isdisjoint(shard.expected)
+    ]
+    calls = [stage.arguments_of(shard) for shard in shards]
+    results = [_result(stage.name, future.state) for future in submit_all(stage.task, calls)]
+    num_left = len(stage.expected) - sum(len(shard.expected) for shard in shards)
+    return [*results, ShardResult(num_cached=num_left, num_computed=0)] if num_left else results
 
 
 def submit_all(

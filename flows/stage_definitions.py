@@ -4,6 +4,7 @@ Every function reads what the earlier stages have written and returns the stage 
 """
 
 import os
+from functools import partial
 
 from flows.context.context import Context
 from flows.context.models import Model, Models, finetune_variant
@@ -15,7 +16,8 @@ from flows.context.rows import (
     read_class_plan,
     read_segments,
     read_video_inputs,
-    sources_of,
+    verified_sources,
+    verify_segments,
 )
 from flows.run_stage import Stage
 from tasks import finetune
@@ -34,7 +36,7 @@ _SHARDS_PER_CORE = 4
 
 def segment_stage(context: Context) -> Stage:
     """Return the stage that cuts videos; an item is a video."""
-    settings, sources = context.settings, sources_of(context)
+    settings, sources = context.settings, verified_sources(context)
     return Stage(
         name="segment",
         variant=context.segment,
@@ -43,6 +45,7 @@ def segment_stage(context: Context) -> Stage:
         by_item={"sources": sources},
         arguments={"config": settings.segment, "resources": settings.resources.segment},
         shard_size=for_every_core(len(sources), settings.resources.shard_videos),
+        checks_cached=False,
     )
 
 
@@ -63,6 +66,8 @@ def transcribe_stage(context: Context) -> Stage:
         by_item={"segments": segments},
         arguments={"config": context.settings.transcribe},
         shard_size=context.settings.resources.shard_videos,
+        checks_cached=False,
+        before_use=partial(verify_segments, context),
     )
 
 
@@ -77,6 +82,7 @@ def manifest_stage(context: Context) -> Stage:
         by_item={"inputs": inputs},
         arguments={"config": context.settings.manifest},
         shard_size=context.settings.resources.shard_videos,
+        checks_cached=False,
     )
 
 
@@ -109,6 +115,9 @@ def finetune_stage(context: Context, manifest: ManifestRows) -> Stage:
                 path=context.manifest.path, max_words_before=settings.manifest.max_words_before
             ),
         },
+        before_use=lambda _: verify_segments(
+            context, {sample.video_id for sample in manifest.samples}
+        ),
     )
 
 
@@ -118,12 +127,13 @@ def infer_stage(context: Context, manifest: ManifestRows, model: Model) -> Stage
     All segments are one shard, since its engines are started once.
     """
     settings = context.settings
+    samples = {str(sample.segment_id): sample for sample in manifest.samples}
     return Stage(
         name="infer",
         variant=model.variant,
         expected=expected_items(manifest.samples),
         task=infer_shard,
-        by_item={"samples": {sample.segment_id: sample for sample in manifest.samples}},
+        by_item={"samples": samples},
         arguments={
             "model_path": model.path,
             "config": settings.infer,
@@ -131,6 +141,9 @@ def infer_stage(context: Context, manifest: ManifestRows, model: Model) -> Stage
             "resources": settings.resources.infer,
         },
         shard_size=max(1, len(manifest.samples)),
+        before_use=lambda items: verify_segments(
+            context, {samples[item].video_id for item in items}
+        ),
     )
 
 

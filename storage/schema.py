@@ -2,10 +2,10 @@
 
 import types
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -50,6 +50,7 @@ def _is_enum(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, StrEnum)
 
 
+@cache
 def schema_of(record_type: type) -> pa.Schema:
     """Derive the Parquet schema of a record class; optional fields become nullable columns."""
     hints = typing.get_type_hints(record_type)
@@ -60,32 +61,39 @@ def schema_of(record_type: type) -> pa.Schema:
     return pa.schema(columns)
 
 
-def _to_plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
+    """Convert records, also nested ones, to dictionaries and lists; faster than `asdict`."""
     if is_dataclass(value):
-        return {field.name: _to_plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple):
-        return [_to_plain(element) for element in value]
+        return [to_plain(element) for element in value]
     return value
 
 
 def to_table(record_type: type[Record], records: Iterable[Record]) -> pa.Table:
     """Convert records to a table with their class's schema."""
-    rows = [_to_plain(record) for record in records]
+    rows = [to_plain(record) for record in records]
     return pa.Table.from_pylist(rows, schema=schema_of(record_type))
 
 
-def _from_plain(annotation: Any, value: Any) -> Any:
-    if value is None:
-        return None
+Convert = Callable[[Any], Any]
+
+
+def _converter_of(annotation: Any) -> Convert | None:
+    """Return what turns a plain value into a field's, or ``None`` if it is the value itself."""
+    while hasattr(annotation, "__supertype__"):  # NewType
+        annotation = annotation.__supertype__
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         (inner,) = [a for a in arguments if a is not type(None)]
-        return _from_plain(inner, value)
+        convert = _converter_of(inner)
+        return convert and (lambda value: None if value is None else convert(value))
     if origin is tuple:
-        return tuple(_from_plain(arguments[0], element) for element in value)
+        convert = _converter_of(arguments[0])
+        return tuple if convert is None else lambda values: tuple(map(convert, values))
     if is_dataclass(annotation):
-        return _record_from(annotation, value)
-    return _enum_from(annotation, value) if _is_enum(annotation) else value
+        return partial(_record_from, annotation)
+    return partial(_enum_from, annotation) if _is_enum(annotation) else None
 
 
 def _enum_from(names: type[StrEnum], value: str) -> StrEnum:
@@ -99,13 +107,16 @@ def _enum_from(names: type[StrEnum], value: str) -> StrEnum:
 
 
 @cache
-def _hints(record_type: Any) -> dict[str, Any]:
-    return typing.get_type_hints(record_type)
+def _converters(record_type: Any) -> dict[str, Convert | None]:
+    hints = typing.get_type_hints(record_type)
+    return {name: _converter_of(hint) for name, hint in hints.items()}
 
 
 def _record_from(record_type: Any, row: dict[str, Any]) -> Any:
-    hints = _hints(record_type)
-    return record_type(**{name: _from_plain(hint, row[name]) for name, hint in hints.items()})
+    converters = _converters(record_type).items()
+    return record_type(
+        **{name: convert(row[name]) if convert else row[name] for name, convert in converters}
+    )
 
 
 def check_columns(record_type: type, table: pa.Table) -> None:
@@ -131,8 +142,13 @@ def from_table(record_type: type[Record], table: pa.Table) -> Iterator[Record]:
         StoreError: a column is missing or has another type.
     """
     check_columns(record_type, table)
-    for row in table.select(schema_of(record_type).names).to_pylist():
-        yield _record_from(record_type, row)
+    converters = _converters(record_type)
+    columns = []
+    for name, convert in converters.items():
+        values = table[name].to_pylist()
+        columns.append(map(convert, values) if convert else values)
+    for row in zip(*columns, strict=True):
+        yield record_type(**dict(zip(converters, row, strict=True)))
 
 
 def write_parquet(table: pa.Table, sink: Any) -> None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 from prefect import State
 from prefect.states import Completed
@@ -14,6 +15,26 @@ from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 
 _COMMIT_SECONDS = 10.0
+
+
+class ItemRows(Mapping[str, Any]):
+    """Rows or digests by item: a mapping whose content Prefect does not walk.
+
+    Prefect visits each value within the dictionaries and records among a task's arguments, several
+    times per task run.
+    """
+
+    def __init__(self, rows: Mapping[str, Any]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, item: str) -> Any:
+        return self._rows[item]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +63,10 @@ def split_into_shards(expected: Mapping[str, str], shard_size: int) -> list[Shar
     items = list(expected.items())
     count = -(-len(items) // shard_size)
     return [
-        Shard(name=f"{index + 1} of {count}", expected=dict(items[start : start + shard_size]))
+        Shard(
+            name=f"{index + 1} of {count}",
+            expected=ItemRows(dict(items[start : start + shard_size])),
+        )
         for index, start in enumerate(range(0, len(items), shard_size))
     ]
 

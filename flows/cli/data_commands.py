@@ -22,6 +22,7 @@ from flows.commands.options import (
     Profile,
     Store,
     TrainingFormat,
+    Verify,
     accept_override,
     check_one_of,
     completion_of,
@@ -57,6 +58,7 @@ def run(
     force: Annotated[
         list[str] | None, stages_option("--force", "Recompute this stage's results (repeatable)")
     ] = None,
+    verify: Verify = False,
     accept_duplicates: AcceptDuplicates = None,
     overrides: Overrides = None,
 ) -> None:
@@ -69,6 +71,7 @@ def run(
             "data": data, "profile": profile, "store": store,
             "model": tuple(model or ()),
             "start_at": start_at, "only": tuple(only or ()), "force": tuple(force or ()),
+            "verify": verify,
             "overrides": (*(overrides or ()), *accept_override(accept_duplicates)),
         }
     )  # fmt: skip
@@ -89,6 +92,7 @@ def check(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write the audit to, .parquet.")
     ] = None,
+    verify: Verify = False,
     accept_duplicates: AcceptDuplicates = None,
 ) -> None:
     """Audit a data set: what it holds, and problems that would make results untrustworthy.
@@ -97,7 +101,7 @@ def check(
     """
     from flows.commands.check import check_and_show
 
-    raise typer.Exit(check_and_show(data, store, out, accept_duplicates))
+    raise typer.Exit(check_and_show(data, store, out, accept_duplicates, verify=verify))
 
 
 Kind = Annotated[

@@ -18,6 +18,7 @@ from storage.datasets.open import check_apart, read_dataset
 from storage.records import VideoId, VideoRecord
 from storage.results import AuditRecord
 from storage.schema import schema_of, to_table
+from storage.store.file_index import Verification
 from storage.store.store import Store, is_missing
 from tasks.audit.counts import count_videos
 from tasks.audit.files import FileFacts, probe_files
@@ -60,12 +61,17 @@ class FileChecks:
 
 
 def check_and_show(
-    data: str, store: str, out: Path | None, accept_duplicates: Path | None = None
+    data: str,
+    store: str,
+    out: Path | None,
+    accept_duplicates: Path | None = None,
+    *,
+    verify: bool = False,
 ) -> ExitStatus:
     """Audit a data set, print the audit, and write it to ``out``.
 
-    An existing store caches the parsed annotation; none is created. Returns FAILED
-    if a problem makes results untrustworthy.
+    An existing store caches the parsed annotation and facts about unchanged files, unless they are
+    to be verified; none is created. Returns FAILED if a problem makes results untrustworthy.
 
     Raises:
         ConfigError: ``out`` does not end in .parquet, the store is inside the data folder, or the
@@ -77,7 +83,7 @@ def check_and_show(
         check_output_file(out, (".parquet",))
     check_apart(data, store)
     console = Console()
-    existing = _existing_store(store)
+    existing = _existing_store(store, verify=verify)
     dataset = read_dataset(data, None if existing is None else AnnotationCache(store))
     if existing is not None:
         dataset, _ = exclude_erased(dataset, read_erased(existing))
@@ -85,7 +91,9 @@ def check_and_show(
     if accept_duplicates is not None:
         accepted = read_accepted(accept_duplicates, {video.video_id for video in dataset.videos})
     checks = FileChecks(
-        facts=_with_progress(probe_files, "opening videos", dataset, console),
+        facts=_with_progress(
+            partial(probe_files, store=existing), "opening videos", dataset, console
+        ),
         hashes=_with_progress(
             partial(compare_hashes, existing, accepted=accepted),
             "comparing videos",
@@ -96,6 +104,8 @@ def check_and_show(
             ("waver", "run", "--data", data, "--store", store, "--only", "segment")
         ),
     )
+    if existing is not None:
+        existing.save_indexes()
     records = list(audit(dataset, checks))
     console.print(audit_table(dataset.root.resolve().name, records), crop=False)
     if out is not None:
@@ -149,9 +159,9 @@ def _located(dataset: Dataset, checks: FileChecks) -> tuple[VideoRecord, ...]:
     )
 
 
-def _existing_store(url: str) -> Store | None:
+def _existing_store(url: str, *, verify: bool) -> Store | None:
     """Open the store if it exists; a check creates none."""
-    return None if is_missing(url) else Store(url)
+    return None if is_missing(url) else Store(url, Verification(everything=verify))
 
 
 def _with_progress(

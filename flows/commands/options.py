@@ -60,6 +60,13 @@ AcceptDuplicates = Annotated[
         "ids a line, separated by a comma.",
     ),
 ]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Read every video and stored file again, also unchanged ones, to find damage.",
+    ),
+]
 ForcedInference = Annotated[
     list[str] | None,
     stages_option("--force", "Recompute this stage's results (repeatable)", INFERENCE_STAGES),

@@ -6,10 +6,10 @@ that is started alone opens its own. It holds nothing that a stage writes: `rows
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flows.context.request import RunRequest, StageName
@@ -22,8 +22,10 @@ from storage.datasets.video_list import dataset_of_videos
 from storage.erasure.erase import is_unfinished
 from storage.errors import ConfigError, DataError
 from storage.records import VideoRecord
+from storage.store.file_index import Verification
+from storage.store.snapshots import Snapshots
 from storage.store.store import Store, is_missing
-from storage.store.variant import Variant
+from storage.store.variant import Snapshot, Variant
 from tasks import manifest, segment, transcribe
 from tasks.labels.duplicates.accepted import NONE_ACCEPTED, AcceptedPairs, read_accepted
 from tasks.labels.split_assignment import assign_splits
@@ -52,6 +54,11 @@ class Context:
     transcribe: Variant
     manifest: Variant
     accepted_duplicates: AcceptedPairs
+    snapshots: Snapshots = field(default_factory=Snapshots, compare=False, repr=False)
+
+    def look(self, variant: Variant, expected: Mapping[str, str]) -> Snapshot:
+        """Find a variant's finished items; the files of parts are looked at once per context."""
+        return self.snapshots.look(variant, expected)
 
     @property
     def trains(self) -> bool:
@@ -152,7 +159,8 @@ def open_existing_store(url: str) -> Store:
 
 def _open(request: RunRequest, settings: Settings | None) -> tuple[Settings, Dataset, Store]:
     settings = settings or load_settings(request.profile, request.overrides)
-    return settings, _open_dataset(request), Store(request.store)
+    verification = Verification(days=settings.resources.verify_days, everything=request.verify)
+    return settings, _open_dataset(request), Store(request.store, verification)
 
 
 def _open_dataset(request: RunRequest) -> Dataset:

@@ -74,7 +74,7 @@ def read_trained_models(context: Context, manifest: ManifestRows) -> dict[int, M
     """
     config = context.settings.finetune
     expected = finetune.expected_items(manifest.samples, read_class_plan(context, manifest), config)
-    rows = read_rows("finetune", finetune_variant(context), ModelRecord, expected)
+    rows = read_rows(context, "finetune", finetune_variant(context), ModelRecord, expected)
     return dict(zip(config.all_seeds, rows, strict=True))
 
 

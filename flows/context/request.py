@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 StageName = Literal["segment", "transcribe", "manifest", "finetune", "infer", "aggregate"]
 STAGES: tuple[StageName, ...] = get_args(StageName)
-_OPENED = ("data", "videos", "profile", "store", "overrides")
+_OPENED = ("data", "videos", "profile", "store", "overrides", "verify")
 
 
 class RunRequest(BaseModel):
@@ -34,6 +34,9 @@ class RunRequest(BaseModel):
     """Run this stage and those after it."""
     force: tuple[StageName, ...] = ()
     """Compute these stages' results again even if they are cached."""
+    verify: bool = False
+    """Read all videos and stored files again, also those that have not changed since they were last
+    read."""
 
     @property
     def models(self) -> tuple[str, ...]:

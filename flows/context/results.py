@@ -5,7 +5,14 @@ from pathlib import Path
 
 from flows.context.context import Context
 from flows.context.models import Models, resolve_models
-from flows.context.rows import ManifestRows, Record, expected_videos, read_manifest, read_rows
+from flows.context.rows import (
+    ManifestRows,
+    Record,
+    expected_videos,
+    read_manifest,
+    read_rows,
+    require_finished,
+)
 from storage.records import IssueRecord, MediaFacts, RejectedRecord
 from storage.results import PredictionRecord
 from storage.store.variant import Variant
@@ -55,7 +62,8 @@ class Report:
         Raises:
             StageError: the report is not finished.
         """
-        return read_rows("aggregate", self.variant, record_type, self.expected)
+        found = self.variant.look(self.expected)
+        return require_finished("aggregate", found).read(record_type)
 
 
 def read_inference(context: Context) -> Inference:
@@ -67,17 +75,18 @@ def read_inference(context: Context) -> Inference:
     manifest = read_manifest(context)
     models = resolve_models(context, manifest)
     expected = expected_items(manifest.samples)
-    predictions = read_rows("infer", models.variant, PredictionRecord, expected)
+    predictions = read_rows(context, "infer", models.variant, PredictionRecord, expected)
+    finished = (
+        context.look(context.segment, expected_videos(context)),
+        context.look(context.transcribe, manifest.expected_transcripts),
+        context.look(context.manifest, manifest.expected),
+        context.look(models.variant, expected),
+    )
     return Inference(
         manifest=manifest,
         models=models,
         predictions=tuple(predictions),
-        rejected=(
-            *context.segment.read(RejectedRecord, expected_videos(context)),
-            *context.transcribe.read(RejectedRecord, manifest.expected_transcripts),
-            *context.manifest.read(RejectedRecord, manifest.expected),
-            *models.variant.read(RejectedRecord, expected),
-        ),
+        rejected=tuple(row for found in finished for row in found.read(RejectedRecord)),
         earlier=None
         if can_select(manifest.samples, predictions)
         else _find_earlier(context, models.variant),

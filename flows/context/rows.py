@@ -5,12 +5,13 @@ result that was computed from other inputs does not count.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 from flows.context.context import Context
 from flows.context.request import StageName
+from storage.datasets.dataset import source_index
 from storage.errors import StageError
 from storage.records import (
     ClassPlanRecord,
@@ -19,8 +20,9 @@ from storage.records import (
     SampleRecord,
     SegmentRecord,
     TranscriptRecord,
+    VideoId,
 )
-from storage.store.variant import Variant
+from storage.store.variant import Snapshot, Variant
 from tasks import manifest as manifest_stage
 from tasks.labels.cut_points import cut_points_of
 from tasks.labels.duplicates.accepted import accepted_by_video
@@ -44,27 +46,60 @@ class ManifestRows:
     hashes: tuple[MediaHashRecord, ...]
 
 
+def require_finished(stage: StageName, found: Snapshot) -> Snapshot:
+    """Return a stage's snapshot, from which several kinds of rows can be read.
+
+    Raises:
+        StageError: the stage is not finished for the current data and settings.
+    """
+    if missing := len(found.pending):
+        raise StageError(
+            f"Stage {stage!r} is not finished: {missing} of {len(found.expected)} results are "
+            "missing or were computed from other data or settings; run it first, with `waver run "
+            f"--from {stage}`."
+        )
+    return found
+
+
 def read_rows(
-    stage: StageName, variant: Variant, record_type: type[Record], expected: Mapping[str, str]
+    context: Context,
+    stage: StageName,
+    variant: Variant,
+    record_type: type[Record],
+    expected: Mapping[str, str],
 ) -> list[Record]:
     """Read a finished stage's rows.
 
     Raises:
         StageError: the stage is not finished for the current data and settings.
     """
-    missing = len(variant.pending(expected))
-    if missing:
+    return require_finished(stage, context.look(variant, expected)).read(record_type)
+
+
+def verify_segments(context: Context, video_ids: Iterable[str]) -> None:
+    """Read the segment files of some videos, which are about to be used.
+
+    Raises:
+        StageError: some are damaged or missing; the next run of stage `segment` computes them.
+    """
+    found = require_finished("segment", context.look(context.segment, expected_videos(context)))
+    damaged = found.verify_files(set(video_ids))
+    context.store.save_indexes()
+    if damaged:
         raise StageError(
-            f"Stage {stage!r} is not finished: {missing} of {len(expected)} results are missing or "
-            f"were computed from other data or settings; run it first, with `waver run --from "
-            f"{stage}`."
+            f"The segment files of {len(damaged)} videos in {context.store.url!r} are damaged or "
+            "missing: run again from stage 'segment', which writes them again.",
+            details=tuple(f"video {video_id}" for video_id in damaged),
         )
-    return variant.read(record_type, expected)
 
 
 def sources_of(context: Context) -> dict[str, SourceVideo]:
-    """Return every video's file, the digest of its content, and where it must be cut."""
-    paths, digests = context.dataset.paths(), context.dataset.source_digests()
+    """Return every video's file, the digest of its content, and where it must be cut.
+
+    Only files are read that have changed since they were last read, or were read long ago.
+    """
+    index = source_index(context.store)
+    paths, digests = context.dataset.paths(), context.dataset.source_digests(index)
     annotated = context.settings.segment.boundaries == "annotated"
     return {
         video.video_id: SourceVideo(
@@ -76,6 +111,15 @@ def sources_of(context: Context) -> dict[str, SourceVideo]:
     }
 
 
+def verified_sources(context: Context) -> dict[str, SourceVideo]:
+    """Return `sources_of`, with the files of the videos read that are still to be cut."""
+    pending = context.look(context.segment, expected_videos(context)).pending
+    index = source_index(context.store)
+    context.dataset.read_again([VideoId(video_id) for video_id in pending], index)
+    context.store.save_indexes()
+    return sources_of(context)
+
+
 def expected_videos(context: Context) -> dict[str, str]:
     """Return what `segment` expects: every video, with the digest of its content and cut points."""
     return {video_id: source.digest for video_id, source in sources_of(context).items()}
@@ -85,7 +129,7 @@ def read_segments(context: Context) -> dict[str, tuple[SegmentRecord, ...]]:
     """Read every usable video's segments, in order."""
     expected = expected_videos(context)
     grouped: dict[str, list[SegmentRecord]] = defaultdict(list)
-    for row in read_rows("segment", context.segment, SegmentRecord, expected):
+    for row in read_rows(context, "segment", context.segment, SegmentRecord, expected):
         grouped[row.video_id].append(row)
     return {
         video_id: tuple(sorted(grouped[video_id], key=lambda segment: segment.index))
@@ -96,7 +140,8 @@ def read_segments(context: Context) -> dict[str, tuple[SegmentRecord, ...]]:
 
 def read_frame_times(context: Context) -> list[FrameTimesRecord]:
     """Read the times of every usable video's frames."""
-    return read_rows("segment", context.segment, FrameTimesRecord, expected_videos(context))
+    expected = expected_videos(context)
+    return read_rows(context, "segment", context.segment, FrameTimesRecord, expected)
 
 
 def expected_transcripts(
@@ -112,7 +157,7 @@ def read_video_inputs(
 ) -> dict[str, VideoInputs]:
     """Read what `manifest` works on: segments, transcript and annotation of each video."""
     sources, expected = sources_of(context), expected_transcripts(context, segments)
-    rows = read_rows("transcribe", context.transcribe, TranscriptRecord, expected)
+    rows = read_rows(context, "transcribe", context.transcribe, TranscriptRecord, expected)
     transcripts = {row.video_id: row for row in rows}
     accepted = accepted_by_video(context.accepted_duplicates)
     return {
@@ -138,12 +183,12 @@ def read_manifest(context: Context) -> ManifestRows:
     segments = read_segments(context)
     inputs = read_video_inputs(context, segments)
     expected = {video_id: of_video.digest for video_id, of_video in inputs.items()}
-    samples = read_rows("manifest", context.manifest, SampleRecord, expected)
+    samples = read_rows(context, "manifest", context.manifest, SampleRecord, expected)
     return ManifestRows(
         expected_transcripts=expected_transcripts(context, segments),
         expected=expected,
         samples=tuple(sorted(samples, key=lambda sample: (sample.video_id, sample.index))),
-        hashes=tuple(context.segment.read(MediaHashRecord, expected_videos(context))),
+        hashes=tuple(context.look(context.segment, expected_videos(context)).read(MediaHashRecord)),
     )
 
 
@@ -155,4 +200,4 @@ def expected_class_plan(context: Context, manifest: ManifestRows) -> dict[str, s
 def read_class_plan(context: Context, manifest: ManifestRows) -> tuple[ClassPlanRecord, ...]:
     """Read how much each class counts in training."""
     expected = expected_class_plan(context, manifest)
-    return tuple(read_rows("manifest", context.manifest, ClassPlanRecord, expected))
+    return tuple(read_rows(context, "manifest", context.manifest, ClassPlanRecord, expected))

@@ -34,6 +34,9 @@ class Resources(BaseModel):
 
     shard_videos: int = Field(default=16, ge=1, le=4096)
     """Number of videos per shard of segment, transcribe and manifest."""
+    verify_days: float = Field(default=30, gt=0, le=36_500)
+    """Days after which an unchanged video or stored file is read again, to find damage of the disk;
+    spread over the files from half of that time on."""
     segment: SegmentResources = SegmentResources()
     """Resources of cutting."""
     finetune: FinetuneResources = FinetuneResources()

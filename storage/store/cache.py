@@ -3,9 +3,7 @@
 import os
 from pathlib import Path
 
-from storage.store.store import Store
-
-CACHE_FOLDER = ".cache"  # a store's folder
+from storage.store.store import CACHE_FOLDER, Store
 
 
 def cache_path_of(store: Store) -> Path:

@@ -7,6 +7,7 @@
     <store>/<stage>/<variant>/files/...         media and weights
     <store>/erased.json                         digests of erased participants
     <store>/.cache/                             files that can be computed again
+    <store>/.cache/index/<kind>.parquet         facts about files that have not changed
     <store>/.erasing/                           erasures in progress
     <store>/.tmp/                               files being written, and signs of active processes
 
@@ -14,11 +15,11 @@ A part appears whole or not at all: files and tables are renamed into the varian
 """
 
 import contextlib
+import os
 import shutil
 import tempfile
-import uuid
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -28,24 +29,27 @@ from storage.errors import ConfigError
 from storage.fingerprint import digest_stream
 from storage.store.atomic import atomic_file, move_file, remove_abandoned, temporary_name
 from storage.store.disk import creating, space_on, writing_to
+from storage.store.file_identity import Identity, identity_of, identity_of_object
+from storage.store.file_index import FileIndex, Verification
 
 Parsed = TypeVar("Parsed")
-_State = tuple[int, str]
 
+CACHE_FOLDER = ".cache"
 TEMPORARY = ".tmp"
 
 
 class Store:
     """One store at a local path or fsspec URL, created if it does not exist.
 
-    Paths of methods are relative to the store's root.
+    Paths of methods are relative to the store's root. ``verification`` is when the content of
+    unchanged files is read again.
 
     Raises:
         ConfigError: the URL is empty or names an unknown protocol.
         StoreError: the location cannot be written.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, verification: Verification | None = None) -> None:
         local_root(url)
         try:
             self.fs, self.root = fsspec.core.url_to_fs(url)
@@ -55,8 +59,9 @@ class Store:
             ) from error
         self.url = url
         self.is_local = "file" in _protocols(self.fs)
-        self._digests: dict[str, tuple[_State, str]] = {}
-        self._parsed: dict[str, tuple[_State, object]] = {}
+        self._verification = verification or Verification()
+        self._indexes: dict[str, FileIndex] = {}
+        self._parsed: dict[str, tuple[Identity, object]] = {}
         with creating(self.url):
             self.fs.makedirs(self.full_path(TEMPORARY), exist_ok=True)
             probe = f"{TEMPORARY}/{temporary_name()}"
@@ -65,6 +70,10 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[str, Verification]]:
+        """Open the store again in the process that unpickles it."""
+        return Store, (self.url, self._verification)
 
     def full_path(self, path: str) -> str:
         """Return a path for `fs`; for a local store, the absolute local path."""
@@ -80,6 +89,8 @@ class Store:
 
     def list_files(self, path: str) -> list[str]:
         """List the files directly in a folder, sorted; empty if the folder does not exist."""
+        if self.is_local:
+            return _list_local(self.full_path(path), path)
         self.fs.invalidate_cache()
         try:
             found = self.fs.ls(self.full_path(path), detail=True)
@@ -145,42 +156,54 @@ class Store:
         return remove_abandoned(self._temporary_folder) if self.is_local else 0
 
     def file_state(self, path: str) -> tuple[int, str] | None:
-        """Return a file's size in bytes and content digest, or ``None`` if it is missing.
-
-        The content is read once, until size, modification time or inode change.
-        """
-        state = self._state(path)
-        if state is None:
-            return None
-        known, digest = self._digests.get(path, (None, ""))
-        if known != state:
+        """Read a file; returns its size in bytes and content digest, or ``None`` if missing."""
+        try:
+            size = self.identity(path).size
             with self.open(path) as stream:
-                digest = digest_stream(stream)
-            self._digests[path] = state, digest
-        return state[0], digest
+                return size, digest_stream(stream)
+        except FileNotFoundError:
+            return None
+
+    def identity(self, path: str) -> Identity:
+        """Return what changes whenever a file's content does.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
+        if self.is_local:
+            return identity_of(self.full_path(path))
+        return identity_of_object(self.fs.info(self.full_path(path)))
 
     def parsed(self, path: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
         """Parse a small file once, until it changes; returns ``None`` if it is missing."""
-        state = self._state(path)
-        if state is None:
-            return None
-        known, parsed = self._parsed.get(path, (None, None))
-        if known != state:
-            with self.open(path) as stream:
-                parsed = parse(stream.read())
-            self._parsed[path] = state, parsed
-        return cast(Parsed, parsed)
-
-    def _state(self, path: str) -> _State | None:
-        """Return what changes whenever a file's content does; ``None`` if it is missing."""
         try:
-            facts = self.fs.info(self.full_path(path))
+            identity = self.identity(path)
+            known, parsed = self._parsed.get(path, (None, None))
+            if known != identity:
+                with self.open(path) as stream:
+                    parsed = parse(stream.read())
+                self._parsed[path] = identity, parsed
         except FileNotFoundError:
             return None
-        if facts["type"] != "file":
-            return None
-        stamps = [facts.get(name) for name in ("mtime", "ino", "ETag", "created")]
-        return int(facts["size"]), str(stamps if any(stamps) else uuid.uuid4())
+        return cast(Parsed, parsed)
+
+    def index(self, kind: str) -> FileIndex:
+        """Return the index of one kind of facts about files, such as their digests."""
+        path = f"{CACHE_FOLDER}/index/{kind}.parquet"
+
+        def read() -> bytes:
+            with self.open(path) as stream:
+                return stream.read()
+
+        if kind not in self._indexes:
+            index = FileIndex(read, partial(self.write_bytes, path), self._verification)
+            self._indexes.setdefault(kind, index)
+        return self._indexes[kind]
+
+    def save_indexes(self) -> None:
+        """Write what the indexes have learned, for the next process."""
+        for index in list(self._indexes.values()):
+            index.save()
 
     @property
     def _temporary_folder(self) -> Path:
@@ -195,6 +218,14 @@ class Store:
         else:
             self.fs.makedirs(destination.rsplit("/", 1)[0], exist_ok=True)
             self.fs.pipe_file(destination, content)
+
+
+def _list_local(folder: str, path: str) -> list[str]:
+    try:
+        with os.scandir(folder) as found:
+            return sorted(f"{path}/{entry.name}" for entry in found if entry.is_file())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 @cache

@@ -1,8 +1,11 @@
 """A variant: one stage's results for one set of settings, stored as immutable parts."""
 
+import contextlib
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,18 +13,18 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from storage.fingerprint import digest_of
+from storage.errors import StoreError
+from storage.fingerprint import digest_bytes, digest_of
 from storage.schema import check_columns, from_table, read_parquet, schema_of, to_table
 from storage.store.atomic import temporary_name
+from storage.store.intact import PartCheck
 from storage.store.part import (
     Part,
     State,
-    all_intact,
     read_parts,
     read_tombstones,
     state_of_written,
     table_path,
-    tables_are_intact,
     write_marker,
     write_table,
     write_tombstone,
@@ -82,14 +85,19 @@ class Variant:
         self.store.publish(log_path, stored_path)
         return self.store.full_path(stored_path)
 
+    def look(self, expected: Mapping[str, str]) -> "Snapshot":
+        """Find the expected items that are finished now, for several reads at that moment."""
+        return Snapshot(
+            store=self.store, path=self.path, expected=expected, owners=self._owners(expected)
+        )
+
     def finished(self, expected: Mapping[str, str]) -> set[str]:
         """Return the ids of the expected items that are finished."""
         return set(self._owners(expected))
 
     def pending(self, expected: Mapping[str, str]) -> list[str]:
         """List the expected items that are not finished, in their order."""
-        finished = self.finished(expected)
-        return [item for item in expected if item not in finished]
+        return self.look(expected).pending
 
     def commit(self, outputs: Iterable[ItemOutput], expected: Mapping[str, str]) -> None:
         """Write items as one part: files, then tables, then the marker."""
@@ -110,25 +118,11 @@ class Variant:
 
     def read(self, record_type: type[Record], expected: Mapping[str, str]) -> list[Record]:
         """Read the rows of the expected items that are finished, in their order."""
-        return list(from_table(record_type, self.table(record_type, expected)))
+        return self.look(expected).read(record_type)
 
     def table(self, record_type: type, expected: Mapping[str, str]) -> pa.Table:
         """Read the finished items' rows in order, with columns `_item_id` and `_input_digest`."""
-        owned: dict[str, list[str]] = {}
-        for item, part in self._owners(expected).items():
-            if record_type.__name__ in part.tables:
-                owned.setdefault(part.part_id, []).append(item)
-        tables = []
-        for part_id, items in sorted(owned.items()):
-            with self.store.open(table_path(self.path, part_id, record_type.__name__)) as stream:
-                table = read_parquet(pa.BufferReader(stream.read()))
-            check_columns(record_type, table)
-            tables.append(table.filter(pc.is_in(table["_item_id"], pa.array(items))))
-        if not tables:
-            return _with_identity(schema_of(record_type)).empty_table()
-        merged = pa.concat_tables(tables)
-        order = pc.index_in(merged["_item_id"], pa.array(list(expected), pa.string()))
-        return merged.take(pc.array_sort_indices(order))
+        return self.look(expected).table(record_type)
 
     def invalidate(self, expected: Mapping[str, str]) -> None:
         """Invalidate the items in all existing parts, so that they are computed again.
@@ -147,8 +141,8 @@ class Variant:
 
     def _owners(self, expected: Mapping[str, str]) -> dict[str, Part]:
         """Map each finished item to the newest intact part that lists it with its input digest."""
-        owners: dict[str, Part] = {}
         invalidated = read_tombstones(self.store, self.path)
+        listed: dict[str, tuple[Part, list[str]]] = {}
         for part in sorted(
             read_parts(self.store, self.path), key=lambda part: (part.created_ns, part.part_id)
         ):
@@ -157,11 +151,16 @@ class Variant:
                 for item, digest in part.items.items()
                 if expected.get(item) == digest and (part.part_id, item) not in invalidated
             ]
-            if items and tables_are_intact(self.store, self.path, part):
-                owners.update(
-                    {item: part for item in items if all_intact(self.store, part.files[item])}
-                )
-        return owners
+            if items:
+                listed[part.part_id] = part, items
+        check = PartCheck(self.store, self.path)
+        damaged = check.damaged_items([part for part, _ in listed.values()])
+        return {
+            item: part
+            for part, items in listed.values()
+            for item in items
+            if item not in damaged[part.part_id]
+        }
 
     def _publish(self, files: Mapping[str, Path]) -> dict[str, State]:
         for path, local_path in files.items():
@@ -182,6 +181,76 @@ class Variant:
         for name, values in (("_item_id", ids), ("_input_digest", [items[i] for i in ids])):
             table = table.append_column(pa.field(name, pa.string(), nullable=False), [values])
         return write_table(self.store, self.path, part_id, record_type.__name__, table)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The expected items that were finished at one moment, each with the part that holds it."""
+
+    store: Store
+    path: str
+    expected: Mapping[str, str]
+    owners: Mapping[str, Part]
+
+    @property
+    def pending(self) -> list[str]:
+        """The expected items that were not finished, in their order."""
+        return [item for item in self.expected if item not in self.owners]
+
+    def read(self, record_type: type[Record]) -> list[Record]:
+        """Read the finished items' rows, in the order of the expected items."""
+        return list(from_table(record_type, self.table(record_type)))
+
+    def table(self, record_type: type) -> pa.Table:
+        """Read the finished items' rows in order, with columns `_item_id` and `_input_digest`.
+
+        Raises:
+            StoreError: a table was removed or damaged since the snapshot, or without a trace.
+        """
+        owned: dict[str, tuple[Part, list[str]]] = {}
+        for item, part in self.owners.items():
+            if record_type.__name__ in part.tables:
+                owned.setdefault(part.part_id, (part, []))[1].append(item)
+        tables = []
+        for _, (part, items) in sorted(owned.items()):
+            table = self._read_table(part, record_type)
+            check_columns(record_type, table)
+            if len(items) < len(part.items):
+                table = table.filter(pc.is_in(table["_item_id"], pa.array(items)))
+            tables.append(table)
+        if not tables:
+            return _with_identity(schema_of(record_type)).empty_table()
+        merged = pa.concat_tables(tables)
+        order = pc.index_in(merged["_item_id"], pa.array(list(self.expected), pa.string()))
+        return merged.take(pc.array_sort_indices(order))
+
+    def verify_files(self, items: Iterable[str]) -> list[str]:
+        """Read the files of some finished items, which are about to be used.
+
+        Returns the items whose files are damaged or missing; they are no longer finished.
+        """
+        by_part: dict[str, tuple[Part, list[str]]] = {}
+        for item in items:
+            part = self.owners[item]
+            by_part.setdefault(part.part_id, (part, []))[1].append(item)
+        check = PartCheck(self.store, self.path)
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            found = pool.map(lambda each: check.verify(*each), by_part.values())
+            return sorted(item for damaged in found for item in damaged)
+
+    def _read_table(self, part: Part, record_type: type) -> pa.Table:
+        path = table_path(self.path, part.part_id, record_type.__name__)
+        content = b""
+        with contextlib.suppress(FileNotFoundError), self.store.open(path) as stream:
+            content = stream.read()
+        if (len(content), digest_bytes(content)) != tuple(part.tables[record_type.__name__]):
+            PartCheck(self.store, self.path).distrust(part)
+            self.store.save_indexes()
+            raise StoreError(
+                f"The table {path!r} in {self.store.url!r} is damaged or was removed: run again, "
+                "which computes its rows again."
+            )
+        return read_parquet(pa.BufferReader(content))
 
 
 def open_variant(

@@ -1,24 +1,26 @@
 """Facts from the video files: which can be opened, how long they are, which are identical."""
 
 import contextlib
-import os
+import shutil
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
+from storage.datasets.dataset import source_index
 from storage.errors import ItemFault, WaverError, unexpected_reason
-from storage.fingerprint import digest_file
+from storage.fingerprint import digest_file, digest_of
 from storage.records import VideoId
+from storage.store.file_index import memory_index
+from storage.store.store import Store
 from tasks.media.probe import probe_seconds
-from tasks.processes.tool import ToolLimits
+from tasks.processes.tool import ToolLimits, run_tool
+
+PROBE_VERSION = 1  # raise it when the duration of the same file is found differently
 
 _LIMITS = ToolLimits(seconds=120)
 OnFile = Callable[[], None]
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +37,14 @@ class FileFacts:
     digests: Mapping[VideoId, str] = field(default_factory=dict)
 
 
-def probe_files(paths: Mapping[VideoId, Path], on_file: OnFile = lambda: None) -> FileFacts:
+def probe_files(
+    paths: Mapping[VideoId, Path], on_file: OnFile = lambda: None, *, store: Store | None = None
+) -> FileFacts:
     """Open every video's container without decoding; ``on_file`` is called after each.
 
-    An unforeseen error concerns one video and never ends the check of the others.
+    An unforeseen error concerns one video and never ends the check of the others. Files that have
+    not changed since an earlier call with the same ``store`` are not opened again, except those
+    that could not be opened.
 
     Raises:
         ToolError: ffprobe is not installed.
@@ -46,48 +52,47 @@ def probe_files(paths: Mapping[VideoId, Path], on_file: OnFile = lambda: None) -
     durations: dict[VideoId, int] = {}
     faults: dict[VideoId, str] = {}
     errors: dict[VideoId, str] = {}
-    with closing(_on_all_cores(_duration_or_error, paths)) as results:
-        for video_id, result in results:
+    index = memory_index() if store is None else store.index(_durations_of_this_ffprobe())
+    with closing(index.iter_facts(paths, _milliseconds, catching=(Exception,))) as facts:
+        for video_id, result in facts:
             on_file()
-            if isinstance(result, int):
-                durations[video_id] = result
+            if isinstance(result, str):
+                durations[video_id] = int(result)
             elif isinstance(result, ItemFault):
                 faults[video_id] = str(result)
+            elif isinstance(result, WaverError | OSError | MemoryError):  # faults of the host
+                raise result
             else:
                 errors[video_id] = unexpected_reason(result)
-    digests = digest_files(_of_same_size(paths))
+    digests = digest_files(_of_same_size(paths), store=store)
     return FileFacts(durations=durations, faults=faults, errors=errors, digests=digests)
 
 
 def digest_files(
-    paths: Mapping[VideoId, Path], on_file: OnFile = lambda: None
+    paths: Mapping[VideoId, Path], on_file: OnFile = lambda: None, *, store: Store | None = None
 ) -> dict[VideoId, str]:
-    """Digest the readable files; ``on_file`` is called after each file."""
+    """Digest the readable files; ``on_file`` is called after each file.
+
+    Files that have not changed since they were last read with the same ``store`` are not read.
+    """
     digests: dict[VideoId, str] = {}
-    with closing(_on_all_cores(_digest_or_none, paths)) as results:
-        for video_id, digest in results:
+    with closing(source_index(store).iter_facts(paths, digest_file)) as facts:
+        for video_id, digest in facts:
             on_file()
-            if digest is not None:
+            if isinstance(digest, str):
                 digests[video_id] = digest
     return digests
 
 
-def _duration_or_error(path: Path) -> int | Exception:
-    try:
-        return round(probe_seconds(path, limits=_LIMITS) * 1000)
-    except ItemFault as fault:
-        return fault
-    except (WaverError, OSError, MemoryError):  # faults of the host
-        raise
-    except Exception as error:  # noqa: BLE001 - one file must not end the check
-        return error
+def _durations_of_this_ffprobe() -> str:
+    """Return the name of the index of durations that this version of ffprobe finds."""
+    program = shutil.which("ffprobe")
+    version = run_tool([program, "-version"], limits=_LIMITS).output if program else b""
+    return f"durations-{digest_of(PROBE_VERSION, version.decode(errors='replace'))[:8]}"
 
 
-def _digest_or_none(path: Path) -> str | None:
-    try:
-        return digest_file(path)
-    except OSError:
-        return None
+def _milliseconds(path: Path) -> str:
+    return str(round(probe_seconds(path, limits=_LIMITS) * 1000))
 
 
 def _of_same_size(paths: Mapping[VideoId, Path]) -> dict[VideoId, Path]:
@@ -98,15 +103,3 @@ def _of_same_size(paths: Mapping[VideoId, Path]) -> dict[VideoId, Path]:
             if path.is_file() and (size := path.stat().st_size):
                 by_size[size].append(video_id)
     return {name: paths[name] for names in by_size.values() if len(names) > 1 for name in names}
-
-
-def _on_all_cores(
-    function: Callable[[Path], Result], paths: Mapping[VideoId, Path]
-) -> Generator[tuple[VideoId, Result], None, None]:
-    """Process every file in threads; pending files are canceled when the generator is closed."""
-    pool = ThreadPoolExecutor(max_workers=os.cpu_count())
-    try:
-        results: Iterable[Result] = pool.map(function, paths.values())
-        yield from zip(paths, results, strict=True)
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -37,14 +37,14 @@ def compare_hashes(
 ) -> HashComparison:
     """Find copies that nobody accepted; hashes only count for the file they were computed from.
 
-    Every video with hashes is read once, to check that the file has not changed; ``on_file`` is
-    called for each video.
+    Every video with hashes is checked for changes, and read if its identity is new; ``on_file``
+    is called for each video.
     """
     stored = {} if store is None else _stored_hashes(store, paths)
     hashed = {video_id: paths[video_id] for video_id, _ in stored}
     for _ in paths.keys() - hashed.keys():
         on_file()
-    digests = digest_files(hashed, on_file)
+    digests = digest_files(hashed, on_file, store=store)
     current = [stored[key] for key in digests.items() if key in stored]
     hashes = [row for row, _ in current]
     return HashComparison(

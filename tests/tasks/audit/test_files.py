@@ -48,7 +48,7 @@ def test_missing_ffprobe_is_an_error(video, monkeypatch, tmp_path):
 
 def test_pending_files_are_not_opened_once_the_caller_fails(tmp_path, monkeypatch):
     opened: list[Path] = []
-    monkeypatch.setattr(files, "_digest_or_none", opened.append)
+    monkeypatch.setattr(files, "digest_file", lambda path: opened.append(path) or "digest")
     paths = {VideoId(str(number)): tmp_path / str(number) for number in range(10_000)}
 
     def interrupt() -> None:

@@ -16,8 +16,8 @@ from storage.errors import DataError
 from storage.fingerprint import digest_of
 from storage.issues import IssueKind
 from storage.schema import read_parquet
-from storage.store.cache import CACHE_FOLDER, remove_cache
-from storage.store.store import Store
+from storage.store.cache import remove_cache
+from storage.store.store import CACHE_FOLDER, Store
 
 RECORD = {
     "all_cues": [{"facial": "frown"}, "both"],

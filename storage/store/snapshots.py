@@ -1,0 +1,39 @@
+"""Snapshots of variants that are kept while nothing is added to the variants.
+
+A run reads each variant several times. Looking at all files again each time would find no more than
+a file removed during the run, which its user notices: tables are compared with their digests when
+they are read, and files before a stage uses them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from storage.store.part import marker_paths, tombstone_folder
+from storage.store.variant import Snapshot, Variant
+
+_Listing = tuple[list[str], list[str]]
+_NUM_KEPT = 2  # of each variant: the manifest's, for one, has its samples and its class plan
+
+
+@dataclass
+class Snapshots:
+    """The latest snapshots of each variant."""
+
+    _latest: dict[str, list[tuple[_Listing, Snapshot]]] = field(default_factory=dict)
+
+    def look(self, variant: Variant, expected: Mapping[str, str]) -> Snapshot:
+        """Return a kept snapshot if no part or tombstone was added or removed since.
+
+        It must also be of the same expected items; otherwise look at all files.
+        """
+        listing = (
+            marker_paths(variant.store, variant.path),
+            variant.store.list_files(tombstone_folder(variant.path)),
+        )
+        kept = self._latest.get(variant.path, [])
+        for known, snapshot in kept:
+            if known == listing and snapshot.expected == expected:
+                return snapshot
+        found = variant.look(expected)
+        self._latest[variant.path] = [(listing, found), *kept][:_NUM_KEPT]
+        return found
