@@ -51,7 +51,7 @@ def _is_enum(annotation: Any) -> bool:
 
 
 @cache
-def schema_of(record_type: type) -> pa.Schema:
+def schema_of(record_type: Any) -> pa.Schema:
     """Derive the Parquet schema of a record class; optional fields become nullable columns."""
     hints = typing.get_type_hints(record_type)
     columns = []
@@ -87,13 +87,21 @@ def _converter_of(annotation: Any) -> Convert | None:
     if origin in (typing.Union, types.UnionType):
         (inner,) = [a for a in arguments if a is not type(None)]
         convert = _converter_of(inner)
-        return convert and (lambda value: None if value is None else convert(value))
+        return convert and partial(_or_none, convert)
     if origin is tuple:
         convert = _converter_of(arguments[0])
-        return tuple if convert is None else lambda values: tuple(map(convert, values))
+        return tuple if convert is None else partial(_all_of, convert)
     if is_dataclass(annotation):
         return partial(_record_from, annotation)
     return partial(_enum_from, annotation) if _is_enum(annotation) else None
+
+
+def _or_none(convert: Convert, value: Any) -> Any:
+    return None if value is None else convert(value)
+
+
+def _all_of(convert: Convert, values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(map(convert, values))
 
 
 def _enum_from(names: type[StrEnum], value: str) -> StrEnum:

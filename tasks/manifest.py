@@ -9,7 +9,7 @@ videos are done, one more item, `class plan`, holds the class weights and sampli
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 
 from prefect import State, task
@@ -28,6 +28,7 @@ from storage.records import (
     VideoRecord,
     Word,
 )
+from storage.schema import to_plain
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.labels.annotation import LocatedAnnotation, locate
@@ -74,8 +75,8 @@ class VideoInputs:
         """Digest of everything that determines the samples: media, transcript and annotation."""
         return digest_of(
             self.source_digest,
-            asdict(self.video),
-            asdict(self.transcript),
+            to_plain(self.video),
+            to_plain(self.transcript),
             [(s.video_digest, s.audio_digest, s.start_ms, s.end_ms) for s in self.segments],
             self.cut_at_bounds,
             self.accepted_duplicates,

@@ -30,6 +30,7 @@ from tasks import manifest, segment, transcribe
 from tasks.labels.duplicates.accepted import NONE_ACCEPTED, AcceptedPairs, read_accepted
 from tasks.labels.split_assignment import assign_splits
 from tasks.log import LOGGER
+from tasks.segment import SourceVideo
 
 _UNFINISHED = (
     "an earlier `waver erase` did not finish in this store, so some of the participant's data may "
@@ -43,6 +44,7 @@ class Context:
 
     ``videos`` are those of the data set, each in the split that the settings assign to it.
     ``segment``, ``transcribe`` and ``manifest`` are the variants that the settings select.
+    ``snapshots`` and ``sources`` keep what was found in them and in the data folder (`rows`).
     """
 
     request: RunRequest
@@ -55,6 +57,7 @@ class Context:
     manifest: Variant
     accepted_duplicates: AcceptedPairs
     snapshots: Snapshots = field(default_factory=Snapshots, compare=False, repr=False)
+    sources: dict[str, SourceVideo] = field(default_factory=dict, compare=False, repr=False)
 
     def look(self, variant: Variant, expected: Mapping[str, str]) -> Snapshot:
         """Find a variant's finished items; the files of parts are looked at once per context."""

@@ -98,17 +98,17 @@ def sources_of(context: Context) -> dict[str, SourceVideo]:
 
     Only files are read that have changed since they were last read, or were read long ago.
     """
-    index = source_index(context.store)
-    paths, digests = context.dataset.paths(), context.dataset.source_digests(index)
-    annotated = context.settings.segment.boundaries == "annotated"
-    return {
-        video.video_id: SourceVideo(
-            path=paths[video.video_id],
-            source_digest=digests[video.video_id],
-            cut_points_ms=cut_points_of(video) if annotated else (),
-        )
-        for video in context.videos
-    }
+    if not context.sources:
+        index = source_index(context.store)
+        paths, digests = context.dataset.paths(), context.dataset.source_digests(index)
+        annotated = context.settings.segment.boundaries == "annotated"
+        for video in context.videos:
+            context.sources[video.video_id] = SourceVideo(
+                path=paths[video.video_id],
+                source_digest=digests[video.video_id],
+                cut_points_ms=cut_points_of(video) if annotated else (),
+            )
+    return dict(context.sources)
 
 
 def verified_sources(context: Context) -> dict[str, SourceVideo]:
@@ -117,6 +117,7 @@ def verified_sources(context: Context) -> dict[str, SourceVideo]:
     index = source_index(context.store)
     context.dataset.read_again([VideoId(video_id) for video_id in pending], index)
     context.store.save_indexes()
+    context.sources.clear()
     return sources_of(context)
 
 

@@ -1,0 +1,124 @@
+"""Cost of a run, and of a check, with nothing to do: wall and CPU seconds, and peak memory.
+
+``python -m infra.benchmarks.orchestration [--sizes N ...]``; exit status 1 above the targets. Each
+command runs in a process of its own, on a synthetic store (`synthetic_store`), with a Prefect
+server of its own, which counts. Every command is run twice, and the second time is reported: the
+first one reads each file that the store was just written with.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.context.request import RunRequest
+from infra.benchmarks.synthetic_store import write_results, write_videos
+
+MODEL = Path(__file__).parents[1] / "sandbox" / "models" / "omni-base"
+SIZES = (1_427, 10_000, 100_000)
+PROFILE = "sandbox"
+_MAX_SECONDS = {1_427: 15.0, 100_000: 90.0}
+_MAX_MIB = 2_048.0
+_MIN_AGE_SECONDS = 3  # a file that was written just now is read again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What one command cost; ``peak_mib`` is that of its largest process."""
+
+    command: str
+    num_videos: int
+    wall: float
+    cpu: float
+    peak_mib: float
+
+    @property
+    def is_within_targets(self) -> bool:
+        """True if wall time and memory are; sizes without a target of time have none."""
+        return self.wall <= self.max_seconds and self.peak_mib <= _MAX_MIB
+
+    @property
+    def max_seconds(self) -> float:
+        """The target of wall time for this number of videos."""
+        return _MAX_SECONDS.get(self.num_videos, float("inf"))
+
+    def line(self) -> str:
+        """Return the row of the table."""
+        return (
+            f"| {self.command} | {self.num_videos:,} | {self.wall:.1f} | {self.cpu:.1f} | "
+            f"{self.peak_mib:.0f} |"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print the table; return 1 if a target is missed."""
+    parser = argparse.ArgumentParser(prog="python -m infra.benchmarks.orchestration")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="numbers of videos")
+    parser.add_argument("--folder", type=Path, help="where to write the stores; removed at the end")
+    options = parser.parse_args(arguments)
+    print(
+        "| nothing to do | videos | wall s | CPU s | peak MiB |\n|---|---|---|---|---|", flush=True
+    )
+    all_within = True
+    for size in options.sizes:
+        with tempfile.TemporaryDirectory(dir=options.folder) as name:
+            for measured in measure(Path(name), size):
+                print(measured.line(), flush=True)
+                all_within &= measured.is_within_targets
+    print(f"| target | 1,427 and 100,000 | 15 and 90 | | {_MAX_MIB:.0f} |")
+    return 0 if all_within else 1
+
+
+def measure(folder: Path, num_videos: int) -> Iterator[Measured]:
+    """Write a store for so many videos, and measure each command on it."""
+    data, store = folder / "data", folder / "store"
+    write_videos(data, num_videos)
+    write_results(RunRequest(data=str(data), store=str(store), profile=PROFILE, model=str(MODEL)))
+    time.sleep(_MIN_AGE_SECONDS)
+    env = {**os.environ, "PREFECT_HOME": str(folder / "prefect")}
+    env.pop("PREFECT_API_URL", None)
+    for name, command in commands(data, store).items():
+        run(command, env)
+        wall, cpu, peak_mib = run(command, env)
+        yield Measured(command=name, num_videos=num_videos, wall=wall, cpu=cpu, peak_mib=peak_mib)
+
+
+def commands(data: Path, store: Path) -> dict[str, list[str]]:
+    """Return the measured commands by their name in the table."""
+    run = ["run", "--data", str(data), "--store", str(store), "--profile", PROFILE]
+    return {
+        "`run --only segment`": [*run, "--only", "segment"],
+        "`run`, five stages": [*run, "--model", str(MODEL)],
+    }
+
+
+def run(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[float, float, float]:
+    """Run `waver` to its end; return wall and CPU seconds and the peak memory in MiB.
+
+    CPU seconds include those of its Prefect server; the memory is of the larger process.
+
+    Raises:
+        CalledProcessError: it did not succeed.
+    """
+    command = [sys.executable, "-m", "flows.cli.main", *arguments]
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command, env=dict(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.monotonic() - started
+        if process.returncode:
+            output.seek(0)
+            raise subprocess.CalledProcessError(process.returncode, command, output.read())
+    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())
