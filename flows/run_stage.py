@@ -23,6 +23,7 @@ from tasks.stage import ItemRows, Shard, ShardResult, split_into_shards
 def _verify_nothing(_: Sequence[str]) -> None:
     """Accept a stage that computes from rows alone."""
 
+
 _NUM_LISTED = 10  # rejected items in a stage's report; its table has all
 
 

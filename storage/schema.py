@@ -73,7 +73,7 @@ def to_plain(value: Any) -> Any:
 def to_table(record_type: type[Record], records: Iterable[Record]) -> pa.Table:
     """Convert records to a table with their class's schema."""
     rows = [to_plain(record) for record in records]
-    return pa.Table.from_pylist(rows, schema=schema_of(record_type))
+    return pa.Table.from_pylist(rows, schema=schema_of(typing.cast(Any, record_type)))
 
 
 Convert = Callable[[Any], Any]
@@ -150,7 +150,7 @@ def from_table(record_type: type[Record], table: pa.Table) -> Iterator[Record]:
         StoreError: a column is missing or has another type.
     """
     check_columns(record_type, table)
-    converters = _converters(record_type)
+    converters = _converters(typing.cast(Any, record_type))
     columns = []
     for name, convert in converters.items():
         values = table[name].to_pylist()

@@ -35,6 +35,7 @@ def test_every_stage_and_cache_with_a_version_is_guarded(tree: SourceTree) -> No
     assert tree.record().stages.keys() == {
         *(f"tasks.{stage}" for stage in stages),
         "tasks.ablation.arms",
+        "tasks.audit.files",
         "tasks.training.data.towers",
         "storage.datasets.bah.annotation_cache",
     }

@@ -5,6 +5,7 @@ nothing here is decoded, transcribed or predicted. Records, parts, digests, spli
 from the code of the stages and of the store.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from flows.context.rows import (
     read_segments,
     read_video_inputs,
 )
-from storage.fingerprint import digest_bytes, digest_of
+from storage.fingerprint import digest_bytes
 from storage.paths import path_key
 from storage.records import (
     FrameTimesRecord,
@@ -95,7 +96,7 @@ def _cut(variant: Variant, item: str, digest: str, folder: Path) -> ItemOutput:
     for name, content in zip(names, contents, strict=True):
         (own / name).write_bytes(content)
     video_id = VideoId(item)
-    words = [int(digest_of(item, n)[:15], 16) for n in range(4)]
+    hashes = hashlib.shake_128(item.encode()).digest(8 + 32 * 8)  # of one second
     rows = (
         MediaFacts(
             video_id=video_id, source_digest=digest, duration_ms=_SECOND_MS, num_frames=_FPS,
@@ -105,9 +106,7 @@ def _cut(variant: Variant, item: str, digest: str, folder: Path) -> ItemOutput:
             video_id=video_id, frame_ms=tuple(range(0, _SECOND_MS, _SECOND_MS // _FPS)),
             end_ms=_SECOND_MS,
         ),
-        MediaHashRecord(
-            video_id=video_id, video=tuple(words), audio=tuple(word & 0xFFFF_FFFF for word in words)
-        ),
+        MediaHashRecord(video_id=video_id, motion=hashes[:8], audio=hashes[8:]),
         SegmentRecord(
             segment_id=SegmentId(f"{item}#0000"), video_id=video_id, index=0, start_ms=0,
             end_ms=_SECOND_MS, num_frames=_FPS, num_samples=16_000,
