@@ -60,7 +60,7 @@ def manifest_flow(request: RunRequest) -> State[StageReport]:
 
 def _show_labels(context: Context, manifest: ManifestRows) -> None:
     """Show how many segments have which label, and warn of labels that are missing."""
-    issues = context.manifest.read(IssueRecord, manifest.expected)
+    issues = context.look(context.manifest, manifest.expected).read(IssueRecord)
     summary = summarize_labels(manifest.samples, issues)
     for warning in summary.warnings():
         LOGGER.warning("manifest: %s", warning)

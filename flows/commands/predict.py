@@ -172,7 +172,7 @@ def _assemble(context: Context, files: VideoFiles, folder: Path) -> PredictionDo
     outputs = StageOutputs(
         videos=context.videos,
         file_digests={name: s.source_digest for name, s in sources_of(context).items()},
-        facts=context.segment.read(MediaFacts, expected_videos(context)),
+        facts=context.look(context.segment, expected_videos(context)).read(MediaFacts),
         samples=inference.manifest.samples,
         predictions=inference.predictions,
         rejected=inference.rejected,

@@ -121,9 +121,9 @@ def open_report(context: Context) -> Report:
 
 def _report_sources(context: Context, inference: Inference) -> ReportSources:
     manifest, models = inference.manifest, inference.models
-    media = context.segment.read(MediaFacts, expected_videos(context))
+    media = context.look(context.segment, expected_videos(context)).read(MediaFacts)
     variants = (context.segment, context.transcribe, context.manifest, models.variant)
-    issues = context.manifest.read(IssueRecord, manifest.expected)
+    issues = context.look(context.manifest, manifest.expected).read(IssueRecord)
     return ReportSources(
         manifest=context.manifest,
         expected_samples=manifest.expected,
