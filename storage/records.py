@@ -101,9 +101,11 @@ class MediaFacts:
 
     Attributes:
         source_digest: Digest of the file's content.
+        duration_ms: Up to the end of the last segment.
         num_frames: Decoded frames; 0 without a video stream, as are ``width`` and ``height``.
         width: Pixels, after rotation.
         height: Pixels, after rotation.
+        has_audio: Whether any segment has audio.
         warnings: Differences between container and decoded streams.
         video_quality: ``None`` without a video stream.
         audio_quality: ``None`` without an audio stream.
@@ -157,11 +159,15 @@ class MediaHashRecord:
 class SegmentRecord:
     """The video and audio files of one segment; at least one of them exists.
 
+    Audio that goes on after the last frame is in segments without video, and a segment of which
+    the audio is lost is one without audio.
+
     Attributes:
         index: Position in the video, from 0.
-        num_samples: Audio samples at `AUDIO_SAMPLE_RATE`, mono 16-bit PCM.
-        video_path: Relative to the store's root; ``None`` without a video stream.
-        audio_path: Relative to the store's root; ``None`` without an audio stream.
+        num_frames: 0 without video.
+        num_samples: Audio samples at `AUDIO_SAMPLE_RATE`, mono 16-bit PCM; 0 without audio.
+        video_path: Relative to the store's root; ``None`` without video.
+        audio_path: Relative to the store's root; ``None`` without audio.
         video_digest: Digest of the file's content; ``None`` without a file.
         audio_digest: Digest of the file's content; ``None`` without a file.
         video_quality: ``None`` without a video stream.

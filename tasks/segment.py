@@ -2,8 +2,8 @@
 
 In: source videos. Out: for each video its segments (H.264 video and sample-exact 16 kHz mono audio
 as files in the store, one `SegmentRecord` each), its `MediaFacts`, the times of its frames
-(`FrameTimesRecord`) and its perceptual hashes (`MediaHashRecord`); or a `RejectedRecord`. A file
-without audio has segments of video only, and vice versa. The source is never modified.
+(`FrameTimesRecord`) and its perceptual hashes (`MediaHashRecord`); or a `RejectedRecord`. A segment
+without audio has video only, and vice versa. The source is never modified.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +32,7 @@ from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.media.audio.command import audio_name
 from tasks.media.cut_video import CutRules, CutVideo, cut_video
-from tasks.media.plan import PlannedSegment, frames_ms
-from tasks.media.probe import SourceMedia
+from tasks.media.plan import frames_ms
 from tasks.media.video.command import video_name
 from tasks.stage import Shard, as_state, compute_missing, or_rejected
 
@@ -139,8 +138,8 @@ def _segment_video(
     )
     cut = cut_video(source.path, own_folder, rules, resources.child_memory_mb)
     segments = [
-        _segment_record(video_id, planned, cut.source, own_folder, variant.file_path(name))
-        for planned in cut.plan
+        _segment_record(video_id, cut, index, own_folder, variant.file_path(name))
+        for index in range(len(cut.plan))
     ]
     stored = [path for s in segments for path in (s.video_path, s.audio_path) if path]
     return ItemOutput(
@@ -154,30 +153,37 @@ def _video_rows(
     video_id: VideoId, source: SourceVideo, cut: CutVideo
 ) -> tuple[MediaFacts, FrameTimesRecord, MediaHashRecord]:
     """Describe a video as it was decoded."""
-    end_ms = cut.plan[-1].end_ms
+    last = max(cut.plan, key=lambda planned: (planned.num_frames > 0, planned.index))
     facts = MediaFacts(
         video_id=video_id,
         source_digest=source.source_digest,
-        duration_ms=end_ms,
+        duration_ms=cut.plan[-1].end_ms,
         num_frames=len(cut.source.frame_times),
         width=cut.source.width,
         height=cut.source.height,
-        has_audio=cut.source.audio_stream is not None,
+        has_audio=any(audio.is_written for audio in cut.audio),
         warnings=cut.warnings,
+        audio_quality=cut.audio_quality,
+        dead_channel=cut.dead_channel,
+        antiphase=cut.antiphase,
     )
     times = FrameTimesRecord(
-        video_id=video_id, frame_ms=frames_ms(cut.source.frame_times), end_ms=end_ms
+        video_id=video_id,
+        frame_ms=frames_ms(cut.source.frame_times),
+        end_ms=last.end_ms,
     )
     hashes = MediaHashRecord(video_id=video_id, motion=cut.hashes.motion, audio=cut.hashes.audio)
     return facts, times, hashes
 
 
 def _segment_record(
-    video_id: str, planned: PlannedSegment, source: SourceMedia, folder: Path, stored_folder: str
+    video_id: str, cut: CutVideo, index: int, folder: Path, stored_folder: str
 ) -> SegmentRecord:
     """Describe one written segment."""
-    video = None if source.video_stream is None else video_name(planned.index)
-    audio = None if source.audio_stream is None else audio_name(planned.index)
+    planned = cut.plan[index]
+    its_audio = cut.audio[index] if cut.audio else None
+    video = video_name(index) if planned.num_frames else None
+    audio = audio_name(index) if its_audio and its_audio.is_written else None
     return SegmentRecord(
         segment_id=SegmentId(f"{video_id}#{planned.index:04d}"),
         video_id=VideoId(video_id),
@@ -190,6 +196,7 @@ def _segment_record(
         audio_path=audio and f"{stored_folder}/{audio}",
         video_digest=video and digest_file(folder / video),
         audio_digest=audio and digest_file(folder / audio),
+        audio_quality=its_audio.quality if its_audio else None,
     )
 
 

@@ -83,7 +83,7 @@ def _transcribe_video(
         video_id=VideoId(video_id),
         language=recognition.language,
         words=recognition.words,
-        pauses=pauses_between(recognition.words, config.min_pause_ms),
+        pauses=pauses_between(recognition.words, config.min_pause_ms, segments),
     )
     return ItemOutput(item_id=video_id, rows=(transcript,))
 

@@ -41,6 +41,8 @@ class Rejected:
     reason: str
 
 
+_EARLY = "s of audio before the first frame are not used"
+
 GOOD: dict[str, Cut] = {
     "cinema.mp4": Cut(beeps=(4,)),
     "cfr25.mp4": Cut(beeps=(1, 6.5, 11)),
@@ -70,16 +72,20 @@ GOOD: dict[str, Cut] = {
     "many-streams.mp4": Cut(beeps=(4,), video_stream=1, audio_stream=1),
     "cover-art.mp4": Cut(beeps=(3,)),
     "no-audio.mp4": Cut(beeps=None),
-    "audio-longer.mp4": Cut(beeps=(1, 5), warning="3.00 s longer than the video"),
-    "audio-much-longer.mp4": Cut(beeps=(0.5,), warning="at least 60 s longer"),
-    "audio-shorter.mp4": Cut(beeps=(1,), warning="2.99 s shorter than the video"),
-    "audio-late.mp4": Cut(beeps=(2.5,)),
-    "audio-hours-late.mkv": Cut(beeps=(), warning="6.00 s shorter than the video"),
-    "audio-away-for-minutes.mkv": Cut(beeps=(0.5, 797)),
-    "audio-with-a-hole.mkv": Cut(beeps=(1, 6)),
-    "video-late.mkv": Cut(beeps=(1.8, 4.8)),
-    "video-late.mp4": Cut(beeps=(1.8, 4.8)),
-    "recorded-live.webm": Cut(beeps=(1.2, 3.2)),
+    "audio-longer.mp4": Cut(beeps=(1, 5)),
+    "audio-much-longer.mp4": Cut(beeps=(0.5,)),
+    "audio-shorter.mp4": Cut(beeps=(1,), warning="audio is missing for 2.99 of 7.00 s of video"),
+    "audio-late.mp4": Cut(beeps=(2.5,), warning="audio is missing for 1.97 of 6.00 s of video"),
+    "audio-hours-late.mkv": Cut(beeps=(), warning="2 of 2 segments are without audio"),
+    "audio-away-for-minutes.mkv": Cut(
+        beeps=(797,), warning="159 of 160 segments are without audio"
+    ),
+    "audio-with-a-hole.mkv": Cut(
+        beeps=(1, 6), warning="audio is missing for 2.01 of 8.00 s of video"
+    ),
+    "video-late.mkv": Cut(beeps=(1.8, 4.8), warning=_EARLY),
+    "video-late.mp4": Cut(beeps=(1.8, 4.8), warning=_EARLY),
+    "recorded-live.webm": Cut(beeps=(1.2, 3.2), warning=_EARLY),
     "clock-not-at-zero.ts": Cut(beeps=(2, 5.5)),
     "trimmed.mp4": Cut(beeps=(5.2, 9.7)),
     "audio-only.m4a": Cut(beeps=(1,), video_stream=None, warning="no video stream, only audio"),

@@ -1,13 +1,24 @@
 """Cut one video, damaged or not, into segments: probe, plan, cut, verify."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import FramesFault
-from tasks.media.audio.decode import NO_SAMPLES, DecodedAudio, decode_audio, write_segments
-from tasks.media.audio.verify import audio_length_warnings, check_audio_decoding
+from storage.records import AudioQuality
+from tasks.media.audio.decode import DecodedAudio, decode_audio
+from tasks.media.audio.energy import check_energy
+from tasks.media.audio.quality import measure_audio
+from tasks.media.audio.segments import (
+    SegmentAudio,
+    plan_audio_only,
+    plan_tail,
+    write_segments,
+)
+from tasks.media.audio.timeline import NO_SAMPLES
+from tasks.media.audio.verify import check_audio_decoding, loss_warnings, quality_warnings
 from tasks.media.perceptual_hash import MediaHashes, hashes_of
-from tasks.media.plan import PlannedSegment, plan_audio, plan_segments
+from tasks.media.plan import PlannedSegment, plan_segments
 from tasks.media.probe import SourceMedia, probe
 from tasks.media.verify import check_length
 from tasks.media.video.cut import NO_FRAMES, CutFrames, cut_frames
@@ -32,10 +43,18 @@ class CutRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CutVideo:
-    """A video whose segments were written to a folder, with its perceptual hashes and warnings."""
+    """A video whose segments were written to a folder, with its perceptual hashes and warnings.
+
+    ``audio`` is that of each planned segment, ``audio_quality`` that of the whole video; empty and
+    ``None`` without an audio stream.
+    """
 
     source: SourceMedia
     plan: tuple[PlannedSegment, ...]
+    audio: tuple[SegmentAudio, ...] = ()
+    audio_quality: AudioQuality | None = None
+    dead_channel: bool = False
+    antiphase: bool = False
     warnings: tuple[str, ...]
     hashes: MediaHashes
 
@@ -57,18 +76,42 @@ def cut_video(path: Path, folder: Path, rules: CutRules, memory_mb: int) -> CutV
         return _cut_audio_only(source, folder, rules, limits, warnings)
     source, plan, frames, damage = _cut_frames(source, folder, rules, limits)
     warnings += damage
-    audio = None
-    if source.audio_stream is not None:
-        audio = decode_audio(source, folder, limits)
-        warnings += _error_warnings(audio)
-        warnings += audio_length_warnings(source, len(audio.samples))
-        write_segments(plan, audio.samples, folder)
-    samples = NO_SAMPLES if audio is None else audio.samples[: plan[-1].end_sample]
+    if source.audio_stream is None:
+        return CutVideo(
+            source=source,
+            plan=plan,
+            warnings=tuple(warnings),
+            hashes=hashes_of(frames.gray, NO_SAMPLES),
+        )
+    audio = decode_audio(source, folder, limits)
+    plan += plan_tail(plan, audio, rules.max_segment_ms)
+    warnings += _error_warnings(audio)
+    return _with_audio(source, plan, audio, frames, folder, warnings)
+
+
+def _with_audio(
+    source: SourceMedia,
+    plan: tuple[PlannedSegment, ...],
+    audio: DecodedAudio,
+    frames: CutFrames | None,
+    folder: Path,
+    warnings: Sequence[str],
+) -> CutVideo:
+    """Write and verify the audio of all segments."""
+    written = write_segments(plan, audio, folder)
+    check_energy(audio, plan, written, folder)
+    quality = measure_audio(audio.timeline, audio.present, 0, plan[-1].end_sample)
+    losses = [] if frames is None else loss_warnings(audio, plan, written)
+    samples = audio.timeline.read(0, plan[-1].end_sample)
     return CutVideo(
         source=source,
         plan=plan,
-        warnings=tuple(warnings),
-        hashes=hashes_of(frames.gray, samples),
+        audio=written,
+        audio_quality=quality,
+        dead_channel=audio.downmix.dead_channel,
+        antiphase=audio.downmix.antiphase,
+        warnings=(*warnings, *losses, *quality_warnings(quality, audio)),
+        hashes=hashes_of(NO_FRAMES if frames is None else frames.gray, samples),
     )
 
 
@@ -120,11 +163,5 @@ def _cut_audio_only(
 ) -> CutVideo:
     audio = decode_audio(source, folder, limits)
     damage = check_audio_decoding(source, audio, rules.min_decoded_fraction)
-    plan = tuple(plan_audio(len(audio.samples), rules.max_segment_ms, rules.cut_points_ms))
-    write_segments(plan, audio.samples, folder)
-    return CutVideo(
-        source=source,
-        plan=plan,
-        warnings=(_NO_VIDEO, *warnings, *damage),
-        hashes=hashes_of(NO_FRAMES, audio.samples),
-    )
+    plan = plan_audio_only(audio, rules.max_segment_ms, rules.cut_points_ms)
+    return _with_audio(source, plan, audio, None, folder, (_NO_VIDEO, *warnings, *damage))

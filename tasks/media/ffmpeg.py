@@ -24,9 +24,13 @@ def input_url(path: Path) -> str:
     return f"file:{path.resolve()}"
 
 
-def open_input(path: Path) -> Any:
-    """Return an ffmpeg-python input that decodes what it can of a damaged file."""
-    return ffmpeg.input(input_url(path), err_detect="ignore_err", threads=1)
+def open_input(path: Path, *, again: bool = False) -> Any:
+    """Return an ffmpeg-python input that decodes what it can of a damaged file.
+
+    ``again`` opens the file a second time in the same call: equal inputs are one.
+    """
+    options = {"seek_timestamp": 0} if again else {}
+    return ffmpeg.input(input_url(path), err_detect="ignore_err", threads=1, **options)
 
 
 def compile_command(output: Any) -> list[str]:

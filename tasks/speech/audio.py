@@ -1,4 +1,7 @@
-"""A video's whole audio, joined from its segments without a missing or repeated sample."""
+"""A video's whole audio, joined from its segments without a missing or repeated sample.
+
+Segments without audio are silent, so that words have the times of the video.
+"""
 
 import wave
 from collections.abc import Sequence
@@ -10,6 +13,8 @@ from storage.errors import ItemFault
 from storage.records import AUDIO_SAMPLE_RATE, SegmentRecord
 from storage.store.store import Store
 
+_SAMPLES_PER_MS = AUDIO_SAMPLE_RATE // 1000
+
 
 def read_video_audio(store: Store, segments: Sequence[SegmentRecord]) -> npt.NDArray[np.float32]:
     """Read a video's 16 kHz mono audio in [-1, 1); empty for a video without audio.
@@ -17,8 +22,19 @@ def read_video_audio(store: Store, segments: Sequence[SegmentRecord]) -> npt.NDA
     Raises:
         ItemFault: a stored audio file does not match its segment's record.
     """
-    audios = [_read(store, segment) for segment in segments if segment.audio_path is not None]
-    whole = np.concatenate(audios) if audios else np.zeros(0, np.int16)
+    parts: list[npt.NDArray[np.int16]] = []
+    length = 0
+    for segment in segments:
+        if segment.audio_path is None:
+            continue
+        # Segments start on frames, which need not be on a whole millisecond.
+        missing = segment.start_ms * _SAMPLES_PER_MS - length
+        if missing > _SAMPLES_PER_MS:
+            parts.append(np.zeros(missing, np.int16))
+            length += missing
+        parts.append(_read(store, segment))
+        length += segment.num_samples
+    whole = np.concatenate(parts) if parts else np.zeros(0, np.int16)
     return whole.astype(np.float32) / np.float32(32_768)
 
 

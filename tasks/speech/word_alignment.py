@@ -1,6 +1,6 @@
 """Words in time: the segment each word belongs to, and the pauses between words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from storage.records import Interval, SegmentRecord, Word
@@ -52,13 +52,40 @@ def _nearest(word: Word, segments: Sequence[SegmentRecord], first: int) -> int:
     return best
 
 
-def pauses_between(words: Sequence[Word], min_pause_ms: int) -> tuple[Interval, ...]:
+def pauses_between(
+    words: Sequence[Word], min_pause_ms: int, segments: Sequence[SegmentRecord]
+) -> tuple[Interval, ...]:
     """List the gaps of at least ``min_pause_ms`` between one word's end and the next one's start.
 
-    Silence before the first word and after the last one is not a pause.
+    Silence before the first word and after the last one is not a pause, nor is time for which no
+    audio is known: between ``segments`` with audio, gaps are split.
     """
     return tuple(
-        Interval(start_ms=before.end_ms, end_ms=after.start_ms)
+        Interval(start_ms=start_ms, end_ms=end_ms)
         for before, after in pairwise(words)
-        if after.start_ms - before.end_ms >= min_pause_ms
+        for start_ms, end_ms in _within(before.end_ms, after.start_ms, _audible_spans(segments))
+        if end_ms - start_ms >= min_pause_ms
     )
+
+
+def _audible_spans(segments: Sequence[SegmentRecord]) -> list[tuple[int, int]]:
+    """Return the bounds of consecutive segments with audio, in milliseconds."""
+    spans: list[tuple[int, int]] = []
+    for segment in segments:
+        if segment.audio_path is None:
+            continue
+        if spans and spans[-1][1] == segment.start_ms:
+            spans[-1] = spans[-1][0], segment.end_ms
+        else:
+            spans.append((segment.start_ms, segment.end_ms))
+    return spans
+
+
+def _within(
+    start_ms: int, end_ms: int, spans: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
+    """Yield the parts of ``[start_ms, end_ms)`` that are in ``spans``."""
+    for span in spans:
+        bounds = max(start_ms, span[0]), min(end_ms, span[1])
+        if bounds[0] < bounds[1]:
+            yield bounds

@@ -1,4 +1,9 @@
-"""The ffmpeg call that decodes a file's audio stream."""
+"""The ffmpeg call that decodes a file's audio stream.
+
+Outputs carry timestamps, and Python puts their samples on the clock (`tasks.media.audio.timeline`).
+ffmpeg rebuilds its filters when the audio's format changes within a recording: filters that count
+samples or fill gaps, such as ``aresample=first_pts=0``, would then start over.
+"""
 
 import ffmpeg
 
@@ -6,9 +11,11 @@ from storage.records import AUDIO_SAMPLE_RATE
 from tasks.media.ffmpeg import compile_command, open_input
 from tasks.media.probe import SourceMedia
 
-AUDIO_NAME = "audio.wav"
-# Audio timestamps may be days after the video: the silence up to them would fill the disk.
-AUDIO_BEYOND_SECONDS = 60.0
+MONO_NAME = "mono.nut"
+STEREO_NAME = "stereo.nut"
+PACKETS_NAME = "packets.txt"
+# Of audio that goes on after the last frame, this much is kept.
+MAX_TAIL_SECONDS = 600.0
 
 
 def audio_name(index: int) -> str:
@@ -17,15 +24,27 @@ def audio_name(index: int) -> str:
 
 
 def audio_command(source: SourceMedia) -> list[str]:
-    """Build the call that writes the whole audio as one continuous stream.
+    """Build the call that decodes the audio at 16 kHz, mixed to mono and in stereo, and lists it.
 
-    The stream starts with the container's clock. Gaps are filled after resampling to mono: ffmpeg
-    buffers the silence of a whole gap in memory, 32 kB per second.
+    The stereo output shows what mixing hides, channels that are silent or cancel each other, and
+    measures the audio independently of the mono output. The list has one line per packet of the
+    container, decodable or not. Timestamps start with the container's clock.
     """
     track = open_input(source.path)[f"a:{source.audio_stream}"]
-    audio = (
-        track.filter("atrim", end=f"{source.end_time + AUDIO_BEYOND_SECONDS:.3f}")
-        .filter("aformat", "s16", AUDIO_SAMPLE_RATE, "mono")
-        .filter("aresample", **{"async": 1, "first_pts": 0})
-    )
-    return compile_command(ffmpeg.output(audio, AUDIO_NAME, acodec="pcm_s16le"))
+    # Timestamps may be days after the video, and a file may be endless: limit what is written.
+    kept = track.filter(
+        "atrim", end=f"{source.end_time + MAX_TAIL_SECONDS:.3f}"
+    ).filter_multi_output("asplit")
+    outputs = [
+        ffmpeg.output(
+            kept[index].filter("aformat", "s16", AUDIO_SAMPLE_RATE, layout),
+            name,
+            acodec="pcm_s16le",
+            f="nut",
+        )
+        for index, (layout, name) in enumerate((("mono", MONO_NAME), ("stereo", STEREO_NAME)))
+    ]
+    # An input of its own: ffmpeg rounds decoded timestamps otherwise if it copies packets too.
+    listed = open_input(source.path, again=True)[f"a:{source.audio_stream}"]
+    packets = ffmpeg.output(listed, PACKETS_NAME, acodec="copy", f="framecrc")
+    return compile_command(ffmpeg.merge_outputs(*outputs, packets))

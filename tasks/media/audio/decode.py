@@ -1,33 +1,45 @@
-"""Decode a file's audio stream to 16 kHz mono samples, and write it segment by segment."""
+"""Decode a file's audio stream to 16 kHz mono samples on the clock of its video."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from storage.errors import ItemFault
 from storage.records import AUDIO_SAMPLE_RATE
-from tasks.media.audio.command import AUDIO_NAME, audio_command, audio_name
-from tasks.media.audio.wav import read_audio, write_audio
+from tasks.media.audio.channels import ChannelLevels, Downmix, choose_downmix, measure_channels
+from tasks.media.audio.chunks import read_chunks, read_packets
+from tasks.media.audio.command import MONO_NAME, PACKETS_NAME, STEREO_NAME, audio_command
+from tasks.media.audio.timeline import (
+    Chunk,
+    Spans,
+    Timeline,
+    covered_by,
+    gaps_of,
+    join_chunks,
+    union_of,
+)
 from tasks.media.ffmpeg import error_cause, run_ffmpeg
-from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia
 from tasks.processes.tool import ToolLimits
 
-Samples = npt.NDArray[np.int16]
-NO_SAMPLES: Samples = np.zeros(0, np.int16)
+# Encoders with discontinuous transmission leave out up to half a second of silence at a time.
+_UNSENT_SILENCE = AUDIO_SAMPLE_RATE // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedAudio:
-    """A file's 16 kHz mono samples, from the first frame of the video.
+    """A file's 16 kHz mono audio; positions are samples from the first frame of the video.
 
-    ``num_errors`` is the number of lines that ffmpeg logged, ``cause`` the last of them.
+    ``timeline`` has the samples, ``listed`` the spans of the container's packets, ``present`` the
+    spans for which the audio is known: decoded, or silence that was not transmitted. ``levels`` are
+    measured independently of ``timeline``. ``num_errors`` is the number of lines that ffmpeg
+    logged, ``cause`` the last of them.
     """
 
-    samples: Samples
+    timeline: Timeline
+    downmix: Downmix
+    levels: ChannelLevels
+    listed: Spans
+    present: Spans
     num_errors: int
     cause: str
 
@@ -41,28 +53,47 @@ def decode_audio(source: SourceMedia, folder: Path, limits: ToolLimits) -> Decod
         ToolError: ffmpeg is not installed.
         OSError: the folder's disk is full.
     """
-    result = run_ffmpeg(audio_command(source), folder, limits)
-    cause = error_cause(result, limits)
-    samples = read_audio(folder / AUDIO_NAME)
-    (folder / AUDIO_NAME).unlink(missing_ok=True)
-    if not len(samples) and source.video_stream is None:
+    files = [folder / name for name in (MONO_NAME, STEREO_NAME, PACKETS_NAME)]
+    try:
+        result = run_ffmpeg(audio_command(source), folder, limits)
+        cause = error_cause(result, limits)
+        start = round(source.start_time * AUDIO_SAMPLE_RATE)
+        levels = measure_channels(read_chunks(files[1], 2, start))
+        downmix = choose_downmix(levels)
+        timeline = _mixed_down(downmix, files[0], files[1], start)
+        listed = read_packets(files[2], start)
+    finally:
+        for file in files:
+            file.unlink(missing_ok=True)
+    if not timeline.end and source.video_stream is None:
         raise ItemFault(f"damaged: no audio could be decoded (ffmpeg: {cause or 'no message'})")
     return DecodedAudio(
-        samples=_from_time(samples, source.start_time),
+        timeline=timeline,
+        downmix=downmix,
+        levels=levels,
+        listed=listed,
+        present=_present(timeline, listed),
         num_errors=result.num_stderr_lines,
         cause=cause,
     )
 
 
-def _from_time(samples: Samples, seconds: float) -> Samples:
-    """Shift samples that start with the container's clock to start at ``seconds``."""
-    offset = round(seconds * AUDIO_SAMPLE_RATE)
-    return samples[offset:] if offset >= 0 else np.pad(samples, (-offset, 0))
+def _mixed_down(downmix: Downmix, mono: Path, stereo: Path, start: int) -> Timeline:
+    """Put one channel's or the mixed samples on the timeline."""
+    if downmix.channel is None:
+        return join_chunks(read_chunks(mono, 1, start))
+    return join_chunks(
+        Chunk(start=chunk.start, samples=chunk.samples[:, downmix.channel])
+        for chunk in read_chunks(stereo, 2, start)
+    )
 
 
-def write_segments(plan: Sequence[PlannedSegment], samples: Samples, folder: Path) -> None:
-    """Write each segment's samples; audio that ends early is padded with silence."""
-    samples = np.pad(samples, (0, max(0, plan[-1].end_sample - len(samples))))
-    for segment in plan:
-        part = samples[segment.first_sample : segment.end_sample]
-        write_audio(folder / audio_name(segment.index), part)
+def _present(timeline: Timeline, listed: Spans) -> Spans:
+    """Return the decoded spans, and short gaps between them in which no packet was sent."""
+    decoded = timeline.spans()
+    unsent = [
+        (start, end)
+        for start, end in gaps_of(decoded)
+        if end - start <= _UNSENT_SILENCE and covered_by(listed, start, end) < (end - start) / 2
+    ]
+    return union_of([*decoded, *unsent])

@@ -1,15 +1,22 @@
-"""Check how much of an audio stream decodes, and whether it is as long as the video."""
+"""Check how much of an audio stream decodes, and report in seconds what is missing or unused."""
+
+import math
+from collections.abc import Sequence
 
 from storage.errors import ItemFault
-from storage.records import AUDIO_SAMPLE_RATE
-from tasks.media.audio.command import AUDIO_BEYOND_SECONDS
+from storage.records import AUDIO_SAMPLE_RATE, AudioQuality
 from tasks.media.audio.decode import DecodedAudio
+from tasks.media.audio.quality import AUDIBLE_POWER
+from tasks.media.audio.segments import SegmentAudio
+from tasks.media.audio.timeline import covered_by
+from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia
 
-_TOLERANCE_SECONDS = 0.5
 _WARN_SECONDS = 0.5
 _PADDING_SECONDS = 0.25  # encoder padding of the first and last audio packet, at 8 kHz
 _LINES_PER_PACKET = 2
+# A speech recording is at full scale for less than a thousandth of its samples.
+_CLIPPED_FRACTION = 0.005
 
 
 def check_audio_decoding(
@@ -20,7 +27,7 @@ def check_audio_decoding(
     Raises:
         ItemFault: less than ``min_fraction`` of the audio decodes.
     """
-    decoded, listed = len(audio.samples) / AUDIO_SAMPLE_RATE, source.duration_seconds
+    decoded, listed = _seconds(_decoded_of(audio)), source.duration_seconds
     lost = max(0.0, listed - decoded - _PADDING_SECONDS)
     damaged = audio.num_errors / _LINES_PER_PACKET
     message = f"{decoded:.2f} of {listed:.2f} s of audio decode"
@@ -32,12 +39,77 @@ def check_audio_decoding(
     return [message] if audio.num_errors or lost > _WARN_SECONDS else []
 
 
-def audio_length_warnings(source: SourceMedia, num_samples: int) -> list[str]:
-    """Compare the decoded audio's length with the video's."""
-    difference = num_samples / AUDIO_SAMPLE_RATE - source.duration_seconds
-    if abs(difference) <= _TOLERANCE_SECONDS:
+def _decoded_of(audio: DecodedAudio) -> int:
+    return covered_by(audio.present, 0, audio.timeline.end)
+
+
+def loss_warnings(
+    audio: DecodedAudio,
+    plan: Sequence[PlannedSegment],
+    written: Sequence[SegmentAudio],
+) -> list[str]:
+    """Report audio that is missing from a video, and audio of the source that is in no segment."""
+    return [*_missing_warnings(audio, plan, written), *_unused_warnings(audio, plan)]
+
+
+def _missing_warnings(
+    audio: DecodedAudio, plan: Sequence[PlannedSegment], written: Sequence[SegmentAudio]
+) -> list[str]:
+    end = max(segment.end_sample for segment in plan if segment.num_frames)
+    missing = _seconds(end - covered_by(audio.present, 0, end))
+    damaged = _seconds(_damaged(audio, plan[-1].end_sample))
+    num_without = sum(not segment.is_written for segment in written)
+    if missing <= _WARN_SECONDS and damaged <= _PADDING_SECONDS and not num_without:
         return []
-    if difference >= AUDIO_BEYOND_SECONDS - _TOLERANCE_SECONDS:
-        return [f"the audio is at least {AUDIO_BEYOND_SECONDS:.0f} s longer than the video"]
-    comparison = "longer" if difference > 0 else "shorter"
-    return [f"the audio is {abs(difference):.2f} s {comparison} than the video"]
+    message = f"audio is missing for {missing:.2f} of {_seconds(end):.2f} s of video"
+    if damaged > _PADDING_SECONDS:
+        message += f" ({damaged:.2f} s of the source's audio do not decode)"
+    if num_without:
+        message += f": {num_without} of {len(plan)} segments are without audio"
+    return [message]
+
+
+def _damaged(audio: DecodedAudio, end: int) -> int:
+    """Count the samples up to ``end`` that the container lists, but that did not decode."""
+    spans = [(max(0, a), min(b, end)) for a, b in audio.listed]
+    return sum(b - a - covered_by(audio.present, a, b) for a, b in spans if a < b)
+
+
+def _unused_warnings(audio: DecodedAudio, plan: Sequence[PlannedSegment]) -> list[str]:
+    listed = audio.listed
+    first, last = (min(a for a, _ in listed), max(b for _, b in listed)) if listed else (0, 0)
+    before = _seconds(covered_by(listed, first, 0))
+    used = [(segment.first_sample, segment.end_sample) for segment in plan]
+    end = max(segment.end_sample for segment in plan if segment.num_frames)
+    unused = covered_by(listed, end, last) - sum(
+        covered_by(listed, a, b) for a, b in used if a >= end
+    )
+    warnings = []
+    if before > _WARN_SECONDS:
+        warnings.append(f"{before:.2f} s of audio before the first frame are not used")
+    if _seconds(unused) > _WARN_SECONDS:
+        warnings.append(f"{_seconds(unused):.2f} s of audio after the last frame are not used")
+    return warnings
+
+
+def quality_warnings(quality: AudioQuality, audio: DecodedAudio) -> list[str]:
+    """Report audio that is silent, clipped, in one channel only, or in channels that cancel."""
+    warnings = []
+    if audio.downmix.channel is not None:
+        name = ("left", "right")[audio.downmix.channel]
+        other = ("right", "left")[audio.downmix.channel]
+        reason = "the channels are in antiphase and cancel each other"
+        if audio.downmix.dead_channel:
+            reason = f"the {other} audio channel is silent"
+        warnings.append(f"{reason}: only the {name} one is used")
+    power = audio.levels.power[:, :2]
+    if len(power) and power.max() <= AUDIBLE_POWER:
+        level = 10 * math.log10(max(power.max(), 1e-12))
+        warnings.append(f"the audio is silent: no second of it is louder than {level:.0f} dBFS")
+    if quality.clipped_fraction > _CLIPPED_FRACTION:
+        warnings.append(f"{quality.clipped_fraction:.1%} of the audio are clipped at full scale")
+    return warnings
+
+
+def _seconds(num_samples: int) -> float:
+    return num_samples / AUDIO_SAMPLE_RATE

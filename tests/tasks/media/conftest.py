@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +30,17 @@ class CutOnce:
 
     def segments(self) -> list[WrittenSegment]:
         """Return every segment's files with its planned bounds."""
-        has_video = self.result.source.video_stream is not None
-        has_audio = self.result.source.audio_stream is not None
+        written = [audio.is_written for audio in self.result.audio] or repeat(False)
         return [
             WrittenSegment(
                 start_ms=planned.start_ms,
                 end_ms=planned.end_ms,
                 num_frames=planned.num_frames,
                 num_samples=planned.num_samples,
-                video_path=self.folder / video_name(planned.index) if has_video else None,
+                video_path=self.folder / video_name(planned.index) if planned.num_frames else None,
                 audio_path=self.folder / audio_name(planned.index) if has_audio else None,
             )
-            for planned in self.result.plan
+            for planned, has_audio in zip(self.result.plan, written, strict=False)
         ]
 
     def audios(self) -> list[npt.NDArray[np.int16]]:

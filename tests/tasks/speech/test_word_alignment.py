@@ -84,8 +84,17 @@ def test_no_word_is_assigned_without_segments() -> None:
 def test_pauses_are_the_long_enough_gaps_between_words(
     words: list[Word], min_pause_ms: int
 ) -> None:
-    pauses = pauses_between(words, min_pause_ms)
+    pauses = pauses_between(words, min_pause_ms, [segment(0, 0, 10**6)])
     gaps = [after.start_ms - before.end_ms for before, after in pairwise(words)]
     assert [p.end_ms - p.start_ms for p in pauses] == [g for g in gaps if g >= min_pause_ms]
     for pause in pauses:
         assert all(w.end_ms <= pause.start_ms or w.start_ms >= pause.end_ms for w in words)
+
+
+def test_time_without_audio_is_no_pause() -> None:
+    words = [word(0, 500), word(9_000, 9_500)]
+    segments = [segment(k, 2_000 * k, 2_000 * (k + 1)) for k in range(5)]
+    segments[1] = a_segment(index=1, start_ms=2_000, end_ms=4_000, audio_path=None)
+    spans = [(p.start_ms, p.end_ms) for p in pauses_between(words, 250, segments)]
+    assert spans == [(500, 2_000), (4_000, 9_000)]
+    assert pauses_between(words, 2_000, segments)[0].start_ms == 4_000

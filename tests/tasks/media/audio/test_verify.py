@@ -5,42 +5,111 @@ import numpy as np
 import pytest
 
 from storage.errors import ItemFault
-from tasks.media.audio.decode import DecodedAudio
-from tasks.media.audio.verify import audio_length_warnings, check_audio_decoding
+from storage.records import AudioQuality
+from tasks.media.audio.channels import Downmix
+from tasks.media.audio.segments import plan_tail, write_segments
+from tasks.media.audio.timeline import Chunk
+from tasks.media.audio.verify import check_audio_decoding, loss_warnings, quality_warnings
+from tasks.media.plan import plan_segments
 from tasks.media.probe import SourceMedia
 
+S = 16_000
 SOURCE = SourceMedia(
     path=Path("a.mp4"), video_stream=0, audio_stream=0, width=160, height=120,
     declared_seconds=10.0, origin=0.0, frame_times=tuple(n / 10 for n in range(100)), end_time=10.0,
     num_packets=500,
 )  # fmt: skip
 AUDIO_ONLY = replace(SOURCE, video_stream=None, frame_times=())
+PLAN = tuple(plan_segments(SOURCE.frame_times, 10.0, 5_000))
+FINE = AudioQuality(
+    decoded_fraction=1.0, silence_fraction=0.1, rms_dbfs=-25.0, clipped_fraction=0.000_1
+)
 
 
-def audio(num_samples: int, num_errors: int = 0, cause: str = "") -> DecodedAudio:
-    samples = np.zeros(num_samples, np.int16)
-    return DecodedAudio(samples=samples, num_errors=num_errors, cause=cause)
-
-
-def test_audio_may_lose_encoder_padding_but_not_more_than_the_rest_allows():
-    assert check_audio_decoding(AUDIO_ONLY, audio(156_000), 0.9) == []
+def test_audio_may_lose_encoder_padding_but_not_more_than_the_rest_allows(decoded_audio):
+    assert check_audio_decoding(AUDIO_ONLY, decoded_audio((0, 156_000)), 0.9) == []
     warning = ["9.20 of 10.00 s of audio decode"]
-    assert check_audio_decoding(AUDIO_ONLY, audio(147_200), 0.9) == warning
+    assert check_audio_decoding(AUDIO_ONLY, decoded_audio((0, 147_200)), 0.9) == warning
     with pytest.raises(ItemFault, match=r"damaged: 8\.00 of 10\.00 s of audio decode"):
-        check_audio_decoding(AUDIO_ONLY, audio(128_000), 0.9)
+        check_audio_decoding(AUDIO_ONLY, decoded_audio((0, 100_000), (132_000, 160_000)), 0.9)
+    broken = decoded_audio((0, 160_000), num_errors=102, cause="bad")
     with pytest.raises(ItemFault, match="with 102 errors"):
-        check_audio_decoding(AUDIO_ONLY, audio(160_000, 102, "bad"), 0.9)
+        check_audio_decoding(AUDIO_ONLY, broken, 0.9)
 
 
 @pytest.mark.parametrize(
-    ("num_samples", "warnings"),
+    ("spans", "listed", "warnings"),
     [
-        (160_000, []),
-        (168_000, []),
-        (128_000, ["the audio is 2.00 s shorter than the video"]),
-        (192_000, ["the audio is 2.00 s longer than the video"]),
-        (1_120_000, ["the audio is at least 60 s longer than the video"]),
+        ([(0, 10 * S)], None, []),
+        ([(4_000, 10 * S - 3_000)], None, []),
+        ([(-5_000, 10 * S + 7_000)], None, []),
+        ([(0, 9 * S)], None, ["audio is missing for 1.00 of 10.00 s of video"]),
+        (
+            [(0, 6 * S)],
+            None,
+            [
+                "audio is missing for 4.00 of 10.00 s of video: 1 of 2 segments are without audio",
+            ],
+        ),
+        (
+            [(0, 5 * S)],
+            [(0, 10 * S)],
+            [
+                "audio is missing for 5.00 of 10.00 s of video (5.00 s of the source's audio do "
+                "not decode): 1 of 2 segments are without audio",
+            ],
+        ),
+        ([(-S, 10 * S)], None, ["1.00 s of audio before the first frame are not used"]),
+        ([(0, 10 * S + 12_800)], None, ["0.80 s of audio after the last frame are not used"]),
+        ([(0, 13 * S)], None, []),
+        ([(0, 700 * S)], None, ["90.00 s of audio after the last frame are not used"]),
+        (
+            [],
+            [(10**9, 10**9 + 10 * S)],
+            [
+                "audio is missing for 10.00 of 10.00 s of video: 2 of 2 segments are without audio",
+                "10.00 s of audio after the last frame are not used",
+            ],
+        ),
     ],
 )
-def test_audio_of_another_length_is_reported(num_samples, warnings):
-    assert audio_length_warnings(SOURCE, num_samples) == warnings
+def test_every_loss_of_audio_is_reported_in_seconds(
+    decoded_audio, tmp_path, spans, listed, warnings
+):
+    audio = decoded_audio(*spans, listed=listed)
+    plan = PLAN + plan_tail(PLAN, audio, 5_000)
+    assert loss_warnings(audio, plan, write_segments(plan, audio, tmp_path)) == warnings
+
+
+@pytest.mark.parametrize(
+    ("quality", "downmix", "warnings"),
+    [
+        (FINE, Downmix(), []),
+        (
+            FINE,
+            Downmix(channel=1, dead_channel=True),
+            ["the left audio channel is silent: only the right one is used"],
+        ),
+        (
+            FINE,
+            Downmix(channel=0, antiphase=True),
+            ["the channels are in antiphase and cancel each other: only the left one is used"],
+        ),
+        (
+            replace(FINE, clipped_fraction=0.25),
+            Downmix(),
+            ["25.0% of the audio are clipped at full scale"],
+        ),
+    ],
+)
+def test_bad_audio_is_reported(decoded_audio, quality, downmix, warnings):
+    audio = decoded_audio((0, 10 * S), downmix=downmix)
+    assert quality_warnings(quality, audio) == warnings
+
+
+@pytest.mark.parametrize("level", [0, 2, 20])
+def test_silent_track_is_reported(decoded_audio, level):
+    quiet = Chunk(start=0, samples=np.full(10 * S, level, np.int16))
+    (warning,) = quality_warnings(FINE, decoded_audio(levels_of=[quiet]))
+    assert warning.startswith("the audio is silent: no second of it is louder than -")
+    assert quality_warnings(FINE, decoded_audio()) == []
