@@ -1,7 +1,7 @@
 """Samples on the video's clock: decoded chunks in order of time, gaps left open."""
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -77,7 +77,7 @@ def join_chunks(chunks: Iterable[Chunk]) -> Timeline:
     """
     joined: list[Chunk] = []
     start, parts, end = 0, list[Samples](), 0
-    for chunk in chunks:
+    for chunk in _repaired(chunks):
         late = chunk.start - end
         if not parts or late > MAX_JITTER:
             if parts:
@@ -90,6 +90,38 @@ def join_chunks(chunks: Iterable[Chunk]) -> Timeline:
     if end > start:
         joined.append(Chunk(start=start, samples=np.concatenate(parts)))
     return Timeline(tuple(chunk for chunk in joined if len(chunk.samples)))
+
+
+def _repaired(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Move chunks with timestamps in the future to the end of the previous chunk.
+
+    A decoder may stamp a single frame wrongly, such as the first one at a new sampling rate. ffmpeg
+    then raises all timestamps behind it, so that they increase by one until they are later again.
+    """
+    end: int | None = None
+    is_behind = False
+    for chunk, following in _with_following(chunks):
+        is_followed_by_raised = (
+            following is not None and following.start - chunk.start < len(chunk.samples) / 2
+        )
+        is_jump = end is not None and chunk.start - end > MAX_JITTER
+        if end is not None and (is_behind or (is_jump and is_followed_by_raised)):
+            is_behind = is_followed_by_raised
+            yield Chunk(start=end, samples=chunk.samples)
+            end += len(chunk.samples)
+        else:
+            yield chunk
+            end = chunk.end
+
+
+def _with_following(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, Chunk | None]]:
+    """Yield each chunk with the one after it."""
+    iterator = iter(chunks)
+    chunk = next(iterator, None)
+    while chunk is not None:
+        following = next(iterator, None)
+        yield chunk, following
+        chunk = following
 
 
 def union_of(spans: Iterable[tuple[int, int]], max_gap: int = 0) -> Spans:

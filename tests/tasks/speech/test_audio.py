@@ -21,7 +21,7 @@ def stored_segment(
         audio.setparams((1, 2, rate, 0, "NONE", "not compressed"))
         audio.writeframes(np.array(samples, "<i2").tobytes())
     store.write_bytes(f"s/{index}.wav", content.getvalue())
-    start_ms = [0, 1, 3, 6][index]
+    start_ms = [0, 2, 5, 9][index]
     return a_segment(
         "v", index, start_ms=start_ms, num_samples=len(samples), audio_path=f"s/{index}.wav"
     )
@@ -29,10 +29,10 @@ def stored_segment(
 
 def test_segments_are_joined_in_order_and_scaled_to_one(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    rows = [stored_segment(store, 0, [0, 16_384] * 7), stored_segment(store, 1, [-32_768])]
+    rows = [stored_segment(store, 0, [0, 16_384] * 15), stored_segment(store, 1, [-32_768])]
     samples = read_video_audio(store, rows)
     assert samples.dtype == np.float32
-    np.testing.assert_array_equal(samples, np.array([0, 0.5] * 7 + [-1], np.float32))
+    np.testing.assert_array_equal(samples, np.array([0, 0.5] * 15 + [-1], np.float32))
 
 
 def test_audio_after_segments_without_audio_is_at_its_time(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_audio_after_segments_without_audio_is_at_its_time(tmp_path: Path) -> No
         stored_segment(store, 3, [2] * 9),
     ]
     samples = read_video_audio(store, rows)
-    expected = [0] * 16 + [1] * 30 + [0] * 50 + [2] * 9
+    expected = [0] * 32 + [1] * 30 + [0] * 82 + [2] * 9
     np.testing.assert_array_equal(samples * 32_768, expected)
 
 

@@ -14,26 +14,29 @@ from tasks.media.audio.timeline import Chunk, Spans, join_chunks
 def decoded_audio() -> Callable[..., DecodedAudio]:
     """Build decoded audio from spans of noise, in samples."""
 
-    def build(
-        *spans: tuple[int, int],
-        listed: Spans | None = None,
-        levels_of: Sequence[Chunk] | None = None,
-        **fields: object,
-    ) -> DecodedAudio:
-        rng = np.random.default_rng(1)
-        chunks = [
-            Chunk(start=a, samples=rng.integers(-9_000, 9_000, b - a).astype(np.int16))
-            for a, b in spans
-        ]
-        stereo = [
-            Chunk(start=chunk.start, samples=np.stack([chunk.samples, chunk.samples], axis=1))
-            for chunk in (chunks if levels_of is None else levels_of)
-        ]
-        defaults = {
-            "timeline": join_chunks(chunks), "downmix": Downmix(), "num_errors": 0, "cause": "",
-            "levels": measure_channels(stereo), "present": list(spans),
-            "listed": list(spans) if listed is None else listed,
-        }  # fmt: skip
-        return DecodedAudio(**(defaults | fields))
+    return build_decoded_audio
 
-    return build
+
+def build_decoded_audio(
+    *spans: tuple[int, int],
+    listed: Spans | None = None,
+    levels_of: Sequence[Chunk] | None = None,
+    **fields: object,
+) -> DecodedAudio:
+    """Build decoded audio from spans of noise, in samples."""
+    rng = np.random.default_rng(1)
+    chunks = [
+        Chunk(start=a, samples=rng.integers(-9_000, 9_000, b - a).astype(np.int16))
+        for a, b in spans
+    ]
+    stereo = [
+        Chunk(start=chunk.start, samples=np.stack([chunk.samples, chunk.samples], axis=1))
+        for chunk in (chunks if levels_of is None else levels_of)
+    ]
+    timeline = join_chunks(chunks)
+    defaults = {
+        "timeline": timeline, "downmix": Downmix(), "num_errors": 0, "cause": "",
+        "levels": measure_channels(stereo), "present": timeline.spans(),
+        "listed": list(spans) if listed is None else listed,
+    }  # fmt: skip
+    return DecodedAudio(**(defaults | fields))

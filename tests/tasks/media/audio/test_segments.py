@@ -6,8 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.media.audio.segments import plan_audio_only, plan_tail, write_segments
+from tasks.media.audio.timeline import covered_by
 from tasks.media.audio.wav import read_audio
 from tasks.media.plan import plan_segments
+from tests.tasks.media.audio.conftest import build_decoded_audio
 
 S = 16_000
 VIDEO = tuple(plan_segments([k / 10 for k in range(60)], 6.0, 5_000))
@@ -53,11 +55,9 @@ def test_ten_minutes_of_audio_after_the_last_frame_are_kept(decoded_audio):
 def test_audio_only_segments_are_sorted_disjoint_short_and_cover_what_decoded(
     lengths, max_segment_ms, points
 ):
-    from tests.tasks.media.audio.conftest import decoded_audio
-
     bounds = np.cumsum(lengths).tolist()
     spans = list(zip(bounds[::2], bounds[1::2], strict=False))
-    audio = decoded_audio.__wrapped__()(*spans)
+    audio = build_decoded_audio(*spans)
     plan = plan_audio_only(audio, max_segment_ms, points)
     assert [segment.index for segment in plan] == list(range(len(plan)))
     for segment in plan:
@@ -66,8 +66,8 @@ def test_audio_only_segments_are_sorted_disjoint_short_and_cover_what_decoded(
         assert 0 <= 16 * segment.end_ms - segment.end_sample < 16
     for before, after in pairwise(plan):
         assert before.end_sample <= after.first_sample
-    covered = {p for s in plan for p in range(s.first_sample // S, -(-s.end_sample // S))}
-    assert all(a // S in covered and (b - 1) // S in covered for a, b in spans)
+    planned = [(segment.first_sample, segment.end_sample) for segment in plan]
+    assert all(covered_by(planned, a, b) == b - a for a, b in audio.present)
 
 
 def test_segment_of_which_most_audio_is_missing_has_none(decoded_audio, tmp_path):
@@ -75,7 +75,7 @@ def test_segment_of_which_most_audio_is_missing_has_none(decoded_audio, tmp_path
     written = write_segments(VIDEO, audio, tmp_path)
     assert [its.is_written for its in written] == [True, True]
     audio = decoded_audio((0, 4 * S))
-    written = write_segments(VIDEO, audio, tmp_path / "")
+    written = write_segments(VIDEO, audio, tmp_path)
     assert [its.is_written for its in written] == [True, False]
     assert [round(its.quality.decoded_fraction, 3) for its in written] == [1, 0.333]
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -99,6 +100,18 @@ def test_samples_whose_time_has_passed_are_dropped():
     assert timeline.spans() == [(0, 3 * AUDIO_SAMPLE_RATE)]
     assert set(timeline.read(0, 2 * AUDIO_SAMPLE_RATE).tolist()) == {1}
     assert set(timeline.read(2 * AUDIO_SAMPLE_RATE, timeline.end).tolist()) == {2}
+
+
+@pytest.mark.parametrize("ahead", [4_267, 90_000, 10**9])
+def test_one_wrong_timestamp_in_the_future_moves_nothing(ahead):
+    chunks, raised = [], 0
+    for at in range(0, 40 * 384, 384):
+        start = at + (ahead if at == 10 * 384 else 0)
+        raised = max(start, raised + 1)  # as ffmpeg writes timestamps that do not increase
+        chunks.append(Chunk(start=raised, samples=numbered(at, 384).samples))
+    timeline = join_chunks(chunks)
+    assert timeline.spans() == [(0, 40 * 384)]
+    assert np.array_equal(timeline.read(0, 40 * 384), positions(0, 40 * 384))
 
 
 def test_a_timeline_without_samples_is_silent():
