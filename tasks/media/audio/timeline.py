@@ -101,9 +101,7 @@ def _repaired(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
     end: int | None = None
     is_behind = False
     for chunk, following in _with_following(chunks):
-        is_followed_by_raised = (
-            following is not None and following.start - chunk.start < len(chunk.samples) / 2
-        )
+        is_followed_by_raised = following is not None and following.start - chunk.start == 1
         is_jump = end is not None and chunk.start - end > MAX_JITTER
         if end is not None and (is_behind or (is_jump and is_followed_by_raised)):
             is_behind = is_followed_by_raised

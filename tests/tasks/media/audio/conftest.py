@@ -26,8 +26,7 @@ def build_decoded_audio(
     """Build decoded audio from spans of noise, in samples."""
     rng = np.random.default_rng(1)
     chunks = [
-        Chunk(start=a, samples=rng.integers(-9_000, 9_000, b - a).astype(np.int16))
-        for a, b in spans
+        Chunk(start=a, samples=rng.integers(-9_000, 9_000, b - a, np.int16)) for a, b in spans
     ]
     stereo = [
         Chunk(start=chunk.start, samples=np.stack([chunk.samples, chunk.samples], axis=1))

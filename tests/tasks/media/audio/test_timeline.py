@@ -75,7 +75,13 @@ def test_gaps_stay_open_and_what_follows_is_at_its_time(packets):
         assert not around[-5:].any()
 
 
-@given(st.lists(st.tuples(st.integers(-20_000, 60_000), st.integers(1, 6_000)), max_size=40))
+@given(
+    st.lists(
+        st.tuples(st.integers(-5_000, 15_000).map(lambda n: 4 * n), st.integers(1, 6_000)),
+        max_size=30,
+        unique_by=lambda packet: packet[0],
+    )
+)
 def test_in_any_order_of_chunks_each_sample_is_within_a_tenth_of_a_second_of_its_time(packets):
     timeline = join_chunks(numbered(start, length) for start, length in packets)
     assert all(a[1] < b[0] for a, b in zip(timeline.spans(), timeline.spans()[1:], strict=False))
@@ -85,7 +91,7 @@ def test_in_any_order_of_chunks_each_sample_is_within_a_tenth_of_a_second_of_its
         assert np.abs(off).max() <= MAX_JITTER
 
 
-@given(st.lists(st.tuples(st.integers(0, 30_000), st.integers(1, 6_000)), min_size=1, max_size=20))
+@given(st.lists(st.tuples(st.integers(0, 30_000), st.integers(1, 6_000)), min_size=1, max_size=9))
 def test_parts_read_together_are_the_whole(packets):
     timeline = join_chunks(numbered(start, length) for start, length in packets)
     whole = timeline.read(0, timeline.end)
@@ -104,7 +110,7 @@ def test_samples_whose_time_has_passed_are_dropped():
 
 @pytest.mark.parametrize("ahead", [4_267, 90_000, 10**9])
 def test_one_wrong_timestamp_in_the_future_moves_nothing(ahead):
-    chunks, raised = [], 0
+    chunks, raised = [], -1
     for at in range(0, 40 * 384, 384):
         start = at + (ahead if at == 10 * 384 else 0)
         raised = max(start, raised + 1)  # as ffmpeg writes timestamps that do not increase

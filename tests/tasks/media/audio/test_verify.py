@@ -76,7 +76,7 @@ def test_audio_may_lose_encoder_padding_but_not_more_than_the_rest_allows(decode
 def test_every_loss_of_audio_is_reported_in_seconds(
     decoded_audio, tmp_path, spans, listed, warnings
 ):
-    audio = decoded_audio(*spans, listed=listed)
+    audio = decoded_audio(*spans, listed=listed, levels_of=[])
     plan = PLAN + plan_tail(PLAN, audio, 5_000)
     assert loss_warnings(audio, plan, write_segments(plan, audio, tmp_path)) == warnings
 
