@@ -23,7 +23,7 @@ def test_audio_that_was_written_as_it_was_decoded_passes(decoded_audio, tmp_path
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda samples: np.where(np.arange(len(samples)) < 2 * S, samples, 0),
         lambda samples: samples // 3,
@@ -32,11 +32,11 @@ def test_audio_that_was_written_as_it_was_decoded_passes(decoded_audio, tmp_path
     ],
     ids=["silence", "quieter", "louder", "late"],
 )
-def test_written_audio_of_other_energy_is_rejected(decoded_audio, tmp_path, spoil):
+def test_written_audio_of_other_energy_is_rejected(decoded_audio, tmp_path, damage):
     audio = decoded_audio((0, 10 * S))
     segments = written(audio, tmp_path)
     path = tmp_path / "0001.wav"
-    write_audio(path, spoil(read_audio(path)).astype(np.int16))
+    write_audio(path, damage(read_audio(path)).astype(np.int16))
     with pytest.raises(ItemFault, match=r"the written audio is not the source's: in \d of 9 s"):
         check_energy(audio, PLAN, segments, tmp_path)
 
