@@ -1,7 +1,7 @@
 """Pairs of videos that the user has checked and accepts as no duplicates of each other."""
 
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +17,7 @@ NONE_ACCEPTED: AcceptedPairs = frozenset()
 def read_accepted(path: Path, known: Collection[VideoId]) -> AcceptedPairs:
     """Read accepted pairs: a CSV file with two video ids a line; ``#`` starts a comment line.
 
-    Another spelling of an id (`storage.identity`) counts as the id.
+    Another spelling of an id (`storage.identity`) counts as the id, if it is of one video only.
 
     Raises:
         ConfigError: the file cannot be read, or a line is not two different known ids; its details
@@ -31,7 +31,8 @@ def read_accepted(path: Path, known: Collection[VideoId]) -> AcceptedPairs:
             f"The accepted duplicates in {str(path)!r} cannot be read ({reason}): name a text file "
             "with two video ids a line, separated by a comma."
         ) from error
-    by_key = {video_key(video_id): video_id for video_id in known}
+    num_spellings = Counter(map(video_key, known))
+    by_key = {video_key(name): name for name in known if num_spellings[video_key(name)] == 1}
     pairs, faults = set(), []
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):

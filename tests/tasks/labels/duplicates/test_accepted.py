@@ -32,6 +32,16 @@ def test_an_id_in_decomposed_letters_is_the_same_id(tmp_path):
     assert read_accepted(path, KNOWN) == {frozenset({"é.mp4", "a.mp4"})}
 
 
+def test_an_id_that_may_be_either_of_two_videos_is_a_fault(tmp_path):
+    known = [*KNOWN, VideoId("A.MP4")]
+    assert read_accepted(written(tmp_path, "A.MP4,a.mp4\n"), known) == {
+        frozenset({"A.MP4", "a.mp4"})
+    }
+    with pytest.raises(ConfigError) as caught:
+        read_accepted(written(tmp_path, "A.mp4,é.mp4\n"), known)
+    assert caught.value.details == ("line 1: no video 'A.mp4' in the data set",)
+
+
 @pytest.mark.parametrize("text", ["", "\n", "# nothing\n"])
 def test_a_file_without_pairs_accepts_none(tmp_path, text):
     assert read_accepted(written(tmp_path, text), KNOWN) == frozenset()
