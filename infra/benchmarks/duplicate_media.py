@@ -136,13 +136,16 @@ def _halves(folder: Path, sources: Sequence[Recording]) -> dict[str, list[Path]]
         start = sources[(index // 2 * 2 + 2) % len(sources)]
         half = min(start.seconds, source.seconds) / 2
         path = folder / f"half-{source.name}.mp4"
-        inputs = ("-t", f"{half}", "-i", str(start.path), "-t", f"{half}", "-i", str(source.path))
-        encode(inputs, _joined("[0:v][0:a][1:v][1:a]"), path)
+        first = ("-t", f"{half}", "-i", str(start.path))
+        # Not the beginning: the sandbox's voices may begin with the same sentence.
+        own = ("-ss", f"{source.seconds - half}", "-t", f"{half}", "-i", str(source.path))
+        encode((*first, *own), _joined("[0:v][0:a][1:v][1:a]"), path)
         halves["one half in common"].append(path)
         path = folder / f"audio-{source.name}.m4a"
-        inputs = ("-t", "4", "-i", str(start.path), "-t", "5", "-i", str(source.path))
+        first = ("-t", "4", "-i", str(start.path))
+        own = ("-ss", f"{source.seconds - 5}", "-t", "5", "-i", str(source.path))
         joined = "[0:a][1:a]concat=v=0:a=1[a]"
-        encode(inputs, ("-filter_complex", joined, "-map", "[a]", *_AUDIO), path)
+        encode((*first, *own), ("-filter_complex", joined, "-map", "[a]", *_AUDIO), path)
         halves["audio only, 4 of 9 s in common"].append(path)
     return halves
 

@@ -21,10 +21,13 @@ _LOWEST_HZ, _HIGHEST_HZ = 0.1, 2.5
 _FALSE_ALARM_LOG10 = -10.0
 _MIN_LEVEL = 2  # stored units; less is noise of a static scene
 
+_CUT = 2.0  # times the upper tenth of the levels: the scene changes at once
 _UPSAMPLED = 2
 _RATE = MOTION_HASH_RATE * _UPSAMPLED
 _EDGE = MOTION_HASH_RATE
 _ENVELOPE = 4 * _RATE
+_PIECES = 3  # of a video; each must agree, so that a common half is not a copy
+_MIN_OF_PIECE = 0.7  # of the correlation that the whole must have
 _MAX_TRIM = round(0.75 * _RATE)
 _SPEEDS = np.round(np.arange(0.85, 1.1801, 0.005), 3)
 _SPEED_TOLERANCE = 0.04
@@ -33,7 +36,7 @@ _WHOLE_LENGTH = 96
 _WHOLE_SHIFTS = range(-2, 3)
 _MIN_WHOLE = 0.45
 _PROBE = MIN_SECONDS * MOTION_HASH_RATE
-_MIN_PROBE = 0.55
+_MIN_PROBE = 0.65
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,19 +62,33 @@ def _flattened(levels: Floats) -> Floats:
     count = len(levels)
     if count < 2 * _EDGE:
         return np.zeros(count * _UPSAMPLED)
-    taper = np.ones(count)
-    taper[:_EDGE], taper[-_EDGE:] = np.split(np.hanning(2 * _EDGE), 2)
-    spectrum = np.fft.rfft((levels - levels.mean()) * taper)
+    moves = _moves(levels)
+    if not moves.any():
+        return np.zeros(count * _UPSAMPLED)
+    taper = moves.astype(np.float64)
+    edge = np.hanning(2 * _EDGE)
+    taper[:_EDGE] *= edge[:_EDGE]
+    taper[-_EDGE:] *= edge[_EDGE:]
+    spectrum = np.fft.rfft((levels - levels[moves].mean()) * taper)
     magnitude = np.abs(spectrum)
     flat = spectrum / (magnitude + 1e-3 * magnitude.max() + 1e-9)
     frequencies = np.fft.rfftfreq(count, 1 / MOTION_HASH_RATE)
     flat[(frequencies < _LOWEST_HZ) | (frequencies > _HIGHEST_HZ)] = 0
-    course = np.fft.irfft(flat, count * _UPSAMPLED)
+    course = np.fft.irfft(flat, count * _UPSAMPLED) * np.repeat(moves, _UPSAMPLED)
     power = _moving_mean(np.square(course), _ENVELOPE)
     return course / np.sqrt(power + 0.1 * power.mean() + 1e-12)
 
 
-def _moving_mean(values: Floats, width: int) -> Floats:
+def _moves(levels: Floats) -> npt.NDArray[np.bool_]:
+    """Return where a video moves, without stills and cuts: those of an intro are in many videos."""
+    still = _moving_mean(levels < _MIN_LEVEL, MOTION_HASH_RATE + 1) > 0.99
+    cuts = levels > _CUT * np.quantile(levels, 0.9)
+    return (_moving_mean(still, 2 * MOTION_HASH_RATE + 1) == 0) & (
+        _moving_mean(cuts, MOTION_HASH_RATE + 1) == 0
+    )
+
+
+def _moving_mean(values: Floats | npt.NDArray[np.bool_], width: int) -> Floats:
     start = (width - 1) // 2
     totals, counts = (
         np.convolve(each, np.ones(width))[start : start + len(values)]
@@ -169,9 +186,24 @@ def _contains(whole: Floats, part: Floats, margin: float) -> bool:
     padded = np.pad(whole, (_MAX_TRIM, max(_MAX_TRIM, len(part) - len(whole) + _MAX_TRIM)))
     products = np.correlate(padded, part, "valid")
     energies = np.convolve(np.square(padded), np.ones(len(part)), "valid")
-    norm = np.sqrt(np.maximum(energies, 1e-9) * max(float(np.square(part).sum()), 1e-9))
-    seconds = min(len(part), len(whole)) / _RATE
-    return bool((products / norm).max() >= min(0.95, _required(seconds) + margin))
+    correlations = products / np.sqrt(np.maximum(energies, 1e-9) * max(_energy(part), 1e-9))
+    best = int(correlations.argmax())
+    required = min(0.95, _required(np.count_nonzero(part) / _RATE) + margin)
+    if correlations[best] < required:
+        return False
+    pieces = zip(
+        np.array_split(padded[best : best + len(part)], _PIECES),
+        np.array_split(part, _PIECES),
+        strict=True,
+    )
+    return all(
+        (one * other).sum() >= _MIN_OF_PIECE * required * np.sqrt(_energy(one) * _energy(other))
+        for one, other in pieces
+    )
+
+
+def _energy(course: Floats) -> float:
+    return float(np.square(course).sum())
 
 
 def _required(seconds: float) -> float:
