@@ -33,6 +33,16 @@ def open_input(path: Path, *, again: bool = False) -> Any:
     return ffmpeg.input(input_url(path), err_detect="ignore_err", threads=1, **options)
 
 
+def follow_clock(stream: Any) -> Any:
+    """Return an output that reads a stream, and neither decodes nor keeps it.
+
+    Where the timestamps of a file jump (joined MPEG transport streams), ffmpeg continues its clock
+    by the packets that it reads. Calls that each decode one stream of a file have the same clock
+    only if each reads both.
+    """
+    return ffmpeg.output(stream, "-", f="null", c="copy")
+
+
 def compile_command(output: Any) -> list[str]:
     """Return the arguments of the ffmpeg call that writes an ffmpeg-python ``output``."""
     return list(output.global_args(*_QUIET, *_ONE_THREAD).compile(overwrite_output=True))

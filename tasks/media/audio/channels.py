@@ -5,6 +5,7 @@ A channel that is silent halves the level of a mix, and channels in antiphase ca
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -75,9 +76,9 @@ def measure_channels(chunks: Iterable[Chunk]) -> ChannelLevels:
     for positions, samples in _batches(chunks):
         seconds = positions // AUDIO_SAMPLE_RATE
         starts = np.flatnonzero(np.diff(seconds, prepend=seconds[0] - 1))
-        rows = np.add.reduceat(_measures(samples), starts, axis=1).T
-        for second, row in zip(seconds[starts].tolist(), rows, strict=True):
-            sums[second] = sums.get(second, 0.0) + row
+        for start, end in pairwise([*starts.tolist(), len(seconds)]):
+            second = int(seconds[start])
+            sums[second] = sums.get(second, 0.0) + _measure(samples[start:end])
     table = np.array([sums[second] for second in sorted(sums)]).reshape(-1, 5)
     return ChannelLevels(
         seconds=np.array(sorted(sums), np.int64),
@@ -87,12 +88,13 @@ def measure_channels(chunks: Iterable[Chunk]) -> ChannelLevels:
     )
 
 
-def _measures(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
-    """Return for each sample: 1, the energies of left, right and mean, and whether it clips."""
-    left, right = (samples[:, k].astype(np.float32) / FULL_SCALE for k in (0, 1))
+def _measure(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.float64]:
+    """Return the number of samples, the energies of left, right and mean, and what is clipped."""
+    left, right = np.ascontiguousarray(samples.T, np.float32) / np.float32(FULL_SCALE)
+    of_left, of_right, of_both = left @ left, right @ right, left @ right
+    mix = max(0.0, (of_left + of_right + 2 * of_both) / 4)
     clipped = clipped_samples(samples[:, 0]) | clipped_samples(samples[:, 1])
-    mix = (left + right) / 2
-    return np.stack([np.ones(len(left)), left**2, right**2, mix**2, clipped])
+    return np.array([len(samples), of_left, of_right, mix, clipped.sum()], np.float64)
 
 
 def _batches(

@@ -8,7 +8,7 @@ samples or fill gaps, such as ``aresample=first_pts=0``, would then start over.
 import ffmpeg
 
 from storage.records import AUDIO_SAMPLE_RATE
-from tasks.media.ffmpeg import compile_command, open_input
+from tasks.media.ffmpeg import compile_command, follow_clock, open_input
 from tasks.media.probe import SourceMedia
 
 MONO_NAME = "mono.nut"
@@ -30,7 +30,10 @@ def audio_command(source: SourceMedia) -> list[str]:
     measures the audio independently of the mono output. The list has one line per packet of the
     container, decodable or not. Timestamps start with the container's clock.
     """
-    track = open_input(source.path)[f"a:{source.audio_stream}"]
+    # The list has an input of its own: ffmpeg rounds the timestamps of decoded audio otherwise if
+    # it copies packets of the same input.
+    file, again = open_input(source.path), open_input(source.path, again=True)
+    track = file[f"a:{source.audio_stream}"]
     # Timestamps may be days after the video, and a file may be endless: limit what is written.
     kept = track.filter(
         "atrim", end=f"{source.end_time + MAX_TAIL_SECONDS:.3f}"
@@ -44,7 +47,8 @@ def audio_command(source: SourceMedia) -> list[str]:
         )
         for index, (layout, name) in enumerate((("mono", MONO_NAME), ("stereo", STEREO_NAME)))
     ]
-    # An input of its own: ffmpeg rounds decoded timestamps otherwise if it copies packets too.
-    listed = open_input(source.path, again=True)[f"a:{source.audio_stream}"]
-    packets = ffmpeg.output(listed, PACKETS_NAME, acodec="copy", f="framecrc")
-    return compile_command(ffmpeg.merge_outputs(*outputs, packets))
+    listed = again[f"a:{source.audio_stream}"]
+    outputs.append(ffmpeg.output(listed, PACKETS_NAME, acodec="copy", f="framecrc"))
+    if source.video_stream is not None:
+        outputs += (follow_clock(its[f"v:{source.video_stream}"]) for its in (file, again))
+    return compile_command(ffmpeg.merge_outputs(*outputs))

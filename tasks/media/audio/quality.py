@@ -35,7 +35,7 @@ def measure_audio(timeline: Timeline, present: Spans, start: int, end: int) -> A
 
 def clipped_samples(samples: npt.NDArray[np.int16]) -> npt.NDArray[np.bool_]:
     """Return which samples are in runs of at least three near full scale."""
-    high = np.abs(samples.astype(np.int32)) >= _CLIPPED_LEVEL
+    high = (samples >= _CLIPPED_LEVEL) | (samples <= -_CLIPPED_LEVEL)
     if not high.any():
         return high
     starts, ends = np.flatnonzero(np.diff(high, prepend=False, append=False)).reshape(-1, 2).T
