@@ -204,7 +204,7 @@ def test_poor_video_and_audio_are_found_once_the_store_holds_decoded_videos(
         antiphase=True,
     )
     variant = open_variant(Store(".waver/store"), "segment", version=1, settings={})
-    hashes = MediaHashRecord(video_id=facts.video_id, video=(), audio=())
+    hashes = MediaHashRecord(video_id=facts.video_id, motion=b"", audio=b"")
     variant.commit([ItemOutput(item_id="a.mp4", rows=(facts, hashes))], {"a.mp4": "1"})
     assert check("--out", "audit.parquet") == 0
     assert found() == {
