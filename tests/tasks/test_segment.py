@@ -125,6 +125,26 @@ def test_stored_files_match_their_rows(uninterrupted, paths):
             assert audio.getnframes() == row.num_samples
 
 
+def test_audio_may_be_lost_in_segments_and_go_on_after_the_last_frame(variant, video):
+    paths = {name: video(f"audio-{name}.mp4") for name in ("longer", "shorter")}
+    run(variant, paths)
+    rows = variant.read(SegmentRecord, expected_items(paths))
+    media = [(r.start_ms, r.num_frames, r.video_path is None, r.audio_path is None) for r in rows]
+    assert media == [
+        (0, 75, False, False),
+        (3_000, 75, False, False),
+        (6_000, 0, True, False),
+        (0, 87, False, False),
+        (3_480, 88, False, True),
+    ]
+    assert [row.num_samples for row in rows[2:]] == [48_043, 55_680, 0]
+    assert [round(row.audio_quality.decoded_fraction, 2) for row in rows] == [1, 1, 1, 1, 0.15]
+    facts = variant.read(MediaFacts, expected_items(paths))
+    assert [(f.duration_ms, f.has_audio) for f in facts] == [(9_003, True), (7_000, True)]
+    frame_times = variant.read(FrameTimesRecord, expected_items(paths))
+    assert [row.end_ms for row in frame_times] == [6_000, 7_000]
+
+
 def test_second_run_needs_no_ffmpeg_and_is_cached(uninterrupted, paths, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     before = tables(uninterrupted, paths)
