@@ -1,6 +1,6 @@
 # Waver's commands. Every target works from a fresh clone, in a path with spaces too.
 .POSIX:
-.PHONY: help setup run test check ui prove zoo benchmark benchmark-duplicates benchmark-finetune benchmark-infer lock clean
+.PHONY: help setup run test check ui prove zoo benchmark benchmark-duplicates benchmark-finetune benchmark-infer benchmark-orchestration lock clean
 
 WORLD = .waver/sandbox
 
@@ -41,6 +41,9 @@ benchmark-infer: setup ## inference in segments per second: the stage, the bare 
 
 benchmark-duplicates: setup ## copies found and innocent pairs called copies, on a generated set; time to compare 10,000 videos (about 10 minutes)
 	@.venv/bin/python -m infra.benchmarks.duplicates
+
+benchmark-orchestration: setup ## wall and CPU seconds and memory of runs with nothing to do (about an hour)
+	@.venv/bin/python -m infra.benchmarks.orchestration
 
 ui: setup       ## the Prefect UI on the runs made here
 	@.venv/bin/waver ui

@@ -113,6 +113,7 @@ def run_shards(stage: Stage, context: Context) -> list[ShardResult]:
         stage.variant.invalidate(stage.expected)
     pending = set(context.look(stage.variant, stage.expected).pending)
     context.store.save_indexes()
+    _warn_of_damage(stage.name, context)
     if pending:
         stage.before_use([item for item in stage.expected if item in pending])
     shards = [
@@ -124,6 +125,18 @@ def run_shards(stage: Stage, context: Context) -> list[ShardResult]:
     results = [_result(stage.name, future.state) for future in submit_all(stage.task, calls)]
     num_left = len(stage.expected) - sum(len(shard.expected) for shard in shards)
     return [*results, ShardResult(num_cached=num_left, num_computed=0)] if num_left else results
+
+
+def _warn_of_damage(stage: str, context: Context) -> None:
+    """Warn once of files whose content changed although their time stamps are the same."""
+    videos, parts = (context.store.index(kind).take_silent() for kind in ("sources", "parts"))
+    if videos or parts:
+        LOGGER.warning(
+            "%s: the content of %d videos and %d stored parts changed, but not their times: check "
+            "the disk, and compare the videos with a backup; results are computed from them "
+            "as they are now",
+            stage, videos, parts,
+        )  # fmt: skip
 
 
 def submit_all(

@@ -161,6 +161,12 @@ class FileIndex:
             if key in self._loaded():
                 self._loaded()[key] = self._new[key] = (_NO_IDENTITY, "", time.time_ns())
 
+    def take_silent(self) -> int:
+        """Return ``num_silent`` and reset it, for a single report."""
+        with self._lock:
+            found, self.num_silent = self.num_silent, 0
+            return found
+
     def save(self) -> None:
         """Write what is new, together with what others have written meanwhile.
 

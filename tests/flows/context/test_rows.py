@@ -4,11 +4,20 @@ import pytest
 
 from flows.context.context import Context, make_context, open_context
 from flows.context.request import RunRequest
-from flows.context.rows import expected_videos, read_manifest, read_segments, sources_of
+from flows.context.rows import (
+    expected_videos,
+    read_manifest,
+    read_segments,
+    sources_of,
+    verified_sources,
+    verify_segments,
+)
 from flows.context.settings import load_settings
-from storage.datasets.dataset import Dataset
+from storage.datasets.dataset import Dataset, source_index
 from storage.errors import StageError
+from storage.fingerprint import digest_file
 from storage.records import Interval, ParticipantId, VideoId, VideoRecord
+from storage.store.file_identity import identity_of
 from storage.store.store import Store
 from tests.flows.toys import finish, request_of, videos_of, write_release
 
@@ -85,3 +94,37 @@ def test_rows_are_those_that_the_store_has_now(finished: RunRequest) -> None:
     context.segment.invalidate(dict([*expected_videos(context).items()][:1]))
     with pytest.raises(StageError, match="'segment' is not finished: 1 of 8"):
         read_segments(context)
+
+
+def test_a_damaged_segment_file_ends_a_run_that_is_about_to_use_it(
+    finished: RunRequest, tmp_path: Path
+) -> None:
+    """Also where no time stamp shows the damage: here the snapshot was taken before it."""
+    context = open_context(finished)
+    _, second = read_segments(context)[videos_of("90001")[0]]
+    verify_segments(context, [videos_of("90001")[0]])
+    path = Path(context.store.full_path(str(second.video_path)))
+    whole = path.read_bytes()
+    try:
+        path.write_bytes(whole[::-1])
+        verify_segments(context, [videos_of("90002")[0]])
+        with pytest.raises(StageError, match=r"1 videos in .* are damaged or missing") as error:
+            verify_segments(context, videos_of("90001"))
+        assert error.value.details == (f"video {videos_of('90001')[0]}",)
+        again = open_context(finished)
+        assert again.segment.pending(expected_videos(again)) == [videos_of("90001")[0]]
+    finally:
+        path.write_bytes(whole)
+
+
+def test_a_video_that_is_about_to_be_cut_is_read_whatever_the_index_knows(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"content")
+    videos = (VideoRecord(video_id=VideoId("a.mp4"), path="a.mp4"),)
+    wrong = "0" * 32
+    context = context_with(tmp_path, videos)
+    identity = identity_of(tmp_path / "a.mp4")
+    source_index(context.store).record(str(tmp_path / "a.mp4"), identity, wrong, is_settled=True)
+    context.store.save_indexes()
+    context = context_with(tmp_path, videos)
+    assert sources_of(context)["a.mp4"].source_digest == wrong
+    assert verified_sources(context)["a.mp4"].source_digest == digest_file(tmp_path / "a.mp4")
