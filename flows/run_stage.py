@@ -5,8 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect import State, Task
+from prefect import State, Task, task
 from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
 
@@ -17,14 +18,14 @@ from storage.records import RejectedRecord
 from storage.store.variant import Variant
 from tasks.log import LOGGER
 from tasks.processes.group import allow_children, stop_children
-from tasks.stage import ItemRows, Shard, ShardResult, split_into_shards
+from tasks.stage import ItemRows, Shard, ShardResult, as_state, split_into_shards
+
+_MAX_SHARDS = 500  # of a stage; Prefect's server slows down at a few thousand task runs per flow
+_NUM_LISTED = 10  # rejected items in a stage's report; its table has all
 
 
 def _verify_nothing(_: Sequence[str]) -> None:
     """Accept a stage that computes from rows alone."""
-
-
-_NUM_LISTED = 10  # rejected items in a stage's report; its table has all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,10 +33,10 @@ class Stage:
     """What one stage has to compute, decided when it starts.
 
     ``expected`` maps each item to the digest of its inputs. ``task`` computes the missing items of
-    one shard of at most ``shard_size`` items; it is called with ``shard`` and ``variant``, with
-    ``arguments``, and with the rows of the shard's own items out of ``by_item``. Without
-    ``checks_cached``, shards with nothing to compute are not submitted. ``before_use`` gets the
-    items that are missing, to verify the files that they are computed from.
+    one shard of ``shard_size`` items, or more if there are very many. It is called with ``shard``
+    and ``variant``, with ``arguments``, and with the rows of the shard's own items out of
+    ``by_item``. Without ``checks_cached``, the shards with nothing to compute are one task run.
+    ``before_use`` gets the items that are missing, to verify the files that they are computed from.
     """
 
     name: StageName
@@ -50,7 +51,8 @@ class Stage:
 
     def shards(self) -> list[Shard]:
         """Split the expected items into shards, in order."""
-        return split_into_shards(self.expected, self.shard_size)
+        shard_size = max(self.shard_size, -(-len(self.expected) // _MAX_SHARDS))
+        return split_into_shards(self.expected, shard_size)
 
     def arguments_of(self, shard: Shard) -> dict[str, Any]:
         """Return the keyword arguments of the task for one shard."""
@@ -123,8 +125,17 @@ def run_shards(stage: Stage, context: Context) -> list[ShardResult]:
     ]
     calls = [stage.arguments_of(shard) for shard in shards]
     results = [_result(stage.name, future.state) for future in submit_all(stage.task, calls)]
-    num_left = len(stage.expected) - sum(len(shard.expected) for shard in shards)
-    return [*results, ShardResult(num_cached=num_left, num_computed=0)] if num_left else results
+    num_cached = len(stage.expected) - sum(len(shard.expected) for shard in shards)
+    if num_cached:
+        state = cached_shards(stage.name, num_cached, return_state=True)
+        results.append(_result(stage.name, state))
+    return results
+
+
+@task(name="cached", task_run_name="{stage} shards with nothing to compute", cache_policy=NO_CACHE)
+def cached_shards(stage: StageName, num_items: int) -> State:  # noqa: ARG001 - in the run's name
+    """Show the shards that were cached in the UI, as one task run whose state is named Cached."""
+    return as_state(ShardResult(num_cached=num_items, num_computed=0))
 
 
 def _warn_of_damage(stage: str, context: Context) -> None:

@@ -136,3 +136,8 @@ def test_a_second_run_computes_nothing_and_is_cached(server, world, undisturbed)
     output = run(server, world, undisturbed[0])
     assert [computed(output, stage) for stage in STAGES] == [0] * 6
     assert output.count("Cached") == 6
+    by_name = {"task_runs": {"name": {"like_": "shards with nothing to compute"}}}
+    with httpx.Client(base_url=server["PREFECT_API_URL"], timeout=60) as client:
+        rows = post(client, "/task_runs/filter", by_name)
+    cached = {row["name"].split()[0] for row in rows if row["state_name"] == "Cached"}
+    assert cached >= {"segment", "transcribe", "manifest"}

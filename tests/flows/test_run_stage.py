@@ -1,4 +1,5 @@
 import inspect
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -73,3 +74,20 @@ def test_a_shard_gets_only_the_rows_of_its_own_items(finished: RunRequest) -> No
     first, *_ = stage.shards()
     arguments = stage.arguments_of(first)
     assert list(arguments["sources"]) == list(first.expected) == [videos_of("90001")[0]]
+
+
+@pytest.mark.parametrize(
+    ("num_items", "shard_size", "num_shards"),
+    [(100, 16, 7), (8_000, 16, 500), (8_001, 16, 471), (100_000, 16, 500), (100_000, 100_000, 1)],
+)
+def test_shards_grow_with_the_data_so_that_their_number_stays_bounded(
+    num_items: int, shard_size: int, num_shards: int, finished: RunRequest
+) -> None:
+    stage = replace(
+        stage_definitions.segment_stage(open_context(finished)),
+        expected={str(index): "digest" for index in range(num_items)},
+        shard_size=shard_size,
+    )
+    shards = stage.shards()
+    assert len(shards) == num_shards
+    assert [item for shard in shards for item in shard.expected] == list(stage.expected)
