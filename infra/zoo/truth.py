@@ -164,14 +164,15 @@ def _joined_audio(
     segments: Sequence[WrittenSegment],
 ) -> tuple[Samples, npt.NDArray[np.bool_]]:
     """Join the segments' audio at their times; also return which samples a file contains."""
-    whole = np.zeros(segments[-1].end_ms * _SAMPLES_PER_MS + _MAX_SAMPLES, np.int16)
+    longest = max(s.end_ms * _SAMPLES_PER_MS + s.num_samples for s in segments)
+    whole = np.zeros(longest + 2 * _MAX_SAMPLES, np.int16)
     is_written = np.zeros(len(whole), np.bool_)
     end = 0
     for segment in segments:
         if segment.audio_path is None:
             continue
         samples = read_audio(segment.audio_path)
-        start = segment.start_ms * _SAMPLES_PER_MS
+        start = max(0, segment.start_ms) * _SAMPLES_PER_MS
         start = end if abs(start - end) <= _SAMPLES_PER_MS else start
         end = start + len(samples)
         whole[start:end], is_written[start:end] = samples, True

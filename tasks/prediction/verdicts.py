@@ -98,7 +98,8 @@ def assemble_videos(
 
 
 def _warnings_of(facts: MediaFacts) -> tuple[str, ...]:
-    return facts.warnings if facts.has_audio else (*facts.warnings, "the file has no audio")
+    has_stream = facts.has_audio or facts.audio_quality is not None  # lost audio has its warning
+    return facts.warnings if has_stream else (*facts.warnings, "the file has no audio")
 
 
 def _segment(
