@@ -132,7 +132,8 @@ class FrameTimesRecord:
     """The presentation times of a video's frames; no row for a video without a video stream.
 
     Attributes:
-        frame_ms: One time per frame, sorted, starting at 0. Segments start at one of these.
+        frame_ms: One time per frame, sorted, starting at 0. Segments with frames start at one of
+            these.
         end_ms: When the last frame ends.
     """
 
@@ -164,7 +165,8 @@ class SegmentRecord:
 
     Attributes:
         index: Position in the video, from 0.
-        num_frames: 0 without video.
+        num_frames: The source's frames in the segment. 0 without video, and if the frame before
+            the segment stands still all through it: the video file repeats that frame.
         num_samples: Audio samples at `AUDIO_SAMPLE_RATE`, mono 16-bit PCM; 0 without audio.
         video_path: Relative to the store's root; ``None`` without video.
         audio_path: Relative to the store's root; ``None`` without audio.

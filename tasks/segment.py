@@ -31,8 +31,9 @@ from storage.records import (
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.media.audio.command import audio_name
-from tasks.media.cut_video import CutRules, CutVideo, cut_video
+from tasks.media.cut_video import CutVideo, cut_video
 from tasks.media.plan import frames_ms
+from tasks.media.rules import CutRules
 from tasks.media.video.command import video_name
 from tasks.stage import Shard, as_state, compute_missing, or_rejected
 
@@ -153,7 +154,7 @@ def _video_rows(
     video_id: VideoId, source: SourceVideo, cut: CutVideo
 ) -> tuple[MediaFacts, FrameTimesRecord, MediaHashRecord]:
     """Describe a video as it was decoded."""
-    last = max(cut.plan, key=lambda planned: (planned.num_frames > 0, planned.index))
+    last = max(cut.plan, key=lambda planned: (planned.has_video, planned.index))
     facts = MediaFacts(
         video_id=video_id,
         source_digest=source.source_digest,
@@ -182,7 +183,7 @@ def _segment_record(
     """Describe one written segment."""
     planned = cut.plan[index]
     its_audio = cut.audio[index] if cut.audio else None
-    video = video_name(index) if planned.num_frames else None
+    video = video_name(index) if planned.has_video else None
     audio = audio_name(index) if its_audio and its_audio.is_written else None
     return SegmentRecord(
         segment_id=SegmentId(f"{video_id}#{planned.index:04d}"),

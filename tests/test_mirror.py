@@ -26,6 +26,7 @@ COVERED_BY = {
     "storage/results.py": "storage/test_schema.py",
     "tasks/ablation/job.py": "tasks/ablation/test_child.py",
     "tasks/inference/requests.py": "tasks/test_infer.py",
+    "tasks/media/rules.py": "tasks/media/test_cut_video.py",
     "tasks/ms_swift/child.py": "tasks/training/test_process.py",
     "tasks/ms_swift/source.py": "tasks/ms_swift/test_export.py",
     "tasks/parity/job.py": "tasks/parity/test_child.py",

@@ -24,7 +24,8 @@ from infra.benchmarks.duplicate_media import (
 from infra.benchmarks.duplicate_timing import time_of_search
 from storage.records import MediaHashRecord, VideoId
 from tasks.labels.duplicates.find import find_duplicates
-from tasks.media.cut_video import CutRules, cut_video
+from tasks.media.cut_video import cut_video
+from tasks.media.rules import CutRules
 
 MIN_RECALL = 0.9
 _RULES = CutRules(max_segment_ms=5_000, long_side=96, crf=35, min_decoded_fraction=0.9)

@@ -139,7 +139,7 @@ _DERIVED: dict[str, Callable[[Shelf, Path], None]] = {
     "truncated.webm": _first_part("vp9.webm", 0.5),
     "truncated.avi": _first_part("b-frames.avi", 0.5),
     "rotten.mp4": _rotten("moov-first.mp4", 400),
-    "a-little-rotten.mp4": _rotten("moov-first.mp4", 8),
+    "a-little-rotten.mp4": _rotten("moov-first.mp4", 4),
     "untyped-stream.ts": _edited("three-streams.ts", lambda ts: with_untyped_stream(ts, 1)),
     "odd-length-tag.mkv": _edited("b-frames.mkv", lambda mkv: with_length_tag(mkv, "00:06.000")),
     "no-length-tag.mkv": _edited("b-frames.mkv", lambda mkv: with_length_tag(mkv, "N/A")),

@@ -25,6 +25,7 @@ MAX_SEGMENT_MS = 5_000
 _SAMPLES_PER_MS = AUDIO_SAMPLE_RATE // 1000
 _MAX_SAMPLES = MAX_SEGMENT_MS * _SAMPLES_PER_MS
 _LOUD = 6_000  # of 32,767; a beep reaches 26,000, half of it when a channel is silent
+_HOLD_SLACK = 0.1  # seconds between repeats of a frame that stands still
 _TIME_SLACK = 0.0015  # Matroska counts in milliseconds
 _EVEN_SLACK = 0.002
 _GRID = 64
@@ -37,7 +38,10 @@ Samples = npt.NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenSegment:
-    """A written segment: its files, and its times and counts as the stage recorded them."""
+    """A written segment: its files, and its times and counts as the stage recorded them.
+
+    Video without frames of its own holds the frame before it, which stands still.
+    """
 
     start_ms: int
     end_ms: int
@@ -76,10 +80,16 @@ def faults_of(path: Path, segments: Sequence[WrittenSegment], expected: Cut) -> 
     source, written = [], []
     if expected.video_stream is not None:
         source = numbered_frames(path, expected.video_stream)
+        videos = [segment for segment in segments if segment.video_path]
         written = [
             numbered_frames(segment.video_path, 0, expected.turns)
-            for segment in segments
+            for segment in videos
             if segment.video_path
+        ]
+        yield from _faults_of_held(videos, written)
+        written = [
+            frames if segment.num_frames else []
+            for segment, frames in zip(videos, written, strict=True)
         ]
         yield from _faults_of_frames(source, written)
         yield from _faults_of_counts(source, segments, written)
@@ -92,6 +102,21 @@ def faults_of(path: Path, segments: Sequence[WrittenSegment], expected: Cut) -> 
         return
     first_time = source[0][0] if source else _origin(path)
     yield from _faults_of_audio(path, segments, expected, first_time)
+
+
+def _faults_of_held(
+    segments: Sequence[WrittenSegment], written: list[list[tuple[float, int]]]
+) -> Iterator[str]:
+    on_screen = None
+    for segment, frames in zip(segments, written, strict=True):
+        times, numbers = [time for time, _ in frames], [number for _, number in frames]
+        if not segment.num_frames:
+            length = (segment.end_ms - segment.start_ms) / 1000
+            if set(numbers) != {on_screen}:
+                yield f"a segment shows frames {sorted(set(numbers))} where {on_screen} is held"
+            elif times[0] != 0 or not length - _HOLD_SLACK <= times[-1] <= length:
+                yield f"a frame is held from {times[0]:.2f} to {times[-1]:.2f} of {length:.2f} s"
+        on_screen = numbers[-1] if numbers else None
 
 
 def _faults_of_frames(
@@ -107,6 +132,8 @@ def _faults_of_frames(
         return
     first = 0
     for index, frames in enumerate(written):
+        if not frames:
+            continue
         started = source[first][0]
         times = [time - started for time, _ in source[first : first + len(frames)]]
         off = max(abs(a - b) for a, (b, _) in zip(times, frames, strict=True))

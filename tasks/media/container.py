@@ -26,6 +26,7 @@ _LONGEST_SECONDS = 1e7  # 115 days; a greater length is a misread field
 _LATEST_SECONDS = 1e11  # wall-clock timestamps are 1.7e9 s, in milliseconds a thousand times that
 _LARGEST_SIDE = 1 << 16
 _RATE_PARTS = re.compile(r"(\d{1,12})(?:/(\d{1,12}))?")
+_ASPECT_PARTS = re.compile(r"(\d{1,9}):(\d{1,9})")
 _LENGTH_PARTS = re.compile(r"(?:(?:(\d{1,6}):)?(\d{1,2}):)?(\d{1,9}(?:[.,]\d{0,12})?)")
 
 
@@ -51,6 +52,14 @@ def _rate(value: Any) -> float:
     if found is None:
         raise ValueError("not a rate")
     return int(found[1]) / int(found[2] or 1)
+
+
+def _aspect(value: Any) -> float:
+    """Parse the width of a pixel relative to its height, such as ``16:11``."""
+    found = _ASPECT_PARTS.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError("not an aspect ratio")
+    return int(found[1]) / int(found[2])
 
 
 def _length(value: Any) -> float:
@@ -89,6 +98,9 @@ _Seconds = Annotated[_Length | None, _Tolerant]
 _TaggedSeconds = Annotated[Annotated[_Length, BeforeValidator(_length)] | None, _Tolerant]
 _Rate = Annotated[
     Annotated[float, BeforeValidator(_rate), AfterValidator(_within(1e-6, 1e6))] | None, _Tolerant
+]
+_Aspect = Annotated[
+    Annotated[float, BeforeValidator(_aspect), AfterValidator(_within(1e-2, 1e2))] | None, _Tolerant
 ]
 
 
@@ -130,6 +142,7 @@ class Stream(_Model):
     codec_name: _Text = None
     width: _Side = None
     height: _Side = None
+    sample_aspect_ratio: _Aspect = None
     r_frame_rate: _Rate = None
     nb_frames: _Count = None
     start_time: _Time = None
@@ -144,11 +157,22 @@ class Stream(_Model):
         return (self.width or 0) * (self.height or 0)
 
     @property
+    def is_turned(self) -> bool:
+        """Whether the container's rotation swaps width and height."""
+        rotations = [side.rotation or 0 for side in self.side_data_list or ()]
+        return any(round(rotation / 90) % 2 for rotation in rotations)
+
+    @property
     def displayed_size(self) -> tuple[int, int]:
         """Width and height after the container's rotation; 0 if unknown."""
         width, height = self.width or 0, self.height or 0
-        rotations = [side.rotation or 0 for side in self.side_data_list or ()]
-        return (height, width) if any(round(r / 90) % 2 for r in rotations) else (width, height)
+        return (height, width) if self.is_turned else (width, height)
+
+    @property
+    def displayed_pixel_aspect(self) -> float:
+        """Width of a displayed pixel relative to its height; 1 if unknown."""
+        aspect = self.sample_aspect_ratio or 1.0
+        return 1 / aspect if self.is_turned else aspect
 
     @property
     def is_default(self) -> bool:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.errors import FramesFault
 from storage.records import AudioQuality
 from tasks.media.audio.decode import DecodedAudio, decode_audio
 from tasks.media.audio.energy import check_energy
@@ -18,27 +17,16 @@ from tasks.media.audio.segments import (
 from tasks.media.audio.timeline import NO_SAMPLES
 from tasks.media.audio.verify import check_audio_decoding, loss_warnings, quality_warnings
 from tasks.media.perceptual_hash import MediaHashes, hashes_of
-from tasks.media.plan import PlannedSegment, plan_segments
+from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia, probe
+from tasks.media.rules import CutRules
 from tasks.media.verify import check_length
-from tasks.media.video.cut import NO_FRAMES, CutFrames, cut_frames
-from tasks.media.video.frame_times import decode_frames
-from tasks.media.video.verify import check_decoding
+from tasks.media.video.cut import NO_FRAMES
+from tasks.media.video.cut_decoded import DecodedCut, cut_decoded_frames
 from tasks.processes.tool import ToolLimits
 
 _PROBE_SECONDS = 120
 _NO_VIDEO = "the file has no video stream, only audio"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CutRules:
-    """Settings of the segment stage, and the ``cut_points_ms`` of one video."""
-
-    max_segment_ms: int
-    long_side: int
-    crf: int
-    min_decoded_fraction: float
-    cut_points_ms: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +62,9 @@ def cut_video(path: Path, folder: Path, rules: CutRules, memory_mb: int) -> CutV
     limits = ToolLimits(seconds=60 + 10 * source.duration_seconds, memory_mb=memory_mb)
     if source.video_stream is None:
         return _cut_audio_only(source, folder, rules, limits, warnings)
-    source, plan, frames, damage = _cut_frames(source, folder, rules, limits)
-    warnings += damage
+    frames = cut_decoded_frames(source, folder, rules, limits)
+    source, plan = frames.source, frames.plan
+    warnings += frames.warnings
     if source.audio_stream is None:
         return CutVideo(
             source=source,
@@ -93,7 +82,7 @@ def _with_audio(
     source: SourceMedia,
     plan: tuple[PlannedSegment, ...],
     audio: DecodedAudio,
-    frames: CutFrames | None,
+    frames: DecodedCut | None,
     folder: Path,
     warnings: Sequence[str],
 ) -> CutVideo:
@@ -115,47 +104,10 @@ def _with_audio(
     )
 
 
-def _cut_frames(
-    source: SourceMedia, folder: Path, rules: CutRules, limits: ToolLimits
-) -> tuple[SourceMedia, tuple[PlannedSegment, ...], CutFrames, list[str]]:
-    """Cut the listed frames or, if others decode, those; also returns warnings about damage."""
-    assert source.video_stream is not None
-    try:
-        plan, frames = _cut(source, folder, rules, limits)
-        if not frames.num_errors:
-            return source, plan, frames, []
-        fault = None
-    except FramesFault as error:
-        fault = error
-    decoded = decode_frames(source.path, source.video_stream, source.origin, limits=limits)
-    num_listed = len(source.frame_times)
-    warnings = check_decoding(num_listed, decoded, rules.min_decoded_fraction, limits)
-    if fault:
-        if decoded.times == source.frame_times:
-            raise fault
-        for leftover in folder.iterdir():
-            leftover.unlink()
-        source = source.with_frame_times(decoded)
-        plan, frames = _cut(source, folder, rules, limits)
-    return source, plan, frames, [*warnings, *_error_warnings(frames)]
-
-
-def _error_warnings(report: CutFrames | DecodedAudio) -> list[str]:
-    if not report.num_errors:
+def _error_warnings(audio: DecodedAudio) -> list[str]:
+    if not audio.num_errors:
         return []
-    return [f"ffmpeg reported {report.num_errors} errors, the last: {report.cause}"]
-
-
-def _cut(
-    source: SourceMedia, folder: Path, rules: CutRules, limits: ToolLimits
-) -> tuple[tuple[PlannedSegment, ...], CutFrames]:
-    plan = plan_segments(
-        source.frame_times, source.end_time, rules.max_segment_ms, rules.cut_points_ms
-    )
-    frames = cut_frames(
-        source, plan, folder, long_side=rules.long_side, crf=rules.crf, limits=limits
-    )
-    return tuple(plan), frames
+    return [f"ffmpeg reported {audio.num_errors} errors, the last: {audio.cause}"]
 
 
 def _cut_audio_only(

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import re
 import signal
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,13 @@ from storage.errors import ItemFault, StageError, ToolError
 from tasks.processes.tool import ToolLimits, ToolResult, run_tool
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_QUIET = ("-hide_banner", "-loglevel", "error")
+# Each line of the log starts with its level. "Verbose" reports the size of the decoded frames.
+_LOG = ("-hide_banner", "-nostats", "-loglevel", "level+verbose")
+_LEVEL = re.compile(r"\[(quiet|panic|fatal|error|warning|info|verbose)\] ")
+_ERRORS = ("panic", "fatal", "error")
+_CORRUPT = "corrupt decoded frame"  # a warning
+_OF_OUTPUT = "non monotonically increasing dts to muxer"  # written times are checked anyway
+_NUM_TAIL_LINES = 40
 # One video is cut per core: threads within one video cost a tenth more CPU time in total.
 _ONE_THREAD = ("-filter_complex_threads", "1")
 _CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGBUS}
@@ -45,11 +53,13 @@ def follow_clock(stream: Any) -> Any:
 
 def compile_command(output: Any) -> list[str]:
     """Return the arguments of the ffmpeg call that writes an ffmpeg-python ``output``."""
-    return list(output.global_args(*_QUIET, *_ONE_THREAD).compile(overwrite_output=True))
+    return list(output.global_args(*_LOG, *_ONE_THREAD).compile(overwrite_output=True))
 
 
-def run_ffmpeg(command: Sequence[str], folder: Path, limits: ToolLimits) -> ToolResult:
+def run_ffmpeg(command: Sequence[str], folder: Path | None, limits: ToolLimits) -> ToolResult:
     """Run an ffmpeg command in a folder; a nonzero exit status is not an error by itself.
+
+    In the result ``stderr_tail`` and ``num_stderr_lines`` are those of the errors in the log.
 
     Raises:
         ItemFault: ffmpeg timed out or crashed on the file.
@@ -60,6 +70,10 @@ def run_ffmpeg(command: Sequence[str], folder: Path, limits: ToolLimits) -> Tool
     result = run_tool(command, limits=limits, folder=folder)
     if result.timed_out:
         raise ItemFault(f"decoding timed out after {limits.seconds:.0f} s")
+    errors = _errors_in(result.stderr.splitlines())
+    result = replace(
+        result, stderr_tail=tuple(errors[-_NUM_TAIL_LINES:]), num_stderr_lines=len(errors)
+    )
     messages = "\n".join(result.stderr_tail)
     for number in _NO_SPACE:
         if f": {os.strerror(number)}" in messages:
@@ -71,6 +85,18 @@ def run_ffmpeg(command: Sequence[str], folder: Path, limits: ToolLimits) -> Tool
         )
     _check_exit("ffmpeg", result)
     return result
+
+
+def _errors_in(lines: Sequence[str]) -> list[str]:
+    """Return the errors in ffmpeg's log, or all lines of a program that never starts a log."""
+    levels = [_LEVEL.search(line) for line in lines]
+    if not any(levels):
+        return list(lines)
+    return [
+        line
+        for line, level in zip(lines, levels, strict=True)
+        if level and (level[1] in _ERRORS or _CORRUPT in line) and _OF_OUTPUT not in line
+    ]
 
 
 def run_ffprobe(path: Path, *arguments: str, limits: ToolLimits) -> ToolResult:

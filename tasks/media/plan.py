@@ -1,6 +1,7 @@
 """Plan segment boundaries on frames, evenly spaced so that no short remainder is left.
 
-Files without video are split on whole milliseconds of audio.
+Only a frame that stands still for longer than a segment is cut between frames. Files without video
+are split on whole milliseconds of audio.
 """
 
 import math
@@ -9,10 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from storage.errors import ItemFault
+from storage.errors import FramesFault
 from storage.records import AUDIO_SAMPLE_RATE
 
 _SAMPLES_PER_MS = AUDIO_SAMPLE_RATE // 1000
+# A clock that jumps by hours would become as much of one frame.
+_MAX_STILL_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,8 +23,9 @@ class PlannedSegment:
     """One segment: frames ``[first_frame, end_frame)``, samples ``[first_sample, end_sample)``.
 
     Frames and samples are numbered from the video's first frame; a segment ends where the next one
-    starts. Without video there are no frames, and the last segment may end within its last
-    millisecond.
+    starts. A segment without frames of its own ``is_held``: all through it the frame before
+    ``first_frame`` is on the screen, whose first segment it is not. Without video there are no
+    frames, and the last segment may end within its last millisecond.
     """
 
     index: int
@@ -31,11 +35,17 @@ class PlannedSegment:
     end_ms: int
     first_sample: int
     end_sample: int
+    is_held: bool = False
 
     @property
     def num_frames(self) -> int:
-        """Number of video frames."""
+        """Number of the source's frames."""
         return self.end_frame - self.first_frame
+
+    @property
+    def has_video(self) -> bool:
+        """Whether the segment shows a frame, of its own or held."""
+        return self.num_frames > 0 or self.is_held
 
     @property
     def num_samples(self) -> int:
@@ -54,21 +64,26 @@ def plan_segments(
     Each boundary is the frame nearest to the equal split; if that makes a segment too long (uneven
     frame times), more segments are used. 10.033 s becomes three segments of 3.34 s.
 
+    A frame that stands still for longer than a segment ends with a boundary, and is itself split
+    where the equal split falls: each segment either starts with a frame, or only holds one.
+
     The frames nearest to ``cut_points_ms``, milliseconds from the first frame, are boundaries too,
-    and each stretch between two of them is split separately: its segments may be short.
+    as is a cut point within a frame that stands still. Each stretch between two of them is split
+    separately: its segments may be short.
 
     Raises:
-        ItemFault: a single frame is displayed for longer than a segment.
+        FramesFault: a single frame is displayed for longer than ten minutes.
     """
-    start = frame_times[0]
-    times = [time - start for time in frame_times]
-    duration = end_time - start
-    firsts: list[int] = []
-    for first, end in pairwise(_stretches(times, duration, cut_points_ms)):
-        until = times[end] if end < len(times) else duration
-        firsts += (first + n for n in _first_frames(times[first:end], until, max_segment_ms))
-    frames = [*firsts, len(times)]
-    bounds = [*(times[first] for first in firsts), duration]
+    times = [time - frame_times[0] for time in frame_times]
+    duration = end_time - frame_times[0]
+    ends = [*times[1:], duration]
+    stills = [k for k, end in enumerate(ends) if not _fits(times[k], end, max_segment_ms)]
+    _check_stills([(times[k], ends[k]) for k in stills])
+    bounds: list[float] = []
+    for start, end in pairwise(_stretches(times, ends, stills, cut_points_ms)):
+        bounds += _split(times, start, end, max_segment_ms)
+    bounds.append(duration)
+    frames = [*(bisect_left(times, bound) for bound in bounds[:-1]), len(times)]
     return [
         PlannedSegment(
             index=k,
@@ -78,8 +93,9 @@ def plan_segments(
             end_ms=_to_ms(bounds[k + 1]),
             first_sample=_to_samples(bounds[k]),
             end_sample=_to_samples(bounds[k + 1]),
+            is_held=frames[k] == frames[k + 1],
         )
-        for k in range(len(firsts))
+        for k in range(len(bounds) - 1)
     ]
 
 
@@ -110,10 +126,33 @@ def plan_audio(
     ]
 
 
-def _stretches(times: Sequence[float], duration: float, cut_points_ms: Sequence[int]) -> list[int]:
-    """Return the first frame of each stretch, and the number of frames as the end of the last."""
-    bounds = [*times, duration]
-    return sorted({0, len(times), *(_nearest(bounds, point / 1000) for point in cut_points_ms)})
+def _check_stills(stills: Sequence[tuple[float, float]]) -> None:
+    """Raise if a frame stands still, from and until these times, for too long to be video."""
+    for start, end in stills:
+        if end - start > _MAX_STILL_SECONDS:
+            raise FramesFault(
+                f"the frame at {_to_ms(start)} ms lasts for {end - start:.0f} s, longer than "
+                f"{_MAX_STILL_SECONDS:.0f} s: if its clock jumps, re-encode the file"
+            )
+
+
+def _stretches(
+    times: Sequence[float],
+    ends: Sequence[float],
+    stills: Sequence[int],
+    cut_points_ms: Sequence[int],
+) -> list[float]:
+    """Return the times between which frames are split: start, end, cut points, ends of stills."""
+    bounds = [*times, ends[-1]]
+    starts_ms = [_to_ms(times[k]) for k in stills]
+    points = {bounds[0], bounds[-1], *(ends[k] for k in stills)}
+    for point_ms in cut_points_ms:
+        still = bisect_left(starts_ms, point_ms) - 1  # the last one that starts before the point
+        if still >= 0 and point_ms < _to_ms(ends[stills[still]]):
+            points.add(point_ms / 1000)
+        else:
+            points.add(bounds[_nearest(bounds, point_ms / 1000)])
+    return sorted(points)
 
 
 def frames_ms(frame_times: Sequence[float]) -> tuple[int, ...]:
@@ -138,28 +177,38 @@ def _fits(start: float, end: float, max_segment_ms: int) -> bool:
     )
 
 
-def _first_frames(times: Sequence[float], end: float, max_segment_ms: int) -> list[int]:
-    """Choose the first frame of every segment of a stretch that lasts until ``end``."""
-    longest_start, longest_end = max(pairwise([*times, end]), key=lambda frame: frame[1] - frame[0])
-    if not _fits(longest_start, longest_end, max_segment_ms):
-        raise ItemFault(
-            f"the frame at {_to_ms(longest_start)} ms lasts for "
-            f"{_to_ms(longest_end - longest_start)} ms, longer than a segment of {max_segment_ms} "
-            "ms: raise segment.max_segment_ms, or re-encode the file at a constant frame rate"
-        )
-    fewest = max(1, math.ceil((end - times[0]) * 1000 / max_segment_ms - 1e-3))
+def _split(times: Sequence[float], start: float, end: float, max_segment_ms: int) -> list[float]:
+    """Return when each segment of a stretch starts. In a stretch, only the last frame is still."""
+    first, until = bisect_left(times, start), bisect_left(times, end)
+    frames = times[first:until] or [start]
+    if frames[0] > start:  # within a frame that stands still
+        frames = [start]
+    fewest = max(1, math.ceil((end - start) * 1000 / max_segment_ms - 1e-3))
     for count in range(fewest, 2 * fewest + 2):
-        firsts = _nearest_frames(times, end, count)
-        bounds = [*(times[first] for first in firsts), end]
-        if all(_fits(a, b, max_segment_ms) for a, b in pairwise(bounds)):
-            return firsts
-    return _latest_frames(times, end, max_segment_ms)
+        bounds = _nearest_times(frames, start, end, count, max_segment_ms)
+        if all(_fits(a, b, max_segment_ms) for a, b in pairwise([*bounds, end])):
+            return bounds
+    return _latest_times(frames, end, max_segment_ms)
 
 
-def _nearest_frames(times: Sequence[float], end: float, count: int) -> list[int]:
-    """Return the frames nearest to the starts of ``count`` equal parts, without repeats."""
-    starts = (times[0] + (end - times[0]) * k / count for k in range(1, count))
-    return sorted({0, *(_nearest(times, start) for start in starts)})
+def _nearest_times(
+    frames: Sequence[float], start: float, end: float, count: int, max_segment_ms: int
+) -> list[float]:
+    """Return the frames nearest to the starts of ``count`` equal parts, without repeats.
+
+    Starts within a last frame that stands still are returned as they are.
+    """
+    splits = (start + (end - start) * k / count for k in range(1, count))
+    is_still = not _fits(frames[-1], end, max_segment_ms)
+    return sorted(
+        {start}
+        | {
+            split
+            if is_still and _to_ms(split) > _to_ms(frames[-1])
+            else frames[_nearest(frames, split)]
+            for split in splits
+        }
+    )
 
 
 def _nearest(times: Sequence[float], expected: float) -> int:
@@ -170,15 +219,18 @@ def _nearest(times: Sequence[float], expected: float) -> int:
     return bisect_left(times, times[nearest])
 
 
-def _latest_frames(times: Sequence[float], end: float, max_segment_ms: int) -> list[int]:
+def _latest_times(frames: Sequence[float], end: float, max_segment_ms: int) -> list[float]:
     """Fill each segment with as many frames as fit, for frames that last for seconds."""
-    firsts = [0]
-    while not _fits(times[firsts[-1]], end, max_segment_ms):
-        start = times[firsts[-1]]
-        last = bisect_right(times, start + max_segment_ms / 1000) - 1
-        while not _fits(start, times[last], max_segment_ms):
+    bounds = [frames[0]]
+    while not _fits(bounds[-1], end, max_segment_ms):
+        start = bounds[-1]
+        if start >= frames[-1]:  # the last frame stands still
+            count = math.ceil((end - start) * 1000 / max_segment_ms + 0.5)
+            return [*bounds, *(start + (end - start) * k / count for k in range(1, count))]
+        last = bisect_right(frames, start + max_segment_ms / 1000) - 1
+        while not _fits(start, frames[last], max_segment_ms):
             last -= 1
         # After rounding, a frame may fit that the exact times exclude.
-        following = max(last, bisect_right(times, start))
-        firsts.append(bisect_left(times, times[following]))
-    return firsts
+        following = max(last, bisect_right(frames, start))
+        bounds.append(frames[bisect_left(frames, frames[following])])
+    return bounds

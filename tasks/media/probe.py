@@ -9,11 +9,15 @@ from storage.errors import ItemFault
 from tasks.media.audio.packets import list_packets
 from tasks.media.container import Container, Stream, parse_container
 from tasks.media.ffmpeg import input_url, run_ffprobe
+from tasks.media.video.frame_size import FrameSize
 from tasks.media.video.frame_times import FrameTimes, list_frames
 from tasks.processes.tool import ToolLimits, ToolResult
 
 _HOST_ERRORS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 _ESTIMATED_LENGTH = frozenset(("aac", "ac3", "amr", "dts", "eac3", "mp3"))
+# These containers declare no length: ffmpeg subtracts the first timestamp from the last, and
+# either may be after a jump of the clock.
+_NO_LENGTH = frozenset(("mpeg", "mpegts"))
 _PLAYLISTS = frozenset(("concat", "dash", "hls", "imf", "sdp"))
 
 
@@ -24,8 +28,9 @@ class SourceMedia:
     ``frame_times`` are sorted seconds on ffmpeg's clock, on which the container starts at 0 (on
     its own clock that is ``origin``); the last frame lasts until ``end_time``. ``video_stream`` and
     ``audio_stream`` are indices within their kind, as in ffmpeg's ``v:0`` and ``a:0``. ``width``
-    and ``height`` are those of the displayed frame, after rotation. ``declared_seconds`` is the
-    length of the video according to the container.
+    and ``height`` are those of the displayed frame, after rotation; ``pixel_aspect`` is the width
+    of its pixels relative to their height, ``is_turned`` whether the rotation swaps the two.
+    ``declared_seconds`` is the length of the video according to the container.
 
     Without video (``video_stream`` is ``None``) there are no frames and the size is 0: the source
     starts with its container's clock and ends with its audio of ``num_packets`` packets, and
@@ -42,6 +47,8 @@ class SourceMedia:
     frame_times: tuple[float, ...]
     end_time: float
     num_packets: int = 0
+    pixel_aspect: float = 1.0
+    is_turned: bool = False
 
     @property
     def start_time(self) -> float:
@@ -52,6 +59,15 @@ class SourceMedia:
     def duration_seconds(self) -> float:
         """Time from the first frame's start to the end of the last frame, or of the audio."""
         return self.end_time - self.start_time
+
+    @property
+    def frame_size(self) -> FrameSize:
+        """Size of the displayed frames, after rotation."""
+        return FrameSize(width=self.width, height=self.height, pixel_aspect=self.pixel_aspect)
+
+    def with_frame_size(self, size: FrameSize) -> "SourceMedia":
+        """Replace the size that the container states."""
+        return replace(self, width=size.width, height=size.height, pixel_aspect=size.pixel_aspect)
 
     def with_frame_times(self, frames: FrameTimes) -> "SourceMedia":
         """Replace the frames that the container lists."""
@@ -75,14 +91,17 @@ def probe(path: Path, *, limits: ToolLimits) -> SourceMedia:
     if video is None:
         return _audio_only(path, container, limits)
     origin = container.format.start_time or 0.0
-    frames = list_frames(path, video, origin, limits=limits)
+    audio = _choose_audio(container.streams_of("audio"))
+    frames = list_frames(path, video, audio, origin, limits=limits)
     width, height = videos[video].displayed_size
     return SourceMedia(
         path=path,
         video_stream=video,
-        audio_stream=_choose_audio(container.streams_of("audio")),
+        audio_stream=audio,
         width=width,
         height=height,
+        pixel_aspect=videos[video].displayed_pixel_aspect,
+        is_turned=videos[video].is_turned,
         declared_seconds=_declared_seconds(videos[video], container, frames),
         origin=origin,
         frame_times=frames.times,
@@ -130,7 +149,8 @@ def probe_seconds(path: Path, *, limits: ToolLimits) -> float:
     videos, audios = container.streams_of("video"), container.streams_of("audio")
     video, audio = _choose_video(videos, cause), _choose_audio(audios)
     if video is not None:
-        declared = videos[video].own_seconds
+        is_estimated = container.format.names & _NO_LENGTH
+        declared = None if is_estimated else videos[video].own_seconds
     else:
         declared = None if audio is None else _declared_audio_seconds(audios[audio], container)
     return declared or probe(path, limits=limits).duration_seconds
@@ -170,9 +190,11 @@ def _declared_seconds(video: Stream, container: Container, frames: FrameTimes) -
     if "avi" in container.format.names and video.nb_frames and video.r_frame_rate:
         # ffmpeg measures a truncated AVI by the remaining data; its header keeps the frame count.
         return video.nb_frames / video.r_frame_rate
+    found = frames.end_time - frames.times[0]
+    if container.format.names & _NO_LENGTH:
+        return found
     if video.own_seconds is not None:
         return video.own_seconds
-    found = frames.end_time - frames.times[0]
     return (container.format.duration or found) if len(container.streams) == 1 else found
 
 

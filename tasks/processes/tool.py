@@ -32,11 +32,13 @@ class ToolLimits:
 class ToolResult:
     """Exit status and output of a program that has ended.
 
-    ``out_of_memory`` is whether any line of its stderr reports that memory ran out.
+    ``stderr_tail`` are the last lines of ``stderr``. ``out_of_memory`` is whether any of its lines
+    reports that memory ran out.
     """
 
     status: int
     output: bytes
+    stderr: str
     stderr_tail: tuple[str, ...]
     num_stderr_lines: int
     timed_out: bool
@@ -82,10 +84,12 @@ def run_tool(
         kill_group(process)
         process.communicate()
         raise
-    lines = stderr.decode(errors="replace").splitlines()
+    text = stderr.decode(errors="replace")
+    lines = text.splitlines()
     return ToolResult(
         status=process.returncode,
         output=output,
+        stderr=text,
         stderr_tail=tuple(lines[-_NUM_TAIL_LINES:]),
         num_stderr_lines=len(lines),
         timed_out=timed_out,

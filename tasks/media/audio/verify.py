@@ -55,7 +55,7 @@ def loss_warnings(
 def _missing_warnings(
     audio: DecodedAudio, plan: Sequence[PlannedSegment], written: Sequence[SegmentAudio]
 ) -> list[str]:
-    end = max(segment.end_sample for segment in plan if segment.num_frames)
+    end = max(segment.end_sample for segment in plan if segment.has_video)
     missing = _seconds(end - covered_by(audio.present, 0, end))
     damaged = _seconds(_damaged(audio, plan[-1].end_sample))
     num_without = sum(not segment.is_written for segment in written)
@@ -80,7 +80,7 @@ def _unused_warnings(audio: DecodedAudio, plan: Sequence[PlannedSegment]) -> lis
     first, last = (min(a for a, _ in listed), max(b for _, b in listed)) if listed else (0, 0)
     before = _seconds(covered_by(listed, first, 0))
     used = [(segment.first_sample, segment.end_sample) for segment in plan]
-    end = max(segment.end_sample for segment in plan if segment.num_frames)
+    end = max(segment.end_sample for segment in plan if segment.has_video)
     unused = covered_by(listed, end, last) - sum(
         covered_by(listed, a, b) for a, b in used if a >= end
     )

@@ -1,7 +1,8 @@
-"""Build the ffmpeg call that cuts a video: inputs, filters and output names.
+"""Build the ffmpeg calls that cut a video: inputs, filters and output names.
 
 Boundaries are frame numbers: time-based cutting rounds to the encoder's time base and silently
-skips boundaries.
+skips boundaries. If frames change size or pixel format, ffmpeg starts the filters again: none of
+them may depend on earlier frames, except the one that drops frames for the hash.
 """
 
 from collections.abc import Sequence
@@ -9,59 +10,92 @@ from typing import Any
 
 import ffmpeg
 
-from tasks.media.ffmpeg import compile_command, open_input
+from tasks.media.ffmpeg import compile_command, follow_clock, open_input
 from tasks.media.perceptual_hash import VIDEO_HASH_RATE, VIDEO_HASH_SIZE
-from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia
+from tasks.media.video.frame_times import VIDEO_TIME_BASE
 
 GRAY_NAME = "gray.raw"
+LIST_NAME = "parts.csv"
+HOLD_RATE = 10  # frames per second of a segment that repeats one frame
 
-_VIDEO_NAME = "%04d.mp4"
-# Fine enough for any source: by default ffmpeg rounds frames to its guess of the source's rate.
-_VIDEO_TIME_BASE = "1/90000"
+_PART_NAME = "part-%05d.mp4"
 _MAX_TERMS = 16
 
 
 def video_name(index: int) -> str:
     """Return the name of a segment's video file."""
-    return _VIDEO_NAME % index
+    return f"{index:04d}.mp4"
+
+
+def part_name(number: int) -> str:
+    """Return the name of the file that a call writes between two of its boundaries."""
+    return _PART_NAME % number
 
 
 def cut_command(
-    source: SourceMedia, plan: Sequence[PlannedSegment], *, long_side: int, crf: int
+    source: SourceMedia, first_frames: Sequence[int], *, size: tuple[int, int], crf: int
 ) -> list[str]:
-    """Build the call that writes the segments' videos and small gray frames.
+    """Build the call that writes a file from each of ``first_frames`` on, and small gray frames.
 
-    Output names are relative to the folder that the call runs in.
+    Frames are scaled to fit ``size`` (width, height). Output names are relative to the folder that
+    the call runs in.
     """
-    stream = open_input(source.path)[f"v:{source.video_stream}"]
-    video = _scaled_video(stream, long_side).split()
-    outputs = (_segments_output(video[0], plan, crf), _gray_output(video[1]))
+    file = open_input(source.path)
+    video = _scaled_video(file[f"v:{source.video_stream}"], source.start_time, size).split()
+    outputs = [
+        _parts_output(video[0], first_frames, crf, segment_list=LIST_NAME, segment_list_type="csv"),
+        _gray_output(video[1]),
+    ]
+    if source.audio_stream is not None:
+        outputs.append(follow_clock(file[f"a:{source.audio_stream}"]))
     return compile_command(ffmpeg.merge_outputs(*outputs))
 
 
-def _scaled_video(video: Any, long_side: int) -> Any:
-    """Scale down to ``long_side``, with even dimensions and square pixels."""
-    scale = f"min(1,{long_side}/max(iw*sar,ih))"
+def hold_command(name: str, frame: int, num_frames: Sequence[int], *, crf: int) -> list[str]:
+    """Build the call that writes files of ``num_frames`` repeats of one frame of a written file."""
+    total = sum(num_frames)
+    held = (
+        ffmpeg.input(f"file:{name}")["v:0"]
+        .filter("select", f"eq(n,{frame})")
+        .filter("loop", loop=total - 1, size=1)
+        .filter("setpts", f"N/{HOLD_RATE}/TB")
+    )
+    first_frames = [sum(num_frames[:k]) for k in range(len(num_frames))]
+    return compile_command(_parts_output(held, first_frames, crf))
+
+
+def _scaled_video(video: Any, start_time: float, size: tuple[int, int]) -> Any:
+    """Scale to fit ``size`` with square pixels; bars fill up frames of another aspect ratio.
+
+    A side may be a pixel off the aspect ratio, since sizes are even: no bar makes up for that.
+    """
+    width, height = size
+    scale = f"min({width + 1}/(iw*sar),{height + 1}/ih)"
     return (
-        video.filter("setpts", "PTS-STARTPTS")
-        .filter("scale", w=f"2*round(iw*sar*{scale}/2)", h=f"2*round(ih*{scale}/2)", flags="area")
+        video.filter("setpts", f"PTS-round({start_time:.9f}/TB)")
+        .filter(
+            "scale",
+            w=f"min({width},2*round(iw*sar*{scale}/2))",
+            h=f"min({height},2*round(ih*{scale}/2))",
+            flags="area",
+        )
+        .filter("pad", width, height, "(ow-iw)/2", "(oh-ih)/2")
         .filter("setsar", 1)
     )
 
 
-def _segments_output(video: Any, plan: Sequence[PlannedSegment], crf: int) -> Any:
-    """Write one H.264 file per segment, split before the planned frames."""
+def _parts_output(video: Any, first_frames: Sequence[int], crf: int, **options: str) -> Any:
+    """Write one H.264 file per part, split before the given frames."""
     return ffmpeg.output(
-        video, _VIDEO_NAME, f="segment", reset_timestamps=1, vcodec="libx264",
+        video, _PART_NAME, f="segment", reset_timestamps=1, vcodec="libx264",
         preset="veryfast", crf=crf, bf=0, pix_fmt="yuv420p", fps_mode="passthrough",
-        threads=1, enc_time_base=_VIDEO_TIME_BASE, **_boundaries(plan),
+        threads=1, enc_time_base=VIDEO_TIME_BASE, **_boundaries(first_frames[1:]), **options,
     )  # fmt: skip
 
 
-def _boundaries(plan: Sequence[PlannedSegment]) -> dict[str, str | int]:
-    """Force a key frame and a new file at every segment's first frame."""
-    starts = [segment.first_frame for segment in plan[1:]]
+def _boundaries(starts: Sequence[int]) -> dict[str, str | int]:
+    """Force a key frame and a new file at every part's first frame."""
     if not starts:
         return {"segment_time": 1_000_000}
     return {
@@ -83,9 +117,12 @@ def _is_one_of(starts: Sequence[int]) -> str:
 
 
 def _gray_output(video: Any) -> Any:
-    """Write the small frames for the perceptual hash, at a constant rate from the first frame."""
+    """Write the small frames for the perceptual hash, at a constant rate from the first frame.
+
+    The output's own constant rate repeats frames that the filter drops when it starts again.
+    """
     width, height = VIDEO_HASH_SIZE
-    small = video.filter("fps", VIDEO_HASH_RATE, start_time=0).filter(
-        "scale", width, height, flags="area"
+    small = video.filter("fps", VIDEO_HASH_RATE).filter("scale", width, height, flags="area")
+    return ffmpeg.output(
+        small, GRAY_NAME, f="rawvideo", pix_fmt="gray", fps_mode="cfr", r=VIDEO_HASH_RATE
     )
-    return ffmpeg.output(small, GRAY_NAME, f="rawvideo", pix_fmt="gray", fps_mode="passthrough")

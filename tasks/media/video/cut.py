@@ -12,8 +12,11 @@ from tasks.media.ffmpeg import error_cause, run_ffmpeg
 from tasks.media.perceptual_hash import VIDEO_HASH_SIZE
 from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia
-from tasks.media.video.command import GRAY_NAME, cut_command
-from tasks.media.video.verify import check_written_frames
+from tasks.media.rules import CutRules
+from tasks.media.video.command import GRAY_NAME, LIST_NAME, cut_command, part_name, video_name
+from tasks.media.video.frame_size import FrameSize, output_size, sizes_in_log
+from tasks.media.video.held import write_held
+from tasks.media.video.verify import check_held_frames, check_written_frames
 from tasks.processes.tool import ToolLimits
 
 Gray = npt.NDArray[np.uint8]
@@ -26,22 +29,22 @@ _LONGEST_ARGUMENT = 120_000  # bytes; Linux allows 128 KiB
 class CutFrames:
     """A video stream whose segments were written.
 
-    ``num_errors`` is the number of lines that ffmpeg logged, ``cause`` the last of them. ``gray``
-    are small frames [frames, height, width] at a constant rate.
+    ``num_errors`` is the number of errors that ffmpeg logged, ``cause`` the last of them. ``gray``
+    are small frames [frames, height, width] at a constant rate. ``sizes`` are all sizes of the
+    source's frames, in order; more than one if it changes.
     """
 
     num_errors: int
     cause: str
     gray: Gray
+    sizes: tuple[FrameSize, ...]
 
 
 def cut_frames(
     source: SourceMedia,
     plan: Sequence[PlannedSegment],
     folder: Path,
-    *,
-    long_side: int,
-    crf: int,
+    rules: CutRules,
     limits: ToolLimits,
 ) -> CutFrames:
     """Write the video of all segments into an empty ``folder``.
@@ -53,16 +56,31 @@ def cut_frames(
         ToolError: ffmpeg is not installed, or was built without the encoder.
         OSError: the folder's disk is full.
     """
-    command = cut_command(source, plan, long_side=long_side, crf=crf)
+    parts = [segment for segment in plan if not segment.is_held]
+    size = output_size(source.frame_size, rules.long_side)
+    first_frames = [segment.first_frame for segment in parts]
+    command = cut_command(source, first_frames, size=size, crf=rules.crf)
     if max(map(len, command)) > _LONGEST_ARGUMENT:
         raise ItemFault(
             f"too long for one ffmpeg call ({len(plan)} segments): split the file into parts"
         )
     result = run_ffmpeg(command, folder, limits)
+    for number, segment in enumerate(parts):
+        if (folder / part_name(number)).exists():
+            (folder / part_name(number)).rename(folder / video_name(segment.index))
     cause = error_cause(result, limits)
-    check_written_frames(plan, folder, cause)
+    max_segment_ms = rules.max_segment_ms
+    check_written_frames(
+        plan, source.frame_times, folder, max_segment_ms=max_segment_ms, cause=cause
+    )
+    (folder / LIST_NAME).unlink()
+    write_held(plan, folder, crf=rules.crf, limits=limits)
+    check_held_frames(plan, folder, max_segment_ms)
     return CutFrames(
-        num_errors=result.num_stderr_lines, cause=cause, gray=_take_gray(folder / GRAY_NAME)
+        num_errors=result.num_stderr_lines,
+        cause=cause,
+        gray=_take_gray(folder / GRAY_NAME),
+        sizes=sizes_in_log(result.stderr.splitlines(), is_turned=source.is_turned),
     )
 
 

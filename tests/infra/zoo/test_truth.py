@@ -10,7 +10,8 @@ from infra.zoo.inputs import Cut
 from infra.zoo.truth import WrittenSegment, beeps_in, faults_of, numbered_frames
 from tasks.media.audio.command import audio_name
 from tasks.media.audio.wav import read_audio, write_audio
-from tasks.media.cut_video import CutRules, cut_video
+from tasks.media.cut_video import cut_video
+from tasks.media.rules import CutRules
 from tasks.media.video.command import video_name
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)

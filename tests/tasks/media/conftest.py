@@ -13,7 +13,8 @@ import pytest
 from infra.zoo.truth import WrittenSegment
 from tasks.media.audio.command import audio_name
 from tasks.media.audio.wav import read_audio
-from tasks.media.cut_video import CutRules, CutVideo, cut_video
+from tasks.media.cut_video import CutVideo, cut_video
+from tasks.media.rules import CutRules
 from tasks.media.video.command import video_name
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
@@ -37,7 +38,7 @@ class CutOnce:
                 end_ms=planned.end_ms,
                 num_frames=planned.num_frames,
                 num_samples=planned.num_samples,
-                video_path=self.folder / video_name(planned.index) if planned.num_frames else None,
+                video_path=self.folder / video_name(planned.index) if planned.has_video else None,
                 audio_path=self.folder / audio_name(planned.index) if has_audio else None,
             )
             for planned, has_audio in zip(self.result.plan, written, strict=False)

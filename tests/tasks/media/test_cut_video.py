@@ -7,9 +7,10 @@ import pytest
 
 from infra.zoo.inputs import DAMAGED, Rejected
 from infra.zoo.truth import numbered_frames
-from storage.errors import FramesFault, ItemFault
-from tasks.media.cut_video import CutRules, cut_video
+from storage.errors import ItemFault
+from tasks.media.cut_video import cut_video
 from tasks.media.probe import probe
+from tasks.media.rules import CutRules
 from tasks.processes.tool import ToolLimits
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
@@ -67,7 +68,7 @@ def test_truncated_video_is_cut_as_far_as_it_decodes(cut_once):
     assert counts == [segment.num_frames for segment in video_cut.result.plan]
     assert 0.9 * 200 <= sum(counts) < 200
     assert sum(len(audio) for audio in video_cut.audios()) == video_cut.result.plan[-1].end_sample
-    assert "frames decode" in video_cut.result.warnings[0]
+    assert "1 of 193 frames are damaged" in video_cut.result.warnings[0]
     assert len(list(video_cut.folder.iterdir())) == 2 * len(video_cut.result.plan)
 
 
@@ -75,7 +76,7 @@ def test_few_damaged_bytes_are_reported_and_tolerated(cut_once):
     video_cut = cut_once("a-little-rotten.mp4")
     counts = [len(numbered_frames(segment.video_path)) for segment in video_cut.segments()]
     assert sum(counts) == 200
-    assert "200 of 200 frames decode, with " in video_cut.result.warnings[0]
+    assert " of 200 frames are damaged (ffmpeg: " in video_cut.result.warnings[0]
 
 
 def test_endless_file_times_out(video):
@@ -114,5 +115,5 @@ def test_video_that_decodes_but_cannot_be_cut_keeps_the_first_cause(video, tmp_p
     path = video("very-short.mp4")
     monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
     (tmp_path / "out").mkdir()
-    with pytest.raises(FramesFault, match=r"0 of 5 frames .*\(ffmpeg: no such decoder\)"):
+    with pytest.raises(ItemFault, match=r"no displayable frame \(ffmpeg: no such decoder\)"):
         cut_video(path, tmp_path / "out", RULES, 4096)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import ItemFault
+from storage.errors import FramesFault
 from storage.records import AUDIO_SAMPLE_RATE
 from tasks.media.plan import PlannedSegment, frames_ms, plan_audio, plan_segments
 
@@ -42,10 +42,14 @@ def check(plan: list[PlannedSegment], times: list[float], end: float, max_ms: in
     assert sum(segment.num_frames for segment in plan) == len(times)
     frame_ms = frames_ms(times)
     for segment in plan:
-        assert segment.start_ms == frame_ms[segment.first_frame]
-        assert segment.num_frames > 0
         assert segment.start_ms <= segment.end_ms <= segment.start_ms + max_ms
         assert segment.num_samples <= max_ms * AUDIO_SAMPLE_RATE // 1000
+        assert segment.is_held == (segment.num_frames == 0)
+        if segment.is_held:  # the frame before it is displayed all through it
+            assert frame_ms[segment.first_frame - 1] < segment.start_ms < segment.end_ms
+            assert segment.end_ms <= [*frame_ms, plan[-1].end_ms][segment.first_frame]
+            continue
+        assert segment.start_ms == frame_ms[segment.first_frame]
         start = times[segment.first_frame] - times[0]
         assert abs(segment.start_ms - start * 1000) <= 0.5 + 1e-6
         assert abs(segment.first_sample - start * AUDIO_SAMPLE_RATE) <= 0.5 + 1e-6
@@ -137,21 +141,54 @@ def test_any_frames_can_be_cut_if_none_outlasts_a_segment(frames):
     check(plan_segments(times, end, 5_000), times, end, 5_000)
 
 
-@given(uneven(max_gap=2), st.integers(0, 59), st.floats(5.002, 600))
-def test_frame_that_outlasts_a_segment_is_the_videos_fault(frames, at, pause):
+@st.composite
+def with_stills(draw):
+    """Frames at any times; some last for up to 90 s."""
+    gap = st.one_of(st.floats(0.001, 2), st.floats(2, 20), st.floats(20, 90))
+    gaps = draw(st.lists(gap, min_size=1, max_size=40))
+    times = [draw(starts)]
+    for length in gaps:
+        times.append(times[-1] + length)
+    return times[:-1], times[-1]
+
+
+@given(with_stills(), lengths_ms, st.lists(st.integers(-1_000, 600_000), max_size=8))
+def test_a_frame_that_outlasts_a_segment_is_held_in_the_segments_within_it(
+    frames, max_ms, cut_points_ms
+):
     times, end = frames
-    at %= len(times)
-    times = [*times[: at + 1], *(time + pause for time in times[at + 1 :])]
-    with pytest.raises(ItemFault, match=r"the frame at \d+ ms lasts for \d+ ms"):
-        plan_segments(times, end + pause, 5_000)
+    check(plan_segments(times, end, max_ms), times, end, max_ms)
+    plan = plan_segments(times, end, max_ms, cut_points_ms)
+    check(plan, times, end, max_ms)
+    bounds = {0, *(segment.end_ms for segment in plan)}
+    frame_ms = [*frames_ms(times), plan[-1].end_ms]
+    for start, until in pairwise(frame_ms):
+        if until - start > max_ms:
+            assert until in bounds
+            assert {point for point in cut_points_ms if start < point < until} <= bounds
 
 
-def test_long_frame_in_a_long_video_is_found_quickly():
+def test_a_still_frame_is_split_evenly_with_what_comes_before_it():
+    times, end = regular(100, 25)
+    times = [time + 12 * (n >= 50) for n, time in enumerate(times)]
+    plan = plan_segments(times, end + 12, 5_000)
+    assert [(s.end_ms - s.start_ms, s.num_frames, s.is_held) for s in plan] == [
+        (4_667, 50, False), (4_666, 0, True), (4_667, 0, True), (2_000, 50, False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("seconds", [600.5, 9_000.0])
+def test_a_frame_that_lasts_for_more_than_ten_minutes_is_the_videos_fault(seconds):
+    message = rf"the frame at 40 ms lasts for {seconds:.0f} s, longer than 600 s"
+    with pytest.raises(FramesFault, match=message):
+        plan_segments([0.0, 0.04], 0.04 + seconds, 5_000)
+
+
+def test_long_frame_in_a_long_video_is_planned_quickly():
     times, end = regular(108_000, 30)
     times = [time if n < 60_000 else time + 20 for n, time in enumerate(times)]
     started = time.monotonic()
-    with pytest.raises(ItemFault, match="the frame at 1999967 ms lasts for 20033 ms"):
-        plan_segments(times, end + 20, 5_000)
+    check(plan_segments(times, end + 20, 5_000), times, end + 20, 5_000)
     assert time.monotonic() - started < 20
 
 

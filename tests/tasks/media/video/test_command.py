@@ -2,23 +2,11 @@ import re
 
 import pytest
 
-from tasks.media.plan import PlannedSegment, plan_segments
 from tasks.media.probe import probe
 from tasks.media.video.command import cut_command, video_name
 from tasks.processes.tool import ToolLimits
 
 LIMITS = ToolLimits(seconds=60)
-
-
-def plan_of(starts: list[int]) -> list[PlannedSegment]:
-    """Plan segments that start at these frames; their times are not used."""
-    return [
-        PlannedSegment(
-            index=k, first_frame=start, end_frame=start + 1, start_ms=0, end_ms=0,
-            first_sample=0, end_sample=0,
-        )
-        for k, start in enumerate(starts)
-    ]  # fmt: skip
 
 
 def value(command: list[str], option: str) -> str:
@@ -27,8 +15,7 @@ def value(command: list[str], option: str) -> str:
 
 def test_one_call_writes_the_videos_of_all_segments(video):
     source = probe(video("cfr25.mp4"), limits=LIMITS)
-    plan = plan_segments(source.frame_times, source.end_time, 5_000)
-    command = cut_command(source, plan, long_side=448, crf=30)
+    command = cut_command(source, [0, 100, 200], size=(160, 120), crf=30)
     assert command[0] == "ffmpeg"
     assert value(command, "-segment_frames") == "100,200"
     assert value(command, "-force_key_frames") == "expr:eq(n,100)+eq(n,200)"
@@ -43,7 +30,7 @@ def test_files_are_named_by_the_segments_index():
 def test_key_frames_are_forced_at_first_frames_and_nowhere_else(video, count):
     starts = [0, *sorted({7 * k + k % 3 for k in range(1, count)})]
     source = probe(video("one-frame.mp4"), limits=LIMITS)
-    command = cut_command(source, plan_of(starts), long_side=448, crf=23)
+    command = cut_command(source, starts, size=(160, 120), crf=23)
     expression = value(command, "-force_key_frames").removeprefix("expr:")
     # ffmpeg's functions in Python, to evaluate the expression itself.
     is_forced = eval(
@@ -60,7 +47,7 @@ def test_key_frames_are_forced_at_first_frames_and_nowhere_else(video, count):
 
 def test_expression_is_not_nested_deeper_than_ffmpeg_parses(video):
     source = probe(video("one-frame.mp4"), limits=LIMITS)
-    command = cut_command(source, plan_of(list(range(0, 30_000, 10))), long_side=448, crf=23)
+    command = cut_command(source, list(range(0, 30_000, 10)), size=(160, 120), crf=23)
     depth = deepest = 0
     for letter in value(command, "-force_key_frames"):
         depth += {"(": 1, ")": -1}.get(letter, 0)

@@ -1,5 +1,6 @@
 import os
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -12,10 +13,12 @@ from storage.errors import ItemFault
 from tasks.media.audio.command import audio_name
 from tasks.media.plan import plan_segments
 from tasks.media.probe import probe
+from tasks.media.rules import CutRules
 from tasks.media.video.cut import cut_frames
 from tasks.processes.tool import ToolLimits
 
 LIMITS = ToolLimits(seconds=60)
+RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
 
 
 def gray_frames(path: Path) -> list[np.ndarray]:
@@ -78,7 +81,7 @@ def test_videos_are_rotated_upright_with_even_dimensions_and_square_pixels(cut_o
 def test_large_video_is_scaled_down_and_small_one_is_kept(video, tmp_path, long_side, size):
     source = probe(video("one-frame.mp4"), limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
-    cut_frames(source, plan, tmp_path, long_side=long_side, crf=23, limits=LIMITS)
+    cut_frames(source, plan, tmp_path, replace(RULES, long_side=long_side), LIMITS)
     with av.open(str(tmp_path / "0000.mp4")) as container:
         stream = container.streams.video[0]
         assert (stream.width, stream.height) == size
@@ -95,7 +98,7 @@ def _fake_ffmpeg(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> 
 def _cut_short(video, folder: Path, seconds: float = 60) -> None:
     source = probe(video("very-short.mp4"), limits=LIMITS)
     plan = plan_segments(source.frame_times, source.end_time, 5_000)
-    cut_frames(source, plan, folder, long_side=448, crf=23, limits=ToolLimits(seconds=seconds))
+    cut_frames(source, plan, folder, RULES, ToolLimits(seconds=seconds))
 
 
 def test_exit_status_zero_without_output_is_a_fault(video, monkeypatch, tmp_path):
