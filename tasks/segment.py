@@ -164,6 +164,7 @@ def _video_rows(
         height=cut.source.height,
         has_audio=any(audio.is_written for audio in cut.audio),
         warnings=cut.warnings,
+        video_quality=cut.video_quality,
         audio_quality=cut.audio_quality,
         dead_channel=cut.dead_channel,
         antiphase=cut.antiphase,
@@ -197,6 +198,9 @@ def _segment_record(
         audio_path=audio and f"{stored_folder}/{audio}",
         video_digest=video and digest_file(folder / video),
         audio_digest=audio and digest_file(folder / audio),
+        video_quality=cut.frame_flags.quality(planned.start_ms, planned.end_ms)
+        if video and cut.frame_flags
+        else None,
         audio_quality=its_audio.quality if its_audio else None,
     )
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from storage.issues import IssueKind
+
 ODD_NAMES = (
     "with space.mp4", "it's 'quoted' \"twice\".mp4", "100% %04d %s.mp4", "-leading -i dash.mp4",
     "é ü 日本 🙂.mp4", "a:b,c;d[1].mp4", "back\\slash.mp4", "line\nbreak.mp4", "http:x.mp4",
@@ -17,6 +19,8 @@ class Cut:
     audio. ``video_stream`` is the index of the expected stream; None without video: the clock is
     then the container's. ``warning`` is a part of the one expected warning. ``turns`` quarter turns
     to the left map written frames to stored ones. ``exact_seconds`` is a beep's tolerance.
+    ``is_joined`` is whether ffmpeg's own filters lose the track where its format changes, so that
+    only the beeps can be compared.
     """
 
     beeps: tuple[float, ...] | None
@@ -25,6 +29,7 @@ class Cut:
     audio_stream: int = 0
     turns: int = 0
     exact_seconds: float = 0.012
+    is_joined: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,17 @@ class Damaged:
     """A damaged video that must be cut, as far as it decodes, with this warning."""
 
     warning: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Poor:
+    """A video that must be cut into ``num_frames`` frames, and whose input has these problems.
+
+    Without problems it must be cut without a warning.
+    """
+
+    problems: tuple[IssueKind, ...]
+    num_frames: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +68,7 @@ GOOD: dict[str, Cut] = {
     "sixty.mp4": Cut(beeps=(4,)),
     "vfr.mp4": Cut(beeps=(4, 8)),
     "two-rates.webm": Cut(beeps=(3, 9)),
-    "still-for-seconds.mkv": Cut(beeps=(1,)),
+    "still-for-seconds.mkv": Cut(beeps=(1,), warning="frozen for 75% of its duration"),
     "jitter.mkv": Cut(beeps=(1, 6)),
     "rotated.mp4": Cut(beeps=(1,), turns=3),
     "odd.mp4": Cut(beeps=(1,)),
@@ -99,6 +115,13 @@ GOOD: dict[str, Cut] = {
     "audio-8-khz.mp4": Cut(beeps=(4,)),
     "audio-44-khz-stereo.mov": Cut(beeps=(4,)),
     "surround.mkv": Cut(beeps=(4,)),
+    # Packets of audio overlap where files are joined.
+    **{
+        name: Cut(beeps=(1, 5), exact_seconds=0.06, warning="frame size changes within the video")
+        for name in ("size-change.webm", "size-change.mkv")
+    },
+    "audio-format-change.mkv": Cut(beeps=(1, 5), exact_seconds=0.06, is_joined=True),
+    "audio-format-change.ts": Cut(beeps=(1, 5), exact_seconds=0.06, is_joined=True),
     "untyped-stream.ts": Cut(beeps=(2,)),
     "odd-length-tag.mkv": Cut(beeps=(5,)),
     "no-length-tag.mkv": Cut(beeps=(5,)),
@@ -108,6 +131,19 @@ GOOD: dict[str, Cut] = {
     "one-frame-over.mp4": Cut(beeps=(9,)),
     "ten-minutes.mp4": Cut(beeps=(1, 299.99, 599)),
     **{name: Cut(beeps=(0,)) for name in ODD_NAMES},
+}
+
+POOR: dict[str, Poor] = {
+    "black.mp4": Poor(problems=(IssueKind.BLACK_VIDEO,), num_frames=40),
+    "black-for-seconds.mp4": Poor(problems=(IssueKind.BLACK_VIDEO,), num_frames=60),
+    "frozen.mp4": Poor(problems=(IssueKind.FROZEN_VIDEO,), num_frames=40),
+    "still-for-six-seconds.mkv": Poor(problems=(IssueKind.FROZEN_VIDEO,), num_frames=40),
+    "silent-track.mp4": Poor(problems=(IssueKind.SILENT_AUDIO,), num_frames=40),
+    "clipped.mov": Poor(problems=(IssueKind.CLIPPED_AUDIO,), num_frames=40),
+    "dead-channel.mov": Poor(problems=(IssueKind.DEAD_CHANNEL,), num_frames=40),
+    "antiphase.mov": Poor(problems=(IssueKind.ANTIPHASE_AUDIO,), num_frames=40),
+    "clock-restart.ts": Poor(problems=(), num_frames=150),
+    "damaged-audio.mp4": Poor(problems=(IssueKind.MISSING_AUDIO,), num_frames=40),
 }
 
 DAMAGED: dict[str, Damaged | Rejected] = {

@@ -146,4 +146,50 @@ _AUDIO = {
     "encrypted.mp4": (*video(6), *audio(6, 1), *_H264, *_AAC, *_ENCRYPTION),
 }  # fmt: skip
 
-RECIPES: dict[str, tuple[str, ...]] = {**_RATES, **_VIDEO, **_AUDIO}
+_PARTS = {
+    "part-1.webm": (*video(3), *audio(3, 1), *_VP8, "-c:a", "libopus"),
+    "part-2.webm": (*video(4, size="240x180", first=75), *audio(4, 2), *_VP8, "-c:a", "libopus"),
+    "part-1.mkv": (*video(3), *audio(3, 1), *_H264, *_AAC),
+    "part-2.mkv": (*video(4, size="240x180", first=75), *audio(4, 2), *_H264, *_AAC),
+    "mono.mkv": (*video(3), *audio(3, 1), *_H264, "-c:a", "libmp3lame", "-ac", "1"),
+    "stereo.mkv": (
+        *video(4, first=75), *audio(4, 2), *_H264, "-c:a", "libmp3lame", "-ac", "2",
+    ),
+    "mono.ts": (*video(3), *audio(3, 1), *_H264, *_AAC, "-ac", "1"),
+    "stereo.ts": (*video(4, first=75), *audio(4, 2), *_H264, *_AAC, "-ac", "2"),
+}  # fmt: skip
+
+_TONE = "0.3*sin(440*2*PI*t)"
+
+
+def _tones(*channels: str) -> tuple[str, ...]:
+    return ("-f", "lavfi", "-t", "4", "-i", f"aevalsrc='{'|'.join(channels)}':s=48000")
+
+
+_SLOW = video(4, fps="10")
+_POOR = {
+    "black.mp4": (
+        "-f", "lavfi", "-t", "4", "-i", "color=black:s=160x120:r=10", *_tones(_TONE), *_H264, *_AAC,
+    ),
+    "black-for-seconds.mp4": (
+        *video(6, fps="10"), *audio(6, 1),
+        "-vf", "drawbox=color=black:t=fill:enable='between(t,2,4)'", *_H264, *_AAC,
+    ),
+    "frozen.mp4": (
+        *_SLOW, *_tones(_TONE),
+        "-vf", "trim=end_frame=1,loop=39:1,setpts=N/10/TB", *_H264, *_AAC,
+    ),
+    "still-for-six-seconds.mkv": (
+        *video(4, fps="10"), *audio(10, 1),
+        "-vf", "settb=1/1000,setpts='if(lt(N,20),N*100,N*100+6000)'", *_KEEP_TIMES, *_H264, *_AAC,
+    ),
+    "silent-track.mp4": (*_SLOW, *_tones("0"), *_H264, *_AAC),
+    "clipped.mov": (
+        *_SLOW, *_tones("clip(8*sin(440*2*PI*t),-1,1)"), *_H264, "-c:a", "pcm_s16le",
+    ),
+    "dead-channel.mov": (*_SLOW, *_tones(_TONE, "0"), *_H264, "-c:a", "pcm_s16le"),
+    "antiphase.mov": (*_SLOW, *_tones(_TONE, f"-{_TONE}"), *_H264, "-c:a", "pcm_s16le"),
+    "intact-audio.mp4": (*_SLOW, *_tones(_TONE), *_H264, *_AAC),
+}  # fmt: skip
+
+RECIPES: dict[str, tuple[str, ...]] = {**_RATES, **_VIDEO, **_AUDIO, **_PARTS, **_POOR}

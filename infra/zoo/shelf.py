@@ -55,6 +55,26 @@ def _turned(shelf: Shelf, path: Path) -> None:
     _ffmpeg("-i", str(shelf("cfr25.mp4")), "-t", "3", *copy, str(path))
 
 
+def _joined(*names: str) -> Callable[[Shelf, Path], None]:
+    def make(shelf: Shelf, path: Path) -> None:
+        listed = path.with_suffix(".txt")
+        listed.write_text("".join(f"file 'file:{shelf(name)}'\n" for name in names))
+        _ffmpeg("-f", "concat", "-safe", "0", "-i", str(listed), "-c", "copy", str(path))
+        listed.unlink()
+
+    return make
+
+
+def _twice(name: str) -> Callable[[Shelf, Path], None]:
+    """Return what appends a file to itself, so that its clock restarts."""
+    return _edited(name, lambda content: content + content)
+
+
+def _with_damaged_audio(shelf: Shelf, path: Path) -> None:
+    damage = ("-bsf:a", "noise=amount=1")
+    _ffmpeg("-i", str(shelf("intact-audio.mp4")), "-c", "copy", *damage, str(path))
+
+
 def _trimmed(shelf: Shelf, path: Path) -> None:
     _ffmpeg("-ss", "1.3", "-i", str(shelf("cfr25.mp4")), "-c", "copy", str(path))
 
@@ -140,6 +160,12 @@ _DERIVED: dict[str, Callable[[Shelf, Path], None]] = {
     "truncated.avi": _first_part("b-frames.avi", 0.5),
     "rotten.mp4": _rotten("moov-first.mp4", 400),
     "a-little-rotten.mp4": _rotten("moov-first.mp4", 4),
+    "size-change.webm": _joined("part-1.webm", "part-2.webm"),
+    "size-change.mkv": _joined("part-1.mkv", "part-2.mkv"),
+    "audio-format-change.mkv": _joined("mono.mkv", "stereo.mkv"),
+    "audio-format-change.ts": _joined("mono.ts", "stereo.ts"),
+    "clock-restart.ts": _twice("mono.ts"),
+    "damaged-audio.mp4": _with_damaged_audio,
     "untyped-stream.ts": _edited("three-streams.ts", lambda ts: with_untyped_stream(ts, 1)),
     "odd-length-tag.mkv": _edited("b-frames.mkv", lambda mkv: with_length_tag(mkv, "00:06.000")),
     "no-length-tag.mkv": _edited("b-frames.mkv", lambda mkv: with_length_tag(mkv, "N/A")),

@@ -16,19 +16,21 @@ def beep(*starts: float, rate: int = 48_000) -> str:
     return f"aevalsrc='0.8*sin(2*PI*{BEEP_HZ}*t)*({windows})':s={rate}"
 
 
-def _numbered() -> str:
+def _numbered(first: int) -> str:
     """Return a filter that draws a frame's number: bit k is a box, white for 1."""
     boxes = ["drawbox=0:0:iw:ih/2:black:fill"]
     for k in range(NUM_BITS):
         row, column = divmod(k, BITS_IN_A_ROW)
         box = f"x=iw*{column}/{BITS_IN_A_ROW}:y=ih*{row}/4:w=iw/{BITS_IN_A_ROW}:h=ih/4"
-        boxes.append(f"drawbox={box}:c=white:t=fill:enable='bitand(n,{1 << k})'")
+        boxes.append(f"drawbox={box}:c=white:t=fill:enable='bitand(n+{first},{1 << k})'")
     return ",".join(boxes)
 
 
-def video(seconds: float, *, fps: str = "25", size: str = "160x120") -> tuple[str, ...]:
-    """Return ffmpeg's input arguments for a moving lavfi test pattern."""
-    source = f"testsrc2=s={size}:r={fps},format=yuv420p,{_numbered()}"
+def video(
+    seconds: float, *, fps: str = "25", size: str = "160x120", first: int = 0
+) -> tuple[str, ...]:
+    """Return ffmpeg's input arguments for a moving lavfi pattern, numbered from ``first`` on."""
+    source = f"testsrc2=s={size}:r={fps},format=yuv420p,{_numbered(first)}"
     return ("-f", "lavfi", "-t", str(seconds), "-i", source)
 
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from infra.zoo.inputs import DAMAGED, GOOD, Cut, Damaged, Rejected
+from infra.zoo.inputs import DAMAGED, GOOD, POOR, Cut, Damaged, Poor, Rejected
 from infra.zoo.shelf import Shelf
-from infra.zoo.truth import WrittenSegment, faults_of
+from infra.zoo.truth import WrittenSegment, faults_of, faults_of_times
 from storage.datasets.dataset import digest_or_unreadable
 from storage.records import MediaFacts, RejectedRecord, SegmentRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput
+from tasks.media.quality import quality_problems
 from tasks.segment import (
     SegmentConfig,
     SegmentResources,
@@ -20,7 +21,7 @@ from tasks.segment import (
     variant_of,
 )
 
-INPUTS: Mapping[str, Cut | Damaged | Rejected] = {**GOOD, **DAMAGED}
+INPUTS: Mapping[str, Cut | Damaged | Poor | Rejected] = {**GOOD, **POOR, **DAMAGED}
 Row = TypeVar("Row")
 _CONFIG = SegmentConfig()
 _RESOURCES = SegmentResources(child_memory_mb=512)
@@ -74,7 +75,16 @@ def _faults(path: Path, output: ItemOutput) -> Iterator[str]:
     if outcome.startswith("rejected: "):
         yield "it must not be rejected"
         return
-    warnings = _rows(output, MediaFacts)[0].warnings
+    facts = _rows(output, MediaFacts)[0]
+    if isinstance(expected, Poor):
+        found = tuple(problem.kind for problem in quality_problems(facts))
+        if (found, facts.num_frames) != (expected.problems, expected.num_frames):
+            yield f"expected {expected}, got {found} in {facts.num_frames} frames"
+        if bool(facts.warnings) != bool(expected.problems):
+            yield f"unexpected warnings {facts.warnings!r}"
+        yield from faults_of_times(_written(output))
+        return
+    warnings = facts.warnings
     if (expected.warning or "") not in "; ".join(warnings) or bool(warnings) != bool(
         expected.warning
     ):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.records import AudioQuality
+from storage.records import AudioQuality, VideoQuality
 from tasks.media.audio.decode import DecodedAudio, decode_audio
 from tasks.media.audio.energy import check_energy
 from tasks.media.audio.quality import measure_audio
@@ -19,10 +19,12 @@ from tasks.media.audio.verify import check_audio_decoding, loss_warnings, qualit
 from tasks.media.perceptual_hash import MediaHashes, hashes_of
 from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia, probe
+from tasks.media.quality import video_problems
 from tasks.media.rules import CutRules
 from tasks.media.verify import check_length
 from tasks.media.video.cut import NO_FRAMES
 from tasks.media.video.cut_decoded import DecodedCut, cut_decoded_frames
+from tasks.media.video.quality import FrameFlags
 from tasks.processes.tool import ToolLimits
 
 _PROBE_SECONDS = 120
@@ -34,7 +36,8 @@ class CutVideo:
     """A video whose segments were written to a folder, with its perceptual hashes and warnings.
 
     ``audio`` is that of each planned segment, ``audio_quality`` that of the whole video; empty and
-    ``None`` without an audio stream.
+    ``None`` without an audio stream. ``frame_flags`` measure any stretch of the video; ``None``
+    without a video stream.
     """
 
     source: SourceMedia
@@ -45,6 +48,8 @@ class CutVideo:
     antiphase: bool = False
     warnings: tuple[str, ...]
     hashes: MediaHashes
+    frame_flags: FrameFlags | None = None
+    video_quality: VideoQuality | None = None
 
 
 def cut_video(path: Path, folder: Path, rules: CutRules, memory_mb: int) -> CutVideo:
@@ -65,12 +70,15 @@ def cut_video(path: Path, folder: Path, rules: CutRules, memory_mb: int) -> CutV
     frames = cut_decoded_frames(source, folder, rules, limits)
     source, plan = frames.source, frames.plan
     warnings += frames.warnings
+    warnings += (problem.message for problem in video_problems(frames.quality))
     if source.audio_stream is None:
         return CutVideo(
             source=source,
             plan=plan,
             warnings=tuple(warnings),
             hashes=hashes_of(frames.gray, NO_SAMPLES),
+            frame_flags=frames.flags,
+            video_quality=frames.quality,
         )
     audio = decode_audio(source, folder, limits)
     plan += plan_tail(plan, audio, rules.max_segment_ms)
@@ -101,6 +109,8 @@ def _with_audio(
         antiphase=audio.downmix.antiphase,
         warnings=(*warnings, *losses, *quality_warnings(quality, audio)),
         hashes=hashes_of(NO_FRAMES if frames is None else frames.gray, samples),
+        frame_flags=None if frames is None else frames.flags,
+        video_quality=None if frames is None else frames.quality,
     )
 
 

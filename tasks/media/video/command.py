@@ -14,8 +14,10 @@ from tasks.media.ffmpeg import compile_command, follow_clock, open_input
 from tasks.media.perceptual_hash import VIDEO_HASH_RATE, VIDEO_HASH_SIZE
 from tasks.media.probe import SourceMedia
 from tasks.media.video.frame_times import VIDEO_TIME_BASE
+from tasks.media.video.quality import LUMA_RATE, LUMA_SIZE
 
 GRAY_NAME = "gray.raw"
+LUMA_NAME = "luma.raw"
 LIST_NAME = "parts.csv"
 HOLD_RATE = 10  # frames per second of a segment that repeats one frame
 
@@ -42,10 +44,14 @@ def cut_command(
     the call runs in.
     """
     file = open_input(source.path)
-    video = _scaled_video(file[f"v:{source.video_stream}"], source.start_time, size).split()
+    video = _scaled_video(file[f"v:{source.video_stream}"], source.start_time, size)
+    copies = video.filter_multi_output("split", 3)
     outputs = [
-        _parts_output(video[0], first_frames, crf, segment_list=LIST_NAME, segment_list_type="csv"),
-        _gray_output(video[1]),
+        _parts_output(
+            copies[0], first_frames, crf, segment_list=LIST_NAME, segment_list_type="csv"
+        ),
+        _gray_output(copies[1], GRAY_NAME, VIDEO_HASH_SIZE, VIDEO_HASH_RATE),
+        _gray_output(copies[2], LUMA_NAME, LUMA_SIZE, LUMA_RATE),
     ]
     if source.audio_stream is not None:
         outputs.append(follow_clock(file[f"a:{source.audio_stream}"]))
@@ -116,13 +122,11 @@ def _is_one_of(starts: Sequence[int]) -> str:
     return f"if(lt(n,{starts[half]}),{before},{after})"
 
 
-def _gray_output(video: Any) -> Any:
-    """Write the small frames for the perceptual hash, at a constant rate from the first frame.
+def _gray_output(video: Any, name: str, size: tuple[int, int], rate: int) -> Any:
+    """Write small frames at a constant rate from the first frame.
 
     The output's own constant rate repeats frames that the filter drops when it starts again.
     """
-    width, height = VIDEO_HASH_SIZE
-    small = video.filter("fps", VIDEO_HASH_RATE).filter("scale", width, height, flags="area")
-    return ffmpeg.output(
-        small, GRAY_NAME, f="rawvideo", pix_fmt="gray", fps_mode="cfr", r=VIDEO_HASH_RATE
-    )
+    width, height = size
+    small = video.filter("fps", rate).filter("scale", width, height, flags="area")
+    return ffmpeg.output(small, name, f="rawvideo", pix_fmt="gray", fps_mode="cfr", r=rate)

@@ -13,9 +13,17 @@ from tasks.media.perceptual_hash import VIDEO_HASH_SIZE
 from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia
 from tasks.media.rules import CutRules
-from tasks.media.video.command import GRAY_NAME, LIST_NAME, cut_command, part_name, video_name
+from tasks.media.video.command import (
+    GRAY_NAME,
+    LIST_NAME,
+    LUMA_NAME,
+    cut_command,
+    part_name,
+    video_name,
+)
 from tasks.media.video.frame_size import FrameSize, output_size, sizes_in_log
 from tasks.media.video.held import write_held
+from tasks.media.video.quality import LUMA_SIZE, FrameFlags, find_flags
 from tasks.media.video.verify import check_held_frames, check_written_frames
 from tasks.processes.tool import ToolLimits
 
@@ -30,13 +38,14 @@ class CutFrames:
     """A video stream whose segments were written.
 
     ``num_errors`` is the number of errors that ffmpeg logged, ``cause`` the last of them. ``gray``
-    are small frames [frames, height, width] at a constant rate. ``sizes`` are all sizes of the
-    source's frames, in order; more than one if it changes.
+    are small frames [frames, height, width] at a constant rate, ``flags`` which frames are black or
+    frozen. ``sizes`` are all sizes of the source's frames, in order; more than one if it changes.
     """
 
     num_errors: int
     cause: str
     gray: Gray
+    flags: FrameFlags
     sizes: tuple[FrameSize, ...]
 
 
@@ -79,14 +88,15 @@ def cut_frames(
     return CutFrames(
         num_errors=result.num_stderr_lines,
         cause=cause,
-        gray=_take_gray(folder / GRAY_NAME),
+        gray=_take_frames(folder / GRAY_NAME, VIDEO_HASH_SIZE),
+        flags=find_flags(_take_frames(folder / LUMA_NAME, LUMA_SIZE), plan[-1].end_ms),
         sizes=sizes_in_log(result.stderr.splitlines(), is_turned=source.is_turned),
     )
 
 
-def _take_gray(path: Path) -> Gray:
-    """Read and delete the small frames [frames, height, width]."""
-    width, height = VIDEO_HASH_SIZE
+def _take_frames(path: Path, size: tuple[int, int]) -> Gray:
+    """Read and delete small frames [frames, height, width]."""
+    width, height = size
     pixels = np.fromfile(path, np.uint8)
     path.unlink()
     return pixels[: len(pixels) // (width * height) * width * height].reshape(-1, height, width)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import FramesFault
+from storage.records import VideoQuality
 from tasks.media.plan import PlannedSegment, plan_segments
 from tasks.media.probe import SourceMedia
 from tasks.media.rules import CutRules
@@ -12,17 +13,25 @@ from tasks.media.video.damage import measure_damage
 from tasks.media.video.frame_size import FrameSize
 from tasks.media.video.frame_times import FrameTimes, are_same_times, decode_frames
 from tasks.media.video.losses import check_decoding, count_lost
+from tasks.media.video.quality import FrameFlags
 from tasks.processes.tool import ToolLimits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedCut:
-    """A video whose segments were written: its actual frames, small gray ones, and warnings."""
+    """A video whose segments were written: its actual frames, small gray ones, and
+    warnings."""
 
     source: SourceMedia
     plan: tuple[PlannedSegment, ...]
     gray: Gray
+    flags: FrameFlags
     warnings: tuple[str, ...]
+
+    @property
+    def quality(self) -> VideoQuality:
+        """How much of the video is black or frozen."""
+        return self.flags.quality(0, self.plan[-1].end_ms)
 
 
 def cut_decoded_frames(
@@ -49,7 +58,9 @@ def cut_decoded_frames(
     warnings = _size_warnings(frames.sizes)
     if frames.num_errors or has_other_frames:
         warnings += _damage_warnings(source, listed, frames, rules, limits)
-    return DecodedCut(source=source, plan=plan, gray=frames.gray, warnings=tuple(warnings))
+    return DecodedCut(
+        source=source, plan=plan, gray=frames.gray, flags=frames.flags, warnings=tuple(warnings)
+    )
 
 
 def _with_decoded_frames(

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from infra.zoo.inputs import DAMAGED, GOOD
+from infra.zoo.inputs import DAMAGED, GOOD, POOR
 from infra.zoo.recipes import RECIPES
 from infra.zoo.shelf import Shelf
 
@@ -18,7 +18,9 @@ def test_a_video_is_made_once(tmp_path):
 def test_every_input_can_be_made_and_every_recipe_is_looked_at(tmp_path):
     shelf = Shelf(tmp_path)
     looked_at_elsewhere = {"moov-first.mp4", "sample-for-sample.mkv", "three-streams.ts"}
-    assert set(RECIPES) - set(GOOD) - set(DAMAGED) == looked_at_elsewhere
+    joined = {f"{name}.mkv" for name in ("part-1", "part-2", "mono", "stereo")}
+    joined |= {"part-1.webm", "part-2.webm", "mono.ts", "stereo.ts", "intact-audio.mp4"}
+    assert set(RECIPES) - set(GOOD) - set(DAMAGED) - set(POOR) == looked_at_elsewhere | joined
     for name in ("empty.mp4", "pipe.mp4", "device.mp4", "http:x.mp4"):
         assert os.path.lexists(shelf(name))
 

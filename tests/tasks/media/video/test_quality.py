@@ -1,13 +1,20 @@
 import itertools
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage.records import VideoQuality
+from tasks.media.cut_video import cut_video
 from tasks.media.video.quality import LUMA_RATE, LUMA_SIZE, FrameFlags, Luma, find_flags
+from tests.tasks.media.conftest import RULES
 
 WIDTH, HEIGHT = LUMA_SIZE
+STILL = "testsrc2=s=320x240:r=10,trim=end_frame=1,loop=39:1,setpts=N/10/TB"  # for 4 s
+X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 SCENE = np.linspace(40, 200, WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)
 
 
@@ -30,6 +37,66 @@ def moving(seconds: float) -> list[np.ndarray]:
 def fractions(luma: Luma, seconds: float) -> tuple[float, float]:
     quality = find_flags(luma, round(seconds * 1000)).quality(0, round(seconds * 1000))
     return quality.black_fraction, quality.frozen_fraction
+
+
+def measured(path: Path, source: str, *encoder: str) -> VideoQuality:
+    """Encode a lavfi source, cut it, and return what was measured."""
+    command = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, *encoder, str(path)]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL, timeout=60)
+    folder = path.with_suffix("")
+    folder.mkdir()
+    quality = cut_video(path, folder, RULES, 4096).video_quality
+    assert quality is not None
+    return quality
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder"),
+    [
+        ("a.mp4", (*X264, "-crf", "23")),
+        ("a.mkv", (*X264, "-crf", "40", "-g", "10")),
+        ("a.mpg", ("-c:v", "mpeg2video", "-r", "25", "-b:v", "300k", "-g", "12")),
+        ("a.avi", ("-c:v", "mjpeg", "-q:v", "8")),
+        ("a.webm", ("-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "80k")),
+    ],
+)
+def test_a_still_image_is_frozen_whatever_codec_it_went_through(tmp_path, name, encoder):
+    quality = measured(tmp_path / name, STILL, *encoder)
+    assert quality.frozen_fraction > 0.8
+    assert quality.black_fraction == 0
+
+
+@pytest.mark.parametrize(
+    "motion",
+    [
+        "drawbox=x=150:y=120:w=16:h=6:color=black:t=fill:enable='lt(mod(t,1),0.3)'",  # a mouth
+        "scale=1280:960,crop=1260:940:10+6*sin(2*t):10+4*sin(3*t),scale=320:240",  # breathing
+    ],
+)
+def test_a_person_who_sits_nearly_still_is_not_frozen(tmp_path, motion):
+    assert measured(tmp_path / "a.mp4", f"{STILL},{motion}", *X264).frozen_fraction == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "fraction"),
+    [
+        ("color=black:s=160x120:r=10:d=4", 1),
+        ("color=black:s=160x120:r=10:d=4,noise=alls=6:allf=t", 1),
+        ("testsrc2=s=160x120:r=10:d=4,drawbox=color=black:t=fill:enable='gte(t,2)'", 0.5),
+        ("testsrc2=s=160x40:r=10:d=4,pad=160:120:0:40:black", 0),  # letterboxed
+        ("testsrc2=s=160x120:r=10:d=4,eq=brightness=-0.4:contrast=0.3", 0),  # a dark scene
+    ],
+)
+def test_the_black_part_of_a_video_is_measured(tmp_path, source, fraction):
+    quality = measured(tmp_path / "a.mp4", source, *X264)
+    assert quality.black_fraction == pytest.approx(fraction, abs=0.07)
+
+
+def test_a_frame_that_is_held_in_a_gap_is_frozen(video, tmp_path):
+    cut = cut_video(video("still-for-seconds.mkv"), tmp_path, RULES, 4096)
+    assert cut.video_quality.frozen_fraction == pytest.approx(12 / 16, abs=0.03)
+    assert cut.frame_flags.quality(3_000, 12_000).frozen_fraction == 1
+    assert any("the video is frozen for 75% of its duration" in w for w in cut.warnings)
 
 
 def test_a_moving_video_is_neither_black_nor_frozen():
