@@ -9,8 +9,9 @@ import pytest
 from storage.errors import ItemFault
 from tasks.media.audio.decode import decode_audio
 from tasks.media.audio.wav import read_audio
-from tasks.media.cut_video import CutRules, CutVideo, cut_video
+from tasks.media.cut_video import CutVideo, cut_video
 from tasks.media.probe import probe
+from tasks.media.rules import CutRules
 from tasks.processes.tool import ToolLimits
 
 LIMITS = ToolLimits(seconds=60)
