@@ -15,7 +15,7 @@ def test_the_table_lists_the_outcome_of_every_input(tmp_path, capsys):
     assert "| one-frame.mp4 | segments 1, frames 1, samples 0 |" in table
     reason = "not a regular file but a pipe or device, which may never end"
     assert f"| pipe.mp4 | rejected: {reason} |" in table
-    assert "frames 200, samples 128000; warning: 200 of 200 frames decode, with " in table
+    assert "samples 128000; warning: 20 of 200 frames are damaged (ffmpeg: " in table
     assert "4 inputs, 0 wrong outcomes" in table
 
 

@@ -206,7 +206,7 @@ def test_settled_files_that_change_are_read_again_and_others_are_not(tmp_path_fa
 
 
 def forge(url: str, path: Path) -> None:
-    """Give the index a digest of an earlier content for the identity that a file has now."""
+    """Hand the index a digest of an earlier content for the identity that a file has now."""
     store = Store(url)
     store.index("sources").record(str(path), identity_of(path), "0" * 32, is_settled=True)
     store.save_indexes()
