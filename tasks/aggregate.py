@@ -15,7 +15,12 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from storage.fingerprint import digest_of
-from storage.records import TRANSCRIPT_COLUMNS, RejectedRecord, SampleRecord, VideoRecord
+from storage.records import (
+    TRANSCRIPT_COLUMNS,
+    RejectedRecord,
+    SampleRecord,
+    VideoRecord,
+)
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from storage.store.store import Store

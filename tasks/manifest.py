@@ -18,11 +18,11 @@ from pydantic import Field
 
 from storage.fingerprint import digest_of
 from storage.issues import Issue, IssueKind
+from storage.media_records import SegmentRecord
 from storage.records import (
     Interval,
     IssueRecord,
     SampleRecord,
-    SegmentRecord,
     TranscriptRecord,
     VideoId,
     VideoRecord,

@@ -19,15 +19,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from storage.datasets.dataset import digest_or_unreadable
 from storage.errors import StageError
 from storage.fingerprint import digest_file, digest_of
-from storage.paths import stored_name
-from storage.records import (
+from storage.media_records import (
     FrameTimesRecord,
     MediaFacts,
     MediaHashRecord,
-    SegmentId,
     SegmentRecord,
-    VideoId,
 )
+from storage.paths import stored_name
+from storage.records import SegmentId, VideoId
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.media.audio.command import audio_name

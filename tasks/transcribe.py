@@ -14,7 +14,8 @@ from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
-from storage.records import SegmentRecord, TranscriptRecord, VideoId
+from storage.media_records import SegmentRecord
+from storage.records import TranscriptRecord, VideoId
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.speech.audio import read_video_audio

@@ -2,11 +2,10 @@
 
 from typing import Any
 
+from storage.media_records import MediaFacts, SegmentRecord
 from storage.records import (
-    MediaFacts,
     SampleRecord,
     SegmentId,
-    SegmentRecord,
     TranscriptRecord,
     VideoId,
     VideoRecord,

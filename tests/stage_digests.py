@@ -45,7 +45,7 @@ CANNOT_CHANGE_RESULTS = {
     "tasks.ui_artifacts": "progress in the UI",
 }
 # Modules of one class per table: a stage depends only on those that it imports.
-_SPLIT_MODULES = ("storage.records", "storage.results")
+_SPLIT_MODULES = ("storage.media_records", "storage.records", "storage.results")
 _VERSION_NAME = re.compile(r"_?([A-Z]+_)?VERSION")
 
 

@@ -22,6 +22,7 @@ COVERED_BY = {
     "infra/benchmarks/infer_ways.py": "infra/benchmarks/test_infer.py",
     "infra/sandbox/whisper/export.py": "infra/sandbox/whisper/test_train.py",
     "infra/zoo/recipes.py": "infra/zoo/test_shelf.py",
+    "storage/media_records.py": "storage/test_schema.py",
     "storage/records.py": "storage/test_schema.py",
     "storage/results.py": "storage/test_schema.py",
     "tasks/ablation/job.py": "tasks/ablation/test_child.py",

@@ -44,7 +44,10 @@ def test_every_stage_and_cache_with_a_version_is_guarded(tree: SourceTree) -> No
 @pytest.mark.parametrize(
     ("stage", "sources"),
     [
-        ("segment", {"tasks.media.plan", "tasks.media.video.cut", "storage.records.SegmentRecord"}),
+        (
+            "segment",
+            {"tasks.media.plan", "tasks.media.video.cut", "storage.media_records.SegmentRecord"},
+        ),
         ("transcribe", {"tasks.speech.recognize", "storage.records.Word"}),
         ("manifest", {"tasks.labels.label_rule", "tasks.speech.word_alignment"}),
         ("finetune", {"tasks.training.loop", "tasks.prompting.prompt", "tasks.ms_swift.command"}),

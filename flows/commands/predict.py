@@ -28,7 +28,7 @@ from storage.datasets.erased import read_erased
 from storage.errors import DataError
 from storage.fingerprint import digest_of
 from storage.identity import names_alike, quote_spelling
-from storage.records import MediaFacts
+from storage.media_records import MediaFacts
 from storage.store.atomic import atomic_file
 from storage.store.disk import creating
 from storage.store.store import Store

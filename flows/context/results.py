@@ -13,7 +13,8 @@ from flows.context.rows import (
     read_rows,
     require_finished,
 )
-from storage.records import IssueRecord, MediaFacts, RejectedRecord
+from storage.media_records import MediaFacts
+from storage.records import IssueRecord, RejectedRecord
 from storage.results import PredictionRecord
 from storage.store.variant import Variant
 from tasks import aggregate

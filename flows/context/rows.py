@@ -13,12 +13,10 @@ from flows.context.context import Context
 from flows.context.request import StageName
 from storage.datasets.dataset import source_index
 from storage.errors import StageError
+from storage.media_records import FrameTimesRecord, MediaHashRecord, SegmentRecord
 from storage.records import (
     ClassPlanRecord,
-    FrameTimesRecord,
-    MediaHashRecord,
     SampleRecord,
-    SegmentRecord,
     TranscriptRecord,
     VideoId,
 )

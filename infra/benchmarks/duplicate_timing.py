@@ -4,7 +4,8 @@ import time
 
 import numpy as np
 
-from storage.records import MediaHashRecord, VideoId
+from storage.media_records import MediaHashRecord
+from storage.records import VideoId
 from tasks.labels.duplicates.find import find_duplicates
 from tasks.media.perceptual_hash import AUDIO_HASH_RATE, MOTION_HASH_RATE, NUM_AUDIO_BITS, packed
 

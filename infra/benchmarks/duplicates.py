@@ -22,7 +22,8 @@ from infra.benchmarks.duplicate_media import (
     make_sources,
 )
 from infra.benchmarks.duplicate_timing import time_of_search
-from storage.records import MediaHashRecord, VideoId
+from storage.media_records import MediaHashRecord
+from storage.records import VideoId
 from tasks.labels.duplicates.find import find_duplicates
 from tasks.media.cut_video import cut_video
 from tasks.media.rules import CutRules

@@ -13,7 +13,12 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from storage.records import AUDIO_SAMPLE_RATE, Interval, VideoId, VideoRecord
+from storage.records import (
+    AUDIO_SAMPLE_RATE,
+    Interval,
+    VideoId,
+    VideoRecord,
+)
 from tasks.labels.annotation import locate
 from tasks.labels.label_rule import LabelRule, label_segment
 from tasks.labels.overlap import measure_overlap

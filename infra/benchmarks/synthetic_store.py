@@ -22,13 +22,15 @@ from flows.context.rows import (
     read_video_inputs,
 )
 from storage.fingerprint import digest_bytes
-from storage.paths import path_key
-from storage.records import (
+from storage.media_records import (
     FrameTimesRecord,
     MediaFacts,
     MediaHashRecord,
-    SegmentId,
     SegmentRecord,
+)
+from storage.paths import path_key
+from storage.records import (
+    SegmentId,
     TranscriptRecord,
     VideoId,
     Word,

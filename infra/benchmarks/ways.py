@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from storage.fingerprint import digest_file
-from storage.records import SegmentRecord
+from storage.media_records import SegmentRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput
 from tasks.media.ffmpeg import input_url

@@ -22,10 +22,10 @@ from infra.sandbox.espeak import SpokenWord
 from infra.sandbox.plan import PlannedVideo, WorldSettings, plan_world
 from infra.sandbox.render import Soundtrack, compose_audio
 from storage.errors import ToolError
+from storage.media_records import SegmentRecord
 from storage.records import (
     AUDIO_SAMPLE_RATE,
     SegmentId,
-    SegmentRecord,
     TranscriptRecord,
     VideoId,
     Word,

@@ -19,7 +19,12 @@ import numpy as np
 
 from infra.sandbox.speech import HELD_OUT_VOICES, TRAIN_VOICES, Stance, Voice
 from storage.errors import ConfigError
-from storage.records import Interval, ParticipantId, Split, VideoId
+from storage.records import (
+    Interval,
+    ParticipantId,
+    Split,
+    VideoId,
+)
 
 FRAME_MS = 40
 NUM_QUESTIONS = 7

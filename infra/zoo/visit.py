@@ -9,7 +9,8 @@ from infra.zoo.inputs import DAMAGED, GOOD, POOR, Cut, Damaged, Poor, Rejected
 from infra.zoo.shelf import Shelf
 from infra.zoo.truth import WrittenSegment, faults_of, faults_of_times
 from storage.datasets.dataset import digest_or_unreadable
-from storage.records import MediaFacts, RejectedRecord, SegmentRecord
+from storage.media_records import MediaFacts, SegmentRecord
+from storage.records import RejectedRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput
 from tasks.media.quality import quality_problems

@@ -84,7 +84,7 @@ class FileIndex:
         """Yield the fact about each local file, or the error that reading it raised.
 
         Known facts come first. ``read`` finds the others, in threads, one for each core; those
-        that have not begun are canceled when the generator is closed.
+        that have not started are canceled when the generator is closed.
         """
         unknown: dict[Key, tuple[Path, Identity | None]] = {}
         for key, path in paths.items():

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from storage.datasets.dataset import Dataset
 from storage.identity import participant_key, quote_spelling
 from storage.issues import IssueKind
-from storage.records import SPLITS, MediaFacts, VideoId, VideoRecord
+from storage.media_records import MediaFacts
+from storage.records import SPLITS, VideoId, VideoRecord
 from storage.results import AuditRecord
 from tasks.audit.counts import Durations
 from tasks.labels.annotation import locate

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from storage.erasure.erase import variant_paths
 from storage.errors import StoreError
-from storage.records import MediaFacts, MediaHashRecord, VideoId
+from storage.media_records import MediaFacts, MediaHashRecord
+from storage.records import VideoId
 from storage.store.part import Part, read_parts, read_rows, read_tombstones
 from storage.store.store import Store
 from tasks.audit.files import OnFile, digest_files

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from storage.datasets.consent import Purpose
-from storage.records import FrameTimesRecord, SampleRecord, VideoRecord
+from storage.media_records import FrameTimesRecord
+from storage.records import SampleRecord, VideoRecord
 from storage.results import PredictionRecord
 from storage.schema import schema_of
 from tasks.export.tables import apply_threshold

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.datasets.intervals import tidy_intervals
-from storage.records import FrameTimesRecord, Interval
+from storage.media_records import FrameTimesRecord
+from storage.records import Interval
 
 Value = TypeVar("Value")
 _Times = NDArray[np.int64]

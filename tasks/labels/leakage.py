@@ -5,7 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 
 from storage.errors import LeakageError
 from storage.identity import participant_key, quote_spelling, video_key
-from storage.records import MediaHashRecord, SampleRecord
+from storage.media_records import MediaHashRecord
+from storage.records import SampleRecord
 from tasks.labels.duplicates.accepted import NONE_ACCEPTED, AcceptedPairs, without_accepted
 from tasks.labels.duplicates.find import find_duplicates, groups_of
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from storage.records import AudioQuality, VideoQuality
+from storage.media_records import AudioQuality, VideoQuality
 from tasks.media.audio.decode import DecodedAudio, decode_audio
 from tasks.media.audio.energy import check_energy
 from tasks.media.audio.quality import measure_audio

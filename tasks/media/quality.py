@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from storage.issues import IssueKind
-from storage.records import AudioQuality, MediaFacts, VideoQuality
+from storage.media_records import AudioQuality, MediaFacts, VideoQuality
 
 # Titles, fades and short connection failures are below these fractions of a video's duration.
 _BLACK = 0.1

@@ -10,7 +10,12 @@ from fractions import Fraction
 import numpy as np
 
 from storage.fingerprint import digest_of
-from storage.records import AUDIO_SAMPLE_RATE, SampleRecord, SegmentId, VideoId
+from storage.records import (
+    AUDIO_SAMPLE_RATE,
+    SampleRecord,
+    SegmentId,
+    VideoId,
+)
 from storage.store.store import Store
 
 _DURATIONS_MS = (300, 2_510, 3_337, 5_000)

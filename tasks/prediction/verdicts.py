@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from storage.media_records import MediaFacts
 from storage.records import (
     TRANSCRIPT_COLUMNS,
-    MediaFacts,
     RejectedRecord,
     SampleRecord,
     VideoRecord,

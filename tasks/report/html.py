@@ -13,7 +13,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from storage.datasets.consent import permission_of
 from storage.issues import Issue, IssueKind
-from storage.records import IssueRecord, MediaFacts, RejectedRecord, VideoId, VideoRecord
+from storage.media_records import MediaFacts
+from storage.records import (
+    IssueRecord,
+    RejectedRecord,
+    VideoId,
+    VideoRecord,
+)
 from storage.results import VerdictRecord
 from tasks.evaluation import display as display
 from tasks.evaluation.baselines import BASELINES

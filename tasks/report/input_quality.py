@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from storage.issues import IssueKind
-from storage.records import MediaFacts, VideoId
+from storage.media_records import MediaFacts
+from storage.records import VideoId
 from tasks.media.quality import quality_problems
 
 _NUM_WORST = 20

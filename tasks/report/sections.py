@@ -8,7 +8,12 @@ from typing import cast
 import numpy as np
 from markupsafe import Markup
 
-from storage.records import Interval, RejectedRecord, VideoId, VideoRecord
+from storage.records import (
+    Interval,
+    RejectedRecord,
+    VideoId,
+    VideoRecord,
+)
 from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.evaluation.display import REPORT_SPLITS
 from tasks.evaluation.evaluation import Evaluation

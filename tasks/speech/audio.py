@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from storage.errors import ItemFault
-from storage.records import AUDIO_SAMPLE_RATE, SegmentRecord
+from storage.media_records import SegmentRecord
+from storage.records import AUDIO_SAMPLE_RATE
 from storage.store.store import Store
 
 _SAMPLES_PER_MS = AUDIO_SAMPLE_RATE // 1000

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from storage.records import Interval, SegmentRecord, Word
+from storage.media_records import SegmentRecord
+from storage.records import Interval, Word
 
 
 def words_of_segments(

@@ -16,12 +16,8 @@ from flows.context.rows import (
     read_segments,
     read_video_inputs,
 )
-from storage.records import (
-    FrameTimesRecord,
-    RejectedRecord,
-    SampleRecord,
-    VideoId,
-)
+from storage.media_records import FrameTimesRecord
+from storage.records import RejectedRecord, SampleRecord, VideoId
 from storage.store.variant import ItemOutput
 from tasks.aggregate import aggregate_shard
 from tasks.inference.samples import expected_items

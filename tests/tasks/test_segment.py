@@ -13,7 +13,8 @@ import pytest
 
 from storage.errors import StageError, StoreError, ToolError
 from storage.fingerprint import digest_file, digest_stream
-from storage.records import FrameTimesRecord, MediaFacts, RejectedRecord, SegmentRecord
+from storage.media_records import FrameTimesRecord, MediaFacts, SegmentRecord
+from storage.records import RejectedRecord
 from storage.store.store import Store
 from storage.store.variant import Variant
 from tasks import segment

@@ -8,7 +8,8 @@ from pydantic import ValidationError
 from infra.sandbox.measure_speech import MODEL_PATH, sandbox_config
 from infra.sandbox.speech import HELD_OUT_VOICES, speak
 from storage.errors import ModelError
-from storage.records import RejectedRecord, SegmentRecord, TranscriptRecord
+from storage.media_records import SegmentRecord
+from storage.records import RejectedRecord, TranscriptRecord
 from storage.store.store import Store
 from storage.store.variant import Variant, open_variant
 from tasks.media.audio.wav import write_audio

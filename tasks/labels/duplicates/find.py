@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from storage.records import MediaHashRecord, VideoId
+from storage.media_records import MediaHashRecord
+from storage.records import VideoId
 from tasks.labels.duplicates.audio_index import iter_candidates
 from tasks.labels.duplicates.audio_match import AudioTrack, is_contained
 from tasks.labels.duplicates.motion_match import (

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from storage.records import AUDIO_SAMPLE_RATE, AudioQuality
+from storage.media_records import AudioQuality
+from storage.records import AUDIO_SAMPLE_RATE
 from tasks.media.audio.timeline import Spans, Timeline, covered_by
 
 FULL_SCALE = 32_768.0

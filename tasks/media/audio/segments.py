@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from storage.records import AUDIO_SAMPLE_RATE, AudioQuality
+from storage.media_records import AudioQuality
+from storage.records import AUDIO_SAMPLE_RATE
 from tasks.media.audio.command import MAX_TAIL_SECONDS, audio_name
 from tasks.media.audio.decode import DecodedAudio
 from tasks.media.audio.quality import measure_audio

@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from storage.errors import ItemFault
-from storage.records import AUDIO_SAMPLE_RATE, AudioQuality
+from storage.media_records import AudioQuality
+from storage.records import AUDIO_SAMPLE_RATE
 from tasks.media.audio.decode import DecodedAudio
 from tasks.media.audio.quality import AUDIBLE_POWER
 from tasks.media.audio.segments import SegmentAudio

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import FramesFault
-from storage.records import VideoQuality
+from storage.media_records import VideoQuality
 from tasks.media.plan import PlannedSegment, plan_segments
 from tasks.media.probe import SourceMedia
 from tasks.media.rules import CutRules

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from storage.records import VideoQuality
+from storage.media_records import VideoQuality
 
 Luma = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]

@@ -13,7 +13,8 @@ from storage.datasets.dataset import Dataset
 from storage.datasets.erased import mark_erased
 from storage.errors import ConfigError, DataError, WaverError
 from storage.fingerprint import digest_file
-from storage.records import Interval, MediaHashRecord, VideoQuality
+from storage.media_records import MediaHashRecord, VideoQuality
+from storage.records import Interval
 from storage.results import AuditRecord
 from storage.schema import from_table, read_parquet
 from storage.store.cache import remove_cache

@@ -11,7 +11,12 @@ from flows.context.settings import load_settings
 from storage.datasets.dataset import Dataset
 from storage.erasure.erase import erase_participant, find_traces
 from storage.errors import ConfigError, DataError
-from storage.records import Interval, ParticipantId, VideoId, VideoRecord
+from storage.records import (
+    Interval,
+    ParticipantId,
+    VideoId,
+    VideoRecord,
+)
 from storage.store.store import Store
 from tests.flows.toys import request_of, write_release
 

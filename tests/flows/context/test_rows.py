@@ -16,7 +16,12 @@ from flows.context.settings import load_settings
 from storage.datasets.dataset import Dataset, source_index
 from storage.errors import StageError
 from storage.fingerprint import digest_file
-from storage.records import Interval, ParticipantId, VideoId, VideoRecord
+from storage.records import (
+    Interval,
+    ParticipantId,
+    VideoId,
+    VideoRecord,
+)
 from storage.store.file_identity import identity_of
 from storage.store.store import Store
 from tests.flows.toys import finish, request_of, videos_of, write_release

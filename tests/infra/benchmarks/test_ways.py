@@ -1,7 +1,7 @@
 import pytest
 
 from infra.benchmarks.ways import cut_as_the_paper, cut_as_waver, decode, segment_outputs
-from storage.records import SegmentRecord
+from storage.media_records import SegmentRecord
 from tasks.media.audio.wav import read_audio
 from tasks.media.video.verify import count_frames
 

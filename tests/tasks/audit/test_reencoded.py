@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from storage.fingerprint import digest_file
-from storage.records import MediaHashRecord, VideoId
+from storage.media_records import MediaHashRecord
+from storage.records import VideoId
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.audit.reencoded import compare_hashes

@@ -7,11 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from storage.records import (
-    Interval,
-    SampleRecord,
-    VideoRecord,
-)
+from storage.records import Interval, SampleRecord, VideoRecord
 from storage.results import PredictionRecord
 from storage.schema import to_table, write_parquet
 from tasks.evaluation.pooling import POOLING_RULES, SegmentTable

@@ -4,11 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.issues import Issue, IssueKind
-from storage.records import (
-    FrameTimesRecord,
-    Interval,
-    VideoId,
-)
+from storage.media_records import FrameTimesRecord
+from storage.records import Interval, VideoId
 from tasks.export.frames import FRAME_SCHEMA, FramedVideo, frame_table
 from tests.builders import a_prediction, a_sample, a_video
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.datasets.intervals import tidy_intervals
-from storage.records import FrameTimesRecord, Interval, VideoId
+from storage.media_records import FrameTimesRecord
+from storage.records import Interval, VideoId
 from tasks.labels.frame_labels import labels_of_frames, values_of_frames
 from tasks.labels.overlap import overlap_ms
 

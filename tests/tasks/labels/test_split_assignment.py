@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.errors import ConfigError
-from storage.records import SPLITS, Interval, VideoId, VideoRecord
+from storage.records import (
+    SPLITS,
+    Interval,
+    VideoId,
+    VideoRecord,
+)
 from tasks.labels.split_assignment import SplitRule, assign_splits, split_by_hash
 from tests.builders import a_video
 from tests.spellings import spellings_of

@@ -1,7 +1,7 @@
 import pytest
 
 from storage.issues import IssueKind
-from storage.records import AudioQuality, VideoQuality
+from storage.media_records import AudioQuality, VideoQuality
 from tasks.media.quality import quality_problems, video_problems
 from tests.builders import media_facts
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from storage.issues import Issue, IssueKind
-from storage.records import RejectedRecord, VideoQuality
+from storage.media_records import VideoQuality
+from storage.records import RejectedRecord
 from tasks.evaluation.bootstrap import BootstrapSettings
 from tasks.evaluation.evaluation import EvaluationPlan, evaluate
 from tasks.evaluation.thresholds import ThresholdPolicy

@@ -1,5 +1,5 @@
 from storage.issues import IssueKind
-from storage.records import MediaFacts, VideoQuality
+from storage.media_records import MediaFacts, VideoQuality
 from tasks.report.input_quality import InputQuality, input_quality
 from tests.builders import media_facts
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from storage.errors import ItemFault
-from storage.records import SegmentRecord
+from storage.media_records import SegmentRecord
 from storage.store.store import Store
 from tasks.speech.audio import read_video_audio
 from tests.builders import a_segment

@@ -3,7 +3,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.records import SegmentRecord, Word
+from storage.media_records import SegmentRecord
+from storage.records import Word
 from tasks.speech.word_alignment import pauses_between, words_of_segments
 from tests.builders import a_segment, a_word
 

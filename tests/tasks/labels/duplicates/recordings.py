@@ -5,7 +5,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from storage.records import AUDIO_SAMPLE_RATE, MediaHashRecord, VideoId
+from storage.media_records import MediaHashRecord
+from storage.records import AUDIO_SAMPLE_RATE, VideoId
 from tasks.media.perceptual_hash import VIDEO_HASH_RATE, VIDEO_HASH_SIZE, hashes_of
 
 Samples = npt.NDArray[np.float64]

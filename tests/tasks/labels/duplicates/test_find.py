@@ -10,7 +10,8 @@ import pytest
 
 from storage.errors import LeakageError
 from storage.fingerprint import digest_file
-from storage.records import MediaHashRecord, ParticipantId, SampleRecord, VideoId
+from storage.media_records import MediaHashRecord
+from storage.records import ParticipantId, SampleRecord, VideoId
 from storage.store.store import Store
 from tasks.labels.duplicates.find import DuplicatePair, find_duplicates, groups_of
 from tasks.labels.leakage import check_no_leakage

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from storage.errors import ItemFault
-from storage.records import AudioQuality
+from storage.media_records import AudioQuality
 from tasks.media.audio.channels import Downmix
 from tasks.media.audio.segments import plan_tail, write_segments
 from tasks.media.audio.timeline import Chunk

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.records import VideoQuality
+from storage.media_records import VideoQuality
 from tasks.media.cut_video import cut_video
 from tasks.media.video.quality import LUMA_RATE, LUMA_SIZE, FrameFlags, Luma, find_flags
 from tests.tasks.media.conftest import RULES
