@@ -15,11 +15,11 @@ from tasks.media.audio.segments import (
     write_segments,
 )
 from tasks.media.audio.timeline import NO_SAMPLES
-from tasks.media.audio.verify import check_audio_decoding, loss_warnings, quality_warnings
+from tasks.media.audio.verify import channel_warnings, check_audio_decoding, loss_warnings
 from tasks.media.perceptual_hash import MediaHashes, hashes_of
 from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia, probe
-from tasks.media.quality import video_problems
+from tasks.media.quality import level_problems, video_problems
 from tasks.media.rules import CutRules
 from tasks.media.verify import check_length
 from tasks.media.video.cut import NO_FRAMES
@@ -99,6 +99,7 @@ def _with_audio(
     check_energy(audio, plan, written, folder)
     quality = measure_audio(audio.timeline, audio.present, 0, plan[-1].end_sample)
     losses = [] if frames is None else loss_warnings(audio, plan, written)
+    levels = (problem.message for problem in level_problems(quality))
     samples = audio.timeline.read(0, plan[-1].end_sample)
     return CutVideo(
         source=source,
@@ -107,7 +108,7 @@ def _with_audio(
         audio_quality=quality,
         dead_channel=audio.downmix.dead_channel,
         antiphase=audio.downmix.antiphase,
-        warnings=(*warnings, *losses, *quality_warnings(quality, audio)),
+        warnings=(*warnings, *losses, *channel_warnings(audio), *levels),
         hashes=hashes_of(NO_FRAMES if frames is None else frames.gray, samples),
         frame_flags=None if frames is None else frames.flags,
         video_quality=None if frames is None else frames.quality,

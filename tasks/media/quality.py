@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 from storage.issues import IssueKind
 from storage.media_records import AudioQuality, MediaFacts, VideoQuality
+from tasks.media.audio.quality import AUDIBLE_DBFS
 
 # Titles, fades and short connection failures are below these fractions of a video's duration.
 _BLACK = 0.1
 _FROZEN = 0.1
 _MISSING = 0.1
 _CLIPPED = 0.005  # of the samples; speech reaches full scale in less than a thousandth
-_SILENT_DBFS = -60.0  # far below speech at any usable gain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ def quality_problems(facts: MediaFacts) -> list[QualityProblem]:
     """Return the problems of a decoded video, at most one of each kind."""
     problems = [] if facts.video_quality is None else video_problems(facts.video_quality)
     if facts.audio_quality is not None:
-        problems.extend(_audio_problems(facts.audio_quality))
+        problems += [*_missing_audio(facts.audio_quality), *level_problems(facts.audio_quality)]
     if facts.dead_channel:
         message = "one of two audio channels is silent"
         problems.append(QualityProblem(kind=IssueKind.DEAD_CHANNEL, fraction=1.0, message=message))
@@ -57,20 +57,29 @@ def _problem(kind: IssueKind, fraction: float, state: str) -> QualityProblem:
     return QualityProblem(kind=kind, fraction=fraction, message=message)
 
 
-def _audio_problems(quality: AudioQuality) -> Iterator[QualityProblem]:
-    missing, level = 1 - quality.decoded_fraction, quality.rms_dbfs
+def _missing_audio(quality: AudioQuality) -> Iterator[QualityProblem]:
+    missing = 1 - quality.decoded_fraction
     if missing >= _MISSING:
         yield QualityProblem(
             kind=IssueKind.MISSING_AUDIO,
             fraction=missing,
             message=f"{missing:.0%} of the video's duration has no audio that decodes",
         )
-    if quality.decoded_fraction and level <= _SILENT_DBFS:
-        message = f"the audio is silent, at {level:.0f} dBFS"
-        yield QualityProblem(kind=IssueKind.SILENT_AUDIO, fraction=1.0, message=message)
+
+
+def level_problems(quality: AudioQuality) -> list[QualityProblem]:
+    """Return whether the audio that decodes is silent or clipped.
+
+    The messages are the warnings of the segment stage.
+    """
+    problems = []
+    if quality.decoded_fraction and quality.rms_dbfs <= AUDIBLE_DBFS:
+        message = f"the audio is silent, at {quality.rms_dbfs:.0f} dBFS"
+        problems.append(QualityProblem(kind=IssueKind.SILENT_AUDIO, fraction=1.0, message=message))
     if quality.clipped_fraction > _CLIPPED:
-        yield QualityProblem(
-            kind=IssueKind.CLIPPED_AUDIO,
-            fraction=quality.clipped_fraction,
-            message=f"{quality.clipped_fraction:.1%} of the audio are clipped at full scale",
+        fraction = quality.clipped_fraction
+        message = f"{fraction:.1%} of the audio are clipped at full scale"
+        problems.append(
+            QualityProblem(kind=IssueKind.CLIPPED_AUDIO, fraction=fraction, message=message)
         )
+    return problems

@@ -10,7 +10,8 @@ from storage.records import AUDIO_SAMPLE_RATE
 from tasks.media.audio.timeline import Spans, Timeline, covered_by
 
 FULL_SCALE = 32_768.0
-AUDIBLE_POWER = 1e-6  # of full scale: -60 dBFS, far below speech at any usable gain
+AUDIBLE_DBFS = -60.0  # far below speech at any usable gain
+AUDIBLE_POWER = 10 ** (AUDIBLE_DBFS / 10)  # of full scale
 
 _MIN_DBFS = -120.0
 _WINDOW = AUDIO_SAMPLE_RATE // 50

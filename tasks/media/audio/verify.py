@@ -1,13 +1,10 @@
 """Check how much of an audio stream decodes, and report in seconds what is missing or unused."""
 
-import math
 from collections.abc import Sequence
 
 from storage.errors import ItemFault
-from storage.media_records import AudioQuality
 from storage.records import AUDIO_SAMPLE_RATE
 from tasks.media.audio.decode import DecodedAudio
-from tasks.media.audio.quality import AUDIBLE_POWER
 from tasks.media.audio.segments import SegmentAudio
 from tasks.media.audio.timeline import covered_by
 from tasks.media.plan import PlannedSegment
@@ -16,8 +13,6 @@ from tasks.media.probe import SourceMedia
 _WARN_SECONDS = 0.5
 _PADDING_SECONDS = 0.25  # encoder padding of the first and last audio packet, at 8 kHz
 _LINES_PER_PACKET = 2
-# A speech recording is at full scale for less than a thousandth of its samples.
-_CLIPPED_FRACTION = 0.005
 
 
 def check_audio_decoding(
@@ -93,23 +88,15 @@ def _unused_warnings(audio: DecodedAudio, plan: Sequence[PlannedSegment]) -> lis
     return warnings
 
 
-def quality_warnings(quality: AudioQuality, audio: DecodedAudio) -> list[str]:
-    """Report audio that is silent, clipped, in one channel only, or in channels that cancel."""
-    warnings = []
-    if audio.downmix.channel is not None:
-        name = ("left", "right")[audio.downmix.channel]
-        other = ("right", "left")[audio.downmix.channel]
-        reason = "the channels are in antiphase and cancel each other"
-        if audio.downmix.dead_channel:
-            reason = f"the {other} audio channel is silent"
-        warnings.append(f"{reason}: only the {name} one is used")
-    power = audio.levels.power[:, :2]
-    if len(power) and power.max() <= AUDIBLE_POWER:
-        level = 10 * math.log10(max(power.max(), 1e-12))
-        warnings.append(f"the audio is silent: no second of it is louder than {level:.0f} dBFS")
-    if quality.clipped_fraction > _CLIPPED_FRACTION:
-        warnings.append(f"{quality.clipped_fraction:.1%} of the audio are clipped at full scale")
-    return warnings
+def channel_warnings(audio: DecodedAudio) -> list[str]:
+    """Report channels of which one is silent, or that cancel each other, and which one is used."""
+    if audio.downmix.channel is None:
+        return []
+    used, other = ("left", "right") if audio.downmix.channel == 0 else ("right", "left")
+    reason = "the channels are in antiphase and cancel each other"
+    if audio.downmix.dead_channel:
+        reason = f"the {other} audio channel is silent"
+    return [f"{reason}: only the {used} one is used"]
 
 
 def _seconds(num_samples: int) -> float:

@@ -1,15 +1,12 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from storage.errors import ItemFault
-from storage.media_records import AudioQuality
 from tasks.media.audio.channels import Downmix
 from tasks.media.audio.segments import plan_tail, write_segments
-from tasks.media.audio.timeline import Chunk
-from tasks.media.audio.verify import check_audio_decoding, loss_warnings, quality_warnings
+from tasks.media.audio.verify import channel_warnings, check_audio_decoding, loss_warnings
 from tasks.media.plan import plan_segments
 from tasks.media.probe import SourceMedia
 
@@ -21,9 +18,6 @@ SOURCE = SourceMedia(
 )  # fmt: skip
 AUDIO_ONLY = replace(SOURCE, video_stream=None, frame_times=())
 PLAN = tuple(plan_segments(SOURCE.frame_times, 10.0, 5_000))
-FINE = AudioQuality(
-    decoded_fraction=1.0, silence_fraction=0.1, rms_dbfs=-25.0, clipped_fraction=0.000_1
-)
 
 
 def test_audio_may_lose_encoder_padding_but_not_more_than_the_rest_allows(decoded_audio):
@@ -82,34 +76,19 @@ def test_every_loss_of_audio_is_reported_in_seconds(
 
 
 @pytest.mark.parametrize(
-    ("quality", "downmix", "warnings"),
+    ("downmix", "warnings"),
     [
-        (FINE, Downmix(), []),
+        (Downmix(), []),
         (
-            FINE,
             Downmix(channel=1, dead_channel=True),
             ["the left audio channel is silent: only the right one is used"],
         ),
         (
-            FINE,
             Downmix(channel=0, antiphase=True),
             ["the channels are in antiphase and cancel each other: only the left one is used"],
         ),
-        (
-            replace(FINE, clipped_fraction=0.25),
-            Downmix(),
-            ["25.0% of the audio are clipped at full scale"],
-        ),
     ],
 )
-def test_bad_audio_is_reported(decoded_audio, quality, downmix, warnings):
+def test_bad_channels_are_reported(decoded_audio, downmix, warnings):
     audio = decoded_audio((0, 10 * S), downmix=downmix)
-    assert quality_warnings(quality, audio) == warnings
-
-
-@pytest.mark.parametrize("level", [0, 2, 20])
-def test_silent_track_is_reported(decoded_audio, level):
-    quiet = Chunk(start=0, samples=np.full(10 * S, level, np.int16))
-    (warning,) = quality_warnings(FINE, decoded_audio(levels_of=[quiet]))
-    assert warning.startswith("the audio is silent: no second of it is louder than -")
-    assert quality_warnings(FINE, decoded_audio()) == []
+    assert channel_warnings(audio) == warnings
