@@ -51,7 +51,7 @@ class Stage:
 
     def shards(self) -> list[Shard]:
         """Split the expected items into shards, in order."""
-        shard_size = max(self.shard_size, -(-len(self.expected) // _MAX_SHARDS))
+        shard_size = bounded_shard_size(len(self.expected), self.shard_size)
         return split_into_shards(self.expected, shard_size)
 
     def arguments_of(self, shard: Shard) -> dict[str, Any]:
@@ -61,6 +61,11 @@ class Stage:
             for name, by_item in self.by_item.items()
         }
         return {"shard": shard, "variant": self.variant, **rows, **self.arguments}
+
+
+def bounded_shard_size(num_items: int, shard_size: int) -> int:
+    """Return ``shard_size``, or more if a stage would have too many shards."""
+    return max(shard_size, -(-num_items // _MAX_SHARDS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,6 +21,7 @@ from flows.context.rows import (
     read_segments,
     read_video_inputs,
 )
+from flows.run_stage import bounded_shard_size
 from storage.fingerprint import digest_bytes
 from storage.media_records import (
     FrameTimesRecord,
@@ -64,7 +65,7 @@ def write_results(request: RunRequest) -> None:
         _write_segments(context)
         segments = read_segments(context)
         transcripts = expected_transcripts(context, segments)
-        per_part = context.settings.resources.shard_videos
+        per_part = _videos_per_part(context)
         _commit(context.transcribe, transcripts, _transcript, per_part)
         inputs = read_video_inputs(context, segments)
         config = context.settings.manifest
@@ -80,9 +81,15 @@ def write_results(request: RunRequest) -> None:
         aggregate_shard.fn(shard, report.sources, context.settings.aggregate, report.variant)
 
 
+def _videos_per_part(context: Context) -> int:
+    """Return how many videos the stages commit at once if each shard is committed whole."""
+    num_videos = len(context.dataset.videos)
+    return bounded_shard_size(num_videos, context.settings.resources.shard_videos)
+
+
 def _write_segments(context: Context) -> None:
     expected = expected_videos(context)
-    for items in _batches(list(expected), context.settings.resources.shard_videos):
+    for items in _batches(list(expected), _videos_per_part(context)):
         with context.store.staging() as folder:
             outputs = [_cut(context.segment, item, expected[item], folder) for item in items]
             context.segment.commit(outputs, expected)
