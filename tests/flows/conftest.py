@@ -8,6 +8,7 @@ import pytest
 from flows.context.request import RunRequest
 from flows.server.environment import prepare_environment
 from flows.server.local_server import prefect_server
+from tests.flows.commands.command_line import Waver, forked_waver
 from tests.flows.toys import finish, request_of, write_release
 
 
@@ -36,3 +37,9 @@ def server(new_history: Callable[[pytest.MonkeyPatch], Path]) -> Iterator[dict[s
         prepare_environment(new_history(patch))
         with prefect_server() as api_url:
             yield {**os.environ, "PREFECT_API_URL": api_url, "PYTHONUNBUFFERED": "1"}
+
+
+@pytest.fixture(scope="module")
+def waver(server: dict[str, str]) -> Iterator[Waver]:
+    with forked_waver(server) as waver:
+        yield waver

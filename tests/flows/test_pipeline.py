@@ -3,8 +3,9 @@
 Everything is real: a small sandbox world, the shipped models, a Prefect server, child processes.
 """
 
+import os
+import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -18,7 +19,14 @@ from flows.server.history import post
 from infra.sandbox.plan import WorldSettings
 from infra.sandbox.world import make_world
 from storage.results import MetricRecord, VerdictRecord
-from tests.flows.commands.command_line import command, computed, request_of, run
+from tests.flows.commands.command_line import (
+    Waver,
+    arguments_of,
+    computed,
+    request_of,
+    run,
+    run_alone,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -40,23 +48,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def kill_in(server: dict[str, str], stage: str, data: Path, store: Path) -> str:
+def kill_in(waver: Waver, stage: str, data: Path, store: Path) -> str:
     """Start a run and kill -9 it in the middle of a stage; returns its output."""
-    process = subprocess.Popen(
-        command(data, store),
-        env=server, text=True, start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert process.stdout is not None
+    reader, writer = os.pipe()
+    process_id = waver.start(arguments_of(data, store), writer, writer)
+    os.close(writer)
     seen = []
-    with process.stdout:
-        for line in process.stdout:
+    with open(reader) as output:  # noqa: PTH123
+        for line in output:
             seen.append(line)
             if STARTED[stage] in line:
                 time.sleep(0.3)
-                process.send_signal(signal.SIGKILL)
+                os.kill(process_id, signal.SIGKILL)
                 break
-    assert process.wait(timeout=60) == -signal.SIGKILL, "".join(seen)
+    assert waver.wait() == -signal.SIGKILL, "".join(seen)
     return "".join(seen)
 
 
@@ -68,23 +73,26 @@ def outcome(data: Path, store: Path) -> tuple[set[VerdictRecord], set[MetricReco
 @pytest.fixture(scope="module")
 def undisturbed(server: dict[str, str], world: Path, tmp_path_factory: pytest.TempPathFactory):
     store = tmp_path_factory.mktemp("undisturbed store")
-    output = run(server, world, store)
+    output = run_alone(server, world, store)
     assert all(computed(output, stage) > 0 for stage in STAGES)
     return store, outcome(world, store)
 
 
 @pytest.fixture(scope="module")
-def killed_store(server: dict[str, str], world: Path, tmp_path_factory: pytest.TempPathFactory):
-    """A store with outputs of all stages: runs were killed in each of them but inference."""
+def killed_store(waver: Waver, world: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A store in which runs were killed in every stage but the last, which none reached."""
     store = tmp_path_factory.mktemp("killed store")
-    for stage in STAGES:
-        if stage != "infer":
-            kill_in(server, stage, world, store)
+    for stage in STAGES[:-1]:
+        kill_in(waver, stage, world, store)
     return store
 
 
-def damage(store: Path) -> None:
-    """Delete a video, flip bits of the transcripts, and truncate the predictions."""
+def damage(store: Path, undisturbed: Path) -> None:
+    """Delete a video, flip bits of the transcripts, and truncate an undisturbed run's predictions.
+
+    The model is the same, trained again with an interruption: so is the predictions' variant.
+    """
+    shutil.copytree(undisturbed / "infer", store / "infer", dirs_exist_ok=True)
     next((store / "segment").rglob("*.mp4")).unlink()
     transcripts = next((store / "transcribe").rglob("TranscriptRecord/*.parquet"))
     content = bytearray(transcripts.read_bytes())
@@ -95,15 +103,17 @@ def damage(store: Path) -> None:
 
 
 def test_a_run_killed_in_every_stage_and_damaged_ends_like_an_undisturbed_one(
-    server, world, undisturbed, killed_store
+    waver, world, undisturbed, killed_store
 ) -> None:
-    damage(killed_store)
-    output = kill_in(server, "infer", world, killed_store)
+    damage(killed_store, undisturbed[0])
+    output = kill_in(waver, "aggregate", world, killed_store)
     assert computed(output, "segment") == 1
     assert computed(output, "transcribe") >= 1
     assert computed(output, "finetune") == 0
-    output = run(server, world, killed_store)
     assert computed(output, "infer") >= 1
+    assert len(list((killed_store / "infer").iterdir())) == 1, "the damaged ones are read"
+    output = run(waver, world, killed_store)
+    assert computed(output, "infer") == 0
     verdicts, metrics = outcome(world, killed_store)
     assert len(verdicts) == NUM_VIDEOS * 4
     assert (verdicts, metrics) == undisturbed[1]
@@ -132,8 +142,8 @@ def test_inference_shows_its_progress(server, undisturbed) -> None:
     assert all(row["task_run_id"] for row in rows)
 
 
-def test_a_second_run_computes_nothing_and_is_cached(server, world, undisturbed) -> None:
-    output = run(server, world, undisturbed[0])
+def test_a_second_run_computes_nothing_and_is_cached(server, waver, world, undisturbed) -> None:
+    output = run(waver, world, undisturbed[0])
     assert [computed(output, stage) for stage in STAGES] == [0] * 6
     assert output.count("Cached") == 6
     by_name = {"task_runs": {"name": {"like_": "shards with nothing to compute"}}}

@@ -4,7 +4,8 @@ import csv
 import json
 import shutil
 import subprocess
-import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from flows.context.rows import read_manifest
 from flows.context.settings import load_settings
 from infra.sandbox.plan import WorldSettings
 from infra.sandbox.world import make_world
+from storage.records import VideoId
 from storage.results import PredictionRecord, VerdictRecord
 from storage.store.part import read_parts, read_rows
 from storage.store.store import Store
@@ -27,7 +29,7 @@ from tasks.infer import variant_of
 from tasks.inference.samples import expected_items
 from tasks.model.model_folder import fingerprint_of
 from tests.builders import a_prediction
-from tests.flows.commands.command_line import command, computed, request_of, run
+from tests.flows.commands.command_line import Waver, arguments_of, computed, request_of, run
 from tests.flows.toys import another_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -42,20 +44,85 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_an_added_video_alone_is_computed_and_bad_ones_are_rejected_with_a_reason(
-    server, world, tmp_path: Path
+def predict(
+    waver: Waver,
+    store: Path,
+    *videos: Path,
+    models: tuple[Path, ...] = (MODEL,),
+    options: tuple[str, ...] = (),
+) -> tuple[dict, str]:
+    """Predict single files; returns the document and the progress lines."""
+    named = [part for path in models for part in ("--model", str(path))]
+    ended = waver(
+        "predict", *map(str, videos), "--json", *named, "--profile", "sandbox", "--store",
+        str(store), *options,
+    )  # fmt: skip
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    return json.loads(ended.stdout), ended.stderr
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A run over single files: two good videos and one that is none."""
+
+    store: Path
+    good: tuple[Path, Path]
+    bad: Path
+    document: dict
+    progress: str
+
+
+@pytest.fixture(scope="module")
+def predicted(waver, world, tmp_path_factory: pytest.TempPathFactory) -> Predicted:
+    """The one run of this module that opens a model."""
+    folder = tmp_path_factory.mktemp("single files")
+    good, bad = (folder / "a ü.mp4", folder / "b.mp4"), folder / "bad.mp4"
+    for source, path in zip(sorted(world.rglob("*.mp4")), good, strict=False):
+        shutil.copy(source, path)
+    bad.write_text("this is not a video")
+    document, progress = predict(waver, folder / "store", *good, bad)
+    return Predicted(folder / "store", good, bad, document, progress)
+
+
+def copy_predictions(
+    predicted: Predicted, store: Store, model: Path, names: Mapping[Path, str] | None = None
 ) -> None:
-    data, good = tmp_path / "mixed folder", sorted(world.rglob("*.mp4"))[:2]
+    """Commit the predictions for a model, of videos that have other names there."""
+    first = Variant(
+        store=Store(str(predicted.store)),
+        stage="infer",
+        variant_id=predicted.document["variants"]["infer"],
+    )
+    settings = load_settings("sandbox")
+    variant = variant_of(store, settings.infer, settings.input, fingerprint_of(model))
+    for part in read_parts(first.store, first.path):
+        outputs, expected = [], {}
+        for row in read_rows(first.store, first.path, part, PredictionRecord):
+            video_id = VideoId((names or {}).get(Path(row.video_id), row.video_id))
+            segment_id = row.segment_id.replace(row.video_id, video_id)
+            renamed = replace(row, segment_id=segment_id, video_id=video_id)
+            outputs.append(ItemOutput(item_id=segment_id, rows=(renamed,)))
+            expected[segment_id] = part.items[row.segment_id]
+        variant.commit(outputs, expected)
+
+
+def test_an_added_video_alone_is_computed_and_bad_ones_are_rejected_with_a_reason(
+    waver, predicted: Predicted, tmp_path: Path
+) -> None:
+    data, good = tmp_path / "mixed folder", predicted.good
     data.mkdir()
     shutil.copy(good[0], data / "good one.mp4")
     cheap = ("--only", "segment", "--only", "transcribe", "--only", "manifest")
-    output = run(server, data, tmp_path / "store", *cheap)
+    output = run(waver, data, tmp_path / "store", *cheap)
     assert [computed(output, stage) for stage in STAGES[:3]] == [1, 1, 1]
     shutil.copy(good[1], data / "added.mp4")
     (data / "empty.mp4").write_bytes(b"")
     (data / "text.mp4").write_text("this is not a video\n" * 50)
     (data / "truncated.mp4").write_bytes(good[0].read_bytes()[: good[0].stat().st_size // 3])
-    output = run(server, data, tmp_path / "store", "--model", str(MODEL), status=3)
+    names = dict(zip(good, ("good one.mp4", "added.mp4"), strict=True))
+    copy_predictions(predicted, Store(str(tmp_path / "store")), MODEL, names)
+    output = run(waver, data, tmp_path / "store", "--model", str(MODEL), status=3)
+    assert computed(output, "infer") == 0, "what the model sees does not depend on names"
     assert [computed(output, stage) for stage in STAGES[:3]] == [1 + 3, 1, 1]
     assert "the file is empty" in output
     assert "not a video" in output
@@ -73,7 +140,7 @@ def test_an_added_video_alone_is_computed_and_bad_ones_are_rejected_with_a_reaso
     assert "empty" in reasons["empty.mp4"]
 
 
-def test_a_re_encoded_copy_under_another_name_stops_the_run(server, world, tmp_path: Path) -> None:
+def test_a_re_encoded_copy_under_another_name_stops_the_run(waver, world, tmp_path: Path) -> None:
     data, (first, second) = tmp_path / "copied", sorted(world.rglob("*.mp4"))[:2]
     data.mkdir()
     shutil.copy(first, data / "first.mp4")
@@ -85,67 +152,32 @@ def test_a_re_encoded_copy_under_another_name_stops_the_run(server, world, tmp_p
     rows = ("first.mp4,1,ann,train", "second.mp4,0,bea,val", "copy.mkv,1,cem,test")
     (data / "labels.csv").write_text("\n".join(["video,label,participant,split", *rows]) + "\n")
     cheap = ("--only", "segment", "--only", "transcribe", "--only", "manifest")
-    stopped = subprocess.run(
-        command(data, tmp_path / "store", *cheap),
-        env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+    stopped = waver(*arguments_of(data, tmp_path / "store", *cheap))
     assert stopped.returncode == 2, stopped.stdout + stopped.stderr
     assert "The same recording (1) is in more than one of train, val" in stopped.stderr
     assert "recording copy.mkv = first.mp4: test, train" in stopped.stderr
 
 
-def predict(
-    server: dict[str, str],
-    store: Path,
-    *videos: Path,
-    models: tuple[Path, ...] = (MODEL,),
-    options: tuple[str, ...] = (),
-) -> tuple[dict, str]:
-    """Predict single files; returns the document and the progress lines."""
-    named = [part for path in models for part in ("--model", str(path))]
-    ended = subprocess.run(
-        [sys.executable, "-m", "flows.cli.main", "predict", *map(str, videos), "--json", *named,
-         "--profile", "sandbox", "--store", str(store), *options],
-        env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
-    assert ended.returncode == 3, ended.stdout + ended.stderr
-    return json.loads(ended.stdout), ended.stderr
-
-
-def predicted_alike(store: Store, document: dict, model: Path) -> Path:
-    """Another model, whose variant holds the predictions of the first one."""
-    first = Variant(store=store, stage="infer", variant_id=document["variants"]["infer"])
-    other = another_model(model)
-    settings = load_settings("sandbox")
-    variant = variant_of(store, settings.infer, settings.input, fingerprint_of(other))
-    for part in read_parts(store, first.path):
-        rows = read_rows(store, first.path, part, PredictionRecord)
-        outputs = [ItemOutput(item_id=row.segment_id, rows=(row,)) for row in rows]
-        variant.commit(outputs, part.items)
-    return other
-
-
 def test_single_files_are_predicted_and_a_second_time_read_from_the_store(
-    server, world, tmp_path: Path
+    waver, world, predicted: Predicted, tmp_path: Path
 ) -> None:
-    source = sorted(world.rglob("*.mp4"))[0]
-    video, bad = tmp_path / "a ü.mp4", tmp_path / "bad.mp4"
-    shutil.copy(source, video)
-    bad.write_text("this is not a video")
-    document, progress = predict(server, tmp_path / "store", video, bad)
-    good, rejected = document["videos"]
-    assert (good["path"], rejected["path"]) == (str(video), str(bad))
+    document, (video, _), bad = predicted.document, predicted.good, predicted.bad
+    good, other_good, rejected = document["videos"]
+    paths = [row["path"] for row in document["videos"]]
+    assert paths == [*map(str, predicted.good), str(bad)]
     assert "not a video" in rejected["rejected"]
     predictions = [segment["p_ah"] for segment in good["segments"]]
-    assert computed(progress, "infer") == len(predictions) > 1
+    num_predicted = len(predictions) + len(other_good["segments"])
+    assert computed(predicted.progress, "infer") == num_predicted > 3
     assert good["verdict"]["p_ah"] == pytest.approx(sum(predictions) / len(predictions))
     assert any(segment["transcript"] for segment in good["segments"])
     assert good["segments"][-1]["end_ms"] == good["duration_ms"]
-    assert video.read_bytes() == source.read_bytes()
-    other = predicted_alike(Store(str(tmp_path / "store")), document, tmp_path / "other model")
+    assert video.read_bytes() == sorted(world.rglob("*.mp4"))[0].read_bytes()
+    other = another_model(tmp_path / "other model")
+    copy_predictions(predicted, Store(str(predicted.store)), other)
     again, progress = predict(
-        server,
-        tmp_path / "store",
+        waver,
+        predicted.store,
         video,
         bad,
         models=(other, MODEL),
@@ -187,16 +219,14 @@ def predict_all_arms(request: RunRequest) -> None:
 
 
 def test_an_ablation_whose_arms_are_cached_opens_no_model_and_compares_them(
-    server, finished: RunRequest, tmp_path: Path
+    waver, finished: RunRequest, tmp_path: Path
 ) -> None:
     predict_all_arms(finished)
     out = tmp_path / "ablation.csv"
     overrides = [part for setting in finished.overrides for part in ("--set", setting)]
-    ended = subprocess.run(
-        [sys.executable, "-m", "flows.cli.main", "ablate", "--data", finished.data, "--profile",
-         "sandbox", "--store", finished.store, "--model", str(MODEL), "--out", str(out),
-         *overrides],
-        env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
+    ended = waver(
+        "ablate", "--data", finished.data, "--profile", "sandbox", "--store", finished.store,
+        "--model", str(MODEL), "--out", str(out), *overrides,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "opening the model" not in ended.stdout

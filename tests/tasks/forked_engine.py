@@ -1,10 +1,10 @@
 """A real engine, opened once, of which every job runs in a fork that a test can kill.
 
 ``python forked_engine.py JOB`` opens the engine of a job and prints ``open``. For every further job
-on stdin it prints, on two lines, the process id of its fork and the exit code.
+on stdin it prints, on two lines, the process id of its fork and the exit code. What a fork reports
+is in `report_path_of(job.job_path)`.
 """
 
-import io
 import os
 import sys
 import traceback
@@ -45,10 +45,15 @@ def main() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1]), file=out)
 
 
+def report_path_of(job_path: Path) -> Path:
+    return job_path.with_suffix(".lines")
+
+
 def run_and_exit(job: InferJob, open_fork: Any) -> None:
     status = 1
     try:
-        run_job(job, io.StringIO(), open_fork)
+        with report_path_of(job.job_path).open("w") as report:
+            run_job(job, report, open_fork)
         status = 0
     finally:
         if status:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from logging.handlers import BufferingHandler
@@ -33,6 +33,7 @@ from tasks.parity.transformers_baseline import TransformersBaseline
 from tasks.prompting.model_input import InputConfig, OmniInput
 from tasks.stage import Shard, ShardResult
 from tests.builders import a_prediction
+from tests.tasks.forked_engine import report_path_of
 
 NUM_AUDIO = 40
 WITHOUT_VIDEO, DAMAGED, AUDIO_ALONE = 7, 9, 12
@@ -40,6 +41,7 @@ INPUT = InputConfig(min_pixels=64 * 64, max_pixels=64 * 64)
 CONFIG = InferConfig(max_tokens=448)
 EAGER_COMMITS = InferResources(cpu_threads=1, commit_seconds=0, num_decoders=1, max_requests=16)
 REPOSITORY = Path(__file__).parents[2]
+OnLine = Callable[[int, str], None]
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,84 @@ def prepared(folder: Path, toy_samples, tiny_omni: Path) -> Run:  # type: ignore
     return Run(store, samples, tiny_omni)
 
 
+class ForkedEngine:
+    """A real engine in another process, which runs every job in a fork that can be killed."""
+
+    def __init__(self, folder: Path, model_path: Path) -> None:
+        self.model_path = model_path
+        path, script = folder / "job.json", Path(__file__).with_name("forked_engine.py")
+        path.write_text(self.job(Store(str(folder)), "none", folder).model_dump_json())
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), str(path)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )  # fmt: skip
+        while self.read() != "open":
+            pass
+
+    def read(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, "the engine's process is gone"
+        return line.strip()
+
+    def job(self, store: Store, variant_id: str, folder: Path, *alone: str) -> InferJob:
+        return InferJob(
+            store_url=store.url, variant_id=variant_id, samples_path=folder / "samples.parquet",
+            claims_path=folder / "claims", journal_path=folder / "journal",
+            job_path=folder / "fork.json", suspects=alone, alone=alone, shard_size=4,
+            max_failures=99, model_path=self.model_path, dtype="float32",
+            max_tokens=CONFIG.max_tokens or 0, input=INPUT, resources=EAGER_COMMITS,
+        )  # fmt: skip
+
+    def predict(  # type: ignore[no-untyped-def]
+        self, run: Run, folder: Path, kill_when, items: Sequence[str], alone: Sequence[str] = ()
+    ) -> int:
+        """Run a fork over a run's items and kill it as soon as ``kill_when`` returns true."""
+        folder.mkdir()
+        rows = [sample for sample in run.samples if sample.segment_id in items]
+        write_parquet(to_table(SampleRecord, rows), folder / "samples.parquet")
+        job = self.job(run.store, run.variant.variant_id, folder, *alone)
+        return self.run_job(job, kill_when)
+
+    def run_job(self, job: InferJob, kill_when: Callable[[], bool] = lambda: False) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.write(job.model_dump_json() + "\n")
+        process_id = int(self.read())
+        while not kill_when() and is_running(process_id):
+            time.sleep(0.001)
+        with suppress(ProcessLookupError):
+            os.kill(process_id, signal.SIGKILL)
+        return int(self.read())
+
+    def run_engines(
+        self, _command: object, jobs: Sequence[InferJob], _variant: Variant, on_line: OnLine
+    ) -> list[Crash]:
+        """Run a stage's job in a fork, in place of a child process that opens the model again."""
+        (job,) = jobs
+        assert self.run_job(job) == 0
+        for line in report_path_of(job.job_path).read_text().splitlines():
+            on_line(0, line)
+        return []
+
+
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, toy_samples, tiny_omni) -> Run:  # type: ignore[no-untyped-def]
+def forked(tmp_path_factory, tiny_omni) -> Iterator[ForkedEngine]:  # type: ignore[no-untyped-def]
+    engine = ForkedEngine(tmp_path_factory.mktemp("forked"), tiny_omni)
+    with engine.process as process:
+        yield engine
+        process.kill()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, forked: ForkedEngine, toy_samples, tiny_omni) -> Run:  # type: ignore[no-untyped-def]
     """One run of the real engine over all samples, used by the tests below."""
     run = prepared(tmp_path_factory.mktemp("undisturbed"), toy_samples, tiny_omni)
     handler = BufferingHandler(1_000)
     LOGGER.addHandler(handler)
-    assert run.infer() == ShardResult(num_cached=0, num_computed=NUM_AUDIO + 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.infer.run_engines", forked.run_engines)
+        assert run.infer() == ShardResult(num_cached=0, num_computed=NUM_AUDIO + 2)
     LOGGER.removeHandler(handler)
     run.log.extend(record.getMessage() for record in handler.buffer)
     return run
@@ -153,62 +226,6 @@ def test_a_second_run_opens_no_model_and_writes_no_row(undisturbed: Run, tmp_pat
     assert state.name == "Cached"
     assert state.data == ShardResult(num_cached=NUM_AUDIO + 2, num_computed=0)
     assert stored_files(undisturbed.store) == before
-
-
-class ForkedEngine:
-    """A real engine in another process, which runs every job in a fork that can be killed."""
-
-    def __init__(self, folder: Path, model_path: Path) -> None:
-        self.model_path = model_path
-        path, script = folder / "job.json", Path(__file__).with_name("forked_engine.py")
-        path.write_text(self.job(Store(str(folder)), "none", folder).model_dump_json())
-        self.process = subprocess.Popen(
-            [sys.executable, str(script), str(path)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        )  # fmt: skip
-        while self.read() != "open":
-            pass
-
-    def read(self) -> str:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        assert line, "the engine's process is gone"
-        return line.strip()
-
-    def job(self, store: Store, variant_id: str, folder: Path, *alone: str) -> InferJob:
-        return InferJob(
-            store_url=store.url, variant_id=variant_id, samples_path=folder / "samples.parquet",
-            claims_path=folder / "claims", journal_path=folder / "journal",
-            job_path=folder / "fork.json", suspects=alone, alone=alone, shard_size=4,
-            max_failures=99, model_path=self.model_path, dtype="float32",
-            max_tokens=CONFIG.max_tokens or 0, input=INPUT, resources=EAGER_COMMITS,
-        )  # fmt: skip
-
-    def predict(  # type: ignore[no-untyped-def]
-        self, run: Run, folder: Path, kill_when, items: Sequence[str], alone: Sequence[str] = ()
-    ) -> int:
-        """Run a fork over a run's items and kill it as soon as ``kill_when`` returns true."""
-        folder.mkdir()
-        rows = [sample for sample in run.samples if sample.segment_id in items]
-        write_parquet(to_table(SampleRecord, rows), folder / "samples.parquet")
-        job = self.job(run.store, run.variant.variant_id, folder, *alone)
-        assert self.process.stdin is not None
-        self.process.stdin.write(job.model_dump_json() + "\n")
-        process_id = int(self.read())
-        while not kill_when() and is_running(process_id):
-            time.sleep(0.001)
-        with suppress(ProcessLookupError):
-            os.kill(process_id, signal.SIGKILL)
-        return int(self.read())
-
-
-@pytest.fixture(scope="module")
-def forked(tmp_path_factory, tiny_omni) -> Iterator[ForkedEngine]:  # type: ignore[no-untyped-def]
-    engine = ForkedEngine(tmp_path_factory.mktemp("forked"), tiny_omni)
-    with engine.process as process:
-        yield engine
-        process.kill()
 
 
 @pytest.mark.slow

@@ -1,8 +1,14 @@
 """Runs of the whole command line in tests: every one a process of its own."""
 
+import json
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import CompletedProcess
+from tempfile import TemporaryFile
 
 from flows.context.request import RunRequest
 
@@ -12,20 +18,72 @@ QUICK = (
 )  # fmt: skip
 
 
-def command(data: Path, store: Path, *options: str) -> list[str]:
+class Waver:
+    """The command `waver` of one environment: each call is a fork of a process that imported it."""
+
+    def __init__(self, requests: socket.socket) -> None:
+        self._requests = requests
+        requests.settimeout(400)
+
+    def start(self, arguments: list[str], stdout: int, stderr: int) -> int:
+        """Start a command on these file descriptors; returns its process id. `wait` for it next."""
+        message = json.dumps(arguments).encode()
+        socket.send_fds(self._requests, [message], [stdout, stderr])
+        return self._read()
+
+    def wait(self) -> int:
+        """Return the exit code of the command, negative for a signal."""
+        return self._read()
+
+    def __call__(self, *arguments: str) -> CompletedProcess[str]:
+        with TemporaryFile("w+") as stdout, TemporaryFile("w+") as stderr:
+            self.start(list(arguments), stdout.fileno(), stderr.fileno())
+            status = self.wait()
+            for file in (stdout, stderr):
+                file.seek(0)
+            return CompletedProcess(arguments, status, stdout.read(), stderr.read())
+
+    def _read(self) -> int:
+        answer = self._requests.recv(100)
+        assert answer, "the process that forks is gone"
+        return int(answer)
+
+
+@contextmanager
+def forked_waver(environment: Mapping[str, str]) -> Iterator[Waver]:
+    requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    command = (sys.executable, "-m", "tests.flows.commands.forked_command", str(theirs.fileno()))
+    with requests:
+        with theirs:
+            process = subprocess.Popen(
+                command, env=environment, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+            )
+        with process:
+            yield Waver(requests)
+            process.kill()
+
+
+def arguments_of(data: Path, store: Path, *options: str) -> list[str]:
     overrides = [part for setting in QUICK for part in ("--set", setting)]
     return [
-        sys.executable, "-m", "flows.cli.main", "run", "--profile", "sandbox",
-        "--data", str(data), "--store", str(store), *overrides, *options,
+        "run", "--profile", "sandbox", "--data", str(data), "--store", str(store), *overrides,
+        *options,
     ]  # fmt: skip
 
 
-def run(server: dict[str, str], data: Path, store: Path, *options: str, status: int = 0) -> str:
-    ended = subprocess.run(
-        command(data, store, *options),
-        env=server, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+def run(waver: Waver, data: Path, store: Path, *options: str, status: int = 0) -> str:
+    ended = waver(*arguments_of(data, store, *options))
     assert ended.returncode == status, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def run_alone(environment: Mapping[str, str], data: Path, store: Path) -> str:
+    """Run the pipeline as a user does, by a command that imports everything itself."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "flows.cli.main", *arguments_of(data, store)],
+        env=environment, capture_output=True, text=True, timeout=400, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
 
