@@ -35,6 +35,14 @@ def with_length_tag(content: bytes, tag: str) -> bytes:
     return bytes(edited)
 
 
+def with_lost_packets(content: bytes, count: int) -> bytes:
+    """Remove packets of the first stream of a transport stream, not those of its first tenth."""
+    offsets = [at for at, pid in _ts_packets(content) if pid == _FIRST_STREAM_PID]
+    lost = set(random.Random(1).sample(offsets[len(offsets) // 10 :], count))
+    kept = (at for at, _ in _ts_packets(content) if at not in lost)
+    return b"".join(content[at : at + _TS_PACKET] for at in kept)
+
+
 def _ts_packets(content: bytes) -> Iterator[tuple[int, int]]:
     """Yield the offset and the stream's id (PID) of each packet."""
     for at in range(0, len(content), _TS_PACKET):

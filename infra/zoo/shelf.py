@@ -9,11 +9,14 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.zoo.edits import with_length_tag, with_untyped_stream
+from infra.zoo.edits import with_length_tag, with_lost_packets, with_untyped_stream
+from infra.zoo.field_coded import write_fields
 from infra.zoo.inputs import ODD_NAMES
 from infra.zoo.recipes import RECIPES
+from infra.zoo.sources import audio, video
 
 _SMALL_SIZE = (64, 48)
+_FIELD_CODED_SIZE = (128, 64)
 _SPARSE_BYTES = 1 << 40
 _PNG_SIZE = re.compile(rb"IHDR.{8}(.{5}).{4}", re.DOTALL)
 _UNITS_PER_INCH = b"\0\x48\0\0"  # follows width and height in a QuickTime sample description
@@ -132,6 +135,24 @@ def _single_image(path: Path) -> None:
     image.rename(path)
 
 
+def _field_coded(path: Path) -> None:
+    raw, fields = path.with_suffix(".yuv"), path.with_suffix(".264")
+    width, height = _FIELD_CODED_SIZE
+    _ffmpeg(*video(6, size=f"{width}x{height}"), "-f", "rawvideo", str(raw))
+    fields.write_bytes(write_fields(raw.read_bytes(), width, height))
+    copy = ("-c:v", "copy", "-c:a", "ac3", "-f", "mpegts")
+    _ffmpeg("-framerate", "25", "-i", str(fields), *audio(6, 2, 5.5), *copy, str(path))
+    raw.unlink()
+    fields.unlink()
+
+
+def _remuxed(name: str, *options: str) -> Callable[[Shelf, Path], None]:
+    def make(shelf: Shelf, path: Path) -> None:
+        _ffmpeg("-i", str(shelf(name)), "-c", "copy", *options, str(path))
+
+    return make
+
+
 def _sparse(shelf: Shelf, path: Path) -> None:
     path.write_bytes(shelf("camcorder.mpg").read_bytes())
     os.truncate(path, _SPARSE_BYTES)
@@ -142,6 +163,7 @@ _GENERATED: dict[str, Callable[[Path], object]] = {
     "text.mp4": lambda path: path.write_text("This is text, whatever its name suggests.\n" * 20),
     "noise.mp4": lambda path: path.write_bytes(random.Random(0).randbytes(40_000)),
     "single-image.mp4": _single_image,
+    "field-coded.mts": _field_coded,
     "of-absurd-size.mov": _claiming(30_000),
     "of-great-size.mov": _claiming(16_000),
     "pipe.mp4": os.mkfifo,
@@ -169,6 +191,11 @@ _DERIVED: dict[str, Callable[[Shelf, Path], None]] = {
     "untyped-stream.ts": _edited("three-streams.ts", lambda ts: with_untyped_stream(ts, 1)),
     "odd-length-tag.mkv": _edited("b-frames.mkv", lambda mkv: with_length_tag(mkv, "00:06.000")),
     "no-length-tag.mkv": _edited("b-frames.mkv", lambda mkv: with_length_tag(mkv, "N/A")),
+    "field-coded.mkv": _remuxed("field-coded.mts"),
+    # As ffmpeg remuxes a file that has a timestamp (here in ms) for each frame, not each field.
+    "second-fields-late.mkv": _remuxed("field-coded.mts", "-bsf:v", "setts=ts=ceil(N/2)*40"),
+    "field-coded-losses.mts": _edited("field-coded.mts", lambda ts: with_lost_packets(ts, 12)),
+    "field-coded-ruin.mts": _edited("field-coded.mts", lambda ts: with_lost_packets(ts, 90)),
     "truncated-audio.m4a": _first_part("long-audio.m4a", 0.5),
     "a-little-rotten-audio.m4a": _rotten("long-audio.m4a", 3),
     "rotten-audio.m4a": _rotten("long-audio.m4a", 400),

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
+from math import ceil
 
 from storage.errors import ItemFault
 from tasks.media.ffmpeg import memory_reason
@@ -21,9 +22,11 @@ def count_lost(listed: Sequence[float], decoded: Sequence[float]) -> int:
     if not gaps:
         return max(0, len(listed) - len(decoded))
     usual = gaps[len(gaps) // 2]
-    first, last = bisect_left(listed, decoded[0] - usual / 2), len(listed)
+    first = bisect_left(listed, decoded[0] - usual / 2)
     lost = min(first, round((decoded[0] - listed[0]) / usual)) if first else 0
-    for before, after in pairwise([*decoded, max(listed[-1], decoded[-1]) + usual]):
+    # The last listed packet may be a second field, half a frame after the first.
+    end_of_listed = max(listed[-1] - usual / 4, decoded[-1]) + usual
+    for before, after in pairwise([*decoded, end_of_listed]):
         missing = round((after - before) / usual) - 1
         if missing > 0:
             start, end = (
@@ -31,7 +34,24 @@ def count_lost(listed: Sequence[float], decoded: Sequence[float]) -> int:
                 bisect_left(listed, after - usual / 2),
             )
             lost += min(missing, end - start)
-    return min(lost, max(0, last - len(decoded)))
+    num_listed = ceil(len(listed) / _packets_per_frame(listed, decoded, usual) - 1e-6)
+    return min(lost, max(0, num_listed - len(decoded)))
+
+
+def _packets_per_frame(listed: Sequence[float], decoded: Sequence[float], usual: float) -> float:
+    """Return the mean number of packets, at least 1, from one decoded frame to the next.
+
+    Only frames that follow each other count. The time of a second field is half a frame after the
+    first, or that of the next frame; so the first frame may have fewer packets than the others.
+    """
+    starts = [bisect_left(listed, time - usual / 4) for time in decoded]
+    counts = [
+        end - start
+        for (before, after), (start, end) in zip(pairwise(decoded), pairwise(starts), strict=True)
+        if after - before < 1.5 * usual
+    ]
+    counts = counts[1:] or counts
+    return max(1.0, sum(counts) / len(counts)) if counts else 1.0
 
 
 def check_decoding(

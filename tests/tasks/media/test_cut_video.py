@@ -14,11 +14,19 @@ from tasks.media.rules import CutRules
 from tasks.processes.tool import ToolLimits
 
 RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fraction=0.9)
+FIELD_CODED = ["field-coded.mts", "field-coded.mkv", "second-fields-late.mkv"]
 
 
-@pytest.mark.parametrize("name", ["cfr25.mp4", "b-frames.avi", "audio-longer.mp4", "vfr.mp4"])
+@pytest.mark.parametrize("name", ["cfr25.mp4", "b-frames.avi", "audio-longer.mp4", "vfr.mp4", *FIELD_CODED])
 def test_intact_video_is_cut_without_a_warning(cut_once, name):
     assert cut_once(name).result.warnings == ()
+
+
+@pytest.mark.parametrize("name", FIELD_CODED)
+def test_frames_of_two_packets_are_each_cut_once(cut_once, name):
+    found = cut_once(name).result
+    assert [segment.num_frames for segment in found.plan] == [75, 75]
+    assert [segment.start_ms for segment in found.plan] == [0, 3_000]
 
 
 @pytest.mark.parametrize(

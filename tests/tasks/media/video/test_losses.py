@@ -25,10 +25,33 @@ def test_frames_lost_at_the_start_or_end_are_counted(first, end):
     assert count_lost(TIMES, TIMES[first:end]) == 200 - (end - first)
 
 
-def test_two_packets_per_frame_are_no_loss():
-    fields = [n / 50 for n in range(400)]
-    assert count_lost(fields, TIMES) == 0
-    assert count_lost(fields, TIMES[:50] + TIMES[60:]) == 10
+def fields_of(times: list[float], second_after: float) -> list[float]:
+    """List two packets for each frame, the second one so many seconds after the first."""
+    return sorted([*times, *(time + second_after for time in times)])
+
+
+@pytest.mark.parametrize("start", [0, 0.005, 1.405333])
+@pytest.mark.parametrize("rate", [25, 30_000 / 1001, 50])
+@pytest.mark.parametrize("second_after", [0.5, 1])
+@pytest.mark.parametrize("num_frames", [3, 13, 150])
+def test_two_packets_per_frame_are_no_loss(start, rate, second_after, num_frames):
+    frames = [start + n / rate for n in range(num_frames)]
+    assert count_lost(fields_of(frames, second_after / rate), frames) == 0
+
+
+@pytest.mark.parametrize("second_after", [0.02, 0.04])
+@pytest.mark.parametrize(("lost_from", "lost_to"), [(0, 4), (50, 60), (199, 200), (180, 200)])
+def test_lost_frames_of_two_packets_count_once(second_after, lost_from, lost_to):
+    decoded = TIMES[:lost_from] + TIMES[lost_to:]
+    assert count_lost(fields_of(TIMES, second_after), decoded) == lost_to - lost_from
+
+
+@given(st.sets(st.integers(0, 199), min_size=1), st.sets(st.integers(1, 198), max_size=60))
+def test_lost_frames_count_once_where_some_frames_are_two_packets(of_fields, numbers):
+    listed = sorted([*TIMES, *(TIMES[n] + 0.02 for n in of_fields)])
+    decoded = [time for n, time in enumerate(TIMES) if n not in numbers]
+    assert count_lost(listed, TIMES) == 0
+    assert abs(count_lost(listed, decoded) - len(numbers)) <= 0.25 * len(numbers)
 
 
 def test_packets_that_are_not_displayed_are_no_loss():
