@@ -17,7 +17,9 @@ RULES = CutRules(max_segment_ms=5_000, long_side=448, crf=23, min_decoded_fracti
 FIELD_CODED = ["field-coded.mts", "field-coded.mkv", "second-fields-late.mkv"]
 
 
-@pytest.mark.parametrize("name", ["cfr25.mp4", "b-frames.avi", "audio-longer.mp4", "vfr.mp4", *FIELD_CODED])
+@pytest.mark.parametrize(
+    "name", ["cfr25.mp4", "b-frames.avi", "audio-longer.mp4", "vfr.mp4", *FIELD_CODED]
+)
 def test_intact_video_is_cut_without_a_warning(cut_once, name):
     assert cut_once(name).result.warnings == ()
 
