@@ -65,7 +65,7 @@ def check_make(targets: Sequence[str]) -> None:
 def check_waver(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Run the real command up to its work, then check the profile and the overridden settings."""
 
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise Parsed
 
     for name in (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage import records, results
+from storage import media_records, records, results
 from storage.errors import StoreError
 from storage.records import IssueRecord
 from storage.schema import (
@@ -22,7 +22,10 @@ from storage.schema import (
 )
 
 RECORD_TYPES = [
-    cls for module in (records, results) for cls in vars(module).values() if is_dataclass(cls)
+    cls
+    for module in (media_records, records, results)
+    for cls in vars(module).values()
+    if is_dataclass(cls)
 ]
 
 
