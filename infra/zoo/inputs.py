@@ -120,6 +120,9 @@ GOOD: dict[str, Cut] = {
         name: Cut(beeps=(1, 5), exact_seconds=0.06, warning="frame size changes within the video")
         for name in ("size-change.webm", "size-change.mkv")
     },
+    "size-change-rotated.mp4": Cut(
+        beeps=(1, 5), exact_seconds=0.06, turns=3, warning="frame size changes within the video"
+    ),
     "audio-format-change.mkv": Cut(beeps=(1, 5), exact_seconds=0.06, is_joined=True),
     "audio-format-change.ts": Cut(beeps=(1, 5), exact_seconds=0.06, is_joined=True),
     "untyped-stream.ts": Cut(beeps=(2,)),
@@ -160,6 +163,8 @@ DAMAGED: dict[str, Damaged | Rejected] = {
     "rotten.mp4": Rejected(reason="of 200 frames are damaged"),
     "field-coded-losses.mts": Damaged(warning=" of 150 frames are damaged (ffmpeg: "),
     "field-coded-ruin.mts": Rejected(reason="frames are damaged"),
+    "twice.mp4": Rejected(reason="another file starts at byte "),
+    "twice.flv": Rejected(reason="another file starts at byte "),
     "empty.mp4": Rejected(reason="the file is empty (0 bytes)"),
     "text.mp4": Rejected(reason="not a video that ffmpeg can open"),
     "noise.mp4": Rejected(reason="not a video that ffmpeg can open"),

@@ -9,6 +9,7 @@ from storage.errors import ItemFault
 from tasks.media.audio.packets import list_packets
 from tasks.media.container import Container, Stream, parse_container
 from tasks.media.ffmpeg import input_url, run_ffprobe
+from tasks.media.joined import check_not_joined
 from tasks.media.video.frame_size import FrameSize
 from tasks.media.video.frame_times import FrameTimes, list_frames
 from tasks.processes.tool import ToolLimits, ToolResult
@@ -182,6 +183,7 @@ def _read_container(path: Path, limits: ToolLimits) -> tuple[Container, str]:
         raise ItemFault("not a video but a playlist of other files")
     if any(name.endswith(("_pipe", "image2")) for name in names):
         raise ItemFault("not a video but a still image")
+    check_not_joined(path, names)
     return container, _last_messages(result, path)
 
 
