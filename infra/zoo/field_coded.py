@@ -1,8 +1,8 @@
 """A writer of field-coded H.264, as AVCHD camcorders record it: two pictures for each frame.
 
-ffmpeg has no encoder that codes the fields of a frame as pictures of their own. Here every
+ffmpeg has no encoder that codes the two fields of a frame by themselves. Here every
 macroblock is I_PCM, uncompressed, so that the decoded pixels are exactly the given ones; only the
-parameter sets and slice headers remain to be written. Names and order of their elements are those
+parameter sets (SPS, PPS) and slice headers remain to be written. Names and order of their elements are those
 of ITU-T H.264, clauses 7.3.2 and 7.3.3.
 """
 
@@ -17,7 +17,7 @@ _MACROBLOCK = 16
 _NUMBER_BITS = 4  # of frame_num and pic_order_cnt_lsb
 _MAIN_PROFILE, _LEVEL = 77, 40
 _I_SLICES, _I_PCM = 7, 25
-_DELIMITER, _SEQUENCE, _PICTURE, _IDR, _NON_IDR = 0x09, 0x67, 0x68, 0x65, 0x61
+_DELIMITER, _SPS, _PPS, _IDR, _NON_IDR = 0x09, 0x67, 0x68, 0x65, 0x61
 _PCM_HEADER = b"\x0d\x00"  # mb_type I_PCM after a whole byte, and bits up to the next one
 _EMULATION = re.compile(rb"\0\0(?=[\0-\3])")
 
@@ -44,7 +44,7 @@ def write_fields(frames: bytes, width: int, height: int) -> bytes:
         for bottom in (0, 1):
             parts.append(_unit(_DELIMITER, b"\xf0"))
             if index % GOP == 0 and not bottom:
-                parts += [_unit(_SEQUENCE, _sequence(width, height)), _unit(_PICTURE, _picture())]
+                parts += [_unit(_SPS, _sps(width, height)), _unit(_PPS, _pps())]
             is_idr = index % GOP == 0 and not bottom
             slice_data = b"".join(_slice(planes, index, bottom, is_idr))
             parts.append(_unit(_IDR if is_idr else _NON_IDR, slice_data))
@@ -86,7 +86,7 @@ def _blocks(plane: Plane, side: int) -> Plane:
     return plane.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(rows * columns, -1)
 
 
-def _sequence(width: int, height: int) -> bytes:
+def _sps(width: int, height: int) -> bytes:
     bits = _u(_MAIN_PROFILE, 8) + _u(0, 8) + _u(_LEVEL, 8) + _ue(0)
     bits += _ue(_NUMBER_BITS - 4) + _ue(0) + _ue(_NUMBER_BITS - 4)  # numbers, order of output
     bits += _ue(1) + "0"  # reference frames, without gaps
@@ -96,7 +96,7 @@ def _sequence(width: int, height: int) -> bytes:
     return _bytes_of(bits + "1")
 
 
-def _picture() -> bytes:
+def _pps() -> bytes:
     bits = _ue(0) + _ue(0) + "0" + "0" + _ue(0)  # CAVLC, one slice group
     bits += _ue(0) + _ue(0) + "0" + "00" + _ue(0) * 3  # one reference, no weights, QP 26
     return _bytes_of(bits + "000" + "1")
