@@ -1,9 +1,9 @@
-"""A writer of field-coded H.264, as AVCHD camcorders record it: two pictures for each frame.
+"""A writer of field-coded H.264, as AVCHD camcorders record it: each field by itself.
 
-ffmpeg has no encoder that codes the two fields of a frame by themselves. Here every
-macroblock is I_PCM, uncompressed, so that the decoded pixels are exactly the given ones; only the
-parameter sets (SPS, PPS) and slice headers remain to be written. Names and order of their elements are those
-of ITU-T H.264, clauses 7.3.2 and 7.3.3.
+ffmpeg has no encoder that codes the two fields of a frame by themselves. Here every macroblock is
+I_PCM, uncompressed, so that the decoded pixels are exactly the given ones; only the parameter sets
+(SPS, PPS) and slice headers remain to be written. Names and order of their elements are those of
+ITU-T H.264, clauses 7.3.2 and 7.3.3.
 """
 
 import re
