@@ -14,9 +14,15 @@ from flows.context.context import Context, context_of
 from flows.context.models import Model, resolve_models
 from flows.context.request import RunRequest
 from flows.context.results import Report, open_report
-from flows.context.rows import ManifestRows, read_class_plan, read_manifest
+from flows.context.rows import (
+    ManifestRows,
+    expected_videos,
+    read_class_plan,
+    read_manifest,
+)
 from flows.distributed.partitions import on_nodes
 from flows.run_stage import StageReport, run_shards, run_stage
+from storage.media_records import MediaFacts
 from storage.records import IssueRecord
 from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.evaluation.display import METHOD_NAMES
@@ -36,7 +42,19 @@ def segment_flow(request: RunRequest) -> State[StageReport]:
     with context_of(request) as context:
         if context.settings.segment.boundaries == "annotated":
             LOGGER.warning(LENGTHS_LEAK)
-        return run_stage(stage_definitions.segment_stage(context), context)
+        state = run_stage(stage_definitions.segment_stage(context), context)
+        _warn_of_media(context)
+        return state
+
+
+def _warn_of_media(context: Context) -> None:
+    """Warn of the number of videos that were cut with a warning."""
+    media = context.look(context.segment, expected_videos(context)).read(MediaFacts)
+    if num_warned := sum(bool(facts.warnings) for facts in media):
+        LOGGER.warning(
+            "segment: %d of %d videos were cut with a warning: see `waver check`, or the report",
+            num_warned, len(media),
+        )  # fmt: skip
 
 
 @flow(name="transcribe", flow_run_name="transcribe", task_runner=_THREADS)

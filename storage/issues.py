@@ -191,12 +191,12 @@ class IssueKind(StrEnum):
     )  # fmt: skip
     BLACK_VIDEO = "black_video", "a tenth of the video or more is black"
     FROZEN_VIDEO = "frozen_video", "nothing moves in a tenth of the video or more"
-    SILENT_AUDIO = "silent_audio", "an audio track without anything audible"
+    SILENT_AUDIO = "silent_audio", "nothing is audible in half of the audio or more"
     MISSING_AUDIO = "missing_audio", "a tenth of the video or more has no audio that decodes"
     CLIPPED_AUDIO = "clipped_audio", "audio that is distorted at full scale"
     DEAD_CHANNEL = "dead_channel", "one of two audio channels is silent: the other one is used"
     ANTIPHASE_AUDIO = "antiphase_audio", "audio channels cancel each other: only one is used"
-    MEDIA = "media", "the decoded video differs from its container's metadata"
+    MEDIA = "media", "other warnings of cutting: damage, losses, and what was adapted"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,10 @@ from tasks.audit.findings import (
     Finding,
     failed_checks,
     identical_files,
+    media_problems,
     misplaced_intervals,
     participants_in_two_splits,
     participants_spelled_twice,
-    poor_media,
     reader_issues,
     reencoded_copies,
     summarize,
@@ -145,7 +145,7 @@ def _find(dataset: Dataset, checks: FileChecks) -> Iterator[Finding]:
     yield from misplaced_intervals(dataset.videos, checks.facts.durations)
     yield from identical_files(dataset.videos, checks.facts.digests)
     yield from reencoded_copies(dataset.videos, checks.hashes.groups)
-    yield from poor_media(checks.hashes.facts)
+    yield from media_problems(checks.hashes.facts)
 
 
 def _located(dataset: Dataset, checks: FileChecks) -> tuple[VideoRecord, ...]:

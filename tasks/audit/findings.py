@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from storage.datasets.dataset import Dataset
 from storage.identity import participant_key, quote_spelling
-from storage.issues import IssueKind
+from storage.issues import Issue, IssueKind
 from storage.media_records import MediaFacts
 from storage.records import SPLITS, VideoId, VideoRecord
 from storage.results import AuditRecord
@@ -15,7 +15,13 @@ from tasks.labels.annotation import locate
 from tasks.media.quality import quality_problems
 
 EXAMPLE_SEPARATOR = " + "  # between the videos of one example
-_DETAILED = (IssueKind.CUE_KIND_UNKNOWN, IssueKind.VIDEO_SPELLED_TWICE)
+# Kinds that mean little without their details; a video has at most one issue of each.
+_DETAILED = (
+    IssueKind.CUE_KIND_UNKNOWN,
+    IssueKind.IMPLAUSIBLE_UNIT,
+    IssueKind.NO_INTERVAL_WITHIN,
+    IssueKind.VIDEO_SPELLED_TWICE,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +59,7 @@ def reader_issues(dataset: Dataset) -> Iterator[Finding]:
         yield Finding(kind=issue.kind, example=issue.detail)
     for video in dataset.videos:
         for issue in video.issues:
-            detail = f": {issue.detail}" if issue.kind in _DETAILED else ""
-            yield Finding(kind=issue.kind, example=f"{video.video_id}{detail}")
+            yield Finding(kind=issue.kind, example=_detailed(video, issue))
         if _lacks_participant(video):
             yield Finding(kind=IssueKind.NO_PARTICIPANT, example=video.video_id)
 
@@ -76,14 +81,18 @@ def misplaced_intervals(videos: Iterable[VideoRecord], durations: Durations) -> 
     for video in videos:
         if video.video_id in durations:
             for issue in locate(video, durations[video.video_id]).issues:
-                yield Finding(kind=issue.kind, example=video.video_id)
+                yield Finding(kind=issue.kind, example=_detailed(video, issue))
 
 
-def poor_media(media: Iterable[MediaFacts]) -> Iterator[Finding]:
-    """Find decoded videos whose video or audio is largely unusable."""
+def media_problems(media: Iterable[MediaFacts]) -> Iterator[Finding]:
+    """Find decoded videos whose video or audio is largely unusable, and all other warnings."""
     for facts in media:
-        for problem in quality_problems(facts):
+        problems = quality_problems(facts)
+        for problem in problems:
             yield Finding(kind=problem.kind, example=f"{facts.video_id}: {problem.message}")
+        for warning in facts.warnings:
+            if warning not in {problem.message for problem in problems}:
+                yield Finding(kind=IssueKind.MEDIA, example=f"{facts.video_id}: {warning}")
 
 
 def participants_in_two_splits(videos: Iterable[VideoRecord]) -> Iterator[Finding]:
@@ -144,6 +153,11 @@ def unusable_splits(videos: Sequence[VideoRecord]) -> Iterator[Finding]:
             yield Finding(kind=kind, example=split)
         elif len(labels) == 1:
             yield Finding(kind=IssueKind.SPLIT_OF_ONE_LABEL, example=split)
+
+
+def _detailed(video: VideoRecord, issue: Issue) -> str:
+    """Name a video, with the details of an issue whose kind means little without them."""
+    return f"{video.video_id}: {issue.detail}" if issue.kind in _DETAILED else video.video_id
 
 
 def _participant_key(video: VideoRecord) -> str | None:

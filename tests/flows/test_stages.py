@@ -10,8 +10,11 @@ from flows import pipeline, stages
 from flows.context import context as context_module
 from flows.context.context import Context
 from flows.context.request import STAGES, RunRequest
+from flows.context.rows import expected_videos
 from flows.run_stage import Stage
+from storage.media_records import MediaFacts
 from storage.records import SampleRecord
+from storage.store.variant import Snapshot
 from tasks.labels.label_summary import LabelSummary
 
 
@@ -78,6 +81,34 @@ def test_inference_on_one_node_does_not_enter_the_distributed_room(
     several = (*request.overrides, "resources.infer.num_nodes=2")
     run_without_prefect(request.model_copy(update={"overrides": several}))
     assert len(on_nodes) == 1
+
+
+def test_the_segment_flow_warns_of_the_number_of_videos_cut_with_a_warning(
+    finished: RunRequest,
+    run_without_prefect: Callable[[RunRequest], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    really_read = Snapshot.read
+    warned: set[str] = set()
+
+    def read(snapshot: Snapshot, record_type: type[Any]) -> list[Any]:
+        rows = really_read(snapshot, record_type)
+        if record_type is not MediaFacts:
+            return rows
+        return [replace(r, warnings=("damaged",) if r.video_id in warned else ()) for r in rows]
+
+    monkeypatch.setattr(Snapshot, "read", read)
+    request = finished.model_copy(update={"only": ("segment",)})
+    with caplog.at_level(logging.WARNING):
+        run_without_prefect(request)
+        assert not [line for line in caplog.messages if "cut with a warning" in line]
+        with context_module.context_of(request) as context:
+            names = sorted(expected_videos(context))
+        warned.update(names[:2])
+        run_without_prefect(request)
+    (line,) = [line for line in caplog.messages if "cut with a warning" in line]
+    assert line.startswith(f"segment: 2 of {len(names)} videos were cut with a warning")
 
 
 def test_the_manifest_flow_shows_its_labels_and_warns_of_missing_ones(

@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from storage.datasets.dataset import Dataset
 from storage.issues import Issue, IssueKind
+from storage.media_records import VideoQuality
 from storage.records import Interval, VideoId, VideoRecord
 from tasks.audit.findings import (
     Finding,
     identical_files,
+    media_problems,
     misplaced_intervals,
     participants_in_two_splits,
     participants_spelled_twice,
@@ -19,7 +21,7 @@ from tasks.audit.findings import (
     unreadable_files,
     unusable_splits,
 )
-from tests.builders import a_video
+from tests.builders import a_video, media_facts
 from tests.spellings import participants, spellings_of
 
 
@@ -190,10 +192,32 @@ def test_intervals_are_checked_on_videos_that_can_be_opened():
     assert kinds_and_examples(misplaced_intervals(videos, durations)) == [
         (IssueKind.INTERVAL_PAST_END, "a"),
         (IssueKind.INTERVAL_AFTER_END, "b"),
-        (IssueKind.NO_INTERVAL_WITHIN, "b"),
-        (IssueKind.IMPLAUSIBLE_UNIT, "c"),
+        (
+            IssueKind.NO_INTERVAL_WITHIN,
+            "b: 1 of 1 intervals are not within the video: its segments stay unlabeled",
+        ),
+        (
+            IssueKind.IMPLAUSIBLE_UNIT,
+            "c: all intervals end by 2 ms of a video of 1000 ms: their times are probably in "
+            "seconds: give milliseconds",
+        ),
         (IssueKind.INTERVAL_FAR_PAST_END, "d"),
-        (IssueKind.NO_INTERVAL_WITHIN, "d"),
+        (
+            IssueKind.NO_INTERVAL_WITHIN,
+            "d: 1 of 1 intervals are not within the video: its segments stay unlabeled",
+        ),
+    ]
+
+
+def test_every_warning_of_a_decoded_video_is_found_once():
+    black = VideoQuality(black_fraction=1.0, frozen_fraction=1.0)
+    dark = media_facts(
+        video_id="a", video_quality=black,
+        warnings=("the video is black for 100% of its duration", "2 of 50 frames are damaged"),
+    )  # fmt: skip
+    assert kinds_and_examples(media_problems([dark, media_facts(video_id="b")])) == [
+        (IssueKind.BLACK_VIDEO, "a: the video is black for 100% of its duration"),
+        (IssueKind.MEDIA, "a: 2 of 50 frames are damaged"),
     ]
 
 
