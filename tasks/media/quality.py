@@ -11,6 +11,8 @@ from tasks.media.audio.quality import AUDIBLE_DBFS
 _BLACK = 0.1
 _FROZEN = 0.1
 _MISSING = 0.1
+# Noise gates make pauses digitally silent: a fluent speaker pauses for less than half.
+_SILENT = 0.5
 _CLIPPED = 0.005  # of the samples; speech reaches full scale in less than a thousandth
 
 
@@ -28,6 +30,7 @@ def quality_problems(facts: MediaFacts) -> list[QualityProblem]:
     problems = [] if facts.video_quality is None else video_problems(facts.video_quality)
     if facts.audio_quality is not None:
         problems += [*_missing_audio(facts.audio_quality), *level_problems(facts.audio_quality)]
+        problems += _muted_audio(facts.audio_quality)
     if facts.dead_channel:
         message = "one of two audio channels is silent"
         problems.append(QualityProblem(kind=IssueKind.DEAD_CHANNEL, fraction=1.0, message=message))
@@ -64,6 +67,16 @@ def _missing_audio(quality: AudioQuality) -> Iterator[QualityProblem]:
             kind=IssueKind.MISSING_AUDIO,
             fraction=missing,
             message=f"{missing:.0%} of the video's duration has no audio that decodes",
+        )
+
+
+def _muted_audio(quality: AudioQuality) -> Iterator[QualityProblem]:
+    """Find audio of which much is digital silence; without any level it is a silent track."""
+    if quality.silence_fraction >= _SILENT and quality.rms_dbfs > AUDIBLE_DBFS:
+        yield QualityProblem(
+            kind=IssueKind.SILENT_AUDIO,
+            fraction=quality.silence_fraction,
+            message=f"{quality.silence_fraction:.0%} of the audio are digital silence",
         )
 
 

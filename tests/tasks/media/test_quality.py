@@ -48,7 +48,7 @@ def test_a_tenth_of_a_video_that_is_black_or_frozen_is_a_problem(black, frozen, 
     ("fields", "kinds"),
     [
         ({"rms_dbfs": -80}, {IssueKind.SILENT_AUDIO: 1}),
-        ({"silence_fraction": 0.97}, {}),  # a few words
+        ({"silence_fraction": 0.97}, {IssueKind.SILENT_AUDIO: 0.97}),
         ({"clipped_fraction": 0.2}, {IssueKind.CLIPPED_AUDIO: 0.2}),
         ({"decoded_fraction": 0.25}, {IssueKind.MISSING_AUDIO: 0.75}),
         ({"decoded_fraction": 0, "rms_dbfs": -120}, {IssueKind.MISSING_AUDIO: 1}),
@@ -61,3 +61,17 @@ def test_audio_that_is_silent_missing_or_clipped_is_a_problem(fields, kinds):
 def test_channels_that_are_dead_or_cancel_each_other_are_a_problem():
     assert found(dead_channel=True) == {IssueKind.DEAD_CHANNEL: 1}
     assert found(antiphase=True) == {IssueKind.ANTIPHASE_AUDIO: 1}
+
+
+@pytest.mark.parametrize(
+    ("silent", "level", "fraction"), [(0.49, -20, None), (0.5, -20, 0.5), (0.85, -55, 0.85)]
+)
+def test_audio_of_which_half_is_digital_silence_is_a_problem(silent, level, fraction):
+    audio = an_audio(silence_fraction=silent, rms_dbfs=level)
+    expected = {} if fraction is None else {IssueKind.SILENT_AUDIO: fraction}
+    assert found(audio_quality=audio) == expected
+
+
+def test_a_silent_track_is_one_problem():
+    audio = an_audio(silence_fraction=1.0, rms_dbfs=-120.0)
+    assert found(audio_quality=audio) == {IssueKind.SILENT_AUDIO: 1.0}
