@@ -1,7 +1,7 @@
 """Detect files that were joined byte by byte, of which ffmpeg reads only the first part."""
 
 import struct
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,6 +9,7 @@ from storage.errors import ItemFault
 
 _BOX_HEADER = 8
 _LARGE_BOX_HEADER = 16
+_VERSION_AND_FLAGS = 4
 _FLV_SIGNATURE = b"FLV\x01"
 _TAG_HEADER = 11
 _TAG_END = 4  # the size of the tag before, after each tag and after the file's header
@@ -39,24 +40,43 @@ def check_not_joined(path: Path, format_names: Collection[str]) -> None:
 def _second_movie(stream: BinaryIO, num_bytes: int) -> int | None:
     """Return where a second ``moov``, or a file type after the first one, starts.
 
-    ffmpeg reads all fragments (``moof``) of a fragmented file, whatever is repeated among them.
+    Recorders may repeat both among the fragments (``moof``) of one file: then another file starts
+    there only if the fragments' numbers start over.
     """
-    at, second, has_movie = 0, None, False
+    second, has_movie, last_fragment = None, False, None
+    for at, kind in _top_level_boxes(stream, num_bytes):
+        if kind == b"moof":
+            number = _fragment_number(stream, at)
+            if second is not None and last_fragment is not None and number > last_fragment:
+                second = None
+            elif second is not None:
+                return second
+            last_fragment = number
+        if second is None and has_movie and kind in (b"moov", b"ftyp"):
+            second = at
+        has_movie |= kind == b"moov"
+    return second
+
+
+def _top_level_boxes(stream: BinaryIO, num_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and kind of each box, up to the first that has no plausible size."""
+    at = 0
     while at + _BOX_HEADER <= num_bytes:
         stream.seek(at)
         header = stream.read(_LARGE_BOX_HEADER)
         size, kind = struct.unpack(">I4s", header[:_BOX_HEADER])
         if size == 1 and len(header) == _LARGE_BOX_HEADER:
             size = int.from_bytes(header[_BOX_HEADER:], "big")
-        if kind == b"moof":
-            return None
-        if second is None and has_movie and kind in (b"moov", b"ftyp"):
-            second = at
-        has_movie |= kind == b"moov"
+        yield at, kind
         if size < _BOX_HEADER:
             break
         at += size
-    return second
+
+
+def _fragment_number(stream: BinaryIO, at: int) -> int:
+    """Read the number in the header (``mfhd``, the first box) of the fragment at a byte."""
+    stream.seek(at + 2 * _BOX_HEADER + _VERSION_AND_FLAGS)
+    return int.from_bytes(stream.read(4), "big")
 
 
 def _second_flash(stream: BinaryIO) -> int | None:

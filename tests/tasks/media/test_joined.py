@@ -26,6 +26,8 @@ def large_box(kind: str, content: bytes) -> bytes:
         ("moov-first.mp4", "studio.mov"),
         ("studio.mov", "very-short.mp4"),
         ("flash.flv", "flash.flv"),
+        ("fragmented.mp4", "fragmented.mp4"),
+        ("fragmented.mp4", "very-short.mp4"),
     ],
 )
 def test_two_joined_files_are_rejected_with_the_joint(video, tmp_path, first, second):
@@ -44,7 +46,7 @@ def test_one_file_is_accepted_whatever_follows(video, tmp_path, name):
         check_not_joined(path, MP4 if name != "flash.flv" else FLV)
 
 
-def test_a_second_movie_is_found_after_a_large_box_but_not_among_fragments(tmp_path):
+def test_a_second_movie_is_found_after_a_large_box(tmp_path):
     path = tmp_path / "boxes.mp4"
     start = box("ftyp") + box("moov") + large_box("mdat", b"moov" * 99)
     path.write_bytes(start + box("free"))
@@ -52,6 +54,18 @@ def test_a_second_movie_is_found_after_a_large_box_but_not_among_fragments(tmp_p
     path.write_bytes(start + box("moov"))
     with pytest.raises(ItemFault, match=f"starts at byte {len(start)} of"):
         check_not_joined(path, MP4)
-    part = box("ftyp") + box("moov") + box("moof") + box("mdat")
-    path.write_bytes(part + part)
+
+
+def fragment(number: int) -> bytes:
+    return box("moof", box("mfhd", struct.pack(">II", 0, number)) + box("traf")) + box("mdat")
+
+
+def test_headers_repeated_among_fragments_are_one_file_if_the_fragments_numbers_go_on(tmp_path):
+    path, start = tmp_path / "fragments.mp4", box("ftyp") + box("moov")
+    first = start + fragment(1) + fragment(2)
+    path.write_bytes(first + start + fragment(3) + fragment(4) + start + fragment(5))
     check_not_joined(path, MP4)
+    for number in (1, 2):
+        path.write_bytes(first + start + fragment(number))
+        with pytest.raises(ItemFault, match=f"starts at byte {len(first)} of"):
+            check_not_joined(path, MP4)
