@@ -138,7 +138,6 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
         overlap = measure_overlap(segment.start_ms, segment.end_ms, annotation)
         label = label_segment(annotation, overlap, config)
         text, text_before = _text_of(words), _text_of(before)
-        media = (segment.video_digest, segment.audio_digest)
         yield SampleRecord(
             segment_id=segment.segment_id,
             video_id=segment.video_id,
@@ -166,8 +165,8 @@ def samples_of(inputs: VideoInputs, config: ManifestConfig) -> Iterator[SampleRe
             consent_publications=video.consent_publications,
             consent_challenges=video.consent_challenges,
             source_digest=inputs.source_digest,
-            media_digest=digest_of(*media),
-            content_digest=digest_of(*media, text, text_before),
+            media_digest=digest_of(segment.video_digest, segment.audio_digest),
+            content_digest=digest_of(segment.video_digest, segment.audio_digest, text, text_before),
         )
 
 

@@ -68,10 +68,9 @@ def run(
             check_one_of("stage", name, STAGES)
     request = RunRequest.model_validate(
         {
-            "data": data, "profile": profile, "store": store,
-            "model": tuple(model or ()),
+            "data": data, "profile": profile, "store": store, "verify": verify,
             "start_at": start_at, "only": tuple(only or ()), "force": tuple(force or ()),
-            "verify": verify,
+            "model": tuple(model or ()),
             "overrides": (*(overrides or ()), *accept_override(accept_duplicates)),
         }
     )  # fmt: skip
@@ -222,11 +221,7 @@ def erase(
         return
     found = erasure.find_participant(store, participant, data)
     if not yes and sys.stdin.isatty():
-        num_videos, ids = len(found.traces.videos), found.traces.spellings
-        under = f", under {len(ids)} ids: {', '.join(map(quote_spelling, ids))}" if ids[1:] else ""
-        typer.confirm(
-            f"Erase all results of {num_videos} videos from {store!r}{under}?", abort=True
-        )
+        _confirm_erasure(store, len(found.traces.videos), found.traces.spellings)
     elif not yes:
         erasure.check_one_participant(found)
     report = erasure.erase_found(found, Path(os.environ["PREFECT_HOME"]))
@@ -234,3 +229,9 @@ def erase(
         typer.echo(line)
     if not report.scan.is_clean:
         raise typer.Exit(ExitStatus.FAILED)
+
+
+def _confirm_erasure(store: str, num_videos: int, ids: Sequence[str]) -> None:
+    """Prompt for confirmation, with every id that is a spelling of the participant's."""
+    under = f", under {len(ids)} ids: {', '.join(map(quote_spelling, ids))}" if ids[1:] else ""
+    typer.confirm(f"Erase all results of {num_videos} videos from {store!r}{under}?", abort=True)

@@ -36,12 +36,12 @@ from tasks.audit.findings import (
     unreadable_files,
     unusable_splits,
 )
-from tasks.audit.reencoded import HashComparison, compare_hashes
+from tasks.audit.reencoded import DecodedVideos, compare_hashes
 from tasks.audit.table import audit_table
 from tasks.export.files import write_export
 from tasks.export.output_path import check_output_file
 from tasks.labels.annotation import with_located_label
-from tasks.labels.duplicates.accepted import NONE_ACCEPTED, read_accepted
+from tasks.labels.duplicates.accepted import NONE_ACCEPTED, AcceptedPairs, read_accepted
 
 Result = TypeVar("Result")
 # What only the segment stage finds out, as it decodes videos.
@@ -53,11 +53,14 @@ _OF_DECODED_VIDEOS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileChecks:
-    """What a data set's files showed; ``hash_command`` is the command that hashes the rest."""
+    """What is known about a data set's files.
+
+    ``decode_command`` is the command that decodes the videos of which the store holds nothing.
+    """
 
     facts: FileFacts
-    hashes: HashComparison
-    hash_command: str
+    decoded: DecodedVideos
+    decode_command: str
 
 
 def check_and_show(
@@ -87,33 +90,40 @@ def check_and_show(
     dataset = read_dataset(data, None if existing is None else AnnotationCache(store))
     if existing is not None:
         dataset, _ = exclude_erased(dataset, read_erased(existing))
-    accepted = NONE_ACCEPTED
-    if accept_duplicates is not None:
-        accepted = read_accepted(accept_duplicates, {video.video_id for video in dataset.videos})
-    checks = FileChecks(
-        facts=_with_progress(
-            partial(probe_files, store=existing), "opening videos", dataset, console
-        ),
-        hashes=_with_progress(
-            partial(compare_hashes, existing, accepted=accepted),
-            "comparing videos",
-            dataset,
-            console,
-        ),
-        hash_command=shlex.join(
-            ("waver", "run", "--data", data, "--store", store, "--only", "segment")
-        ),
-    )
+    accepted = _accepted_in(accept_duplicates, dataset)
+    decode_command = ("waver", "run", "--data", data, "--store", store, "--only", "segment")
+    checks = _check_files(dataset, existing, accepted, shlex.join(decode_command), console)
     if existing is not None:
         existing.save_indexes()
     records = list(audit(dataset, checks))
     console.print(audit_table(dataset.root.resolve().name, records), crop=False)
     if out is not None:
-        write_export(
-            out, schema_of(AuditRecord), [to_table(AuditRecord, records)], {"kind": "audit"}
-        )
+        rows = to_table(AuditRecord, records)
+        write_export(out, schema_of(AuditRecord), [rows], {"kind": "audit"})
         console.print(f"Audit: {out}", soft_wrap=True, highlight=False)
     return ExitStatus.FAILED if any(record.invalidates for record in records) else ExitStatus.DONE
+
+
+def _accepted_in(path: Path | None, dataset: Dataset) -> AcceptedPairs:
+    if path is None:
+        return NONE_ACCEPTED
+    return read_accepted(path, {video.video_id for video in dataset.videos})
+
+
+def _check_files(
+    dataset: Dataset,
+    store: Store | None,
+    accepted: AcceptedPairs,
+    decode_command: str,
+    console: Console,
+) -> FileChecks:
+    """Open every video, and compare those that the store holds decoded."""
+    compare = partial(compare_hashes, store, accepted=accepted)
+    return FileChecks(
+        facts=_with_progress(partial(probe_files, store=store), "opening videos", dataset, console),
+        decoded=_with_progress(compare, "comparing videos", dataset, console),
+        decode_command=decode_command,
+    )
 
 
 def audit(dataset: Dataset, checks: FileChecks) -> Iterator[AuditRecord]:
@@ -121,7 +131,7 @@ def audit(dataset: Dataset, checks: FileChecks) -> Iterator[AuditRecord]:
     yield from count_videos(_located(dataset, checks), checks.facts.durations)
     yield from summarize(_find(dataset, checks))
     unusable = checks.facts.faults.keys() | checks.facts.errors.keys()
-    num_undecoded = len(checks.hashes.unhashed - unusable)
+    num_undecoded = len(checks.decoded.unhashed - unusable)
     for name, question in _OF_DECODED_VIDEOS.items() if num_undecoded else ():
         yield AuditRecord(
             subject="not examined",
@@ -130,7 +140,7 @@ def audit(dataset: Dataset, checks: FileChecks) -> Iterator[AuditRecord]:
             value=num_undecoded,
             invalidates=False,
             meaning=f"whether {num_undecoded} of {len(dataset.videos)} videos are {question}; the "
-            f"store does not hold them decoded yet: run `{checks.hash_command}` first",
+            f"store does not hold them decoded yet: run `{checks.decode_command}` first",
             examples=(),
         )
 
@@ -144,8 +154,8 @@ def _find(dataset: Dataset, checks: FileChecks) -> Iterator[Finding]:
     yield from failed_checks(checks.facts.errors)
     yield from misplaced_intervals(dataset.videos, checks.facts.durations)
     yield from identical_files(dataset.videos, checks.facts.digests)
-    yield from reencoded_copies(dataset.videos, checks.hashes.groups)
-    yield from media_problems(checks.hashes.facts)
+    yield from reencoded_copies(dataset.videos, checks.decoded.groups)
+    yield from media_problems(checks.decoded.facts)
 
 
 def _located(dataset: Dataset, checks: FileChecks) -> tuple[VideoRecord, ...]:

@@ -19,10 +19,11 @@ _HASHING_STAGE = "segment/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HashComparison:
-    """Groups of videos that are one recording, and the videos without perceptual hashes.
+class DecodedVideos:
+    """What the store holds about the videos that the segment stage has decoded.
 
-    ``facts`` are those of all other videos, from the same decoding as the hashes.
+    ``groups`` are videos that are one recording, ``unhashed`` those that were not decoded, and
+    ``facts`` about all others.
     """
 
     groups: tuple[tuple[VideoId, ...], ...]
@@ -35,7 +36,7 @@ def compare_hashes(
     paths: Mapping[VideoId, Path],
     on_file: OnFile = lambda: None,
     accepted: AcceptedPairs = NONE_ACCEPTED,
-) -> HashComparison:
+) -> DecodedVideos:
     """Find copies that nobody accepted; hashes only count for the file they were computed from.
 
     Every video with hashes is checked for changes, and read if its identity is new; ``on_file``
@@ -48,7 +49,7 @@ def compare_hashes(
     digests = digest_files(hashed, on_file, store=store)
     current = [stored[key] for key in digests.items() if key in stored]
     hashes = [row for row, _ in current]
-    return HashComparison(
+    return DecodedVideos(
         groups=tuple(
             group
             for group in groups_of(without_accepted(find_duplicates(hashes), accepted))

@@ -29,18 +29,10 @@ def check_no_leakage(
     Raises:
         LeakageError: counts the duplicates by kind; its details name them.
     """
-    video_ids: dict[str, set[str]] = defaultdict(set)
-    for sample in samples:
-        video_ids[sample.source_digest].add(sample.video_id)
     found = {
         "participant": _in_several_splits(samples, _participant, lambda s: s.participant_id),
         "video": _in_several_splits(samples, _video, lambda s: s.video_id),
-        "file content": {
-            " = ".join(sorted(video_ids[digest])): splits
-            for digest, splits in _in_several_splits(
-                samples, lambda s: s.source_digest, lambda s: s.source_digest
-            ).items()
-        },
+        "file content": _contents_in_several_splits(samples),
         "recording": _recordings_in_several_splits(samples, hashes, accepted),
     }
     if any(found.values()):
@@ -87,6 +79,15 @@ def _name_of(spellings: Collection[str]) -> str:
     if len(spellings) == 1:
         return next(iter(spellings))
     return " = ".join(quote_spelling(name) for name in sorted(spellings))
+
+
+def _contents_in_several_splits(samples: Sequence[SampleRecord]) -> dict[str, set[str]]:
+    """Find files of one content in different splits, by the ids of their videos."""
+    video_ids: dict[str, set[str]] = defaultdict(set)
+    for sample in samples:
+        video_ids[sample.source_digest].add(sample.video_id)
+    found = _in_several_splits(samples, lambda s: s.source_digest, lambda s: s.source_digest)
+    return {" = ".join(sorted(video_ids[digest])): splits for digest, splits in found.items()}
 
 
 def _recordings_in_several_splits(

@@ -82,7 +82,11 @@ def plan_segments(
     bounds: list[float] = []
     for start, end in pairwise(_stretches(times, ends, stills, cut_points_ms)):
         bounds += _split(times, start, end, max_segment_ms)
-    bounds.append(duration)
+    return _segments_between(times, [*bounds, duration])
+
+
+def _segments_between(times: Sequence[float], bounds: Sequence[float]) -> list[PlannedSegment]:
+    """Return the segments between boundaries in seconds, of which the last is the video's end."""
     frames = [*(bisect_left(times, bound) for bound in bounds[:-1]), len(times)]
     return [
         PlannedSegment(

@@ -61,7 +61,7 @@ def read_integer(row: TableRow, column: str) -> int | None:
 def _integer(row: TableRow, column: str) -> int:
     number = read_integer(row, column)
     if number is None:
-        raise _fault(row, column, "an integer from 0")
+        raise _fault(row, column, "whole milliseconds from 0, such as 1500 for 1.5 s")
     return number
 
 

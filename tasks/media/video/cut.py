@@ -74,17 +74,12 @@ def cut_frames(
             f"too long for one ffmpeg call ({len(plan)} segments): split the file into parts"
         )
     result = run_ffmpeg(command, folder, limits)
-    for number, segment in enumerate(parts):
-        if (folder / part_name(number)).exists():
-            (folder / part_name(number)).rename(folder / video_name(segment.index))
-    cause = error_cause(result, limits)
-    max_segment_ms = rules.max_segment_ms
-    check_written_frames(
-        plan, source.frame_times, folder, max_segment_ms=max_segment_ms, cause=cause
-    )
+    _rename_parts(parts, folder)
+    cause, longest = error_cause(result, limits), rules.max_segment_ms
+    check_written_frames(plan, source.frame_times, folder, max_segment_ms=longest, cause=cause)
     (folder / LIST_NAME).unlink()
     write_held(plan, folder, crf=rules.crf, limits=limits)
-    check_held_frames(plan, folder, max_segment_ms)
+    check_held_frames(plan, folder, longest)
     return CutFrames(
         num_errors=result.num_stderr_lines,
         cause=cause,
@@ -92,6 +87,13 @@ def cut_frames(
         flags=find_flags(_take_frames(folder / LUMA_NAME, LUMA_SIZE), plan[-1].end_ms),
         sizes=sizes_in_log(result.stderr.splitlines(), is_turned=source.is_turned),
     )
+
+
+def _rename_parts(segments: Sequence[PlannedSegment], folder: Path) -> None:
+    """Name the files that ffmpeg numbered after their segments."""
+    for number, segment in enumerate(segments):
+        if (folder / part_name(number)).exists():
+            (folder / part_name(number)).rename(folder / video_name(segment.index))
 
 
 def _take_frames(path: Path, size: tuple[int, int]) -> Gray:

@@ -22,7 +22,7 @@ from storage.store.store import Store
 from storage.store.variant import ItemOutput, open_variant
 from tasks.audit import files
 from tasks.audit.files import FileFacts
-from tasks.audit.reencoded import HashComparison
+from tasks.audit.reencoded import DecodedVideos
 from tests.builders import a_video, media_facts
 
 NAME = "Videos/{0}/Visite_1/{0}_Question_{1}_2024-01-01_10-00-00_Video.mp4"
@@ -354,8 +354,8 @@ def test_a_video_that_stretches_without_ah_cover_is_counted_as_labeled(end_ms, n
     durations = {video.video_id: 8_000 for video in videos}
     checks = FileChecks(
         facts=FileFacts(durations=durations),
-        hashes=HashComparison(groups=(), unhashed=frozenset()),
-        hash_command="",
+        decoded=DecodedVideos(groups=(), unhashed=frozenset()),
+        decode_command="",
     )
     records = list(audit(Dataset(root=Path("x"), videos=videos), checks))
     (labeled,) = (r.value for r in records if (r.name, r.split) == ("labeled", "train"))
