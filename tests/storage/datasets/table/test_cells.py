@@ -88,5 +88,5 @@ def test_a_number_that_may_have_a_separator_of_thousands_is_an_error(text):
 @pytest.mark.parametrize("text", ["1,5", "1.5", "1 500", "1\u202f500"])
 def test_a_fraction_of_a_millisecond_or_a_blank_in_a_number_is_an_error(text):
     cells = {"start_ms": "0", "end_ms": text}
-    with pytest.raises(DataError, match=r"end_ms is .* expected an integer"):
+    with pytest.raises(DataError, match=r"end_ms is .* expected whole milliseconds"):
         read_interval(TableRow(location="x", cells=cells, separator=";"))

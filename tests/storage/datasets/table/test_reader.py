@@ -133,9 +133,9 @@ def test_an_empty_video_name_is_reported_with_its_line(folder):
         ("2000,1000", "end_ms is 1000, expected more than start_ms 2000"),
         ("-5,1000", "start_ms is '-5', expected whole milliseconds from 0"),
         ("0,1.5", "end_ms is '1.5', expected whole milliseconds from 0"),
-        ("00:00:01.000,00:00:02.000", "start_ms is '00:00:01.000', expected an integer"),
+        ("00:00:01.000,00:00:02.000", "start_ms is '00:00:01.000', expected whole milliseconds"),
         ("0,86400001", "end_ms is '86400001', expected milliseconds of a video, at most 86400000"),
-        ("1,99999999999999999999", "end_ms is '99999999999999999999', expected an integer"),
+        ("1,99999999999999999999", "end_ms is '99999999999999999999', expected whole milliseconds"),
     ],
 )
 def test_times_that_are_no_interval_are_reported_with_their_line(folder, times, message):
