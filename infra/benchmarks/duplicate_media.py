@@ -152,7 +152,8 @@ def _halves(folder: Path, sources: Sequence[Recording]) -> dict[str, list[Path]]
 
 def _joined(streams: str) -> tuple[str, ...]:
     joined = f"{streams}concat=n=2:v=1:a=1[v][a]"
-    return ("-filter_complex", joined, "-map", "[v]", "-map", "[a]", *_VIDEO, *_AUDIO)
+    # Without a rate, parts of different rates are encoded at a million frames per second.
+    return ("-filter_complex", joined, "-map", "[v]", "-map", "[a]", "-r", "25", *_VIDEO, *_AUDIO)
 
 
 def encode(inputs: Sequence[str], outputs: Sequence[str], path: Path) -> None:
