@@ -97,6 +97,17 @@ def commands(data: Path, store: Path) -> dict[str, list[str]]:
     }
 
 
+# A process's peak memory includes that of the process it was forked from, here a small one.
+_METER = """
+import os, subprocess, sys
+child = subprocess.Popen(sys.argv[2:])
+_, status, used = os.wait4(child.pid, 0)
+with open(sys.argv[1], "w") as stream:
+    print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, file=stream)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 def run(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[float, float, float]:
     """Run `waver` to its end; return wall and CPU seconds and the peak memory in MiB.
 
@@ -106,18 +117,16 @@ def run(arguments: Sequence[str], env: Mapping[str, str]) -> tuple[float, float,
         CalledProcessError: it did not succeed.
     """
     command = [sys.executable, "-m", "flows.cli.main", *arguments]
-    started = time.monotonic()
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command, env=dict(env), stdin=subprocess.DEVNULL, stdout=output, stderr=output
-        )
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+    with tempfile.NamedTemporaryFile("r") as used:
+        started = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-c", _METER, used.name, *command],
+            env=dict(env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, check=True,
+        )  # fmt: skip
         wall = time.monotonic() - started
-        if process.returncode:
-            output.seek(0)
-            raise subprocess.CalledProcessError(process.returncode, command, output.read())
-    return wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+        cpu, peak_mib = map(float, used.read().split())
+    return wall, cpu, peak_mib
 
 
 if __name__ == "__main__":

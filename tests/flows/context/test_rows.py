@@ -65,7 +65,7 @@ def test_videos_of_a_reassigned_training_split_have_cut_points(tmp_path: Path) -
     videos = tuple(
         VideoRecord(
             video_id=VideoId(f"{n}"), path=f"{n}", participant_id=ParticipantId(f"{n // 2}"),
-            split="train", label=n % 2, intervals=(Interval(start_ms=1, end_ms=9),) * (n % 2),
+            split="train", label=n % 2, intervals=(Interval(start_ms=1, end_ms=900),) * (n % 2),
         )
         for n in range(20)
     )  # fmt: skip

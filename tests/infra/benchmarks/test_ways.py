@@ -3,12 +3,12 @@ import pytest
 from infra.benchmarks.ways import cut_as_the_paper, cut_as_waver, decode, segment_outputs
 from storage.media_records import SegmentRecord
 from tasks.media.audio.wav import read_audio
-from tasks.media.video.verify import count_frames
+from tasks.media.video.verify import read_times
 
 
 def test_the_papers_way_writes_every_segment_and_one_audio(video, tmp_path):
     cut_as_the_paper(video("cfr25.mp4"), 12.0, tmp_path)
-    counts = [count_frames(tmp_path / name) for name in ("0000.mp4", "0001.mp4", "0002.mp4")]
+    counts = [len(read_times(tmp_path / name)) for name in ("0000.mp4", "0001.mp4", "0002.mp4")]
     assert counts == [125, 125, 50]
     assert len(read_audio(tmp_path / "audio.wav")) == pytest.approx(12 * 16_000, abs=1_000)
 
