@@ -1,11 +1,13 @@
 """A store with every stage's results for synthetic videos, written as the stages write them.
 
-Files are real but hold a few bytes each, and rows describe one-second videos of one segment:
-nothing here is decoded, transcribed or predicted. Records, parts, digests, splits and samples come
-from the code of the stages and of the store.
+The videos are copies of one, a segment's files hold a few bytes each, and rows describe one-second
+videos of one segment: nothing here is cut, transcribed or predicted. Records, parts, digests,
+splits and samples come from the code of the stages and of the store.
 """
 
 import hashlib
+import struct
+import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -52,11 +54,22 @@ _PREDICTIONS_PER_PART = 256  # as many as an engine commits at once at 25 segmen
 
 
 def write_videos(root: Path, count: int) -> None:
-    """Write ``count`` files with a video's suffix, each with its own few bytes."""
+    """Write ``count`` copies of one video of a second, each with its number in a box of its own."""
+    root.mkdir(parents=True)
+    video = _one_second(root / "video.mp4")
     for number in range(count):
         path = root / f"{number // _VIDEOS_PER_FOLDER:04d}" / f"{number:06d}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(f"synthetic video {number}".encode())
+        path.write_bytes(video + struct.pack(">I4sQ", 16, b"free", number))
+
+
+def _one_second(path: Path) -> bytes:
+    """Encode one second of gray frames; the file is removed."""
+    scene = ("-f", "lavfi", "-i", f"color=gray:s=64x48:r={_FPS}:d={_SECOND_MS // 1_000}")
+    subprocess.run(("ffmpeg", "-v", "error", *scene, "-c:v", "libx264", str(path)), check=True)
+    content = path.read_bytes()
+    path.unlink()
+    return content
 
 
 def write_results(request: RunRequest) -> None:

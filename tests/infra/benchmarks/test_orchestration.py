@@ -33,7 +33,7 @@ def test_a_missed_target_is_the_exit_status(monkeypatch, capsys):
 
 
 def test_the_measured_commands_exist(tmp_path):
-    for arguments in commands(tmp_path / "data", tmp_path / "store").values():
+    for arguments in commands(tmp_path / "data", tmp_path / "store", 1).values():
         command = cli.typer.main.get_command(cli.app)
         command.make_context("waver", list(arguments), resilient_parsing=True)
 
