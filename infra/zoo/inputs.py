@@ -43,11 +43,13 @@ class Damaged:
 class Poor:
     """A video that must be cut into ``num_frames`` frames, and whose input has these problems.
 
-    Without problems it must be cut without a warning.
+    ``is_warned`` is whether it must be cut with a warning: audio of which a part is digital silence
+    is only reported by `waver check` and the report.
     """
 
     problems: tuple[IssueKind, ...]
     num_frames: int
+    is_warned: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,14 +143,19 @@ GOOD: dict[str, Cut] = {
 
 POOR: dict[str, Poor] = {
     "black.mp4": Poor(problems=(IssueKind.BLACK_VIDEO,), num_frames=40),
-    "black-for-seconds.mp4": Poor(problems=(IssueKind.BLACK_VIDEO,), num_frames=60),
+    # Short beeps: more than half of the audio is digital silence.
+    "black-for-seconds.mp4": Poor(
+        problems=(IssueKind.BLACK_VIDEO, IssueKind.SILENT_AUDIO), num_frames=60
+    ),
     "frozen.mp4": Poor(problems=(IssueKind.FROZEN_VIDEO,), num_frames=40),
-    "still-for-six-seconds.mkv": Poor(problems=(IssueKind.FROZEN_VIDEO,), num_frames=40),
+    "still-for-six-seconds.mkv": Poor(
+        problems=(IssueKind.FROZEN_VIDEO, IssueKind.SILENT_AUDIO), num_frames=40
+    ),
     "silent-track.mp4": Poor(problems=(IssueKind.SILENT_AUDIO,), num_frames=40),
     "clipped.mov": Poor(problems=(IssueKind.CLIPPED_AUDIO,), num_frames=40),
     "dead-channel.mov": Poor(problems=(IssueKind.DEAD_CHANNEL,), num_frames=40),
     "antiphase.mov": Poor(problems=(IssueKind.ANTIPHASE_AUDIO,), num_frames=40),
-    "clock-restart.ts": Poor(problems=(), num_frames=150),
+    "clock-restart.ts": Poor(problems=(IssueKind.SILENT_AUDIO,), num_frames=150, is_warned=False),
     "damaged-audio.mp4": Poor(problems=(IssueKind.MISSING_AUDIO,), num_frames=40),
 }
 

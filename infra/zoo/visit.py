@@ -81,7 +81,7 @@ def _faults(path: Path, output: ItemOutput) -> Iterator[str]:
         found = tuple(problem.kind for problem in quality_problems(facts))
         if (found, facts.num_frames) != (expected.problems, expected.num_frames):
             yield f"expected {expected}, got {found} in {facts.num_frames} frames"
-        if bool(facts.warnings) != bool(expected.problems):
+        if bool(facts.warnings) != expected.is_warned:
             yield f"unexpected warnings {facts.warnings!r}"
         yield from faults_of_times(_written(output))
         return
