@@ -1,6 +1,6 @@
 # Waver's commands. Every target works from a fresh clone, in a path with spaces too.
 .POSIX:
-.PHONY: help setup run test check ui prove zoo benchmark benchmark-duplicates benchmark-finetune benchmark-infer benchmark-orchestration lock clean
+.PHONY: help setup run test check ui prove zoo benchmark benchmark-damage benchmark-duplicates benchmark-finetune benchmark-infer benchmark-orchestration lock clean
 
 WORLD = .waver/sandbox
 
@@ -38,6 +38,9 @@ benchmark-finetune: setup ## training in samples and tokens per second: Waver, a
 
 benchmark-infer: setup ## inference in segments per second: the stage, the bare engine, one at a time (about 10 minutes)
 	@.venv/bin/python -m infra.benchmarks.infer --layers 30 --segments 300 --restart
+
+benchmark-damage: setup ## quality of the frames of damaged videos that are kept, for twelve codecs (about 10 minutes)
+	@.venv/bin/python -m infra.benchmarks.damage
 
 benchmark-duplicates: setup ## copies found and innocent pairs called copies, on a generated set; time to compare 10,000 videos (about 10 minutes)
 	@.venv/bin/python -m infra.benchmarks.duplicates

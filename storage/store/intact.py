@@ -55,10 +55,10 @@ class PartCheck:
             if not all(self._is_intact(path, state) for path, state in part.files[item].items())
         )
         if damaged:
-            self._index.discard(self._name(part))
+            self.discard(part)
         return damaged
 
-    def distrust(self, part: Part) -> None:
+    def discard(self, part: Part) -> None:
         """Let the next check read a part again, since some of it was found damaged."""
         self._index.discard(self._name(part))
 

@@ -244,7 +244,7 @@ class Snapshot:
         with contextlib.suppress(FileNotFoundError), self.store.open(path) as stream:
             content = stream.read()
         if (len(content), digest_bytes(content)) != tuple(part.tables[record_type.__name__]):
-            PartCheck(self.store, self.path).distrust(part)
+            PartCheck(self.store, self.path).discard(part)
             self.store.save_indexes()
             raise StoreError(
                 f"The table {path!r} in {self.store.url!r} is damaged or was removed: run again, "

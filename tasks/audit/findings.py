@@ -90,8 +90,9 @@ def media_problems(media: Iterable[MediaFacts]) -> Iterator[Finding]:
         problems = quality_problems(facts)
         for problem in problems:
             yield Finding(kind=problem.kind, example=f"{facts.video_id}: {problem.message}")
+        reported = {problem.message for problem in problems}
         for warning in facts.warnings:
-            if warning not in {problem.message for problem in problems}:
+            if warning not in reported:
                 yield Finding(kind=IssueKind.MEDIA, example=f"{facts.video_id}: {warning}")
 
 

@@ -3,7 +3,7 @@
 from storage.errors import ItemFault
 from tasks.media.probe import SourceMedia
 
-_WARN_SECONDS = 0.5
+WARN_SECONDS = 0.5  # containers, encoders and muxers round or pad by less
 
 
 def check_length(source: SourceMedia, min_fraction: float) -> list[str]:
@@ -21,4 +21,4 @@ def check_length(source: SourceMedia, min_fraction: float) -> list[str]:
         message = f"the container declares {declared:.2f} s of audio, it ends at {found:.2f} s"
     if found < min_fraction * declared:
         raise ItemFault(f"truncated: {message}")
-    return [message] if declared - found > _WARN_SECONDS else []
+    return [message] if declared - found > WARN_SECONDS else []

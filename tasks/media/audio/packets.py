@@ -10,7 +10,7 @@ from tasks.media.ffmpeg import read_rows, run_ffprobe
 from tasks.processes.tool import ToolLimits
 
 _GAP_SECONDS = 1.0
-# Gaps in the timestamps are written as silence: a broken clock would fill the disk.
+# Hashes are computed from the whole audio with its gaps: a broken clock would fill the memory.
 _MAX_GAPS_SECONDS = 600.0
 
 

@@ -9,8 +9,8 @@ from tasks.media.audio.segments import SegmentAudio
 from tasks.media.audio.timeline import covered_by
 from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia
+from tasks.media.verify import WARN_SECONDS
 
-_WARN_SECONDS = 0.5
 _PADDING_SECONDS = 0.25  # encoder padding of the first and last audio packet, at 8 kHz
 _LINES_PER_PACKET = 2
 
@@ -32,7 +32,7 @@ def check_audio_decoding(
     allowed = 1 - min_fraction
     if lost > allowed * listed or damaged > allowed * source.num_packets:
         raise ItemFault(f"damaged: {message}")
-    return [message] if audio.num_errors or lost > _WARN_SECONDS else []
+    return [message] if audio.num_errors or lost > WARN_SECONDS else []
 
 
 def _decoded_of(audio: DecodedAudio) -> int:
@@ -55,7 +55,7 @@ def _missing_warnings(
     missing = _seconds(end - covered_by(audio.present, 0, end))
     damaged = _seconds(_damaged(audio, plan[-1].end_sample))
     num_without = sum(not segment.is_written for segment in written)
-    if missing <= _WARN_SECONDS and damaged <= _PADDING_SECONDS and not num_without:
+    if missing <= WARN_SECONDS and damaged <= _PADDING_SECONDS and not num_without:
         return []
     message = f"audio is missing for {missing:.2f} of {_seconds(end):.2f} s of video"
     if damaged > _PADDING_SECONDS:
@@ -81,9 +81,9 @@ def _unused_warnings(audio: DecodedAudio, plan: Sequence[PlannedSegment]) -> lis
         covered_by(listed, a, b) for a, b in used if a >= end
     )
     warnings = []
-    if before > _WARN_SECONDS:
+    if before > WARN_SECONDS:
         warnings.append(f"{before:.2f} s of audio before the first frame are not used")
-    if _seconds(unused) > _WARN_SECONDS:
+    if _seconds(unused) > WARN_SECONDS:
         warnings.append(f"{_seconds(unused):.2f} s of audio after the last frame are not used")
     return warnings
 

@@ -6,12 +6,14 @@ them may depend on earlier frames, except the one that drops frames for the hash
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import ffmpeg
 
 from tasks.media.ffmpeg import compile_command, follow_clock, open_input
 from tasks.media.perceptual_hash import VIDEO_HASH_RATE, VIDEO_HASH_SIZE
+from tasks.media.plan import PlannedSegment
 from tasks.media.probe import SourceMedia
 from tasks.media.video.frame_times import VIDEO_TIME_BASE
 from tasks.media.video.quality import LUMA_RATE, LUMA_SIZE
@@ -33,6 +35,14 @@ def video_name(index: int) -> str:
 def part_name(number: int) -> str:
     """Return the name of the file that a call writes between two of its boundaries."""
     return _PART_NAME % number
+
+
+def rename_parts(segments: Sequence[PlannedSegment], folder: Path) -> None:
+    """Name the parts that one call numbered after the segments they are."""
+    for number, segment in enumerate(segments):
+        part = folder / part_name(number)
+        if part.exists():
+            part.rename(folder / video_name(segment.index))
 
 
 def cut_command(

@@ -18,8 +18,7 @@ from tasks.media.video.command import (
     LIST_NAME,
     LUMA_NAME,
     cut_command,
-    part_name,
-    video_name,
+    rename_parts,
 )
 from tasks.media.video.frame_size import FrameSize, output_size, sizes_in_log
 from tasks.media.video.held import write_held
@@ -74,7 +73,7 @@ def cut_frames(
             f"too long for one ffmpeg call ({len(plan)} segments): split the file into parts"
         )
     result = run_ffmpeg(command, folder, limits)
-    _rename_parts(parts, folder)
+    rename_parts(parts, folder)
     cause, longest = error_cause(result, limits), rules.max_segment_ms
     check_written_frames(plan, source.frame_times, folder, max_segment_ms=longest, cause=cause)
     (folder / LIST_NAME).unlink()
@@ -87,13 +86,6 @@ def cut_frames(
         flags=find_flags(_take_frames(folder / LUMA_NAME, LUMA_SIZE), plan[-1].end_ms),
         sizes=sizes_in_log(result.stderr.splitlines(), is_turned=source.is_turned),
     )
-
-
-def _rename_parts(segments: Sequence[PlannedSegment], folder: Path) -> None:
-    """Name the files that ffmpeg numbered after their segments."""
-    for number, segment in enumerate(segments):
-        if (folder / part_name(number)).exists():
-            (folder / part_name(number)).rename(folder / video_name(segment.index))
 
 
 def _take_frames(path: Path, size: tuple[int, int]) -> Gray:

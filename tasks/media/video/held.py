@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.media.ffmpeg import run_ffmpeg
 from tasks.media.plan import PlannedSegment
-from tasks.media.video.command import HOLD_RATE, hold_command, part_name, video_name
+from tasks.media.video.command import HOLD_RATE, hold_command, rename_parts, video_name
 from tasks.media.video.verify import read_times
 from tasks.processes.tool import ToolLimits
 
@@ -31,10 +31,7 @@ def write_held(
         last_frame = len(read_times(folder / name)) - 1
         counts = [num_repeats(segment) for segment in held]
         run_ffmpeg(hold_command(name, last_frame, counts, crf=crf), folder, limits)
-        for number, segment in enumerate(held):
-            part = folder / part_name(number)
-            if part.exists():
-                part.rename(folder / video_name(segment.index))
+        rename_parts(held, folder)
 
 
 def _runs(
