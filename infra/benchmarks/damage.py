@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("| codec | files | kept | of these bad | rejected | of these fair |\n" + "|---" * 6 + "|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        video = options.video or make_sources(folder, 1, 11)[0].path
+        video = options.video or make_sources(folder, 3, 11)[0].path
         for codec, (suffix, encoder) in CODECS.items():
             clean = folder / f"clean.{suffix}"
             _encode(video, encoder, clean)

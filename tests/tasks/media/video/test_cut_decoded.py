@@ -167,6 +167,20 @@ def test_clock_that_jumps_back_or_hours_ahead_is_continued(part, tmp_path, suffi
     assert numbers == [*range(100), *range(75)]
 
 
+def test_joined_avi_files_are_one_after_the_other(part, tmp_path):
+    first, second = (part(".avi", "160x120", seconds, "-c:v", "mpeg4") for seconds in (4.0, 3.0))
+    path = tmp_path / "joined.avi"
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    result = cut(path, tmp_path / "out")
+    assert result.plan[-1].end_ms == pytest.approx(7_000, abs=100)  # a frame more at each joint
+    numbers = [
+        number
+        for segment in result.plan
+        for _, number in numbered_frames(tmp_path / "out" / video_name(segment.index))
+    ]
+    assert numbers == [*range(100), *range(75)]
+
+
 def test_clock_of_33_bits_may_wrap(part, tmp_path):
     path = tmp_path / "wraps.ts"
     source = part(".ts", "160x120", 4.0, *H264)
