@@ -16,6 +16,7 @@ from flows.context.request import RunRequest
 from flows.context.results import Report, open_report
 from flows.context.rows import (
     ManifestRows,
+    check_leakage,
     expected_videos,
     read_class_plan,
     read_manifest,
@@ -28,7 +29,6 @@ from storage.results import MetricRecord, ThresholdRecord, VerdictRecord
 from tasks.evaluation.display import METHOD_NAMES
 from tasks.labels.cut_points import LENGTHS_LEAK
 from tasks.labels.label_summary import summarize_labels
-from tasks.labels.leakage import check_no_leakage
 from tasks.log import LOGGER
 from tasks.report.table import metric_rows, verdict_rows
 
@@ -70,7 +70,7 @@ def manifest_flow(request: RunRequest) -> State[StageReport]:
     with context_of(request) as context:
         state = run_stage(stage_definitions.manifest_stage(context), context)
         manifest = read_manifest(context)
-        check_no_leakage(manifest.samples, manifest.hashes, context.accepted_duplicates)
+        check_leakage(context, manifest)
         _show_labels(context, manifest)
         _plan_classes(context, manifest)
         return state
@@ -104,7 +104,7 @@ def finetune_flow(request: RunRequest) -> State[StageReport]:
     """Fine-tune one model per seed on the training samples; fail if the splits leak."""
     with context_of(request) as context:
         manifest = read_manifest(context)
-        check_no_leakage(manifest.samples, manifest.hashes, context.accepted_duplicates)
+        check_leakage(context, manifest)
         return run_stage(stage_definitions.finetune_stage(context, manifest), context)
 
 
@@ -139,7 +139,7 @@ def aggregate_flow(request: RunRequest) -> State[StageReport]:
     with context_of(request) as context:
         report = open_report(context)
         manifest = report.inference.manifest
-        check_no_leakage(manifest.samples, manifest.hashes, context.accepted_duplicates)
+        check_leakage(context, manifest)
         state = run_stage(stage_definitions.aggregate_stage(context, report), context)
         _log_rule(report)
         _show_figures(report)

@@ -21,7 +21,7 @@ from flows.context.context import Context, context_of
 from flows.context.models import Model, resolve_models
 from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest, StageName
-from flows.context.rows import read_manifest
+from flows.context.rows import check_leakage, read_manifest
 from flows.pipeline import pipeline
 from flows.run_stage import submit_all
 from storage.errors import ConfigError, StageError
@@ -35,7 +35,6 @@ from tasks.ablation.table import ablation_table, artifact_rows
 from tasks.export.files import write_export
 from tasks.export.output_path import check_output_file
 from tasks.inference.samples import expected_items
-from tasks.labels.leakage import check_no_leakage
 from tasks.log import LOGGER
 
 _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
@@ -98,7 +97,7 @@ def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
     """Infer and measure all arms; returns their metrics and the number of rejected segments."""
     with context_of(request) as context:
         manifest, settings = read_manifest(context), context.settings
-        check_no_leakage(manifest.samples, manifest.hashes, context.accepted_duplicates)
+        check_leakage(context, manifest)
         samples = [sample for sample in manifest.samples if sample.split in _SPLITS]
         models = resolve_models(context, manifest, best_only=True)
         (model,) = models.members

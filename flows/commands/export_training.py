@@ -6,7 +6,7 @@ from flows.commands.export import check_some, left_out
 from flows.commands.options import TrainingFormat
 from flows.context.context import Context, open_context, open_existing_store
 from flows.context.request import RunRequest
-from flows.context.rows import ManifestRows, read_manifest
+from flows.context.rows import ManifestRows, check_leakage, read_manifest
 from storage.datasets.consent import Permission, Purpose, permission_of
 from storage.errors import ConfigError
 from storage.store.atomic import atomic_folder
@@ -14,7 +14,6 @@ from storage.store.disk import creating
 from tasks.export.hf_folder import write_hub_folder
 from tasks.export.output_path import check_output_folder
 from tasks.labels.class_plan import plan_classes
-from tasks.labels.leakage import check_no_leakage
 from tasks.ms_swift.export import write_swift_folder
 from tasks.ms_swift.source import TrainingSource
 
@@ -40,7 +39,7 @@ def write_training(
     manifest = read_manifest(context)
     permission = permission_of(manifest.samples, purpose)
     check_some(permission)
-    check_no_leakage(manifest.samples, manifest.hashes, context.accepted_duplicates)
+    check_leakage(context, manifest)
     with creating(str(out), "--out"), atomic_folder(out) as folder:
         if layout == "ms-swift":
             source = _source(context, manifest, permission)

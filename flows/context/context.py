@@ -44,7 +44,8 @@ class Context:
 
     ``videos`` are those of the data set, each in the split that the settings assign to it.
     ``segment``, ``transcribe`` and ``manifest`` are the variants that the settings select.
-    ``snapshots`` and ``sources`` keep what was found in them and in the data folder (`rows`).
+    ``snapshots`` and ``sources`` keep what was found in them and in the data folder (`rows`), and
+    ``leak_free`` the expected items of manifests whose splits were checked.
     """
 
     request: RunRequest
@@ -58,6 +59,7 @@ class Context:
     accepted_duplicates: AcceptedPairs
     snapshots: Snapshots = field(default_factory=Snapshots, compare=False, repr=False)
     sources: dict[str, SourceVideo] = field(default_factory=dict, compare=False, repr=False)
+    leak_free: list[Mapping[str, str]] = field(default_factory=list, compare=False, repr=False)
 
     def look(self, variant: Variant, expected: Mapping[str, str]) -> Snapshot:
         """Find a variant's finished items; the files of parts are looked at once per context."""

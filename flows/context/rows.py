@@ -24,6 +24,7 @@ from storage.store.variant import Snapshot, Variant
 from tasks import manifest as manifest_stage
 from tasks.labels.cut_points import cut_points_of
 from tasks.labels.duplicates.accepted import accepted_by_video
+from tasks.labels.leakage import check_no_leakage
 from tasks.manifest import VideoInputs
 from tasks.segment import SourceVideo
 
@@ -189,6 +190,20 @@ def read_manifest(context: Context) -> ManifestRows:
         samples=tuple(sorted(samples, key=lambda sample: (sample.video_id, sample.index))),
         hashes=tuple(context.look(context.segment, expected_videos(context)).read(MediaHashRecord)),
     )
+
+
+def check_leakage(context: Context, manifest: ManifestRows) -> None:
+    """Raise if the manifest's splits leak.
+
+    Several stages of a run check the same manifest, and comparing all recordings takes seconds: the
+    first one's result counts for all.
+
+    Raises:
+        LeakageError: as `check_no_leakage`.
+    """
+    if manifest.expected not in context.leak_free:
+        check_no_leakage(manifest.samples, manifest.hashes, context.accepted_duplicates)
+        context.leak_free.append(manifest.expected)
 
 
 def expected_class_plan(context: Context, manifest: ManifestRows) -> dict[str, str]:

@@ -1,10 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from flows.context import rows
 from flows.context.context import Context, make_context, open_context
 from flows.context.request import RunRequest
 from flows.context.rows import (
+    check_leakage,
     expected_videos,
     read_manifest,
     read_segments,
@@ -14,7 +17,7 @@ from flows.context.rows import (
 )
 from flows.context.settings import load_settings
 from storage.datasets.dataset import Dataset, source_index
-from storage.errors import StageError
+from storage.errors import LeakageError, StageError
 from storage.fingerprint import digest_file
 from storage.records import (
     Interval,
@@ -133,3 +136,31 @@ def test_a_video_that_is_about_to_be_cut_is_read_whatever_the_index_knows(tmp_pa
     context = context_with(tmp_path, videos)
     assert sources_of(context)["a.mp4"].source_digest == wrong
     assert verified_sources(context)["a.mp4"].source_digest == digest_file(tmp_path / "a.mp4")
+
+
+def test_one_manifest_is_checked_for_leakage_once_per_context_and_a_leak_every_time(
+    finished: RunRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, num_checks = open_context(finished), []
+    really_check = rows.check_no_leakage
+
+    def check(*arguments) -> None:  # type: ignore[no-untyped-def]
+        num_checks.append(1)
+        really_check(*arguments)
+
+    monkeypatch.setattr(rows, "check_no_leakage", check)
+    for _ in range(3):
+        check_leakage(context, read_manifest(context))
+    assert len(num_checks) == 1
+    manifest = read_manifest(context)
+    leaking = replace(
+        manifest,
+        expected={**manifest.expected, "other": "digest"},
+        samples=tuple(
+            replace(sample, split="test" if sample.index % 2 else "train", video_id=VideoId("one"))
+            for sample in manifest.samples
+        ),
+    )
+    for _ in range(2):
+        with pytest.raises(LeakageError):
+            check_leakage(context, leaking)
