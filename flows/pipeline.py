@@ -11,7 +11,7 @@ from flows.context.context import context_of
 from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest
 from flows.distributed.work_pool import infer_work_pool
-from flows.run_stage import StageReport
+from flows.running.stage import StageReport
 from flows.stages import (
     aggregate_flow,
     finetune_flow,

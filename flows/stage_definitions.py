@@ -19,7 +19,7 @@ from flows.context.rows import (
     verified_sources,
     verify_segments,
 )
-from flows.run_stage import Stage
+from flows.running.stage import Stage
 from tasks import finetune
 from tasks.aggregate import aggregate_shard
 from tasks.ensemble import ensemble_shard

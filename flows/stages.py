@@ -22,7 +22,8 @@ from flows.context.rows import (
     read_manifest,
 )
 from flows.distributed.partitions import on_nodes
-from flows.run_stage import StageReport, run_shards, run_stage
+from flows.running.run_stage import run_shards, run_stage
+from flows.running.stage import StageReport
 from storage.media_records import MediaFacts
 from storage.records import IssueRecord
 from storage.results import MetricRecord, ThresholdRecord, VerdictRecord

@@ -2,7 +2,7 @@
 # Writes requirements.lock: the exact versions that `pip` resolves today for all CPU extras.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-.venv/bin/pip install --dry-run --ignore-installed --quiet --report - ".[cpu,sandbox,dev]" |
+.venv/bin/pip install --dry-run --ignore-installed --quiet --report - ".[cpu,ray,s3,sandbox,dev]" |
     .venv/bin/python -c '
 import json, sys
 rows = (item["metadata"] for item in json.load(sys.stdin)["install"])

@@ -99,7 +99,7 @@ cpu_index() {
 install_packages() {
     step "Installing Python packages, for about a minute"
     # shellcheck disable=SC2086 # no index is no argument
-    quiet .venv/bin/uv pip install $1 -c requirements.lock -e ".[$extra,sandbox,dev]" ||
+    quiet .venv/bin/uv pip install $1 -c requirements.lock -e ".[$extra,ray,s3,sandbox,dev]" ||
         fail "uv could not install the packages: see its output above, fix the cause and run again."
 }
 

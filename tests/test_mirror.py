@@ -16,6 +16,8 @@ NOT_TESTED = ("__init__.py", "__main__.py")
 
 COVERED_BY = {
     "flows/server/process.py": "flows/server/test_local_server.py",
+    "flows/running/run_stage.py": "flows/test_pipeline.py",
+    "flows/running/show.py": "flows/test_pipeline.py",
     "infra/benchmarks/duplicate_media.py": "infra/benchmarks/test_duplicates.py",
     "infra/benchmarks/duplicate_timing.py": "infra/benchmarks/test_duplicates.py",
     "infra/benchmarks/finetune_ways.py": "infra/benchmarks/test_finetune.py",

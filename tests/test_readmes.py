@@ -69,7 +69,7 @@ def check_waver(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> No
         raise Parsed
 
     for name in (
-        "cli.main.prepare_environment",
+        "cli.server_commands.prepare_environment",
         "cli.data_commands.prepare_environment",
         "cli.model_commands.prepare_environment",
         "commands.check.check_and_show",

@@ -8,10 +8,9 @@ import typer
 
 from flows.cli.data_commands import check, erase, export, run
 from flows.cli.model_commands import ablate, parity, predict
+from flows.cli.server_commands import ui
 from flows.commands.exit_status import MEANINGS, ExitStatus
-from flows.commands.options import HISTORY
 from flows.commands.version import waver_version
-from flows.server.environment import prepare_environment
 from storage.errors import StageError, WaverError
 
 _MAX_DETAILS = 50
@@ -52,19 +51,8 @@ def waver(
     """Accept the options that come before a command."""
 
 
-for _command in (run, predict, check, export, parity, ablate, erase):
+for _command in (run, predict, check, export, parity, ablate, erase, ui):
     app.command()(_command)
-
-
-@app.command()
-def ui(
-    port: Annotated[int, typer.Option(help="Port of the UI on this computer.")] = 4200,
-) -> None:
-    """Serve the Prefect UI with the history of local runs, until Ctrl-C."""
-    prepare_environment(HISTORY)
-    from flows.commands.ui import serve_ui
-
-    serve_ui(port)
 
 
 @app.command()

@@ -23,7 +23,7 @@ from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest, StageName
 from flows.context.rows import check_leakage, read_manifest
 from flows.pipeline import pipeline
-from flows.run_stage import submit_all
+from flows.running.submit import submit_all
 from storage.errors import ConfigError, StageError
 from storage.records import RejectedRecord, SampleRecord, SegmentId
 from storage.results import PredictionRecord

@@ -14,7 +14,7 @@ from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest
 from flows.context.results import open_report
 from flows.pipeline import pipeline
-from flows.run_stage import StageReport
+from flows.running.stage import StageReport
 from storage.records import RejectedRecord
 from storage.results import MemberRecord, MetricRecord, ThresholdRecord, VerdictRecord
 from storage.store.store import Store

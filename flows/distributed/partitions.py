@@ -24,7 +24,8 @@ from flows.context.rows import read_manifest
 from flows.context.settings import MODEL_SETTINGS, PROFILES_PATH, Settings
 from flows.distributed import work_pool
 from flows.distributed.progress import PartitionProgress
-from flows.run_stage import Stage, StageReport, run_stage
+from flows.running.run_stage import run_stage
+from flows.running.stage import Stage, StageReport
 from flows.stage_definitions import infer_stage
 from storage.errors import ConfigError, StageError
 from storage.fingerprint import digest_of

@@ -23,7 +23,7 @@ from flows.context.rows import (
     read_segments,
     read_video_inputs,
 )
-from flows.run_stage import bounded_shard_size
+from flows.running.stage import bounded_shard_size
 from storage.fingerprint import digest_bytes
 from storage.media_records import (
     FrameTimesRecord,

@@ -1,6 +1,7 @@
 """The whole pipeline through the command line: killed in every stage, and with a damaged store.
 
-Everything is real: a small sandbox world, the shipped models, a Prefect server, child processes.
+Everything is real: a small sandbox world, the shipped models, a Prefect server, child processes;
+`flows.running.run_stage` runs every stage, and `flows.running.show` shows it.
 """
 
 import os

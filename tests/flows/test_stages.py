@@ -11,7 +11,7 @@ from flows.context import context as context_module
 from flows.context.context import Context
 from flows.context.request import STAGES, RunRequest
 from flows.context.rows import expected_videos
-from flows.run_stage import Stage
+from flows.running.stage import Stage
 from storage.media_records import MediaFacts
 from storage.records import SampleRecord
 from storage.store.variant import Snapshot

@@ -7,7 +7,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from flows.commands.run import rejected_lines, stage_table
-from flows.run_stage import StageReport
+from flows.running.stage import StageReport
 from storage.records import RejectedRecord
 from storage.store.store import Store
 

@@ -1,10 +1,7 @@
 import inspect
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
-from prefect import Task
 
 from flows import stage_definitions
 from flows.context.context import open_context
@@ -13,27 +10,8 @@ from flows.context.request import RunRequest
 from flows.context.results import open_report
 from flows.context.rows import read_manifest
 from flows.distributed.partitions import on_nodes
-from flows.run_stage import Stage, submit_all
-from storage.errors import StageError
-from tasks.processes.child_process import run_child
-from tasks.processes.group import allow_children
+from flows.running.stage import Stage
 from tests.flows.toys import videos_of
-
-
-def test_a_run_that_is_stopped_lets_no_child_start_until_the_next_one() -> None:
-    def stop() -> None:
-        raise KeyboardInterrupt
-
-    task = cast(Task[..., Any], SimpleNamespace(submit=stop))
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            submit_all(task, [{}])
-        with pytest.raises(StageError, match="The run was stopped"):
-            run_child(["true"], on_line=lambda line: None)
-        assert submit_all(task, []) == []
-        run_child(["true"], on_line=lambda line: None)
-    finally:
-        allow_children()
 
 
 def all_stages(request: RunRequest) -> list[Stage]:

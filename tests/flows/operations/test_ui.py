@@ -3,7 +3,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from flows.commands import ui
+from flows.operations import ui
 
 
 def test_the_ui_is_served_at_the_printed_address_until_ctrl_c(

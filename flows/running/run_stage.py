@@ -1,0 +1,97 @@
+"""The one function that runs any stage: shards submitted, waited for, reported."""
+
+import time
+from typing import Any
+
+from prefect import State, task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed
+
+from flows.context.context import Context
+from flows.context.request import StageName
+from flows.running.show import show_report
+from flows.running.stage import Stage, StageReport
+from flows.running.submit import submit_all
+from storage.errors import StageError, WaverError
+from storage.records import RejectedRecord
+from tasks.log import LOGGER
+from tasks.stage import ShardResult, as_state
+
+_NUM_LISTED = 10  # rejected items in a stage's report; its table has all
+
+
+def run_stage(stage: Stage, context: Context) -> State[StageReport]:
+    """Run a stage's shards, wait for all of them, and report.
+
+    The state is named Cached if nothing had to be computed. A failed shard does not stop the
+    others; its error is raised when all have ended.
+    """
+    started = time.monotonic()
+    LOGGER.info("%s: %d expected, shards: %d", stage.name, len(stage.expected), len(stage.shards()))
+    results = run_shards(stage, context)
+    rejected = context.look(stage.variant, stage.expected).read(RejectedRecord)
+    report = StageReport(
+        stage=stage.name,
+        variant_id=stage.variant.variant_id,
+        num_expected=len(stage.expected),
+        num_cached=sum(result.num_cached for result in results),
+        num_computed=sum(result.num_computed for result in results),
+        num_rejected=len(rejected),
+        seconds=time.monotonic() - started,
+        first_rejected=tuple(rejected[:_NUM_LISTED]),
+    )
+    show_report(report, rejected)
+    return Completed(name="Cached" if report.is_cached else "Completed", data=report)
+
+
+def run_shards(stage: Stage, context: Context) -> list[ShardResult]:
+    """Compute what is missing of a stage, or all of it if the request forces the stage."""
+    if stage.name in context.request.force:
+        stage.variant.invalidate(stage.expected)
+    pending = set(context.look(stage.variant, stage.expected).pending)
+    context.store.save_indexes()
+    _warn_of_damage(stage.name, context)
+    if pending:
+        stage.before_use([item for item in stage.expected if item in pending])
+    shards = [
+        shard
+        for shard in stage.shards()
+        if stage.checks_cached or not pending.isdisjoint(shard.expected)
+    ]
+    calls = [stage.arguments_of(shard) for shard in shards]
+    results = [_result(stage.name, future.state) for future in submit_all(stage.task, calls)]
+    num_cached = len(stage.expected) - sum(len(shard.expected) for shard in shards)
+    if num_cached:
+        state = cached_shards(stage.name, num_cached, return_state=True)
+        results.append(_result(stage.name, state))
+    return results
+
+
+@task(name="cached", task_run_name="{stage} shards with nothing to compute", cache_policy=NO_CACHE)
+def cached_shards(stage: StageName, num_items: int) -> State:  # noqa: ARG001 - in the run's name
+    """Show the shards that were cached in the UI, as one task run whose state is named Cached."""
+    return as_state(ShardResult(num_cached=num_items, num_computed=0))
+
+
+def _warn_of_damage(stage: str, context: Context) -> None:
+    """Warn once of files whose content changed although their time stamps are the same."""
+    videos, parts = (context.store.index(kind).take_silent() for kind in ("sources", "parts"))
+    if videos or parts:
+        LOGGER.warning(
+            "%s: the content of %d videos and %d stored parts changed, but not their times: check "
+            "the disk, and compare the videos with a backup; results are computed from them "
+            "as they are now",
+            stage, videos, parts,
+        )  # fmt: skip
+
+
+def _result(stage: str, state: State[Any]) -> ShardResult:
+    """Return a shard's result, or raise why it failed."""
+    if state.is_completed():
+        return state.result()
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, WaverError):
+        raise error
+    raise StageError(f"Stage {stage!r} did not finish: {error!r}.") from (
+        error if isinstance(error, BaseException) else None
+    )
