@@ -10,7 +10,6 @@ from prefect import flow
 from flows.context.context import context_of
 from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest
-from flows.distributed.work_pool import infer_work_pool
 from flows.running.stage import StageReport
 from flows.stages import (
     aggregate_flow,
@@ -37,7 +36,5 @@ def pipeline(request: RunRequest) -> list[StageReport]:
     with context_of(request) as context:
         context.store.sweep()
         check_before_start(context)
-        if "infer" in context.stages and context.settings.resources.infer.num_nodes > 1:
-            infer_work_pool()
         # A flow that returns a state gives its caller the state's data.
         return [cast(StageReport, _FLOWS[stage](request)) for stage in context.stages]

@@ -21,7 +21,6 @@ from flows.context.rows import (
     read_class_plan,
     read_manifest,
 )
-from flows.distributed.partitions import on_nodes
 from flows.running.run_stage import run_shards, run_stage
 from flows.running.stage import StageReport
 from storage.media_records import MediaFacts
@@ -127,11 +126,8 @@ def infer_flow(request: RunRequest) -> State[StageReport]:
 
 
 def _infer(context: Context, manifest: ManifestRows, model: Model) -> State[StageReport]:
-    """Predict every segment with one model, on this node or on the nodes of a work pool."""
-    stage = stage_definitions.infer_stage(context, manifest, model)
-    if context.settings.resources.infer.num_nodes > 1:
-        stage = on_nodes(stage, context)
-    return run_stage(stage, context)
+    """Predict every segment with one model."""
+    return run_stage(stage_definitions.infer_stage(context, manifest, model), context)
 
 
 @flow(name="aggregate", flow_run_name="aggregate", task_runner=_ONE_AT_A_TIME)

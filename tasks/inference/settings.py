@@ -37,8 +37,6 @@ class InferConfig(BaseModel):
 class InferResources(EngineResources):
     """What changes only the speed of inference."""
 
-    num_nodes: int = Field(default=1, ge=1, le=32)
-    """Nodes whose workers predict a partition of the segments each; with 1 only this node does."""
     num_engines: int | None = Field(default=None, ge=1, le=64)
     """Engines that run side by side; by default one for every `num_gpus` visible GPUs."""
     num_decoders: int | None = Field(default=None, ge=0, le=256)

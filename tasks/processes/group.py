@@ -26,10 +26,6 @@ class ChildGroup:
         """Whether `stop` was called."""
         return self._stopped.is_set()
 
-    def is_stopped_within(self, seconds: float) -> bool:
-        """Wait for `stop` at most this long; return whether it was called."""
-        return self._stopped.wait(seconds)
-
     def stop(self) -> None:
         """End all processes and let none start."""
         self._stopped.set()
@@ -67,11 +63,6 @@ def stop_children() -> None:
 def allow_children() -> None:
     """Let children start again."""
     ALL_CHILDREN.allow()
-
-
-def is_stopped_within(seconds: float) -> bool:
-    """Wait for `stop_children` at most this long; return whether it was called."""
-    return ALL_CHILDREN.is_stopped_within(seconds)
 
 
 def start_process(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":

@@ -1,7 +1,6 @@
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,27 +59,6 @@ def test_a_stage_flow_started_alone_opens_its_own_context(
     lines = run_without_prefect(finished.model_copy(update={"only": ("segment",)}))
     stages.segment_flow.fn(finished)
     assert lines == ["opened", "segment", "opened", "segment"]
-
-
-def test_inference_on_one_node_does_not_enter_the_distributed_room(
-    finished: RunRequest,
-    run_without_prefect: Callable[[RunRequest], list[str]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    on_nodes: list[Stage] = []
-
-    def record(stage: Stage, _: Context) -> Stage:
-        on_nodes.append(stage)
-        return stage
-
-    monkeypatch.setattr(stages, "on_nodes", record)
-    monkeypatch.setattr(pipeline, "infer_work_pool", lambda: SimpleNamespace())
-    request = finished.model_copy(update={"only": ("infer",)})
-    run_without_prefect(request)
-    assert on_nodes == []
-    several = (*request.overrides, "resources.infer.num_nodes=2")
-    run_without_prefect(request.model_copy(update={"overrides": several}))
-    assert len(on_nodes) == 1
 
 
 def test_the_segment_flow_warns_of_the_number_of_videos_cut_with_a_warning(

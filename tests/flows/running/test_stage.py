@@ -9,7 +9,6 @@ from flows.context.models import resolve_models
 from flows.context.request import RunRequest
 from flows.context.results import open_report
 from flows.context.rows import read_manifest
-from flows.distributed.partitions import on_nodes
 from flows.running.stage import Stage
 from tests.flows.toys import videos_of
 
@@ -26,7 +25,6 @@ def all_stages(request: RunRequest) -> list[Stage]:
         stage_definitions.class_plan_stage(context, manifest),
         stage_definitions.finetune_stage(context, manifest),
         infer,
-        on_nodes(infer, context),
         stage_definitions.ensemble_stage(manifest, models),
         stage_definitions.aggregate_stage(context, report),
     ]

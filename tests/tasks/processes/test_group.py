@@ -24,7 +24,7 @@ def test_a_stopped_group_ends_its_processes_and_accepts_none_until_it_is_allowed
         assert late.wait(60) == -signal.SIGKILL
     group.allow()
     group.check()
-    assert not group.is_stopped_within(0)
+    assert not group.is_stopped
 
 
 def test_a_process_is_ended_with_what_it_started_and_a_second_time_without_an_error() -> None:
