@@ -15,6 +15,7 @@ run: setup      ## the whole pipeline on the sandbox data set
 	@.venv/bin/waver run --data $(WORLD) --profile sandbox
 
 test: setup     ## all tests
+	@infra/test_programs.sh
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup    ## lint, types, layers

@@ -1,12 +1,9 @@
 #!/usr/bin/env bash
 # Create .venv from the lock file and install ffmpeg; exit at once if nothing is missing.
 #   infra/setup.sh [EXTRA]     EXTRA: cpu (default without a CUDA device) or gpu
-# Installers write to a log, which is shown in full if one of them fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+. infra/debian.sh
 
 # fail MESSAGE: end with status 2, after what the installers printed.
 fail() {
@@ -15,28 +12,14 @@ fail() {
     exit 2
 }
 
-step() { printf '  %s\n' "$*"; }
-quiet() { "$@" >>"$log" 2>&1; }
-
 python=$(command -v python3.11 || command -v python3 || true)
 [ -n "$python" ] || fail "Python 3.11 is not on PATH: install it (Debian or Ubuntu: apt-get install python3.11 python3.11-venv)."
 "$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' ||
     fail "Python 3.11 is required, but $python is $("$python" --version 2>&1): install Python 3.11."
 
-as_root() {
-    if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
-}
-
-install_package() {
-    command -v apt-get >/dev/null && quiet as_root true || return 1
-    step "Installing the Debian package $1"
-    quiet as_root apt-get update -qq &&
-        quiet as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1"
-}
-
 ensure_ffmpeg() {
     command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null && return
-    install_package ffmpeg ||
+    install_debian ffmpeg ||
         fail "ffmpeg and ffprobe are not on PATH and could not be installed: install ffmpeg and run again."
 }
 
@@ -46,7 +29,7 @@ create_environment() {
     rm -rf .venv
     quiet "$python" -m venv .venv && return
     rm -rf .venv
-    install_package python3.11-venv && quiet "$python" -m venv .venv && return
+    install_debian python3.11-venv && quiet "$python" -m venv .venv && return
     rm -rf .venv
     fail "$python cannot create the environment .venv: install its venv module (Debian or Ubuntu: apt-get install python3.11-venv) and run again."
 }
@@ -124,7 +107,7 @@ compile_imports() {
 }
 
 extra=${1:-$(choose_extra)}
-state="$extra $(cat pyproject.toml requirements.lock infra/setup.sh | cksum)"
+state="$extra $(cat pyproject.toml requirements.lock infra/setup.sh infra/debian.sh | cksum)"
 ensure_ffmpeg
 if [ "$(cat .venv/waver-installed 2>/dev/null)" = "$state" ]; then exit 0; fi
 
