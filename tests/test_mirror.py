@@ -39,6 +39,7 @@ COVERED_BY = {
 }
 
 WITHOUT_SOURCE = {
+    "test_browser.py": "the browser of tests",
     "test_mirror.py": "the layout of the tests themselves",
     "test_readmes.py": "commands, settings and paths in READMEs",
     "test_stage_digests.py": "versions of all stages",
