@@ -22,7 +22,7 @@ _OPTIONS = (
     "--disable-background-networking", "--disable-component-update", "--hide-scrollbars",
 )  # fmt: skip
 _SIZE = (1400, 3000)  # lists show only the rows that fit, so the window is high
-_FETCH_SECONDS = 20  # of virtual time, in which timers are fast and requests are waited for
+_FETCH_SECONDS = 10  # of virtual time, in which timers are fast and requests are waited for
 _OPEN_SECONDS = 90  # of real time, on a busy computer
 _PAUSE_SECONDS = 0.5
 _NOT_SHOWN = {"script", "style", "title", "noscript", "template"}
