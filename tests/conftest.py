@@ -41,6 +41,7 @@ LONG_FILES = (
     "tasks/training/test_run.py",
     "tasks/test_segment.py",
     "flows/server/test_local_server.py",
+    "flows/server/test_postgresql.py",
     "infra/sandbox/whisper/test_train.py",
     "tasks/training/data/test_encoding.py",
     "infra/sandbox/omni/test_pretrain.py",
