@@ -9,6 +9,7 @@ from prefect.states import Completed
 
 from flows.context.context import Context
 from flows.context.request import StageName
+from flows.running.record import journaled
 from flows.running.show import show_report
 from flows.running.stage import Stage, StageReport
 from flows.running.submit import submit_all
@@ -20,6 +21,7 @@ from tasks.stage import ShardResult, as_state
 _NUM_LISTED = 10  # rejected items in a stage's report; its table has all
 
 
+@journaled
 def run_stage(stage: Stage, context: Context) -> State[StageReport]:
     """Run a stage's shards, wait for all of them, and report.
 
