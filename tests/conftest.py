@@ -1,6 +1,6 @@
-"""Fixtures of all tests: the zoo's videos, each generated on first use, and an empty history.
+"""Fixtures of all tests: the zoo's videos, an empty history, and a finished run on the sandbox.
 
-Both are made once a run, not once a worker.
+Each is made on first use, once a run and not once a worker.
 """
 
 import fcntl
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,11 @@ from hypothesis import settings
 from safetensors.numpy import save_file
 
 from flows.server.local_server import prefect_server
+from infra.sandbox.plan import WorldSettings
+from infra.sandbox.world import make_world
 from infra.zoo.shelf import Shelf
 from tasks.model.gpu import has_gpu, has_gpu_driver
+from tests.flows.commands.command_line import SandboxRun, run_alone
 
 # The same examples for everyone; look for new ones with --hypothesis-profile=explore.
 settings.register_profile("steady", deadline=None, max_examples=50, derandomize=True)
@@ -136,6 +140,24 @@ def with_own_mounts() -> list[str]:
     ):
         pytest.skip("no right to mount a small disk here")
     return prefix
+
+
+@pytest.fixture(scope="session")
+def sandbox_run(
+    tmp_path_factory: pytest.TempPathFactory,
+    new_history: Callable[[pytest.MonkeyPatch], Path],
+) -> SandboxRun:
+    """Six videos of three participants through the whole pipeline, as a user runs it."""
+    with shared_folder(tmp_path_factory, "sandbox run") as folder:
+        made = SandboxRun(folder / "a world", folder / "a store", "")
+        if not (folder / "output").exists():
+            settings = WorldSettings(num_participants=3, videos_per_participant=2)
+            make_world(made.data, settings, workers=2)
+            with pytest.MonkeyPatch.context() as patch:
+                new_history(patch)
+                output = run_alone(os.environ, made.data, made.store)
+            (folder / "output").write_text(output)
+        return replace(made, output=(folder / "output").read_text())
 
 
 @pytest.fixture(scope="session")

@@ -17,16 +17,14 @@ from flows.context.context import open_context
 from flows.context.request import STAGES
 from flows.context.results import open_report
 from flows.server.history import post
-from infra.sandbox.plan import WorldSettings
-from infra.sandbox.world import make_world
 from storage.results import MetricRecord, VerdictRecord
 from tests.flows.commands.command_line import (
+    SandboxRun,
     Waver,
     arguments_of,
     computed,
     request_of,
     run,
-    run_alone,
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -43,10 +41,8 @@ STARTED = {  # the log line after which each stage is in progress
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("a world")
-    make_world(root, WorldSettings(num_participants=3, videos_per_participant=2), workers=2)
-    return root
+def world(sandbox_run: SandboxRun) -> Path:
+    return sandbox_run.data
 
 
 def kill_in(waver: Waver, stage: str, data: Path, store: Path) -> str:
@@ -72,11 +68,9 @@ def outcome(data: Path, store: Path) -> tuple[set[VerdictRecord], set[MetricReco
 
 
 @pytest.fixture(scope="module")
-def undisturbed(server: dict[str, str], world: Path, tmp_path_factory: pytest.TempPathFactory):
-    store = tmp_path_factory.mktemp("undisturbed store")
-    output = run_alone(server, world, store)
-    assert all(computed(output, stage) > 0 for stage in STAGES)
-    return store, outcome(world, store)
+def undisturbed(sandbox_run: SandboxRun):
+    assert all(computed(sandbox_run.output, stage) > 0 for stage in STAGES)
+    return sandbox_run.store, outcome(sandbox_run.data, sandbox_run.store)
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +97,9 @@ def damage(store: Path, undisturbed: Path) -> None:
     predictions.write_bytes(predictions.read_bytes()[:-10])
 
 
-def test_a_run_killed_in_every_stage_and_damaged_ends_like_an_undisturbed_one(
-    waver, world, undisturbed, killed_store
-) -> None:
+@pytest.fixture(scope="module")
+def resumed_store(waver: Waver, world: Path, undisturbed, killed_store: Path) -> Path:
+    """The store of the killed runs, damaged, killed once more, and finished."""
     damage(killed_store, undisturbed[0])
     output = kill_in(waver, "aggregate", world, killed_store)
     assert computed(output, "segment") == 1
@@ -115,12 +109,18 @@ def test_a_run_killed_in_every_stage_and_damaged_ends_like_an_undisturbed_one(
     assert len(list((killed_store / "infer").iterdir())) == 1, "the damaged ones are read"
     output = run(waver, world, killed_store)
     assert computed(output, "infer") == 0
-    verdicts, metrics = outcome(world, killed_store)
+    return killed_store
+
+
+def test_a_run_killed_in_every_stage_and_damaged_ends_like_an_undisturbed_one(
+    world: Path, undisturbed, resumed_store: Path
+) -> None:
+    verdicts, metrics = outcome(world, resumed_store)
     assert len(verdicts) == NUM_VIDEOS * 4
     assert (verdicts, metrics) == undisturbed[1]
 
 
-def test_training_shows_its_progress_and_its_curve_while_it_runs(server, undisturbed) -> None:
+def test_training_shows_its_progress_and_its_curve_while_it_runs(server, resumed_store) -> None:
     expected = {"artifacts": {"key": {"any_": ["finetune-progress", "finetune-curve"]}}}
     with httpx.Client(base_url=server["PREFECT_API_URL"], timeout=60) as client:
         rows = post(client, "/artifacts/filter", expected)
@@ -134,7 +134,7 @@ def test_training_shows_its_progress_and_its_curve_while_it_runs(server, undistu
     assert any("(data:image/svg+xml;base64," in text and "| 2 |" in text for text in finished)
 
 
-def test_inference_shows_its_progress(server, undisturbed) -> None:
+def test_inference_shows_its_progress(server, resumed_store) -> None:
     expected = {"artifacts": {"key": {"any_": ["infer-progress"]}}}
     with httpx.Client(base_url=server["PREFECT_API_URL"], timeout=60) as client:
         rows = post(client, "/artifacts/filter", expected)
@@ -143,8 +143,8 @@ def test_inference_shows_its_progress(server, undisturbed) -> None:
     assert all(row["task_run_id"] for row in rows)
 
 
-def test_a_second_run_computes_nothing_and_is_cached(server, waver, world, undisturbed) -> None:
-    output = run(waver, world, undisturbed[0])
+def test_a_second_run_computes_nothing_and_is_cached(server, waver, world, resumed_store) -> None:
+    output = run(waver, world, resumed_store)
     assert [computed(output, stage) for stage in STAGES] == [0] * 6
     assert output.count("Cached") == 6
     by_name = {"task_runs": {"name": {"like_": "shards with nothing to compute"}}}

@@ -17,8 +17,6 @@ from flows.context.request import STAGES, RunRequest
 from flows.context.results import open_report
 from flows.context.rows import read_manifest
 from flows.context.settings import load_settings
-from infra.sandbox.plan import WorldSettings
-from infra.sandbox.world import make_world
 from storage.records import VideoId
 from storage.results import PredictionRecord, VerdictRecord
 from storage.store.part import read_parts, read_rows
@@ -29,7 +27,14 @@ from tasks.infer import variant_of
 from tasks.inference.samples import expected_items
 from tasks.model.model_folder import fingerprint_of
 from tests.builders import a_prediction
-from tests.flows.commands.command_line import Waver, arguments_of, computed, request_of, run
+from tests.flows.commands.command_line import (
+    SandboxRun,
+    Waver,
+    arguments_of,
+    computed,
+    request_of,
+    run,
+)
 from tests.flows.toys import another_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -38,10 +43,8 @@ MODEL = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("three videos")
-    make_world(root, WorldSettings(num_participants=3, videos_per_participant=1), workers=2)
-    return root
+def world(sandbox_run: SandboxRun) -> Path:
+    return sandbox_run.data
 
 
 def predict(

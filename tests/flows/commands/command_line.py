@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryFile
@@ -61,6 +62,18 @@ def forked_waver(environment: Mapping[str, str]) -> Iterator[Waver]:
         with process:
             yield Waver(requests)
             process.kill()
+
+
+@dataclass(frozen=True)
+class SandboxRun:
+    """A small sandbox data set, and the store of one undisturbed run of all stages on it.
+
+    All tests use the same folders: never write to them, copy the store.
+    """
+
+    data: Path
+    store: Path
+    output: str
 
 
 def arguments_of(data: Path, store: Path, *options: str) -> list[str]:
