@@ -10,8 +10,9 @@ from prefect.artifacts import create_table_artifact
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import stage_definitions
-from flows.context.context import Context, context_of
+from flows.context.context import Context
 from flows.context.models import Model, resolve_models
+from flows.context.preflight import stage_context
 from flows.context.request import RunRequest
 from flows.context.results import Report, open_report
 from flows.context.rows import (
@@ -39,7 +40,7 @@ _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
 @flow(name="segment", flow_run_name="segment", task_runner=_THREADS)
 def segment_flow(request: RunRequest) -> State[StageReport]:
     """Cut every video into segments."""
-    with context_of(request) as context:
+    with stage_context(request, "segment") as context:
         if context.settings.segment.boundaries == "annotated":
             LOGGER.warning(LENGTHS_LEAK)
         state = run_stage(stage_definitions.segment_stage(context), context)
@@ -60,14 +61,14 @@ def _warn_of_media(context: Context) -> None:
 @flow(name="transcribe", flow_run_name="transcribe", task_runner=_THREADS)
 def transcribe_flow(request: RunRequest) -> State[StageReport]:
     """Transcribe every segmented video as a whole."""
-    with context_of(request) as context:
+    with stage_context(request, "transcribe") as context:
         return run_stage(stage_definitions.transcribe_stage(context), context)
 
 
 @flow(name="manifest", flow_run_name="manifest", task_runner=_THREADS)
 def manifest_flow(request: RunRequest) -> State[StageReport]:
     """Write the sample manifest; fail if its splits leak."""
-    with context_of(request) as context:
+    with stage_context(request, "manifest") as context:
         state = run_stage(stage_definitions.manifest_stage(context), context)
         manifest = read_manifest(context)
         check_leakage(context, manifest)
@@ -102,7 +103,7 @@ def _plan_classes(context: Context, manifest: ManifestRows) -> None:
 @flow(name="finetune", flow_run_name="finetune", task_runner=_ONE_AT_A_TIME)
 def finetune_flow(request: RunRequest) -> State[StageReport]:
     """Fine-tune one model per seed on the training samples; fail if the splits leak."""
-    with context_of(request) as context:
+    with stage_context(request, "finetune") as context:
         manifest = read_manifest(context)
         check_leakage(context, manifest)
         return run_stage(stage_definitions.finetune_stage(context, manifest), context)
@@ -111,7 +112,7 @@ def finetune_flow(request: RunRequest) -> State[StageReport]:
 @flow(name="infer", flow_run_name="infer", task_runner=_ONE_AT_A_TIME)
 def infer_flow(request: RunRequest) -> State[StageReport]:
     """Predict every segment; the models of an ensemble run one after another."""
-    with context_of(request) as context:
+    with stage_context(request, "infer") as context:
         manifest = read_manifest(context)
         models = resolve_models(context, manifest)
         LOGGER.info("infer: model %s", models.name)
@@ -133,7 +134,7 @@ def _infer(context: Context, manifest: ManifestRows, model: Model) -> State[Stag
 @flow(name="aggregate", flow_run_name="aggregate", task_runner=_ONE_AT_A_TIME)
 def aggregate_flow(request: RunRequest) -> State[StageReport]:
     """Pool predictions to verdicts, measure them, write the report; fail if the splits leak."""
-    with context_of(request) as context:
+    with stage_context(request, "aggregate") as context:
         report = open_report(context)
         manifest = report.inference.manifest
         check_leakage(context, manifest)

@@ -14,6 +14,7 @@ import pytest
 import typer
 
 from flows.cli import main as cli
+from flows.context.overrides import read_overrides
 from flows.context.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -64,7 +65,8 @@ def check_waver(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> No
         command.callback = _recording(command.callback, given)
     with suppress(Parsed):
         group.main(args=list(arguments), prog_name="waver", standalone_mode=False)
-    load_settings(given.get("profile") or "default", tuple(given.get("overrides") or ()))
+    overrides = read_overrides(given.get("overrides") or ())
+    load_settings(given.get("profile") or "default", overrides.given())
 
 
 def _recording(callback: Callable[..., Any], given: dict[str, Any]) -> Callable[..., Any]:

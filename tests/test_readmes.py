@@ -10,6 +10,7 @@ import typer
 from pydantic import BaseModel
 
 from flows.cli import main as cli
+from flows.context.overrides import read_overrides
 from flows.context.settings import Settings, load_settings
 from tests.command_checks import ROOT, check_command, check_make, commands_in
 
@@ -71,7 +72,7 @@ def test_every_command_and_setting_in_the_prose_of_a_readme_exists(readme: Path)
         if match := re.match(r"make ([a-z-]+)$", span):
             check_make([match[1]])
         for override in re.findall(r'--set "?([a-z][\w.]*=[^" ]+)', span):
-            load_settings("default", (override,))
+            load_settings("default", read_overrides([override]).given())
         for name in re.findall(rf"\b(?:{sections})(?:\.[a-z_]+)+\b(?![./])", span):
             assert name in known or name.endswith(".py"), span
 

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -28,11 +28,14 @@ from flows.commands.options import (
     completion_of,
     stages_option,
 )
-from flows.context.request import STAGES, RunRequest
+from flows.context.stage_names import STAGES
 from flows.server.environment import prepare_environment
 from storage.datasets.consent import PURPOSES, Purpose
 from storage.errors import ConfigError
 from storage.identity import quote_spelling
+
+if TYPE_CHECKING:  # what it imports is imported when Prefect's environment is prepared
+    from flows.context.request import RunRequest
 
 _KINDS = (*EXPORT_KINDS, TRAINING)
 
@@ -66,17 +69,19 @@ def run(
     for name in (start_at, *(only or ()), *(force or ())):
         if name is not None:
             check_one_of("stage", name, STAGES)
+    prepare_environment(HISTORY)
+    from flows.commands.run import run_and_show
+    from flows.context.overrides import read_overrides
+    from flows.context.request import RunRequest
+
     request = RunRequest.model_validate(
         {
             "data": data, "profile": profile, "store": store, "verify": verify,
             "start_at": start_at, "only": tuple(only or ()), "force": tuple(force or ()),
             "model": tuple(model or ()),
-            "overrides": (*(overrides or ()), *accept_override(accept_duplicates)),
+            "settings": read_overrides((*(overrides or ()), *accept_override(accept_duplicates))),
         }
     )  # fmt: skip
-    prepare_environment(HISTORY)
-    from flows.commands.run import run_and_show
-
     raise typer.Exit(run_and_show(request))
 
 
@@ -153,17 +158,20 @@ def export(
     check_one_of("kind of export", kind, _KINDS)
     check_one_of("purpose", purpose, PURPOSES)
     _check_format(kind, layout)
+    prepare_environment(HISTORY)
+    from flows.context.overrides import read_overrides
+    from flows.context.request import RunRequest
+
     request = RunRequest(
         data=data, profile=profile, store=store, model=tuple(model or ()),
-        overrides=tuple(overrides or ()),
+        settings=read_overrides(overrides or ()),
     )  # fmt: skip
-    prepare_environment(HISTORY)
     for line in (*_write(request, kind, cast(Purpose, purpose), layout, out), f"Export: {out}"):
         typer.echo(line)
 
 
 def _write(
-    request: RunRequest, kind: str, purpose: Purpose, layout: str | None, out: Path
+    request: "RunRequest", kind: str, purpose: Purpose, layout: str | None, out: Path
 ) -> Sequence[str]:
     """Write the export and return the lines that describe it."""
     if kind == TRAINING:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli.command import Command
 from flows.cli.data_commands import check, erase, export, run
 from flows.cli.model_commands import ablate, parity, predict
 from flows.cli.server_commands import ui
@@ -52,7 +53,7 @@ def waver(
 
 
 for _command in (run, predict, check, export, parity, ablate, erase, ui):
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 
 
 @app.command()

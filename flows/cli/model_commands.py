@@ -14,7 +14,6 @@ from flows.commands.options import (
     Store,
     forced_stages,
 )
-from flows.context.request import RunRequest
 from flows.server.environment import prepare_environment
 
 
@@ -43,13 +42,16 @@ def predict(
     overrides: Overrides = None,
 ) -> None:
     """Predict A/H in individual videos: a transcript, probabilities and a verdict for each."""
-    request = RunRequest(
-        data="", profile=profile, store=store, model=tuple(model),
-        force=forced_stages(force), overrides=tuple(overrides or ()),
-    )  # fmt: skip
+    forced = forced_stages(force)
     prepare_environment(HISTORY)
     from flows.commands.predict import predict_and_print
+    from flows.context.overrides import read_overrides
+    from flows.context.request import RunRequest
 
+    request = RunRequest(
+        videos=tuple(map(str, videos)), profile=profile, store=store, model=tuple(model),
+        force=forced, settings=read_overrides(overrides or ()),
+    )  # fmt: skip
     raise typer.Exit(predict_and_print(videos, request, out, as_json=as_json))
 
 
@@ -96,11 +98,12 @@ def parity(
     """
     prepare_environment(HISTORY)
     from flows.commands.parity import ParityRequest, measure_and_show
+    from flows.context.overrides import read_overrides
 
     request = ParityRequest(
         model=model, data=data, num_samples=sample, profile=profile, store=store,
-        overrides=tuple(overrides or ()), threshold=threshold, max_difference=max_difference,
-        out=out,
+        settings=read_overrides(overrides or ()), threshold=threshold,
+        max_difference=max_difference, out=out,
     )  # fmt: skip
     raise typer.Exit(measure_and_show(request))
 
@@ -124,11 +127,14 @@ def ablate(
     overrides: Overrides = None,
 ) -> None:
     """Measure the model without video, audio or transcript, and with swapped audio."""
-    request = RunRequest(
-        data=data, profile=profile, store=store, model=model,
-        force=forced_stages(force), overrides=tuple(overrides or ()),
-    )  # fmt: skip
+    forced = forced_stages(force)
     prepare_environment(HISTORY)
     from flows.commands.ablate import ablate_and_show
+    from flows.context.overrides import read_overrides
+    from flows.context.request import RunRequest
 
+    request = RunRequest(
+        data=data, profile=profile, store=store, model=model, force=forced,
+        settings=read_overrides(overrides or ()),
+    )  # fmt: skip
     raise typer.Exit(ablate_and_show(request, out))

@@ -20,8 +20,9 @@ from flows.commands.progress import show_progress, with_prefect
 from flows.context.context import Context, context_of
 from flows.context.models import Model, resolve_models
 from flows.context.preflight import check_before_start
-from flows.context.request import RunRequest, StageName
+from flows.context.request import RunRequest
 from flows.context.rows import check_leakage, read_manifest
+from flows.context.stage_names import StageName
 from flows.pipeline import pipeline
 from flows.running.submit import submit_all
 from storage.errors import ConfigError, StageError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows.context.context import open_existing_store
-from flows.context.request import STAGES
+from flows.context.stage_names import STAGES
 from flows.server.history_search import count_traces
 from storage.datasets.erased import digests_of_participant, read_erased, unmark_erased
 from storage.datasets.open import read_dataset

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, cast, get_args
 
 import typer
 
-from flows.context.request import STAGES, StageName
+from flows.context.stage_names import STAGES, StageName
 from storage.errors import ConfigError
 
 HISTORY = Path(".waver/prefect")

@@ -12,6 +12,7 @@ from rich.console import Console
 from flows.commands.exit_status import ExitStatus
 from flows.commands.progress import show_progress
 from flows.context.context import open_context, open_existing_store
+from flows.context.overrides import SettingsOverrides
 from flows.context.preflight import require_engine
 from flows.context.request import RunRequest
 from flows.context.rows import read_manifest
@@ -41,7 +42,7 @@ class ParityRequest:
     num_samples: int
     profile: str
     store: str
-    overrides: tuple[str, ...]
+    settings: SettingsOverrides
     threshold: float
     max_difference: float | None
     out: Path | None
@@ -69,7 +70,7 @@ def measure_and_show(request: ParityRequest) -> ExitStatus:
     """
     if request.out is not None:
         check_output_file(request.out)
-    settings = load_settings(request.profile, request.overrides)
+    settings = load_settings(request.profile, request.settings.given())
     require_engine()
     console = Console()
     with show_progress(console):
@@ -134,7 +135,7 @@ def _segments_of(request: ParityRequest, settings: Settings) -> Iterator[_Segmen
     context = open_context(
         RunRequest(
             data=request.data, profile=request.profile, store=request.store, model=request.model,
-            overrides=request.overrides,
+            settings=request.settings,
         ),
         settings,
     )  # fmt: skip

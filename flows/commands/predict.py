@@ -68,7 +68,7 @@ def predict_and_print(
     files = find_videos(paths)
     if out is not None:
         check_output_file(out, (*TABLE_FORMATS, _JSON))
-    settings = load_settings(request.profile, request.overrides)
+    settings = load_settings(request.profile, request.settings.given())
     check_named_models(request.models, settings.finetune.model)
     predicted = predict(files, request, settings, Console(stderr=as_json))
     if out is not None:

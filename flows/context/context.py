@@ -12,8 +12,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from flows.context.request import RunRequest, StageName
+from flows.context.request import RunRequest
 from flows.context.settings import Settings, load_settings
+from flows.context.stage_names import StageName
 from storage.datasets.bah.annotation_cache import AnnotationCache
 from storage.datasets.dataset import Dataset
 from storage.datasets.erased import exclude_erased, read_erased
@@ -112,7 +113,7 @@ def _accepted_duplicates(settings: Settings, dataset: Dataset) -> AcceptedPairs:
 def open_context(request: RunRequest, settings: Settings | None = None) -> Context:
     """Open a request for reading: its profile, the data set's annotation, and the store.
 
-    ``settings`` replace those of the request's profile and overrides.
+    ``settings`` replace those of the request.
 
     Raises:
         ConfigError: a setting or profile is invalid, or the store is inside the data folder.
@@ -151,6 +152,12 @@ def context_of(request: RunRequest, settings: Settings | None = None) -> Iterato
             _current.reset(token)
 
 
+def is_open(request: RunRequest) -> bool:
+    """Return whether a command or flow of this process has opened this request's context."""
+    current = _current.get()
+    return current is not None and current.request.opens_like(request)
+
+
 def open_existing_store(url: str) -> Store:
     """Open a store without creating one, so that a mistyped name is reported.
 
@@ -163,7 +170,7 @@ def open_existing_store(url: str) -> Store:
 
 
 def _open(request: RunRequest, settings: Settings | None) -> tuple[Settings, Dataset, Store]:
-    settings = settings or load_settings(request.profile, request.overrides)
+    settings = settings or load_settings(request.profile, request.settings.given())
     verification = Verification(days=settings.resources.verify_days, everything=request.verify)
     return settings, _open_dataset(request), Store(request.store, verification)
 

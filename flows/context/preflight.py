@@ -2,10 +2,13 @@
 
 import importlib.util
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from flows.context.context import Context
+from flows.context.context import Context, context_of, is_open
 from flows.context.models import require_model
+from flows.context.request import RunRequest
+from flows.context.stage_names import StageName
 from storage.errors import ConfigError, ToolError
 from tasks.adapters.resolve import adapter_in, check_named_model, content_of
 from tasks.ensemble import check_distinct
@@ -43,6 +46,29 @@ def check_before_start(context: Context) -> None:
     if "infer" in stages:
         names = context.request.models or (context.settings.finetune.model,)
         _check_inference(names, context.settings.infer)
+
+
+@contextmanager
+def stage_context(request: RunRequest, stage: StageName) -> Iterator[Context]:
+    """Yield the context of a stage's flow: the pipeline's, or its own if it runs alone.
+
+    Raises:
+        ConfigError: it runs alone, and the request names stages that this flow does not run.
+        WaverError: as `context_of`, and as `check_before_start` if it runs alone.
+    """
+    if is_open(request):
+        with context_of(request) as context:
+            yield context
+        return
+    others = [name for name in request.only if name != stage]
+    if others:
+        raise ConfigError(
+            f"This flow runs the stage {stage} alone, but `only` names {' and '.join(others)}: "
+            "leave `only` out, or run the flow of the whole pipeline, as waver/nightly does."
+        )
+    with context_of(request.model_copy(update={"only": (stage,)})) as context:
+        check_before_start(context)
+        yield context
 
 
 def check_named_models(names: Sequence[str], base: str) -> None:

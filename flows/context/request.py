@@ -1,33 +1,48 @@
 """The request of a run: the one parameter of every flow."""
 
-from typing import Literal, get_args
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-StageName = Literal["segment", "transcribe", "manifest", "finetune", "infer", "aggregate"]
-STAGES: tuple[StageName, ...] = get_args(StageName)
-_OPENED = ("data", "videos", "profile", "store", "overrides", "verify")
+from flows.context.overrides import SettingsOverrides
+from flows.context.stage_names import STAGES, StageName
+
+_OPENED = ("data", "videos", "profile", "store", "settings", "verify")
+# Neither empty nor blank: an empty path would mean the current folder.
+Name = Annotated[str, StringConstraints(min_length=1, pattern=r"\S")]
+
+
+def _require_data(schema: dict[str, Any]) -> None:
+    """Show the data folder as required: a flow run that is created from JSON has no `videos`."""
+    del schema["properties"]["data"]["default"]
+    schema["required"] = ["data"]
 
 
 class RunRequest(BaseModel):
     """Data, settings and stages of one run; Prefect keeps it as the parameter of its flow runs."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        field_title_generator=lambda name, _: name,
+        json_schema_extra=_require_data,
+    )
 
-    data: str = ""
+    data: Name = ""
     """Folder of the data set: BAH layout, or videos with or without a table of labels."""
     videos: tuple[str, ...] = Field(default=(), exclude=True)
     """Absolute paths of single videos, instead of a data folder. A path may name a person, so it is
     not stored with the parameters of a flow run."""
-    profile: str = "default"
+    profile: Name = "default"
     """Name of a profile that comes with Waver, or a .toml file."""
-    store: str = ".waver/store"
+    store: Name = ".waver/store"
     """Folder or fsspec URL that holds all results."""
-    model: str | tuple[str, ...] | None = None
+    model: Name | tuple[Name, ...] | None = None
     """Infer with this model (folder or hub name) instead of training one; several predict together,
     as an ensemble."""
-    overrides: tuple[str, ...] = ()
-    """Settings that override the profile's, as SECTION.KEY=VALUE."""
+    settings: SettingsOverrides = SettingsOverrides()
+    """Settings that override the profile's."""
     only: tuple[StageName, ...] = ()
     """Run just these stages; what they need must be in the store."""
     start_at: StageName | None = None
@@ -37,6 +52,12 @@ class RunRequest(BaseModel):
     verify: bool = False
     """Read all videos and stored files again, also those that have not changed since they were last
     read."""
+
+    @model_validator(mode="after")
+    def _names_videos(self) -> "RunRequest":
+        if not (self.data or self.videos):
+            raise ValueError("data is missing: name the folder of the data set")
+        return self
 
     @property
     def models(self) -> tuple[str, ...]:

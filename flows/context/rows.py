@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from flows.context.context import Context
-from flows.context.request import StageName
+from flows.context.stage_names import StageName
 from storage.datasets.dataset import source_index
 from storage.errors import StageError
 from storage.media_records import FrameTimesRecord, MediaHashRecord, SegmentRecord

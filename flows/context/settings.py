@@ -6,9 +6,10 @@ only changes speed and is not.
 
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -130,31 +131,29 @@ def _parse_profile(path: Path) -> dict[str, Any]:
         raise ConfigError(f"The profile {str(path)!r} is not valid TOML: {error}.") from error
 
 
-def _overridden(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _overridden(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Override one profile's values with another's, section by section."""
     merged = dict(below)
     for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _overridden(merged[key], value) if both else value
     return merged
 
 
-def load_settings(profile: str, overrides: tuple[str, ...] = ()) -> Settings:
-    """Read a profile, apply `section.key=value` overrides, and validate every value.
+def load_settings(profile: str, overrides: Mapping[str, Any] = MappingProxyType({})) -> Settings:
+    """Read a profile, apply the overrides, section by section, and validate every value.
 
     In a model's name `~` is the home folder.
 
     Raises:
         ConfigError: names the invalid setting, its value and what was expected.
     """
-    values = read_profile(profile)
-    for override in overrides:
-        _override(values, override)
+    values = _overridden(read_profile(profile), overrides)
     _change_model_names(values, os.path.expanduser)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_describe(error, profile)) from error
+        raise ConfigError(describe_fault(error.errors()[0], profile)) from error
 
 
 def _change_model_names(values: dict[str, Any], change: Callable[[str], str]) -> None:
@@ -168,39 +167,16 @@ def _beside(folder: Path, name: str) -> str:
     return str((folder / name).resolve()) if (folder / name).is_dir() else name
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    path, equals, text = override.partition("=")
-    *sections, key = path.strip().split(".")
-    if not equals or not sections:
-        raise ConfigError(
-            f"The override {override!r} is not of the form SECTION.KEY=VALUE, "
-            "as in finetune.method=full."
-        )
-    settings = values
-    for section in sections:
-        settings = settings.setdefault(section, {})
-        if not isinstance(settings, dict):
-            raise ConfigError(
-                f"The override {override!r} does not fit the profile, where {section!r} is a "
-                f"value ({settings!r}), not a section."
-            )
-    try:
-        settings[key] = tomllib.loads(f"value = {text.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        settings[key] = text.strip()  # a bare word is a string
-
-
-def _describe(error: ValidationError, profile: str) -> str:
-    fault = error.errors()[0]
+def describe_fault(fault: ErrorDetails, profile: str | None = None) -> str:
+    """Return one sentence about an invalid setting, with its value and what was expected."""
     name = ".".join(str(part) for part in fault["loc"])
+    where = "" if profile is None else f" in profile {profile!r}"
     if fault["type"] == "extra_forbidden":
         known = _keys_beside(fault["loc"])
-        return (
-            f"Unknown setting {name!r} in profile {profile!r}: expected one of {', '.join(known)}."
-        )
+        return f"Unknown setting {name!r}{where}: expected one of {', '.join(known)}."
     if isinstance(fault["input"], dict) and fault["type"] == "value_error":  # of a whole section
-        return f"Section {name!r} in profile {profile!r} contradicts itself: {_expectation(fault)}."
-    return f"Setting {name!r} in profile {profile!r} is {fault['input']!r}: {_expectation(fault)}."
+        return f"Section {name!r}{where} contradicts itself: {_expectation(fault)}."
+    return f"Setting {name!r}{where} is {fault['input']!r}: {_expectation(fault)}."
 
 
 def _expectation(fault: ErrorDetails) -> str:

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from flows.context.context import Context
-from flows.context.request import StageName
+from flows.context.stage_names import StageName
 from flows.running.record import journaled
 from flows.running.show import show_report
 from flows.running.stage import Stage, StageReport

@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import Task
 
-from flows.context.request import StageName
+from flows.context.stage_names import StageName
 from storage.records import RejectedRecord
 from storage.store.variant import Variant
 from tasks.stage import ItemRows, Shard, split_into_shards

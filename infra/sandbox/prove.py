@@ -19,6 +19,7 @@ from rich.table import Table
 
 from flows.commands.exit_status import ExitStatus
 from flows.context.context import open_context
+from flows.context.overrides import read_overrides
 from flows.context.request import RunRequest
 from flows.context.results import open_report
 from storage.results import MetricRecord, ThresholdRecord
@@ -83,7 +84,9 @@ def holds(trial: Trial, figures: dict[str, dict[str, MetricRecord]]) -> bool:
 
 
 def _run(trial: Trial, data: str, store: str) -> RunRequest:
-    request = RunRequest(data=data, store=store, profile=trial.profile, overrides=trial.overrides)
+    request = RunRequest(
+        data=data, store=store, profile=trial.profile, settings=read_overrides(trial.overrides)
+    )
     command = [
         sys.executable, "-m", "flows.cli.main", "run",
         "--data", data, "--store", store, "--profile", trial.profile,

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from flows.context.context import open_context
-from flows.context.request import STAGES
 from flows.context.results import open_report
+from flows.context.stage_names import STAGES
 from flows.server.history import post
 from storage.results import MetricRecord, VerdictRecord
 from tests.flows.commands.command_line import (

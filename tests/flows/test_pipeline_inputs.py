@@ -13,10 +13,11 @@ import pytest
 from flows.commands import ablate
 from flows.context.context import open_context
 from flows.context.models import Model, resolve_models
-from flows.context.request import STAGES, RunRequest
+from flows.context.request import RunRequest
 from flows.context.results import open_report
 from flows.context.rows import read_manifest
 from flows.context.settings import load_settings
+from flows.context.stage_names import STAGES
 from storage.records import VideoId
 from storage.results import PredictionRecord, VerdictRecord
 from storage.store.part import read_parts, read_rows
@@ -35,7 +36,7 @@ from tests.flows.commands.command_line import (
     request_of,
     run,
 )
-from tests.flows.toys import another_model
+from tests.flows.toys import QUICK, another_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -226,7 +227,7 @@ def test_an_ablation_whose_arms_are_cached_opens_no_model_and_compares_them(
 ) -> None:
     predict_all_arms(finished)
     out = tmp_path / "ablation.csv"
-    overrides = [part for setting in finished.overrides for part in ("--set", setting)]
+    overrides = [part for setting in QUICK for part in ("--set", setting)]
     ended = waver(
         "ablate", "--data", finished.data, "--profile", "sandbox", "--store", finished.store,
         "--model", str(MODEL), "--out", str(out), *overrides,

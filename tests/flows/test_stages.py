@@ -8,9 +8,11 @@ import pytest
 from flows import pipeline, stages
 from flows.context import context as context_module
 from flows.context.context import Context
-from flows.context.request import STAGES, RunRequest
+from flows.context.request import RunRequest
 from flows.context.rows import expected_videos
+from flows.context.stage_names import STAGES
 from flows.running.stage import Stage
+from storage.errors import ConfigError
 from storage.media_records import MediaFacts
 from storage.records import SampleRecord
 from storage.store.variant import Snapshot
@@ -59,6 +61,26 @@ def test_a_stage_flow_started_alone_opens_its_own_context(
     lines = run_without_prefect(finished.model_copy(update={"only": ("segment",)}))
     stages.segment_flow.fn(finished)
     assert lines == ["opened", "segment", "opened", "segment"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"only": ("segment", "infer")}, "runs the stage segment alone, but `only` names infer"),
+        ({"only": ("manifest",)}, "runs the stage segment alone, but `only` names manifest"),
+        ({"force": ("infer", "segment")}, "names infer, which this run skips: it runs segment"),
+        ({"start_at": "infer"}, "No stage is left to run"),
+    ],
+)
+def test_a_stage_flow_started_alone_rejects_what_it_would_ignore(
+    finished: RunRequest,
+    run_without_prefect: Callable[[RunRequest], list[str]],
+    given: dict[str, Any],
+    message: str,
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        stages.segment_flow.fn(finished.model_copy(update=given))
+    run_without_prefect(finished.model_copy(update={"only": ("segment", "infer")}))
 
 
 def test_the_segment_flow_warns_of_the_number_of_videos_cut_with_a_warning(

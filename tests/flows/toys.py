@@ -7,6 +7,7 @@ from pathlib import Path
 
 from flows.context.context import Context, open_context
 from flows.context.models import resolve_models
+from flows.context.overrides import read_overrides
 from flows.context.request import RunRequest
 from flows.context.results import open_report
 from flows.context.rows import (
@@ -80,7 +81,11 @@ def write_release(root: Path) -> None:
 
 def request_of(data: Path, store: Path) -> RunRequest:
     return RunRequest(
-        data=str(data), store=str(store), profile="sandbox", model=str(MODEL), overrides=QUICK
+        data=str(data),
+        store=str(store),
+        profile="sandbox",
+        model=str(MODEL),
+        settings=read_overrides(QUICK),
     )
 
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import yaml
 
-from flows.context.request import STAGES
+from flows.context.stage_names import STAGES
 from flows.server.local_server import prefect_server
 
 pytestmark = pytest.mark.slow

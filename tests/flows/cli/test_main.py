@@ -13,7 +13,7 @@ from flows.cli import main as cli
 from flows.commands.exit_status import MEANINGS, ExitStatus
 from flows.commands.options import INFERENCE_STAGES
 from flows.commands.version import waver_version
-from flows.context.request import STAGES
+from flows.context.stage_names import STAGES
 from storage.errors import (
     ConfigError,
     DataError,

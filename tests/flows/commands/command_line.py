@@ -11,6 +11,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from tempfile import TemporaryFile
 
+from flows.context.overrides import read_overrides
 from flows.context.request import RunRequest
 
 QUICK = (
@@ -103,7 +104,7 @@ def run_alone(environment: Mapping[str, str], data: Path, store: Path) -> str:
 def request_of(data: Path, store: Path, model: Path | None = None) -> RunRequest:
     """The same run's request, to read its results."""
     return RunRequest(
-        data=str(data), store=str(store), profile="sandbox", overrides=QUICK,
+        data=str(data), store=str(store), profile="sandbox", settings=read_overrides(QUICK),
         model=str(model) if model else None,
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from flows.commands.export import write_rows
 from flows.commands.options import EXPORT_KINDS
 from flows.context.request import RunRequest
 from storage.errors import ConfigError, DataError, StageError, StoreError
-from tests.flows.toys import WORDS, finish, request_of, videos_of
+from tests.flows.toys import QUICK, WORDS, finish, request_of, videos_of
 
 ALLOWED = {
     "internal": {"90001", "90002", "90003", "90004"},
@@ -157,7 +157,7 @@ def test_the_command_writes_the_file_and_reports_what_it_left_out(
 ) -> None:
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     out = tmp_path / "verdicts.csv"
-    overrides = [part for setting in finished.overrides for part in ("--set", setting)]
+    overrides = [part for setting in QUICK for part in ("--set", setting)]
     typer.main.get_command(cli.app).main(
         args=[
             "export", "verdicts", "--purpose", "challenge", "--data", finished.data,

@@ -12,7 +12,7 @@ from flows.commands.export_training import write_training
 from flows.context.request import RunRequest
 from flows.context.rows import read_manifest
 from storage.errors import ConfigError, LeakageError
-from tests.flows.toys import WORDS
+from tests.flows.toys import QUICK, WORDS
 
 
 def written_to(folder: Path) -> str:
@@ -88,7 +88,7 @@ def test_the_command_writes_a_folder_and_reports_its_contents(
     options = [
         "training", "--purpose", "internal", "--data", finished.data, "--store", finished.store,
         "--profile", "sandbox", "--out", str(out), "--set", "finetune.seeds=[3,4]",
-        *(part for setting in finished.overrides for part in ("--set", setting)),
+        *(part for setting in QUICK for part in ("--set", setting)),
     ]  # fmt: skip
     call(*options, "--format", "ms-swift")
     lines = capsys.readouterr().out

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from flows.commands.options import accept_override, check_one_of, completion_of, forced_stages
+from flows.context.overrides import read_overrides
 from flows.context.settings import load_settings
 from storage.errors import ConfigError
 
@@ -32,6 +33,6 @@ def test_accepted_duplicates_are_a_setting_with_an_absolute_path(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = load_settings("default", accept_override(Path(name)))
+    settings = load_settings("default", read_overrides(accept_override(Path(name))).given())
     assert settings.manifest.accept_duplicates == str(tmp_path / name)
     assert accept_override(None) == ()

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from rich.console import Console
 
 from flows.commands.settings import markdown, settings_by_section, show_settings
+from flows.context.overrides import read_overrides
 from flows.context.settings import Settings, load_settings
 
 
@@ -33,7 +34,7 @@ def test_a_listed_default_is_valid_toml_for_its_setting():
         for setting in settings:
             if setting.default != "unset":
                 override = f"{section}.{setting.name}={setting.default}"
-                assert load_settings("default", (override,)), override
+                assert load_settings("default", read_overrides([override]).given()), override
 
 
 @pytest.mark.parametrize("name", ["segment.max_segment_ms", "resources.infer.num_gpus"])

@@ -5,6 +5,7 @@ import pytest
 
 from flows.context.context import open_context
 from flows.context.models import Models, resolve_models, trained_models
+from flows.context.overrides import read_overrides
 from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest
 from flows.context.rows import read_manifest
@@ -56,8 +57,8 @@ def test_a_model_in_a_remote_store_is_opened_as_a_local_folder(
 def test_of_several_seeds_the_best_on_validation_or_all_are_used_and_named(
     data: Path, tmp_path: Path, seeds: str
 ) -> None:
-    overrides = ("finetune.seeds=[4, 7, 1]", f"infer.seeds={seeds}")
-    request = RunRequest(data=str(data), store=str(tmp_path / "s"), overrides=overrides)
+    overrides = read_overrides(["finetune.seeds=[4, 7, 1]", f"infer.seeds={seeds}"])
+    request = RunRequest(data=str(data), store=str(tmp_path / "s"), settings=overrides)
     context = open_context(request)
     variant = open_variant(context.store, "finetune", version=1, settings={})
     records = {

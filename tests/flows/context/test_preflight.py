@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from flows.context.context import open_context
+from flows.context.overrides import read_overrides
 from flows.context.preflight import check_before_start
 from storage.errors import ConfigError, ModelError, ToolError
 from tests.flows.toys import QUICK, request_of, write_release
@@ -16,7 +17,7 @@ def test_ms_swift_is_looked_for_before_any_video_is_opened(tmp_path: Path) -> No
         f"resources.finetune.swift_command={tmp_path}/swift",
     )  # fmt: skip
     request = request_of(tmp_path / "data", tmp_path / "store").model_copy(
-        update={"model": None, "only": ("finetune",), "overrides": overrides}
+        update={"model": None, "only": ("finetune",), "settings": read_overrides(overrides)}
     )
     with pytest.raises(ToolError, match=r"no program .*/swift.*pip install ms-swift"):
         check_before_start(open_context(request))
@@ -32,7 +33,7 @@ def test_sharding_that_the_method_does_not_support_is_rejected_before_any_video_
     write_release(tmp_path / "data")
     overrides = (*QUICK, "resources.finetune.sharding=fsdp", "finetune.method=lora")
     request = request_of(tmp_path / "data", tmp_path / "store").model_copy(
-        update={"model": None, "only": ("finetune",), "overrides": overrides}
+        update={"model": None, "only": ("finetune",), "settings": read_overrides(overrides)}
     )
     with pytest.raises(ConfigError, match=r"sharding = fsdp requires finetune\.method = full"):
         check_before_start(open_context(request))
@@ -45,7 +46,9 @@ def test_more_tokens_than_the_model_accepts_are_rejected_before_any_video_is_ope
     write_release(tmp_path / "data")
     request = request_of(tmp_path / "data", tmp_path / "store")
     check_before_start(open_context(request))
-    more = request.model_copy(update={"overrides": (*QUICK, "infer.max_tokens=10000000")})
+    more = request.model_copy(
+        update={"settings": read_overrides((*QUICK, "infer.max_tokens=10000000"))}
+    )
     with pytest.raises(ModelError, match=r"infer\.max_tokens is 10000000"):
         check_before_start(open_context(more))
 

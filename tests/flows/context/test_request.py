@@ -1,9 +1,12 @@
 """Which stages a request runs."""
 
 import pytest
+from prefect.utilities.schema_tools.validation import ValidationError as Rejected
+from prefect.utilities.schema_tools.validation import validate
 from pydantic import ValidationError
 
-from flows.context.request import STAGES, RunRequest
+from flows.context.request import RunRequest
+from flows.context.stage_names import STAGES
 
 
 def test_all_stages_run_in_order_by_default() -> None:
@@ -43,3 +46,20 @@ def test_paths_of_single_videos_may_name_people_and_are_no_stored_parameter() ->
     request = RunRequest(videos=("/data/Anna Example.mp4",))
     assert "Anna" not in request.model_dump_json()
     assert request.model_copy(update={"only": ("segment",)}).videos == request.videos
+
+
+@pytest.mark.parametrize("name", ["data", "store", "profile", "model"])
+@pytest.mark.parametrize("value", ["", "  ", "\n"])
+def test_an_empty_path_is_rejected_and_not_the_current_folder(name: str, value: str) -> None:
+    request = {"data": "d", "store": "s", name: value}
+    with pytest.raises(ValidationError, match=name):
+        RunRequest.model_validate(request)
+    with pytest.raises(Rejected, match=name):  # as Prefect's server does
+        validate(request, RunRequest.model_json_schema(), raise_on_error=True)
+
+
+def test_a_request_without_data_is_rejected() -> None:
+    with pytest.raises(ValidationError, match="data is missing: name the folder of the data set"):
+        RunRequest.model_validate({"store": "s"})
+    with pytest.raises(Rejected, match="data"):
+        validate({"store": "s"}, RunRequest.model_json_schema(), raise_on_error=True)

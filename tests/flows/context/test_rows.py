@@ -5,6 +5,7 @@ import pytest
 
 from flows.context import rows
 from flows.context.context import Context, make_context, open_context
+from flows.context.overrides import read_overrides
 from flows.context.request import RunRequest
 from flows.context.rows import (
     check_leakage,
@@ -27,13 +28,13 @@ from storage.records import (
 )
 from storage.store.file_identity import identity_of
 from storage.store.store import Store
-from tests.flows.toys import finish, request_of, videos_of, write_release
+from tests.flows.toys import QUICK, finish, request_of, videos_of, write_release
 
 
 def context_with(folder: Path, videos: tuple[VideoRecord, ...], *overrides: str) -> Context:
     return make_context(
-        RunRequest(data=str(folder), overrides=overrides),
-        load_settings("default", overrides),
+        RunRequest(data=str(folder), settings=read_overrides(overrides)),
+        load_settings("default", read_overrides(overrides).given()),
         Dataset(root=folder, videos=videos),
         Store(str(folder)),
     )
@@ -85,8 +86,8 @@ def test_segments_without_ah_of_an_annotated_positive_video_are_not_trained_on(
     (tmp_path / "files").mkdir()
     write_release(tmp_path / "data")
     request = request_of(tmp_path / "data", tmp_path / "store")
-    overrides = (*request.overrides, "segment.boundaries=annotated", "manifest.positive_at=0.6")
-    request = request.model_copy(update={"overrides": overrides})
+    overrides = (*QUICK, "segment.boundaries=annotated", "manifest.positive_at=0.6")
+    request = request.model_copy(update={"settings": read_overrides(overrides)})
     finish(request, tmp_path / "files")
     samples = read_manifest(open_context(request)).samples
     trained = {s.segment_id: s.label for s in samples if s.in_training}

@@ -29,42 +29,30 @@ def test_a_model_folder_is_found_from_the_profile_file(tmp_path: Path) -> None:
 
 
 def test_an_override_replaces_the_profiles_value() -> None:
-    settings = load_settings("sandbox", ("segment.crf=30", "finetune.method=full"))
+    settings = load_settings("sandbox", {"segment": {"crf": 30}, "finetune": {"method": "full"}})
     assert settings.segment.crf == 30
     assert settings.finetune.method == "full"
 
 
 @pytest.mark.parametrize(
-    ("overrides", "parts"),
+    ("section", "values", "parts"),
     [
-        (("segment.crff=3",), ("'segment.crff'", "boundaries, crf, long_side")),
-        (("segments.crf=3",), ("'segments'", "segment, transcribe")),
-        (("segment.crf=99",), ("'segment.crf'", "99", "less than or equal to 51")),
-        (("segment.crf",), ("'segment.crf'", "SECTION.KEY=VALUE")),
-        (("crf=3",), ("'crf=3'", "SECTION.KEY=VALUE")),
-        (("finetune.seeds=[0, -1]",), ("'finetune.seeds.1'", "-1", "greater than or equal to 0")),
-        (("finetune.seeds=[2, 2]",), ("'finetune.seeds'", "each seed may be listed once")),
-        (("resources.finetune.report_to=['wendy']",), ("report_to", "'wendy'", "'wandb'")),
-        (("manifest.fold=7",), ("Section 'manifest'", "itself: fold 7 must be one of 0 to 4")),
-        (("finetune.parts=['norms']",), ("'finetune'", ": LoRA cannot train norms: use method")),
-        (("finetune.seeds=3",), ("'finetune.seeds'", "3", "a list, as in [3]")),
-        (("finetune.seeds=[]",), ("'finetune.seeds'", "[]", "at least 1")),
-        (("finetune.learning_rate=inf",), ("'finetune.learning_rate'", "inf", "a finite number")),
-        (("finetune.adam_betas=[0.9, 1]",), ("'finetune.adam_betas.1'", "1", "less than 1")),
-        (("manifest.split_fractions=[0.5, 0.5, 0.5]",), ("split_fractions", "sum to 1")),
-        (("segment=3",), ("'segment=3'", "SECTION.KEY=VALUE")),
-        (("resources.infer.nonsense=3",), ("'resources.infer.nonsense'", "num_decoders")),
-        (("segment.crf.deep=3",), ("'segment.crf'",)),
-        (("finetune.method.x=1",), ("'finetune.method.x=1'", "'method' is a value")),
+        ("segment", {"crff": 3}, ("'segment.crff'", "boundaries, crf, long_side")),
+        ("segments", {"crf": 3}, ("'segments'", "segment, transcribe")),
+        ("manifest", {"fold": 7}, ("'manifest'", "itself: fold 7 must be one of 0 to 4")),
+        ("finetune", {"parts": ["norms"]}, ("'finetune'", ": LoRA cannot train norms: use method")),
+        ("finetune", {"seeds": [2, 2]}, ("'finetune.seeds'", "each seed may be listed once")),
+        ("manifest", {"split_fractions": [0.5, 0.5, 0.5]}, ("split_fractions", "sum to 1")),
     ],
 )
 def test_a_wrong_setting_is_one_sentence_with_the_way_out(
-    overrides: tuple[str, ...], parts: tuple[str, ...]
+    section: str, values: dict[str, object], parts: tuple[str, ...]
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        load_settings("sandbox", overrides)
+        load_settings("sandbox", {section: values})
     message = str(caught.value)
     assert "\n" not in message
+    assert "'sandbox'" in message
     assert all(part in message for part in parts), message
 
 
@@ -85,8 +73,7 @@ def test_a_section_that_is_a_value_is_one_sentence(tmp_path: Path) -> None:
     profile.write_text("transcribe = 3\n")
     with pytest.raises(ConfigError, match=r"^Setting 'transcribe' in profile .* is 3: [^\n]*$"):
         load_settings(str(profile))
-    with pytest.raises(ConfigError, match="'transcribe' is a value"):
-        load_settings(str(profile), ("transcribe.model=x",))
+    assert load_settings(str(profile), {"transcribe": {"model": "x"}}).transcribe.model == "x"
 
 
 @pytest.mark.parametrize("call", ["is_file", "read_text"])
@@ -133,6 +120,6 @@ def test_the_home_folder_may_be_written_as_a_tilde(
     monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     monkeypatch.setenv("HOME", "/somebody")
-    settings = load_settings("default", (f"{setting}=~/a model {setting}",))
     section, key = setting.split(".")
+    settings = load_settings("default", {section: {key: f"~/a model {setting}"}})
     assert getattr(getattr(settings, section), key) == f"/somebody/a model {setting}"

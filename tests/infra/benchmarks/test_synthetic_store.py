@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from flows.context.context import open_context
+from flows.context.overrides import read_overrides
 from flows.context.request import RunRequest
 from flows.context.results import open_report
 from infra.benchmarks.orchestration import MODEL
@@ -17,7 +18,7 @@ def request_of_all(tmp_path_factory: pytest.TempPathFactory) -> RunRequest:
     write_videos(folder / "data", 120)
     request = RunRequest(
         data=str(folder / "data"), store=str(folder / "store"), profile="sandbox",
-        model=str(MODEL), overrides=("aggregate.bootstrap_draws=20",),
+        model=str(MODEL), settings=read_overrides(["aggregate.bootstrap_draws=20"]),
     )  # fmt: skip
     write_results(request)
     return request

@@ -33,7 +33,7 @@ def test_the_papers_full_recipe_differs_in_training_alone_and_names_its_source()
     assert (tuned.method, tuned.learning_rate, tuned.epochs, tuned.batch_size) == (
         "full", 1e-5, 2, 64,
     )  # fmt: skip
-    assert load_settings("paper-full", ("finetune.epochs=3",)).finetune.epochs == 3
+    assert load_settings("paper-full", {"finetune": {"epochs": 3}}).finetune.epochs == 3
     same = {"finetune": tuned, "resources": full.resources}
     assert lora.model_copy(update=same) == full
     text = (TINY.parents[2] / "profiles" / "paper-full.toml").read_text(encoding="utf-8")

@@ -171,7 +171,7 @@ def test_four_bits_and_a_model_on_the_hub_have_options(tmp_path):
 
 @pytest.mark.parametrize("profile", profile_names())
 def test_every_profile_can_be_expressed(profile):
-    settings = load_settings(profile, ())
+    settings = load_settings(profile)
     config = settings.finetune
     options = options_of(
         swift_command(
