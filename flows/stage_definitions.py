@@ -61,7 +61,7 @@ def transcribe_stage(context: Context) -> Stage:
     return Stage(
         name="transcribe",
         variant=context.transcribe,
-        expected=expected_transcripts(context, segments),
+        expected=context.own(expected_transcripts(context, segments)),
         task=transcribe_shard,
         by_item={"segments": segments},
         arguments={"config": context.settings.transcribe},
@@ -73,7 +73,7 @@ def transcribe_stage(context: Context) -> Stage:
 
 def manifest_stage(context: Context) -> Stage:
     """Return the stage that writes samples; an item is a video with segments and a transcript."""
-    inputs = read_video_inputs(context, read_segments(context))
+    inputs = context.own(read_video_inputs(context, read_segments(context)))
     return Stage(
         name="manifest",
         variant=context.manifest,
@@ -131,7 +131,7 @@ def infer_stage(context: Context, manifest: ManifestRows, model: Model) -> Stage
     return Stage(
         name="infer",
         variant=model.variant,
-        expected=expected_items(manifest.samples),
+        expected=context.own(expected_items(manifest.samples)),
         task=infer_shard,
         by_item={"samples": samples},
         arguments={
@@ -147,12 +147,12 @@ def infer_stage(context: Context, manifest: ManifestRows, model: Model) -> Stage
     )
 
 
-def ensemble_stage(manifest: ManifestRows, models: Models) -> Stage:
+def ensemble_stage(context: Context, manifest: ManifestRows, models: Models) -> Stage:
     """Return the stage that averages the members' predictions; an item is a segment."""
     return Stage(
         name="infer",
         variant=models.variant,
-        expected=expected_items(manifest.samples),
+        expected=context.own(expected_items(manifest.samples)),
         task=ensemble_shard,
         arguments={"variants": list(models.member_variants.values())},
         shard_size=max(1, len(manifest.samples)),

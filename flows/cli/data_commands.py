@@ -28,6 +28,7 @@ from flows.commands.options import (
     completion_of,
     stages_option,
 )
+from flows.context.partition import partition_of
 from flows.context.stage_names import STAGES
 from flows.server.environment import prepare_environment
 from storage.datasets.consent import PURPOSES, Purpose
@@ -61,6 +62,14 @@ def run(
     force: Annotated[
         list[str] | None, stages_option("--force", "Recompute this stage's results (repeatable)")
     ] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N",
+            help="With one --only: run it on partition K of N of its items, beside runs of the "
+            "other partitions on other nodes.",
+        ),
+    ] = None,
     verify: Verify = False,
     accept_duplicates: AcceptDuplicates = None,
     overrides: Overrides = None,
@@ -78,10 +87,11 @@ def run(
         {
             "data": data, "profile": profile, "store": store, "verify": verify,
             "start_at": start_at, "only": tuple(only or ()), "force": tuple(force or ()),
-            "model": tuple(model or ()),
+            "model": tuple(model or ()), "partition": partition,
             "settings": read_overrides((*(overrides or ()), *accept_override(accept_duplicates))),
         }
     )  # fmt: skip
+    partition_of(request)
     raise typer.Exit(run_and_show(request))
 
 

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from flows.context.partition import Value, partition_of
 from flows.context.request import RunRequest
 from flows.context.settings import Settings, load_settings
 from flows.context.stage_names import StageName
@@ -65,6 +66,21 @@ class Context:
     def look(self, variant: Variant, expected: Mapping[str, str]) -> Snapshot:
         """Find a variant's finished items; the files of parts are looked at once per context."""
         return self.snapshots.look(variant, expected)
+
+    def own(self, items: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the items of the request's partition; all of them without one."""
+        partition = partition_of(self.request)
+        return dict(items) if partition is None else partition.select(items)
+
+    def with_own_videos(self) -> "Context":
+        """Return the context of the partition's videos alone: no other file is read."""
+        if partition_of(self.request) is None:
+            return self
+        own = self.own({video.video_id: video for video in self.videos})
+        dataset = replace(
+            self.dataset, videos=tuple(v for v in self.dataset.videos if v.video_id in own)
+        )
+        return replace(self, videos=tuple(own.values()), dataset=dataset, sources={})
 
     @property
     def trains(self) -> bool:

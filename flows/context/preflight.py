@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from flows.context.context import Context, context_of, is_open
 from flows.context.models import require_model
+from flows.context.partition import partition_of
 from flows.context.request import RunRequest
 from flows.context.stage_names import StageName
 from storage.errors import ConfigError, ToolError
@@ -25,13 +26,14 @@ def check_before_start(context: Context) -> None:
     """Check the programs, libraries and models that the requested stages need.
 
     Raises:
-        ConfigError: the data has no labels and no model is named, the named stages do not fit, or
-            the model cannot be sharded as configured.
+        ConfigError: the data has no labels and no model is named, the named stages or the
+            partition do not fit, or the model cannot be sharded as configured.
         ToolError: ffmpeg, the inference engine, a tracker or ms-swift is not installed.
         ModelError: a named model cannot be used.
     """
     stages = context.stages
     _check_stages(context)
+    partition_of(context.request)
     if "segment" in stages:
         _require_programs("ffmpeg", "ffprobe")
     if "transcribe" in stages:

@@ -53,6 +53,10 @@ class RunRequest(BaseModel):
     """Read all videos and stored files again, also those that have not changed since they were last
     read."""
 
+    partition: str | None = None
+    """Run the one stage that `only` names on partition K of N of its items, as K/N: for several
+    nodes that know nothing of each other."""
+
     @model_validator(mode="after")
     def _names_videos(self) -> "RunRequest":
         if not (self.data or self.videos):

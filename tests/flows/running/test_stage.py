@@ -25,7 +25,7 @@ def all_stages(request: RunRequest) -> list[Stage]:
         stage_definitions.class_plan_stage(context, manifest),
         stage_definitions.finetune_stage(context, manifest),
         infer,
-        stage_definitions.ensemble_stage(manifest, models),
+        stage_definitions.ensemble_stage(context, manifest, models),
         stage_definitions.aggregate_stage(context, report),
     ]
 
