@@ -4,6 +4,7 @@ WaverError                what is wrong, the value, what was expected, what to d
 ├── ConfigError           a setting, profile or command-line value that cannot be used
 ├── DataError             a data set that is missing or cannot be read
 ├── StoreError            the store cannot be written or read (permission, full disk)
+│   └── ReadOnlyError     something would have to be written, such as a merged model
 ├── ToolError             a program or library that must be installed
 ├── ModelError            a model folder or hub name that cannot be opened
 ├── LeakageError          a participant, video or duplicate in two splits
@@ -41,6 +42,10 @@ class DataError(WaverError):
 
 class StoreError(WaverError):
     """The store cannot be written or read."""
+
+
+class ReadOnlyError(StoreError):
+    """Something would have to be written to a store that is only read."""
 
 
 class ToolError(WaverError):

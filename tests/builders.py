@@ -18,6 +18,7 @@ from storage.results import (
     ThresholdRecord,
     TrainingStepRecord,
 )
+from storage.store.journal import StageRun
 
 SEGMENT_MS = 4_000
 
@@ -149,3 +150,13 @@ def _bounds(index: int, fields: dict[str, Any]) -> dict[str, int]:
 
 def _media_paths(segment_id: str) -> dict[str, str]:
     return {"video_path": f"files/{segment_id}.mp4", "audio_path": f"files/{segment_id}.wav"}
+
+
+def a_stage_run(**fields: Any) -> StageRun:
+    defaults: dict[str, Any] = {
+        "stage": "segment", "variant_id": "0123456789ab", "started_at": 1_700_000_000.0,
+        "seconds": 10.0, "cpu_seconds": 20.0, "num_expected": 9, "num_cached": 4,
+        "num_computed": 5, "num_rejected": 0, "num_segments": 10, "video_ms": 40_000,
+        "bytes_written": 1_000, "num_cpus": 2, "num_gpus": 0, "host": "01234567",
+    }  # fmt: skip
+    return StageRun(**defaults | fields)

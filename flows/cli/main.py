@@ -10,6 +10,7 @@ from flows.cli.command import Command
 from flows.cli.data_commands import check, erase, export, run
 from flows.cli.model_commands import ablate, parity, predict
 from flows.cli.server_commands import ui
+from flows.cli.store_commands import plan
 from flows.commands.exit_status import MEANINGS, ExitStatus
 from flows.commands.version import waver_version
 from storage.errors import StageError, WaverError
@@ -52,7 +53,7 @@ def waver(
     """Accept the options that come before a command."""
 
 
-for _command in (run, predict, check, export, parity, ablate, erase, ui):
+for _command in (run, predict, check, export, parity, ablate, erase, ui, plan):
     app.command(cls=Command)(_command)
 
 

@@ -126,17 +126,20 @@ def _accepted_duplicates(settings: Settings, dataset: Dataset) -> AcceptedPairs:
     return read_accepted(Path(path), {video.video_id for video in dataset.videos})
 
 
-def open_context(request: RunRequest, settings: Settings | None = None) -> Context:
+def open_context(
+    request: RunRequest, settings: Settings | None = None, *, read_only: bool = False
+) -> Context:
     """Open a request for reading: its profile, the data set's annotation, and the store.
 
-    ``settings`` replace those of the request.
+    ``settings`` replace those of the request. With ``read_only`` nothing is written: the store need
+    not exist, nor the variants in it.
 
     Raises:
         ConfigError: a setting or profile is invalid, or the store is inside the data folder.
         DataError: the data folder is missing or unreadable, or no video may be used.
         StoreError: the store is not writable.
     """
-    settings, dataset, store = _open(request, settings)
+    settings, dataset, store = _open(request, settings, read_only=read_only)
     return _without_erased(request, settings, dataset, store)
 
 
@@ -174,7 +177,7 @@ def is_open(request: RunRequest) -> bool:
     return current is not None and current.request.opens_like(request)
 
 
-def open_existing_store(url: str) -> Store:
+def open_existing_store(url: str, *, read_only: bool = False) -> Store:
     """Open a store without creating one, so that a mistyped name is reported.
 
     Raises:
@@ -182,16 +185,19 @@ def open_existing_store(url: str) -> Store:
     """
     if is_missing(url):
         raise DataError(f"There is no store {url!r}: name one with --store.")
-    return Store(url)
+    return Store(url, read_only=read_only)
 
 
-def _open(request: RunRequest, settings: Settings | None) -> tuple[Settings, Dataset, Store]:
+def _open(
+    request: RunRequest, settings: Settings | None, *, read_only: bool = False
+) -> tuple[Settings, Dataset, Store]:
     settings = settings or load_settings(request.profile, request.settings.given())
     verification = Verification(days=settings.resources.verify_days, everything=request.verify)
-    return settings, _open_dataset(request), Store(request.store, verification)
+    dataset = _open_dataset(request, read_only=read_only)
+    return settings, dataset, Store(request.store, verification, read_only=read_only)
 
 
-def _open_dataset(request: RunRequest) -> Dataset:
+def _open_dataset(request: RunRequest, *, read_only: bool) -> Dataset:
     if request.videos and request.data:
         raise ConfigError(
             f"The request names both a data folder ({request.data!r}) and single videos: leave out "
@@ -200,7 +206,7 @@ def _open_dataset(request: RunRequest) -> Dataset:
     if request.videos:
         return dataset_of_videos(request.videos)
     check_apart(request.data, request.store)
-    return open_dataset(request.data, AnnotationCache(request.store))
+    return open_dataset(request.data, AnnotationCache(request.store, read_only=read_only))
 
 
 def _warn_of_invalidating(dataset: Dataset) -> None:

@@ -29,6 +29,7 @@ def local_folder(store: Store, path: str) -> Path:
     caches = user_cache_path() / "models"
     folder = caches / digest_of(content)
     if not folder.is_dir():
+        store.check_writable()
         with writing_to(str(caches)):
             _fetch(store, path, content, folder)
     return folder

@@ -25,7 +25,7 @@ from typing import Any, TypeVar, cast
 
 import fsspec
 
-from storage.errors import ConfigError
+from storage.errors import ConfigError, ReadOnlyError
 from storage.fingerprint import digest_stream
 from storage.store.atomic import atomic_file, move_file, remove_abandoned, temporary_name
 from storage.store.disk import creating, space_on, writing_to
@@ -42,14 +42,16 @@ class Store:
     """One store at a local path or fsspec URL, created if it does not exist.
 
     Paths of methods are relative to the store's root. ``verification`` is when the content of
-    unchanged files is read again.
+    unchanged files is read again. A ``read_only`` store need not exist, and nothing is written.
 
     Raises:
         ConfigError: the URL is empty or names an unknown protocol.
         StoreError: the location cannot be written.
     """
 
-    def __init__(self, url: str, verification: Verification | None = None) -> None:
+    def __init__(
+        self, url: str, verification: Verification | None = None, *, read_only: bool = False
+    ) -> None:
         local_root(url)
         try:
             self.fs, self.root = fsspec.core.url_to_fs(url)
@@ -59,9 +61,12 @@ class Store:
             ) from error
         self.url = url
         self.is_local = "file" in _protocols(self.fs)
+        self.read_only = read_only
         self._verification = verification or Verification()
         self._indexes: dict[str, FileIndex] = {}
         self._parsed: dict[str, tuple[Identity, object]] = {}
+        if read_only:
+            return
         with creating(self.url):
             self.fs.makedirs(self.full_path(TEMPORARY), exist_ok=True)
             probe = f"{TEMPORARY}/{temporary_name()}"
@@ -71,9 +76,9 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
 
-    def __reduce__(self) -> tuple[type["Store"], tuple[str, Verification]]:
+    def __reduce__(self) -> tuple[Callable[[], "Store"], tuple[()]]:
         """Open the store again in the process that unpickles it."""
-        return Store, (self.url, self._verification)
+        return partial(Store, self.url, self._verification, read_only=self.read_only), ()
 
     def full_path(self, path: str) -> str:
         """Return a path for `fs`; for a local store, the absolute local path."""
@@ -101,11 +106,13 @@ class Store:
 
     def write_bytes(self, path: str, content: bytes) -> None:
         """Write a file so that it appears whole or not at all."""
+        self.check_writable()
         with writing_to(self.url):
             self._write_bytes(path, content)
 
     def publish(self, local_path: Path, path: str) -> None:
         """Move a finished local file into the store in one step."""
+        self.check_writable()
         with writing_to(self.url):
             destination = self.full_path(path)
             self.fs.makedirs(destination.rsplit("/", 1)[0], exist_ok=True)
@@ -117,6 +124,7 @@ class Store:
 
     def remove(self, path: str) -> None:
         """Remove a file or a whole folder, if it exists."""
+        self.check_writable()
         if self.exists(path):
             with writing_to(self.url):
                 self.fs.rm(self.full_path(path), recursive=True)
@@ -127,6 +135,7 @@ class Store:
 
         A local store's is on the same disk, so that publishing is a rename.
         """
+        self.check_writable()
         parent = self._temporary_folder if self.is_local else Path(tempfile.gettempdir())
         folder = parent / temporary_name()
         with writing_to(self.url):
@@ -140,7 +149,7 @@ class Store:
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
         """Show other processes that results are being computed; does nothing in a remote store."""
-        if not self.is_local:
+        if not self.is_local or self.read_only:
             yield
             return
         sign = self._temporary_folder / temporary_name()
@@ -153,7 +162,9 @@ class Store:
 
     def sweep(self) -> int:
         """Remove temporary files and folders of dead processes; returns how many."""
-        return remove_abandoned(self._temporary_folder) if self.is_local else 0
+        if self.read_only or not self.is_local:
+            return 0
+        return remove_abandoned(self._temporary_folder)
 
     def file_state(self, path: str) -> tuple[int, str] | None:
         """Read a file; returns its size in bytes and content digest, or ``None`` if missing."""
@@ -202,8 +213,17 @@ class Store:
 
     def save_indexes(self) -> None:
         """Write what the indexes have learned, for the next process."""
-        for index in list(self._indexes.values()):
+        for index in () if self.read_only else list(self._indexes.values()):
             index.save()
+
+    def check_writable(self) -> None:
+        """Raise if the store was opened for reading only.
+
+        Raises:
+            ReadOnlyError: it was.
+        """
+        if self.read_only:
+            raise ReadOnlyError(f"The store {self.url!r} was opened for reading only.")
 
     @property
     def _temporary_folder(self) -> Path:

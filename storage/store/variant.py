@@ -261,7 +261,9 @@ def open_variant(
     settings: Mapping[str, Any],
     upstream: Sequence[str] = (),
 ) -> Variant:
-    """Open a stage's variant for these settings and upstream variants; creates it if missing."""
+    """Open a stage's variant for these settings and upstream variants; creates it if missing.
+
+    In a store that is only read it may be missing, which is like an empty one."""
     identity = {
         "stage": stage,
         "version": version,
@@ -269,7 +271,7 @@ def open_variant(
         "upstream": list(upstream),
     }
     variant = Variant(store=store, stage=stage, variant_id=digest_of(identity)[:12])
-    if not store.exists(variant.identity_path):
+    if not store.read_only and not store.exists(variant.identity_path):
         text = json.dumps(identity, indent=2, sort_keys=True, ensure_ascii=False)
         store.write_bytes(variant.identity_path, text.encode())
     return variant

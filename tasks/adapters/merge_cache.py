@@ -59,6 +59,7 @@ def merge_once(
         "infer: the adapter %r is merged with its base (%s): %s", str(adapter_path), when, reason
     )
     if not folder.is_dir():
+        store.check_writable()
         base_path = check_model(base)
         with writing_to(str(folder)):
             remove_abandoned(folder.parent)

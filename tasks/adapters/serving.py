@@ -121,6 +121,7 @@ def serving_folder(store: Store, adapter: Path, base_path: Path, base_fingerprin
     name = digest_of(base_fingerprint, content, str(base_path), str(adapter))
     folder = cache_path_of(store) / "served" / name
     if not folder.is_dir():
+        store.check_writable()
         with writing_to(str(folder)):
             remove_abandoned(folder.parent)
             with atomic_folder(folder, keep_existing=True) as unfinished:

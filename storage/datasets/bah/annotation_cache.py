@@ -40,12 +40,13 @@ class AnnotationCache:
     """The annotation cache of one store, without erased participants."""
 
     store_url: str
+    read_only: bool = False
 
     def read(self, digest: str) -> dict[str, Annotation] | None:
         """Return the annotations of the file with this digest; ``None`` if they are not cached."""
         if is_missing(f"{self.store_url}/{annotation_folder()}"):
             return None
-        store = Store(self.store_url)
+        store = Store(self.store_url, read_only=True)
         for path in _cached(store, digest):
             with contextlib.suppress(StoreError, OSError, pa.ArrowInvalid):
                 return _read_whole(store, path)
@@ -53,6 +54,8 @@ class AnnotationCache:
 
     def write(self, digest: str, annotations: Mapping[str, Annotation]) -> None:
         """Cache a file's annotations, except of erased participants, and remove old files."""
+        if self.read_only:
+            return
         store = Store(self.store_url)
         erased = read_erased(store)
         rows = (
