@@ -19,6 +19,7 @@ from flows.stages import (
     segment_flow,
     transcribe_flow,
 )
+from storage.store.lease import remove_dead_leases
 
 _FLOWS = {
     "segment": segment_flow,  # videos -> segments of at most 5 s: video and 16 kHz audio
@@ -35,6 +36,7 @@ def pipeline(request: RunRequest) -> list[StageReport]:
     """Run the requested stages on a data set, from videos to verdicts."""
     with context_of(request) as context:
         context.store.sweep()
+        remove_dead_leases(context.store)
         check_before_start(context)
         # A flow that returns a state gives its caller the state's data.
         return [cast(StageReport, _FLOWS[stage](request)) for stage in context.stages]

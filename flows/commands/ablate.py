@@ -24,6 +24,7 @@ from flows.context.request import RunRequest
 from flows.context.rows import check_leakage, read_manifest
 from flows.context.stage_names import StageName
 from flows.pipeline import pipeline
+from flows.running.holding import holding
 from flows.running.submit import submit_all
 from storage.errors import ConfigError, StageError
 from storage.records import RejectedRecord, SampleRecord, SegmentId
@@ -110,7 +111,9 @@ def ablate_flow(request: RunRequest) -> tuple[list[AblationRecord], int]:
             "arms": arms, "store": context.store, "model_path": model.path,
             "config": settings.infer, "resources": settings.resources.infer,
         }  # fmt: skip
-        submit_all(infer_arms, [arguments])[0].result()
+        incomplete = [a.variant for a in arms if a.variant.pending(expected_items(a.samples))]
+        with holding("ablate", incomplete):
+            submit_all(infer_arms, [arguments])[0].result()
         rejected = sum(
             len(arm.variant.read(RejectedRecord, expected_items(arm.samples))) for arm in arms
         )

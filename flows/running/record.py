@@ -6,12 +6,12 @@ import resource
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 import pyarrow.compute as pc
-from prefect import State
 
 from flows.context.context import Context
-from flows.running.stage import Stage, StageReport
+from flows.running.stage import Stage
 from storage.errors import StoreError
 from storage.media_records import SegmentRecord
 from storage.records import RejectedRecord, SampleRecord
@@ -22,23 +22,23 @@ from tasks.log import LOGGER
 from tasks.model.gpu import count_gpus, has_gpu_driver
 from tasks.training.selection import select_samples
 
-Run = Callable[[Stage, Context], State[StageReport]]
+Result = TypeVar("Result")
 
 _ON_GPU = frozenset({"transcribe", "finetune", "infer"})
 
 
-def journaled(run: Run) -> Run:
-    """Decorate the function that runs a stage: a run that computed something leaves a record.
+def journaled(run: Callable[[Stage, Context], Result]) -> Callable[[Stage, Context], Result]:
+    """Decorate a function that computes a stage: if it computed something, it leaves a record.
 
     So does one that failed after it computed something. A record that cannot be written is a
     warning, since the results are in the store by then.
     """
 
     @functools.wraps(run)
-    def run_and_record(stage: Stage, context: Context) -> State[StageReport]:
+    def run_and_record(stage: Stage, context: Context) -> Result:
         clock = _Clock(stage)
         try:
-            state = run(stage, context)
+            result = run(stage, context)
         except BaseException:
             with suppress(Exception):  # the run's own error matters
                 clock.record(context, failed=True)
@@ -47,7 +47,7 @@ def journaled(run: Run) -> Run:
             clock.record(context, failed=False)
         except StoreError as error:
             LOGGER.warning("%s: no record in the journal: %s", stage.name, error)
-        return state
+        return result
 
     return run_and_record
 

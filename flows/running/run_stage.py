@@ -1,6 +1,7 @@
 """The one function that runs any stage: shards submitted, waited for, reported."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from prefect import State, task
@@ -9,6 +10,7 @@ from prefect.states import Completed
 
 from flows.context.context import Context
 from flows.context.stage_names import StageName
+from flows.running.holding import holding
 from flows.running.record import journaled
 from flows.running.show import show_report
 from flows.running.stage import Stage, StageReport
@@ -21,7 +23,6 @@ from tasks.stage import ShardResult, as_state
 _NUM_LISTED = 10  # rejected items in a stage's report; its table has all
 
 
-@journaled
 def run_stage(stage: Stage, context: Context) -> State[StageReport]:
     """Run a stage's shards, wait for all of them, and report.
 
@@ -30,7 +31,7 @@ def run_stage(stage: Stage, context: Context) -> State[StageReport]:
     """
     started = time.monotonic()
     LOGGER.info("%s: %d expected, shards: %d", stage.name, len(stage.expected), len(stage.shards()))
-    results = run_shards(stage, context)
+    results = _run_shards(stage, context, journaled(_compute))
     rejected = context.look(stage.variant, stage.expected).read(RejectedRecord)
     report = StageReport(
         stage=stage.name,
@@ -48,11 +49,40 @@ def run_stage(stage: Stage, context: Context) -> State[StageReport]:
 
 def run_shards(stage: Stage, context: Context) -> list[ShardResult]:
     """Compute what is missing of a stage, or all of it if the request forces the stage."""
+    return _run_shards(stage, context, _compute)
+
+
+def _run_shards(
+    stage: Stage, context: Context, compute: Callable[[Stage, Context], list[ShardResult]]
+) -> list[ShardResult]:
+    """Run a stage's shards; whoever computes holds the variant's lease.
+
+    A second process waits for it and then computes what is still missing. With nothing to compute,
+    no lease is needed.
+    """
+    if stage.name not in context.request.force:
+        pending = _find_pending(stage, context)
+        if not pending:
+            return _submit(stage, pending)
+    with holding(stage.name, [stage.variant]):
+        return compute(stage, context)
+
+
+def _compute(stage: Stage, context: Context) -> list[ShardResult]:
     if stage.name in context.request.force:
         stage.variant.invalidate(stage.expected)
+    return _submit(stage, _find_pending(stage, context))
+
+
+def _find_pending(stage: Stage, context: Context) -> set[str]:
     pending = set(context.look(stage.variant, stage.expected).pending)
     context.store.save_indexes()
     _warn_of_damage(stage.name, context)
+    return pending
+
+
+def _submit(stage: Stage, pending: set[str]) -> list[ShardResult]:
+    """Submit the shards with pending items, and wait for them."""
     if pending:
         stage.before_use([item for item in stage.expected if item in pending])
     shards = [

@@ -123,11 +123,17 @@ def is_abandoned(path: Path) -> bool:
     if name is None:
         return False
     if name[1] == _host_digest():
-        return not _is_alive(int(name[2]))
+        return is_of_dead_process(path.name)
     try:
         return time.time() - path.stat().st_mtime > _WEEK_SECONDS
     except FileNotFoundError:  # another process removed it
         return False
+
+
+def is_of_dead_process(name: str) -> bool:
+    """Return whether a name is a temporary one of a process of this host that is gone."""
+    found = _TEMPORARY_NAME.fullmatch(name)
+    return found is not None and found[1] == _host_digest() and not _is_alive(int(found[2]))
 
 
 def _host_digest() -> str:
@@ -146,4 +152,13 @@ def _is_alive(process_id: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _is_zombie(process_id)
+
+
+def _is_zombie(process_id: int) -> bool:
+    """Return whether a process has ended, although its parent has not noticed yet."""
+    try:
+        stat = Path(f"/proc/{process_id}/stat").read_bytes()
+    except OSError:
+        return False
+    return stat.rpartition(b")")[2].split()[:1] in ([b"Z"], [b"X"])

@@ -9,6 +9,7 @@
     <store>/.cache/                             files that can be computed again
     <store>/.cache/index/<kind>.parquet         facts about files that have not changed
     <store>/.erasing/                           erasures in progress
+    <store>/.leases/                            who computes which variant now (`lease`)
     <store>/.tmp/                               files being written, and signs of active processes
 
 A part appears whole or not at all: files and tables are renamed into the variant before the marker.
