@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from flows.context.partition import Partition
 from storage.store.lease import hold_leases
-from storage.store.lease_rules import Partition
 from storage.store.variant import Variant
 from tasks.log import LOGGER
 
@@ -22,7 +22,8 @@ def holding(
     def on_wait(holder: str) -> None:
         LOGGER.info("%s: waiting for %s", stage, holder)
 
-    with hold_leases(variants, on_wait=on_wait, partition=partition) as waited:
+    part = (partition.number, partition.count) if partition else None
+    with hold_leases(variants, on_wait=on_wait, partition=part) as waited:
         if waited:
             LOGGER.info("%s: nobody else computes it now: computing what is still missing", stage)
         yield

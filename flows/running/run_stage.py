@@ -9,6 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed
 
 from flows.context.context import Context
+from flows.context.partition import partition_of
 from flows.context.stage_names import StageName
 from flows.running.holding import holding
 from flows.running.record import journaled
@@ -64,7 +65,7 @@ def _run_shards(
         pending = _find_pending(stage, context)
         if not pending:
             return _submit(stage, pending)
-    with holding(stage.name, [stage.variant]):
+    with holding(stage.name, [stage.variant], partition_of(context.request)):
         return compute(stage, context)
 
 
