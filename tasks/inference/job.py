@@ -15,6 +15,7 @@ from tasks.inference.isolation import Crash, in_flight
 from tasks.inference.settings import InferResources
 from tasks.log import LOGGER
 from tasks.model.gpu import count_gpus, has_gpu_driver
+from tasks.model.gpu_lock import hold_gpus, names_of_gpus
 from tasks.processes.child_process import run_child
 from tasks.processes.error_file import log_path_of
 from tasks.processes.group import ChildGroup
@@ -93,10 +94,14 @@ def run_engines(
         environment = {} if len(jobs) == 1 else _own_gpus(number, job.resources.num_gpus)
         return _run_engine(
             [*command, str(_write(job))], job, variant, partial(on_line, number), environment,
-            group,
+            group, descriptors,
         )  # fmt: skip
 
-    with ThreadPoolExecutor(len(jobs), thread_name_prefix="engine") as threads:
+    num_gpus = sum(job.resources.num_gpus for job in jobs)
+    with (
+        hold_gpus(names_of_gpus(num_gpus), variant.stage) as descriptors,
+        ThreadPoolExecutor(len(jobs), thread_name_prefix="engine") as threads,
+    ):
         futures: list[Future[Crash | None]] = [
             # in the task's context: Prefect then shows the logs under the task
             threads.submit(copy_context().run, run_one, number, job)
@@ -121,12 +126,14 @@ def _run_engine(
     on_line: Callable[[str], None],
     environment: Mapping[str, str],
     group: ChildGroup,
+    descriptors: Sequence[int],
 ) -> Crash | None:
     """Run one child until it exits; keep its log only if it failed."""
     try:
         run_child(
-            command, on_line=on_line, job_path=job.job_path, environment=environment, group=group
-        )
+            command, on_line=on_line, job_path=job.job_path, environment=environment, group=group,
+            descriptors=descriptors,
+        )  # fmt: skip
     except CrashError as error:
         crash = Crash(
             error=error,

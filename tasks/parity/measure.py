@@ -14,6 +14,7 @@ from storage.store.variant import Variant
 from tasks.evaluation.evaluation import EvaluationPlan
 from tasks.inference.settings import InferResources
 from tasks.log import LOGGER
+from tasks.model.gpu_lock import hold_gpus, names_of_gpus
 from tasks.parity.job import BACKENDS, BackendPrediction, ParityJob
 from tasks.parity.pooled import PooledFlips, count_flips
 from tasks.processes.child_process import run_child
@@ -151,7 +152,8 @@ def _run_backend(job: ParityJob, folder: Path, variant: Variant | None) -> list[
     job_path.write_text(job.model_dump_json(), encoding="utf-8")
     try:
         command = [sys.executable, "-m", "tasks.parity.child", str(job_path)]
-        run_child(command, on_line=LOGGER.info, job_path=job_path)
+        with hold_gpus(names_of_gpus(job.resources.num_gpus), "parity") as descriptors:
+            run_child(command, on_line=LOGGER.info, job_path=job_path, descriptors=descriptors)
     except WaverError as error:
         log_path = log_path_of(job_path)
         log = variant.keep_log(log_path) if variant else _keep_log(log_path)

@@ -24,12 +24,13 @@ def run_child(
     job_path: Path | None = None,
     environment: Mapping[str, str] | None = None,
     group: ChildGroup | None = None,
+    descriptors: Sequence[int] = (),
 ) -> None:
     """Run a child process to its end and pass each line it prints to ``on_line``.
 
     ``job_path`` is the job that its command names: `run_as_child` reports errors beside it. Lines
     after such an error are a launcher's, and not passed on. The child's OpenMP threads sleep while
-    they wait, unless this process's environment overrides it.
+    they wait, unless this process's environment overrides it. The child inherits ``descriptors``.
 
     The child's stdin is a pipe: when this process dies, however it dies, the pipe closes and
     `end_with_parent` in the child ends the child's whole process group.
@@ -42,7 +43,7 @@ def run_child(
     if job_path:
         error_path_of(job_path).unlink(missing_ok=True)  # of an earlier attempt
     groups = [ALL_CHILDREN, group or ALL_CHILDREN]
-    process = _start(command, environment or {}, groups)
+    process = _start(command, environment or {}, groups, descriptors)
     tail: collections.deque[str] = collections.deque(maxlen=_NUM_LAST_LINES)
     threading.Thread(target=_end_group_after, args=(process,), daemon=True).start()
     with process:
@@ -60,7 +61,10 @@ def run_child(
 
 
 def _start(
-    command: Sequence[str], environment: Mapping[str, str], groups: Sequence[ChildGroup]
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    groups: Sequence[ChildGroup],
+    descriptors: Sequence[int],
 ) -> "subprocess.Popen[bytes]":
     for group in groups:
         group.check()
@@ -69,6 +73,7 @@ def _start(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        pass_fds=tuple(descriptors),
         env={**YIELDING, **os.environ, **environment, "PYTHONUNBUFFERED": "1"},
     )
     for group in groups:

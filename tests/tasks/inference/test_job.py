@@ -10,7 +10,7 @@ from storage.store.variant import open_variant
 from tasks.inference import job as infer_job
 from tasks.inference.job import InferJob, num_engines_for, run_engines
 from tasks.inference.settings import InferResources
-from tasks.model import gpu
+from tasks.model import gpu, gpu_lock
 from tasks.prompting.model_input import InputConfig
 
 # Stand-ins for a child: its parent sees only its output, journal, error file and exit status.
@@ -104,3 +104,24 @@ def test_engines_that_need_more_gpus_than_are_visible_are_rejected(monkeypatch, 
     assert num_engines_for(InferResources(num_engines=1, num_gpus=2)) == 1
     with pytest.raises(ConfigError, match=r"3 engines of 2 GPU\(s\) each need more than the 4"):
         num_engines_for(InferResources(num_engines=3, num_gpus=2))
+
+
+def test_engines_hold_the_locks_of_their_gpus_and_their_processes_inherit_them(
+    run, tmp_path, monkeypatch
+) -> None:
+    named = []
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    locks.chmod(0o777)
+    monkeypatch.setattr(gpu_lock, "_FOLDERS", (locks,))
+    monkeypatch.setattr(infer_job, "names_of_gpus", lambda n: named.append(n) or ["A", "B"][:n])
+    shows_locks = (
+        "import os\n"
+        "for number in os.listdir('/proc/self/fd'):\n"
+        "    try: path = os.readlink(f'/proc/self/fd/{number}')\n"
+        "    except OSError: continue\n"
+        "    if path.endswith('.lock'): print('done', os.path.basename(path))\n"
+    )
+    crashes, lines = run(shows_locks, count=1, num_gpus=2)
+    assert (crashes, named) == ([], [2])
+    assert sorted(line for _, line in lines) == ["done waver-gpu-A.lock", "done waver-gpu-B.lock"]
