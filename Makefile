@@ -1,6 +1,6 @@
 # Waver's commands. Every target works from a fresh clone, in a path with spaces too.
 .POSIX:
-.PHONY: help setup run test check ui prove zoo benchmark benchmark-damage benchmark-duplicates benchmark-finetune benchmark-infer benchmark-orchestration lock clean
+.PHONY: help setup run test check serve ui prove zoo benchmark benchmark-damage benchmark-duplicates benchmark-finetune benchmark-infer benchmark-orchestration lock clean
 
 WORLD = .waver/sandbox
 
@@ -48,6 +48,9 @@ benchmark-duplicates: setup ## copies found and innocent pairs called copies, on
 
 benchmark-orchestration: setup ## wall and CPU seconds and memory of runs with nothing to do (about an hour)
 	@.venv/bin/python -m infra.benchmarks.orchestration
+
+serve: setup    ## server and workers on this computer, for scheduled runs: until Ctrl-C
+	@.venv/bin/waver serve
 
 ui: setup       ## the Prefect UI on the runs made here
 	@.venv/bin/waver ui

@@ -10,6 +10,7 @@ from prefect import flow
 from flows.context.context import context_of
 from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest
+from flows.running.begin import begin_run
 from flows.running.stage import StageReport
 from flows.stages import (
     aggregate_flow,
@@ -31,7 +32,7 @@ _FLOWS = {
 }
 
 
-@flow(name="waver", flow_run_name="waver {request.profile}")
+@flow(name="waver", on_running=[begin_run], flow_run_name="waver {request.profile}")
 def pipeline(request: RunRequest) -> list[StageReport]:
     """Run the requested stages on a data set, from videos to verdicts."""
     with context_of(request) as context:

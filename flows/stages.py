@@ -22,6 +22,7 @@ from flows.context.rows import (
     read_class_plan,
     read_manifest,
 )
+from flows.running.begin import begin_run
 from flows.running.run_stage import run_shards, run_stage
 from flows.running.stage import StageReport
 from storage.media_records import MediaFacts
@@ -37,7 +38,7 @@ _THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count())
 _ONE_AT_A_TIME: Any = ThreadPoolTaskRunner(max_workers=1)
 
 
-@flow(name="segment", flow_run_name="segment", task_runner=_THREADS)
+@flow(name="segment", flow_run_name="segment", on_running=[begin_run], task_runner=_THREADS)
 def segment_flow(request: RunRequest) -> State[StageReport]:
     """Cut every video into segments."""
     with stage_context(request, "segment") as context:
@@ -59,14 +60,14 @@ def _warn_of_media(context: Context) -> None:
         )  # fmt: skip
 
 
-@flow(name="transcribe", flow_run_name="transcribe", task_runner=_THREADS)
+@flow(name="transcribe", flow_run_name="transcribe", on_running=[begin_run], task_runner=_THREADS)
 def transcribe_flow(request: RunRequest) -> State[StageReport]:
     """Transcribe every segmented video as a whole."""
     with stage_context(request, "transcribe") as context:
         return run_stage(stage_definitions.transcribe_stage(context), context)
 
 
-@flow(name="manifest", flow_run_name="manifest", task_runner=_THREADS)
+@flow(name="manifest", flow_run_name="manifest", on_running=[begin_run], task_runner=_THREADS)
 def manifest_flow(request: RunRequest) -> State[StageReport]:
     """Write the sample manifest; fail if its splits leak, unless only a partition is written."""
     with stage_context(request, "manifest") as context:
@@ -103,7 +104,7 @@ def _plan_classes(context: Context, manifest: ManifestRows) -> None:
         )
 
 
-@flow(name="finetune", flow_run_name="finetune", task_runner=_ONE_AT_A_TIME)
+@flow(name="finetune", flow_run_name="finetune", on_running=[begin_run], task_runner=_ONE_AT_A_TIME)
 def finetune_flow(request: RunRequest) -> State[StageReport]:
     """Fine-tune one model per seed on the training samples; fail if the splits leak."""
     with stage_context(request, "finetune") as context:
@@ -112,7 +113,7 @@ def finetune_flow(request: RunRequest) -> State[StageReport]:
         return run_stage(stage_definitions.finetune_stage(context, manifest), context)
 
 
-@flow(name="infer", flow_run_name="infer", task_runner=_ONE_AT_A_TIME)
+@flow(name="infer", flow_run_name="infer", on_running=[begin_run], task_runner=_ONE_AT_A_TIME)
 def infer_flow(request: RunRequest) -> State[StageReport]:
     """Predict every segment; the models of an ensemble run one after another."""
     with stage_context(request, "infer") as context:
@@ -134,7 +135,9 @@ def _infer(context: Context, manifest: ManifestRows, model: Model) -> State[Stag
     return run_stage(stage_definitions.infer_stage(context, manifest, model), context)
 
 
-@flow(name="aggregate", flow_run_name="aggregate", task_runner=_ONE_AT_A_TIME)
+@flow(
+    name="aggregate", flow_run_name="aggregate", on_running=[begin_run], task_runner=_ONE_AT_A_TIME
+)
 def aggregate_flow(request: RunRequest) -> State[StageReport]:
     """Pool predictions to verdicts, measure them, write the report; fail if the splits leak."""
     with stage_context(request, "aggregate") as context:

@@ -9,9 +9,10 @@ import typer
 from flows.cli.command import Command
 from flows.cli.data_commands import check, erase, export, run
 from flows.cli.model_commands import ablate, parity, predict
-from flows.cli.server_commands import ui
+from flows.cli.server_commands import serve, ui
 from flows.cli.store_commands import plan
 from flows.commands.exit_status import MEANINGS, ExitStatus
+from flows.commands.termination import Terminated, raise_on_termination
 from flows.commands.version import waver_version
 from storage.errors import StageError, WaverError
 
@@ -53,7 +54,7 @@ def waver(
     """Accept the options that come before a command."""
 
 
-for _command in (run, predict, check, export, parity, ablate, erase, ui, plan):
+for _command in (run, predict, check, export, parity, ablate, erase, serve, ui, plan):
     app.command(cls=Command)(_command)
 
 
@@ -94,10 +95,14 @@ def _print_error(error: WaverError) -> None:
 def main() -> None:
     """Run the command line; a mistake ends in one sentence and exit status 2."""
     status = 0
+    raise_on_termination()
     try:
         app(prog_name="waver")
     except SystemExit as end:
         status = int(end.code or 0)
+    except Terminated as end:
+        status = 128 + end.number
+        typer.secho(f"waver: {end}; finished results are kept.", fg="red", err=True)
     except WaverError as error:
         _print_error(error)
         status = ExitStatus.FAILED if isinstance(error, StageError) else ExitStatus.MISTAKE

@@ -10,7 +10,9 @@ class ExitStatus(IntEnum):
     FAILED = 1
     MISTAKE = 2
     SOME_REJECTED = 3
+    HUNG_UP = 129
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 MEANINGS = {
@@ -18,5 +20,7 @@ MEANINGS = {
     ExitStatus.FAILED: "a stage failed, or a check found a problem",
     ExitStatus.MISTAKE: "a mistake in the command, settings or data, explained in one sentence",
     ExitStatus.SOME_REJECTED: "finished, but some videos or segments were rejected",
+    ExitStatus.HUNG_UP: "ended by SIGHUP (the terminal was closed); finished results are kept",
     ExitStatus.INTERRUPTED: "interrupted with Ctrl-C; finished results are kept",
+    ExitStatus.TERMINATED: "ended by SIGTERM; finished results are kept",
 }

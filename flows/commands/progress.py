@@ -12,6 +12,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
 from flows.server.local_server import prefect_server
+from flows.server.watch import end_when_lost
 from tasks.log import LOGGER
 
 
@@ -38,6 +39,7 @@ def show_progress(console: Console) -> Iterator[None]:
     """Print Waver's log lines while the body runs."""
     handler = _ProgressHandler(console)
     LOGGER.addHandler(handler)
+    logging.raiseExceptions = False  # Prefect prints "Error logging to API" with a traceback
     try:
         yield
     finally:
@@ -47,14 +49,19 @@ def show_progress(console: Console) -> Iterator[None]:
 @contextmanager
 def with_prefect() -> Iterator[None]:
     """Run the body against a Prefect server: the one of the environment, else a local one."""
-    starts_server = not os.environ.get("PREFECT_API_URL")
-    LOGGER.info("starting the local Prefect server" if starts_server else "connecting to Prefect")
-    with prefect_server() as api_url, temporary_settings({PREFECT_API_URL: api_url}):
+    is_external = bool(os.environ.get("PREFECT_API_URL"))
+    LOGGER.info("connecting to Prefect" if is_external else "starting the local Prefect server")
+    with (
+        prefect_server() as api_url,
+        temporary_settings({PREFECT_API_URL: api_url}),
+        end_when_lost(api_url, is_external=is_external) as is_lost,
+    ):
         LOGGER.info("Prefect UI during this run: %s", api_url.removesuffix("/api"))
         try:
             yield
         finally:
-            _flush_history()
+            if not is_lost():
+                _flush_history()
 
 
 def _flush_history() -> None:

@@ -1,24 +1,46 @@
-"""What Prefect reads from the environment when it is imported."""
+"""The one environment of every Prefect server, worker and run that Waver starts or documents.
+
+Prefect reads it when it is imported. A variable that the user has set is never replaced.
+"""
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from storage.errors import ConfigError
 
-_DEFAULTS = {
+# What only a server reads. Leases of deployments' limits are kept on disk: in memory, Prefect's
+# default, a restart loses them, and a limit of one run then blocks every later run.
+LEASE_STORAGE = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE"
+LEASES_ON_DISK = "prefect.server.concurrency.lease_storage.filesystem"
+SERVER = {
+    LEASE_STORAGE: LEASES_ON_DISK,
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    # Relative, so that the page calls the server that it came from: through any host name, port
+    # or tunnel. Prefect's own default is port 4200, and the page is blank on any other.
+    "PREFECT_SERVER_UI_API_URL": "/api",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+}
+
+# What runs, workers and commands read.
+CLIENT = {
     "DO_NOT_TRACK": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # seconds; Prefect's minimum
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "waver",  # Waver's own lines belong to the run's log
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "waver",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }
+
+# For clients of a server that is kept up: waits of 2, 4, 8 ... 256 s, 8 minutes in all, so that a
+# restart of up to 5 minutes ends no run. Prefect's default ends after one minute.
+PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "8"}
+
+_QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
 
 
 def prepare_environment(history: Path) -> None:
-    """Set Prefect's environment variables; call this before Prefect is first imported.
+    """Set the environment of a command; call this before Prefect is first imported.
 
     Prefect's own console log is silenced: the terminal shows Waver's progress, the UI everything.
 
@@ -28,8 +50,22 @@ def prepare_environment(history: Path) -> None:
     home = Path(os.environ.setdefault("PREFECT_HOME", str(history.resolve())))
     with explain_unwritable_history(home):
         home.mkdir(parents=True, exist_ok=True)
-    for name, value in _DEFAULTS.items():
+    is_external = bool(os.environ.get("PREFECT_API_URL"))
+    for name, value in {**SERVER, **CLIENT, **_QUIET, **(PATIENT if is_external else {})}.items():
         os.environ.setdefault(name, value)
+    if auth_string := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", auth_string)
+
+
+def server_environment() -> dict[str, str]:
+    """Return the environment of a server process, which must not be a client of another one."""
+    return {**SERVER, **CLIENT, **os.environ, "PREFECT_API_URL": ""}
+
+
+def worker_environment(api_url: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment of a worker of this server; the runs that it starts inherit it."""
+    inherited = {name: value for name, value in os.environ.items() if name not in _QUIET}
+    return {**CLIENT, **PATIENT, **inherited, **(extra or {}), "PREFECT_API_URL": api_url}
 
 
 @contextlib.contextmanager

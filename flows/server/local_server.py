@@ -1,92 +1,114 @@
-"""A local Prefect server with SQLite that lives as long as a run; its history is kept.
+"""A Prefect server with SQLite (or an external database) that lives while commands use it.
 
 If `PREFECT_API_URL` is set, that server is used and none is started. Otherwise one server at a time
-serves the history folder: the process that started it holds `server.lock` there, and other commands
-find its address in `server.json`.
+serves the history folder: the first command starts it, others find its address in `server.json`,
+and it ends with the last of them, whichever that is and however it ends (`flows.server.locks`).
 """
 
 import contextlib
-import fcntl
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from flows.server.environment import explain_unwritable_history
-from flows.server.history import close_dead_runs
+from flows.server import locks
+from flows.server.connection import check_access, is_healthy
+from flows.server.environment import explain_unwritable_history, server_environment
 from storage.errors import ConfigError, StageError, ToolError, WaverError
-from storage.store.atomic import atomic_file
 
 _START_SECONDS = 180.0
+_STOP_SECONDS = 15.0
+_LEAVE_SECONDS = 0.3
+_POLL_SECONDS = 0.1
+_ANY_HOST = ("0.0.0.0", "::", "")
 
 
-def _is_healthy(api_url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{api_url}/health", timeout=2) as response:
-            return bool(response.status == 200)
-    except (OSError, urllib.error.URLError):
-        return False
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listen:
+    """Where a server that is started here listens; HTTPS if it has a certificate.
+
+    ``port`` None is any free one. ``certificate`` and ``key`` are PEM files.
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def api_url(self, port: int) -> str:
+        """Return the API's URL on this computer."""
+        scheme = "https" if self.certificate else "http"
+        host = "127.0.0.1" if self.host in _ANY_HOST else self.host
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/api"
 
 
-def _history() -> Path:
+def history_folder() -> Path:
+    """Return the folder of the history, Prefect's home."""
     return Path(os.environ["PREFECT_HOME"])
 
 
-def _address_file() -> Path:
-    return _history() / "server.json"
+def address_file(history: Path) -> Path:
+    """Return the file that names the server of a history: its `api_url` and `process_id`."""
+    return history / "server.json"
 
 
 def running_server() -> str | None:
     """Return the API URL of the server that currently serves this history, if there is one."""
     try:
-        api_url = str(json.loads(_address_file().read_text())["api_url"])
+        api_url = str(json.loads(address_file(history_folder()).read_text())["api_url"])
     except (OSError, ValueError, KeyError):
         return None
-    return api_url if _is_healthy(api_url) else None
+    return api_url if is_healthy(api_url) else None
+
+
+def server_is_alive() -> bool:
+    """Return whether the process of this history's server lives, however busy it is."""
+    return locks.is_alive(history_folder())
 
 
 @contextlib.contextmanager
-def prefect_server(port: int | None = None) -> Iterator[str]:
-    """Yield the API URL of a healthy Prefect server; a server started here is stopped at the end.
-
-    The first run on a history owns its server and stops it when it ends. A run that joined this
-    server then fails with a StageError.
+def prefect_server(listen: Listen | None = None) -> Iterator[str]:
+    """Yield the API URL of a healthy Prefect server, which stays up at least until the body ends.
 
     Raises:
         ConfigError: the port is taken, or no server responds at `PREFECT_API_URL`.
         ToolError: the server did not start in time.
-        StageError: a server that this process does not own stopped during the run.
+        StageError: the server stopped during the body.
     """
     if external := os.environ.get("PREFECT_API_URL"):
-        if not _is_healthy(external):
-            raise ConfigError(
-                f"No Prefect server responds at PREFECT_API_URL {external!r}: start it, or unset "
-                "the variable to start one for the run."
-            )
+        check_access(external, "PREFECT_API_URL ")
         with _explain_lost_server(external):
             yield external
         return
-    with contextlib.ExitStack() as stack:
-        owns = _own_history(stack)
-        api_url = stack.enter_context(_own_server(port)) if owns else _server_of_another_run()
+    history = history_folder()
+    with explain_unwritable_history(history):
+        stack = contextlib.ExitStack()
+        users = stack.enter_context(locks.use(history))
+    with stack:
+        api_url = _join_or_start(history, listen or Listen())
+        check_access(api_url)
         os.environ["PREFECT_API_URL"] = api_url
         try:
-            yield api_url
-        except Exception as error:
-            if owns or _is_healthy(api_url):
-                raise
-            raise StageError(
-                f"The Prefect server at {api_url!r} stopped with the run or the `waver ui` that "
-                "started it. Finished results are kept: run again to continue."
-            ) from error
+            with _explain_lost_server(api_url):
+                yield api_url
         finally:
             os.environ.pop("PREFECT_API_URL", None)
+            _end_unused(history, users)
+
+
+def lost_server_message(api_url: str) -> str:
+    """Return the sentence for a run whose server is gone."""
+    return (
+        f"The Prefect server at {api_url!r} no longer responds. Finished results are kept: run "
+        "again to continue."
+    )
 
 
 @contextlib.contextmanager
@@ -99,109 +121,117 @@ def _explain_lost_server(api_url: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if isinstance(error, WaverError) or _is_healthy(api_url):
+        if isinstance(error, WaverError) or is_healthy(api_url):
             raise
         hidden = error.__cause__ or error.__context__
         while not (hidden is None or isinstance(hidden, WaverError)):
             hidden = hidden.__cause__ or hidden.__context__
-        raise StageError(
-            str(hidden or f"The Prefect server at PREFECT_API_URL {api_url!r} no longer "
-                "responds. Finished results are kept: restart the server, then run again to "
-                "continue.")
-        ) from error  # fmt: skip
+        raise StageError(str(hidden or lost_server_message(api_url))) from error
 
 
-def _own_history(stack: contextlib.ExitStack) -> bool:
-    """Lock the history until the stack closes; returns False if another process holds the lock.
-
-    The lock is released when its process ends, even if it is killed. Its holder therefore knows
-    that no server serves this history and that none of its runs is alive.
-    """
-    with explain_unwritable_history(_history()):
-        lock = stack.enter_context((_history() / "server.lock").open("w"))
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    _address_file().unlink(missing_ok=True)
-    return True
+def _join_or_start(history: Path, listen: Listen) -> str:
+    start = locks.lock(history / locks.START, _START_SECONDS)
+    if start is None:
+        raise ToolError(
+            f"A Prefect server on the history {str(history)!r} has been starting or ending for "
+            f"{_START_SECONDS:.0f} s: see its log {str(history / 'server.log')!r}, or set "
+            "PREFECT_API_URL to use another server."
+        )
+    with start:
+        if server_is_alive():
+            return _address_of_running(history)
+        return _start(history, listen, start)
 
 
-def _server_of_another_run() -> str:
-    """Wait for the API URL of the server that another process owns or is starting."""
+def _address_of_running(history: Path) -> str:
+    """Wait until the server responds: it may be busy."""
     deadline = time.monotonic() + _START_SECONDS
     while not (api_url := running_server()):
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or not server_is_alive():
             raise ToolError(
-                f"Another run owns the Prefect history {str(_history())!r}, but its server does "
-                "not respond. Stop that run, or set PREFECT_API_URL to use another server."
+                f"The Prefect server on the history {str(history)!r} does not respond: see its log "
+                f"{str(history / 'server.log')!r}, or set PREFECT_API_URL to use another server."
             )
-        time.sleep(0.2)
+        time.sleep(_POLL_SECONDS)
     return api_url
 
 
-def _listen(port: int | None) -> socket.socket:
+def _start(history: Path, listen: Listen, start: IO[str]) -> str:
+    """Start a server; it inherits the start lock until it has published its address."""
+    address_file(history).unlink(missing_ok=True)
+    with _bind(listen) as listener, (history / "server.log").open("ab") as log:
+        api_url = listen.api_url(listener.getsockname()[1])
+        files = (listener.fileno(), start.fileno())
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "flows.server.process", api_url, *map(str, files),
+                *(str(path.resolve()) for path in (listen.certificate, listen.key) if path),
+            ],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            start_new_session=True, pass_fds=files, env=server_environment(),
+        )  # fmt: skip
+    deadline = time.monotonic() + _START_SECONDS
+    while not (address_file(history).exists() and is_healthy(api_url)):
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            process.wait()
+            raise ToolError(
+                f"The local Prefect server did not start: see its log "
+                f"{str(history / 'server.log')!r}, or set PREFECT_API_URL to use another server."
+            )
+        time.sleep(_POLL_SECONDS)
+    process.returncode = 0  # not waited for: it may outlive this process
+    return api_url
+
+
+def _bind(listen: Listen) -> socket.socket:
     """Bind the port before the server starts, so that no other program can respond on it."""
-    listener = socket.socket()
+    family = socket.AF_INET6 if ":" in listen.host else socket.AF_INET
+    listener = socket.socket(family)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port or 0))
+        listener.bind((listen.host, listen.port or 0))
         listener.listen(128)
     except OSError as error:
         listener.close()
         raise ConfigError(
-            f"Port {port!r} cannot be used for the Prefect UI ({error.strerror}): choose a free "
-            "one, as in `waver ui --port 4201`."
+            f"Port {listen.port!r} of {listen.host!r} cannot be used for the Prefect server "
+            f"({error.strerror}): choose a free one, as in `--port 4201`."
         ) from error
     return listener
 
 
-@contextlib.contextmanager
-def _own_server(port: int | None) -> Iterator[str]:
-    """Start a server on the locked history, publish its address, and stop it at the end."""
-    with _listen(port) as listener:
-        api_url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
-        process = _start(listener, api_url)
-    try:
-        _wait_until_healthy(api_url, process)
-        close_dead_runs(api_url)
-        address = {"api_url": api_url, "process_id": process.pid}
-        with atomic_file(_address_file()) as temporary:
-            temporary.write_text(json.dumps(address))
-        yield api_url
-    finally:
-        _address_file().unlink(missing_ok=True)
-        _stop(process)
+def _end_unused(history: Path, users: IO[str]) -> None:
+    """End the server now if nobody else uses it; it would end itself a moment later.
 
-
-def _start(listener: socket.socket, api_url: str) -> "subprocess.Popen[bytes]":
-    with (_history() / "server.log").open("ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-m", "flows.server.process", str(listener.fileno())],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=(listener.fileno(),),
-            env={**os.environ, "PREFECT_SERVER_UI_API_URL": api_url, "PREFECT_API_URL": ""},
-        )
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    with process:
-        process.terminate()
+    The exclusive locks guarantee that nobody joins it meanwhile, and that the process is the
+    server and no later one with its number.
+    """
+    start = locks.lock(history / locks.START, _STOP_SECONDS)
+    if start is None:
+        return
+    with start:
+        if not (locks.upgrade_within(users, _LEAVE_SECONDS) and server_is_alive()):
+            return
         try:
-            process.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            process_id = int(json.loads(address_file(history).read_text())["process_id"])
+        except (OSError, ValueError, KeyError):
+            return
+        address_file(history).unlink(missing_ok=True)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process_id, number)
+            if _has_ended(process_id):
+                return
 
 
-def _wait_until_healthy(api_url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while not _is_healthy(api_url):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise ToolError(
-                f"The local Prefect server did not start: see its log "
-                f"{str(_history() / 'server.log')!r}, or set PREFECT_API_URL to use another server."
-            )
-        time.sleep(0.2)
+def _has_ended(process_id: int) -> bool:
+    """Wait for the server's end, and reap it if it was started here."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    while time.monotonic() < deadline:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process_id, os.WNOHANG)
+        if not server_is_alive():
+            return True
+        time.sleep(_POLL_SECONDS)
+    return False

@@ -1,24 +1,133 @@
-"""The local Prefect server's process: `python -m flows.server.process SOCKET`.
+"""The local Prefect server's process.
 
-SOCKET is the inherited file descriptor of a listening socket. The process ends with its parent,
-even if that is killed.
+`python -m flows.server.process API_URL SOCKET START_LOCK [CERTIFICATE KEY]` gets the inherited file
+descriptors of a listening socket and of the held start lock. It publishes its address, marks dead
+runs as Crashed from time to time, and ends itself when nobody has used it for some seconds.
 """
 
+import asyncio
+import json
+import os
+import signal
 import socket
 import sys
+import threading
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import IO
 
-from tasks.processes.child_frame import end_with_parent
+import httpx
+
+from flows.server import locks
+from flows.server.automation import ensure_crash_automation
+from flows.server.connection import api_client, is_healthy
+from flows.server.history import close_dead_runs
+from flows.server.local_server import address_file, history_folder
+from storage.store.atomic import atomic_file
+
+_UNUSED_SECONDS = 3.0
+_POLL_SECONDS = 0.5
+_DEAD_RUN_SECONDS = 10.0
+_LEASE_GRACE = timedelta(minutes=10)
+_MAX_LEASES = 10_000
 
 
 def main() -> None:
-    """Serve Prefect's API and UI on the socket until the parent ends."""
-    end_with_parent()
+    """Serve Prefect's API and UI on the socket while any command uses it."""
+    api_url, files = sys.argv[1], [int(number) for number in sys.argv[2:4]]
+    history = history_folder()
+    alive = locks.lock(history / locks.ALIVE, seconds=30)
+    if alive is None:
+        sys.exit("another server is alive on this history")
+    listener = socket.socket(fileno=files[0])
+    extend_leases()
+    threading.Thread(
+        target=_publish_and_watch, args=(api_url, history, files[1]), daemon=True
+    ).start()
+    _serve(listener, *sys.argv[4:6])
+
+
+def _serve(listener: socket.socket, certificate: str | None = None, key: str | None = None) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    listener = socket.socket(fileno=int(sys.argv[1]))
-    server = uvicorn.Server(uvicorn.Config(create_app(), log_level="warning"))
-    server.run(sockets=[listener])
+    config = uvicorn.Config(
+        create_app(), log_level="warning", ssl_certfile=certificate, ssl_keyfile=key
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def extend_leases() -> None:
+    """Let leases that ran out while no server was up live on: nobody could renew them.
+
+    A run that is alive renews its own as soon as it reaches the server again; that of a dead run
+    is released when the run becomes Crashed.
+    """
+    from prefect.server.concurrency.lease_storage import get_concurrency_lease_storage
+
+    async def extend() -> None:
+        storage = get_concurrency_lease_storage()
+        expired = await storage.read_expired_lease_ids(limit=_MAX_LEASES)
+        for lease_id in (*await storage.read_active_lease_ids(limit=_MAX_LEASES), *expired):
+            await storage.renew_lease(lease_id, _LEASE_GRACE)
+
+    asyncio.run(extend())
+
+
+def _publish_and_watch(api_url: str, history: Path, start_lock: int) -> None:
+    """Publish the address once the server responds, then watch its users and runs."""
+    while not is_healthy(api_url):
+        time.sleep(_POLL_SECONDS)
+    with api_client(api_url) as client:
+        close_dead_runs(client, is_new_server=True)
+        ensure_crash_automation(client)
+        with atomic_file(address_file(history)) as temporary:
+            temporary.write_text(json.dumps({"api_url": api_url, "process_id": os.getpid()}))
+        os.close(start_lock)
+        _watch(client, history)
+
+
+def _watch(client: httpx.Client, history: Path) -> None:
+    unused_since: float | None = None
+    next_check = time.monotonic() + _DEAD_RUN_SECONDS
+    while True:
+        now = time.monotonic()
+        if locks.has_users(history):
+            unused_since = None
+        else:
+            unused_since = unused_since or now
+            if now - unused_since >= _UNUSED_SECONDS and _end_if_unused(history):
+                return
+        if now >= next_check:
+            _close_dead_runs(client)
+            next_check = time.monotonic() + _DEAD_RUN_SECONDS
+        time.sleep(_POLL_SECONDS)
+
+
+def _close_dead_runs(client: httpx.Client) -> None:
+    try:
+        close_dead_runs(client)
+    except httpx.HTTPError as error:  # busy: tried again
+        sys.stderr.write(f"dead runs were not closed: {error!r}\n")
+
+
+_HELD: list[IO[str]] = []  # locks that are held to the end of the process
+
+
+def _end_if_unused(history: Path) -> bool:
+    """Begin to end, holding both locks to the last: whoever comes now starts another server."""
+    start = locks.lock(history / locks.START)
+    if start is None:
+        return False  # somebody is joining
+    users = locks.lock(history / locks.USERS)
+    if users is None:
+        start.close()
+        return False
+    _HELD.extend((start, users))
+    address_file(history).unlink(missing_ok=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+    return True
 
 
 if __name__ == "__main__":

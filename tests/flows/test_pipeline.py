@@ -16,7 +16,7 @@ import pytest
 from flows.context.context import open_context
 from flows.context.results import open_report
 from flows.context.stage_names import STAGES
-from flows.server.history import post
+from flows.server.connection import post
 from storage.results import MetricRecord, VerdictRecord
 from tests.flows.commands.command_line import (
     SandboxRun,

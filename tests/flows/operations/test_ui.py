@@ -4,6 +4,7 @@ from contextlib import contextmanager
 import pytest
 
 from flows.operations import ui
+from flows.server.local_server import Listen
 
 
 def test_the_ui_is_served_at_the_printed_address_until_ctrl_c(
@@ -12,8 +13,8 @@ def test_the_ui_is_served_at_the_printed_address_until_ctrl_c(
     events: list[str] = []
 
     @contextmanager
-    def server(port: int) -> Iterator[str]:
-        yield f"http://127.0.0.1:{port}/api"
+    def server(listen: Listen) -> Iterator[str]:
+        yield f"http://127.0.0.1:{listen.port}/api"
         events.append("server stopped")
 
     def sleep(seconds: float) -> None:

@@ -1,17 +1,19 @@
-"""Runs whose process was killed become Crashed when the next server starts."""
+"""Runs whose process was killed become Crashed: when a server starts, and while it is up."""
 
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from flows.server.history import close_dead_runs, post
-from flows.server.local_server import prefect_server
+from flows.server.connection import post
+from flows.server.history import close_dead_runs
+from flows.server.local_server import prefect_server, server_is_alive
 
 pytestmark = pytest.mark.slow
 
@@ -27,9 +29,15 @@ with prefect_server():
         print("started", flush=True)
         time.sleep(600)
 
-    @flow(name="endless")
-    def endless():
+    from flows.running.begin import begin_run
+
+    @flow(name="part", persist_result=False)
+    def part():
         endless_task()
+
+    @flow(name="endless", on_running=[begin_run])
+    def endless():
+        part()
 
     endless()
 """
@@ -42,6 +50,10 @@ def api_url(new_history: Callable[[pytest.MonkeyPatch], Path]) -> Iterator[str]:
         new_history(patch)
         patch.setenv("PREFECT_API_DEFAULT_LIMIT", "3")
         kill_a_run()
+        deadline = time.monotonic() + 60
+        while server_is_alive():
+            assert time.monotonic() < deadline, "the server outlived the run that started it"
+            time.sleep(0.1)
         with prefect_server() as started:
             yield started
 
@@ -64,8 +76,19 @@ def states(api_url: str, kind: str) -> list[str]:
 
 
 def test_a_killed_run_is_crashed_after_the_next_start(api_url: str) -> None:
-    assert states(api_url, "flow_runs") == ["CRASHED"]
+    assert states(api_url, "flow_runs") == ["CRASHED", "CRASHED"]
     assert set(states(api_url, "task_runs")) <= {"CRASHED"}
+
+
+def test_a_run_that_is_killed_while_the_server_is_up_is_crashed_soon_with_what_ran_below_it(
+    api_url: str,
+) -> None:
+    kill_a_run()
+    kinds = ("flow_runs", "task_runs")
+    deadline = time.monotonic() + 90
+    while {*states(api_url, kinds[0]), *states(api_url, kinds[1])} != {"CRASHED"}:
+        assert time.monotonic() < deadline, [states(api_url, kind) for kind in kinds]
+        time.sleep(0.5)
 
 
 def test_dead_runs_on_several_pages_are_all_closed(api_url: str) -> None:
@@ -75,7 +98,7 @@ def test_dead_runs_on_several_pages_are_all_closed(api_url: str) -> None:
             body = {"flow_id": flow["id"], "state": {"type": state}}
             post(client, "/flow_runs/", body)
         assert len(states(api_url, "flow_runs")) == 3, "this test needs pages of three"
-        assert close_dead_runs(api_url) == 7
+        assert close_dead_runs(client, is_new_server=True) == 7
         for kind, expected in (("CRASHED", 7), ("COMPLETED", 1)):
             query = {
                 "flows": {"name": {"any_": ["dead"]}},

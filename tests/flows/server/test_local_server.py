@@ -1,10 +1,8 @@
-"""One real server (`flows.server.process`) per history.
-
-It is shared by runs that start together, and stopped with its owner.
-"""
+"""One real server (`flows.server.process`) per history, from its first user to its last."""
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +14,7 @@ import httpx
 import pytest
 
 from flows.server import local_server as server
-from flows.server.local_server import prefect_server, running_server
+from flows.server.local_server import Listen, prefect_server, running_server, server_is_alive
 from storage.errors import ConfigError, StageError, ToolError
 
 USE_SERVER = """
@@ -52,47 +50,57 @@ def line_of(run: "subprocess.Popen[str]") -> str:
     return run.stdout.readline().strip()
 
 
-def parent_of(process_id: int) -> int:
-    status = Path(f"/proc/{process_id}/status").read_text()
-    return int(status.split("PPid:")[1].split()[0])
+def server_process(history: Path) -> int:
+    return int(json.loads((history / "server.json").read_text())["process_id"])
 
 
-def owner_first(
-    history: Path, runs: "list[subprocess.Popen[str]]"
-) -> "list[subprocess.Popen[str]]":
-    """Return the runs with the owner of the server first."""
-    owner = parent_of(json.loads((history / "server.json").read_text())["process_id"])
-    return sorted(runs, key=lambda run: run.pid != owner)
-
-
-def wait_until_gone(api_url: str) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        try:
-            httpx.get(f"{api_url}/health")
-        except httpx.ConnectError:
-            return
-        except httpx.TransportError:
-            pass  # disconnected, or slow
+def wait_for(condition: Callable[[], bool], message: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, message
         time.sleep(0.05)
-    pytest.fail("the server outlived its owner")
+
+
+def end(run: "subprocess.Popen[str]", *, how: str) -> str:
+    """End a run as it ends by itself or killed; returns what it printed at last."""
+    if how == "killed":
+        run.kill()
+        return run.communicate()[0]
+    return run.communicate("continue\n", timeout=60)[0]
 
 
 @pytest.mark.slow
-def test_runs_that_start_together_use_one_server_until_its_owner_ends(history: Path) -> None:
-    runs = [start_run(), start_run()]
+@pytest.mark.parametrize(("first", "how"), [("starter", "killed"), ("joiner", "ended")])
+def test_a_server_serves_two_runs_until_the_last_one_ends_or_is_killed(
+    history: Path, first: str, how: str
+) -> None:
+    starter = start_run()
+    api_url = line_of(starter)
+    joiner = start_run()
     try:
-        addresses = {line_of(run) for run in runs}
-        assert len(addresses) == 1
-        (api_url,) = addresses
-        assert httpx.get(f"{api_url}/health").json() is True
-        owner, joined = owner_first(history, runs)
-        assert joined.communicate("continue\n", timeout=60)[0] == ""
-        assert running_server() == api_url, "the run that joined left the server running"
-        owner.communicate("continue\n", timeout=60)
+        assert line_of(joiner) == api_url
+        leaver, stayer = (starter, joiner) if first == "starter" else (joiner, starter)
+        end(leaver, how=how)
+        time.sleep(4)  # longer than a server without users lives
+        assert running_server() == api_url
+        process_id = server_process(history)
+        assert end(stayer, how=how) == "", "the other one was not cut off"
+        wait_for(lambda: not server_is_alive(), "the server outlived its last user")
+        wait_for(lambda: not Path(f"/proc/{process_id}").exists(), "its process remained")
         assert not (history / "server.json").exists()
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(f"{api_url}/health")
+    finally:
+        for run in (starter, joiner):
+            run.kill()
+            run.communicate()
+
+
+@pytest.mark.slow
+def test_runs_that_start_together_start_one_server(history: Path) -> None:
+    runs = [start_run(), start_run(), start_run()]
+    try:
+        assert len({line_of(run) for run in runs}) == 1
+        assert [end(run, how="ended") for run in runs] == ["", "", ""]
+        assert not server_is_alive()
     finally:
         for run in runs:
             run.kill()
@@ -100,25 +108,37 @@ def test_runs_that_start_together_use_one_server_until_its_owner_ends(history: P
 
 
 @pytest.mark.slow
-def test_a_run_that_joined_explains_that_the_owner_was_killed_and_the_next_run_starts_a_server(
+def test_a_run_that_is_killed_while_its_server_starts_leaves_no_server_behind(
     history: Path,
 ) -> None:
-    runs = [start_run(), start_run()]
+    run = start_run()
+    wait_for(server_is_alive, "no server started")
+    run.kill()
+    run.communicate()
+    with prefect_server() as api_url:  # joins the one that is starting, or starts another
+        assert httpx.get(f"{api_url}/health").json() is True
+        process_id = server_process(history)
+    assert not server_is_alive()
+    wait_for(lambda: not Path(f"/proc/{process_id}").exists(), "its process remained")
+
+
+@pytest.mark.slow
+def test_a_run_whose_server_was_killed_explains_it_and_the_next_run_starts_another(
+    history: Path,
+) -> None:
+    run = start_run()
     try:
-        addresses = {line_of(run) for run in runs}
-        owner, joined = owner_first(history, runs)
-        owner.kill()
-        owner.communicate()
-        wait_until_gone(*addresses)  # it notices the end of its owner a moment later
-        assert "run again" in joined.communicate("continue\n", timeout=60)[0]
-        assert (history / "server.json").exists(), "the killed owner leaves it behind"
-        with prefect_server() as api_url:
-            assert api_url not in addresses
-            assert httpx.get(f"{api_url}/health").json() is True
+        api_url = line_of(run)
+        os.kill(server_process(history), signal.SIGKILL)
+        wait_for(lambda: not server_is_alive(), "the server was not killed")
+        assert "run again" in end(run, how="ended")
+        assert (history / "server.json").exists(), "the killed server leaves it behind"
+        with prefect_server() as other_url:
+            assert other_url != api_url
+            assert httpx.get(f"{other_url}/health").json() is True
     finally:
-        for run in runs:
-            run.kill()
-            run.communicate()
+        run.kill()
+        run.communicate()
 
 
 def fail_without_recording_it(sentence: str) -> None:
@@ -133,8 +153,9 @@ def test_a_lost_external_server_is_reported_unless_that_hides_the_error_of_the_r
 ) -> None:
     api_url = "http://127.0.0.1:9/api"
     monkeypatch.setenv("PREFECT_API_URL", api_url)
-    health = [True, False, True, False, True, True]
-    monkeypatch.setattr(server, "_is_healthy", lambda url: url == api_url and health.pop(0))
+    monkeypatch.setattr(server, "check_access", lambda url, name: None)
+    health = [False, False, True]
+    monkeypatch.setattr(server, "is_healthy", lambda url: url == api_url and health.pop(0))
     with pytest.raises(StageError, match=r"no longer responds.* run again"), prefect_server():
         raise httpx.ConnectError("no route to host")
     with pytest.raises(StageError, match=r"^Two partitions failed\.$"), prefect_server():
@@ -149,8 +170,8 @@ def test_a_port_in_use_by_another_program_is_a_mistake(history: Path) -> None:
         other.listen()
         port = other.getsockname()[1]
         with (
-            pytest.raises(ConfigError, match=f"Port {port} .* --port"),
-            prefect_server(port),
+            pytest.raises(ConfigError, match=f"Port {port} of .* --port"),
+            prefect_server(Listen(port=port)),
         ):
             pytest.fail("a server started on another program's port")
     assert not (history / "server.log").exists()

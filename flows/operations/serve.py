@@ -1,0 +1,110 @@
+"""`waver serve`: a Prefect server, the work pools and a worker for each, on one computer."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+
+from flows.commands.termination import Terminated
+from flows.server.connection import api_client
+from flows.server.environment import worker_environment
+from flows.server.local_server import Listen, prefect_server, server_is_alive
+from flows.server.pools import WORKER_LIMITS, ensure_pools
+from flows.server.worker import stop_group
+from storage.errors import ConfigError, StageError
+
+_POLL_SECONDS = 0.5
+_WORKER_RESTART_SECONDS = 10.0
+
+
+def serve(listen: Listen, *, with_workers: bool) -> None:
+    """Serve Prefect's API and UI, and run deployments, until Ctrl-C or SIGTERM.
+
+    Raises:
+        ConfigError: the port is taken, or another server already serves this history.
+        StageError: the server's process died.
+    """
+    console = Console()
+    with _trusting(listen.certificate), prefect_server(listen) as api_url:
+        if listen.port is not None and api_url != listen.api_url(listen.port):
+            raise ConfigError(
+                f"Another command already serves this history at {api_url!r}: wait until it ends, "
+                "or set PREFECT_HOME to the folder of another history."
+            )
+        with api_client(api_url) as client:
+            ensure_pools(client)
+        console.print(f"Prefect UI:      [bold]{api_url.removesuffix('/api')}[/bold]")
+        console.print(f"PREFECT_API_URL: [bold]{api_url}[/bold]", highlight=False)
+        try:
+            with _workers(api_url, WORKER_LIMITS if with_workers else ()) as workers:
+                console.print(f"Workers:         {', '.join(workers) or 'none'}; stop with Ctrl-C")
+                _supervise(workers, api_url)
+        except (KeyboardInterrupt, Terminated):
+            console.print("Stopped; the history is kept.")
+
+
+@contextlib.contextmanager
+def _trusting(certificate: Path | None) -> Iterator[None]:
+    """Let this process and its workers trust the server's own certificate."""
+    name = "PREFECT_API_SSL_CERT_FILE"
+    if certificate is None or name in os.environ:
+        yield
+        return
+    os.environ[name] = str(certificate.resolve())
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+def _start_worker(pool: str, api_url: str) -> "subprocess.Popen[bytes]":
+    limit = WORKER_LIMITS[pool]
+    command = [sys.executable, "-m", "flows.server.worker", pool]
+    return subprocess.Popen(
+        command if limit is None else [*command, str(limit)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+        env=worker_environment(api_url),
+    )
+
+
+@contextlib.contextmanager
+def _workers(api_url: str, pools: Iterable[str]) -> "Iterator[dict[str, subprocess.Popen[bytes]]]":
+    """Run a worker for each pool during the body, and end them with the runs they have started."""
+    workers = {pool: _start_worker(pool, api_url) for pool in pools}
+    try:
+        yield workers
+    finally:
+        _stop(workers)
+
+
+def _supervise(workers: "dict[str, subprocess.Popen[bytes]]", api_url: str) -> None:
+    """Restart workers that end, until the server's process does."""
+    started = dict.fromkeys(workers, time.monotonic())
+    while server_is_alive():
+        for pool, worker in workers.items():
+            due = time.monotonic() - started[pool] > _WORKER_RESTART_SECONDS
+            if worker.poll() is not None and due:
+                _stop({pool: worker})
+                workers[pool] = _start_worker(pool, api_url)
+                started[pool] = time.monotonic()
+        time.sleep(_POLL_SECONDS)
+    raise StageError(
+        f"The Prefect server at {api_url!r} has ended: see server.log in the history's folder, and "
+        "start `waver serve` again. Runs on other computers wait for it for 5 minutes."
+    )
+
+
+def _stop(workers: "Mapping[str, subprocess.Popen[bytes]]") -> None:
+    """End the workers and the runs that they have started."""
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(stop_group, [worker.pid for worker in workers.values()]))
+    for worker in workers.values():
+        with worker:
+            worker.wait()
