@@ -19,7 +19,8 @@ from storage.records import VideoId, VideoRecord
 from storage.results import AuditRecord
 from storage.schema import schema_of, to_table
 from storage.store.file_index import Verification
-from storage.store.store import Store, is_missing
+from storage.store.store import Store
+from storage.store.url import is_missing
 from tasks.audit.counts import count_videos
 from tasks.audit.files import FileFacts, probe_files
 from tasks.audit.findings import (

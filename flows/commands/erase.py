@@ -195,7 +195,7 @@ def _models_trained_on(store: Store, spellings: Sequence[str]) -> tuple[TrainedM
             splits = tuple(row.split for row in trained_on if row.participant_digest in digests)
             for record in read_rows(store, variant_path, part, ModelRecord):
                 if splits or not trained_on:
-                    folder = store.full_path(str(Path(record.model_path).parent))
+                    folder = store.location(str(Path(record.model_path).parent))
                     models.append(TrainedModel(folder=folder, splits=splits))
     return tuple(models)
 

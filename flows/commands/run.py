@@ -80,7 +80,7 @@ def rejected_lines(reports: Sequence[StageReport], store: Store) -> Iterator[str
             yield (
                 f"  and {report.num_rejected - len(report.first_rejected)} more: see artifact "
                 f"{report.stage}-rejected in `waver ui`, or the Parquet files in "
-                f"{store.full_path(table)}"
+                f"{store.location(table)}"
             )
 
 
@@ -101,7 +101,7 @@ def _show_results(context: Context, console: Console) -> None:
             report.read(MemberRecord),
         )
     )
-    path = context.store.full_path(report_path(report.variant, report.expected))
+    path = context.store.location(report_path(report.variant, report.expected))
     for model in report.inference.models.members:
         console.print(f"Model:  {model.path}", soft_wrap=True, highlight=False)
     console.print(f"Report: {path}", soft_wrap=True, highlight=False)

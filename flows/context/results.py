@@ -1,6 +1,6 @@
 """Results of a run, read from the store: what inference predicted, and what the report contains."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows.context.context import Context
@@ -16,6 +16,7 @@ from flows.context.rows import (
 from storage.media_records import MediaFacts
 from storage.records import IssueRecord, RejectedRecord
 from storage.results import PredictionRecord
+from storage.store.snapshots import Snapshots
 from storage.store.variant import Variant
 from tasks import aggregate
 from tasks.aggregate import ReportSources
@@ -56,6 +57,7 @@ class Report:
     sources: ReportSources
     variant: Variant
     expected: dict[str, str]
+    snapshots: Snapshots = field(default_factory=Snapshots, compare=False, repr=False)
 
     def read(self, record_type: type[Record]) -> list[Record]:
         """Read the report's verdicts, metrics, thresholds or ensemble members.
@@ -63,7 +65,7 @@ class Report:
         Raises:
             StageError: the report is not finished.
         """
-        found = self.variant.look(self.expected)
+        found = self.snapshots.look(self.variant, self.expected)
         return require_finished("aggregate", found).read(record_type)
 
 

@@ -74,15 +74,14 @@ def read_erased(store: Store) -> ErasedParticipants:
     Raises:
         StoreError: the file is damaged, so that nobody knows whose videos to exclude.
     """
-    if not store.exists(PATH):
-        return ErasedParticipants(salt=secrets.token_hex(16), digests=frozenset())
     try:
-        with store.open(PATH) as stream:
-            content = json.loads(stream.read())
+        content = json.loads(store.read_bytes(PATH))
         return ErasedParticipants(salt=content["salt"], digests=frozenset(content["participants"]))
+    except FileNotFoundError:
+        return ErasedParticipants(salt=secrets.token_hex(16), digests=frozenset())
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            f"{store.full_path(PATH)!r} is damaged, so the erased participants are unknown: "
+            f"{store.location(PATH)!r} is damaged, so the erased participants are unknown: "
             "restore it, or remove it and run `waver erase` again for each of them."
         ) from error
 

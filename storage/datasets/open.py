@@ -14,7 +14,7 @@ from storage.datasets.table.label_file import ignored_label_files, label_file_na
 from storage.datasets.table.reader import is_table, read_table
 from storage.errors import ConfigError, DataError, LeakageError
 from storage.issues import IssueKind
-from storage.store.store import local_root
+from storage.store.url import local_root
 
 
 def open_dataset(folder: str, cache: AnnotationCache | None = None) -> Dataset:

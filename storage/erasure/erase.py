@@ -102,6 +102,7 @@ def erase_participant(store: Store, traces: Traces) -> Mapping[str, int]:
     removed: Counter[str] = Counter()
     for variant_path in variant_paths(store):
         removed[variant_path.partition("/")[0]] += _erase_in(store, variant_path, traces)
+    remove_cache(store)  # a run in a remote store may have written it again meanwhile
     others = set(store.list_files(_UNFINISHED)) - set(unfinished)
     for path in unfinished if others else (_UNFINISHED,):
         store.remove(path)
@@ -280,12 +281,14 @@ def _remove_empty_folders(store: Store, path: str, traces: Traces) -> None:
 
 def _remove_while_empty(store: Store, folder: PurePosixPath) -> None:
     """Remove a folder if it is empty, and its parents up to the variant's own likewise."""
+    if store.remote and not store.remote.has_folders:
+        return
     while len(folder.parts) > 3:
         store.fs.invalidate_cache()
         try:
             if store.fs.ls(store.full_path(str(folder))):
                 return
             store.fs.rmdir(store.full_path(str(folder)))
-        except OSError:  # object stores have no folders
+        except OSError:
             return
         folder = folder.parent

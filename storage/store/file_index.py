@@ -61,7 +61,7 @@ class FileIndex:
     def __init__(
         self,
         read: Callable[[], bytes],
-        write: Callable[[bytes], None],
+        write: Callable[[bytes], object],
         verification: Verification,
     ) -> None:
         self._read = read

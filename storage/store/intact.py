@@ -6,13 +6,11 @@ recorded, in the index ``parts``, is one fact per part: the items whose files ar
 """
 
 import json
-import os
 import time
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
-from storage.store.file_identity import Identity, identity_of_object
+from storage.store.file_identity import Identity
 from storage.store.part import Part, State, table_path
 from storage.store.store import Store
 
@@ -28,7 +26,7 @@ class PartCheck:
         self._store = store
         self._path = variant_path
         self._index = store.index(INDEX)
-        self._listing = None if store.is_local else _list(store, variant_path)
+        self._listing: Mapping[str, Identity] | None = None
 
     def damaged_items(self, parts: Iterable[Part]) -> dict[str, Damaged]:
         """Map each part's id to its items whose files, or tables, are damaged or missing."""
@@ -43,9 +41,18 @@ class PartCheck:
             else:
                 damaged[part.part_id] = frozenset(json.loads(known)) if known else frozenset()
         if unread:
-            with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-                damaged |= pool.map(lambda each: self._read(*each), unread)
+            damaged |= self._read_all(unread)
         return damaged
+
+    def record_written(self, part: Part, written: Mapping[str, Identity | None]) -> None:
+        """Record that a part is intact which was just written to a store that reports identities.
+
+        Without, the next look downloads it.
+        """
+        identities = {path: written.get(path) for path in self._paths(part)}
+        if all(identities.values()):
+            combined = _combined(part, identities)
+            self._index.record(self._name(part), combined, "", is_settled=True)
 
     def verify(self, part: Part, items: Collection[str]) -> Damaged:
         """Read the files of some of a part's items; returns those that are damaged."""
@@ -62,42 +69,50 @@ class PartCheck:
         """Let the next check read a part again, since some of it was found damaged."""
         self._index.discard(self._name(part))
 
-    def _read(self, part: Part, identities: _Identities, combined: Identity) -> tuple[str, Damaged]:
+    def _read_all(
+        self, unread: Collection[tuple[Part, _Identities, Identity]]
+    ) -> dict[str, Damaged]:
+        """Read parts, and record what was found of those that stayed the same meanwhile."""
         started_ns = time.time_ns()
-        tables = (self._is_intact(path, state) for path, state in self._tables(part).items())
-        if all(tables):
-            damaged = sorted(
-                item
-                for item, files in part.files.items()
-                if not all(self._is_intact(path, state) for path, state in files.items())
+        with ThreadPoolExecutor(max_workers=self._store.num_threads) as pool:
+            found = list(pool.map(self._read, (part for part, _, _ in unread)))
+        self._listing = None  # look again
+        for (part, identities, combined), damaged in zip(unread, found, strict=True):
+            is_settled = all(
+                identity.is_settled(started_ns) for identity in identities.values() if identity
             )
-        else:
-            damaged = sorted(part.items)
-        is_settled = all(
-            identity.is_settled(started_ns) for identity in identities.values() if identity
+            is_settled = is_settled and self._identities(part) == identities
+            value = json.dumps(sorted(damaged)) if damaged else ""
+            self._index.record(self._name(part), combined, value, is_settled=is_settled)
+        return {part.part_id: damaged for (part, _, _), damaged in zip(unread, found, strict=True)}
+
+    def _read(self, part: Part) -> Damaged:
+        if not all(self._is_intact(path, state) for path, state in self._tables(part).items()):
+            return frozenset(part.items)
+        return frozenset(
+            item
+            for item, files in part.files.items()
+            if not all(self._is_intact(path, state) for path, state in files.items())
         )
-        is_settled = is_settled and self._identities(part, look_again=True) == identities
-        value = json.dumps(damaged) if damaged else ""
-        self._index.record(self._name(part), combined, value, is_settled=is_settled)
-        return part.part_id, frozenset(damaged)
 
     def _is_intact(self, path: str, state: State) -> bool:
-        return self._store.file_state(path) == tuple(state)
+        return self._store.file_state(path, state[0]) == tuple(state)
 
-    def _identities(self, part: Part, *, look_again: bool = False) -> _Identities:
+    def _paths(self, part: Part) -> list[str]:
+        files = (path for of_item in part.files.values() for path in of_item)
+        return [*self._tables(part), *files]
+
+    def _identities(self, part: Part) -> _Identities:
         """Map the part's files to their identities, ``None`` for those that are missing."""
-        paths = [
-            *self._tables(part),
-            *(path for of_item in part.files.values() for path in of_item),
-        ]
-        return {path: self._identity(path, look_again=look_again) for path in paths}
+        if self._store.is_local:
+            return {path: self._identity(path) for path in self._paths(part)}
+        if self._listing is None:  # all files at once, as requests to a remote store are slow
+            self._listing = self._store.list_tree(self._path)
+        return {path: self._listing.get(path) for path in self._paths(part)}
 
-    def _identity(self, path: str, *, look_again: bool) -> Identity | None:
+    def _identity(self, path: str) -> Identity | None:
         try:
-            if self._listing is None or look_again:
-                return self._store.identity(path)
-            facts = self._listing.get(self._store.full_path(path))
-            return None if facts is None else identity_of_object(facts)
+            return self._store.identity(path)
         except FileNotFoundError:
             return None
 
@@ -116,9 +131,3 @@ def _combined(part: Part, identities: _Identities) -> Identity:
     states = [*part.tables.values(), *(s for files in part.files.values() for s in files.values())]
     lines += [f"{size} {digest}" for size, digest in states]
     return Identity("\n".join(lines), 0)
-
-
-def _list(store: Store, variant_path: str) -> Mapping[str, Any]:
-    """List all files of a variant at once, as requests to a remote store are slow."""
-    store.fs.invalidate_cache()
-    return store.fs.find(store.full_path(variant_path), detail=True)

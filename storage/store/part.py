@@ -5,9 +5,11 @@
 <variant>/invalidated/<name>.json   a tombstone: items of parts that count no longer
 """
 
+import contextlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +18,15 @@ from typing import TypeVar
 import pyarrow as pa
 
 from storage.errors import StoreError
-from storage.fingerprint import digest_of
+from storage.fingerprint import digest_bytes, digest_file, digest_of
 from storage.schema import from_table, read_parquet, write_parquet
+from storage.store.file_identity import Identity
 from storage.store.store import Store
 
 Record = TypeVar("Record")
 State = tuple[int, str]
 Tombstones = set[tuple[str, str]]
+Written = MutableMapping[str, Identity | None]  # what a remote store reported of what was written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +55,15 @@ def table_path(variant_path: str, part_id: str, table_name: str) -> str:
 
 def read_parts(store: Store, variant_path: str) -> Iterator[Part]:
     """Read a variant's markers; skips damaged ones, whose items are then computed again."""
-    for path in marker_paths(store, variant_path):
-        part = read_marker(store, path)
-        if part is not None:
-            yield part
+    listed = store.list_identities(f"{variant_path}/done")
+    if store.is_local:
+        parts = (read_marker(store, path) for path in listed)
+        yield from (part for part in parts if part is not None)
+        return
+    # Requests to a remote store are slow: several at once.
+    with ThreadPoolExecutor(store.num_threads) as pool:
+        found = pool.map(partial(read_marker, store), listed, listed.values())
+        yield from [part for part in found if part is not None]
 
 
 def marker_paths(store: Store, variant_path: str) -> list[str]:
@@ -62,9 +71,12 @@ def marker_paths(store: Store, variant_path: str) -> list[str]:
     return store.list_files(f"{variant_path}/done")
 
 
-def read_marker(store: Store, path: str) -> Part | None:
-    """Read one marker; returns ``None`` if it is damaged or missing."""
-    return store.parsed(path, partial(_parse_marker, Path(path).stem))
+def read_marker(store: Store, path: str, identity: Identity | None = None) -> Part | None:
+    """Read one marker, of this identity if known; returns ``None`` if it is damaged or missing."""
+    parse = partial(_parse_marker, Path(path).stem)
+    if store.copies is None or identity is None:
+        return store.parsed(path, parse, identity)
+    return store.parsed(path, parse, identity, partial(store.copies.read_marker, path, identity))
 
 
 def write_marker(store: Store, variant_path: str, part: Part) -> None:
@@ -75,14 +87,48 @@ def write_marker(store: Store, variant_path: str, part: Part) -> None:
 
 
 def write_table(
-    store: Store, variant_path: str, part_id: str, table_name: str, table: pa.Table
+    store: Store,
+    variant_path: str,
+    part_id: str,
+    table_name: str,
+    table: pa.Table,
+    written: Written | None = None,
 ) -> State:
     """Write a part's table; returns its size and digest for the marker."""
     buffer = io.BytesIO()
     write_parquet(table, buffer)
-    path = table_path(variant_path, part_id, table_name)
-    store.write_bytes(path, buffer.getvalue())
+    path, content = table_path(variant_path, part_id, table_name), buffer.getvalue()
+    identity = store.write_bytes(path, content)
+    if written is not None:
+        written[path] = identity
+    if not store.is_local:
+        return len(content), digest_bytes(content)
     return state_of_written(store, path)
+
+
+def publish_file(store: Store, local_path: Path, path: str, written: Written) -> State:
+    """Move a part's file into the store; returns its size and digest for the marker.
+
+    A local disk is read again, as it may keep other content than it was given; a remote store
+    compares a checksum before it accepts an object.
+    """
+    if store.is_local:
+        store.publish(local_path, path)
+        return state_of_written(store, path)
+    state = local_path.stat().st_size, digest_file(local_path)
+    written[path] = store.publish(local_path, path)
+    return state
+
+
+def read_table(store: Store, variant_path: str, part: Part, table_name: str) -> bytes:
+    """Read the content of a part's table; empty if it is missing."""
+    path = table_path(variant_path, part.part_id, table_name)
+    with contextlib.suppress(FileNotFoundError):
+        if store.copies is None:
+            return store.read_bytes(path)
+        states = {table_path(variant_path, part.part_id, n): s for n, s in part.tables.items()}
+        return store.copies.read_table(f"{variant_path}/{part.part_id}", path, states)
+    return b""
 
 
 def read_rows(
@@ -90,7 +136,7 @@ def read_rows(
 ) -> list[Record]:
     """Read one table of a part without checking its digest; returns no rows if it is unreadable."""
     path = table_path(variant_path, part.part_id, record_type.__name__)
-    if record_type.__name__ not in part.tables or not store.exists(path):
+    if record_type.__name__ not in part.tables:
         return []
     try:
         with store.open(path) as stream:
@@ -131,8 +177,8 @@ def tombstone_folder(variant_path: str) -> str:
 
 def read_tombstones(store: Store, variant_path: str) -> Tombstones:
     """Read which (part, item) pairs of a variant were invalidated."""
-    paths = store.list_files(tombstone_folder(variant_path))
-    tombstones = (store.parsed(path, parse_tombstone) for path in paths)
+    listed = store.list_identities(tombstone_folder(variant_path))
+    tombstones = (store.parsed(path, parse_tombstone, known) for path, known in listed.items())
     return {pair for tombstone in tombstones if tombstone for pair in tombstone}
 
 

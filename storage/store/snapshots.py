@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from storage.store.part import marker_paths, tombstone_folder
 from storage.store.variant import Snapshot, Variant
 
-_Listing = tuple[list[str], list[str]]
+_Listing = tuple[list[str], list[str]] | int
 _NUM_KEPT = 2  # of each variant: the manifest's, for one, has its samples and its class plan
 
 
@@ -26,14 +26,26 @@ class Snapshots:
 
         It must also be of the same expected items; otherwise look at all files.
         """
-        listing = (
-            marker_paths(variant.store, variant.path),
-            variant.store.list_files(tombstone_folder(variant.path)),
-        )
+        listing = _listing_of(variant)
         kept = self._latest.get(variant.path, [])
         for known, snapshot in kept:
-            if known == listing and snapshot.expected == expected:
+            is_current = known == listing and (variant.store.is_local or not snapshot.pending)
+            if is_current and snapshot.expected == expected:
                 return snapshot
         found = variant.look(expected)
         self._latest[variant.path] = [(listing, found), *kept][:_NUM_KEPT]
         return found
+
+
+def _listing_of(variant: Variant) -> _Listing:
+    """Return what changes with the variant's parts and tombstones.
+
+    Listing a remote store is slow, and what others add changes nothing of items that are finished:
+    there it is how often this process has changed the variant.
+    """
+    if not variant.store.is_local:
+        return variant.store.num_changes(variant.path)
+    return (
+        marker_paths(variant.store, variant.path),
+        variant.store.list_files(tombstone_folder(variant.path)),
+    )

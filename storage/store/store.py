@@ -19,6 +19,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -26,17 +27,22 @@ from typing import Any, TypeVar, cast
 
 import fsspec
 
-from storage.errors import ConfigError, ReadOnlyError
+from storage.errors import ReadOnlyError
 from storage.fingerprint import digest_stream
 from storage.store.atomic import atomic_file, move_file, remove_abandoned, temporary_name
 from storage.store.disk import creating, space_on, writing_to
-from storage.store.file_identity import Identity, identity_of, identity_of_object
+from storage.store.file_identity import Identity, identity_of
 from storage.store.file_index import FileIndex, Verification
+from storage.store.local_files import list_folder, list_tree
+from storage.store.remote.copies import PartCopies
+from storage.store.remote.files import RemoteFiles
+from storage.store.url import local_root
 
 Parsed = TypeVar("Parsed")
 
 CACHE_FOLDER = ".cache"
 TEMPORARY = ".tmp"
+_REMOTE_THREADS = 16  # requests at once; each waits for the network, not for a core
 
 
 class Store:
@@ -47,30 +53,35 @@ class Store:
 
     Raises:
         ConfigError: the URL is empty or names an unknown protocol.
-        StoreError: the location cannot be written.
+        StoreError: the location cannot be reached or written.
+        ToolError: the library for the URL's protocol is not installed.
     """
 
     def __init__(
         self, url: str, verification: Verification | None = None, *, read_only: bool = False
     ) -> None:
-        local_root(url)
-        try:
-            self.fs, self.root = fsspec.core.url_to_fs(url)
-        except (ValueError, ImportError) as error:
-            raise ConfigError(
-                f"The store {url!r} cannot be opened ({error}): name a folder or an fsspec URL."
-            ) from error
+        self.remote = None if local_root(url) else RemoteFiles(url)
+        self.copies = PartCopies(self.remote, read_only=read_only) if self.remote else None
+        self._local_fs: Any = None if self.remote else fsspec.core.url_to_fs(url)[0]
+        self.root = self.remote.root if self.remote else fsspec.core.url_to_fs(url)[1]
         self.url = url
-        self.is_local = "file" in _protocols(self.fs)
         self.read_only = read_only
         self._verification = verification or Verification()
         self._indexes: dict[str, FileIndex] = {}
         self._parsed: dict[str, tuple[Identity, object]] = {}
-        if read_only:
+        self._changes: Counter[str] = Counter()
+        if not read_only:
+            self._try_writing()
+
+    def _try_writing(self) -> None:
+        probe = f"{TEMPORARY}/{temporary_name()}"
+        if self.remote:
+            if self.url not in _written:  # by this process: several open the store of a run
+                self.remote.check_writable(probe)
+                _written.add(self.url)
             return
         with creating(self.url):
             self.fs.makedirs(self.full_path(TEMPORARY), exist_ok=True)
-            probe = f"{TEMPORARY}/{temporary_name()}"
             self._write_bytes(probe, b"")
             self.fs.rm(self.full_path(probe))
 
@@ -81,54 +92,102 @@ class Store:
         """Open the store again in the process that unpickles it."""
         return partial(Store, self.url, self._verification, read_only=self.read_only), ()
 
+    @property
+    def is_local(self) -> bool:
+        """True if the store is a folder of this node."""
+        return self.remote is None
+
+    @property
+    def fs(self) -> Any:
+        """The fsspec file system."""
+        return self.remote.fs if self.remote else self._local_fs
+
+    @property
+    def num_threads(self) -> int:
+        """How many files are read at once: one per core, or more from a remote store."""
+        return _REMOTE_THREADS if self.remote else os.cpu_count() or 1
+
     def full_path(self, path: str) -> str:
         """Return a path for `fs`; for a local store, the absolute local path."""
         return f"{self.root}/{path}"
 
+    def location(self, path: str) -> str:
+        """Return a path as users are shown it: an absolute local path, or a URL."""
+        return f"{self.url.rstrip('/')}/{path}" if self.remote else self.full_path(path)
+
     def open(self, path: str) -> Any:
-        """Open a stored file for reading in binary mode."""
-        return self.fs.open(self.full_path(path), "rb")
+        """Open a stored file for reading in binary mode; a remote one is read into memory."""
+        return self.remote.open(path) if self.remote else self.fs.open(self.full_path(path), "rb")
+
+    def read_bytes(self, path: str) -> bytes:
+        """Read a whole file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        with self.open(path) as stream:
+            content: bytes = stream.read()
+            return content
 
     def exists(self, path: str) -> bool:
         """Return whether a file or folder exists."""
-        return bool(self.fs.exists(self.full_path(path)))
+        return self.remote.exists(path) if self.remote else Path(self.full_path(path)).exists()
 
     def list_files(self, path: str) -> list[str]:
         """List the files directly in a folder, sorted; empty if the folder does not exist."""
-        if self.is_local:
-            return _list_local(self.full_path(path), path)
-        self.fs.invalidate_cache()
-        try:
-            found = self.fs.ls(self.full_path(path), detail=True)
-        except FileNotFoundError:
-            return []
-        names = (Path(row["name"]).name for row in found if row["type"] == "file")
-        return sorted(f"{path}/{name}" for name in names)
+        return list(self.list_identities(path))
 
-    def write_bytes(self, path: str, content: bytes) -> None:
-        """Write a file so that it appears whole or not at all."""
-        self.check_writable()
-        with writing_to(self.url):
-            self._write_bytes(path, content)
+    def list_identities(self, path: str) -> dict[str, Identity | None]:
+        """Map the files directly in a folder, sorted, to their identities.
 
-    def publish(self, local_path: Path, path: str) -> None:
-        """Move a finished local file into the store in one step."""
-        self.check_writable()
+        These are ``None`` in a local store, where a look at each file is cheap.
+        """
+        if not self.remote:
+            return dict.fromkeys(list_folder(self.root, path))
+        found = self.remote.list_tree(path)
+        return {p: identity for p, identity in found.items() if p.rpartition("/")[0] == path}
+
+    def list_tree(self, path: str) -> dict[str, Identity]:
+        """Map all files below a folder, or of the store, sorted, to their identities.
+
+        This is one listing of a remote store: a request per 1,000 objects.
+        """
+        return self.remote.list_tree(path) if self.remote else list_tree(self.root, path)
+
+    def write_bytes(self, path: str, content: bytes) -> Identity | None:
+        """Write a file so that it appears whole or not at all.
+
+        Returns its identity if a remote store reports it.
+        """
+        self._before_change(path)
         with writing_to(self.url):
-            destination = self.full_path(path)
-            self.fs.makedirs(destination.rsplit("/", 1)[0], exist_ok=True)
-            if not self.is_local:
-                self.fs.put_file(str(local_path), destination)
+            return self._write_bytes(path, content)
+
+    def publish(self, local_path: Path, path: str) -> Identity | None:
+        """Move a finished local file into the store in one step; returns as `write_bytes`."""
+        self._before_change(path)
+        with writing_to(self.url):
+            if self.remote:
+                identity = self.remote.publish(local_path, path)
                 local_path.unlink()
-                return
-            move_file(local_path, Path(destination), temporary_folder=self._temporary_folder)
+                return identity
+            destination = Path(self.full_path(path))
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            move_file(local_path, destination, temporary_folder=self._temporary_folder)
+            return None
 
     def remove(self, path: str) -> None:
         """Remove a file or a whole folder, if it exists."""
-        self.check_writable()
-        if self.exists(path):
+        self._before_change(path)
+        if self.remote:
+            self.remote.remove(path)
+        elif self.exists(path):
             with writing_to(self.url):
                 self.fs.rm(self.full_path(path), recursive=True)
+
+    def num_changes(self, variant_path: str) -> int:
+        """Return how often this object has changed a variant of the store."""
+        return self._changes[variant_path]
 
     @contextlib.contextmanager
     def staging(self) -> Iterator[Path]:
@@ -167,9 +226,11 @@ class Store:
             return 0
         return remove_abandoned(self._temporary_folder)
 
-    def file_state(self, path: str) -> tuple[int, str] | None:
+    def file_state(self, path: str, expected_size: int | None = None) -> tuple[int, str] | None:
         """Read a file; returns its size in bytes and content digest, or ``None`` if missing."""
         try:
+            if self.remote:
+                return self.remote.state(path, expected_size)
             size = self.identity(path).size
             with self.open(path) as stream:
                 return size, digest_stream(stream)
@@ -182,18 +243,25 @@ class Store:
         Raises:
             FileNotFoundError: there is no such file.
         """
-        if self.is_local:
-            return identity_of(self.full_path(path))
-        return identity_of_object(self.fs.info(self.full_path(path)))
+        return self.remote.identity(path) if self.remote else identity_of(self.full_path(path))
 
-    def parsed(self, path: str, parse: Callable[[bytes], Parsed]) -> Parsed | None:
-        """Parse a small file once, until it changes; returns ``None`` if it is missing."""
+    def parsed(
+        self,
+        path: str,
+        parse: Callable[[bytes], Parsed],
+        identity: Identity | None = None,
+        read: Callable[[], bytes] | None = None,
+    ) -> Parsed | None:
+        """Parse a small file once, until it changes; returns ``None`` if it is missing.
+
+        ``identity`` is what a listing has just shown, ``read`` how to read it other than from its
+        path.
+        """
         try:
-            identity = self.identity(path)
+            identity = identity or self.identity(path)
             known, parsed = self._parsed.get(path, (None, None))
             if known != identity:
-                with self.open(path) as stream:
-                    parsed = parse(stream.read())
+                parsed = parse((read or partial(self.read_bytes, path))())
                 self._parsed[path] = identity, parsed
         except FileNotFoundError:
             return None
@@ -203,11 +271,8 @@ class Store:
         """Return the index of one kind of facts about files, such as their digests."""
         path = f"{CACHE_FOLDER}/index/{kind}.parquet"
 
-        def read() -> bytes:
-            with self.open(path) as stream:
-                return stream.read()
-
         if kind not in self._indexes:
+            read = partial(self.read_bytes, path)
             index = FileIndex(read, partial(self.write_bytes, path), self._verification)
             self._indexes.setdefault(kind, index)
         return self._indexes[kind]
@@ -230,60 +295,23 @@ class Store:
     def _temporary_folder(self) -> Path:
         return Path(self.full_path(TEMPORARY))
 
-    def _write_bytes(self, path: str, content: bytes) -> None:
-        destination = self.full_path(path)
-        if self.is_local:
-            folder = self._temporary_folder
-            with atomic_file(Path(destination), temporary_folder=folder) as temporary:
-                temporary.write_bytes(content)
-        else:
-            self.fs.makedirs(destination.rsplit("/", 1)[0], exist_ok=True)
-            self.fs.pipe_file(destination, content)
+    def _write_bytes(self, path: str, content: bytes) -> Identity | None:
+        if self.remote:
+            return self.remote.write(path, content)
+        destination, folder = Path(self.full_path(path)), self._temporary_folder
+        with atomic_file(destination, temporary_folder=folder) as temporary:
+            temporary.write_bytes(content)
+        return None
+
+    def _before_change(self, path: str) -> None:
+        self.check_writable()
+        self._changes["/".join(path.split("/")[:2])] += 1
 
 
-def _list_local(folder: str, path: str) -> list[str]:
-    try:
-        with os.scandir(folder) as found:
-            return sorted(f"{path}/{entry.name}" for entry in found if entry.is_file())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+_written: set[str] = set()  # the URLs of remote stores that this process has written to
 
 
 @cache
 def store_of_process(url: str) -> Store:
     """Open a store once per process: opening writes a file, and workers read many samples."""
     return Store(url)
-
-
-def local_root(url: str) -> Path | None:
-    """Return the local folder that a store's URL names, or ``None`` if it is remote.
-
-    Raises:
-        ConfigError: the URL is empty, or contains a NUL byte.
-    """
-    protocol, path = fsspec.core.split_protocol(url)
-    if protocol not in (None, "file", "local"):
-        return None
-    if not path.strip():
-        raise ConfigError(f"The store's path is empty ({url!r}): name a folder with --store.")
-    if "\0" in path:
-        raise ConfigError(f"The store {url!r} contains a NUL byte: name another with --store.")
-    return Path(path)
-
-
-def is_missing(url: str) -> bool:
-    """Return whether a URL names a local folder that does not exist, without creating it.
-
-    Raises:
-        ConfigError: as `local_root`.
-        StoreError: the folder's parents cannot be read.
-    """
-    root = local_root(url)
-    if root is None:
-        return False
-    with creating(url):
-        return not root.is_dir()
-
-
-def _protocols(fs: Any) -> tuple[str, ...]:
-    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)

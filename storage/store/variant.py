@@ -1,8 +1,6 @@
 """A variant: one stage's results for one set of settings, stored as immutable parts."""
 
-import contextlib
 import json
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,13 +15,16 @@ from storage.errors import StoreError
 from storage.fingerprint import digest_bytes, digest_of
 from storage.schema import check_columns, from_table, read_parquet, schema_of, to_table
 from storage.store.atomic import temporary_name
+from storage.store.file_identity import Identity
 from storage.store.intact import PartCheck
 from storage.store.part import (
     Part,
     State,
+    Written,
+    publish_file,
     read_parts,
+    read_table,
     read_tombstones,
-    state_of_written,
     table_path,
     write_marker,
     write_table,
@@ -75,7 +76,7 @@ class Variant:
     def keep_log(self, log_path: Path) -> str | None:
         """Move a library's log to the variant's logs, which erasing any participant removes.
 
-        Returns its full path, or ``None`` if there is no log.
+        Returns its path or URL, or ``None`` if there is no log.
         """
         if not log_path.is_file():
             return None
@@ -83,7 +84,7 @@ class Variant:
         prefix = f"{time.strftime('%Y%m%dT%H%M%S')}-{temporary_name()}"
         stored_path = f"{self.path}/logs/{prefix}-{log_path.name}"
         self.store.publish(log_path, stored_path)
-        return self.store.full_path(stored_path)
+        return self.store.location(stored_path)
 
     def look(self, expected: Mapping[str, str]) -> "Snapshot":
         """Find the expected items that are finished now, for several reads at that moment."""
@@ -106,15 +107,18 @@ class Variant:
             return
         items = {output.item_id: expected[output.item_id] for output in outputs}
         part_id = digest_of(items, time.time_ns())[:16]
-        files = {output.item_id: self._publish(output.files) for output in outputs}
+        written: dict[str, Identity | None] = {}
+        files = {output.item_id: self._publish(output.files, written) for output in outputs}
         tables = {
-            record_type.__name__: self._write_table(part_id, record_type, outputs, items)
+            record_type.__name__: self._write_table(part_id, record_type, outputs, items, written)
             for record_type in {type(row) for output in outputs for row in output.rows}
         }
         part = Part(
             part_id=part_id, created_ns=time.time_ns(), items=items, files=files, tables=tables
         )
         write_marker(self.store, self.path, part)
+        if not self.store.is_local:
+            PartCheck(self.store, self.path).record_written(part, written)
 
     def read(self, record_type: type[Record], expected: Mapping[str, str]) -> list[Record]:
         """Read the rows of the expected items that are finished, in their order."""
@@ -162,13 +166,20 @@ class Variant:
             if item not in damaged[part.part_id]
         }
 
-    def _publish(self, files: Mapping[str, Path]) -> dict[str, State]:
-        for path, local_path in files.items():
-            self.store.publish(local_path, path)
-        return {path: state_of_written(self.store, path) for path in files}
+    def _publish(self, files: Mapping[str, Path], written: Written) -> dict[str, State]:
+        with ThreadPoolExecutor(1 if self.store.is_local else self.store.num_threads) as pool:
+            states = pool.map(
+                lambda file: publish_file(self.store, file[1], file[0], written), files.items()
+            )
+            return dict(zip(files, states, strict=True))
 
     def _write_table(
-        self, part_id: str, record_type: type, outputs: list[ItemOutput], items: Mapping[str, str]
+        self,
+        part_id: str,
+        record_type: type,
+        outputs: list[ItemOutput],
+        items: Mapping[str, str],
+        written: Written,
     ) -> State:
         rows = [
             (output.item_id, row)
@@ -180,7 +191,7 @@ class Variant:
         ids = [item_id for item_id, _ in rows]
         for name, values in (("_item_id", ids), ("_input_digest", [items[i] for i in ids])):
             table = table.append_column(pa.field(name, pa.string(), nullable=False), [values])
-        return write_table(self.store, self.path, part_id, record_type.__name__, table)
+        return write_table(self.store, self.path, part_id, record_type.__name__, table, written)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,16 +222,15 @@ class Snapshot:
         for item, part in self.owners.items():
             if record_type.__name__ in part.tables:
                 owned.setdefault(part.part_id, (part, []))[1].append(item)
-        tables = []
-        for _, (part, items) in sorted(owned.items()):
-            table = self._read_table(part, record_type)
-            check_columns(record_type, table)
-            if len(items) < len(part.items):
-                table = table.filter(pc.is_in(table["_item_id"], pa.array(items)))
-            tables.append(table)
-        if not tables:
+        if not owned:
             return _with_identity(schema_of(record_type)).empty_table()
-        merged = pa.concat_tables(tables)
+        # One after another from a disk; requests to a remote store are slow: several at once.
+        with ThreadPoolExecutor(1 if self.store.is_local else self.store.num_threads) as pool:
+            tables = pool.map(
+                lambda each: self._read_table(each[0], each[1], record_type),
+                (of_part for _, of_part in sorted(owned.items())),
+            )
+            merged = pa.concat_tables(tables)
         order = pc.index_in(merged["_item_id"], pa.array(list(self.expected), pa.string()))
         return merged.take(pc.array_sort_indices(order))
 
@@ -234,23 +244,27 @@ class Snapshot:
             part = self.owners[item]
             by_part.setdefault(part.part_id, (part, []))[1].append(item)
         check = PartCheck(self.store, self.path)
-        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        with ThreadPoolExecutor(max_workers=self.store.num_threads) as pool:
             found = pool.map(lambda each: check.verify(*each), by_part.values())
             return sorted(item for damaged in found for item in damaged)
 
-    def _read_table(self, part: Part, record_type: type) -> pa.Table:
-        path = table_path(self.path, part.part_id, record_type.__name__)
-        content = b""
-        with contextlib.suppress(FileNotFoundError), self.store.open(path) as stream:
-            content = stream.read()
-        if (len(content), digest_bytes(content)) != tuple(part.tables[record_type.__name__]):
+    def _read_table(self, part: Part, items: list[str], record_type: type) -> pa.Table:
+        """Read the rows of some items of a part."""
+        name = record_type.__name__
+        content = read_table(self.store, self.path, part, name)
+        if (len(content), digest_bytes(content)) != tuple(part.tables[name]):
             PartCheck(self.store, self.path).discard(part)
             self.store.save_indexes()
+            path = table_path(self.path, part.part_id, name)
             raise StoreError(
                 f"The table {path!r} in {self.store.url!r} is damaged or was removed: run again, "
                 "which computes its rows again."
             )
-        return read_parquet(pa.BufferReader(content))
+        table = read_parquet(pa.BufferReader(content))
+        check_columns(record_type, table)
+        if len(items) < len(part.items):
+            table = table.filter(pc.is_in(table["_item_id"], pa.array(items)))
+        return table
 
 
 def open_variant(

@@ -20,7 +20,8 @@ from storage.datasets.erased import read_erased
 from storage.errors import StoreError
 from storage.fingerprint import digest_bytes, digest_of
 from storage.schema import from_table, read_parquet, to_table, write_parquet
-from storage.store.store import CACHE_FOLDER, Store, is_missing
+from storage.store.store import CACHE_FOLDER, Store
+from storage.store.url import is_missing
 
 READER_VERSION = 5  # raise it when the same file is read differently
 _MAX_FILES = 4

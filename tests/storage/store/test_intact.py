@@ -41,7 +41,7 @@ def reads_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     reads: list[str] = []
     state = Store.file_state
     monkeypatch.setattr(
-        Store, "file_state", lambda self, path: reads.append(path) or state(self, path)
+        Store, "file_state", lambda self, path, *size: reads.append(path) or state(self, path)
     )
     return reads
 

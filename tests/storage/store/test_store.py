@@ -10,7 +10,8 @@ import pytest
 
 from storage.errors import ConfigError, StoreError
 from storage.store.fetch import local_folder
-from storage.store.store import Store, is_missing, local_root
+from storage.store.store import Store
+from storage.store.url import is_missing, local_root
 from storage.store.variant import open_variant
 
 
