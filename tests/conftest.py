@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from infra.sandbox.world import make_world
 from infra.zoo.shelf import Shelf
 from tasks.model.gpu import has_gpu, has_gpu_driver
 from tests.flows.commands.command_line import SandboxRun, run_alone
+from tests.s3_server import S3Server, s3_on_loopback
 
 # The same examples for everyone; look for new ones with --hypothesis-profile=explore.
 settings.register_profile("steady", deadline=None, max_examples=50, derandomize=True)
@@ -191,3 +193,18 @@ def new_history(
         return home
 
     return make
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server on loopback; `bucket` names an empty bucket on it."""
+    with s3_on_loopback() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new bucket, with this process's credentials and endpoint set for it."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server.new_bucket(f"bucket-{uuid.uuid4().hex[:8]}")

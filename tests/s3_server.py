@@ -8,6 +8,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import boto3
+from moto.backends import get_backend
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -45,6 +47,12 @@ class S3Server:
         """List a bucket's objects."""
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
         return [row["Key"] for page in pages for row in page.get("Contents", ())]
+
+    def fill(self, bucket: str, keys: Iterable[str]) -> None:
+        """Create many empty objects without a request for each."""
+        backend = get_backend("s3")[DEFAULT_ACCOUNT_ID]["aws"]
+        for key in keys:
+            backend.put_object(bucket, key, b"")
 
     @contextmanager
     def counted(self) -> Iterator[Counter[str]]:

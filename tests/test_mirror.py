@@ -32,6 +32,7 @@ COVERED_BY = {
     "storage/media_records.py": "storage/test_schema.py",
     "storage/records.py": "storage/test_schema.py",
     "storage/results.py": "storage/test_schema.py",
+    "storage/store/url.py": "storage/store/test_store.py",
     "tasks/ablation/job.py": "tasks/ablation/test_child.py",
     "tasks/inference/requests.py": "tasks/test_infer.py",
     "tasks/media/rules.py": "tasks/media/test_cut_video.py",
@@ -52,6 +53,8 @@ WITHOUT_SOURCE = {
     "flows/test_pipeline_inputs.py": "the pipeline again, on other inputs",
     "infra/profiles/test_recipes.py": "TOML files",
     "infra/test_prefect_yaml.py": "a YAML file",
+    "flows/test_store_in_s3.py": "the pipeline again, with a remote store",
+    "storage/store/remote/test_variant_in_s3.py": "a variant in a remote store",
     "storage/store/test_variant_interrupted.py": "a variant's writes that fail",
     "storage/store/test_variant_killed.py": "a variant's writes in killed processes",
 }

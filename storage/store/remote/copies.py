@@ -95,6 +95,10 @@ class PartCopies:
             return
         with contextlib.suppress(StoreError):  # without a copy the next run reads each table
             self._files.write(_path_of(part_path), _encode(copy))
+            with self._lock:
+                self._stored.setdefault(part_path.rpartition("/")[0], set()).add(
+                    _path_of(part_path)
+                )
 
     def _hold(self, part_path: str, copy: _Copy) -> None:
         with self._lock:

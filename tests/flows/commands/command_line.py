@@ -77,7 +77,7 @@ class SandboxRun:
     output: str
 
 
-def arguments_of(data: Path, store: Path, *options: str) -> list[str]:
+def arguments_of(data: Path, store: Path | str, *options: str) -> list[str]:
     overrides = [part for setting in QUICK for part in ("--set", setting)]
     return [
         "run", "--profile", "sandbox", "--data", str(data), "--store", str(store), *overrides,
@@ -85,7 +85,7 @@ def arguments_of(data: Path, store: Path, *options: str) -> list[str]:
     ]  # fmt: skip
 
 
-def run(waver: Waver, data: Path, store: Path, *options: str, status: int = 0) -> str:
+def run(waver: Waver, data: Path, store: Path | str, *options: str, status: int = 0) -> str:
     ended = waver(*arguments_of(data, store, *options))
     assert ended.returncode == status, ended.stdout + ended.stderr
     return ended.stdout
@@ -101,7 +101,7 @@ def run_alone(environment: Mapping[str, str], data: Path, store: Path) -> str:
     return ended.stdout
 
 
-def request_of(data: Path, store: Path, model: Path | None = None) -> RunRequest:
+def request_of(data: Path, store: Path | str, model: Path | None = None) -> RunRequest:
     """The same run's request, to read its results."""
     return RunRequest(
         data=str(data), store=str(store), profile="sandbox", settings=read_overrides(QUICK),
