@@ -17,7 +17,6 @@ A part appears whole or not at all: files and tables are renamed into the varian
 
 import contextlib
 import os
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -30,19 +29,19 @@ import fsspec
 from storage.errors import ReadOnlyError
 from storage.fingerprint import digest_stream
 from storage.store.atomic import atomic_file, move_file, remove_abandoned, temporary_name
-from storage.store.disk import creating, space_on, writing_to
+from storage.store.disk import creating, writing_to
 from storage.store.file_identity import Identity, identity_of
 from storage.store.file_index import FileIndex, Verification
 from storage.store.local_files import list_folder, list_tree
 from storage.store.remote.copies import PartCopies
-from storage.store.remote.files import RemoteFiles
+from storage.store.remote.files import NUM_THREADS, RemoteFiles
+from storage.store.temporary import sign_of_process, staging_folder
 from storage.store.url import local_root
 
 Parsed = TypeVar("Parsed")
 
 CACHE_FOLDER = ".cache"
 TEMPORARY = ".tmp"
-_REMOTE_THREADS = 16  # requests at once; each waits for the network, not for a core
 
 
 class Store:
@@ -62,28 +61,25 @@ class Store:
     ) -> None:
         self.remote = None if local_root(url) else RemoteFiles(url)
         self.copies = PartCopies(self.remote, read_only=read_only) if self.remote else None
-        self._local_fs: Any = None if self.remote else fsspec.core.url_to_fs(url)[0]
-        self.root = self.remote.root if self.remote else fsspec.core.url_to_fs(url)[1]
+        self._local_fs: Any = None if self.remote else fsspec.filesystem("file")
+        self.root: str = self.remote.root if self.remote else fsspec.core.url_to_fs(url)[1]
         self.url = url
         self.read_only = read_only
         self._verification = verification or Verification()
         self._indexes: dict[str, FileIndex] = {}
         self._parsed: dict[str, tuple[Identity, object]] = {}
         self._changes: Counter[str] = Counter()
+        self._present: set[str] = set()
         if not read_only:
             self._try_writing()
 
     def _try_writing(self) -> None:
         probe = f"{TEMPORARY}/{temporary_name()}"
         if self.remote:
-            if self.url not in _written:  # by this process: several open the store of a run
-                self.remote.check_writable(probe)
-                _written.add(self.url)
-            return
+            return self.remote.check_writable(probe)
         with creating(self.url):
-            self.fs.makedirs(self.full_path(TEMPORARY), exist_ok=True)
             self._write_bytes(probe, b"")
-            self.fs.rm(self.full_path(probe))
+            return Path(self.full_path(probe)).unlink()
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -105,7 +101,7 @@ class Store:
     @property
     def num_threads(self) -> int:
         """How many files are read at once: one per core, or more from a remote store."""
-        return _REMOTE_THREADS if self.remote else os.cpu_count() or 1
+        return NUM_THREADS if self.remote else os.cpu_count() or 1
 
     def full_path(self, path: str) -> str:
         """Return a path for `fs`; for a local store, the absolute local path."""
@@ -126,8 +122,7 @@ class Store:
             FileNotFoundError: there is none.
         """
         with self.open(path) as stream:
-            content: bytes = stream.read()
-            return content
+            return cast(bytes, stream.read())
 
     def exists(self, path: str) -> bool:
         """Return whether a file or folder exists."""
@@ -163,14 +158,18 @@ class Store:
         with writing_to(self.url):
             return self._write_bytes(path, content)
 
+    def ensure(self, path: str, content: bytes) -> None:
+        """Write a file unless it exists; a process looks once in a remote store."""
+        if not ((self.remote and path in self._present) or self.exists(path)):
+            self.write_bytes(path, content)
+        self._present.add(path)
+
     def publish(self, local_path: Path, path: str) -> Identity | None:
         """Move a finished local file into the store in one step; returns as `write_bytes`."""
         self._before_change(path)
         with writing_to(self.url):
             if self.remote:
-                identity = self.remote.publish(local_path, path)
-                local_path.unlink()
-                return identity
+                return self.remote.publish(local_path, path)
             destination = Path(self.full_path(path))
             destination.parent.mkdir(parents=True, exist_ok=True)
             move_file(local_path, destination, temporary_folder=self._temporary_folder)
@@ -197,34 +196,21 @@ class Store:
         """
         self.check_writable()
         parent = self._temporary_folder if self.is_local else Path(tempfile.gettempdir())
-        folder = parent / temporary_name()
-        with writing_to(self.url):
-            folder.mkdir(parents=True)
-        try:
-            with space_on(str(parent)):
-                yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with staging_folder(parent, self.url) as folder:
+            yield folder
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:
         """Show other processes that results are being computed; does nothing in a remote store."""
-        if not self.is_local or self.read_only:
+        with contextlib.ExitStack() as stack:
+            if self.is_local and not self.read_only:
+                stack.enter_context(sign_of_process(self._temporary_folder, self.url))
             yield
-            return
-        sign = self._temporary_folder / temporary_name()
-        with writing_to(self.url):
-            sign.touch()
-        try:
-            yield
-        finally:
-            sign.unlink(missing_ok=True)
 
     def sweep(self) -> int:
         """Remove temporary files and folders of dead processes; returns how many."""
-        if self.read_only or not self.is_local:
-            return 0
-        return remove_abandoned(self._temporary_folder)
+        is_swept = self.is_local and not self.read_only
+        return remove_abandoned(self._temporary_folder) if is_swept else 0
 
     def file_state(self, path: str, expected_size: int | None = None) -> tuple[int, str] | None:
         """Read a file; returns its size in bytes and content digest, or ``None`` if missing."""
@@ -270,11 +256,9 @@ class Store:
     def index(self, kind: str) -> FileIndex:
         """Return the index of one kind of facts about files, such as their digests."""
         path = f"{CACHE_FOLDER}/index/{kind}.parquet"
-
         if kind not in self._indexes:
-            read = partial(self.read_bytes, path)
-            index = FileIndex(read, partial(self.write_bytes, path), self._verification)
-            self._indexes.setdefault(kind, index)
+            read, write = partial(self.read_bytes, path), partial(self.write_bytes, path)
+            self._indexes.setdefault(kind, FileIndex(read, write, self._verification))
         return self._indexes[kind]
 
     def save_indexes(self) -> None:
@@ -306,9 +290,6 @@ class Store:
     def _before_change(self, path: str) -> None:
         self.check_writable()
         self._changes["/".join(path.split("/")[:2])] += 1
-
-
-_written: set[str] = set()  # the URLs of remote stores that this process has written to
 
 
 @cache

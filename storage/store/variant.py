@@ -285,9 +285,9 @@ def open_variant(
         "upstream": list(upstream),
     }
     variant = Variant(store=store, stage=stage, variant_id=digest_of(identity)[:12])
-    if not store.read_only and not store.exists(variant.identity_path):
+    if not store.read_only:
         text = json.dumps(identity, indent=2, sort_keys=True, ensure_ascii=False)
-        store.write_bytes(variant.identity_path, text.encode())
+        store.ensure(variant.identity_path, text.encode())
     return variant
 
 

@@ -103,7 +103,7 @@ def requests_by_stage(log: list[tuple[str, str]]) -> dict[str, Counter[str]]:
     return counts
 
 
-def test_a_run_with_nothing_to_do_costs_two_requests_per_part_and_listings(
+def test_a_run_with_nothing_to_do_costs_a_request_per_part_some_per_run_and_listings(
     in_s3: Waver, finished: str, sandbox_run: SandboxRun, s3_server: S3Server,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -118,7 +118,7 @@ def test_a_run_with_nothing_to_do_costs_two_requests_per_part_and_listings(
         sys.stdout.write(f"\n{num_parts} parts, requests of a run with nothing to do:\n")
         for stage, of_stage in counts.items():
             sys.stdout.write(f"  {stage:<10} {dict(of_stage)}\n")
-    assert total.total() - total["LIST"] <= 2 * num_parts
+    assert total.total() - total["LIST"] <= num_parts + 20
     assert total["LIST"] <= 100
     assert total["PUT"] <= 1
 

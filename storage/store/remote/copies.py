@@ -34,7 +34,10 @@ _Copy = dict[str, tuple[str, bytes]]  # identity and content by path
 
 
 class PartCopies:
-    """The copies of one store; safe to use from several threads. If ``read_only``, none is written."""
+    """The copies of one store; safe to use from several threads.
+
+    If ``read_only``, none is written.
+    """
 
     def __init__(self, files: RemoteFiles, *, read_only: bool = False) -> None:
         self._files = files

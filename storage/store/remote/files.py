@@ -24,10 +24,13 @@ _S3 = frozenset({"s3", "s3a"})
 _WITHOUT_FOLDERS = _S3 | {"gs", "gcs", "abfs", "abfss", "az"}  # one listing finds a whole prefix
 _EXTRAS = {"s3": "'waver[s3]'", "s3a": "'waver[s3]'", "gs": "gcsfs", "gcs": "gcsfs",
            "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs"}  # fmt: skip
+NUM_THREADS = 16  # requests at once; each waits for the network, not for a core
 _IN_MEMORY_BYTES = 64 << 20  # larger objects are streamed
 # s3fs repeats what botocore gives up on, five times: with botocore's own default of five attempts
 # a wrong endpoint would be noticed after minutes.
 _RETRIES = {"mode": "standard", "total_max_attempts": 3}
+
+_writable: set[str] = set()  # URLs that this process has written to
 
 
 class RemoteFiles:
@@ -82,10 +85,16 @@ class RemoteFiles:
         return f"{self.root}/{path}"
 
     def check_writable(self, path: str) -> None:
-        """Write and remove an object, with a single attempt, so that a mistake shows in seconds."""
+        """Write and remove an object, with a single attempt, so that a mistake shows in seconds.
+
+        Once per process and URL: several parts of a run open its store.
+        """
+        if self._url in _writable:
+            return
         with self._single_attempt():
             self.write(path, b"")
             self._remove_object(path)
+        _writable.add(self._url)
 
     def read(self, path: str) -> bytes:
         """Read a whole object, with one request.
@@ -93,7 +102,7 @@ class RemoteFiles:
         Raises:
             FileNotFoundError: there is none.
         """
-        # s3fs asks for the size first, to read large objects in pieces at once.
+        # s3fs requests the size first, to read large objects in pieces at once.
         options = {"max_concurrency": 1} if self._is_s3 else {}
         with remote_errors(self._url):
             content: bytes = self.fs.cat_file(self.full_path(path), **options)
@@ -158,19 +167,19 @@ class RemoteFiles:
         return self._written(report, len(content))
 
     def publish(self, local_path: Path, path: str) -> Identity | None:
-        """Upload a local file; returns the object's identity, if the store reports it."""
-        size = local_path.stat().st_size
+        """Move a local file into the store; returns the object's identity, if it is reported."""
+        size, report = local_path.stat().st_size, None
         with remote_errors(self._url):
             self._make_parents(path)
             if self._is_s3 and size <= _IN_MEMORY_BYTES:
                 media_type = mimetypes.guess_type(path)[0]
                 options = {"ContentType": media_type} if media_type else {}
                 content = local_path.read_bytes()
-                return self._written(
-                    self.fs.pipe_file(self.full_path(path), content, **options), len(content)
-                )
-            self.fs.put_file(str(local_path), self.full_path(path))
-        return None
+                report = self.fs.pipe_file(self.full_path(path), content, **options)
+            else:
+                self.fs.put_file(str(local_path), self.full_path(path))
+        local_path.unlink()
+        return self._written(report, size)
 
     def download(self, path: str, local_path: Path) -> None:
         """Copy an object to a local file."""

@@ -128,7 +128,7 @@ from storage.store.store import Store
 from tests.storage.toys import make, open_toy_variant
 print("started", flush=True)
 sys.stdin.readline()
-make(open_toy_variant(Store(sys.argv[1])), {f"item {n}": "digest" for n in range(15)}, sys.argv[2])
+make(open_toy_variant(Store(sys.argv[1])), {f"item {n}": "digest" for n in range(8)}, sys.argv[2])
 """
 
 
@@ -152,7 +152,7 @@ def start(*processes: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize("killed", [False, True])
 def test_two_processes_that_write_at_once_leave_whole_results(bucket, s3_server, killed):
     url = f"s3://{bucket}/store"
-    expected = {f"item {n}": "digest" for n in range(15)}
+    expected = {f"item {n}": "digest" for n in range(8)}
     first, second = writer(url, "of the first"), writer(url, "of the second")
     with first, second:
         start(first, second)
