@@ -11,7 +11,8 @@ WaverError                what is wrong, the value, what was expected, what to d
 ├── StageError            a stage that cannot start, or did not finish
 │   └── CrashError        a child process that died or failed unexpectedly
 └── ItemFault             a video or segment that becomes a rejected row
-    └── FramesFault       the decoded frames differ from the container's
+    ├── FramesFault       the decoded frames differ from the container's
+    └── TransientFault    a limit of time or memory, a disk or a process, which may pass
 """
 
 import traceback
@@ -74,6 +75,10 @@ class ItemFault(WaverError):
 
 class FramesFault(ItemFault):
     """The decoded frames of a video differ from its container's."""
+
+
+class TransientFault(ItemFault):
+    """A fault that may pass: another try, or a higher limit, may succeed."""
 
 
 def unexpected_reason(error: Exception) -> str:

@@ -186,3 +186,13 @@ class RejectedRecord:
     item_id: str
     stage: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransientRecord:
+    """A rejected item whose reason may pass, so that it is worth another try.
+
+    It stands beside the item's `RejectedRecord`; parts without any have no such table.
+    """
+
+    item_id: str

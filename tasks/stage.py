@@ -9,8 +9,14 @@ from prefect import State
 from prefect.states import Completed
 
 from storage.datasets.erased import read_erased
-from storage.errors import ItemFault, StageError, WaverError, unexpected_reason
-from storage.records import RejectedRecord
+from storage.errors import (
+    ItemFault,
+    StageError,
+    TransientFault,
+    WaverError,
+    unexpected_reason,
+)
+from storage.records import RejectedRecord, TransientRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
 
@@ -134,11 +140,17 @@ def or_rejected(stage: str, item_id: str, compute: Callable[[], ItemOutput]) -> 
     try:
         return compute()
     except ItemFault as fault:
-        reason = str(fault)
+        reason, may_pass = str(fault), isinstance(fault, TransientFault)
     except (WaverError, OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - a failed row becomes a rejected row here only
-        reason = unexpected_reason(error)
+        reason, may_pass = unexpected_reason(error), True
+    return rejected_output(stage, item_id, reason, may_pass=may_pass)
+
+
+def rejected_output(stage: str, item_id: str, reason: str, *, may_pass: bool) -> ItemOutput:
+    """Build the output of an item that is rejected; ``may_pass`` if another try may succeed."""
+    row = RejectedRecord(item_id=item_id, stage=stage, reason=reason)
     return ItemOutput(
-        item_id=item_id, rows=(RejectedRecord(item_id=item_id, stage=stage, reason=reason),)
+        item_id=item_id, rows=(row, TransientRecord(item_id=item_id)) if may_pass else (row,)
     )

@@ -1,24 +1,138 @@
-"""Commands on a store: `plan`."""
+"""Commands on a store: `plan`, `status` and `gc`."""
 
+import os
 from typing import Annotated
 
 import typer
 
-from flows.commands.options import DEFAULT_STORE, Store
+from flows.commands.options import (
+    DEFAULT_STORE,
+    HISTORY,
+    AcceptDuplicates,
+    Overrides,
+    Profile,
+    Store,
+    Verify,
+    accept_override,
+    check_one_of,
+    stages_option,
+)
+from flows.context.stage_names import STAGES
+from flows.server.environment import prepare_environment
+from storage.errors import ConfigError
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+OptionalData = Annotated[
+    str | None, typer.Option("--data", metavar="FOLDER", help="The data set of the run.")
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="MODEL", help="Model that the run is given (repeatable)."),
+]
 
 
 def plan(
+    data: OptionalData = None,
+    profile: Profile = "default",
     store: Store = DEFAULT_STORE,
+    model: Models = None,
+    start_at: Annotated[
+        str | None, stages_option("--from", "Plan this stage and those after it")
+    ] = None,
+    only: Annotated[
+        list[str] | None, stages_option("--only", "Plan only this stage (repeatable)")
+    ] = None,
+    force: Annotated[
+        list[str] | None, stages_option("--force", "Recompute this stage's results (repeatable)")
+    ] = None,
+    verify: Verify = False,
+    accept_duplicates: AcceptDuplicates = None,
+    overrides: Overrides = None,
     estimate: Annotated[
         float | None,
-        typer.Option(metavar="HOURS", help="Estimate what these hours of video would cost."),
+        typer.Option(
+            metavar="HOURS", help="Estimate instead what these hours of video would cost."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a run would compute, and why, or what hours of video would cost; writes nothing."""
+    """Show what a run with these options would compute and why, or what hours of video would cost.
+
+    It writes nothing, starts no server, and downloads no model.
+    """
     if estimate is not None:
         from flows.operations.estimate import show_estimate
 
         show_estimate(store, estimate, as_json=as_json)
+        return
+    if data is None:
+        raise ConfigError("Name the data set with --data FOLDER, or pass --estimate HOURS.")
+    for name in (start_at, *(only or ()), *(force or ())):
+        if name is not None:
+            check_one_of("stage", name, STAGES)
+    _stay_offline()
+    from flows.context.overrides import read_overrides
+    from flows.context.request import RunRequest
+    from flows.operations.plan import show_plan
+
+    request = RunRequest.model_validate(
+        {
+            "data": data, "profile": profile, "store": store, "verify": verify,
+            "start_at": start_at, "only": tuple(only or ()), "force": tuple(force or ()),
+            "model": tuple(model or ()),
+            "settings": read_overrides((*(overrides or ()), *accept_override(accept_duplicates))),
+        }
+    )  # fmt: skip
+    show_plan(request, as_json=as_json)
+
+
+def status(
+    data: OptionalData = None,
+    profile: Profile = "default",
+    store: Store = DEFAULT_STORE,
+    model: Models = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a store holds, its last runs, what they rejected, and who works in it now.
+
+    With --data, the variants of these settings are marked.
+    """
+    _stay_offline()
+    from flows.context.overrides import read_overrides
+    from flows.context.request import RunRequest
+    from flows.operations.status import show_status
+
+    request = data and RunRequest(
+        data=data, profile=profile, store=store, model=tuple(model or ()) or None,
+        settings=read_overrides(tuple(overrides or ())),
+    )  # fmt: skip
+    show_status(store, request or None, as_json=as_json)
+
+
+def gc(
+    store: Store = DEFAULT_STORE,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PROFILE", help="Keep the results of this profile too (repeatable)."),
+    ] = None,
+    keep_days: Annotated[
+        float,
+        typer.Option(metavar="DAYS", help="Keep variants and logs written in these last days."),
+    ] = 7,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Remove it; otherwise it is only listed.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """List, or remove, what no report, trained model, profile or recent run of a store needs."""
+    _stay_offline()
+    from flows.operations.gc import collect_and_show
+
+    collect_and_show(store, tuple(profile or ()), keep_days, delete=delete, as_json=as_json)
+
+
+def _stay_offline() -> None:
+    """Prepare the process so that a model that is not here yet is not downloaded."""
+    prepare_environment(HISTORY)
+    os.environ["HF_HUB_OFFLINE"] = "1"

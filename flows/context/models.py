@@ -105,7 +105,7 @@ def resolve_models(context: Context, manifest: ManifestRows, *, best_only: bool 
     require_model(context)
     if context.trains:
         return trained_models(context, read_trained_models(context, manifest), best_only=best_only)
-    return _named_models(context)
+    return named_models(context)
 
 
 def trained_models(
@@ -145,7 +145,8 @@ def _name_trained(context: Context, seeds: tuple[int, ...]) -> str:
     return f"{name}, seed {seeds[0]}: {how} of {count}"
 
 
-def _named_models(context: Context) -> Models:
+def named_models(context: Context) -> Models:
+    """Make the models ready that the request names."""
     settings, names = context.settings, context.request.models
     base, config = settings.finetune.model, settings.infer
     named = [

@@ -98,16 +98,20 @@ def sources_of(context: Context) -> dict[str, SourceVideo]:
     Only files are read that have changed since they were last read, or were read long ago.
     """
     if not context.sources:
-        index = source_index(context.store)
-        paths, digests = context.dataset.paths(), context.dataset.source_digests(index)
-        annotated = context.settings.segment.boundaries == "annotated"
-        for video in context.videos:
-            context.sources[video.video_id] = SourceVideo(
-                path=paths[video.video_id],
-                source_digest=digests[video.video_id],
-                cut_points_ms=cut_points_of(video) if annotated else (),
-            )
+        fill_sources(context, context.dataset.source_digests(source_index(context.store)))
     return dict(context.sources)
+
+
+def fill_sources(context: Context, digests: Mapping[VideoId, str]) -> None:
+    """Keep every video's file, digest and cut points in the context."""
+    paths = context.dataset.paths()
+    annotated = context.settings.segment.boundaries == "annotated"
+    for video in context.videos:
+        context.sources[video.video_id] = SourceVideo(
+            path=paths[video.video_id],
+            source_digest=digests[video.video_id],
+            cut_points_ms=cut_points_of(video) if annotated else (),
+        )
 
 
 def verified_sources(context: Context) -> dict[str, SourceVideo]:
@@ -156,9 +160,18 @@ def read_video_inputs(
     context: Context, segments: Mapping[str, tuple[SegmentRecord, ...]]
 ) -> dict[str, VideoInputs]:
     """Read what `manifest` works on: segments, transcript and annotation of each video."""
-    sources, expected = sources_of(context), expected_transcripts(context, segments)
+    expected = expected_transcripts(context, segments)
     rows = read_rows(context, "transcribe", context.transcribe, TranscriptRecord, expected)
-    transcripts = {row.video_id: row for row in rows}
+    return join_inputs(context, segments, rows)
+
+
+def join_inputs(
+    context: Context,
+    segments: Mapping[str, tuple[SegmentRecord, ...]],
+    rows: Iterable[TranscriptRecord],
+) -> dict[str, VideoInputs]:
+    """Join the segments and annotation of each video with its transcript."""
+    sources, transcripts = sources_of(context), {row.video_id: row for row in rows}
     accepted = accepted_by_video(context.accepted_duplicates)
     return {
         video.video_id: VideoInputs(

@@ -51,6 +51,7 @@ class ItemOutput:
 class Variant:
     """One stage's results for one set of settings.
 
+    ``identity`` is the content of `variant.json`: version, settings and upstream variants.
     Methods take the expected items as input digest by item id. An item is finished if a part lists
     it with that digest and its tables and files still have the content they were written with.
     """
@@ -58,6 +59,7 @@ class Variant:
     store: Store
     stage: str
     variant_id: str
+    identity: str = field(default="", compare=False, repr=False)
 
     @property
     def path(self) -> str:
@@ -284,9 +286,10 @@ def open_variant(
         "settings": dict(settings),
         "upstream": list(upstream),
     }
-    variant = Variant(store=store, stage=stage, variant_id=digest_of(identity)[:12])
+    text = json.dumps(identity, indent=2, sort_keys=True, ensure_ascii=False)
+    variant_id = digest_of(identity)[:12]
+    variant = Variant(store=store, stage=stage, variant_id=variant_id, identity=text)
     if not store.read_only:
-        text = json.dumps(identity, indent=2, sort_keys=True, ensure_ascii=False)
         store.ensure(variant.identity_path, text.encode())
     return variant
 

@@ -11,15 +11,9 @@ from storage.store.variant import ItemOutput, Variant
 from tasks.inference.damaged_media import count_damaged, damage_message, failures_message
 from tasks.log import LOGGER
 from tasks.prompting.model_input import InputConfig
-from tasks.stage import Shard, compute_missing
+from tasks.stage import Shard, compute_missing, rejected_output
 
 _ALWAYS_ALLOWED = 10
-
-
-def rejected_output(stage: str, segment_id: str, reason: str) -> ItemOutput:
-    """Build the output of a segment that has no prediction."""
-    row = RejectedRecord(item_id=segment_id, stage=stage, reason=reason)
-    return ItemOutput(item_id=segment_id, rows=(row,))
 
 
 def has_failed(output: ItemOutput, sample: SampleRecord, config: InputConfig) -> bool:
@@ -104,7 +98,9 @@ class Failures:
             self.variant,
             Shard(name="poison items", expected={item: self.expected[item] for item in reasons}),
             lambda items: (
-                rejected_output(self.stage, item, f"the engine died on it twice: {reasons[item]}")
+                rejected_output(
+                    self.stage, item, f"the engine died on it twice: {reasons[item]}", may_pass=True
+                )
                 for item in items
             ),
         )

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from storage.errors import ItemFault, StoreError, WaverError
+from storage.errors import ItemFault, StoreError, TransientFault, WaverError
 from storage.records import SampleRecord
 from storage.store.store import store_of_process
 from tasks.inference.requests import Renderer, Request, open_renderer
@@ -94,7 +94,7 @@ def _or_fault(compute: Callable[[], Result]) -> Result | ItemFault:
     except (WaverError, OSError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - one segment's fault; its text may quote the person
-        return ItemFault(f"the segment cannot be decoded (unforeseen {type(error).__name__})")
+        return TransientFault(f"the segment cannot be decoded (unforeseen {type(error).__name__})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,4 +169,4 @@ def _noting(inputs: PreparedInputs, on_start: Callable[[str], None]) -> Prepared
 
 
 def _death_fault(_sample: SampleRecord) -> ItemFault:
-    return ItemFault("a process died while it decoded and prepared this segment")
+    return TransientFault("a process died while it decoded and prepared this segment")

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Sequence
 
-from storage.errors import ItemFault
+from storage.errors import ItemFault, TransientFault
 from storage.records import SampleRecord
 from storage.results import PredictionRecord
 from storage.store.variant import ItemOutput
 from tasks.inference.engine import Engine
-from tasks.inference.failures import rejected_output
 from tasks.inference.isolation import Journal
 from tasks.inference.preparation import PreparedInputs
 from tasks.inference.settings import STAGE
 from tasks.prompting.prediction import Prediction
+from tasks.stage import rejected_output
 
 
 def expected_items(samples: Sequence[SampleRecord]) -> dict[str, str]:
@@ -24,7 +24,8 @@ def infer_samples(inputs: PreparedInputs, engine: Engine, journal: Journal) -> I
     for sample, prediction in engine.predict(inputs):
         journal.finish(sample.segment_id)
         if isinstance(prediction, ItemFault):
-            yield rejected_output(STAGE, sample.segment_id, str(prediction))
+            may_pass = isinstance(prediction, TransientFault)
+            yield rejected_output(STAGE, sample.segment_id, str(prediction), may_pass=may_pass)
         else:
             yield ItemOutput(item_id=sample.segment_id, rows=(_row(sample, prediction),))
 

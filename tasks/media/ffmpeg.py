@@ -11,7 +11,7 @@ from typing import Any
 
 import ffmpeg
 
-from storage.errors import ItemFault, StageError, ToolError
+from storage.errors import ItemFault, StageError, ToolError, TransientFault
 from tasks.processes.tool import ToolLimits, ToolResult, run_tool
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -69,7 +69,7 @@ def run_ffmpeg(command: Sequence[str], folder: Path | None, limits: ToolLimits) 
     """
     result = run_tool(command, limits=limits, folder=folder)
     if result.timed_out:
-        raise ItemFault(f"decoding timed out after {limits.seconds:.0f} s")
+        raise TransientFault(f"decoding timed out after {limits.seconds:.0f} s")
     errors = _errors_in(result.stderr.splitlines())
     result = replace(
         result, stderr_tail=tuple(errors[-_NUM_TAIL_LINES:]), num_stderr_lines=len(errors)
@@ -110,9 +110,9 @@ def run_ffprobe(path: Path, *arguments: str, limits: ToolLimits) -> ToolResult:
     command = ["ffprobe", "-v", "error", "-threads", "1", *arguments, input_url(path)]
     result = run_tool(command, limits=limits)
     if result.timed_out:
-        raise ItemFault(f"probing timed out after {limits.seconds:.0f} s")
+        raise TransientFault(f"probing timed out after {limits.seconds:.0f} s")
     if result.status and result.out_of_memory:
-        raise ItemFault(memory_reason(limits))
+        raise TransientFault(memory_reason(limits))
     _check_exit("ffprobe", result)
     return result
 

@@ -5,7 +5,7 @@ import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from storage.errors import ItemFault
+from storage.errors import ItemFault, TransientFault
 from tasks.media.audio.packets import list_packets
 from tasks.media.container import Container, Stream, parse_container
 from tasks.media.ffmpeg import input_url, run_ffprobe
@@ -169,7 +169,7 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         if error.errno in _HOST_ERRORS:
             raise
-        raise ItemFault(f"the file cannot be read ({error.strerror})") from error
+        raise TransientFault(f"the file cannot be read ({error.strerror})") from error
 
 
 def _read_container(path: Path, limits: ToolLimits) -> tuple[Container, str]:

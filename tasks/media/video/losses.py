@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import ceil
 
-from storage.errors import ItemFault
+from storage.errors import ItemFault, TransientFault
 from tasks.media.ffmpeg import memory_reason
 from tasks.media.video.damage import Damage
 from tasks.processes.tool import ToolLimits
@@ -73,5 +73,7 @@ def check_decoding(
     if damage.cause:
         message += f" (ffmpeg: {damage.cause})"
     if num_frames - num_bad < min_fraction * num_frames:
-        raise ItemFault(memory_reason(limits) if damage.out_of_memory else f"damaged: {message}")
+        if damage.out_of_memory:
+            raise TransientFault(memory_reason(limits))
+        raise ItemFault(f"damaged: {message}")
     return [message] if num_bad else []
