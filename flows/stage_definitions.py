@@ -39,6 +39,7 @@ def segment_stage(context: Context) -> Stage:
     settings, sources = context.settings, verified_sources(context)
     return Stage(
         name="segment",
+        unit="videos",
         variant=context.segment,
         expected={video_id: source.digest for video_id, source in sources.items()},
         task=segment_shard,
@@ -60,6 +61,7 @@ def transcribe_stage(context: Context) -> Stage:
     segments = read_segments(context)
     return Stage(
         name="transcribe",
+        unit="videos",
         variant=context.transcribe,
         expected=context.own(expected_transcripts(context, segments)),
         task=transcribe_shard,
@@ -76,6 +78,7 @@ def manifest_stage(context: Context) -> Stage:
     inputs = context.own(read_video_inputs(context, read_segments(context)))
     return Stage(
         name="manifest",
+        unit="videos",
         variant=context.manifest,
         expected={video_id: of_video.digest for video_id, of_video in inputs.items()},
         task=manifest_shard,
@@ -90,6 +93,8 @@ def class_plan_stage(context: Context, manifest: ManifestRows) -> Stage:
     """Return the manifest's second step: how much each class counts in training, as one item."""
     return Stage(
         name="manifest",
+        unit="class plans",
+        is_followed=False,  # a single item
         variant=context.manifest,
         expected=expected_class_plan(context, manifest),
         task=class_plan,
@@ -102,9 +107,11 @@ def finetune_stage(context: Context, manifest: ManifestRows) -> Stage:
     settings, plan = context.settings, read_class_plan(context, manifest)
     return Stage(
         name="finetune",
+        unit="models",
         variant=finetune_variant(context),
         expected=finetune.expected_items(manifest.samples, plan, settings.finetune),
         task=finetune_models,
+        is_followed=False,  # the task reports the training steps
         arguments={
             "samples": manifest.samples,
             "plan": plan,
@@ -130,6 +137,7 @@ def infer_stage(context: Context, manifest: ManifestRows, model: Model) -> Stage
     samples = {str(sample.segment_id): sample for sample in manifest.samples}
     return Stage(
         name="infer",
+        unit="segments",
         variant=model.variant,
         expected=context.own(expected_items(manifest.samples)),
         task=infer_shard,
@@ -151,6 +159,7 @@ def ensemble_stage(context: Context, manifest: ManifestRows, models: Models) -> 
     """Return the stage that averages the members' predictions; an item is a segment."""
     return Stage(
         name="infer",
+        unit="segments",
         variant=models.variant,
         expected=context.own(expected_items(manifest.samples)),
         task=ensemble_shard,
@@ -163,6 +172,8 @@ def aggregate_stage(context: Context, report: Report) -> Stage:
     """Return the stage that pools, measures and reports; its one item is the report."""
     return Stage(
         name="aggregate",
+        unit="reports",
+        is_followed=False,  # a single item
         variant=report.variant,
         expected=report.expected,
         task=aggregate_shard,

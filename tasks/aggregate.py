@@ -201,7 +201,7 @@ def _evaluate(sources: ReportSources, plan: EvaluationPlan, folder: Path) -> Eva
     return replace(evaluation, members=tuple(members))
 
 
-@task(name="aggregate", task_run_name="aggregate {shard.name}", cache_policy=NO_CACHE)
+@task(name="aggregate", task_run_name="aggregate the report", cache_policy=NO_CACHE)
 def aggregate_shard(
     shard: Shard, sources: ReportSources, config: AggregateConfig, variant: Variant
 ) -> State:

@@ -113,7 +113,7 @@ def find_outdated(shard: Shard, variants: Sequence[Variant], variant: Variant) -
     }
 
 
-@task(name="ensemble", task_run_name="ensemble shard {shard.name}", cache_policy=NO_CACHE)
+@task(name="ensemble", task_run_name="ensemble shard {shard.title}", cache_policy=NO_CACHE)
 def ensemble_shard(shard: Shard, variants: Sequence[Variant], variant: Variant) -> State:
     """Compute missing ensemble predictions, and recompute outdated ones, as a Prefect task."""
     variant.invalidate(find_outdated(shard, variants, variant))

@@ -24,7 +24,7 @@ from storage.store.variant import Variant, open_variant
 from tasks.inference.failures import Failures
 from tasks.inference.isolation import Crash, predict_all
 from tasks.inference.job import InferJob, num_engines_for, run_engines
-from tasks.inference.progress import EnginesProgress
+from tasks.inference.progress import EngineLines
 from tasks.inference.settings import STAGE, InferConfig, InferResources
 from tasks.inference.shard_claims import shard_size_for
 from tasks.log import LOGGER
@@ -108,8 +108,7 @@ def infer_missing(
     if num_pending:
         work.failures().check()
         _check_lengths(work)
-        progress = EnginesProgress(STAGE, num_pending)
-        predict_all(work.pending, partial(_run_engines, work, progress), work.failures().reject)
+        predict_all(work.pending, partial(_run_engines, work), work.failures().reject)
     work.failures().check()
     _report_predictions(work)
     return ShardResult(num_cached=len(shard.expected) - num_pending, num_computed=num_pending)
@@ -129,10 +128,9 @@ def _check_lengths(work: _ShardInference) -> None:
 
 
 def _run_engines(
-    work: _ShardInference, progress: EnginesProgress, pending: Sequence[str], alone: Sequence[str]
+    work: _ShardInference, pending: Sequence[str], alone: Sequence[str]
 ) -> list[Crash]:
     """Run the engines once over the pending segments and return the crashes."""
-    progress.restart(len(pending))
     rows = by_length([work.samples[item] for item in pending], work.input_config, work.model_path)
     max_tokens, max_failures = work.max_tokens(), work.failures().count_left()
     with work.variant.store.staging() as folder:
@@ -159,7 +157,7 @@ def _run_engines(
             )
             for number in range(num_engines)
         ]
-        return run_engines(_CHILD_COMMAND, jobs, work.variant, progress.on_line)
+        return run_engines(_CHILD_COMMAND, jobs, work.variant, EngineLines(STAGE).on_line)
 
 
 def _report_predictions(work: _ShardInference) -> None:
@@ -182,7 +180,7 @@ def _report_predictions(work: _ShardInference) -> None:
         )  # fmt: skip
 
 
-@task(name="infer", task_run_name="infer shard {shard.name}", cache_policy=NO_CACHE)
+@task(name="infer", task_run_name="infer shard {shard.title}", cache_policy=NO_CACHE)
 def infer_shard(
     shard: Shard,
     samples: Mapping[str, SampleRecord],

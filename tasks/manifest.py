@@ -195,7 +195,7 @@ def expected_plan(samples: Sequence[SampleRecord], config: ManifestConfig) -> di
     return {PLAN_ITEM: digest_of(rule, trained)} if trained else {}
 
 
-@task(name="manifest", task_run_name="manifest shard {shard.name}", cache_policy=NO_CACHE)
+@task(name="manifest", task_run_name="manifest shard {shard.title}", cache_policy=NO_CACHE)
 def manifest_shard(
     shard: Shard, inputs: Mapping[str, VideoInputs], config: ManifestConfig, variant: Variant
 ) -> State:

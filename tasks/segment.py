@@ -204,7 +204,7 @@ def _segment_record(
     )
 
 
-@task(name="segment", task_run_name="segment shard {shard.name}", cache_policy=NO_CACHE)
+@task(name="segment", task_run_name="segment shard {shard.title}", cache_policy=NO_CACHE)
 def segment_shard(
     shard: Shard,
     sources: Mapping[str, SourceVideo],

@@ -19,6 +19,7 @@ from storage.errors import (
 from storage.records import RejectedRecord, TransientRecord
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant
+from tasks.ui_artifacts import format_count
 
 _COMMIT_SECONDS = 10.0
 
@@ -45,10 +46,19 @@ class ItemRows(Mapping[str, Any]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
-    """A subset of a stage's items, by id, each with the digest of its inputs."""
+    """A subset of a stage's items, by id, each with the digest of its inputs.
+
+    ``unit`` is what an item is, in the plural.
+    """
 
     name: str
     expected: Mapping[str, str]
+    unit: str = "items"
+
+    @property
+    def title(self) -> str:
+        """The shard in the name of its task run, such as ``3 of 40 (16 videos)``."""
+        return f"{self.name} ({format_count(len(self.expected), self.unit)})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +74,9 @@ class ShardResult:
         return self.num_computed == 0
 
 
-def split_into_shards(expected: Mapping[str, str], shard_size: int) -> list[Shard]:
+def split_into_shards(
+    expected: Mapping[str, str], shard_size: int, unit: str = "items"
+) -> list[Shard]:
     """Divide items, in order, into shards of at most ``shard_size``."""
     items = list(expected.items())
     count = -(-len(items) // shard_size)
@@ -72,6 +84,7 @@ def split_into_shards(expected: Mapping[str, str], shard_size: int) -> list[Shar
         Shard(
             name=f"{index + 1} of {count}",
             expected=ItemRows(dict(items[start : start + shard_size])),
+            unit=unit,
         )
         for index, start in enumerate(range(0, len(items), shard_size))
     ]

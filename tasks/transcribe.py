@@ -96,7 +96,7 @@ def _recognize(samples: npt.NDArray[np.float32], config: TranscribeConfig) -> Re
     )
 
 
-@task(name="transcribe", task_run_name="transcribe shard {shard.name}", cache_policy=NO_CACHE)
+@task(name="transcribe", task_run_name="transcribe shard {shard.title}", cache_policy=NO_CACHE)
 def transcribe_shard(
     shard: Shard,
     segments: Mapping[str, Sequence[SegmentRecord]],

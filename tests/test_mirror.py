@@ -56,6 +56,7 @@ WITHOUT_SOURCE = {
     "test_readmes.py": "commands, settings and paths in READMEs",
     "test_stage_digests.py": "versions of all stages",
     "flows/server/test_postgresql.py": "the server on another database",
+    "flows/test_prefect_ui.py": "what Prefect's UI shows of runs",
     "flows/test_pipeline_inputs.py": "the pipeline again, on other inputs",
     "infra/profiles/test_recipes.py": "TOML files",
     "infra/test_prefect_yaml.py": "a YAML file",

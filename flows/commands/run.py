@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -14,6 +15,7 @@ from flows.context.preflight import check_before_start
 from flows.context.request import RunRequest
 from flows.context.results import open_report
 from flows.pipeline import pipeline
+from flows.running.outcome import state_name
 from flows.running.stage import StageReport
 from storage.records import RejectedRecord
 from storage.results import MemberRecord, MetricRecord, ThresholdRecord, VerdictRecord
@@ -48,7 +50,8 @@ def run_pipeline(context: Context) -> list[StageReport]:
     """Run the pipeline in an open context, against a Prefect server."""
     check_before_start(context)
     with with_prefect():
-        return pipeline(context.request)
+        # A flow that returns a state gives its caller the state's data.
+        return cast(list[StageReport], pipeline(context.request))
 
 
 def stage_table(reports: Sequence[StageReport]) -> Table:
@@ -62,8 +65,9 @@ def stage_table(reports: Sequence[StageReport]) -> Table:
         table.add_column(name, justify="right")
     for report in reports:
         counts = (report.num_expected, report.num_cached, report.num_computed, report.num_rejected)
-        state = "Cached" if report.is_cached else "Completed"
-        table.add_row(report.stage, state, *map(str, counts), f"{report.seconds:.1f}")
+        table.add_row(
+            report.stage, state_name([report]), *map(str, counts), f"{report.seconds:.1f}"
+        )
     return table
 
 

@@ -6,29 +6,31 @@ from typing import Any
 
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed
 
 from flows.context.context import Context
 from flows.context.partition import partition_of
 from flows.context.stage_names import StageName
 from flows.running.holding import holding
+from flows.running.outcome import reason_of
+from flows.running.progress import follow
 from flows.running.record import journaled
-from flows.running.show import show_report
+from flows.running.show import show_result
 from flows.running.stage import Stage, StageReport
 from flows.running.submit import submit_all
+from flows.running.summary import count_reasons
 from storage.errors import StageError, WaverError
 from storage.records import RejectedRecord
 from tasks.log import LOGGER
 from tasks.stage import ShardResult, as_state
+from tasks.ui_artifacts import format_count
 
 _NUM_LISTED = 10  # rejected items in a stage's report; its table has all
 
 
-def run_stage(stage: Stage, context: Context) -> State[StageReport]:
+def run_stage(stage: Stage, context: Context) -> StageReport:
     """Run a stage's shards, wait for all of them, and report.
 
-    The state is named Cached if nothing had to be computed. A failed shard does not stop the
-    others; its error is raised when all have ended.
+    A failed shard does not stop the others; its error is raised when all have ended.
     """
     started = time.monotonic()
     LOGGER.info("%s: %d expected, shards: %d", stage.name, len(stage.expected), len(stage.shards()))
@@ -36,6 +38,7 @@ def run_stage(stage: Stage, context: Context) -> State[StageReport]:
     rejected = context.look(stage.variant, stage.expected).read(RejectedRecord)
     report = StageReport(
         stage=stage.name,
+        unit=stage.unit,
         variant_id=stage.variant.variant_id,
         num_expected=len(stage.expected),
         num_cached=sum(result.num_cached for result in results),
@@ -43,9 +46,10 @@ def run_stage(stage: Stage, context: Context) -> State[StageReport]:
         num_rejected=len(rejected),
         seconds=time.monotonic() - started,
         first_rejected=tuple(rejected[:_NUM_LISTED]),
+        reasons=count_reasons(rejected),
     )
-    show_report(report, rejected)
-    return Completed(name="Cached" if report.is_cached else "Completed", data=report)
+    show_result(report, rejected)
+    return report
 
 
 def run_shards(stage: Stage, context: Context) -> list[ShardResult]:
@@ -92,16 +96,23 @@ def _submit(stage: Stage, pending: set[str]) -> list[ShardResult]:
         if stage.checks_cached or not pending.isdisjoint(shard.expected)
     ]
     calls = [stage.arguments_of(shard) for shard in shards]
-    results = [_result(stage.name, future.state) for future in submit_all(stage.task, calls)]
+    with follow(stage, pending):
+        futures = submit_all(stage.task, calls)
+    results = [_result(stage.name, future.state) for future in futures]
     num_cached = len(stage.expected) - sum(len(shard.expected) for shard in shards)
     if num_cached:
-        state = cached_shards(stage.name, num_cached, return_state=True)
+        items = format_count(num_cached, stage.unit)
+        state = cached_shards(stage.name, num_cached, items, return_state=True)
         results.append(_result(stage.name, state))
     return results
 
 
-@task(name="cached", task_run_name="{stage} shards with nothing to compute", cache_policy=NO_CACHE)
-def cached_shards(stage: StageName, num_items: int) -> State:  # noqa: ARG001 - in the run's name
+@task(
+    name="cached",
+    task_run_name="{stage} shards with nothing to compute ({items})",
+    cache_policy=NO_CACHE,
+)
+def cached_shards(stage: StageName, num_items: int, items: str) -> State:  # noqa: ARG001 - named so
     """Show the shards that were cached in the UI, as one task run whose state is named Cached."""
     return as_state(ShardResult(num_cached=num_items, num_computed=0))
 
@@ -125,6 +136,6 @@ def _result(stage: str, state: State[Any]) -> ShardResult:
     error = state.result(raise_on_failure=False)
     if isinstance(error, WaverError):
         raise error
-    raise StageError(f"Stage {stage!r} did not finish: {error!r}.") from (
-        error if isinstance(error, BaseException) else None
-    )
+    if isinstance(error, Exception):
+        raise StageError(f"A shard failed: {reason_of(error)}") from error
+    raise StageError(f"A shard of stage {stage!r} ended as {state.name!r}.")

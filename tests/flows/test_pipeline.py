@@ -140,7 +140,7 @@ def test_inference_shows_its_progress(server, resumed_store) -> None:
         rows = post(client, "/artifacts/filter", expected)
     assert {row["type"] for row in rows} == {"progress"}
     assert any(row["data"] == 100 for row in rows)
-    assert all(row["task_run_id"] for row in rows)
+    assert all(row["flow_run_id"] for row in rows)
 
 
 def test_a_second_run_computes_nothing_and_is_cached(server, waver, world, resumed_store) -> None:

@@ -11,7 +11,8 @@ from flows.context.context import Context
 from flows.context.request import RunRequest
 from flows.context.rows import expected_videos
 from flows.context.stage_names import STAGES
-from flows.running.stage import Stage
+from flows.running import show
+from flows.running.stage import Stage, StageReport
 from storage.errors import ConfigError
 from storage.media_records import MediaFacts
 from storage.records import SampleRecord
@@ -29,19 +30,29 @@ def run_without_prefect(monkeypatch: pytest.MonkeyPatch) -> Callable[[RunRequest
         lines.append("opened")
         return really_open(*arguments)
 
-    def run_stage(stage: Stage, _: Context) -> None:
+    def run_stage(stage: Stage, _: Context) -> StageReport:
         lines.append(stage.name)
         assert stage.variant.pending(stage.expected) == []
+        num_items = len(stage.expected)
+        return StageReport(
+            stage=stage.name, variant_id="v", num_expected=num_items, num_cached=num_items,
+            num_computed=0, num_rejected=0, seconds=0.1,
+        )  # fmt: skip
 
     monkeypatch.setattr(context_module, "_open", open_request)
     monkeypatch.setattr(stages, "run_stage", run_stage)
     monkeypatch.setattr(stages, "run_shards", lambda stage, context: [])
     monkeypatch.setattr(stages, "create_table_artifact", lambda **_: None)
-    functions = {name: flow.fn for name, flow in pipeline._FLOWS.items()}
+    monkeypatch.setattr(show, "create_markdown_artifact", lambda *_, **__: None)
+
+    def called(flow: Any) -> Callable[[RunRequest], StageReport]:
+        return lambda request: flow.fn(request).result()
+
+    functions = {name: called(flow) for name, flow in pipeline._FLOWS.items()}
     monkeypatch.setattr(pipeline, "_FLOWS", functions)
 
     def run(request: RunRequest) -> list[str]:
-        pipeline.pipeline.fn(request)
+        pipeline.pipeline.fn(request).result()
         return lines
 
     return run
@@ -59,7 +70,7 @@ def test_a_stage_flow_started_alone_opens_its_own_context(
     finished: RunRequest, run_without_prefect: Callable[[RunRequest], list[str]]
 ) -> None:
     lines = run_without_prefect(finished.model_copy(update={"only": ("segment",)}))
-    stages.segment_flow.fn(finished)
+    assert stages.segment_flow.fn(finished).is_completed()
     assert lines == ["opened", "segment", "opened", "segment"]
 
 
@@ -79,7 +90,7 @@ def test_a_stage_flow_started_alone_rejects_what_it_would_ignore(
     message: str,
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        stages.segment_flow.fn(finished.model_copy(update=given))
+        stages.segment_flow.fn(finished.model_copy(update=given)).result()
     run_without_prefect(finished.model_copy(update={"only": ("segment", "infer")}))
 
 

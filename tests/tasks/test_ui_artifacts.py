@@ -6,7 +6,14 @@ import httpx
 import pytest
 
 from tasks import ui_artifacts
-from tasks.ui_artifacts import ArtifactContent, ProgressReporter, TaskArtifacts
+from tasks.ui_artifacts import (
+    ArtifactContent,
+    ProgressReporter,
+    RunArtifacts,
+    format_count,
+    format_duration,
+    format_rate,
+)
 
 BAR = ArtifactContent(key="progress", data=10, description="1 of 10")
 CURVE = ArtifactContent(key="curve", data="# Loss", description="The loss.")
@@ -24,12 +31,12 @@ def clock(monkeypatch):
     return now
 
 
-def test_outside_of_a_task_run_no_artifact_is_created(monkeypatch):
+def test_outside_of_a_run_no_artifact_is_created(monkeypatch):
     def fail(_: ArtifactContent) -> None:
         raise AssertionError("an artifact was created")
 
     monkeypatch.setattr(ui_artifacts, "_create", fail)
-    TaskArtifacts("infer").update([BAR, CURVE])
+    RunArtifacts("infer").update([BAR, CURVE])
 
 
 def test_artifacts_are_created_once_and_then_changed(monkeypatch, in_task_run):
@@ -40,7 +47,7 @@ def test_artifacts_are_created_once_and_then_changed(monkeypatch, in_task_run):
     monkeypatch.setattr(
         ui_artifacts, "create_markdown_artifact", lambda data, **_: created.append(data) or UUIDS[1]
     )
-    artifacts = TaskArtifacts("infer")
+    artifacts = RunArtifacts("infer")
     monkeypatch.setattr(artifacts, "_change", changed.append)
     artifacts.update([BAR, CURVE])
     artifacts.update([BAR, CURVE])
@@ -59,7 +66,7 @@ def test_an_unreachable_server_stops_no_task_and_is_logged_once(monkeypatch, in_
         raise httpx.ConnectError("no route to the server")
 
     monkeypatch.setattr(ui_artifacts, "_create", fail)
-    artifacts = TaskArtifacts("infer")
+    artifacts = RunArtifacts("infer")
     artifacts.update([BAR])
     artifacts.update([BAR])
     assert len(calls) == 1
@@ -92,16 +99,37 @@ def test_reports_carry_rate_and_time_left_and_are_limited_in_number(clock, caplo
     ]
 
 
-def test_without_a_start_the_rate_is_that_since_the_first_segments(clock, caplog):
+def test_without_a_start_the_rate_is_that_since_the_first_items_computed(clock, caplog):
     caplog.set_level(logging.INFO)
-    reporter = ProgressReporter("infer", 60, seconds=0)
-    for done in (0, 20, 30):
-        reporter.report(done, "; on 2 nodes")
+    reporter = ProgressReporter("segment", 60, unit="videos", num_cached=10, seconds=0)
+    for done in (10, 20, 30):
+        reporter.report(done, " (10 cached)")
         clock[0] += 10
-    reporter.report(60, "; on 2 nodes", is_last=True)
+    reporter.report(60, " (10 cached)", is_last=True)
     assert caplog.messages == [
-        "infer: 0 of 60 segments; on 2 nodes",
-        "infer: 20 of 60 segments; on 2 nodes",
-        "infer: 30 of 60 segments, 1.0 per second, about 30 s left; on 2 nodes",
-        "infer: 60 of 60 segments; on 2 nodes",
+        "segment: 10 of 60 videos (10 cached)",
+        "segment: 20 of 60 videos (10 cached)",
+        "segment: 30 of 60 videos (10 cached), 1.0 per second, about 30 s left",
+        "segment: 60 of 60 videos (10 cached)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5_400, "90 min"), (6_000, "1 h 40 min"),
+     (100_000, "27 h 47 min"), (200_000, "2 d 8 h"), (10 * 86_400, "10 d 0 h")],
+)  # fmt: skip
+def test_durations_are_given_in_their_largest_units(seconds, text):
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [(6.25, "6.2 per second"), (0.5, "30.0 per minute"), (0.005, "18.0 per hour")],
+)
+def test_low_rates_are_given_per_minute_or_hour(rate, text):
+    assert format_rate(rate) == text
+
+
+def test_a_count_of_one_has_a_singular_unit():
+    assert [format_count(n, "videos") for n in (0, 1, 16)] == ["0 videos", "1 video", "16 videos"]

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from tasks.training.tracking.curve import as_markdown, read_curve
-from tasks.ui_artifacts import ArtifactContent, TaskArtifacts
+from tasks.ui_artifacts import ArtifactContent, RunArtifacts
 
 _UPDATE_SECONDS = 5.0
 
@@ -16,7 +16,7 @@ class CurveArtifact:
         self._name = name
         self._seconds = seconds
         self._due = 0.0
-        self._artifacts = TaskArtifacts(name)
+        self._artifacts = RunArtifacts(name)
 
     def update(self, curve_path: Path, *, is_last: bool = False) -> None:
         """Show the curve in a file, unless it does not exist yet or the last update is recent."""

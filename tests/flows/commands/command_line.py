@@ -1,6 +1,7 @@
 """Runs of the whole command line in tests: every one a process of its own."""
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -111,5 +112,5 @@ def request_of(data: Path, store: Path | str, model: Path | None = None) -> RunR
 
 def computed(output: str, stage: str) -> int:
     """How many items a stage computed, from the line it ends with."""
-    (line,) = [line for line in output.splitlines() if f"{stage}: " in line and " cached, " in line]
-    return int(line.split(" cached, ")[1].split(" computed")[0])
+    (count,) = re.findall(rf"{stage}: \d+ cached, (\d+) computed, \d+ rejected in", output)
+    return int(count)

@@ -12,14 +12,14 @@ from storage.records import RejectedRecord
 from storage.store.store import Store
 
 
-def report(stage: str, num_computed: int) -> StageReport:
+def report(stage: str, num_computed: int, num_rejected: int = 12) -> StageReport:
     return StageReport(
         stage=stage,
         variant_id="v",
         num_expected=1_000_000,
         num_cached=1_000_000 - num_computed,
         num_computed=num_computed,
-        num_rejected=12,
+        num_rejected=num_rejected,
         seconds=86_400.04,
     )
 
@@ -27,12 +27,12 @@ def report(stage: str, num_computed: int) -> StageReport:
 def test_the_stage_table_shows_states_and_counts_in_100_columns() -> None:
     console = Console(width=100)
     with console.capture() as capture:
-        console.print(stage_table([report("transcribe", 250_000), report("infer", 0)]))
+        console.print(stage_table([report("transcribe", 250_000), report("infer", 0, 0)]))
     lines = [line.split() for line in capture.get().splitlines() if line.strip()]
     assert lines[1] == ["stage", "state", "expected", "cached", "computed", "rejected", "seconds"]
     assert lines[3:] == [
-        ["transcribe", "Completed", "1000000", "750000", "250000", "12", "86400.0"],
-        ["infer", "Cached", "1000000", "1000000", "0", "12", "86400.0"],
+        ["transcribe", "SomeRejected", "1000000", "750000", "250000", "12", "86400.0"],
+        ["infer", "Cached", "1000000", "1000000", "0", "0", "86400.0"],
     ]
 
 

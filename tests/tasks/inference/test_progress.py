@@ -3,7 +3,7 @@ import logging
 import pytest
 
 from tasks import ui_artifacts
-from tasks.inference.progress import EnginesProgress
+from tasks.inference.progress import EngineLines, EnginesProgress
 
 
 @pytest.fixture
@@ -31,12 +31,18 @@ def test_predictions_of_all_engines_are_summed_with_rate_and_time_left(clock, ca
     assert "60 of 60 segments, 3.0 per second, in 20.0 s" in caplog.text
 
 
-def test_warnings_are_logged_as_warnings_and_other_lines_as_info(caplog) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("lines", [EngineLines("infer"), EnginesProgress("infer", 2)])
+def test_warnings_are_logged_as_warnings_and_other_lines_as_info(lines, caplog) -> None:  # type: ignore[no-untyped-def]
     caplog.set_level(logging.INFO)
-    progress = EnginesProgress("infer", 2)
     for line in ("warning: slow", "peak memory 1.0 GiB"):
-        progress.on_line(0, line)
+        lines.on_line(0, line)
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         ("WARNING", "infer: slow"),
         ("INFO", "infer: peak memory 1.0 GiB"),
     ]
+
+
+def test_counts_are_not_logged_where_the_store_is_followed(caplog) -> None:  # type: ignore[no-untyped-def]
+    caplog.set_level(logging.INFO)
+    EngineLines("infer").on_line(0, "done 12")
+    assert caplog.messages == []
