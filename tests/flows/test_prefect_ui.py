@@ -81,7 +81,7 @@ def finished_run(ui: Ui, waver: Waver, release: Path) -> dict[str, Any]:
     return ui.newest_run("waver")
 
 
-def test_a_run_that_rejected_items_has_a_state_that_says_so(finished_run: dict[str, Any]) -> None:
+def test_a_run_that_rejected_items_has_a_state_of_that_name(finished_run: dict[str, Any]) -> None:
     state = finished_run["state"]
     assert finished_run["name"] == "waver sandbox: all stages"
     assert (state["type"], state["name"]) == ("COMPLETED", "SomeRejected")

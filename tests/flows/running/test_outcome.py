@@ -33,7 +33,7 @@ INFERRED = replace(REPORT, stage="infer", unit="segments", num_expected=90, num_
         ([REJECTED, REPORT, CACHED], "SomeRejected"),
     ],
 )
-def test_the_name_of_a_state_says_if_items_were_rejected_or_nothing_was_computed(
+def test_the_name_of_a_state_shows_if_items_were_rejected_or_nothing_was_computed(
     reports: list[StageReport], name: str
 ) -> None:
     assert state_name(reports) == name
