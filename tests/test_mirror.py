@@ -16,7 +16,6 @@ NOT_TESTED = ("__init__.py", "__main__.py")
 
 COVERED_BY = {
     "flows/running/begin.py": "flows/server/test_history.py",
-    "flows/server/automation.py": "flows/operations/test_serve.py",
     "flows/server/connection.py": "flows/operations/test_serve.py",
     "flows/server/pools.py": "flows/operations/test_serve.py",
     "flows/planning/models.py": "flows/planning/test_plan.py",

@@ -10,7 +10,8 @@ AUTOMATION = "waver: a run without heartbeat becomes Crashed"
 # A run sends a heartbeat every 30 s, but none while the server restarts, which may take 5 minutes;
 # then it reconnects within 40 s. A shorter time would crash runs that are alive.
 WITHOUT_HEARTBEAT_SECONDS = 400.0
-_ENDS = ("Completed", "Failed", "Cancelled", "Crashed")
+# Any event of the run: that of its end has the name of its state, such as Cached or SomeRejected.
+_EVENTS = "prefect.flow-run.*"
 
 
 def ensure_crash_automation(
@@ -40,7 +41,7 @@ def _automation(seconds: float) -> dict[str, Any]:
             "match": {"prefect.resource.id": "prefect.flow-run.*"},
             "for_each": ["prefect.resource.id"],
             "after": [heartbeat],
-            "expect": [heartbeat, *(f"prefect.flow-run.{end}" for end in _ENDS)],
+            "expect": [_EVENTS],
             "threshold": 1,
             "within": seconds,
         },
