@@ -1,4 +1,4 @@
-"""Partitions of a stage's items, for runs that share a store without knowing of each other.
+"""Partitions of a stage's items, for runs that use one store without knowing of each other.
 
 A partition depends on the ids of all items alone, not on what is missing: runs of all partitions
 cover every item exactly once, whenever and on whichever node each of them starts.
