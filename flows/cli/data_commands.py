@@ -28,7 +28,6 @@ from flows.commands.options import (
     completion_of,
     stages_option,
 )
-from flows.context.partition import partition_of
 from flows.context.stage_names import STAGES
 from flows.server.environment import prepare_environment
 from storage.datasets.consent import PURPOSES, Purpose
@@ -81,6 +80,7 @@ def run(
     prepare_environment(HISTORY)
     from flows.commands.run import run_and_show
     from flows.context.overrides import read_overrides
+    from flows.context.partition import partition_of
     from flows.context.request import RunRequest
 
     request = RunRequest.model_validate(

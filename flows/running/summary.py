@@ -36,7 +36,7 @@ def stage_summary(report: StageReport) -> str:
     return "\n".join(
         [
             *_row(*_COLUMNS),
-            *_row(*_cells(report), is_head=False),
+            *_row(*_cells(report, report.unit), is_head=False),
             *_paragraphs(report.headline),
             *_rejected(report),
             *_warnings(report.warnings),
@@ -68,12 +68,12 @@ def run_summary(
     return "\n".join([*lines, *_warnings(warnings)])
 
 
-def _cells(report: StageReport) -> Iterator[str]:
+def _cells(report: StageReport, unit: str = "") -> Iterator[str]:
     counts = (report.num_expected, report.num_cached, report.num_computed, report.num_rejected)
     yield from map(str, counts)
     yield format_duration(report.seconds) if report.seconds >= 10 else f"{report.seconds:.1f} s"
     rate = report.num_computed / max(report.seconds, 1e-9)
-    yield format_rate(rate, report.unit) if report.num_computed > 1 else ""
+    yield format_rate(rate, unit) if report.num_computed > 1 else ""
 
 
 def _row(*cells: str, is_head: bool = True) -> list[str]:

@@ -3,8 +3,8 @@
 import time
 from pathlib import Path
 
-from tasks.training.tracking.curve import as_markdown, read_curve
-from tasks.ui_artifacts import ArtifactContent, RunArtifacts
+from tasks.training.tracking.curve import Curve, as_markdown, read_curve
+from tasks.ui_artifacts import ArtifactContent, RunArtifacts, format_duration
 
 _UPDATE_SECONDS = 5.0
 
@@ -28,10 +28,20 @@ class CurveArtifact:
         progress = ArtifactContent(
             key="finetune-progress",
             data=curve.percent,
-            description=f"Progress of {self._name}.",
+            description=f"{self._name}: {_progress(curve)}",
         )
         loss = ArtifactContent(
             key="finetune-curve", data=as_markdown(curve), description=f"Loss of {self._name}."
         )
         self._artifacts.update([progress, loss])
         self._due = time.monotonic() + self._seconds
+
+
+def _progress(curve: Curve) -> str:
+    """Return the number of steps and the time left, without validation and saving."""
+    last = curve.rows[-1].step
+    if last == curve.num_steps:
+        return f"{last} of {curve.num_steps} steps"
+    seconds = sum(row.seconds + row.wait_seconds for row in curve.rows) / len(curve.rows)
+    left = format_duration(seconds * (curve.num_steps - last))
+    return f"{last} of {curve.num_steps} steps, {seconds:.1f} s per step, about {left} left"
