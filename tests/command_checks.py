@@ -56,6 +56,7 @@ def check_waver(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> No
         "cli.server_commands.prepare_environment",
         "cli.data_commands.prepare_environment",
         "cli.model_commands.prepare_environment",
+        "cli.store_commands.prepare_environment",
         "commands.check.check_and_show",
     ):
         monkeypatch.setattr(f"flows.{name}", stop)

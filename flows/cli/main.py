@@ -10,7 +10,7 @@ from flows.cli.command import Command
 from flows.cli.data_commands import check, erase, export, run
 from flows.cli.model_commands import ablate, parity, predict
 from flows.cli.server_commands import serve, ui
-from flows.cli.store_commands import gc, plan, status
+from flows.cli.store_commands import gc, plan, rejected, status
 from flows.commands.exit_status import MEANINGS, ExitStatus
 from flows.commands.termination import Terminated, raise_on_termination
 from flows.commands.version import waver_version
@@ -54,7 +54,10 @@ def waver(
     """Accept the options that come before a command."""
 
 
-for _command in (run, predict, check, export, parity, ablate, erase, serve, ui, plan, status, gc):
+_COMMANDS = (
+    run, predict, check, export, parity, ablate, erase, serve, ui, plan, status, rejected, gc,
+)  # fmt: skip
+for _command in _COMMANDS:
     app.command(cls=Command)(_command)
 
 

@@ -1,7 +1,8 @@
-"""Commands on a store: `plan`, `status` and `gc`."""
+"""Commands on a store: `plan`, `status`, `rejected` and `gc`."""
 
 import os
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +21,9 @@ from flows.commands.options import (
 from flows.context.stage_names import STAGES
 from flows.server.environment import prepare_environment
 from storage.errors import ConfigError
+
+if TYPE_CHECKING:  # what it imports is imported when Prefect's environment is prepared
+    from flows.context.request import RunRequest
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 OptionalData = Annotated[
@@ -99,15 +103,53 @@ def status(
     With --data, the variants of these settings are marked.
     """
     _stay_offline()
-    from flows.context.overrides import read_overrides
-    from flows.context.request import RunRequest
     from flows.operations.status import show_status
 
-    request = data and RunRequest(
-        data=data, profile=profile, store=store, model=tuple(model or ()) or None,
-        settings=read_overrides(tuple(overrides or ())),
-    )  # fmt: skip
-    show_status(store, request or None, as_json=as_json)
+    request = _request(data, profile, store, model, overrides)
+    show_status(store, request, as_json=as_json)
+
+
+def rejected(
+    data: OptionalData = None,
+    profile: Profile = "default",
+    store: Store = DEFAULT_STORE,
+    model: Models = None,
+    overrides: Overrides = None,
+    stage: Annotated[
+        list[str] | None, stages_option("--stage", "Only what this stage rejected (repeatable)")
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only reasons that contain this text.")
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="File to write them to, .csv, .parquet or .json."),
+    ] = None,
+    retry: Annotated[
+        bool,
+        typer.Option(
+            "--retry",
+            help="Run again, computing those anew whose reason may pass: limits of time and "
+            "memory, disks, processes that died. Needs the run's --data and other options.",
+        ),
+    ] = False,
+) -> None:
+    """List the videos and segments that stages rejected, with the reasons; of one run with --data.
+
+    The list names videos.
+    """
+    for name in stage or ():
+        check_one_of("stage", name, STAGES)
+    prepare_environment(HISTORY)
+    if not retry:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    from flows.operations.rejected import Filter, check_retry, retry_rejected, show_rejected
+
+    chosen = Filter(stages=tuple(stage or ()), text=reason)
+    request = _request(data, profile, store, model, overrides)
+    if retry:
+        raise typer.Exit(retry_rejected(check_retry(request, out), chosen))
+    show_rejected(store, request, chosen, out)
 
 
 def gc(
@@ -130,6 +172,25 @@ def gc(
     from flows.operations.gc import collect_and_show
 
     collect_and_show(store, tuple(profile or ()), keep_days, delete=delete, as_json=as_json)
+
+
+def _request(
+    data: str | None,
+    profile: str,
+    store: str,
+    model: list[str] | None,
+    overrides: list[str] | None,
+) -> "RunRequest | None":
+    """Return the request of the run that these options describe; ``None`` without a data set."""
+    if data is None:
+        return None
+    from flows.context.overrides import read_overrides
+    from flows.context.request import RunRequest
+
+    return RunRequest(
+        data=data, profile=profile, store=store, model=tuple(model or ()) or None,
+        settings=read_overrides(tuple(overrides or ())),
+    )  # fmt: skip
 
 
 def _stay_offline() -> None:
