@@ -7,12 +7,14 @@ cover every item exactly once, whenever and on whichever node each of them start
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from flows.context.request import RunRequest
 from flows.context.stage_names import StageName
 from storage.errors import ConfigError
 from storage.fingerprint import digest_of
+
+if TYPE_CHECKING:  # the command line imports this module, and its settings import Prefect
+    from flows.context.request import RunRequest
 
 Value = TypeVar("Value")
 
@@ -51,7 +53,7 @@ def parse_partition(text: str) -> Partition:
     return Partition(number=number, count=count)
 
 
-def partition_of(request: RunRequest) -> Partition | None:
+def partition_of(request: "RunRequest") -> Partition | None:
     """Return the request's partition, or None if it runs on all items.
 
     Raises:

@@ -14,13 +14,14 @@ from rich.console import Console
 from flows.commands.termination import Terminated
 from flows.server.connection import api_client
 from flows.server.environment import worker_environment
-from flows.server.local_server import Listen, prefect_server, server_is_alive
+from flows.server.local_server import Listen, prefect_server, restart_server, server_is_alive
 from flows.server.pools import WORKER_LIMITS, ensure_pools
 from flows.server.worker import stop_group
-from storage.errors import ConfigError, StageError
+from storage.errors import ConfigError
 
 _POLL_SECONDS = 0.5
-_WORKER_RESTART_SECONDS = 10.0
+_RESTART_SECONDS = 10.0  # at least, between two starts of the same
+_SERVER = "server"
 
 
 def serve(listen: Listen, *, with_workers: bool) -> None:
@@ -28,11 +29,11 @@ def serve(listen: Listen, *, with_workers: bool) -> None:
 
     Raises:
         ConfigError: the port is taken, or another server already serves this history.
-        StageError: the server's process died.
+        ToolError: the server does not start.
     """
     console = Console()
     with _trusting(listen.certificate), prefect_server(listen) as api_url:
-        if listen.port is not None and api_url != listen.api_url(listen.port):
+        if api_url != listen.api_url(listen.port or 0):
             raise ConfigError(
                 f"Another command already serves this history at {api_url!r}: wait until it ends, "
                 "or set PREFECT_HOME to the folder of another history."
@@ -44,7 +45,7 @@ def serve(listen: Listen, *, with_workers: bool) -> None:
         try:
             with _workers(api_url, WORKER_LIMITS if with_workers else ()) as workers:
                 console.print(f"Workers:         {', '.join(workers) or 'none'}; stop with Ctrl-C")
-                _supervise(workers, api_url)
+                _supervise(workers, listen)
         except (KeyboardInterrupt, Terminated):
             console.print("Stopped; the history is kept.")
 
@@ -84,21 +85,21 @@ def _workers(api_url: str, pools: Iterable[str]) -> "Iterator[dict[str, subproce
         _stop(workers)
 
 
-def _supervise(workers: "dict[str, subprocess.Popen[bytes]]", api_url: str) -> None:
-    """Restart workers that end, until the server's process does."""
-    started = dict.fromkeys(workers, time.monotonic())
-    while server_is_alive():
-        for pool, worker in workers.items():
-            due = time.monotonic() - started[pool] > _WORKER_RESTART_SECONDS
-            if worker.poll() is not None and due:
-                _stop({pool: worker})
-                workers[pool] = _start_worker(pool, api_url)
-                started[pool] = time.monotonic()
+def _supervise(workers: "dict[str, subprocess.Popen[bytes]]", listen: Listen) -> None:
+    """Start again what ends: the server, which the runs wait for meanwhile, and the workers."""
+    started = dict.fromkeys((_SERVER, *workers), time.monotonic())
+    while True:
         time.sleep(_POLL_SECONDS)
-    raise StageError(
-        f"The Prefect server at {api_url!r} has ended: see server.log in the history's folder, and "
-        "start `waver serve` again. Runs on other computers wait for it for 5 minutes."
-    )
+        for name in started:
+            ended = not server_is_alive() if name == _SERVER else workers[name].poll() is not None
+            if not ended or time.monotonic() - started[name] < _RESTART_SECONDS:
+                continue
+            if name == _SERVER:
+                restart_server(listen)
+            else:
+                _stop({name: workers[name]})
+                workers[name] = _start_worker(name, listen.api_url(listen.port or 0))
+            started[name] = time.monotonic()
 
 
 def _stop(workers: "Mapping[str, subprocess.Popen[bytes]]") -> None:

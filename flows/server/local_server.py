@@ -103,6 +103,11 @@ def prefect_server(listen: Listen | None = None) -> Iterator[str]:
             _end_unused(history, users)
 
 
+def restart_server(listen: Listen) -> str:
+    """Start the server of this history again if its process has died; returns its API URL."""
+    return _join_or_start(history_folder(), listen)
+
+
 def lost_server_message(api_url: str) -> str:
     """Return the sentence for a run whose server is gone."""
     return (
