@@ -80,15 +80,14 @@ def _publish_and_watch(api_url: str, history: Path, start_lock: int) -> None:
     while not is_healthy(api_url):
         time.sleep(_POLL_SECONDS)
     with api_client(api_url) as client:
-        close_dead_runs(client, is_new_server=True)
-        ensure_crash_automation(client)
+        is_prepared = _close_dead_runs(client, is_new_server=True, needs_automation=True)
         with atomic_file(address_file(history)) as temporary:
             temporary.write_text(json.dumps({"api_url": api_url, "process_id": os.getpid()}))
         os.close(start_lock)
-        _watch(client, history)
+        _watch(client, history, is_prepared=is_prepared)
 
 
-def _watch(client: httpx.Client, history: Path) -> None:
+def _watch(client: httpx.Client, history: Path, *, is_prepared: bool) -> None:
     unused_since: float | None = None
     next_check = time.monotonic() + _DEAD_RUN_SECONDS
     while True:
@@ -100,16 +99,24 @@ def _watch(client: httpx.Client, history: Path) -> None:
             if now - unused_since >= _UNUSED_SECONDS and _end_if_unused(history):
                 return
         if now >= next_check:
-            _close_dead_runs(client)
+            # Not as on a new server: since then, runs that name no process may have started.
+            is_prepared |= _close_dead_runs(client, needs_automation=not is_prepared)
             next_check = time.monotonic() + _DEAD_RUN_SECONDS
         time.sleep(_POLL_SECONDS)
 
 
-def _close_dead_runs(client: httpx.Client) -> None:
+def _close_dead_runs(
+    client: httpx.Client, *, is_new_server: bool = False, needs_automation: bool
+) -> bool:
+    """Close dead runs, and create the automation; returns False if the server is too busy."""
     try:
-        close_dead_runs(client)
-    except httpx.HTTPError as error:  # busy: tried again
+        close_dead_runs(client, is_new_server=is_new_server)
+        if needs_automation:
+            ensure_crash_automation(client)
+    except httpx.HTTPError as error:
         sys.stderr.write(f"dead runs were not closed: {error!r}\n")
+        return False
+    return True
 
 
 _HELD: list[IO[str]] = []  # locks that are held to the end of the process
