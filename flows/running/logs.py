@@ -68,3 +68,9 @@ def log_to_parent() -> Iterator[None]:
 
     with _handled(logging.INFO, forward):
         yield
+
+
+def log_failure(message: str) -> None:
+    """Log why a flow failed as an error of the running flow; the terminal prints it otherwise."""
+    if (context := FlowRunContext.get()) is not None:
+        get_run_logger(context).error("%s", message)

@@ -9,6 +9,7 @@ from prefect.exceptions import PrefectException
 from prefect.states import Completed, Failed
 
 from flows.context.request import RunRequest
+from flows.running.logs import log_failure
 from flows.running.stage import StageReport
 from storage.errors import WaverError, unexpected_reason
 from tasks.ui_artifacts import format_count
@@ -51,7 +52,8 @@ def _outcomes(reports: Sequence[StageReport]) -> str:
 
 
 def failed(error: Exception, message: str) -> State[Any]:
-    """Return the final state of a run that failed; Prefect raises ``error`` to its caller."""
+    """Log the failure, and return the run's final state; Prefect raises ``error`` to its caller."""
+    log_failure(message)
     return Failed(message=message, data=error)
 
 

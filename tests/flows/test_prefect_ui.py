@@ -126,6 +126,8 @@ def test_the_page_of_a_failed_run_shows_the_stage_the_cause_and_the_command(
         run = ui.newest_run(flow)
         assert (run["state"]["type"], run["state"]["message"]) == ("FAILED", expected)
         ui.run_page(run["id"], "Failed", f"Stage manifest failed: {cause}")
+        logs = ui.find("logs", logs={"flow_run_id": {"any_": [run["id"]]}, "level": {"ge_": 40}})
+        assert [log["message"] for log in logs] == [expected]
     (summary,) = ui.artifacts("run-summary", ui.newest_run("waver")["id"])
     assert summary["data"].startswith("**Stage manifest failed: ")
 
