@@ -1,6 +1,6 @@
 # Waver's commands. Every target works from a fresh clone, in a path with spaces too.
 .POSIX:
-.PHONY: help setup run test check serve ui prove zoo benchmark benchmark-damage benchmark-duplicates benchmark-finetune benchmark-infer benchmark-orchestration lock clean
+.PHONY: help setup run test check serve ui prove zoo benchmark benchmark-damage benchmark-duplicates benchmark-finetune benchmark-infer benchmark-orchestration chaos lock clean
 
 WORLD = .waver/sandbox
 
@@ -54,6 +54,9 @@ serve: setup    ## server and workers on this computer, for scheduled runs: unti
 
 ui: setup       ## the Prefect UI on the runs made here
 	@.venv/bin/waver ui
+
+chaos: setup ## 50 kills, full and read-only disks and moved clocks during sandbox runs, and what they end with (about an hour)
+	@.venv/bin/python -m infra.benchmarks.chaos
 
 lock: setup     ## resolve the dependencies again
 	@infra/lock.sh

@@ -158,11 +158,9 @@ class _Lease:
         """List the live processes that exclude this one; removes the files of dead ones."""
         now = time.monotonic()
         found = []
-        for path, content in _read_files(self._store, self._prefix).items():
+        for path, content in _read_files(self._store, self._prefix, but=self._path).items():
             known, since = self._seen.get(path, (content, now))
             self._seen[path] = content, since if known == content else now
-            if path == self._path:
-                continue
             if _is_dead(path) or now - self._seen[path][1] > self.expiry_seconds:
                 _remove(self._store, path)
             elif self._own.claim.excludes((holder := _parse(path, content)).claim):
@@ -186,13 +184,13 @@ class _Lease:
                 self._write()
 
 
-def _read_files(store: Store, prefix: str = "") -> dict[str, bytes]:
-    """Read the files of all leases whose names start with ``prefix``, by path."""
+def _read_files(store: Store, prefix: str = "", but: str = "") -> dict[str, bytes]:
+    """Read the files of all leases whose names start with ``prefix``, by path, ``but`` for one."""
     files = {}
     for path in store.list_files(LEASES):
-        if path.startswith(f"{LEASES}/{prefix}") and _PATH.fullmatch(path):
+        if path.startswith(f"{LEASES}/{prefix}") and path != but and _PATH.fullmatch(path):
             with contextlib.suppress(FileNotFoundError):  # released meanwhile
-                files[path] = store.fs.cat_file(store.full_path(path))
+                files[path] = store.read_bytes(path)
     return files
 
 
@@ -233,4 +231,4 @@ def _is_dead(path: str) -> bool:
 def _remove(store: Store, path: str) -> None:
     """Remove a lease's file, if it is there; one that cannot be removed expires."""
     with contextlib.suppress(Exception):
-        store.fs.rm_file(store.full_path(path))
+        store.remove(path)

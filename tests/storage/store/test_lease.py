@@ -183,9 +183,8 @@ def test_leases_of_several_variants_are_taken_in_one_order_so_nobody_waits_forev
     assert len(done) == 3
 
 
-@pytest.mark.parametrize("url", ["{folder}", "memory://leases"])
-def test_of_many_that_come_at_once_one_works_at_a_time(tmp_path, url):
-    store = Store(url.format(folder=tmp_path))
+def turns_of_many(store: Store) -> tuple[int, int]:
+    """Let four threads take turns; returns how many turns there were, and how many at once."""
     variant = open_toy_variant(store)
     inside, most, turns = [], [], []
 
@@ -202,10 +201,29 @@ def test_of_many_that_come_at_once_one_works_at_a_time(tmp_path, url):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
-    assert len(turns) == 12
-    assert max(most) == 1
+        thread.join(120)
     assert files(store) == []
+    return len(turns), max(most)
+
+
+def test_of_many_that_come_at_once_one_works_at_a_time(store):
+    assert turns_of_many(store) == (12, 1)
+
+
+def test_of_many_that_come_at_once_one_works_at_a_time_in_an_object_store(bucket):
+    assert turns_of_many(Store(f"s3://{bucket}/store")) == (12, 1)
+
+
+def test_a_lease_in_an_object_store_costs_five_requests_and_expires_there_too(s3_server, bucket):
+    store = Store(f"s3://{bucket}/store")
+    open_toy_variant(store)
+    with s3_server.counted() as requests:
+        seconds_to_hold(store, [])
+    assert dict(requests) == {"LIST": 3, "PUT": 1, "DELETE": 1}  # one LIST is of the removal
+    beating(store, "0000abcd-1-0123456789ab")
+    waits = []
+    assert 0.5 < seconds_to_hold(store, waits, expiry=0.6) < 20
+    assert waits[0].startswith("process 4711 on node7")
 
 
 def test_a_lease_that_was_taken_away_is_written_again_and_the_work_goes_on(store):

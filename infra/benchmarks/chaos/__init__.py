@@ -1,0 +1,1 @@
+"""Chaos: runs of the sandbox pipeline that are killed or disturbed, and what they end with."""

@@ -1,0 +1,92 @@
+"""One run of the pipeline and its restarts, as a command or as runs of a deployment."""
+
+import contextlib
+import signal
+import subprocess
+import uuid
+from pathlib import Path
+from uuid import UUID
+
+from infra.benchmarks.chaos.deployment import read_run, start_run, start_worker
+from infra.benchmarks.chaos.processes import end_marked, find_marked
+from infra.benchmarks.chaos.sandbox import Sandbox, marked
+
+_ROOT = Path(__file__).parents[3]
+_STOP_SECONDS = 120.0
+_FLOW = "prefect.engine"
+
+
+class DisturbedRun:
+    """A run whose processes all carry one mark; it can be started again after each kill."""
+
+    def __init__(
+        self, sandbox: Sandbox, store: Path, folder: Path, deployment: UUID | None = None
+    ) -> None:
+        self.mark = uuid.uuid4().hex
+        self._sandbox, self._store, self._folder = sandbox, store, folder
+        self._deployment = deployment
+        self._run_id: UUID | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._num_starts = 0
+
+    @property
+    def process_id(self) -> int:
+        """The id of the command, or of the deployment's worker."""
+        assert self._process is not None, "the run has not been started"
+        return self._process.pid
+
+    @property
+    def _output(self) -> Path:
+        return self._folder / f"output-{self._num_starts}"
+
+    def start(self, environment: dict[str, str], command: list[str] | None = None) -> None:
+        """Start the run, or start it again; ``command`` replaces that of `Sandbox`."""
+        environment = marked(environment, self.mark)
+        self._num_starts += 1
+        if self._deployment is not None:
+            if self._process is None or self._process.poll() is not None:
+                self._process = start_worker(environment, self._output)
+            request = self._sandbox.request(self._store).model_dump(mode="json")
+            self._run_id = start_run(self._deployment, request)
+            return
+        with self._output.open("wb") as stream:
+            self._process = subprocess.Popen(
+                command or self._sandbox.arguments(self._store), cwd=_ROOT, env=environment,
+                stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def has_ended(self) -> bool:
+        """Return whether the command has ended, or the deployment's flow has."""
+        is_running = self._process is not None and self._process.poll() is None
+        if self._run_id is None:
+            return not is_running
+        if any(_FLOW in process.command for process in find_marked(self.mark)):
+            return False
+        state = read_run(self._run_id).state
+        is_waiting = state is not None and (state.is_scheduled() or state.is_pending())
+        return not (is_waiting and is_running)
+
+    def succeeded(self) -> bool:
+        """Return whether the run, which has ended, is complete."""
+        if self._run_id is None:
+            return self._process is not None and self._process.returncode == 0
+        state = read_run(self._run_id).state
+        return state is not None and state.is_completed()
+
+    def stop(self) -> None:
+        """Stop a worker as an operator does."""
+        if self._run_id is not None and self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_STOP_SECONDS)
+
+    def kill(self) -> None:
+        """End whatever is left of the run."""
+        end_marked(self.mark)
+        if self._process is not None:
+            self._process.wait()
+
+    def output(self) -> str:
+        """Return what the last start has printed so far."""
+        return self._output.read_text(errors="replace") if self._output.exists() else ""

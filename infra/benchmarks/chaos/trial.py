@@ -1,0 +1,183 @@
+"""One kill: a run is started, a process of it is killed, and the run is started again."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from flows.context.stage_names import StageName
+from infra.benchmarks.chaos.clocks import shift_files, with_shifted_clock
+from infra.benchmarks.chaos.disturbed_run import DisturbedRun
+from infra.benchmarks.chaos.processes import find_marked, wait_until
+from infra.benchmarks.chaos.sandbox import (
+    RUN_SECONDS,
+    Outcome,
+    Sandbox,
+    count_items,
+    left_behind,
+)
+from infra.benchmarks.chaos.victims import Victim
+from storage.errors import WaverError
+from storage.store.lease import LEASES
+
+_END_SECONDS = 120.0  # within which a run whose part was killed ends by itself, or completes
+_LEFT_SECONDS = 30.0
+_MAX_RUNS = 3
+_STAGE_SECONDS = {
+    "segment": 3.0, "transcribe": 4.0, "manifest": 0.5, "finetune": 8.0, "infer": 8.0,
+    "aggregate": 1.0,
+}  # fmt: skip
+
+
+@dataclass(slots=True, kw_only=True)
+class Trial:
+    """What one kill led to; ``problems`` is empty if the pipeline kept its promises."""
+
+    victim: str
+    signal: str
+    stage: StageName
+    is_deployed: bool = False
+    num_reruns: int = 0
+    num_finished_before: int = 0
+    num_computed_after: int = 0
+    num_computed_twice: int = 0
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+
+def kill_once(
+    sandbox: Sandbox,
+    undisturbed: Outcome,
+    victim: Victim,
+    number: int,
+    stage: StageName,
+    folder: Path,
+    *,
+    deployment: UUID | None = None,
+    dice: random.Random,
+    later: bool = False,
+    shift: int = 0,
+) -> Trial | None:
+    """Kill a process of ``victim`` with signal ``number`` while ``stage`` is computed.
+
+    The stage, and with ``later`` those after it, has to be computed; the others are finished. The
+    killed run's clock is ahead by ``shift`` seconds. Returns ``None`` if the process had ended
+    before its turn came.
+    """
+    started = time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)
+    trial = Trial(victim=victim.name, signal=signal.Signals(number).name, stage=stage,
+                  is_deployed=victim.is_deployed)  # fmt: skip
+    store = folder / "store"
+    sandbox.copy_without(stage, store, later=later)
+    at_first = count_items(store)
+    run = DisturbedRun(sandbox, store, folder, deployment if victim.is_deployed else None)
+    environment = dict(sandbox.environment)
+    if victim.owns_server:
+        environment.pop("PREFECT_API_URL")
+        environment["PREFECT_HOME"] = str(folder.parent / "own server")
+    try:
+        run.start(
+            with_shifted_clock(environment, shift, folder / "clock") if shift else environment
+        )
+        if not _strike(run, victim, number, stage, store, dice):
+            return None
+        _await_end(run, trial)
+        before = count_items(store)
+        if shift:
+            shift_files(store, shift)
+        complete(run, environment, trial)
+        after = count_items(store)
+    finally:
+        run.kill()
+    trial.num_finished_before = sum(before.values()) - sum(at_first.values())
+    trial.num_computed_after = sum(after.values()) - sum(before.values())
+    check_results(sandbox, undisturbed, store, trial)
+    trial.seconds = time.monotonic() - started
+    return trial
+
+
+def _strike(
+    run: DisturbedRun,
+    victim: Victim,
+    number: int,
+    stage: StageName,
+    store: Path,
+    dice: random.Random,
+) -> bool:
+    """Kill the victim at a random moment of the stage; return whether it was still there."""
+
+    def find() -> int | None:
+        return victim.find(find_marked(run.mark), run.process_id)
+
+    def is_in_stage() -> bool:
+        return any((store / LEASES).glob(f"{stage}.*")) and find() is not None
+
+    wait_until(lambda: is_in_stage() or run.has_ended(), RUN_SECONDS)
+    time.sleep(dice.uniform(0, _STAGE_SECONDS[stage]))
+    process_id = find()
+    if process_id is None or not any((store / LEASES).glob(f"{stage}.*")):
+        return False
+    try:
+        os.kill(process_id, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _await_end(run: DisturbedRun, trial: Trial) -> None:
+    """Wait until the disturbed run has ended, completed or not; it must leave no process."""
+    if not wait_until(run.has_ended, _END_SECONDS):
+        trial.problems.append(f"still running {_END_SECONDS:.0f} s after the kill")
+        run.kill()
+    if "Traceback (most recent call last)" in run.output():
+        trial.problems.append("the killed run ended with a traceback")
+    if not trial.is_deployed:
+        check_processes(run, trial, "the killed run")
+
+
+def complete(run: DisturbedRun, environment: dict[str, str], trial: Trial) -> None:
+    """Start the run again, in the same way, until it completes."""
+    while trial.num_reruns < _MAX_RUNS:
+        run.start(environment)
+        trial.num_reruns += 1
+        if wait_until(run.has_ended, RUN_SECONDS) and run.succeeded():
+            break
+        trial.problems.append(f"run {trial.num_reruns} after the kill failed: {_end_of(run)!r}")
+        check_processes(run, trial, "a failed run")
+    run.stop()
+    check_processes(run, trial, "the last run")
+
+
+def check_processes(run: DisturbedRun, trial: Trial, what: str) -> None:
+    """Add a problem for processes that a run which has ended left."""
+    if not wait_until(lambda: not find_marked(run.mark), _LEFT_SECONDS):
+        left = [process.command[:100] for process in find_marked(run.mark)]
+        trial.problems.append(f"{what} left processes: {left}")
+        run.kill()
+
+
+def check_results(sandbox: Sandbox, undisturbed: Outcome, store: Path, trial: Trial) -> None:
+    """Add what differs from an undisturbed run, was computed twice, or was left in the store."""
+    twice = {item: count for item, count in count_items(store).items() if count > 1}
+    trial.num_computed_twice = sum(count - 1 for count in twice.values())
+    if twice:
+        stages = sorted({stage for stage, _ in twice})
+        trial.problems.append(f"{len(twice)} items of {stages} were computed twice")
+    if left := left_behind(store):
+        trial.problems.append(f"left in the store: {left}")
+    try:
+        outcome = sandbox.outcome(store)
+    except WaverError as error:
+        trial.problems.append(f"no verdicts: {error}")
+        return
+    if outcome != undisturbed:
+        trial.problems.append("verdicts or metrics differ from those of an undisturbed run")
+
+
+def _end_of(run: DisturbedRun) -> str:
+    return run.output().strip()[-400:]
