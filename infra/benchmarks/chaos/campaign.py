@@ -106,7 +106,7 @@ def faults(sandbox: Sandbox, folder: Path, dice: random.Random) -> Iterator[Tria
             shift=shift, later=True,
         )  # fmt: skip
         if moved is not None:
-            moved.victim, moved.signal = "clock and flow", f"moved {name}, SIGKILL"
+            moved.victim, moved.signal = "clock and command", f"moved {name}, SIGKILL"
             yield moved
             _remove(own, moved)
 

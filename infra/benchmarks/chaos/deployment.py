@@ -37,12 +37,12 @@ def deploy() -> UUID:
 
 
 def start_worker(environment: dict[str, str], output: Path) -> "subprocess.Popen[bytes]":
-    """Start a worker that looks for runs every second."""
+    """Start Waver's worker, which looks for runs every second and ends with this process."""
     environment |= {"PREFECT_WORKER_QUERY_SECONDS": "1"}
     with output.open("ab") as stream:
         return subprocess.Popen(
-            [sys.executable, "-m", "prefect", "worker", "start", "--pool", _POOL],
-            cwd=_ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=stream,
+            [sys.executable, "-m", "flows.server.worker", _POOL],
+            cwd=_ROOT, env=environment, stdin=subprocess.PIPE, stdout=stream,
             stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 

@@ -1,18 +1,16 @@
 """One run of the pipeline and its restarts, as a command or as runs of a deployment."""
 
-import contextlib
-import signal
 import subprocess
 import uuid
 from pathlib import Path
 from uuid import UUID
 
+from flows.server.worker import stop_group
 from infra.benchmarks.chaos.deployment import read_run, start_run, start_worker
 from infra.benchmarks.chaos.processes import end_marked, find_marked
 from infra.benchmarks.chaos.sandbox import Sandbox, marked
 
 _ROOT = Path(__file__).parents[3]
-_STOP_SECONDS = 120.0
 _FLOW = "prefect.engine"
 
 
@@ -44,8 +42,8 @@ class DisturbedRun:
         environment = marked(environment, self.mark)
         self._num_starts += 1
         if self._deployment is not None:
-            if self._process is None or self._process.poll() is not None:
-                self._process = start_worker(environment, self._output)
+            self.stop()  # one that got SIGTERM lives on, but takes no more runs
+            self._process = start_worker(environment, self._output)
             request = self._sandbox.request(self._store).model_dump(mode="json")
             self._run_id = start_run(self._deployment, request)
             return
@@ -75,11 +73,10 @@ class DisturbedRun:
         return state is not None and state.is_completed()
 
     def stop(self) -> None:
-        """Stop a worker as an operator does."""
+        """Stop a worker as `waver serve` does."""
         if self._run_id is not None and self._process is not None:
-            self._process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_STOP_SECONDS)
+            stop_group(self._process.pid)
+            self._process.wait()
 
     def kill(self) -> None:
         """End whatever is left of the run."""

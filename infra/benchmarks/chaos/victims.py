@@ -29,7 +29,7 @@ class Victim:
 
 
 VICTIMS = (
-    Victim(name="flow"),
+    Victim(name="command"),
     Victim(name="training child", program="tasks.training.child", stages=("finetune",)),
     Victim(name="inference child with the engine", program="tasks.inference.child",
            stages=("infer",)),

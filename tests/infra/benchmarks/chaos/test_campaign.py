@@ -23,9 +23,9 @@ from tests.flows.commands.command_line import QUICK, SandboxRun
 
 BY_NAME = {victim.name: victim for victim in VICTIMS}
 SHORT = (
-    (BY_NAME["flow"], signal.SIGKILL, "segment"),
+    (BY_NAME["command"], signal.SIGKILL, "segment"),
     (BY_NAME["ffmpeg"], signal.SIGTERM, "segment"),
-    (BY_NAME["flow"], signal.SIGTERM, "aggregate"),
+    (BY_NAME["command"], signal.SIGTERM, "aggregate"),
     (BY_NAME["inference child with the engine"], signal.SIGKILL, "infer"),
     (BY_NAME["worker of a deployment"], signal.SIGKILL, "transcribe"),
 )
