@@ -62,8 +62,7 @@ class DisturbedRun:
         if any(_FLOW in process.command for process in find_marked(self.mark)):
             return False
         state = read_run(self._run_id).state
-        is_waiting = state is not None and (state.is_scheduled() or state.is_pending())
-        return not (is_waiting and is_running)
+        return not is_running or (state is not None and state.is_final())
 
     def succeeded(self) -> bool:
         """Return whether the run, which has ended, is complete."""
