@@ -28,7 +28,7 @@ class Parsed(BaseException):
 def commands_in(text: str) -> Iterator[tuple[str, ...]]:
     """Yield the commands of a shell script, without comments, redirections and variables."""
     for line in text.replace("\\\n", " ").splitlines():
-        lexer = shlex.shlex(re.sub(r"\$\w+", "0", line), posix=True, punctuation_chars=True)
+        lexer = shlex.shlex(re.sub(r"\$\w+", "1", line), posix=True, punctuation_chars=True)
         lexer.whitespace_split = True
         groups = groupby(lexer, key=lambda word: word in SEPARATORS)
         for is_separator, words in groups:
@@ -64,6 +64,9 @@ def check_waver(arguments: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> No
     group: Any = typer.main.get_command(cli.app)
     for command in group.commands.values():
         command.callback = _recording(command.callback, given)
+        for option in command.params:
+            if info := getattr(option.type_descriptor, "parameter_info", None):
+                info.exists = False  # files are those of the reader
     with suppress(Parsed):
         group.main(args=list(arguments), prog_name="waver", standalone_mode=False)
     overrides = read_overrides(given.get("overrides") or ())
@@ -106,6 +109,33 @@ def check_prefect(arguments: Sequence[str]) -> None:
     _app.parse_args(of_all_commands.arguments["tokens"], exit_on_error=False)
 
 
+# Programs that are not Waver's: checked are the paths of this repository that they are passed, and
+# the command of Waver that they start.
+TOOLS = {"cp", "docker", "kubectl", "mv", "openssl", "pg_dump", "rsync", "srun", "ssh", "sudo"}
+
+
+def check_tool(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = [word for word in words if word.startswith("infra/") and not (ROOT / word).exists()]
+    assert not missing, f"there is no {missing}"
+    if inner := _command_within(words):
+        check_command([f".venv/bin/{inner[0].removeprefix('.venv/bin/')}", *inner[1:]], monkeypatch)
+    for line in (word for word in words if " .venv/bin/" in word):  # for a shell elsewhere
+        for command in commands_in(line):
+            if command[0] != "cd":
+                named = [word for word in command if not re.match("[A-Z_]+=", word)]
+                check_command(named, monkeypatch)
+
+
+def _command_within(words: Sequence[str]) -> Sequence[str]:
+    """Return the command that srun, or exec of docker and kubectl, runs."""
+    if words[0] == "srun":
+        return words[1:]
+    if "exec" not in words:
+        return ()
+    rest = words[words.index("exec") + 2 :]  # after the service or the pod
+    return rest[1:] if rest[0] == "--" else rest
+
+
 def check_command(command: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail unless a command exists and its arguments parse; nothing is run."""
     program, *arguments = command
@@ -116,5 +146,6 @@ def check_command(command: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> No
         ".venv/bin/prefect": lambda: check_prefect(arguments),
         ".ci/run": (ROOT / ".ci" / "run").read_text,
     }
+    checks |= {tool: lambda: check_tool(command, monkeypatch) for tool in TOOLS}
     assert program in checks, f"no check knows {program!r}"
     checks[program]()

@@ -64,6 +64,7 @@ WITHOUT_SOURCE = {
     "flows/test_pipeline_inputs.py": "the pipeline again, on other inputs",
     "infra/profiles/test_recipes.py": "TOML files",
     "infra/test_prefect_yaml.py": "a YAML file",
+    "infra/test_setup_scripts.py": "shell scripts",
     "flows/test_store_in_s3.py": "the pipeline again, with a remote store",
     "storage/store/remote/test_variant_in_s3.py": "a variant in a remote store",
     "storage/store/test_variant_interrupted.py": "a variant's writes that fail",
