@@ -5,7 +5,10 @@ Every function reads what the earlier stages have written and returns the stage 
 
 import os
 from functools import partial
+from pathlib import Path
 
+from flows.cluster.engines import ClusterEngines
+from flows.cluster.tasks_on_nodes import NodeResources
 from flows.context.context import Context
 from flows.context.models import Model, Models, finetune_variant
 from flows.context.results import Report
@@ -19,19 +22,19 @@ from flows.context.rows import (
     verified_sources,
     verify_segments,
 )
-from flows.running.stage import Stage
+from flows.running.stage import Stage, for_every_core
 from tasks import finetune
 from tasks.aggregate import aggregate_shard
 from tasks.ensemble import ensemble_shard
 from tasks.finetune import finetune_models
-from tasks.infer import infer_shard
+from tasks.infer import LOCAL, infer_shard
 from tasks.inference.samples import expected_items
 from tasks.manifest import class_plan, manifest_shard
 from tasks.segment import segment_shard
 from tasks.training.job import SampleSource
 from tasks.transcribe import transcribe_shard
 
-_SHARDS_PER_CORE = 4
+_WHISPER_THREADS = 4  # CTranslate2 gains little from more
 
 
 def segment_stage(context: Context) -> Stage:
@@ -45,20 +48,17 @@ def segment_stage(context: Context) -> Stage:
         task=segment_shard,
         by_item={"sources": sources},
         arguments={"config": settings.segment, "resources": settings.resources.segment},
-        shard_size=for_every_core(len(sources), settings.resources.shard_videos),
+        shard_size=for_every_core(
+            len(sources), settings.resources.shard_videos, os.cpu_count() or 1
+        ),
         checks_cached=False,
+        needs=NodeResources(paths=(context.dataset.root,)),
     )
-
-
-def for_every_core(num_videos: int, shard_size: int) -> int:
-    """Return a shard size that keeps all cores busy on few videos of different lengths."""
-    num_shards = _SHARDS_PER_CORE * (os.cpu_count() or 1)
-    return max(1, min(shard_size, -(-num_videos // num_shards)))
 
 
 def transcribe_stage(context: Context) -> Stage:
     """Return the stage that transcribes; an item is a video that has segments."""
-    segments = read_segments(context)
+    segments, model = read_segments(context), Path(context.settings.transcribe.model)
     return Stage(
         name="transcribe",
         unit="videos",
@@ -70,6 +70,9 @@ def transcribe_stage(context: Context) -> Stage:
         shard_size=context.settings.resources.shard_videos,
         checks_cached=False,
         before_use=partial(verify_segments, context),
+        needs=NodeResources(
+            num_cpus=_WHISPER_THREADS, num_gpus=1, paths=(model,) if model.is_dir() else ()
+        ),
     )
 
 
@@ -131,9 +134,10 @@ def finetune_stage(context: Context, manifest: ManifestRows) -> Stage:
 def infer_stage(context: Context, manifest: ManifestRows, model: Model) -> Stage:
     """Return the stage that infers with one model; an item is a segment.
 
-    All segments are one shard, since its engines are started once.
+    All segments are one shard, whose engines are started once, on this node or on a cluster's.
     """
-    settings = context.settings
+    settings, resources = context.settings, context.settings.resources
+    engines = ClusterEngines(resources.ray_address) if resources.runner == "ray" else LOCAL
     samples = {str(sample.segment_id): sample for sample in manifest.samples}
     return Stage(
         name="infer",
@@ -147,6 +151,7 @@ def infer_stage(context: Context, manifest: ManifestRows, model: Model) -> Stage
             "config": settings.infer,
             "input_config": settings.input,
             "resources": settings.resources.infer,
+            "engines": engines,
         },
         shard_size=max(1, len(manifest.samples)),
         before_use=lambda items: verify_segments(

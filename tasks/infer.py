@@ -7,7 +7,6 @@ counted in a warning. One child process per engine opens the model once for all 
 and commits in small parts.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,17 +15,16 @@ from pathlib import Path
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 
+from storage.errors import StageError
 from storage.records import SampleRecord
 from storage.results import PredictionRecord
-from storage.schema import to_table, write_parquet
 from storage.store.store import Store
 from storage.store.variant import Variant, open_variant
+from tasks.inference.engines import EngineRound, Engines, LocalEngines
 from tasks.inference.failures import Failures
 from tasks.inference.isolation import Crash, predict_all
-from tasks.inference.job import InferJob, num_engines_for, run_engines
 from tasks.inference.progress import EngineLines
 from tasks.inference.settings import STAGE, InferConfig, InferResources
-from tasks.inference.shard_claims import shard_size_for
 from tasks.log import LOGGER
 from tasks.model.model_folder import computed_dtype
 from tasks.prompting.model_input import InputConfig
@@ -36,7 +34,7 @@ from tasks.stage import Shard, ShardResult, as_state
 
 VERSION = 4
 _NOT_IN_IDENTITY = {"seeds", "adapter", "max_failed_fraction", "min_answer_mass"}
-_CHILD_COMMAND = (sys.executable, "-m", "tasks.inference.child")
+LOCAL = LocalEngines()
 
 
 def variant_of(
@@ -63,6 +61,7 @@ class _ShardInference:
     input_config: InputConfig
     resources: InferResources
     variant: Variant
+    engines: Engines
 
     def pending(self) -> list[str]:
         """List the segments without a prediction or a rejection."""
@@ -92,6 +91,7 @@ def infer_missing(
     input_config: InputConfig,
     resources: InferResources,
     variant: Variant,
+    engines: Engines = LOCAL,
 ) -> ShardResult:
     """Run one child process per engine for a shard's missing segments; none if nothing is missing.
 
@@ -102,7 +102,7 @@ def infer_missing(
     """
     work = _ShardInference(
         shard=shard, samples=samples, model_path=model_path, config=config,
-        input_config=input_config, resources=resources, variant=variant,
+        input_config=input_config, resources=resources, variant=variant, engines=engines,
     )  # fmt: skip
     num_pending = len(work.pending())
     if num_pending:
@@ -110,6 +110,11 @@ def infer_missing(
         _check_lengths(work)
         predict_all(work.pending, partial(_run_engines, work), work.failures().reject)
     work.failures().check()
+    if missing := len(work.pending()):
+        raise StageError(
+            f"The engines ended, but {missing} of {len(shard.expected)} segments have no "
+            f"prediction in {variant.store.url!r}: run again."
+        )
     _report_predictions(work)
     return ShardResult(num_cached=len(shard.expected) - num_pending, num_computed=num_pending)
 
@@ -132,32 +137,19 @@ def _run_engines(
 ) -> list[Crash]:
     """Run the engines once over the pending segments and return the crashes."""
     rows = by_length([work.samples[item] for item in pending], work.input_config, work.model_path)
-    max_tokens, max_failures = work.max_tokens(), work.failures().count_left()
-    with work.variant.store.staging() as folder:
-        samples_path = folder / "samples.parquet"
-        write_parquet(to_table(SampleRecord, rows), samples_path)
-        num_engines = min(num_engines_for(work.resources), len(rows))
-        jobs = [
-            InferJob(
-                store_url=work.variant.store.url,
-                variant_id=work.variant.variant_id,
-                samples_path=samples_path,
-                claims_path=folder / "claims",
-                journal_path=folder / f"journal-{number}",
-                job_path=folder / f"engine-{number}.json",
-                suspects=tuple(alone),
-                alone=tuple(alone[number::num_engines]),
-                shard_size=shard_size_for(len(rows), num_engines),
-                max_failures=max_failures,
-                model_path=work.model_path,
-                dtype=computed_dtype(work.model_path, work.config.dtype),
-                max_tokens=max_tokens,
-                input=work.input_config,
-                resources=work.resources.for_one_engine(num_engines, len(rows)),
-            )
-            for number in range(num_engines)
-        ]
-        return run_engines(_CHILD_COMMAND, jobs, work.variant, EngineLines(STAGE).on_line)
+    engine_round = EngineRound(
+        variant=work.variant,
+        alone=tuple(alone),
+        max_failures=work.failures().count_left(),
+        model_path=work.model_path.absolute(),
+        dtype=computed_dtype(work.model_path, work.config.dtype),
+        max_tokens=work.max_tokens(),
+        input=work.input_config,
+        resources=work.resources,
+        num_engines=min(work.engines.count(work.resources), len(rows)),
+        num_samples=len(rows),
+    )
+    return work.engines.run(engine_round, rows, EngineLines(STAGE).on_line)
 
 
 def _report_predictions(work: _ShardInference) -> None:
@@ -189,8 +181,9 @@ def infer_shard(
     input_config: InputConfig,
     resources: InferResources,
     variant: Variant,
+    engines: Engines = LOCAL,
 ) -> State:
     """Predict a shard's missing segments as a Prefect task."""
     return as_state(
-        infer_missing(shard, samples, model_path, config, input_config, resources, variant)
+        infer_missing(shard, samples, model_path, config, input_config, resources, variant, engines)
     )

@@ -139,14 +139,15 @@ def predict(
 def _settings_for_files(settings: Settings) -> Settings:
     """Adapt a profile to single files.
 
-    They have no labels, so there are no splits to assign and no annotated boundaries; and any
-    fraction of few segments may be rejected, which is reported for each.
+    They have no labels, so there are no splits to assign and no annotated boundaries; any fraction
+    of few segments may be rejected, which is reported for each; and other nodes may not have them.
     """
     return settings.model_copy(
         update={
             "manifest": settings.manifest.model_copy(update={"split_by": "release"}),
             "segment": settings.segment.model_copy(update={"boundaries": "fixed"}),
             "infer": settings.infer.model_copy(update={"max_failed_fraction": 1.0}),
+            "resources": settings.resources.model_copy(update={"runner": "local"}),
         }
     )
 

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from flows.cluster.address import check_cluster
 from flows.context.context import Context, context_of, is_open
 from flows.context.models import require_model
 from flows.context.partition import partition_of
@@ -27,13 +28,16 @@ def check_before_start(context: Context) -> None:
 
     Raises:
         ConfigError: the data has no labels and no model is named, the named stages or the
-            partition do not fit, or the model cannot be sharded as configured.
-        ToolError: ffmpeg, the inference engine, a tracker or ms-swift is not installed.
+            partition do not fit, the Ray cluster does not answer, or the model cannot be sharded
+            as configured.
+        ToolError: Ray, ffmpeg, the inference engine, a tracker or ms-swift is not installed.
         ModelError: a named model cannot be used.
     """
     stages = context.stages
     _check_stages(context)
     partition_of(context.request)
+    if context.settings.resources.runner == "ray":
+        check_cluster(context.settings.resources.ray_address)
     if "segment" in stages:
         _require_programs("ffmpeg", "ffprobe")
     if "transcribe" in stages:

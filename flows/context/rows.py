@@ -108,7 +108,7 @@ def fill_sources(context: Context, digests: Mapping[VideoId, str]) -> None:
     annotated = context.settings.segment.boundaries == "annotated"
     for video in context.videos:
         context.sources[video.video_id] = SourceVideo(
-            path=paths[video.video_id],
+            path=paths[video.video_id].absolute(),  # for nodes with other working folders
             source_digest=digests[video.video_id],
             cut_points_ms=cut_points_of(video) if annotated else (),
         )

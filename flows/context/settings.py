@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from storage.errors import ConfigError
@@ -33,6 +33,10 @@ class Resources(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    runner: Literal["local", "ray"] = "local"
+    """Where shards are computed: on this node, or on the Ray cluster at `ray_address`."""
+    ray_address: str = ""
+    """HOST:PORT of the head of the Ray cluster, as this node and all others reach it."""
     shard_videos: int = Field(default=16, ge=1, le=4096)
     """Number of videos per shard of segment, transcribe and manifest."""
     verify_days: float = Field(default=30, gt=0, le=36_500)
@@ -44,6 +48,12 @@ class Resources(BaseModel):
     """Resources of training."""
     infer: InferResources = InferResources()
     """Resources of the inference engines."""
+
+    @model_validator(mode="after")
+    def _names_the_cluster(self) -> "Resources":
+        if self.runner == "ray" and not self.ray_address:
+            raise ValueError("runner 'ray' needs ray_address, HOST:PORT of the cluster's head")
+        return self
 
 
 class Settings(BaseModel):

@@ -16,7 +16,7 @@ from flows.running.progress import follow
 from flows.running.record import journaled
 from flows.running.show import show_result
 from flows.running.stage import Stage, StageReport
-from flows.running.submit import submit_all
+from flows.running.submit import submit_shards
 from flows.running.summary import count_reasons
 from storage.errors import StageError, WaverError
 from storage.records import RejectedRecord
@@ -68,7 +68,7 @@ def _run_shards(
     if stage.name not in context.request.force:
         pending = _find_pending(stage, context)
         if not pending:
-            return _submit(stage, pending)
+            return _submit(stage, pending, context)
     with holding(stage.name, [stage.variant], partition_of(context.request)):
         return compute(stage, context)
 
@@ -76,7 +76,7 @@ def _run_shards(
 def _compute(stage: Stage, context: Context) -> list[ShardResult]:
     if stage.name in context.request.force:
         stage.variant.invalidate(stage.expected)
-    return _submit(stage, _find_pending(stage, context))
+    return _submit(stage, _find_pending(stage, context), context)
 
 
 def _find_pending(stage: Stage, context: Context) -> set[str]:
@@ -86,7 +86,7 @@ def _find_pending(stage: Stage, context: Context) -> set[str]:
     return pending
 
 
-def _submit(stage: Stage, pending: set[str]) -> list[ShardResult]:
+def _submit(stage: Stage, pending: set[str], context: Context) -> list[ShardResult]:
     """Submit the shards with pending items, and wait for them."""
     if pending:
         stage.before_use([item for item in stage.expected if item in pending])
@@ -95,9 +95,8 @@ def _submit(stage: Stage, pending: set[str]) -> list[ShardResult]:
         for shard in stage.shards()
         if stage.checks_cached or not pending.isdisjoint(shard.expected)
     ]
-    calls = [stage.arguments_of(shard) for shard in shards]
     with follow(stage, pending):
-        futures = submit_all(stage.task, calls)
+        futures = submit_shards(stage, shards, context)
     results = [_result(stage.name, future.state) for future in futures]
     num_cached = len(stage.expected) - sum(len(shard.expected) for shard in shards)
     if num_cached:

@@ -6,12 +6,14 @@ from typing import Any
 
 from prefect import Task
 
+from flows.cluster.tasks_on_nodes import NodeResources
 from flows.context.stage_names import StageName
 from storage.records import RejectedRecord
 from storage.store.variant import Variant
 from tasks.stage import ItemRows, Shard, split_into_shards
 from tasks.ui_artifacts import format_count
 
+_SHARDS_PER_CORE = 4
 _MAX_SHARDS = 500  # of a stage; Prefect's server slows down at a few thousand task runs per flow
 
 
@@ -30,6 +32,7 @@ class Stage:
     ``unit`` is what an item is, in the plural. With ``is_followed``, progress is read from what is
     committed to the store. ``before_use`` gets the items that are missing, to verify the files that
     they are computed from.
+    On a cluster each shard ``needs`` these resources of a node; without any, the shards stay here.
     """
 
     name: StageName
@@ -43,6 +46,7 @@ class Stage:
     checks_cached: bool = True
     is_followed: bool = True
     before_use: Callable[[Sequence[str]], None] = _verify_nothing
+    needs: NodeResources | None = None
 
     def shards(self) -> list[Shard]:
         """Split the expected items into shards, in order."""
@@ -56,6 +60,11 @@ class Stage:
             for name, by_item in self.by_item.items()
         }
         return {"shard": shard, "variant": self.variant, **rows, **self.arguments}
+
+
+def for_every_core(num_items: int, shard_size: int, num_cores: int) -> int:
+    """Return a shard size that keeps all cores busy on few items of different lengths."""
+    return max(1, min(shard_size, -(-num_items // (_SHARDS_PER_CORE * num_cores))))
 
 
 def bounded_shard_size(num_items: int, shard_size: int) -> int:

@@ -1,4 +1,4 @@
-"""Submitting a stage's shards as Prefect tasks, and waiting for them."""
+"""Submitting a stage's shards as Prefect tasks in threads or on a cluster, and waiting for them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,35 @@ from typing import Any
 from prefect import Task
 from prefect.futures import PrefectFuture, wait
 
+from flows.cluster.ray_cluster import connect
+from flows.cluster.tasks_on_nodes import submit_to_nodes
+from flows.context.context import Context
+from flows.running.stage import Stage, for_every_core
 from tasks.processes.group import allow_children, stop_children
+from tasks.stage import Shard, split_into_shards
+
+
+def submit_shards(
+    stage: Stage, shards: Sequence[Shard], context: Context
+) -> Sequence[PrefectFuture[Any]]:
+    """Submit the stage's task for some of its shards, in threads or on a cluster, and wait.
+
+    Raises:
+        ConfigError: the cluster does not answer, or a node of it cannot compute for this run.
+        StageError: the cluster was lost.
+    """
+    resources = context.settings.resources
+    if resources.runner == "local" or stage.needs is None or not shards:
+        return submit_all(stage.task, [stage.arguments_of(shard) for shard in shards])
+    cluster = connect(resources.ray_address)
+    cluster.check_nodes(context.store, [str(path.absolute()) for path in stage.needs.paths])
+    nodes = cluster.nodes()
+    needs = stage.needs.fitted(nodes)
+    items = {item: digest for shard in shards for item, digest in shard.expected.items()}
+    largest = max(len(shard.expected) for shard in shards)
+    size = for_every_core(len(items), largest, needs.count_slots(nodes))
+    calls = [stage.arguments_of(shard) for shard in split_into_shards(items, size)]
+    return submit_to_nodes(stage.task, calls, cluster, [needs] * len(calls))
 
 
 def submit_all(

@@ -61,7 +61,7 @@ class Bench:
         write_parquet(to_table(SampleRecord, rows), folder / "samples.parquet")
         job = InferJob(
             store_url=self.store.url, variant_id=self.variant(name).variant_id,
-            samples_path=folder / "samples.parquet", claims_path=folder / "claims",
+            samples_path=folder / "samples.parquet", claims_url=str(folder / "claims"),
             journal_path=folder / "journal", job_path=folder / "job.json", suspects=(), alone=(),
             shard_size=shard_size_for(len(rows), 1), max_failures=len(rows),
             model_path=self.model_path, dtype=stored_dtype(self.model_path),

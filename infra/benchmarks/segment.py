@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from flows.stage_definitions import for_every_core
+from flows.running.stage import for_every_core
 from infra.benchmarks.ways import WAYS
 from storage.fingerprint import digest_file
 from storage.store.store import Store
@@ -140,7 +140,9 @@ def cut_folder(video: Path, num_videos: int) -> None:
         config = SegmentConfig()
         variant = variant_of(Store(str(Path(name) / "store")), config)
         expected = {video_id: source.digest for video_id, source in sources.items()}
-        shards = split_into_shards(expected, for_every_core(num_videos, _SHARD_VIDEOS))
+        shards = split_into_shards(
+            expected, for_every_core(num_videos, _SHARD_VIDEOS, os.cpu_count() or 1)
+        )
         with ThreadPoolExecutor(max_workers=os.cpu_count()) as threads:
             list(threads.map(lambda s: segment_shard.fn(s, sources, config, variant), shards))
 

@@ -88,16 +88,18 @@ def _predict(
     open_job: JobOpener,
 ) -> Iterator[ItemOutput]:
     """Predict this engine's suspects one at a time, then the shards that it claims."""
+    finished, alone = set(job.finished), set(job.alone) - set(job.finished)
     others = [sample for sample in samples if sample.segment_id not in job.suspects]
     with (
         Journal(job.journal_path) as journal,
         open_job(job, out) as (prepare, open_engine),
     ):
-        claims = claim_samples(others, job.claims_path, size=job.shard_size)
-        claimed = prepare(claims, journal.start)  # preparation starts while the engine opens
+        claims = claim_samples(others, job.claims_url, size=job.shard_size, owner=job.number)
+        missing = (sample for sample in claims if sample.segment_id not in finished)
+        claimed = prepare(missing, journal.start)  # preparation starts while the engine opens
         engine = open_engine()
         for sample in samples:
-            if sample.segment_id in job.alone:
+            if sample.segment_id in alone:
                 yield from infer_samples(prepare([sample], journal.start), engine, journal)
         yield from infer_samples(claimed, engine, journal)
         fraction = engine.num_cached_tokens / max(engine.num_tokens, 1)

@@ -44,13 +44,16 @@ class EngineJob(BaseModel):
 class InferJob(EngineJob):
     """The input of one of several engines that claim shards of the same samples.
 
-    ``samples_path`` lists the samples in the order of prediction. Each of the ``suspects`` is
-    predicted only by the engine that lists it in ``alone``.
+    ``samples_path`` lists the samples in the order of prediction, ``finished`` those of them that
+    have a prediction. The engine claims shards as ``number``. Each of the ``suspects`` is predicted
+    only by the engine that lists it in ``alone``.
     """
 
     variant_id: str
     samples_path: Path
-    claims_path: Path
+    claims_url: str
+    number: int = 0
+    finished: tuple[str, ...] = ()
     suspects: tuple[str, ...]
     shard_size: int
     max_failures: int

@@ -46,14 +46,18 @@ class InferResources(EngineResources):
     commit_seconds: float = Field(default=10.0, ge=0)
     """Interval between commits; a killed run loses no more than this."""
 
-    def for_one_engine(self, num_engines: int, num_samples: int) -> "InferResources":
-        """Divide this node's cores among its engines, and one engine's among threads and processes.
+    def for_one_engine(
+        self, num_engines: int, num_samples: int, num_cores: int | None = None
+    ) -> "InferResources":
+        """Divide cores among engines, and one engine's among threads and processes.
+
+        ``num_cores`` are all of this node by default.
 
         Measured on two cores: an engine of two threads beside one process is slower than an engine
         of one thread.
         """
         on_gpu = has_gpu_driver()
-        num_cores = max(1, len(os.sched_getaffinity(0)) // num_engines)
+        num_cores = max(1, (num_cores or len(os.sched_getaffinity(0))) // num_engines)
         num_decoders = self.num_decoders
         if num_decoders is None:
             num_free = num_cores - 1 if on_gpu else num_cores // 2

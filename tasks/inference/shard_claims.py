@@ -1,12 +1,17 @@
 """Claiming samples in shards: each of several engines takes the next shard nobody has claimed.
 
-A claim is a file that only one process can create.
+A claim is a file that only one process can create, in a folder that all engines see. It names its
+owner: an engine that is started again after its node was lost continues with its own claims.
 """
 
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 Sample = TypeVar("Sample")
 
@@ -19,20 +24,66 @@ def shard_size_for(num_samples: int, num_engines: int) -> int:
     return max(1, min(_MAX_SHARD_SIZE, num_samples // (num_engines * _SHARDS_PER_ENGINE)))
 
 
-def claim_samples(samples: Sequence[Sample], folder: Path, *, size: int) -> Iterator[Sample]:
-    """Claim shard after shard and yield their samples, skipping shards of other processes.
+def claim_samples(
+    samples: Sequence[Sample], url: str, *, size: int, owner: int
+) -> Iterator[Sample]:
+    """Claim shard after shard and yield their samples, skipping shards of other owners.
 
-    All processes pass the same samples, size and folder; the folder contains nothing else.
+    All owners pass the same samples, size and ``url``, of a folder that contains nothing else.
     """
-    folder.mkdir(exist_ok=True)
+    claims = Claims(url)
+    own = claims.of(owner)
+    taken = claims.all() - own
     for start in range(0, len(samples), size):
-        if _claim(folder / str(start)):
+        if start in taken:
+            continue
+        if start in own or claims.claim(start, owner):
             yield from samples[start : start + size]
+        else:
+            taken = claims.all() - own  # a listing is faster than as many attempts
 
 
-def _claim(path: Path) -> bool:
-    try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return False
-    return True
+class Claims:
+    """Numbers that are claimed, each a file in one folder of a local path or fsspec URL."""
+
+    def __init__(self, url: str) -> None:
+        self._fs: Any
+        self._fs, self._path = fsspec.core.url_to_fs(url)
+        self._fs.makedirs(self._path, exist_ok=True)
+
+    def claim(self, number: int, owner: int) -> bool:
+        """Claim a number, and return whether nobody had."""
+        path, content = f"{self._path}/{number}", str(owner).encode()
+        try:
+            if isinstance(self._fs, LocalFileSystem):
+                _create(Path(path), content)
+            else:
+                self._fs.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
+    def all(self) -> set[int]:
+        """Return all claimed numbers."""
+        return {int(path.rsplit("/", 1)[1]) for path in self._paths()}
+
+    def of(self, owner: int) -> set[int]:
+        """Return the numbers that this owner claimed earlier."""
+        owners: dict[str, bytes] = {path: self._fs.cat_file(path) for path in self._paths()}
+        return {
+            int(path.rsplit("/", 1)[1])
+            for path, content in owners.items()
+            if content == str(owner).encode()
+        }
+
+    def _paths(self) -> list[str]:
+        self._fs.invalidate_cache()
+        return [str(path) for path in self._fs.ls(self._path, detail=False)]
+
+
+def _create(path: Path, content: bytes) -> None:
+    """Create a file with its content in one step; raise FileExistsError if there is one."""
+    with tempfile.NamedTemporaryFile(dir=path.parent.parent, prefix="claim-") as temporary:
+        temporary.write(content)
+        temporary.flush()
+        os.link(temporary.name, path)

@@ -66,12 +66,18 @@ def _load(model: str, compute_type: str) -> "WhisperModel":
 
     check_speech_model(model)
     try:
-        return WhisperModel(model, compute_type=compute_type, cpu_threads=os.cpu_count() or 1)
+        return WhisperModel(model, compute_type=compute_type, cpu_threads=_num_threads())
     except (RuntimeError, ValueError, OSError) as error:
         raise ModelError(
             f"The speech model {model!r} cannot be opened as {compute_type!r} "
             f"({_first_line(error)}): {_REMEDY}."
         ) from error
+
+
+def _num_threads() -> int:
+    """Return the number of cores for the model; Ray sets the variable to those of the task."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) else os.cpu_count() or 1
 
 
 def _download(model: str) -> None:

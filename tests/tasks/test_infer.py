@@ -112,7 +112,7 @@ class ForkedEngine:
     def job(self, store: Store, variant_id: str, folder: Path, *alone: str) -> InferJob:
         return InferJob(
             store_url=store.url, variant_id=variant_id, samples_path=folder / "samples.parquet",
-            claims_path=folder / "claims", journal_path=folder / "journal",
+            claims_url=str(folder / "claims"), journal_path=folder / "journal",
             job_path=folder / "fork.json", suspects=alone, alone=alone, shard_size=4,
             max_failures=99, model_path=self.model_path, dtype="float32",
             max_tokens=CONFIG.max_tokens or 0, input=INPUT, resources=EAGER_COMMITS,
@@ -164,7 +164,7 @@ def undisturbed(tmp_path_factory, forked: ForkedEngine, toy_samples, tiny_omni) 
     handler = BufferingHandler(1_000)
     LOGGER.addHandler(handler)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tasks.infer.run_engines", forked.run_engines)
+        patch.setattr("tasks.inference.engines.run_engines", forked.run_engines)
         assert run.infer() == ShardResult(num_cached=0, num_computed=NUM_AUDIO + 2)
     LOGGER.removeHandler(handler)
     run.log.extend(record.getMessage() for record in handler.buffer)
@@ -371,8 +371,11 @@ def test_an_overlong_segment_that_may_be_rejected_is_no_error_even_alone(  # typ
     run = Run(Store(str(tmp_path)), toy_samples(Store(str(tmp_path)), count), tiny_omni)
     shard, by_id, path, _, *others = run.arguments()
     tight, calls = CONFIG.model_copy(update={"max_tokens": 64}), []
-    monkeypatch.setattr("tasks.infer.run_engines", lambda *arguments: calls.append(arguments) or [])
-    infer_missing(shard, by_id, path, tight, *others)
+    monkeypatch.setattr(
+        "tasks.inference.engines.run_engines", lambda *arguments: calls.append(arguments) or []
+    )
+    with pytest.raises(StageError, match=f"{count} of {count} segments have no prediction"):
+        infer_missing(shard, by_id, path, tight, *others)  # from engines that do nothing
     assert f"{count} of {count} segments have more than the 64 tokens" in caplog.text
     assert len(calls) == 1
 

@@ -9,7 +9,7 @@ from flows.context.models import resolve_models
 from flows.context.request import RunRequest
 from flows.context.results import open_report
 from flows.context.rows import read_manifest
-from flows.running.stage import Stage
+from flows.running.stage import Stage, for_every_core
 from tests.flows.toys import videos_of
 
 
@@ -67,3 +67,12 @@ def test_shards_grow_with_the_data_so_that_their_number_stays_bounded(
     shards = stage.shards()
     assert len(shards) == num_shards
     assert [item for shard in shards for item in shard.expected] == list(stage.expected)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 64])
+@pytest.mark.parametrize("num_videos", [0, 1, 2, 3, 9, 17, 500, 20_000])
+def test_no_core_is_idle_while_another_has_more_than_one_video_left(cores, num_videos):
+    size = for_every_core(num_videos, 16, cores)
+    assert 1 <= size <= 16
+    num_shards = -(-num_videos // size)
+    assert num_shards >= min(num_videos, 2 * cores)

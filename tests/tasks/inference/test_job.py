@@ -39,7 +39,8 @@ def run(tmp_path, monkeypatch):  # type: ignore[no-untyped-def]
         (tmp_path / "child.py").write_text(script)
         jobs = [
           InferJob(
-            store_url=str(tmp_path), variant_id="v", samples_path=tmp_path, claims_path=tmp_path,
+            store_url=str(tmp_path), variant_id="v", samples_path=tmp_path,
+            claims_url=str(tmp_path),
             journal_path=tmp_path / "journal", job_path=tmp_path / "job.json", suspects=(),
             alone=(), shard_size=1, max_failures=1, model_path=tmp_path, dtype="float32",
             max_tokens=64, input=InputConfig(), resources=InferResources(num_gpus=num_gpus),

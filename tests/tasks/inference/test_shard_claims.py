@@ -11,15 +11,16 @@ def test_concurrent_engines_claim_every_sample_once(tmp_path: Path) -> None:
     samples = list(range(100))
     with ThreadPoolExecutor(4) as threads:
         claimed = threads.map(
-            lambda _: list(claim_samples(samples, tmp_path / "c", size=3)), range(4)
+            lambda owner: list(claim_samples(samples, str(tmp_path / "c"), size=3, owner=owner)),
+            range(4),
         )
     assert sorted(sample for samples_of_one in claimed for sample in samples_of_one) == samples
 
 
 def test_a_slow_engine_leaves_more_samples_to_the_others(tmp_path: Path) -> None:
-    slow = claim_samples(range(10), tmp_path, size=2)  # type: ignore[arg-type]
+    slow = claim_samples(range(10), str(tmp_path), size=2, owner=0)  # type: ignore[arg-type]
     assert next(slow) == 0
-    assert list(claim_samples(range(10), tmp_path, size=2)) == list(range(2, 10))  # type: ignore[arg-type]
+    assert list(claim_samples(range(10), str(tmp_path), size=2, owner=1)) == list(range(2, 10))  # type: ignore[arg-type]
     assert list(slow) == [1]
 
 
@@ -28,3 +29,14 @@ def test_shards_are_small_enough_for_engines_to_finish_together(count: int, engi
     size = shard_size_for(count, engines)
     assert 1 <= size <= 64
     assert size == 1 or size * engines * 16 <= count
+
+
+def test_an_engine_that_is_started_again_continues_with_its_own_claims(tmp_path: Path) -> None:
+    url, samples = str(tmp_path / "c"), list(range(12))
+    lost = claim_samples(samples, url, size=2, owner=1)
+    other = claim_samples(samples, url, size=2, owner=2)
+    assert [next(lost), next(lost), next(lost)] == [0, 1, 2]
+    assert [next(other), next(other)] == [4, 5]
+    again = claim_samples(samples, url, size=2, owner=1)
+    assert list(again) == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
+    assert list(other) == []

@@ -1,0 +1,182 @@
+"""Runs on a Ray cluster of two nodes, which are separate processes, with nodes and runs killed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import pytest
+
+from flows.cluster.ray_cluster import Node
+from flows.cluster.tasks_on_nodes import NodeResources
+from flows.context.context import Context, open_context
+from flows.context.models import resolve_models
+from flows.context.rows import expected_videos, read_manifest
+from storage.errors import ConfigError
+from storage.media_records import SegmentRecord
+from storage.results import PredictionRecord
+from storage.store.part import read_parts
+from storage.store.variant import Variant
+from tasks.inference.samples import expected_items
+from tests.flows.commands.command_line import SandboxRun, Waver, arguments_of, computed, request_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@dataclass
+class TwoNodes:
+    process: "subprocess.Popen[str]"
+    address: str
+
+    def options(self, *settings: str) -> list[str]:
+        given = ("resources.runner=ray", f"resources.ray_address={self.address}", *settings)
+        return [part for setting in given for part in ("--set", setting)]
+
+    def kill_one(self) -> None:
+        """Kill the second node; another one starts soon."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("kill\n")
+        self.process.stdin.flush()
+        assert self.read() == "killed"
+
+    def read(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[TwoNodes]:
+    command = [sys.executable, "-m", "tests.flows.cluster.two_nodes"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        found = TwoNodes(process, "")
+        found.address = found.read()
+        assert found.address
+        yield found
+
+
+def run_until(
+    waver: Waver, arguments: list[str], is_time: Callable[[], bool], act: Callable[[int], None]
+) -> tuple[int, str]:
+    """Start a command, act on it once it is time, and return its exit code and output."""
+    with TemporaryFile("w+") as output:
+        process_id = waver.start(arguments, output.fileno(), output.fileno())
+        deadline = time.monotonic() + 400
+        while not is_time():
+            assert time.monotonic() < deadline, output.seek(0) or output.read()
+            time.sleep(0.05)
+        act(process_id)
+        status = waver.wait()
+        output.seek(0)
+        return status, output.read()
+
+
+def has_marker(store: Path, stage: str) -> Callable[[], bool]:
+    return lambda: any((store / stage).glob("*/done/*.json"))
+
+
+def items_in_parts(variant: Variant) -> list[str]:
+    return sorted(item for part in read_parts(variant.store, variant.path) for item in part.items)
+
+
+def segment_rows(context: Context) -> list[Any]:
+    return context.segment.read(SegmentRecord, expected_videos(context))
+
+
+def context_in(data: Path, store: Path) -> Context:
+    return open_context(request_of(data, store))
+
+
+def test_a_node_killed_while_segmenting_costs_no_video_and_the_rest_is_as_on_one_node(
+    waver: Waver, nodes: TwoNodes, sandbox_run: SandboxRun, tmp_path: Path
+) -> None:
+    data, store = sandbox_run.data, tmp_path / "a store"
+    arguments = arguments_of(data, store, "--only", "segment", *nodes.options())
+    status, output = run_until(
+        waver, arguments, has_marker(store, "segment"), lambda _: nodes.kill_one()
+    )
+    assert status == 0, output
+    assert computed(output, "segment") == 6
+    context = context_in(data, store)
+    assert items_in_parts(context.segment) == sorted(expected_videos(context)), "none twice"
+    rows = segment_rows(context)
+    assert rows == segment_rows(context_in(data, sandbox_run.store))
+    ended = waver(*arguments)
+    assert ended.returncode == 0, ended.stderr
+    assert computed(ended.stdout, "segment") == 0
+
+
+def test_a_run_that_is_killed_is_completed_by_the_next_one(
+    waver: Waver, nodes: TwoNodes, sandbox_run: SandboxRun, tmp_path: Path
+) -> None:
+    data, store = sandbox_run.data, tmp_path / "a store"
+    arguments = arguments_of(data, store, "--only", "segment", *nodes.options())
+    status, _ = run_until(
+        waver,
+        arguments,
+        has_marker(store, "segment"),
+        lambda process_id: os.kill(process_id, signal.SIGKILL),
+    )
+    assert status == -signal.SIGKILL
+    ended = waver(*arguments)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert computed(ended.stdout, "segment") < 6, "finished videos are not cut again"
+    assert segment_rows(context_in(data, store)) == segment_rows(
+        context_in(data, sandbox_run.store)
+    )
+
+
+def test_a_node_killed_while_engines_infer_costs_no_segment_and_predictions_are_the_same(
+    waver: Waver, nodes: TwoNodes, sandbox_run: SandboxRun, tmp_path: Path
+) -> None:
+    data, store = sandbox_run.data, tmp_path / "a store"
+    shutil.copytree(sandbox_run.store, store)
+    shutil.rmtree(store / "infer")
+    options = nodes.options("resources.infer.commit_seconds=0")
+    status, output = run_until(
+        waver,
+        arguments_of(data, store, "--only", "infer", *options),
+        has_marker(store, "infer"),
+        lambda _: nodes.kill_one(),
+    )
+    assert status == 0, output
+    tables = []
+    for folder in (store, sandbox_run.store):
+        context = context_in(data, folder)
+        manifest = read_manifest(context)
+        expected = expected_items(manifest.samples)
+        variant = resolve_models(context, manifest).variant
+        tables.append({row.segment_id: row for row in variant.read(PredictionRecord, expected)})
+        assert items_in_parts(variant) == sorted(expected), "none lost and none twice"
+    assert tables[0].keys() == tables[1].keys()
+    for segment_id, row in tables[0].items():
+        assert row.p_ah == pytest.approx(tables[1][segment_id].p_ah, abs=1e-5)
+
+
+def a_node(num_cpus: int, num_gpus: int = 0) -> Node:
+    return Node(node_id=f"{num_cpus}", address="", num_cpus=num_cpus, num_gpus=num_gpus)
+
+
+@pytest.mark.parametrize(
+    ("needs", "nodes", "fitted", "slots"),
+    [
+        ((1, 0), [a_node(64), a_node(2)], (1, 0), 66),
+        ((4, 1), [a_node(64), a_node(2)], (2, 0), 33),
+        ((4, 1), [a_node(64, 8), a_node(2)], (4, 1), 8),
+        ((4, 1), [a_node(16, 8), a_node(8)], (2, 1), 8),
+    ],
+)
+def test_needs_fit_every_node_that_may_take_over_a_lost_task(needs, nodes, fitted, slots) -> None:
+    found = NodeResources(num_cpus=needs[0], num_gpus=needs[1]).fitted(nodes)
+    assert (found.num_cpus, found.num_gpus) == fitted
+    assert found.count_slots(nodes) == slots
+    with pytest.raises(ConfigError, match="no node with CPUs"):
+        found.fitted([])
