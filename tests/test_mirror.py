@@ -47,7 +47,6 @@ COVERED_BY = {
     "storage/results.py": "storage/test_schema.py",
     "storage/store/url.py": "storage/store/test_store.py",
     "tasks/ablation/job.py": "tasks/ablation/test_child.py",
-    "tasks/cluster/on_node.py": "flows/cluster/test_ray_cluster.py",
     "tasks/inference/engines.py": "tasks/test_infer.py",
     "tasks/inference/requests.py": "tasks/test_infer.py",
     "tasks/media/rules.py": "tasks/media/test_cut_video.py",

@@ -69,13 +69,14 @@ class RayCluster:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
+        url = store.url if store.remote else store.root
         token = f"{TEMPORARY}/{temporary_name()}"
         store.write_bytes(token, b"")
         try:
             checks = {
                 node.address: ray.remote(find_fault)
                 .options(num_cpus=0, scheduling_strategy=OnNode(node.node_id, soft=False))
-                .remote(code_digest(), store.absolute_url, token, list(paths))
+                .remote(code_digest(), url, token, list(paths))
                 for node in self.nodes()
             }
             for address, check in checks.items():

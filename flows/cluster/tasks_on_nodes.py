@@ -17,7 +17,7 @@ from prefect.context import EngineContext, TaskRunContext
 from flows.cluster.address import is_answering
 from flows.cluster.ray_cluster import Node, RayCluster
 from storage.errors import ConfigError, StageError
-from tasks.cluster.on_node import nothing
+from tasks.cluster.node_check import nothing
 
 if TYPE_CHECKING:
     from prefect_ray.task_runners import PrefectRayFuture

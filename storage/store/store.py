@@ -16,6 +16,7 @@ A part appears whole or not at all: files and tables are renamed into the varian
 """
 
 import contextlib
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -33,7 +34,7 @@ from storage.store.file_identity import Identity, identity_of
 from storage.store.file_index import FileIndex, Verification
 from storage.store.local_files import list_folder, list_tree
 from storage.store.remote.copies import PartCopies
-from storage.store.remote.files import RemoteFiles
+from storage.store.remote.files import NUM_THREADS, RemoteFiles
 from storage.store.temporary import sign_of_process, staging_folder
 from storage.store.url import local_root
 
@@ -85,12 +86,23 @@ class Store:
 
     def __reduce__(self) -> tuple[Callable[[], "Store"], tuple[()]]:
         """Open the store again in the process that unpickles it, whatever folder it works in."""
-        return partial(Store, self.absolute_url, self._verification, read_only=self.read_only), ()
+        url = self.url if self.remote else self.root
+        return partial(Store, url, self._verification, read_only=self.read_only), ()
 
     @property
-    def absolute_url(self) -> str:
-        """The URL that names the store in every working folder: an absolute path if it is local."""
-        return str(self.root) if self.is_local else self.url
+    def is_local(self) -> bool:
+        """True if the store is a folder of this node."""
+        return self.remote is None
+
+    @property
+    def fs(self) -> Any:
+        """The fsspec file system."""
+        return self.remote.fs if self.remote else self._local_fs
+
+    @property
+    def num_threads(self) -> int:
+        """How many files are read at once: one per core, or more from a remote store."""
+        return NUM_THREADS if self.remote else os.cpu_count() or 1
 
     def full_path(self, path: str) -> str:
         """Return a path for `fs`; for a local store, the absolute local path."""

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from flows.cluster.engines import ClusterEngines
 from flows.cluster.ray_cluster import Node
 from flows.cluster.tasks_on_nodes import NodeResources
 from flows.context.context import Context, open_context
@@ -25,6 +27,7 @@ from storage.results import PredictionRecord
 from storage.store.part import read_parts
 from storage.store.variant import Variant
 from tasks.inference.samples import expected_items
+from tasks.inference.settings import InferResources
 from tests.flows.commands.command_line import SandboxRun, Waver, arguments_of, computed, request_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -180,3 +183,25 @@ def test_needs_fit_every_node_that_may_take_over_a_lost_task(needs, nodes, fitte
     assert found.count_slots(nodes) == slots
     with pytest.raises(ConfigError, match="no node with CPUs"):
         found.fitted([])
+
+
+@pytest.mark.parametrize(
+    ("nodes", "num_gpus", "slots"),
+    [
+        ([a_node(64), a_node(4)], 1, [("64", 4, 0), ("4", 4, 0)]),
+        ([a_node(16, 2), a_node(64)], 1, [("16", 8, 1), ("16", 8, 1)]),
+        ([a_node(32, 4), a_node(8, 2)], 2, [("32", 8, 2), ("32", 8, 2), ("8", 8, 2)]),
+    ],
+)
+def test_there_is_an_engine_for_every_gpus_or_one_per_node_without_any(
+    nodes, num_gpus, slots, monkeypatch
+) -> None:
+    cluster = SimpleNamespace(nodes=lambda: nodes)
+    monkeypatch.setattr("flows.cluster.engines.connect", lambda address: cluster)
+    engines, resources = ClusterEngines("head:1"), InferResources(num_gpus=num_gpus)
+    assert engines.count(resources) == len(slots)
+    found = [(need.node_id, need.num_cpus, need.num_gpus) for need in engines._slots(resources)]
+    assert found == slots
+    monkeypatch.setattr(cluster, "nodes", lambda: [a_node(8, 1)])
+    with pytest.raises(ConfigError, match=r"lower resources\.infer\.num_gpus"):
+        engines.count(InferResources(num_gpus=4))
