@@ -109,6 +109,13 @@ def check_prefect(arguments: Sequence[str]) -> None:
     _app.parse_args(of_all_commands.arguments["tokens"], exit_on_error=False)
 
 
+def check_ray(arguments: Sequence[str]) -> None:
+    from ray.scripts.scripts import cli as ray
+
+    name, *options = arguments
+    ray.commands[name].make_context(name, options)
+
+
 # Programs that are not Waver's: checked are the paths of this repository that they are passed, and
 # the command of Waver that they start.
 TOOLS = {"cp", "docker", "kubectl", "mv", "openssl", "pg_dump", "rsync", "srun", "ssh", "sudo"}
@@ -122,8 +129,7 @@ def check_tool(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     for line in (word for word in words if " .venv/bin/" in word):  # for a shell elsewhere
         for command in commands_in(line):
             if command[0] != "cd":
-                named = [word for word in command if not re.match("[A-Z_]+=", word)]
-                check_command(named, monkeypatch)
+                check_command(command, monkeypatch)
 
 
 def _command_within(words: Sequence[str]) -> Sequence[str]:
@@ -138,11 +144,14 @@ def _command_within(words: Sequence[str]) -> Sequence[str]:
 
 def check_command(command: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Fail unless a command exists and its arguments parse; nothing is run."""
+    while re.match("[A-Z_]+=", command[0]):  # a variable of the command's environment
+        command = command[1:]
     program, *arguments = command
     checks: dict[str, Callable[[], object]] = {
         "make": lambda: check_make(arguments),
         ".venv/bin/waver": lambda: check_waver(arguments, monkeypatch),
         ".venv/bin/python": lambda: check_python(arguments, monkeypatch),
+        ".venv/bin/ray": lambda: check_ray(arguments),
         ".venv/bin/prefect": lambda: check_prefect(arguments),
         ".ci/run": (ROOT / ".ci" / "run").read_text,
     }

@@ -99,6 +99,7 @@ def test_every_link_and_path_in_a_readme_exists(readme: Path) -> None:
         (".venv/bin/waver export verdict --purpose internal --data DIR --out FILE", "verdict"),
         (".venv/bin/python -m infra.zoo --outs DIR", "2"),
         (".venv/bin/python -m infra.zo --out DIR", "infra.zo"),
+        ("X=1 .venv/bin/ray start --heads", "heads"),
         (".venv/bin/prefect worker begin --pool waver", "begin"),
         ("rm file", "no check knows"),
         ("make everything", "everything"),
