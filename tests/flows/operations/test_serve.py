@@ -10,13 +10,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
+import httpx
 import pytest
 
-from flows.server.automation import AUTOMATION, WITHOUT_HEARTBEAT_SECONDS
+from flows.server.automation import AUTOMATION, WITHOUT_HEARTBEAT_SECONDS, ensure_crash_automation
 from flows.server.connection import api_client, check_access, post
 from storage.errors import ConfigError
+from tests.browser import read_page
 from tests.flows.operations.served import Served, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -77,6 +81,70 @@ def is_up(served: Served) -> bool:
     except ConfigError:
         return False
     return True
+
+
+def test_a_run_whose_process_is_killed_alone_is_crashed_with_all_that_ran_below_it(
+    served: Served, deployment: str, tmp_path: Path
+) -> None:
+    run = served.run(deployment, tmp_path / "never")
+    served.wait_until_running(run)
+    served.kill("prefect.engine", "prefect.flow_engine")
+    wait_for(lambda: served.state(run) == "CRASHED", "the run")
+    wait_for(lambda: "RUNNING" not in served.states(), "what ran below it")
+
+
+def test_after_a_power_cut_the_dead_run_is_crashed_and_the_next_one_completes(
+    served: Served, deployment: str, tmp_path: Path
+) -> None:
+    run = served.run(deployment, tmp_path / "never")
+    served.wait_until_running(run)
+    served.process.kill()
+    served.kill("flows.server.", "prefect.")
+    served.process.wait()
+    assert served.family() == []
+    served.start()
+    wait_for(lambda: served.state(run) == "CRASHED", "the dead run")
+    (tmp_path / "go").touch()
+    following = served.run(deployment, tmp_path / "go")
+    wait_for(lambda: served.state(following) == "COMPLETED", "the next run")
+    wait_for(lambda: "RUNNING" not in served.states(), "what ran below the dead run")
+
+
+def test_a_run_on_another_computer_becomes_crashed_when_its_heartbeats_end(served: Served) -> None:
+    with httpx.Client(base_url=served.api_url, timeout=60) as client:
+        for automation in served.rows("automations"):
+            client.delete(f"/automations/{automation['id']}").raise_for_status()
+        assert ensure_crash_automation(client, seconds=10)
+        assert not ensure_crash_automation(client)
+        flow = post(client, "/flows/", {"name": "elsewhere"})
+        state = {"type": "RUNNING"}
+        run = post(client, "/flow_runs/", {"flow_id": flow["id"], "state": state})["id"]
+        heartbeat = {
+            "id": str(uuid4()), "event": "prefect.flow-run.heartbeat",
+            "occurred": datetime.now(UTC).isoformat(),
+            "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
+        }  # fmt: skip
+        client.post("/events", json=[heartbeat]).raise_for_status()
+    wait_for(lambda: served.state(run) == "CRASHED", "the automation did not fire")
+
+
+def test_a_run_is_shown_by_the_page_on_any_port(served: Served) -> None:
+    name = served.rows("flow_runs", sort="START_TIME_DESC")[0]["name"]
+    text = read_page(f"{served.url}/runs", name)
+    assert "went wrong" not in text
+
+
+def test_serve_ends_its_workers_and_their_runs_when_it_is_stopped(
+    served: Served, deployment: str, tmp_path: Path
+) -> None:
+    run = served.run(deployment, tmp_path / "never")
+    served.wait_until_running(run)
+    assert served.end() == 0
+    assert "Stopped; the history is kept." in served.log()
+    wait_for(lambda: served.family() == [], "processes remained", 20)
+    served.start()
+    assert served.state(run) in {"CRASHED", "CANCELLED"}
+    assert "RUNNING" not in served.states()
 
 
 def test_a_server_with_a_password_and_a_certificate_admits_those_who_have_both(

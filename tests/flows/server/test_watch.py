@@ -11,64 +11,17 @@ from pathlib import Path
 
 import pytest
 
-RUN = """
-import sys, time
-import typer
-from pathlib import Path
-from rich.console import Console
-from flows.cli import main
-from flows.server.environment import prepare_environment
-
-def work(console):
-    from prefect import flow, task
-    from flows.commands.progress import with_prefect
-    from tasks.processes.child_process import run_child
-    from tasks.processes.group import allow_children
-
-    @task
-    def busy():
-        run_child(["sleep", "600"], on_line=print)
-
-    @flow(name="inner")
-    def inner():
-        print("started", flush=True)
-        WORK
-
-    @flow(name="outer")
-    def outer():
-        inner()
-
-    with with_prefect():
-        outer()
-
-def run(prog_name):
-    prepare_environment(Path("history"))
-    from flows.commands.progress import show_progress
-    console = Console()
-    with show_progress(console):
-        work(console)
-
-main.app = run
-main.main()
-"""
-IN_CHILDREN = "from prefect.futures import wait; wait([busy.submit()])"
-IN_REQUESTS = (
-    "from flows.server.local_server import prefect_server; import httpx\n"
-    + """
-        from prefect.artifacts import create_markdown_artifact
-        while True: create_markdown_artifact("text")
-"""
-)
+from tests.flows.server.flow_command import IN_CHILDREN, IN_REQUESTS
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("work", [IN_REQUESTS], ids=["in requests"])
+@pytest.mark.parametrize("command", [IN_CHILDREN, IN_REQUESTS], ids=["in children", "in requests"])
 def test_a_run_whose_server_is_killed_ends_in_one_sentence_within_seconds(
-    new_history: Callable[[pytest.MonkeyPatch], Path], monkeypatch: pytest.MonkeyPatch, work: str
+    new_history: Callable[[pytest.MonkeyPatch], Path], monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     home = new_history(monkeypatch)
     with subprocess.Popen(
-        [sys.executable, "-c", RUN.replace("WORK", work)],
+        [sys.executable, "-c", command],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as run:  # fmt: skip
         assert run.stdout is not None
