@@ -1,4 +1,4 @@
-"""Commands on Prefect servers: `serve` and `ui`."""
+"""Commands on Prefect servers: `serve`, `ui` and `deploy`."""
 
 import os
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import HISTORY
+from flows.commands.options import HISTORY, Data, Profile
 from flows.server.environment import prepare_environment
 from storage.errors import ConfigError
 
@@ -53,3 +53,78 @@ def ui(port: Port = 4200) -> None:
     from flows.operations.ui import serve_ui
 
     serve_ui(port)
+
+
+def deploy(
+    data: Data,
+    store: Annotated[
+        str, typer.Option(metavar="STORE", help="Folder or URL of the store of all runs.")
+    ],
+    profile: Profile = "default",
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Model folder or hub name of deployment predict-new."),
+    ] = None,
+    nightly: Annotated[
+        str | None,
+        typer.Option(metavar="CRON", help="When nightly runs; `off` for never. At first, 2:00."),
+    ] = None,
+    schedule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEPLOYMENT=CRON", help="When another deployment runs, or `off` (repeatable)."
+        ),
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="Time zone of the given schedules; by default UTC."),
+    ] = None,
+    webhook: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Notify of failed and completed runs by a webhook."),
+    ] = None,
+    email: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Notify by e-mail, through WAVER_SMTP=smtps://USER:PASSWORD@HOST:PORT.",
+        ),
+    ] = None,
+) -> None:
+    """Create the deployments, work pools and notifications on a Prefect server, or update them.
+
+    Schedules and notifications that are not given again stay as they are, also if they were
+    changed in the UI.
+    """
+    schedules = dict(_schedule_of(text) for text in schedule or ())
+    if nightly is not None:
+        schedules["nightly"] = nightly
+    if timezone is not None and not schedules:
+        raise ConfigError(
+            f"--timezone {timezone!r} belongs to a schedule: give one with --nightly or --schedule."
+        )
+    prepare_environment(HISTORY)
+    from flows.operations.deploy import DeployRequest
+    from flows.operations.deploy import deploy as deploy_all
+
+    deploy_all(
+        DeployRequest(
+            data=data,
+            store=store,
+            profile=profile,
+            model=model,
+            schedules=schedules,
+            timezone=timezone or "UTC",
+            webhook=webhook,
+            email=email,
+        )
+    )
+
+
+def _schedule_of(text: str) -> tuple[str, str]:
+    name, equals, cron = text.partition("=")
+    if not (equals and cron.strip()):
+        raise ConfigError(
+            f"The schedule {text!r} is not of the form DEPLOYMENT=CRON, as in 'retrain=0 4 1 * *'."
+        )
+    return name, cron

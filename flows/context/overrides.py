@@ -5,7 +5,7 @@ setting's name, bounds and description, and its server rejects a typo or a value
 """
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
@@ -80,15 +80,27 @@ def _without_default(schema: dict[str, Any]) -> None:
 def _documented(field: FieldInfo) -> FieldInfo:
     """Return a field with the same bounds and description; unless it is given, it is None."""
     default = field.get_default(call_default_factory=True)
+    facts = [text.format(bound) for text, bound in _bounds_of(field)]
+    if default is not None:
+        facts.append(f"default {default}, unless the profile sets it")
     described = " ".join((field.description or "").split())
-    known = "" if default is None else f" Default, unless the profile sets it: {default}."
     documented: Any = Field(
         default=None,
-        description=f"{described}{known}",
+        description=f"{described} ({', '.join(facts)})" if facts else described,
         json_schema_extra=_without_default,
     )
     documented.metadata = field.metadata
     return documented
+
+
+def _bounds_of(field: FieldInfo) -> Iterator[tuple[str, Any]]:
+    """Yield a field's bounds as text: the form checks them, but does not show them."""
+    kinds = {"ge": "at least {}", "gt": "above {}", "le": "at most {}", "lt": "below {}"}
+    for kind, text in kinds.items():
+        for constraint in field.metadata:
+            bound = getattr(constraint, kind, None)
+            if bound is not None:
+                yield text, bound
 
 
 if TYPE_CHECKING:

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from flows.context.overrides import SettingsOverrides
 from flows.context.stage_names import STAGES, StageName
@@ -31,7 +32,7 @@ class RunRequest(BaseModel):
 
     data: Name = ""
     """Folder of the data set: BAH layout, or videos with or without a table of labels."""
-    videos: tuple[str, ...] = Field(default=(), exclude=True)
+    videos: SkipJsonSchema[tuple[str, ...]] = Field(default=(), exclude=True)
     """Absolute paths of single videos, instead of a data folder. A path may name a person, so it is
     not stored with the parameters of a flow run."""
     profile: Name = "default"

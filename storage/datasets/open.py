@@ -39,8 +39,7 @@ def read_dataset(folder: str, cache: AnnotationCache | None = None) -> Dataset:
         ConfigError: the folder's name is empty.
         DataError: the folder is missing or contains no video, or its annotation cannot be read.
     """
-    root = _path_of(folder)
-    _check_is_folder(root)
+    root = data_folder(folder)
     dataset = withhold_doubtful(_read(root, cache))
     if not dataset.videos:
         raise DataError(
@@ -53,6 +52,18 @@ def read_dataset(folder: str, cache: AnnotationCache | None = None) -> Dataset:
         *ignored_label_files(root),
     )  # fmt: skip
     return replace(dataset, videos=videos, issues=issues)
+
+
+def data_folder(folder: str) -> Path:
+    """Return the path of a data folder that is there.
+
+    Raises:
+        ConfigError: the folder's name is empty.
+        DataError: it is missing, is a file, or cannot be read.
+    """
+    root = _path_of(folder)
+    _check_is_folder(root)
+    return root
 
 
 def check_apart(folder: str, store: str) -> None:

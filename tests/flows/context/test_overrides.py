@@ -37,6 +37,8 @@ def test_the_form_has_every_setting_with_its_name_bounds_and_description() -> No
         assert field["description"].startswith(settings[name].meaning), name
         assert field["title"] == name.rpartition(".")[2]
         assert "default" not in field, "the default is the profile's"
+    described = "at least 0, at most 51, default 23, unless the profile sets it)"
+    assert shown["segment.crf"]["description"].endswith(described)
     crf, fold = shown["segment.crf"], shown["finetune.adam_betas"]
     assert (crf["type"], crf["minimum"], crf["maximum"]) == ("integer", 0, 51)
     assert fold["minItems"] == fold["maxItems"] == 2
