@@ -55,7 +55,8 @@ def waver(
 
 
 _COMMANDS = (
-    run, predict, check, export, parity, ablate, erase, deploy, serve, ui, plan, status, rejected, gc,
+    run, predict, check, export, parity, ablate, erase,
+    deploy, serve, ui, plan, status, rejected, gc,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command(cls=Command)(_command)
