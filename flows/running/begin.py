@@ -15,12 +15,12 @@ from prefect.settings import PREFECT_API_URL
 from flows.server.connection import api_client
 from flows.server.environment import LEASE_STORAGE, LEASES_ON_DISK
 from flows.server.history import close_dead_runs
-from flows.server.liveness import PROCESS_LABEL, this_process
+from flows.server.liveness import PROCESS_LABEL, STATE_LABEL, this_process
 
 _IN_MEMORY = "prefect.server.concurrency.lease_storage.memory"
 
 
-def begin_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:  # noqa: ARG001
+def begin_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Record the process of a run, so that the run becomes Crashed soon after it has died.
 
     A run that a schedule or a person has started on a server also closes the runs that died on
@@ -30,7 +30,8 @@ def begin_run(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> Non
     if flow_run.parent_task_run_id is not None or not api_url:
         return
     with api_client(api_url) as client:
-        client.patch(f"/flow_runs/{flow_run.id}/labels", json={PROCESS_LABEL: this_process()})
+        labels = {PROCESS_LABEL: this_process(), STATE_LABEL: str(state.id)}
+        client.patch(f"/flow_runs/{flow_run.id}/labels", json=labels)
         if flow_run.deployment_id is None:
             return
         if warning := lease_warning(client):

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from flows.server.connection import post
-from flows.server.liveness import PROCESS_LABEL, is_known_dead
+from flows.server.liveness import PROCESS_LABEL, STATE_LABEL, is_known_dead
 
 _UNFINISHED = ["RUNNING", "PENDING", "CANCELLING"]
 _ENDED = ["COMPLETED", "FAILED", "CANCELLED", "CRASHED"]
@@ -48,9 +48,14 @@ def close_dead_runs(
 
 
 def _is_dead(run: dict[str, Any], *, is_new_server: bool) -> bool:
-    if identity := run["labels"].get(PROCESS_LABEL):
-        return is_known_dead(str(identity))
-    may_still_start = run["state"]["type"] == "PENDING" and run["deployment_id"]
+    labels, state = run["labels"], run["state"]
+    if identity := labels.get(PROCESS_LABEL):
+        # A run that is retried keeps the labels of its last attempt until its new process is up.
+        is_retried = state["type"] == "PENDING" or (
+            state["type"] == "RUNNING" and labels.get(STATE_LABEL) != state["id"]
+        )
+        return not is_retried and is_known_dead(str(identity))
+    may_still_start = state["type"] == "PENDING" and run["deployment_id"]
     return is_new_server and not run["parent_task_run_id"] and not may_still_start
 
 

@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 PROCESS_LABEL = "waver.process"  # of a flow run: the identity of the process that runs it
+STATE_LABEL = "waver.running"  # the id of the state Running in which the process recorded itself
 _SEPARATOR = "|"
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from flows.server.connection import post
 from flows.server.history import close_dead_runs
+from flows.server.liveness import PROCESS_LABEL, STATE_LABEL
 from flows.server.local_server import prefect_server, server_is_alive
 
 pytestmark = pytest.mark.slow
@@ -105,3 +106,35 @@ def test_dead_runs_on_several_pages_are_all_closed(api_url: str) -> None:
                 "flow_runs": {"state": {"type": {"any_": [kind]}}},
             }
             assert post(client, "/flow_runs/count", query) == expected
+
+
+@pytest.mark.parametrize("again", ["PENDING", "RUNNING"])
+def test_a_retried_run_does_not_depend_on_the_process_of_its_last_attempt(
+    api_url: str, again: str
+) -> None:
+    command = [sys.executable, "-c",
+               "from flows.server.liveness import this_process; print(this_process())"]  # fmt: skip
+    of_dead_process = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout.strip()
+    with httpx.Client(base_url=api_url, timeout=60) as client:
+
+        def put(state: str) -> str:
+            path, body = f"/flow_runs/{run_id}/set_state", {"state": {"type": state}, "force": True}
+            return str(post(client, path, body)["state"]["id"])
+
+        def state_now() -> str:
+            return str(client.get(f"/flow_runs/{run_id}").json()["state"]["type"])
+
+        flow = post(client, "/flows/", {"name": "retried"})
+        run_id = post(client, "/flow_runs/", {"flow_id": flow["id"]})["id"]
+        labels = {PROCESS_LABEL: of_dead_process, STATE_LABEL: put("RUNNING")}
+        client.patch(f"/flow_runs/{run_id}/labels", json=labels).raise_for_status()
+        put("FAILED")
+        put(again)
+        close_dead_runs(client)
+        assert state_now() == again
+        labels[STATE_LABEL] = put("RUNNING")
+        client.patch(f"/flow_runs/{run_id}/labels", json=labels).raise_for_status()
+        close_dead_runs(client)
+        assert state_now() == "CRASHED"
