@@ -18,6 +18,7 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Each line of the log starts with its level. "Verbose" reports the size of the decoded frames.
 _LOG = ("-hide_banner", "-nostats", "-loglevel", "level+verbose")
 _LEVEL = re.compile(r"\[(quiet|panic|fatal|error|warning|info|verbose)\] ")
+_STOPPED = re.compile(r"^(?:\[info\] )?Exiting normally, received signal (\d+)\.$", re.MULTILINE)
 _ERRORS = ("panic", "fatal", "error")
 _CORRUPT = "corrupt decoded frame"  # a warning
 _OF_OUTPUT = "non monotonically increasing dts to muxer"  # written times are checked anyway
@@ -121,9 +122,13 @@ def _check_exit(program: str, result: ToolResult) -> None:
     """Raise if a signal ended the program: a crash is the file's fault, a kill is not."""
     if -result.status in _CRASHES:
         raise ItemFault(f"{program} crashed on this file (signal {-result.status})")
-    if result.status < 0:
+    # ffmpeg ends in order when it is stopped, as a service manager or cluster does to all processes
+    # of a run; what it wrote until then looks like a damaged video.
+    stopped = _STOPPED.search(result.stderr)
+    if result.status < 0 or stopped:
+        number = int(stopped[1]) if stopped else -result.status
         raise StageError(
-            f"{program} was killed by signal {-result.status} while processing a video: check that "
+            f"{program} was killed by signal {number} while processing a video: check that "
             "enough memory is available and run again; finished items are kept."
         )
 

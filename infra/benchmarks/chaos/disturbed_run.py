@@ -75,13 +75,17 @@ class DisturbedRun:
         """Stop a worker as `waver serve` does."""
         if self._run_id is not None and self._process is not None:
             stop_group(self._process.pid)
-            self._process.wait()
+            self._wait()
 
     def kill(self) -> None:
         """End whatever is left of the run."""
         end_marked(self.mark)
+        self._wait()
+
+    def _wait(self) -> None:
         if self._process is not None:
-            self._process.wait()
+            with self._process:  # closes its pipe, too
+                pass
 
     def output(self) -> str:
         """Return what the last start has printed so far."""
