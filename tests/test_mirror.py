@@ -70,6 +70,8 @@ WITHOUT_SOURCE = {
     "flows/test_prefect_ui.py": "what Prefect's UI shows of runs",
     "flows/test_pipeline_inputs.py": "the pipeline again, on other inputs",
     "infra/profiles/test_recipes.py": "TOML files",
+    "infra/test_containers.py": "compose file, manifests, Dockerfile",
+    "infra/test_handbook.py": "quotes of the operator's handbook",
     "infra/test_prefect_yaml.py": "a YAML file",
     "infra/test_setup_scripts.py": "shell scripts",
     "flows/test_store_in_s3.py": "the pipeline again, with a remote store",

@@ -1,4 +1,8 @@
-"""`waver deploy` on a real server: schedules that fire, workers, retries and notifications."""
+"""`waver deploy` on a real server: schedules that fire, workers, retries and notifications.
+
+`flows.operations.deploy` with `flows.operations.deployment_variables` and
+`flows.operations.schedules`.
+"""
 
 import asyncio
 import json
