@@ -9,7 +9,7 @@ import typer
 from flows.cli.command import Command
 from flows.cli.data_commands import check, erase, export, run
 from flows.cli.model_commands import ablate, parity, predict
-from flows.cli.server_commands import deploy, serve, ui
+from flows.cli.server_commands import deploy, retry, runs, serve, ui
 from flows.cli.store_commands import gc, plan, rejected, status
 from flows.commands.exit_status import MEANINGS, ExitStatus
 from flows.commands.termination import Terminated, raise_on_termination
@@ -56,7 +56,7 @@ def waver(
 
 _COMMANDS = (
     run, predict, check, export, parity, ablate, erase,
-    deploy, serve, ui, plan, status, rejected, gc,
+    deploy, serve, ui, runs, retry, plan, status, rejected, gc,
 )  # fmt: skip
 for _command in _COMMANDS:
     app.command(cls=Command)(_command)

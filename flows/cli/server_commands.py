@@ -1,4 +1,4 @@
-"""Commands on Prefect servers: `serve`, `ui` and `deploy`."""
+"""Commands on Prefect servers: `serve`, `ui`, `deploy`, `runs` and `retry`."""
 
 import os
 from pathlib import Path
@@ -53,6 +53,33 @@ def ui(port: Port = 4200) -> None:
     from flows.operations.ui import serve_ui
 
     serve_ui(port)
+
+
+def runs(
+    limit: Annotated[int, typer.Option(min=1, help="Number of runs, the newest first.")] = 20,
+    state: Annotated[
+        str | None,
+        typer.Option(metavar="STATE", help="Only runs in this state, as Failed or SomeRejected."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """List the runs of the local history, or of the server that PREFECT_API_URL names."""
+    prepare_environment(HISTORY)
+    from flows.operations.runs import show_runs
+
+    show_runs(limit, state, as_json=as_json)
+
+
+def retry(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Id of a run, the beginning of one, or its name.")
+    ],
+) -> None:
+    """Run again what a run left: here if it ran here, else by a worker of its deployment."""
+    prepare_environment(HISTORY)
+    from flows.operations.runs import retry_run
+
+    raise typer.Exit(retry_run(run))
 
 
 def deploy(
