@@ -36,7 +36,10 @@ CLIENT = {
 # restart of up to 5 minutes ends no run. Prefect's default ends after one minute.
 PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "8"}
 
-_QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+_QUIET = {
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
+}
 
 
 def prepare_environment(history: Path) -> None:
