@@ -64,10 +64,12 @@ def kills(
     dice: random.Random,
     *,
     later_fraction: float = _FRACTION_WITH_LATER_STAGES,
+    only: bool = False,
 ) -> Iterator[Trial]:
     """Carry out planned kills; one that comes too late is tried again at other moments.
 
-    In this fraction of them, all stages after the disturbed one have to be computed too.
+    In this fraction of them, all stages after the disturbed one have to be computed too. With
+    ``only``, each run is of the disturbed stage alone.
     """
     undisturbed = sandbox.outcome(sandbox.finished)
     deployment = None
@@ -79,7 +81,7 @@ def kills(
         for _ in range(_MAX_TRIES):
             trial = kill_once(
                 sandbox, undisturbed, victim, number, stage, own, deployment=deployment,
-                dice=dice, later=later,
+                dice=dice, later=later, only=only,
             )  # fmt: skip
             if trial is not None:
                 yield trial

@@ -5,6 +5,7 @@ import uuid
 from pathlib import Path
 from uuid import UUID
 
+from flows.context.stage_names import StageName
 from flows.server.worker import stop_group
 from infra.benchmarks.chaos.deployment import read_run, start_run, start_worker
 from infra.benchmarks.chaos.processes import end_marked, find_marked
@@ -18,11 +19,16 @@ class DisturbedRun:
     """A run whose processes all carry one mark; it can be started again after each kill."""
 
     def __init__(
-        self, sandbox: Sandbox, store: Path, folder: Path, deployment: UUID | None = None
+        self,
+        sandbox: Sandbox,
+        store: Path,
+        folder: Path,
+        deployment: UUID | None = None,
+        only: StageName | None = None,
     ) -> None:
         self.mark = uuid.uuid4().hex
         self._sandbox, self._store, self._folder = sandbox, store, folder
-        self._deployment = deployment
+        self._deployment, self._only = deployment, only
         self._run_id: UUID | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._num_starts = 0
@@ -37,19 +43,19 @@ class DisturbedRun:
     def _output(self) -> Path:
         return self._folder / f"output-{self._num_starts}"
 
-    def start(self, environment: dict[str, str], command: list[str] | None = None) -> None:
-        """Start the run, or start it again; ``command`` replaces that of `Sandbox`."""
+    def start(self, environment: dict[str, str]) -> None:
+        """Start the run, or start it again."""
         environment = marked(environment, self.mark)
         self._num_starts += 1
         if self._deployment is not None:
             self.stop()  # one that got SIGTERM lives on, but takes no more runs
             self._process = start_worker(environment, self._output)
-            request = self._sandbox.request(self._store).model_dump(mode="json")
+            request = self._sandbox.request(self._store, self._only).model_dump(mode="json")
             self._run_id = start_run(self._deployment, request)
             return
         with self._output.open("wb") as stream:
             self._process = subprocess.Popen(
-                command or self._sandbox.arguments(self._store), cwd=_ROOT, env=environment,
+                self._sandbox.arguments(self._store, self._only), cwd=_ROOT, env=environment,
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip

@@ -46,19 +46,20 @@ class Sandbox:
     settings: tuple[str, ...]
     environment: Mapping[str, str]
 
-    def arguments(self, store: Path) -> list[str]:
-        """Return the command of a run, with its arguments."""
+    def arguments(self, store: Path, only: StageName | None = None) -> list[str]:
+        """Return the command of a run of the pipeline, or of ``only`` one stage."""
         overrides = [part for setting in self.settings for part in ("--set", setting)]
         return [
             sys.executable, "-m", "flows.cli.main", "run", "--profile", "sandbox",
             "--data", str(self.data), "--store", str(store), *overrides,
+            *(("--only", only) if only else ()),
         ]  # fmt: skip
 
-    def request(self, store: Path) -> RunRequest:
+    def request(self, store: Path, only: StageName | None = None) -> RunRequest:
         """Return the request of the same run."""
         return RunRequest(
             data=str(self.data), store=str(store), profile="sandbox",
-            settings=read_overrides(self.settings),
+            settings=read_overrides(self.settings), only=(only,) if only else (),
         )  # fmt: skip
 
     def copy_without(self, stage: StageName, store: Path, *, later: bool = False) -> None:

@@ -60,13 +60,14 @@ def kill_once(
     deployment: UUID | None = None,
     dice: random.Random,
     later: bool = False,
+    only: bool = False,
     shift: int = 0,
 ) -> Trial | None:
     """Kill a process of ``victim`` with signal ``number`` while ``stage`` is computed.
 
-    The stage, and with ``later`` those after it, has to be computed; the others are finished. The
-    killed run's clock is ahead by ``shift`` seconds. Returns ``None`` if the process had ended
-    before its turn came.
+    The stage, and with ``later`` those after it, has to be computed; the others are finished, and
+    not part of the runs with ``only``. The killed run's clock is ahead by ``shift`` seconds.
+    Returns ``None`` if the process had ended before its turn came.
     """
     started = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
@@ -75,7 +76,9 @@ def kill_once(
     store = folder / "store"
     sandbox.copy_without(stage, store, later=later)
     at_first = count_items(store)
-    run = DisturbedRun(sandbox, store, folder, deployment if victim.is_deployed else None)
+    run = DisturbedRun(
+        sandbox, store, folder, deployment if victim.is_deployed else None, stage if only else None
+    )
     environment = dict(sandbox.environment)
     if victim.owns_server:
         environment.pop("PREFECT_API_URL")

@@ -12,7 +12,7 @@ from tests.flows.toys import finish, request_of, write_release
 
 
 class ToySandbox(Sandbox):
-    def request(self, store: Path) -> RunRequest:
+    def request(self, store: Path, only: object = None) -> RunRequest:
         return request_of(self.data, store)
 
 
