@@ -15,6 +15,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.types import SecretDict
 from pydantic import SecretStr
 
+from flows.running.outcome import CACHED, COMPLETED, SOME_REJECTED
 from storage.errors import ConfigError
 
 Channel = Literal["webhook", "email"]
@@ -27,17 +28,16 @@ _BODY = "{{ flow_run.name }}: {{ flow_run.state.message or 'no message' }}\n{{ f
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Occasion:
-    """When to notify: events of a flow run, and labels that the run must have."""
+    """When to notify: the names of the states that a run enters."""
 
     name: str
     events: tuple[str, ...]
-    state_type: str | None = None
 
 
 # A run that no worker takes is Late; one that a deployment's limit rejects is Cancelled.
 _OCCASIONS = (
     _Occasion(name="failure", events=("Failed", "Crashed", "TimedOut", "Cancelled", "Late")),
-    _Occasion(name="completion", events=("*",), state_type="COMPLETED"),
+    _Occasion(name="completion", events=(COMPLETED, CACHED, SOME_REJECTED)),
 )
 
 
@@ -110,8 +110,6 @@ def _put(
 def _trigger(occasion: _Occasion, deployments: Sequence[UUID]) -> EventTrigger:
     """Return the trigger on runs of these deployments; the flows within a run have none."""
     labels = {"prefect.resource.id": "prefect.flow-run.*"}
-    if occasion.state_type:
-        labels["prefect.state-type"] = occasion.state_type
     of_deployment = {
         "prefect.resource.role": "deployment",
         "prefect.resource.id": [f"prefect.deployment.{deployment}" for deployment in deployments],
