@@ -38,7 +38,7 @@ main.app = run
 main.main()
 """
 
-_IN_CHILDREN = "from prefect.futures import wait; wait([busy.submit()])"
+_IN_CHILDREN = "from flows.running.submit import submit_all; submit_all(busy, [{}])"
 _IN_REQUESTS = """
         from prefect.artifacts import create_markdown_artifact
         while True: create_markdown_artifact("text")
