@@ -16,7 +16,7 @@ run: setup      ## the whole pipeline on the sandbox data set
 
 test: setup     ## all tests
 	@infra/test_programs.sh
-	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: setup    ## lint, types, layers
 	@infra/check.sh
