@@ -170,7 +170,7 @@ def test_a_port_in_use_by_another_program_is_a_mistake(history: Path) -> None:
         other.listen()
         port = other.getsockname()[1]
         with (
-            pytest.raises(ConfigError, match=f"Port {port} of .* --port"),
+            pytest.raises(ConfigError, match=f"Port {port} of .*--port"),
             prefect_server(Listen(port=port)),
         ):
             pytest.fail("a server started on another program's port")
