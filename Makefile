@@ -1,6 +1,6 @@
 # Waver's commands. Every target works from a fresh clone, in a path with spaces too.
 .POSIX:
-.PHONY: help setup run test check serve ui prove zoo benchmark benchmark-damage benchmark-duplicates benchmark-finetune benchmark-infer benchmark-orchestration chaos lock clean
+.PHONY: help setup run test test-operations check serve ui prove zoo benchmark benchmark-damage benchmark-duplicates benchmark-finetune benchmark-infer benchmark-orchestration chaos lock clean
 
 WORLD = .waver/sandbox
 
@@ -14,9 +14,13 @@ run: setup      ## the whole pipeline on the sandbox data set
 	@.venv/bin/python -m infra.sandbox.world --out $(WORLD)
 	@.venv/bin/waver run --data $(WORLD) --profile sandbox
 
-test: setup     ## all tests
+test: setup     ## all tests but scenarios of operation
 	@infra/test_programs.sh
-	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-operations: setup ## servers, schedules, kills, Ray and S3, as scenarios (about half an hour)
+	@infra/test_programs.sh
+	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m operations
 
 check: setup    ## lint, types, layers
 	@infra/check.sh

@@ -25,7 +25,7 @@ from tests.flows.commands.command_line import (
 )
 from tests.s3_server import S3Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.operations, pytest.mark.timeout(900)]
 
 BUCKET = "waver-store"
 STORE = f"s3://{BUCKET}/a/prefix"

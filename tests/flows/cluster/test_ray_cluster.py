@@ -30,7 +30,7 @@ from tasks.inference.samples import expected_items
 from tasks.inference.settings import InferResources
 from tests.flows.commands.command_line import SandboxRun, Waver, arguments_of, computed, request_of
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.operations, pytest.mark.timeout(900)]
 
 
 @dataclass

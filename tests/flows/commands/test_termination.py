@@ -58,7 +58,7 @@ def test_a_command_ends_with_the_conventional_status_and_one_sentence(number: in
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.operations
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_run_and_all_below_it_are_crashed_and_its_child_processes_ended(
     server: dict[str, str], number: int

@@ -15,7 +15,7 @@ import pytest
 from flows.server.history import post
 from tests.flows.commands.command_line import Waver, computed, forked_waver
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.operations, pytest.mark.timeout(600)]
 
 NUM_VIDEOS = 12
 

@@ -14,7 +14,7 @@ import pytest
 from tests.flows.server.flow_command import IN_CHILDREN, IN_REQUESTS
 
 
-@pytest.mark.slow
+@pytest.mark.operations
 @pytest.mark.parametrize("command", [IN_CHILDREN, IN_REQUESTS], ids=["in children", "in requests"])
 def test_a_run_whose_server_is_killed_ends_in_one_sentence_within_seconds(
     new_history: Callable[[pytest.MonkeyPatch], Path], monkeypatch: pytest.MonkeyPatch, command: str

@@ -42,7 +42,7 @@ def sandbox(new_history, sandbox_run: SandboxRun) -> Iterator[Sandbox]:
             )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.operations
 @pytest.mark.timeout(1800)
 def test_after_five_kills_the_next_runs_end_as_an_undisturbed_one(sandbox, tmp_path: Path) -> None:
     trials = list(kills(sandbox, tmp_path, SHORT, random.Random(3), later_fraction=0.0, only=True))
@@ -52,7 +52,7 @@ def test_after_five_kills_the_next_runs_end_as_an_undisturbed_one(sandbox, tmp_p
     assert sum(trial.num_computed_after for trial in trials) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.operations
 @pytest.mark.timeout(900)
 def test_a_run_on_a_full_disk_stops_with_one_sentence_and_the_next_one_completes(
     sandbox, with_own_mounts, tmp_path: Path
