@@ -50,6 +50,9 @@ class RunRequest(BaseModel):
     """Run this stage and those after it."""
     force: tuple[StageName, ...] = ()
     """Compute these stages' results again even if they are cached."""
+    continues: SkipJsonSchema[str | None] = None
+    """Id of the run that this one continues (`waver retry`): what that one forced is not computed
+    yet again."""
     verify: bool = False
     """Read all videos and stored files again, also those that have not changed since they were last
     read."""

@@ -190,9 +190,10 @@ def _request_of(row: dict[str, Any]) -> RunRequest:
             "`waver predict` again, which computes what is missing."
         )
     try:
-        return RunRequest.model_validate(stored)
+        request = RunRequest.model_validate(stored)
     except ValidationError as error:
         raise ConfigError(
             f"The run {row['name']!r} was started by another version of Waver, or is none of its "
             "pipeline: start it again by its own command."
         ) from error
+    return request.model_copy(update={"continues": request.continues or str(row["id"])})

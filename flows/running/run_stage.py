@@ -6,6 +6,7 @@ from typing import Any
 
 from prefect import State, task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from flows.context.context import Context
 from flows.context.partition import partition_of
@@ -75,8 +76,13 @@ def _run_shards(
 
 def _compute(stage: Stage, context: Context) -> list[ShardResult]:
     if stage.name in context.request.force:
-        stage.variant.invalidate(stage.expected)
+        stage.variant.invalidate(stage.expected, once_for=_run_that_forces(context))
     return _submit(stage, _find_pending(stage, context), context)
+
+
+def _run_that_forces(context: Context) -> str | None:
+    """Return the id of the run that a retry continues: what it forces is invalidated only once."""
+    return context.request.continues or flow_run.root_flow_run_id
 
 
 def _find_pending(stage: Stage, context: Context) -> set[str]:

@@ -26,6 +26,7 @@ from storage.store.part import (
     read_table,
     read_tombstones,
     table_path,
+    tombstone_folder,
     write_marker,
     write_table,
     write_tombstone,
@@ -130,19 +131,25 @@ class Variant:
         """Read the finished items' rows in order, with columns `_item_id` and `_input_digest`."""
         return self.look(expected).table(record_type)
 
-    def invalidate(self, expected: Mapping[str, str]) -> None:
+    def invalidate(self, expected: Mapping[str, str], once_for: str | None = None) -> None:
         """Invalidate the items in all existing parts, so that they are computed again.
 
-        Writes a tombstone and removes nothing: other items of the same parts stay finished.
+        Writes a tombstone and removes nothing: other items of the same parts stay finished. With
+        ``once_for``, the id of a run, nothing is invalidated that was for this run before.
         """
+        name = None
+        if once_for is not None:
+            name = digest_of(once_for, sorted(expected.items()))[:16]
+            if self.store.exists(f"{tombstone_folder(self.path)}/{name}.json"):
+                return
         invalidated = [
             (part.part_id, item)
             for part in read_parts(self.store, self.path)
             for item, digest in part.items.items()
             if expected.get(item) == digest
         ]
-        if invalidated:
-            name = digest_of(invalidated, time.time_ns())[:16]
+        if invalidated or name:
+            name = name or digest_of(invalidated, time.time_ns())[:16]
             write_tombstone(self.store, self.path, name, invalidated)
 
     def _owners(self, expected: Mapping[str, str]) -> dict[str, Part]:

@@ -53,6 +53,22 @@ def test_a_failed_local_run_is_listed_and_run_again_with_its_own_request(
     assert (newest["state"], newest["name"]) == ("Completed", failed["name"])
 
 
+def test_a_retry_does_not_compute_again_what_the_failed_run_had_forced(
+    waver: Waver, data: Path, tmp_path: Path
+) -> None:
+    segment(waver, data, tmp_path / "store", 0)
+    stages = ("--only", "segment", "--only", "manifest", "--force", "segment")
+    options = ("--store", str(tmp_path / "store"), "--profile", "sandbox", *stages)
+    failed = waver("run", "--data", str(data), *options)
+    assert failed.returncode == 1
+    assert "segment: 0 cached, 1 computed" in failed.stdout
+    for _ in range(2):  # a retry of a retry, too
+        newest, *_ = list_runs(waver, "--limit", "1")
+        again = waver("retry", newest["run_id"])
+        assert again.returncode == 1, "the manifest still lacks its transcripts"
+        assert "segment: 1 cached, 0 computed" in again.stdout, again.stdout
+
+
 def test_a_run_that_is_not_known_or_not_ended_or_of_single_videos_is_not_retried(
     waver: Waver, server: dict[str, str]
 ) -> None:

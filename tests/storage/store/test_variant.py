@@ -195,6 +195,22 @@ def test_invalidated_items_are_computed_again_and_others_and_all_files_stay(full
     assert full.pending(EXPECTED) == list(some)
 
 
+def test_a_run_invalidates_the_same_items_only_once_however_often_it_is_retried(full, variant):
+    for run in ("first", "second"):
+        full.invalidate(EXPECTED, once_for=run)
+        assert full.pending(EXPECTED) == list(EXPECTED)
+        make(reopened(full), {"video 1": EXPECTED["video 1"]}, run)
+        full.invalidate(EXPECTED, once_for=run)
+        assert "video 1" not in reopened(full).pending(EXPECTED)
+
+
+def test_what_a_run_computed_itself_is_not_invalidated_by_its_retry(variant):
+    variant.invalidate(EXPECTED, once_for="run")
+    make(variant, EXPECTED, "first attempt")
+    variant.invalidate(EXPECTED, once_for="run")
+    assert reopened(variant).pending(EXPECTED) == []
+
+
 def test_invalidating_one_item_of_a_part_keeps_the_rest_of_it(variant):
     with variant.store.staging() as folder:
         variant.commit([output(variant, folder, item) for item in EXPECTED], EXPECTED)
