@@ -17,6 +17,37 @@ PemFile = Annotated[
     Path | None,
     typer.Option(metavar="FILE", exists=True, dir_okay=False, help="For HTTPS: a PEM file."),
 ]
+DeployedStore = Annotated[
+    str, typer.Option(metavar="STORE", help="Folder or URL of the store of all runs.")
+]
+DeployedModel = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Model folder or hub name of deployment predict-new."),
+]
+Nightly = Annotated[
+    str | None,
+    typer.Option(metavar="CRON", help="When nightly runs; `off` for never. At first, 2:00."),
+]
+Schedules = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="DEPLOYMENT=CRON", help="When another deployment runs, or `off` (repeatable)."
+    ),
+]
+Timezone = Annotated[
+    str | None, typer.Option(metavar="ZONE", help="Time zone of the given schedules; else UTC.")
+]
+Webhook = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Notify of failed and completed runs by a webhook."),
+]
+Email = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Notify by e-mail, through WAVER_SMTP=smtps://USER:PASSWORD@HOST:PORT.",
+    ),
+]
 
 
 def serve(
@@ -84,39 +115,14 @@ def retry(
 
 def deploy(
     data: Data,
-    store: Annotated[
-        str, typer.Option(metavar="STORE", help="Folder or URL of the store of all runs.")
-    ],
+    store: DeployedStore,
     profile: Profile = "default",
-    model: Annotated[
-        str | None,
-        typer.Option(metavar="MODEL", help="Model folder or hub name of deployment predict-new."),
-    ] = None,
-    nightly: Annotated[
-        str | None,
-        typer.Option(metavar="CRON", help="When nightly runs; `off` for never. At first, 2:00."),
-    ] = None,
-    schedule: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="DEPLOYMENT=CRON", help="When another deployment runs, or `off` (repeatable)."
-        ),
-    ] = None,
-    timezone: Annotated[
-        str | None,
-        typer.Option(metavar="ZONE", help="Time zone of the given schedules; by default UTC."),
-    ] = None,
-    webhook: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="Notify of failed and completed runs by a webhook."),
-    ] = None,
-    email: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Notify by e-mail, through WAVER_SMTP=smtps://USER:PASSWORD@HOST:PORT.",
-        ),
-    ] = None,
+    model: DeployedModel = None,
+    nightly: Nightly = None,
+    schedule: Schedules = None,
+    timezone: Timezone = None,
+    webhook: Webhook = None,
+    email: Email = None,
 ) -> None:
     """Create the deployments, work pools and notifications on a Prefect server, or update them.
 
@@ -134,18 +140,11 @@ def deploy(
     from flows.operations.deploy import DeployRequest
     from flows.operations.deploy import deploy as deploy_all
 
-    deploy_all(
-        DeployRequest(
-            data=data,
-            store=store,
-            profile=profile,
-            model=model,
-            schedules=schedules,
-            timezone=timezone or "UTC",
-            webhook=webhook,
-            email=email,
-        )
-    )
+    request = DeployRequest(
+        data=data, store=store, profile=profile, model=model, schedules=schedules,
+        timezone=timezone or "UTC", webhook=webhook, email=email,
+    )  # fmt: skip
+    deploy_all(request)
 
 
 def _schedule_of(text: str) -> tuple[str, str]:

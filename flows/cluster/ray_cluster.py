@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from flows.cluster.address import check_cluster, host_and_port
+from flows.server.environment import CLIENT, QUIET
 from storage.errors import ConfigError
 from storage.store.atomic import temporary_name
 from storage.store.store import TEMPORARY, Store
@@ -19,13 +20,6 @@ from tasks.cluster.node_check import code_digest, find_fault
 _ROOT = Path(__file__).parents[2]
 _CHECK_SECONDS = 120.0  # a node imports Waver, perhaps from a slow disk
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-# Secrets are not among them: Ray shows the environment of a job to everyone who may see the job.
-_PASSED_ON = (
-    "PREFECT_LOGGING_EXTRA_LOGGERS",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW",
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL",
-    "DO_NOT_TRACK",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +118,8 @@ def connect(address: str) -> RayCluster:
 def _node_environment() -> dict[str, str]:
     """Return the environment of processes on nodes: where Waver is, and how they log."""
     paths = (str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
-    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    # Of the environment no more: Ray shows that of a job, with its secrets, to all who see the job.
+    passed = {name: os.environ[name] for name in (*CLIENT, *QUIET) if name in os.environ}
     return {**passed, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import cast
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +21,7 @@ from storage.results import MemberRecord, MetricRecord, ThresholdRecord, Verdict
 from storage.store.store import Store
 from tasks.aggregate import report_path
 from tasks.report.table import result_table
+from tasks.terminal import printable, titled_table
 
 _COUNTS = ("expected", "cached", "computed", "rejected", "seconds")
 
@@ -56,9 +56,7 @@ def run_pipeline(context: Context) -> list[StageReport]:
 
 def stage_table(reports: Sequence[StageReport]) -> Table:
     """Return a table of the stages' states, counts of items, and seconds."""
-    table = Table(
-        title="Stages", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
-    )
+    table = titled_table("Stages")
     for name in ("stage", "state"):
         table.add_column(name)
     for name in _COUNTS:
@@ -78,7 +76,7 @@ def rejected_lines(reports: Sequence[StageReport], store: Store) -> Iterator[str
             continue
         yield f"Rejected by {report.stage}: {report.num_rejected} of {report.num_expected}"
         for row in report.first_rejected:
-            yield f"  {_printable(row.item_id)}: {_printable(row.reason)}"
+            yield f"  {printable(row.item_id)}: {printable(row.reason)}"
         if report.num_rejected > len(report.first_rejected):
             table = f"{report.stage}/{report.variant_id}/{RejectedRecord.__name__}"
             yield (
@@ -86,11 +84,6 @@ def rejected_lines(reports: Sequence[StageReport], store: Store) -> Iterator[str
                 f"{report.stage}-rejected in `waver ui`, or the Parquet files in "
                 f"{store.location(table)}"
             )
-
-
-def _printable(text: str) -> str:
-    """Escape line breaks, control characters and marks that change the direction of text."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _show_results(context: Context, console: Console) -> None:

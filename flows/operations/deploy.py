@@ -76,8 +76,10 @@ def deploy(request: DeployRequest) -> None:
         before = _deployed(client, declared)
         names = _names_to_deploy(declared, before, variables)
         _check_deployed(request.schedules, names)
-        _run_prefect_deploy(names, {**variables, "PREFECT_API_URL": api_url})
-        keep_schedules(client, {row.id: row.schedules for row in before.values()})
+        try:
+            _run_prefect_deploy(names, {**variables, "PREFECT_API_URL": api_url})
+        finally:  # some deployments may have been created again before it failed
+            keep_schedules(client, {row.id: row.schedules for row in before.values()})
         after = _deployed(client, declared)
         for name, cron in crons.items():
             put_schedule(client, after[name].id, cron)
@@ -170,14 +172,20 @@ def _check_deployed(schedules: Mapping[str, str], names: Sequence[str]) -> None:
 def _run_prefect_deploy(names: Sequence[str], variables: Mapping[str, str]) -> None:
     """Let Prefect read the YAML file, as `prefect deploy` by hand does."""
     chosen = [part for name in names for part in ("--name", name)]
-    ended = subprocess.run(
-        [
-            sys.executable, "-m", "prefect", "--no-prompt", "deploy",
-            "--prefect-file", str(DEPLOYMENTS_FILE.relative_to(HOME)), *chosen,
-        ],
-        cwd=HOME, env={**os.environ, **variables}, timeout=_DEPLOY_SECONDS, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-    )  # fmt: skip
+    command = [
+        sys.executable, "-m", "prefect", "--no-prompt", "deploy",
+        "--prefect-file", str(DEPLOYMENTS_FILE.relative_to(HOME)), *chosen,
+    ]  # fmt: skip
+    try:
+        ended = subprocess.run(
+            command, cwd=HOME, env={**os.environ, **variables}, timeout=_DEPLOY_SECONDS, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise StageError(
+            f"Prefect has not created the deployments within {_DEPLOY_SECONDS} s: check that its "
+            "server responds, and deploy again."
+        ) from error
     if ended.returncode:
         raise StageError(
             f"Prefect could not create the deployments (exit status {ended.returncode}).",

@@ -2,7 +2,6 @@
 
 import json
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -12,6 +11,7 @@ from storage.errors import ConfigError
 from storage.schema import to_plain
 from storage.store.journal import read_runs
 from storage.store.store import Store
+from tasks.terminal import titled_table
 
 _NUM_RECORDS = 20  # of each stage that the rates are taken from
 
@@ -39,11 +39,7 @@ def show_estimate(store_url: str, hours: float, *, as_json: bool) -> None:
 
 def capacity_table(capacity: Capacity) -> Table:
     """Return the rates and costs of every stage, and their total."""
-    table = Table(
-        title=f"{capacity.hours:,.10g} hours of video",
-        title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False,
-        show_footer=True,
-    )  # fmt: skip
+    table = titled_table(f"{capacity.hours:,.10g} hours of video", show_footer=True)
     total = (capacity.cpu_seconds, capacity.gpu_seconds, capacity.num_bytes)
     times = (*map(format_seconds, total[:2]), format_bytes(total[2]))
     at_least = "≥ " if capacity.unknown else ""

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +13,7 @@ from flows.upkeep.garbage import Garbage
 from storage.errors import ConfigError
 from storage.schema import to_plain
 from storage.store.store import Store
+from tasks.terminal import titled_table
 
 _MAX_LISTED = 20  # of a group in the terminal; JSON has all
 
@@ -48,10 +48,7 @@ def collect_and_show(
 
 def garbage_table(found: Findings) -> Table:
     """Return what can be removed, by group, with its size."""
-    table = Table(
-        title="Not needed", title_justify="left", title_style="bold", box=SIMPLE_HEAD,
-        pad_edge=False,
-    )  # fmt: skip
+    table = titled_table("Not needed")
     table.add_column("group")
     table.add_column("what", overflow="fold")
     table.add_column("files", justify="right")

@@ -159,13 +159,17 @@ def mail_url(address: str, smtp: str) -> str:
     if not (name and at and domain) or any(c.isspace() for c in address):
         raise ConfigError(f"The e-mail address {address!r} is not of the form NAME@DOMAIN.")
     server = urlsplit(smtp)
-    if server.scheme not in ("smtp", "smtps") or not server.hostname:
+    try:
+        named_port = server.port
+    except ValueError:
+        named_port = 0
+    if server.scheme not in ("smtp", "smtps") or not server.hostname or named_port == 0:
         raise ConfigError(
             f"{SMTP} is not the URL of a mail server: expected smtp://HOST:PORT, or with TLS "
             "smtps://USER:PASSWORD@HOST:PORT."
         )
     secure = server.scheme == "smtps"
-    port = server.port or (465 if secure else 25)
+    port = named_port or (465 if secure else 25)
     mode = "insecure" if not secure else ("ssl" if port == 465 else "starttls")
     user = f"{server.username}:{server.password or ''}@" if server.username else ""
     to = quote(address)

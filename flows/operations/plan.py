@@ -2,7 +2,6 @@
 
 import json
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -11,6 +10,7 @@ from flows.planning.plan import plan_run
 from flows.planning.records import RunPlan, StagePlan
 from flows.planning.units import format_bytes, format_seconds
 from storage.schema import to_plain
+from tasks.terminal import titled_table
 
 _MAX_REASONS = 5  # of a stage in the table; JSON has all
 
@@ -35,7 +35,7 @@ def show_plan(request: RunRequest, *, as_json: bool) -> None:
 
 def plan_table(plan: RunPlan) -> Table:
     """Return a row of counts and costs for each stage."""
-    table = _table("Plan")
+    table = titled_table("Plan")
     table.add_column("stage")
     for name in ("expected", "cached", "to compute", "time", "disk"):
         table.add_column(name, justify="right")
@@ -54,7 +54,7 @@ def plan_table(plan: RunPlan) -> Table:
 
 def reason_table(plan: RunPlan) -> Table:
     """Return why items are missing, stage by stage."""
-    table = _table("Why")
+    table = titled_table("Why")
     table.add_column("stage")
     table.add_column("items", justify="right")
     table.add_column("reason", overflow="fold")
@@ -66,12 +66,6 @@ def reason_table(plan: RunPlan) -> Table:
         if rest := sum(reason.count for reason in stage.reasons[len(shown) :] if shown):
             table.add_row("", f"{rest:,}", "other reasons: see --json")
     return table
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
-    )
 
 
 def _number(count: int | None, stage: StagePlan) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -23,6 +22,7 @@ from storage.store.disk import creating
 from storage.store.store import Store
 from tasks.export.files import write_export
 from tasks.export.output_path import check_output_file
+from tasks.terminal import printable, titled_table
 
 _MAX_LISTED = 30
 
@@ -96,27 +96,20 @@ def _write(rejected: Sequence[RejectedItem], out: Path) -> None:
 def rejected_table(rejected: Sequence[RejectedItem]) -> Table:
     """Return reasons with their counts, the most frequent first, and the items of each."""
     counts = Counter((row.stage, row.reason, row.may_pass) for row in rejected)
-    table = Table(
-        title="Rejected", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
-    )
+    table = titled_table("Rejected")
     table.add_column("stage", no_wrap=True)
     table.add_column("items", justify="right")
     table.add_column("may pass")
     table.add_column("reason, and the first items", overflow="fold")
     for (stage, reason, may_pass), count in counts.most_common(_MAX_LISTED):
         own = [row.item_id for row in rejected if (row.stage, row.reason) == (stage, reason)]
-        cell = Text(_printable(reason))
+        cell = Text(printable(reason))
         for item in dict.fromkeys(own[:3]):
-            cell.append(f"\n  {_printable(item)}", style="dim")
+            cell.append(f"\n  {printable(item)}", style="dim")
         table.add_row(stage, f"{count:,}", "yes" if may_pass else "no", cell)
     if rest := sum(count for _, count in counts.most_common()[_MAX_LISTED:]):
         table.add_row("", f"{rest:,}", "", "other reasons: --out FILE writes all")
     return table
-
-
-def _printable(text: str) -> str:
-    """Escape line breaks, control characters and marks that change the direction of text."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def check_retry(request: RunRequest | None, out: Path | None) -> RunRequest:

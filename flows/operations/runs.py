@@ -8,7 +8,6 @@ from typing import Any
 
 import httpx
 from pydantic import ValidationError
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +19,7 @@ from flows.server.connection import api_client, post
 from flows.server.local_server import prefect_server
 from storage.errors import ConfigError
 from storage.schema import to_plain
+from tasks.terminal import titled_table
 
 _ID_DIGITS = 8  # shown; a command takes any beginning of an id that names one run
 _PAGE = 200  # Prefect's limit
@@ -105,9 +105,7 @@ def read_runs(client: httpx.Client, limit: int, state: str | None = None) -> lis
 
 def run_table(runs: Sequence[Run]) -> Table:
     """Return a table of runs, the newest first."""
-    table = Table(
-        title="Runs", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
-    )
+    table = titled_table("Runs")
     table.add_column("run", no_wrap=True)
     table.add_column("started", no_wrap=True)
     table.add_column("time", justify="right", no_wrap=True)

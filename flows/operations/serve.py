@@ -17,7 +17,7 @@ from flows.server.environment import worker_environment
 from flows.server.local_server import Listen, prefect_server, restart_server, server_is_alive
 from flows.server.pools import WORKER_LIMITS, ensure_pools
 from flows.server.worker import stop_group
-from storage.errors import ConfigError
+from storage.errors import ConfigError, WaverError
 
 _POLL_SECONDS = 0.5
 _RESTART_SECONDS = 10.0  # at least, between two starts of the same
@@ -95,11 +95,19 @@ def _supervise(workers: "dict[str, subprocess.Popen[bytes]]", listen: Listen) ->
             if not ended or time.monotonic() - started[name] < _RESTART_SECONDS:
                 continue
             if name == _SERVER:
-                restart_server(listen)
+                _restart_server(listen)
             else:
                 _stop({name: workers[name]})
                 workers[name] = _start_worker(name, listen.api_url(listen.port or 0))
             started[name] = time.monotonic()
+
+
+def _restart_server(listen: Listen) -> None:
+    """Start the server again, or say why not: another attempt follows, and the runs wait."""
+    try:
+        restart_server(listen)
+    except WaverError as error:
+        Console(stderr=True).print(f"waver: {error}", style="red", markup=False)
 
 
 def _stop(workers: "Mapping[str, subprocess.Popen[bytes]]") -> None:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +14,7 @@ from flows.planning.units import format_bytes, format_seconds
 from flows.upkeep.status import StoreStatus, current_variants, read_status
 from storage.schema import to_plain
 from storage.store.journal import StageRun
+from tasks.terminal import titled_table
 
 _MAX_RUNS, _MAX_REASONS = 8, 8
 _MAX_VARIANTS = 4  # of a stage in the terminal, the newest and the current ones
@@ -46,7 +46,7 @@ def show_status(store_url: str, request: RunRequest | None, *, as_json: bool) ->
 
 def variant_table(status: StoreStatus) -> Table:
     """Return the variants of each stage, the newest first."""
-    table = _table("Results")
+    table = titled_table("Results")
     for name in ("stage", "variant"):
         table.add_column(name)
     for name in ("items", "size", "computed"):
@@ -71,7 +71,7 @@ def variant_table(status: StoreStatus) -> Table:
 
 def run_table(runs: Sequence[StageRun]) -> Table:
     """Return the last runs that computed something."""
-    table = _table("Last runs")
+    table = titled_table("Last runs")
     for name in ("started", "stage"):
         table.add_column(name, no_wrap=True)
     for name in ("cached", "computed", "rejected", "time"):
@@ -90,7 +90,7 @@ def run_table(runs: Sequence[StageRun]) -> Table:
 
 def rejected_table(status: StoreStatus) -> Table:
     """Return why items are rejected, the most frequent reasons first."""
-    table = _table("Rejected")
+    table = titled_table("Rejected")
     table.add_column("stage")
     table.add_column("items", justify="right")
     table.add_column("reason", overflow="fold")
@@ -99,12 +99,6 @@ def rejected_table(status: StoreStatus) -> Table:
     if rest := sum(row.count for row in status.rejected[_MAX_REASONS:]):
         table.add_row("", f"{rest:,}", "other reasons: see `waver rejected`")
     return table
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
-    )
 
 
 def _ago(seconds: float) -> str:

@@ -71,7 +71,7 @@ class _Clock:
         if not computed:
             return
         segments_ms = _work_of(stage, context, parts, computed)
-        is_elsewhere = getattr(context.settings.resources, "runner", "local") != "local"
+        is_elsewhere = context.settings.resources.runner != "local"
         run = StageRun(
             stage=stage.name,
             variant_id=stage.variant.variant_id,

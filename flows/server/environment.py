@@ -36,7 +36,8 @@ CLIENT = {
 # restart of up to 5 minutes ends no run. Prefect's default ends after one minute.
 PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "8"}
 
-_QUIET = {
+# For processes whose output a user reads: Prefect's own lines are in the UI.
+QUIET = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_INTERNAL_LOGGING_LEVEL": "CRITICAL",
 }
@@ -54,7 +55,7 @@ def prepare_environment(history: Path) -> None:
     with explain_unwritable_history(home):
         home.mkdir(parents=True, exist_ok=True)
     is_external = bool(os.environ.get("PREFECT_API_URL"))
-    for name, value in {**SERVER, **CLIENT, **_QUIET, **(PATIENT if is_external else {})}.items():
+    for name, value in {**SERVER, **CLIENT, **QUIET, **(PATIENT if is_external else {})}.items():
         os.environ.setdefault(name, value)
     if auth_string := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
         os.environ.setdefault("PREFECT_API_AUTH_STRING", auth_string)
@@ -67,7 +68,7 @@ def server_environment() -> dict[str, str]:
 
 def worker_environment(api_url: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the environment of a worker of this server; the runs that it starts inherit it."""
-    inherited = {name: value for name, value in os.environ.items() if name not in _QUIET}
+    inherited = {name: value for name, value in os.environ.items() if name not in QUIET}
     return {**CLIENT, **PATIENT, **inherited, **(extra or {}), "PREFECT_API_URL": api_url}
 
 

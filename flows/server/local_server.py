@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import httpx
+
 from flows.server import locks
 from flows.server.connection import check_access, is_healthy
 from flows.server.environment import explain_unwritable_history, server_environment
@@ -121,17 +123,28 @@ def _explain_lost_server(api_url: str) -> Iterator[None]:
     """Turn Prefect's error about a lost server into a StageError.
 
     Prefect raises it when it cannot record that a run failed; Waver's own error is then in its
-    context, and its message is the one to show.
+    context, and is the one to raise. Errors that are not Prefect's or the network's pass through.
     """
     try:
         yield
     except Exception as error:
         if isinstance(error, WaverError) or is_healthy(api_url):
             raise
-        hidden = error.__cause__ or error.__context__
-        while not (hidden is None or isinstance(hidden, WaverError)):
-            hidden = hidden.__cause__ or hidden.__context__
-        raise StageError(str(hidden or lost_server_message(api_url))) from error
+        causes = list(_causes(error))
+        if own := next((cause for cause in causes if isinstance(cause, WaverError)), None):
+            raise own from error
+        from prefect.exceptions import PrefectException  # once its environment is prepared
+
+        if not any(isinstance(cause, httpx.HTTPError | PrefectException) for cause in causes):
+            raise
+        raise StageError(lost_server_message(api_url)) from error
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what it arose from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _join_or_start(history: Path, listen: Listen) -> str:

@@ -42,9 +42,7 @@ def main() -> None:
         sys.exit("another server is alive on this history")
     listener = socket.socket(fileno=files[0])
     extend_leases()
-    threading.Thread(
-        target=_publish_and_watch, args=(api_url, history, files[1]), daemon=True
-    ).start()
+    threading.Thread(target=_run_or_end, args=(api_url, history, files[1]), daemon=True).start()
     _serve(listener, *sys.argv[4:6])
 
 
@@ -75,12 +73,23 @@ def extend_leases() -> None:
     asyncio.run(extend())
 
 
+def _run_or_end(api_url: str, history: Path, start_lock: int) -> None:
+    """Publish and watch; a server whose users nobody watches would never end, so it ends now."""
+    try:
+        _publish_and_watch(api_url, history, start_lock)
+    except BaseException:
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise
+
+
 def _publish_and_watch(api_url: str, history: Path, start_lock: int) -> None:
     """Publish the address once the server responds, then watch its users and runs."""
     while not is_healthy(api_url):
         time.sleep(_POLL_SECONDS)
+    # Others may use an external database: there, runs that name no process are not Waver's.
+    is_alone = not os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL")
     with api_client(api_url) as client:
-        is_prepared = _close_dead_runs(client, is_new_server=True, needs_automation=True)
+        is_prepared = _close_dead_runs(client, is_new_server=is_alone, needs_automation=True)
         with atomic_file(address_file(history)) as temporary:
             temporary.write_text(json.dumps({"api_url": api_url, "process_id": os.getpid()}))
         os.close(start_lock)

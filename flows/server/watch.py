@@ -57,7 +57,8 @@ def end_when_lost(api_url: str, *, is_external: bool) -> Iterator[Callable[[], b
         raise StageError(lost_server_message(api_url)) from error
     finally:
         finished.set()
-        signal.signal(_SIGNAL, previous)
+        # By default the signal would end the process, should the thread be about to send it.
+        signal.signal(_SIGNAL, signal.SIG_IGN if previous == signal.SIG_DFL else previous)
 
 
 def _raise_lost(_number: int, _frame: FrameType | None) -> None:
@@ -93,6 +94,8 @@ def _lost_external(api_url: str, finished: threading.Event) -> bool:
 
 def _end(api_url: str, finished: threading.Event) -> None:
     """Interrupt the main thread, and end the process if that is not enough."""
+    if finished.is_set():  # while this thread was deciding
+        return
     stop_children()
     signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
     if not finished.wait(_END_SECONDS):

@@ -17,7 +17,6 @@ A part appears whole or not at all: files and tables are renamed into the varian
 
 import contextlib
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -35,7 +34,7 @@ from storage.store.file_index import FileIndex, Verification
 from storage.store.local_files import list_folder, list_tree
 from storage.store.remote.copies import PartCopies
 from storage.store.remote.files import NUM_THREADS, RemoteFiles
-from storage.store.temporary import sign_of_process, staging_folder
+from storage.store.temporary import folder_of_user, sign_of_process, staging_folder
 from storage.store.url import local_root
 
 Parsed = TypeVar("Parsed")
@@ -196,8 +195,7 @@ class Store:
         A local store's is on the same disk, so that publishing is a rename.
         """
         self.check_writable()
-        parent = self._temporary_folder if self.is_local else Path(tempfile.gettempdir())
-        with staging_folder(parent, self.url) as folder:
+        with staging_folder(self._staging_parent, self.url) as folder:
             yield folder
 
     @contextlib.contextmanager
@@ -210,8 +208,7 @@ class Store:
 
     def sweep(self) -> int:
         """Remove temporary files and folders of dead processes; returns how many."""
-        is_swept = self.is_local and not self.read_only
-        return remove_abandoned(self._temporary_folder) if is_swept else 0
+        return 0 if self.read_only else remove_abandoned(self._staging_parent)
 
     def file_state(self, path: str, expected_size: int | None = None) -> tuple[int, str] | None:
         """Read a file; returns its size in bytes and content digest, or ``None`` if missing."""
@@ -275,6 +272,10 @@ class Store:
         """
         if self.read_only:
             raise ReadOnlyError(f"The store {self.url!r} was opened for reading only.")
+
+    @property
+    def _staging_parent(self) -> Path:
+        return self._temporary_folder if self.is_local else folder_of_user()
 
     @property
     def _temporary_folder(self) -> Path:

@@ -1,12 +1,19 @@
 """Files and folders of processes that are at work, in a local store or beside a remote one."""
 
 import contextlib
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from storage.store.atomic import temporary_name
 from storage.store.disk import space_on, writing_to
+
+
+def folder_of_user() -> Path:
+    """Return this user's folder of unfinished files on this node, for remote stores."""
+    return Path(tempfile.gettempdir()) / f"waver-{os.getuid()}"
 
 
 @contextlib.contextmanager

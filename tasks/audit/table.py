@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -10,6 +9,7 @@ from rich.text import Text
 from storage.results import AuditRecord
 from tasks.audit.counts import QUESTIONS
 from tasks.audit.findings import EXAMPLE_SEPARATOR
+from tasks.terminal import titled_table
 
 _UNKNOWN = "—"
 _INVALIDATES, _MINOR = "✗", "·"
@@ -59,7 +59,7 @@ def audit_table(name: str, records: Sequence[AuditRecord]) -> RenderableType:
 def _counts(name: str, records: Sequence[AuditRecord]) -> Table:
     values = {(record.split, record.name): record.value for record in records}
     splits = list(dict.fromkeys(record.split for record in records))
-    table = _table(Text(f"The data set {name}"))
+    table = titled_table(Text(f"The data set {name}"))
     table.add_column("", no_wrap=True)
     for split in splits:
         table.add_column("all" if split is None else split, justify="right", no_wrap=True)
@@ -111,12 +111,6 @@ def _lines_of(example: str) -> str:
     if num_more := len(names) - len(shown):
         shown.append(f"{num_more} more")
     return _INDENT + f" +\n{_INDENT}".join(shown)
-
-
-def _table(title: Text) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
-    )
 
 
 def _outcome(findings: Sequence[AuditRecord]) -> Text:

@@ -4,8 +4,8 @@ A claim is a file that only one process can create, in a folder that all engines
 owner: an engine that is started again after its node was lost continues with its own claims.
 """
 
+import errno
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,8 +13,11 @@ from typing import Any, TypeVar
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from storage.store.atomic import temporary_name
+
 Sample = TypeVar("Sample")
 
+_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _MAX_SHARD_SIZE = 64
 _SHARDS_PER_ENGINE = 16  # all engines finish at about the same time
 
@@ -82,8 +85,19 @@ class Claims:
 
 
 def _create(path: Path, content: bytes) -> None:
-    """Create a file with its content in one step; raise FileExistsError if there is one."""
-    with tempfile.NamedTemporaryFile(dir=path.parent.parent, prefix="claim-") as temporary:
-        temporary.write(content)
-        temporary.flush()
-        os.link(temporary.name, path)
+    """Create a file, with its content in one step; raise FileExistsError if there is one.
+
+    Where there are no hard links the content follows: if the engine is killed in between, nobody
+    continues its claim, and the next run predicts those segments.
+    """
+    temporary = path.parent.parent / f".{temporary_name()}"
+    temporary.write_bytes(content)
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        with path.open("xb") as file:
+            file.write(content)
+    finally:
+        temporary.unlink()

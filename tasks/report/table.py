@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -20,6 +19,7 @@ from tasks.evaluation.display import (
     format_fraction,
     format_interval,
 )
+from tasks.terminal import titled_table
 
 _COLUMNS = {
     "macro_f1": "macro F1",
@@ -100,14 +100,8 @@ def _counts(verdicts: Sequence[VerdictRecord]) -> tuple[int, ...]:
     return len(verdicts), counts[1], counts[0], counts[None], missing
 
 
-def _table(title: str) -> Table:
-    return Table(
-        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False
-    )
-
-
 def _verdict_counts(verdicts: Sequence[VerdictRecord]) -> Table:
-    table = _table("Verdicts on videos")
+    table = titled_table("Verdicts on videos")
     table.add_column("split")
     for column in _COUNTS:
         table.add_column(column, justify="right")
@@ -127,7 +121,7 @@ def _metrics(split: str, methods: Sequence[str], metrics: Sequence[MetricRecord]
     """Tabulate one split's metrics, each above its interval."""
     cells = {(row.method, row.name): row for row in metrics if row.split == split}
     num_rows = next(iter(cells.values())).num_rows
-    table = _table(f"Metrics on {SPLIT_NAMES[split]}: {num_rows} labeled videos")
+    table = titled_table(f"Metrics on {SPLIT_NAMES[split]}: {num_rows} labeled videos")
     table.add_column("method", no_wrap=True)
     for column in _COLUMNS.values():
         table.add_column(column, justify="right", no_wrap=True)
@@ -143,7 +137,7 @@ def _metrics(split: str, methods: Sequence[str], metrics: Sequence[MetricRecord]
 
 def _members(split: str, members: Sequence[MemberRecord]) -> Table:
     """Tabulate the metrics of each model of an ensemble."""
-    table = _table(f"Ensemble members on {SPLIT_NAMES[split]}")
+    table = titled_table(f"Ensemble members on {SPLIT_NAMES[split]}")
     table.add_column("model", overflow="fold")
     for column in ("threshold", "macro F1", "AP"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -155,7 +149,7 @@ def _members(split: str, members: Sequence[MemberRecord]) -> Table:
 
 
 def _rejections(rejected: Sequence[RejectedRecord]) -> Table:
-    table = _table(f"Rejected: {len(rejected)}")
+    table = titled_table(f"Rejected: {len(rejected)}")
     for column in ("video or segment", "stage", "reason"):
         table.add_column(column, overflow="fold")
     for row in rejected[:_MAX_REASONS]:

@@ -99,6 +99,12 @@ def check_in_image(command: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> N
     check_command([f".venv/bin/{command[0]}", *command[1:]], monkeypatch)
 
 
+def test_runs_of_deployments_get_the_environment_of_every_run() -> None:
+    deployments = yaml.safe_load((INFRA / "prefect.yaml").read_text())["deployments"]
+    environments = [entry["work_pool"]["job_variables"]["env"] for entry in deployments]
+    assert environments == [CLIENT] * len(deployments)
+
+
 def test_the_compose_file_follows_the_compose_specification(tmp_path) -> None:
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
     path = INFRA / "compose.yaml"

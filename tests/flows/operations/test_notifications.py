@@ -32,7 +32,9 @@ def test_what_is_no_address_is_a_mistake(address: str) -> None:
         mail_url(address, "smtp://localhost")
 
 
-@pytest.mark.parametrize("smtp", ["localhost:25", "http://localhost", "smtp://"])
+@pytest.mark.parametrize(
+    "smtp", ["localhost:25", "http://localhost", "smtp://", "smtp://u:pw@localhost:mail"]
+)
 def test_what_is_no_mail_server_is_a_mistake_that_shows_no_password(smtp: str) -> None:
     with pytest.raises(ConfigError, match="WAVER_SMTP is not the URL"):
         mail_url("ops@example.org", smtp)

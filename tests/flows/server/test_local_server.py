@@ -154,7 +154,7 @@ def test_a_lost_external_server_is_reported_unless_that_hides_the_error_of_the_r
     api_url = "http://127.0.0.1:9/api"
     monkeypatch.setenv("PREFECT_API_URL", api_url)
     monkeypatch.setattr(server, "check_access", lambda url, name: None)
-    health = [False, False, True]
+    health = [False, False, True, False]
     monkeypatch.setattr(server, "is_healthy", lambda url: url == api_url and health.pop(0))
     with pytest.raises(StageError, match=r"no longer responds.* run again"), prefect_server():
         raise httpx.ConnectError("no route to host")
@@ -162,6 +162,8 @@ def test_a_lost_external_server_is_reported_unless_that_hides_the_error_of_the_r
         fail_without_recording_it("Two partitions failed.")
     with pytest.raises(httpx.ConnectError), prefect_server():
         raise httpx.ConnectError("of another server: this one is healthy")
+    with pytest.raises(ZeroDivisionError), prefect_server():
+        raise ZeroDivisionError("a fault of the run, while the server is slow")
 
 
 def test_a_port_in_use_by_another_program_is_a_mistake(history: Path) -> None:

@@ -1,5 +1,6 @@
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -243,8 +244,20 @@ def test_sweeping_keeps_files_of_other_hosts_for_a_week(tmp_path):
     assert not foreign.exists()
 
 
-def test_a_store_in_memory_has_nothing_to_sweep(tmp_path):
-    assert Store(f"memory://{tmp_path}").sweep() == 0
+def test_what_a_killed_process_left_beside_a_remote_store_is_swept(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    store = Store(f"memory://{tmp_path}")
+    assert store.sweep() == 0
+    process_id = os.fork()
+    if process_id == 0:
+        with store.staging() as folder:
+            (folder / "unfinished").write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(process_id, 0)
+    with store.staging() as folder:
+        assert len(list(folder.parent.iterdir())) == 2
+        assert store.sweep() == 1
+        assert list(folder.parent.iterdir()) == [folder]
 
 
 def test_a_variant_is_named_by_its_settings_version_and_upstream(store):

@@ -1,9 +1,11 @@
+import errno
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasks.inference import shard_claims
 from tasks.inference.shard_claims import claim_samples, shard_size_for
 
 
@@ -15,6 +17,19 @@ def test_concurrent_engines_claim_every_sample_once(tmp_path: Path) -> None:
             range(4),
         )
     assert sorted(sample for samples_of_one in claimed for sample in samples_of_one) == samples
+
+
+def test_claims_are_exclusive_without_hard_links_too(tmp_path: Path, monkeypatch) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(shard_claims.os, "link", link)
+    claims = shard_claims.Claims(str(tmp_path / "c"))
+    assert claims.claim(1, owner=1)
+    assert not claims.claim(1, owner=2)
+    assert claims.claim(2, owner=2)
+    assert (claims.of(1), claims.all()) == ({1}, {1, 2})
+    assert list(tmp_path.iterdir()) == [tmp_path / "c"], "nothing is left beside the claims"
 
 
 def test_a_slow_engine_leaves_more_samples_to_the_others(tmp_path: Path) -> None:

@@ -40,6 +40,20 @@ def test_a_part_is_read_with_one_request_after_it_was_read_once(store, s3_server
     assert counts == {"LIST": 1, "GET": 1}
 
 
+def test_a_copy_of_tables_alone_gets_the_marker_when_that_is_read(store, s3_server):
+    made_without = PartCopies(store.remote)
+    for path in TABLES:
+        made_without.read_table(PART, path, STATES)
+    identity = store.identity(MARKER)
+    assert PartCopies(store.remote).read_marker(MARKER, identity) == store.read_bytes(MARKER)
+    with s3_server.counted() as counts:
+        found = PartCopies(store.remote)
+        assert found.read_marker(MARKER, identity) == b"{}"
+        for path, content in TABLES.items():
+            assert found.read_table(PART, path, STATES) == content
+    assert counts == {"LIST": 1, "GET": 1}
+
+
 def test_a_marker_that_was_written_again_is_read(store):
     read_all(store)
     store.write_bytes(MARKER, b'{"another": 1}')
