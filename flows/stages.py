@@ -196,7 +196,7 @@ def _show_figures(report: Report) -> None:
 
 def _headline(context: Context, report: Report) -> tuple[str, ...]:
     """Return the report's main results and its path, in Markdown."""
-    path = context.store.full_path(report_path(report.variant, report.expected))
+    path = context.store.location(report_path(report.variant, report.expected))
     is_link = path.startswith(("http://", "https://"))
     lines = headline(
         report.read(VerdictRecord), report.read(ThresholdRecord), report.read(MetricRecord)

@@ -25,10 +25,11 @@ from storage.erasure.erase import is_unfinished
 from storage.errors import ConfigError, DataError
 from storage.records import VideoRecord
 from storage.store.file_index import Verification
+from storage.store.snapshot import Snapshot
 from storage.store.snapshots import Snapshots
 from storage.store.store import Store
 from storage.store.url import is_missing
-from storage.store.variant import Snapshot, Variant
+from storage.store.variant import Variant
 from tasks import manifest, segment, transcribe
 from tasks.labels.duplicates.accepted import NONE_ACCEPTED, AcceptedPairs, read_accepted
 from tasks.labels.split_assignment import assign_splits

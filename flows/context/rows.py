@@ -20,7 +20,8 @@ from storage.records import (
     TranscriptRecord,
     VideoId,
 )
-from storage.store.variant import Snapshot, Variant
+from storage.store.snapshot import Snapshot
+from storage.store.variant import Variant
 from tasks import manifest as manifest_stage
 from tasks.labels.cut_points import cut_points_of
 from tasks.labels.duplicates.accepted import accepted_by_video

@@ -103,7 +103,7 @@ def _supervise(workers: "dict[str, subprocess.Popen[bytes]]", listen: Listen) ->
 
 
 def _restart_server(listen: Listen) -> None:
-    """Start the server again, or say why not: another attempt follows, and the runs wait."""
+    """Start the server again, or log why not: another attempt follows, and the runs wait."""
     try:
         restart_server(listen)
     except WaverError as error:

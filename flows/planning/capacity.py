@@ -12,6 +12,7 @@ from types import MappingProxyType
 from flows.context.stage_names import STAGES, StageName
 from flows.planning.rates import Rate, fit_rate, hours_of, runs_of
 from storage.store.journal import StageRun
+from tasks.ui_artifacts import format_count
 
 MAX_HOURS = 10_000_000.0
 TRAINING: StageName = "finetune"  # once per model, on the labeled videos: not in the total
@@ -140,14 +141,10 @@ def measured_rate(runs: Sequence[StageRun]) -> HourlyRate | None:
         cpu_seconds=_per_unit(cpu),
         gpu_seconds=gpu.per_unit,
         num_bytes=size.per_unit,
-        source=f"{_count(gpu.num_runs, 'run')} of this store on {hours:.3g} h of video",
+        source=f"{format_count(gpu.num_runs, 'runs')} of this store on {hours:.3g} h of video",
         fixed_cpu_seconds=cpu.fixed if cpu else 0.0,
         fixed_gpu_seconds=gpu.fixed,
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _per_unit(rate: Rate | None) -> float | None:

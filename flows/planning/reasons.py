@@ -15,9 +15,16 @@ import pyarrow as pa
 from flows.planning.records import Reason, ReasonKind
 from storage.schema import read_parquet
 from storage.store.part import Part, marker_paths, read_parts, read_tombstones
+from storage.store.remote.errors import errors_of
 from storage.store.store import Store
 from storage.store.variant import Variant
-from storage.store.variants import VariantIdentity, parse_identity, read_identity, variant_ids
+from storage.store.variants import (
+    UPSTREAM,
+    VariantIdentity,
+    parse_identity,
+    read_identity,
+    variant_ids,
+)
 
 _MAX_DIFFERENCES = 3  # named in one reason
 _CHANGED = {
@@ -35,8 +42,6 @@ _NEW = {
 # What the settings in a variant's identity are called in a profile.
 _SECTIONS = {"training": "finetune", "input": "input"}
 _RENAMED = {"base": "finetune.model", "model": "the model", "prompt": "the prompt's text"}
-_UPSTREAM = {"transcribe": ("segment",), "manifest": ("segment", "transcribe"),
-             "aggregate": ("manifest", "infer")}  # fmt: skip
 
 
 @dataclass
@@ -47,7 +52,6 @@ class History:
     latest: dict[str, str] = field(default_factory=dict)
     valid: set[tuple[str, str]] = field(default_factory=set)
     without_marker: set[str] = field(default_factory=set)
-    newest_ns: int = 0
 
     def lists(self, item: str) -> bool:
         """Return whether any part lists an item, or a table without a marker contains it."""
@@ -60,7 +64,6 @@ def read_history(variant: Variant) -> History:
     parts: list[Part] = sorted(read_parts(store, path), key=lambda part: part.created_ns)
     tombstones = read_tombstones(store, path)
     for part in parts:
-        history.newest_ns = max(history.newest_ns, part.created_ns)
         for item, digest in part.items.items():
             history.digests.setdefault(item, set()).add(digest)
             history.latest[item] = digest
@@ -90,7 +93,8 @@ def _items_without_marker(store: Store, path: str, part_ids: Collection[str]) ->
 def _table_folders(store: Store, path: str) -> list[str]:
     """List the folders of a variant's tables, which are named as record classes."""
     try:
-        found = store.fs.ls(store.full_path(path), detail=True)
+        with errors_of(store):
+            found = store.fs.ls(store.full_path(path), detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return []
     names = (row["name"].rstrip("/").rpartition("/")[2] for row in found)
@@ -197,7 +201,7 @@ def differences(old: VariantIdentity, new: VariantIdentity | None) -> list[str]:
         if before.get(name, _ABSENT) != after.get(name, _ABSENT):
             found.append(f"{name}: {values[0]} → {values[1]}")
     if old.upstream != new.upstream:
-        names = _UPSTREAM.get(new.stage, ())
+        names = UPSTREAM.get(new.stage, ())
         changed = [
             name
             for name, *ids in zip(names, old.upstream, new.upstream, strict=False)

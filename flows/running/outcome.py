@@ -31,7 +31,7 @@ def state_name(reports: Sequence[StageReport]) -> str:
 
 def completed(reports: Sequence[StageReport], data: Any) -> State[Any]:
     """Return the final state of a run that completed these stages; ``data`` is for its caller."""
-    message = "; ".join(map(_outcome, reports)) if len(reports) == 1 else _outcomes(reports)
+    message = _outcome(reports[0]) if len(reports) == 1 else _outcomes(reports)
     return Completed(name=state_name(reports), message=message, data=data)
 
 

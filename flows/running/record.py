@@ -30,8 +30,8 @@ _ON_GPU = frozenset({"transcribe", "finetune", "infer"})
 def journaled(run: Callable[[Stage, Context], Result]) -> Callable[[Stage, Context], Result]:
     """Decorate a function that computes a stage: if it computed something, it leaves a record.
 
-    So does one that failed after it computed something. A record that cannot be written is a
-    warning, since the results are in the store by then.
+    So does one that failed after it computed something; one that was interrupted ends at once. A
+    record that cannot be written is a warning, since the results are in the store by then.
     """
 
     @functools.wraps(run)
@@ -39,14 +39,15 @@ def journaled(run: Callable[[Stage, Context], Result]) -> Callable[[Stage, Conte
         clock = _Clock(stage)
         try:
             result = run(stage, context)
-        except BaseException:
+        except Exception:
             with suppress(Exception):  # the run's own error matters
                 clock.record(context, failed=True)
             raise
         try:
             clock.record(context, failed=False)
-        except StoreError as error:
-            LOGGER.warning("%s: no record in the journal: %s", stage.name, error)
+        except Exception as error:  # noqa: BLE001 - of any kind: the results are in the store
+            reason = str(error) if isinstance(error, StoreError) else type(error).__name__
+            LOGGER.warning("%s: no record in the journal: %s", stage.name, reason)
         return result
 
     return run_and_record
@@ -71,7 +72,7 @@ class _Clock:
         if not computed:
             return
         segments_ms = _work_of(stage, context, parts, computed)
-        is_elsewhere = context.settings.resources.runner != "local"
+        is_elsewhere = context.settings.resources.runner != "local" and stage.needs is not None
         run = StageRun(
             stage=stage.name,
             variant_id=stage.variant.variant_id,
@@ -84,7 +85,7 @@ class _Clock:
             num_rejected=len(_rejected(stage, parts) & computed),
             num_segments=len(segments_ms),
             video_ms=sum(segments_ms),
-            bytes_written=sum(size for part in parts for size in _sizes(part)),
+            bytes_written=sum(part.num_bytes for part in parts),
             num_cpus=len(os.sched_getaffinity(0)),
             num_gpus=count_gpus() if stage.name in _ON_GPU and has_gpu_driver() else 0,
             host=host_digest(),
@@ -113,12 +114,6 @@ def _cpu_seconds() -> float:
 def _rejected(stage: Stage, parts: Sequence[Part]) -> set[str]:
     store, path = stage.variant.store, stage.variant.path
     return {row.item_id for part in parts for row in read_rows(store, path, part, RejectedRecord)}
-
-
-def _sizes(part: Part) -> Iterator[int]:
-    """Yield the sizes in bytes of a part's files and tables."""
-    yield from (size for size, _ in part.tables.values())
-    yield from (size for files in part.files.values() for size, _ in files.values())
 
 
 def _work_of(

@@ -10,7 +10,7 @@ from flows.upkeep.needed import all_variants, needed_variants
 from storage.errors import StoreError
 from storage.store.atomic import is_abandoned
 from storage.store.journal import surplus_paths
-from storage.store.lease import read_holders
+from storage.store.lease import EXPIRY_SECONDS, read_holders, remove_expired_leases
 from storage.store.store import TEMPORARY, Store
 
 DAY_SECONDS = 24 * 3600.0
@@ -78,12 +78,17 @@ def _temporaries(store: Store) -> Iterator[Garbage]:
             )  # fmt: skip
 
 
-def remove_garbage(store: Store, find: Callable[[], Findings]) -> Findings:
+def remove_garbage(
+    store: Store, find: Callable[[], Findings], expiry_seconds: float = EXPIRY_SECONDS
+) -> Findings:
     """Find again and remove, while nobody works in the store; returns what was found.
+
+    If there are leases, those that are not renewed for ``expiry_seconds`` are removed first.
 
     Raises:
         StoreError: a run is at work in the store, or begins to; what is left stays for later.
     """
+    remove_expired_leases(store, expiry_seconds)
     with _alone(store) as check_alone:
         found = find()
         for garbage in found.garbage:

@@ -22,6 +22,7 @@ from storage.store.part import (
     table_path,
     tombstone_folder,
 )
+from storage.store.remote.errors import errors_of
 from storage.store.store import Store
 
 Group = Literal[
@@ -60,7 +61,8 @@ def files_below(store: Store, path: str) -> dict[str, StoredFile]:
     store.fs.invalidate_cache()
     prefix = store.full_path("")
     try:
-        found: Mapping[str, Any] = store.fs.find(store.full_path(path), detail=True)
+        with errors_of(store):
+            found: Mapping[str, Any] = store.fs.find(store.full_path(path), detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return {}
     return {

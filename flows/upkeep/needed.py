@@ -9,19 +9,15 @@ from pathlib import PurePosixPath
 from flows.context.settings import load_settings, profile_names
 from flows.context.stage_names import STAGES
 from flows.upkeep.garbage import files_below
-from storage.errors import ConfigError, ModelError
+from storage.errors import ConfigError, ModelError, StoreError
 from storage.results import ModelRecord
-from storage.store.part import marker_paths, read_parts, read_rows
+from storage.store.part import marker_paths, read_parts, read_rows, table_path
 from storage.store.store import Store
-from storage.store.variants import VariantIdentity, read_identity, variant_ids
+from storage.store.variants import UPSTREAM, VariantIdentity, read_identity, variant_ids
 from tasks import manifest, segment, transcribe
 from tasks.prompting.trained_with import SETTINGS_NAME
 
 _ROOTS = {"aggregate": "a report", "finetune": "a trained model"}
-_UPSTREAM = {
-    "transcribe": ("segment",), "manifest": ("segment", "transcribe"),
-    "aggregate": ("manifest", "infer"),
-}  # fmt: skip
 
 
 def all_variants(store: Store) -> list[str]:
@@ -90,26 +86,46 @@ def _need(
 
 def _upstream(identity: VariantIdentity) -> Iterator[str]:
     """Yield the variants that a variant names; an ensemble names those of its models by path."""
-    for stage, name in zip(_UPSTREAM.get(identity.stage, ()), identity.upstream, strict=False):
+    for stage, name in zip(UPSTREAM.get(identity.stage, ()), identity.upstream, strict=False):
         yield f"{stage}/{name}"
     if identity.stage == "infer":
         yield from identity.upstream
 
 
 def _training_manifests(store: Store, path: str) -> Iterator[str]:
-    """Yield the manifests that the models of a variant were trained on."""
+    """Yield the manifests that the models of a variant were trained on.
+
+    Raises:
+        StoreError: a model's record or settings cannot be read.
+    """
     if not path.startswith("finetune/"):
         return
     for part in read_parts(store, path):
-        for model in read_rows(store, path, part, ModelRecord):
+        models = read_rows(store, path, part, ModelRecord)
+        if not models and ModelRecord.__name__ in part.tables:
+            raise _unreadable(store, table_path(path, part.part_id, ModelRecord.__name__))
+        for model in models:
             settings = f"{PurePosixPath(model.model_path).parent}/{SETTINGS_NAME}"
-            try:
-                with store.open(settings) as stream:
-                    source = json.loads(stream.read()).get("source_path")
-            except (OSError, ValueError, AttributeError):
-                continue
-            if isinstance(source, str) and source:
-                yield source
+            with contextlib.suppress(FileNotFoundError):
+                yield from _source_of(store, settings)
+
+
+def _source_of(store: Store, settings: str) -> Iterator[str]:
+    try:
+        source = json.loads(store.read_bytes(settings)).get("source_path")
+    except (OSError, ValueError, AttributeError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise _unreadable(store, settings) from error
+    if isinstance(source, str) and source:
+        yield source
+
+
+def _unreadable(store: Store, path: str) -> StoreError:
+    return StoreError(
+        f"{store.location(path)!r} cannot be read, so nobody knows what its model needs: run again "
+        "from stage 'finetune', which writes damaged models again."
+    )
 
 
 def _of_profile(store: Store, profile: str) -> Iterator[str]:

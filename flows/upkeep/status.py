@@ -8,6 +8,7 @@ from pathlib import Path
 from flows.context.context import open_context
 from flows.context.models import finetune_variant, named_models
 from flows.context.request import RunRequest
+from flows.context.stage_names import STAGES
 from flows.planning.plan import free_bytes
 from flows.upkeep.needed import all_variants
 from storage.errors import ModelError, ReadOnlyError
@@ -69,7 +70,7 @@ def read_status(store: Store, current: Collection[str]) -> StoreStatus:
         variant, reasons = _read_variant(store, path, is_current=path in current)
         variants.append(variant)
         counts.update({(variant.stage, reason): count for reason, count in reasons.items()})
-    order = {path.partition("/")[0]: number for number, path in enumerate(all_variants(store))}
+    order: dict[str, int] = {stage: number for number, stage in enumerate(STAGES)}
     variants.sort(key=lambda v: (order[v.stage], not v.is_current, -v.computed_at))
     return StoreStatus(
         url=store.url,
@@ -128,17 +129,12 @@ def _read_variant(
         stage=stage,
         variant_id=variant_id,
         num_items=sum(len(items) for _, items in parts),
-        num_bytes=sum(_size(part) for part, _ in parts),
+        num_bytes=sum(part.num_bytes for part, _ in parts),
         num_rejected=reasons.total(),
         computed_at=max((part.created_ns for part, _ in parts), default=0) / 1e9,
         is_current=is_current,
     )
     return status, reasons
-
-
-def _size(part: Part) -> int:
-    tables = sum(size for size, _ in part.tables.values())
-    return tables + sum(size for files in part.files.values() for size, _ in files.values())
 
 
 def _working(store: Store) -> list[str]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.erasure.traces import Traces, holds_strings
+from storage.store.remote.errors import errors_of
 from storage.store.store import Store
 
 _TEXTS = frozenset(
@@ -64,7 +65,8 @@ def stored_paths(store: Store, below: str = "") -> Mapping[str, bool]:
     """Map the paths of all files and folders, relative to the root, to whether they are files."""
     store.fs.invalidate_cache()
     root = store.full_path(below).rstrip("/")
-    found = store.fs.find(root, withdirs=True, detail=True)
+    with errors_of(store):
+        found = store.fs.find(root, withdirs=True, detail=True)
     prefix = f"{below}/" if below else ""
     return {
         prefix + name.removeprefix(root).lstrip("/"): facts["type"] == "file"

@@ -108,7 +108,7 @@ def read_runs(store: Store, *, per_stage: int | None = None) -> list[StageRun]:
     if num_damaged:
         _LOGGER.warning(
             "%d damaged records of the journal in %r are skipped: `waver gc --delete` removes them",
-            num_damaged, store.full_path(FOLDER),
+            num_damaged, store.location(FOLDER),
         )  # fmt: skip
     return runs
 

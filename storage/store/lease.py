@@ -84,6 +84,19 @@ def read_holders(store: Store) -> list[LeaseHolder]:
     return [_parse(path, c) for path, c in _read_files(store).items() if not _is_dead(path)]
 
 
+def remove_expired_leases(store: Store, expiry_seconds: float = EXPIRY_SECONDS) -> None:
+    """Remove the files of dead processes, also of other hosts; looks for so long if there are any.
+
+    A process that is alive renews its file several times meanwhile.
+    """
+    remove_dead_leases(store)
+    if before := _read_files(store):
+        time.sleep(expiry_seconds)
+        after = _read_files(store)
+        for path in (path for path, content in before.items() if after.get(path) == content):
+            _remove(store, path)
+
+
 def remove_dead_leases(store: Store) -> int:
     """Remove the files of this host's dead processes; returns how many."""
     dead = [path for path in store.list_files(LEASES) if _is_dead(path)]

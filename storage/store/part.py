@@ -42,6 +42,12 @@ class Part:
     files: Mapping[str, Mapping[str, State]]
     tables: Mapping[str, State]
 
+    @property
+    def num_bytes(self) -> int:
+        """The size of the part's tables and files."""
+        files = (state for of_item in self.files.values() for state in of_item.values())
+        return sum(size for size, _ in (*self.tables.values(), *files))
+
 
 def marker_path(variant_path: str, part_id: str) -> str:
     """Return the path of a part's marker."""

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from storage.store.part import marker_paths, tombstone_folder
-from storage.store.variant import Snapshot, Variant
+from storage.store.snapshot import Snapshot
+from storage.store.variant import Variant
 
 _Listing = tuple[list[str], list[str]] | int
 _NUM_KEPT = 2  # of each variant: the manifest's, for one, has its samples and its class plan

@@ -190,10 +190,7 @@ class Store:
 
     @contextlib.contextmanager
     def staging(self) -> Iterator[Path]:
-        """Yield an empty local folder for files to be published; removed at the end.
-
-        A local store's is on the same disk, so that publishing is a rename.
-        """
+        """Yield an empty folder for files to be published, on a local store's own disk."""
         self.check_writable()
         with staging_folder(self._staging_parent, self.url) as folder:
             yield folder

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from storage.errors import StoreError
-from storage.fingerprint import digest_bytes, digest_of
-from storage.schema import check_columns, from_table, read_parquet, schema_of, to_table
+from storage.fingerprint import digest_of
+from storage.schema import to_table
 from storage.store.atomic import temporary_name
 from storage.store.file_identity import Identity
 from storage.store.intact import PartCheck
@@ -23,14 +21,13 @@ from storage.store.part import (
     Written,
     publish_file,
     read_parts,
-    read_table,
     read_tombstones,
-    table_path,
     tombstone_folder,
     write_marker,
     write_table,
     write_tombstone,
 )
+from storage.store.snapshot import Snapshot
 from storage.store.store import Store
 
 Record = TypeVar("Record")
@@ -89,7 +86,7 @@ class Variant:
         self.store.publish(log_path, stored_path)
         return self.store.location(stored_path)
 
-    def look(self, expected: Mapping[str, str]) -> "Snapshot":
+    def look(self, expected: Mapping[str, str]) -> Snapshot:
         """Find the expected items that are finished now, for several reads at that moment."""
         return Snapshot(
             store=self.store, path=self.path, expected=expected, owners=self._owners(expected)
@@ -135,7 +132,8 @@ class Variant:
         """Invalidate the items in all existing parts, so that they are computed again.
 
         Writes a tombstone and removes nothing: other items of the same parts stay finished. With
-        ``once_for``, the id of a run, nothing is invalidated that was for this run before.
+        ``once_for``, the id of a run, nothing is invalidated that was for this run before, as long
+        as the same items are expected: a new video makes it another request.
         """
         name = None
         if once_for is not None:
@@ -203,79 +201,6 @@ class Variant:
         return write_table(self.store, self.path, part_id, record_type.__name__, table, written)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """The expected items that were finished at one moment, each with the part that holds it."""
-
-    store: Store
-    path: str
-    expected: Mapping[str, str]
-    owners: Mapping[str, Part]
-
-    @property
-    def pending(self) -> list[str]:
-        """The expected items that were not finished, in their order."""
-        return [item for item in self.expected if item not in self.owners]
-
-    def read(self, record_type: type[Record]) -> list[Record]:
-        """Read the finished items' rows, in the order of the expected items."""
-        return list(from_table(record_type, self.table(record_type)))
-
-    def table(self, record_type: type) -> pa.Table:
-        """Read the finished items' rows in order, with columns `_item_id` and `_input_digest`.
-
-        Raises:
-            StoreError: a table was removed or damaged since the snapshot, or without a trace.
-        """
-        owned: dict[str, tuple[Part, list[str]]] = {}
-        for item, part in self.owners.items():
-            if record_type.__name__ in part.tables:
-                owned.setdefault(part.part_id, (part, []))[1].append(item)
-        if not owned:
-            return _with_identity(schema_of(record_type)).empty_table()
-        # One after another from a disk; requests to a remote store are slow: several at once.
-        with ThreadPoolExecutor(1 if self.store.is_local else self.store.num_threads) as pool:
-            tables = pool.map(
-                lambda each: self._read_table(each[0], each[1], record_type),
-                (of_part for _, of_part in sorted(owned.items())),
-            )
-            merged = pa.concat_tables(tables)
-        order = pc.index_in(merged["_item_id"], pa.array(list(self.expected), pa.string()))
-        return merged.take(pc.array_sort_indices(order))
-
-    def verify_files(self, items: Iterable[str]) -> list[str]:
-        """Read the files of some finished items, which are about to be used.
-
-        Returns the items whose files are damaged or missing; they are no longer finished.
-        """
-        by_part: dict[str, tuple[Part, list[str]]] = {}
-        for item in items:
-            part = self.owners[item]
-            by_part.setdefault(part.part_id, (part, []))[1].append(item)
-        check = PartCheck(self.store, self.path)
-        with ThreadPoolExecutor(max_workers=self.store.num_threads) as pool:
-            found = pool.map(lambda each: check.verify(*each), by_part.values())
-            return sorted(item for damaged in found for item in damaged)
-
-    def _read_table(self, part: Part, items: list[str], record_type: type) -> pa.Table:
-        """Read the rows of some items of a part."""
-        name = record_type.__name__
-        content = read_table(self.store, self.path, part, name)
-        if (len(content), digest_bytes(content)) != tuple(part.tables[name]):
-            PartCheck(self.store, self.path).discard(part)
-            self.store.save_indexes()
-            path = table_path(self.path, part.part_id, name)
-            raise StoreError(
-                f"The table {path!r} in {self.store.url!r} is damaged or was removed: run again, "
-                "which computes its rows again."
-            )
-        table = read_parquet(pa.BufferReader(content))
-        check_columns(record_type, table)
-        if len(items) < len(part.items):
-            table = table.filter(pc.is_in(table["_item_id"], pa.array(items)))
-        return table
-
-
 def open_variant(
     store: Store,
     stage: str,
@@ -299,9 +224,3 @@ def open_variant(
     if not store.read_only:
         store.ensure(variant.identity_path, text.encode())
     return variant
-
-
-def _with_identity(schema: pa.Schema) -> pa.Schema:
-    for name in ("_item_id", "_input_digest"):
-        schema = schema.append(pa.field(name, pa.string(), nullable=False))
-    return schema

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from storage.store.remote.errors import errors_of
 from storage.store.store import Store
+
+UPSTREAM = {  # the stages of the variants that an identity names, in their order
+    "transcribe": ("segment",),
+    "manifest": ("segment", "transcribe"),
+    "aggregate": ("manifest", "infer"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +40,8 @@ def variant_ids(store: Store, stage: str) -> list[str]:
     """List the folders of a stage's variants, sorted; also those whose identity is damaged."""
     store.fs.invalidate_cache()
     try:
-        found = store.fs.ls(store.full_path(stage), detail=True)
+        with errors_of(store):
+            found = store.fs.ls(store.full_path(stage), detail=True)
     except (FileNotFoundError, NotADirectoryError):
         return []
     folders = (row["name"].rstrip("/") for row in found if row["type"] == "directory")

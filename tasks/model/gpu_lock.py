@@ -105,13 +105,15 @@ def _open(path: Path) -> int:
     """Open a lock's file, which any user may have created, to read and write who holds it."""
     for _ in range(2):
         try:
-            return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            with contextlib.suppress(FileExistsError):
+            try:
+                return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
                 descriptor = os.open(path, flags, _EVERYONE)
                 os.fchmod(descriptor, _EVERYONE)  # the umask may have taken something away
                 return descriptor
+        except FileExistsError:  # another process has just created it
+            continue
         except OSError as error:
             raise StoreError(
                 f"The lock of a GPU cannot be opened at {str(path)!r} ({error.strerror}): remove "

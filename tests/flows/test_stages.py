@@ -16,7 +16,7 @@ from flows.running.stage import Stage, StageReport
 from storage.errors import ConfigError
 from storage.media_records import MediaFacts
 from storage.records import SampleRecord
-from storage.store.variant import Snapshot
+from storage.store.snapshot import Snapshot
 from tasks.labels.label_summary import LabelSummary
 
 

@@ -58,11 +58,9 @@ class PartCopies:
         copied, content = self._copy_of(part_path).get(path, ("", b""))
         if copied != identity.text:
             content = self._files.read(path)
-            marker = {path: (identity.text, content)}
+            marker = self._markers[part_path] = {path: (identity.text, content)}
             if copy := self._copy_of(part_path):  # of tables, made by the run that wrote the part
                 self._save(part_path, copy | marker)
-            else:
-                self._markers[part_path] = marker
         return content
 
     def read_table(self, part_path: str, path: str, states: Mapping[str, tuple[int, str]]) -> bytes:

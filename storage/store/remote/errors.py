@@ -1,6 +1,7 @@
 """Errors of remote stores that a user can act on, each turned into one sentence."""
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +27,14 @@ _UNREACHABLE = frozenset(
 _BUSY = frozenset({"SlowDown", "ServiceUnavailable", "InternalError", "500", "503"})
 
 
+_OF_THIS_NODE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
+
+
+def errors_of(store: Any) -> contextlib.AbstractContextManager[None]:
+    """Return `remote_errors` of a store, which do not concern a local one."""
+    return remote_errors(store.url) if store.remote else contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def remote_errors(url: str) -> Iterator[None]:
     """Raise `StoreError` if a remote store cannot be used; a missing object passes through."""
@@ -46,6 +55,8 @@ def _reason_of(error: Exception) -> str | None:
     if code == "NoSuchBucket":
         return "is in a bucket that does not exist: create the bucket, or name another with --store"
     if isinstance(error, FileNotFoundError | FileExistsError | StoreError):
+        return None
+    if isinstance(error, OSError) and error.errno in _OF_THIS_NODE:
         return None
     if name in _NO_CREDENTIALS:
         return (

@@ -1,6 +1,7 @@
 """Collecting: `flows.upkeep.needed` finds what stays, `flows.upkeep.garbage` what goes."""
 
 import contextlib
+import json
 import os
 import shutil
 import tempfile
@@ -23,7 +24,8 @@ from storage.store.journal import write_run
 from storage.store.lease import hold_leases
 from storage.store.part import marker_paths, read_parts
 from storage.store.store import Store
-from tests.builders import a_stage_run
+from storage.store.variant import ItemOutput, open_variant
+from tests.builders import a_model, a_stage_run
 from tests.flows.planning.scenarios import run_again
 from tests.flows.toys import QUICK, _transcribed, request_of
 
@@ -46,7 +48,7 @@ def find(request: RunRequest, keep_days: float = 0) -> Findings:
 
 
 def collect(request: RunRequest, keep_days: float = 0) -> Findings:
-    return remove_garbage(Store(request.store), lambda: find(request, keep_days))
+    return remove_garbage(Store(request.store), lambda: find(request, keep_days), expiry_seconds=2)
 
 
 def everything(folder: str) -> dict[str, bytes]:
@@ -169,6 +171,26 @@ def test_a_variant_whose_identity_is_damaged_keeps_all_of_them(
     assert find(finished).garbage == ()
 
 
+@pytest.mark.parametrize("damaged", ["settings.json", "ModelRecord"])
+def test_nothing_is_removed_while_it_is_unknown_what_a_model_needs(
+    finished: RunRequest, tmp_path: Path, damaged: str
+) -> None:
+    store = Store(finished.store)
+    variant = open_variant(store, "finetune", version=1, settings={})
+    settings = tmp_path / "settings.json"
+    settings.write_text(json.dumps({"source_path": "manifest/some"}))
+    row = a_model(f"{variant.file_path('seed-0')}/merged")
+    files = {f"{variant.file_path('seed-0')}/settings.json": settings}
+    variant.commit([ItemOutput(item_id="seed-0", rows=(row,), files=files)], {"seed-0": "digest"})
+    assert find(finished).needed[variant.path] == "a trained model"
+    (path, *_) = [
+        p for p in (Path(store.root) / variant.path).rglob("*") if p.is_file() and damaged in str(p)
+    ]
+    path.write_bytes(b"{")
+    with pytest.raises(StoreError, match=r"cannot be read.*run again"):
+        find(finished)
+
+
 def test_nothing_is_removed_while_a_run_is_at_work(finished: RunRequest) -> None:
     context = open_context(with_settings(finished, "segment.crf=20"))
     age(finished.store)
@@ -176,7 +198,7 @@ def test_nothing_is_removed_while_a_run_is_at_work(finished: RunRequest) -> None
     with context.store.at_work(), pytest.raises(StoreError, match="works in the store"):
         collect(finished)
     with (
-        hold_leases([context.segment], on_wait=print),
+        hold_leases([context.segment], on_wait=print, expiry_seconds=1),
         pytest.raises(StoreError, match="works in the store"),
     ):
         collect(finished)

@@ -12,7 +12,13 @@ from pathlib import Path
 import pytest
 
 from storage.errors import StoreError
-from storage.store.lease import LEASES, hold_leases, read_holders, remove_dead_leases
+from storage.store.lease import (
+    LEASES,
+    hold_leases,
+    read_holders,
+    remove_dead_leases,
+    remove_expired_leases,
+)
 from storage.store.store import Store
 from tests.storage.store.test_atomic import name_of_a_dead_process
 from tests.storage.toys import open_toy_variant
@@ -252,6 +258,9 @@ def test_a_store_that_cannot_be_written_is_one_sentence(store):
 
 def test_waiting_ends_at_once_when_the_user_interrupts_it(store):
     script = _HOLDS.replace("on_wait=print", "on_wait=lambda text: print(text, flush=True)")
+    # A shell lets its background jobs ignore the signal, and so the tests that it starts.
+    heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    script = f"{heeds}\n{script}"
     with holder(store):
         command = [sys.executable, "-c", script, store.root, "60", "0"]
         waiting = subprocess.Popen(
@@ -273,3 +282,13 @@ def test_files_of_dead_processes_of_this_host_are_removed(store):
     assert len(read_holders(store)) == 1
     assert remove_dead_leases(store) == 1
     assert files(store) == [kept] != [path]
+
+
+def test_leases_whose_beat_stands_still_are_removed_and_live_ones_stay(store: Store) -> None:
+    dead = f"{LEASES}/stage.variant.0badcafe-4711-0123456789ab.json"  # of another host
+    store.write_bytes(dead, b"{}")
+    with holder(store, expiry=0.5):
+        assert len(files(store)) == 2
+        remove_expired_leases(store, expiry_seconds=3)
+        (left,) = files(store)
+        assert left != dead
