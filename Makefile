@@ -18,7 +18,7 @@ test: setup     ## all tests but scenarios of operation
 	@infra/test_programs.sh
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-operations: setup ## servers, schedules, kills, Ray and S3, as scenarios (about half an hour)
+test-operations: setup ## servers, schedules, kills, Ray and S3, as scenarios
 	@infra/test_programs.sh
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m operations
 

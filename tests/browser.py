@@ -33,7 +33,7 @@ def read_page(
 ) -> str:
     """Return the text that a page shows, one line per element, once it contains all of ``until``.
 
-    Fails the test if it does not within ``seconds``.
+    Fails the test if it does not within ``seconds``; skips it where there is no Chromium.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -104,7 +104,4 @@ def _program() -> str:
     for name in _NAMES:
         if path := shutil.which(name):
             return path
-    pytest.fail(
-        "Chromium is not installed: `apt-get install -y --no-install-recommends chromium`",
-        pytrace=False,
-    )
+    pytest.skip("Chromium is not installed: run `infra/test_programs.sh` as root")

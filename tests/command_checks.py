@@ -133,9 +133,11 @@ def check_tool(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _command_within(words: Sequence[str]) -> Sequence[str]:
-    """Return the command that srun, or exec of docker and kubectl, runs."""
+    """Return the command that srun, sudo for another user, or exec of docker and kubectl, runs."""
     if words[0] == "srun":
         return words[1:]
+    if words[0] == "sudo":
+        return words[3:] if words[1] == "-u" and words[3].startswith(".venv/") else ()
     if "exec" not in words:
         return ()
     rest = words[words.index("exec") + 2 :]  # after the service or the pod

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands.options import HISTORY, Data, Profile
+from flows.commands.options import HISTORY, Data
 from flows.server.environment import prepare_environment
 from storage.errors import ConfigError
 
@@ -19,6 +19,12 @@ PemFile = Annotated[
 ]
 DeployedStore = Annotated[
     str, typer.Option(metavar="STORE", help="Folder or URL of the store of all runs.")
+]
+DeployedProfile = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PROFILE", help="Name of a profile, or path of a .toml file. At first, `default`."
+    ),
 ]
 DeployedModel = Annotated[
     str | None,
@@ -106,7 +112,11 @@ def retry(
         str, typer.Argument(metavar="RUN", help="Id of a run, the beginning of one, or its name.")
     ],
 ) -> None:
-    """Run again what a run left: here if it ran here, else by a worker of its deployment."""
+    """Run again what a run left: here if it ran here, else by a worker of its deployment.
+
+    What a run forces is computed once, however often it is retried: a completed run of `retrain`
+    trains nothing more. Start its deployment, or the command with --force, anew for that.
+    """
     prepare_environment(HISTORY)
     from flows.operations.runs import retry_run
 
@@ -116,7 +126,7 @@ def retry(
 def deploy(
     data: Data,
     store: DeployedStore,
-    profile: Profile = "default",
+    profile: DeployedProfile = None,
     model: DeployedModel = None,
     nightly: Nightly = None,
     schedule: Schedules = None,
@@ -126,8 +136,8 @@ def deploy(
 ) -> None:
     """Create the deployments, work pools and notifications on a Prefect server, or update them.
 
-    Schedules and notifications that are not given again stay as they are, also if they were
-    changed in the UI.
+    Profile, model, schedules and notifications that are not given again stay as they are; schedules
+    and notifications also if they were changed in the UI.
     """
     schedules = dict(_schedule_of(text) for text in schedule or ())
     if nightly is not None:

@@ -36,17 +36,20 @@ from storage.datasets.open import check_apart, data_folder
 from storage.errors import ConfigError, StageError
 from storage.store.url import local_root
 
-_PREDICT_NEW = "predict-new"
+_NIGHTLY, _PREDICT_NEW = "nightly", "predict-new"
 _DEPLOY_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployRequest:
-    """What is deployed: paths as a worker sees them; ``schedules`` maps deployments to cron."""
+    """What is deployed: paths as a worker sees them; ``schedules`` maps deployments to cron.
+
+    Without a profile or model those of the deployment before are kept.
+    """
 
     data: str
     store: str
-    profile: str = "default"
+    profile: str | None = None
     model: str | None = None
     schedules: Mapping[str, str] = field(default_factory=dict)
     timezone: str = "UTC"
@@ -74,7 +77,9 @@ def deploy(request: DeployRequest) -> None:
         with api_client(api_url) as pools:
             ensure_pools(pools)
         before = _deployed(client, declared)
-        names = _names_to_deploy(declared, before, variables)
+        _keep_variables(variables, before)
+        load_settings(variables["WAVER_PROFILE"])
+        names = [name for name in declared if name != _PREDICT_NEW or "WAVER_MODEL" in variables]
         _check_deployed(request.schedules, names)
         try:
             _run_prefect_deploy(names, {**variables, "PREFECT_API_URL": api_url})
@@ -101,14 +106,12 @@ def _variables(request: DeployRequest) -> dict[str, str]:
     store = request.store if root is None else str(root.resolve())
     data = str(data_folder(request.data).resolve())
     check_apart(data, store)
-    load_settings(request.profile)
-    is_file = request.profile.endswith(".toml")
-    variables = {
-        "WAVER_HOME": str(HOME),
-        "WAVER_DATA": data,
-        "WAVER_STORE": store,
-        "WAVER_PROFILE": str(Path(request.profile).resolve()) if is_file else request.profile,
-    }
+    variables = {"WAVER_HOME": str(HOME), "WAVER_DATA": data, "WAVER_STORE": store}
+    if request.profile is not None:
+        load_settings(request.profile)
+        is_file = request.profile.endswith(".toml")
+        name = str(Path(request.profile).resolve()) if is_file else request.profile
+        variables["WAVER_PROFILE"] = name
     if request.model is not None:
         variables["WAVER_MODEL"] = _absolute_model(request.model)
     return variables
@@ -151,17 +154,17 @@ def _flow_names(declared: Mapping[str, Mapping[str, Any]]) -> list[str]:
     )
 
 
-def _names_to_deploy(
-    declared: Mapping[str, Any],
-    before: Mapping[str, DeploymentResponse],
-    variables: dict[str, str],
-) -> list[str]:
-    """List what to deploy; predict-new needs a model, given now or at an earlier deployment."""
-    if "WAVER_MODEL" not in variables and _PREDICT_NEW in before:
-        earlier = before[_PREDICT_NEW].parameters.get("request", {}).get("model")
-        if isinstance(earlier, str):
-            variables["WAVER_MODEL"] = earlier
-    return [name for name in declared if name != _PREDICT_NEW or "WAVER_MODEL" in variables]
+def _keep_variables(variables: dict[str, str], before: Mapping[str, DeploymentResponse]) -> None:
+    """Add the profile and the model of earlier deployments, where none is given now."""
+    for variable, field_name, of in (
+        ("WAVER_PROFILE", "profile", _NIGHTLY),
+        ("WAVER_MODEL", "model", _PREDICT_NEW),
+    ):
+        if variable not in variables and of in before:
+            earlier = before[of].parameters.get("request", {}).get(field_name)
+            if isinstance(earlier, str):
+                variables[variable] = earlier
+    variables.setdefault("WAVER_PROFILE", "default")
 
 
 def _check_deployed(schedules: Mapping[str, str], names: Sequence[str]) -> None:

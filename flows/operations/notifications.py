@@ -23,7 +23,10 @@ SMTP = "WAVER_SMTP"
 _DEFAULT_SMTP = "smtp://localhost:25"
 _NOT_CONFIGURED = "Off until an address is configured: `waver deploy --{channel} ...`."
 _SUBJECT = "Waver: {{ deployment.name }} {{ flow_run.state.name }}"
-_BODY = "{{ flow_run.name }}: {{ flow_run.state.message or 'no message' }}\n{{ flow_run | ui_url }}"
+_BODY = (
+    "{{ flow_run.name }}: {{ flow_run.state.message or 'no message' }}\n"
+    "{{ (flow_run | ui_url) or '' }}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

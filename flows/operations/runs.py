@@ -1,9 +1,10 @@
 """`waver runs` and `waver retry`: the runs that a Prefect server knows, and one of them again."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -21,8 +22,13 @@ from storage.errors import ConfigError
 from storage.schema import to_plain
 from tasks.terminal import titled_table
 
-_ID_DIGITS = 8  # shown; a command takes any beginning of an id that names one run
+# Ids begin with the time when a run was created: those scheduled at once differ at the end.
+_ID_DIGITS = 8
+_MIN_DIGITS = 4
+_SLACK = timedelta(minutes=1)  # of this computer's clock, compared with the server's
 _PAGE = 200  # Prefect's limit
+# Until the process of a run has ended, Prefect takes a retry for a crash; it ends within seconds.
+_PROCESS_SECONDS = 15.0
 _FAILED = ("FAILED", "CRASHED", "CANCELLED")
 _ENDED = ("COMPLETED", *_FAILED)
 _TYPES = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING", *_ENDED)
@@ -32,7 +38,7 @@ _TYPES = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING", *_ENDED)
 class Run:
     """A run of the pipeline, or of a stage's own deployment.
 
-    ``started`` is in ISO 8601, UTC; ``seconds`` are those that it has worked.
+    ``due`` and ``started`` are in ISO 8601, UTC; ``seconds`` are those that it has worked.
     """
 
     run_id: str
@@ -41,12 +47,13 @@ class Run:
     state_type: str
     state: str
     message: str
+    due: str | None
     started: str | None
     seconds: float
 
 
 def show_runs(limit: int, state: str | None, *, as_json: bool) -> None:
-    """Print the newest runs, those of one state's name or type alone if it is given."""
+    """Print the newest runs that are due; of one state's name or type, all that are in it."""
     with prefect_server() as api_url, api_client(api_url) as client:
         runs = read_runs(client, limit, state)
     if as_json:
@@ -81,18 +88,27 @@ def retry_run(name: str) -> ExitStatus:
 
 
 def read_runs(client: httpx.Client, limit: int, state: str | None = None) -> list[Run]:
-    """Read the newest runs that are not part of another one."""
+    """Read the newest runs that are not part of another one.
+
+    Runs that a schedule has yet to start, of which there are up to a hundred for each deployment,
+    are left out unless their state is given: then the next ones come first.
+    """
     criteria: dict[str, Any] = {"parent_task_run_id": {"is_null_": True}}
-    if state is not None:
+    order = "EXPECTED_START_TIME_DESC"
+    if state is None:
+        criteria["expected_start_time"] = {"before_": (datetime.now(UTC) + _SLACK).isoformat()}
+    else:
         criteria["state"] = {
             "operator": "or_",
             "name": {"any_": [state, state.capitalize()]},
             **({"type": {"any_": [state.upper()]}} if state.upper() in _TYPES else {}),
         }
+        if state.upper() == "SCHEDULED":
+            order = "EXPECTED_START_TIME_ASC"
     rows: list[dict[str, Any]] = []
     while len(rows) < limit:
         body = {
-            "flow_runs": criteria, "sort": "EXPECTED_START_TIME_DESC",
+            "flow_runs": criteria, "sort": order,
             "limit": min(_PAGE, limit - len(rows)), "offset": len(rows),
         }  # fmt: skip
         page = post(client, "/flow_runs/filter", body)
@@ -112,17 +128,20 @@ def run_table(runs: Sequence[Run]) -> Table:
     table.add_column("state", no_wrap=True)
     table.add_column("what, and how it ended", overflow="fold")
     for run in runs:
-        started = datetime.fromisoformat(run.started).astimezone() if run.started else None
         what = run.name if run.deployment is None else f"{run.deployment}: {run.name}"
         table.add_row(
-            run.run_id[:_ID_DIGITS],
-            started.strftime("%m-%d %H:%M") if started else "",
-            format_seconds(run.seconds) if started else "",
+            run.run_id[-_ID_DIGITS:],
+            _local_time(run.started) or f"due {_local_time(run.due)}",
+            format_seconds(run.seconds) if run.started else "",
             run.state,
             f"{what}\n{run.message}" if run.message else what,
             style="yellow" if run.state_type in _FAILED else None,
         )
     return table
+
+
+def _local_time(stamp: str | None) -> str:
+    return datetime.fromisoformat(stamp).astimezone().strftime("%m-%d %H:%M") if stamp else ""
 
 
 def _run_of(row: dict[str, Any], deployments: dict[str, str]) -> Run:
@@ -133,6 +152,7 @@ def _run_of(row: dict[str, Any], deployments: dict[str, str]) -> Run:
         state_type=row["state_type"],
         state=row["state_name"],
         message=row["state"].get("message") or "",
+        due=row["expected_start_time"],
         started=row["start_time"],
         seconds=float(row["total_run_time"] or row["estimated_run_time"] or 0),
     )
@@ -146,17 +166,33 @@ def _deployment_names(client: httpx.Client, ids: set[str]) -> dict[str, str]:
 
 
 def _find(client: httpx.Client, name: str) -> dict[str, Any]:
-    """Find a run by its id, a beginning of that, or its name; of several names the newest."""
+    """Find a run by its id, the beginning or end of that, or its name; of several names the newest.
+
+    Raises:
+        ConfigError: there is none, or a part of an id is that of several.
+    """
+    found: dict[str, dict[str, Any]] = {}
     offset = 0
     while rows := post(client, "/flow_runs/filter", _page_of_all(offset)):
         for row in rows:
-            if row["name"] == name or (len(name) >= 4 and row["id"].startswith(name)):
+            if name in (row["name"], row["id"]):
                 return dict(row)
+            if len(name) >= _MIN_DIGITS and (
+                row["id"].startswith(name) or row["id"].endswith(name)
+            ):
+                found[row["id"]] = row
         offset += len(rows)
-    raise ConfigError(
-        f"There is no run {name!r} on this server: name one of `waver runs` by its id, or set "
-        "PREFECT_API_URL to its server."
-    )
+    if len(found) > 1:
+        raise ConfigError(
+            f"The ids of {len(found)} runs begin or end with {name!r}: name one by its whole id, "
+            "or by the end of it, as `waver runs` shows."
+        )
+    if not found:
+        raise ConfigError(
+            f"There is no run {name!r} on this server: name one of `waver runs` by its id, or set "
+            "PREFECT_API_URL to its server."
+        )
+    return found.popitem()[1]
 
 
 def _page_of_all(offset: int) -> dict[str, Any]:
@@ -168,6 +204,9 @@ def _page_of_all(offset: int) -> dict[str, Any]:
 
 def _schedule_again(client: httpx.Client, row: dict[str, Any]) -> None:
     """Let a worker take the run once more, as the UI's Retry does."""
+    if row["end_time"]:
+        ended = (datetime.now(UTC) - datetime.fromisoformat(row["end_time"])).total_seconds()
+        time.sleep(min(max(_PROCESS_SECONDS - ended, 0.0), _PROCESS_SECONDS))
     state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": "Retried by `waver retry`."}
     answer = post(client, f"/flow_runs/{row['id']}/set_state", {"state": state, "force": True})
     if answer["status"] != "ACCEPT":

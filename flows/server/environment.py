@@ -17,6 +17,7 @@ LEASES_ON_DISK = "prefect.server.concurrency.lease_storage.filesystem"
 SERVER = {
     LEASE_STORAGE: LEASES_ON_DISK,
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING": "flows.server.event_order",
     # Relative, so that the page calls the server that it came from: through any host name, port
     # or tunnel. Prefect's own default is port 4200, and the page is blank on any other.
     "PREFECT_SERVER_UI_API_URL": "/api",
@@ -61,9 +62,12 @@ def prepare_environment(history: Path) -> None:
         os.environ.setdefault("PREFECT_API_AUTH_STRING", auth_string)
 
 
-def server_environment() -> dict[str, str]:
-    """Return the environment of a server process, which must not be a client of another one."""
-    return {**SERVER, **CLIENT, **os.environ, "PREFECT_API_URL": ""}
+def server_environment(ui_url: str) -> dict[str, str]:
+    """Return the environment of a server process, which must not be a client of another one.
+
+    Notifications link to ``ui_url``, unless the user has set another address of the UI.
+    """
+    return {"PREFECT_UI_URL": ui_url, **SERVER, **CLIENT, **os.environ, "PREFECT_API_URL": ""}
 
 
 def worker_environment(api_url: str, extra: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -186,7 +186,8 @@ def _start(history: Path, listen: Listen, start: IO[str]) -> str:
                 *(str(path.resolve()) for path in (listen.certificate, listen.key) if path),
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            start_new_session=True, pass_fds=files, env=server_environment(),
+            start_new_session=True, pass_fds=files,
+            env=server_environment(api_url.removesuffix("/api")),
         )  # fmt: skip
     deadline = time.monotonic() + _START_SECONDS
     while not (address_file(history).exists() and is_healthy(api_url)):

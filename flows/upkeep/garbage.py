@@ -108,8 +108,10 @@ def in_variant(store: Store, path: str, keep_seconds: float) -> Iterator[Garbage
     yield from _unlisted(store, path, parts, files)
     yield from _old(path, "logs", "logs", files, keep_seconds)
     yield from _old(path, "work", "checkpoints", files, keep_seconds)
+    young = {name for name, file in files.items() if not _is_settled(file, keep_seconds)}
     tombstones = _obsolete_tombstones(store, path, {part.part_id for part in kept})
-    yield from _group("superseded parts", f"{path}: tombstones of removed parts", files, tombstones)
+    names = [name for name in tombstones if name not in young]  # a retry of a run reads its own
+    yield from _group("superseded parts", f"{path}: tombstones of removed parts", files, names)
 
 
 def superseded_parts(store: Store, path: str, parts: Sequence[Part]) -> list[Part]:
@@ -203,12 +205,12 @@ def _old(
 
 
 def _obsolete_tombstones(store: Store, path: str, part_ids: set[str]) -> list[str]:
-    obsolete = []
-    for name in store.list_files(tombstone_folder(path)):
-        pairs = store.parsed(name, parse_tombstone) or ()
-        if pairs and not any(part_id in part_ids for part_id, _ in pairs):
-            obsolete.append(name)
-    return obsolete
+    """List tombstones of no part that stays: of removed ones, or of a run that found none."""
+    return [
+        name
+        for name in store.list_files(tombstone_folder(path))
+        if not any(part_id in part_ids for part_id, _ in store.parsed(name, parse_tombstone) or ())
+    ]
 
 
 def _group(

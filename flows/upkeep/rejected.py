@@ -18,7 +18,7 @@ class RejectedItem:
 
     Attributes:
         may_pass: Whether another try may succeed: a limit of time or memory, a disk, a process that
-            died, or an error that nobody foresaw. Earlier versions did not record it.
+            died, or an error that nobody foresaw. False where a store does not record it.
     """
 
     stage: str

@@ -1,7 +1,7 @@
 """The image, the compose file and the Kubernetes manifests: schemas, commands, environment.
 
-The image is built and the manifests are applied elsewhere: neither Docker nor a cluster is needed.
-KubeRay's own schema is not at hand; the pods of its cluster are checked by Kubernetes' schema.
+That is all that is checked: no image is built, no service started, no manifest applied, and none of
+it was ever. KubeRay's own schema is not at hand; its pods are checked by Kubernetes' schema.
 """
 
 import re
@@ -128,6 +128,15 @@ def test_a_service_of_waver_has_a_command_that_parses_and_the_right_environment(
     check_prefect_variables(service["command"], service["environment"])
 
 
+def test_the_file_of_passwords_is_neither_committed_nor_copied_into_the_image() -> None:
+    ended = subprocess.run(
+        ["git", "check-ignore", "infra/.env", ".env"], cwd=ROOT, check=False,
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert ended.stdout.split() == ["infra/.env", ".env"]
+    assert "**/.env" in (INFRA / "Dockerfile.dockerignore").read_text().splitlines()
+
+
 def test_services_and_volumes_that_the_compose_file_names_exist() -> None:
     services = COMPOSE["services"]
     for service in services.values():
@@ -191,6 +200,17 @@ def test_claims_config_maps_and_files_that_the_manifests_name_exist() -> None:
     listed = yaml.safe_load(KUSTOMIZATION.read_text())["resources"]
     files = {path.name for path in MANIFESTS if path.parent == KUSTOMIZATION.parent}
     assert set(listed) == files - {KUSTOMIZATION.name}
+
+
+def test_a_claim_that_nobody_could_fill_does_not_exist() -> None:
+    claims = [row for row in objects() if row["kind"] == "PersistentVolumeClaim"]
+    assert claims
+    assert not [row for row in claims if row["spec"]["accessModes"] == ["ReadOnlyMany"]]
+
+
+def test_the_job_on_ray_names_a_model_so_that_its_head_trains_none() -> None:
+    (job,) = (row for row in objects() if row["kind"] == "RayJob")
+    assert "--model" in job["spec"]["entrypoint"].split()
 
 
 def test_the_job_on_ray_has_a_command_that_parses_and_the_version_of_the_lock_file(

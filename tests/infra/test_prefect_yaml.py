@@ -237,7 +237,9 @@ def test_every_entry_is_deployed_with_absolute_paths_and_one_run_at_a_time(
     assert deployments["waver/retrain"]["parameters"]["request"]["force"] == ["finetune"]
 
 
-def test_a_schedule_fires_and_its_run_completes(api: Api, data: Path) -> None:
+def test_a_schedule_fires_and_its_run_completes_and_notifies(
+    api: Api, data: Path, received: Received
+) -> None:
     segment = api.deployments()["segment/segment"]
     schedule = {"interval": 86_400, "anchor_date": (datetime.now(UTC) + SOON).isoformat()}
     api.post(f"/deployments/{segment['id']}/schedules", [{"schedule": schedule, "active": True}])  # type: ignore[arg-type]
@@ -250,6 +252,7 @@ def test_a_schedule_fires_and_its_run_completes(api: Api, data: Path) -> None:
     assert runs[0]["auto_scheduled"]
     api.wait_for(runs[0]["id"], "COMPLETED")
     api.wait_for_message(runs[0]["id"], "1 computed")
+    received.wait_for(received.texts, "Waver: segment Completed")
     assert list((data.parent / "store" / "segment").rglob("*.parquet"))
 
 
@@ -266,7 +269,8 @@ def test_a_run_fails_notifies_is_retried_as_by_the_ui_and_computes_only_what_is_
     run_id = api.run("waver/nightly", request)
     failed = api.wait_for(run_id, "FAILED")
     assert "labels.csv" in failed["state"]["message"]
-    received.wait_for(received.texts, "Waver: nightly Failed", "labels.csv")
+    page = f"{api.url.removesuffix('/api')}/runs/flow-run/{run_id}"
+    received.wait_for(received.texts, "Waver: nightly Failed", "labels.csv", page)
     received.wait_for(received.mails, "Waver: nightly Failed")
     (own / "labels.csv").unlink()
     # Until the process of the first attempt has ended, Prefect would take a retry for a crash.
@@ -320,6 +324,7 @@ def test_deploying_again_keeps_what_was_changed_in_the_ui_unless_it_is_given(
         "--schedule", "predict-new=0 4 * * *", "--schedule", "segment=off",
     )  # fmt: skip
     after = api.deployments()
+    assert {row["parameters"]["request"]["profile"] for row in after.values()} == {"sandbox"}
     (kept,) = after["waver/nightly"]["schedules"]
     assert (kept["schedule"], kept["active"]) == (schedule["schedule"], False)
     assert after["segment/segment"]["schedules"] == []

@@ -44,7 +44,7 @@ def test_a_failed_local_run_is_listed_and_run_again_with_its_own_request(
     assert "'segment' is not finished" in failed["message"]
     assert failed["deployment"] is None
     table = waver("runs", "--limit", "1").stdout
-    assert failed["run_id"][:8] in table
+    assert failed["run_id"][-8:] in table
     segment(waver, data, tmp_path / "a store", 0)
     again = waver("retry", failed["run_id"][:8])
     assert again.returncode == 0, again.stdout + again.stderr
@@ -92,6 +92,26 @@ def test_a_run_that_is_not_known_or_not_ended_or_of_single_videos_is_not_retried
         assert reason in " ".join(ended.stderr.split())
 
 
+def test_runs_of_a_schedule_hide_no_others_and_the_end_of_their_id_names_one(
+    waver: Waver, server: dict[str, str]
+) -> None:
+    with api_client(server["PREFECT_API_URL"]) as client:
+        flow = post(client, "/flows/", {"name": "waver"})["id"]
+        daily = {"schedule": {"interval": 86_400}, "active": True}
+        entry = {"name": "daily", "flow_id": flow, "schedules": [daily]}
+        deployment = post(client, "/deployments/", entry)["id"]
+        post(client, f"/deployments/{deployment}/schedule", {"min_runs": 30})
+    assert not [run for run in list_runs(waver) if run["deployment"] == "daily"]
+    runs = [r for r in list_runs(waver, "--state", "scheduled") if r["deployment"] == "daily"]
+    assert len(runs) == 20, "the limit"
+    assert [run["due"] for run in runs] == sorted(run["due"] for run in runs)
+    first = runs[0]["run_id"]
+    assert f" {first[-8:]} " in waver("runs", "--state", "scheduled").stdout
+    assert "runs begin or end with" in waver("retry", first[:8]).stderr
+    for name in (first, first[-8:]):
+        assert "is Scheduled: it can be retried once" in waver("retry", name).stderr
+
+
 def test_many_runs_are_listed_across_pages(waver: Waver, server: dict[str, str]) -> None:
     with api_client(server["PREFECT_API_URL"]) as client:
         flow = post(client, "/flows/", {"name": "waver"})["id"]
@@ -100,4 +120,5 @@ def test_many_runs_are_listed_across_pages(waver: Waver, server: dict[str, str])
             post(client, "/flow_runs/", run)
     names = [run["name"] for run in list_runs(waver, "--limit", "203", "--state", "scheduled")]
     assert len(set(names)) == 203
-    assert names[0] == "number 204"
+    assert names[0] == "number 0"
+    assert list_runs(waver, "--limit", "1")[0]["name"] == "number 204"

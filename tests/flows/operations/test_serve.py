@@ -5,6 +5,7 @@ The pools are `flows.server.pools`, a worker's process is `flows.server.worker`,
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -147,6 +148,10 @@ def test_serve_ends_its_workers_and_their_runs_when_it_is_stopped(
     assert "RUNNING" not in served.states()
 
 
+@pytest.mark.skipif(
+    shutil.which("openssl") is None,
+    reason="OpenSSL is not installed: run `infra/test_programs.sh` as root",
+)
 def test_a_server_with_a_password_and_a_certificate_admits_those_who_have_both(
     new_history: Callable[[pytest.MonkeyPatch], Path],
     monkeypatch: pytest.MonkeyPatch,

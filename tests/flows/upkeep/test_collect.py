@@ -22,7 +22,7 @@ from storage.errors import StoreError
 from storage.records import TranscriptRecord
 from storage.store.journal import write_run
 from storage.store.lease import hold_leases
-from storage.store.part import marker_paths, read_parts
+from storage.store.part import marker_paths, read_parts, tombstone_folder
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, open_variant
 from tests.builders import a_model, a_stage_run
@@ -113,6 +113,20 @@ def test_invalidated_and_replaced_parts_go_and_their_files_that_are_in_use_stay(
     assert len(found.garbage) > 1
     assert plan_run(finished).is_cached
     assert find(finished).garbage == ()
+
+
+def test_a_tombstone_stays_as_long_as_the_run_that_wrote_it_may_be_retried(
+    finished: RunRequest,
+) -> None:
+    context = open_context(finished)
+    context.segment.invalidate({"a video that has no part": "digest"}, once_for="run")
+    folder = Path(context.store.full_path(tombstone_folder(context.segment.path)))
+    assert len(list(folder.iterdir())) == 1
+    assert find(finished, keep_days=7).garbage == ()
+    age(finished.store)
+    assert [each.num_files for each in collect(finished, keep_days=7).garbage] == [1]
+    assert not folder.exists()
+    assert plan_run(finished).is_cached
 
 
 def test_a_part_stays_while_the_newer_one_is_damaged(finished: RunRequest) -> None:
