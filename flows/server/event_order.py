@@ -25,9 +25,9 @@ class CausalOrdering(memory.CausalOrdering):
         """Return, in their order, the events that have waited long enough; they wait no longer."""
         async with self._lock:
             waiting = [self._events[name] for name in self._waitlist if name in self._events]
-        lost = sorted(filter(_has_waited, waiting), key=lambda event: event.occurred)
-        for event in lost:
-            await self.forget_follower(event)
+            lost = sorted(filter(_has_waited, waiting), key=lambda event: event.occurred)
+            for event in lost:
+                del self._waitlist[event.id]
         return lost
 
 

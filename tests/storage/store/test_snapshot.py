@@ -23,7 +23,7 @@ def variant(tmp_path_factory: pytest.TempPathFactory) -> Variant:
 
 
 @given(items=st.lists(st.sampled_from(sorted(EXPECTED)), unique=True))
-def test_the_rows_of_the_finished_items_come_in_the_order_asked_for(
+def test_the_rows_of_the_finished_items_come_in_the_given_order(
     variant: Variant, items: list[str]
 ) -> None:
     snapshot = variant.look({item: EXPECTED[item] for item in items})
