@@ -6,15 +6,15 @@ killed at any moment, the store holds whole results, and files that the next cal
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 from storage.store.intact import PartCheck
 from storage.store.part import (
     Part,
     marker_path,
-    marker_paths,
     parse_tombstone,
     read_marker,
     read_parts,
@@ -102,9 +102,11 @@ def in_variant(store: Store, path: str, keep_seconds: float) -> Iterator[Garbage
     files = files_below(store, path)  # before the markers: a file of a later part is young
     parts = list(read_parts(store, path))
     superseded = superseded_parts(store, path, parts)
-    kept = [part for part in parts if part not in superseded]
+    removed = {part.part_id for part in superseded}
+    kept = [part for part in parts if part.part_id not in removed]
+    listed = {name for part in kept for of_item in part.files.values() for name in of_item}
     for part in superseded:
-        yield _part(path, part, kept)
+        yield _part(path, part, listed)
     yield from _unlisted(store, path, parts, files)
     yield from _old(path, "logs", "logs", files, keep_seconds)
     yield from _old(path, "work", "checkpoints", files, keep_seconds)
@@ -148,9 +150,8 @@ def superseded_parts(store: Store, path: str, parts: Sequence[Part]) -> list[Par
     ]
 
 
-def _part(path: str, part: Part, kept: Iterable[Part]) -> Garbage:
-    """Return a part: its marker, tables, and those of its files that no other part lists."""
-    listed = {name for other in kept for files in other.files.values() for name in files}
+def _part(path: str, part: Part, listed: Collection[str]) -> Garbage:
+    """Return a part: its marker, its tables, and its files that are not listed by other parts."""
     own = {
         name: size
         for files in part.files.values()
@@ -173,7 +174,8 @@ def _unlisted(
     """Yield settled media, tables and markers that no intact marker lists."""
     listed = {name for part in parts for of_item in part.files.values() for name in of_item}
     listed |= {table_path(path, part.part_id, name) for part in parts for name in part.tables}
-    damaged = {name for name in marker_paths(store, path) if read_marker(store, name) is None}
+    found = store.list_identities(f"{path}/done")
+    damaged = {name for name, known in found.items() if read_marker(store, name, known) is None}
     names = [
         name
         for name, file in files.items()
@@ -208,8 +210,10 @@ def _obsolete_tombstones(store: Store, path: str, part_ids: set[str]) -> list[st
     """List tombstones of no part that stays: of removed ones, or of a run that found none."""
     return [
         name
-        for name in store.list_files(tombstone_folder(path))
-        if not any(part_id in part_ids for part_id, _ in store.parsed(name, parse_tombstone) or ())
+        for name, known in store.list_identities(tombstone_folder(path)).items()
+        if not any(
+            part_id in part_ids for part_id, _ in store.parsed(name, parse_tombstone, known) or ()
+        )
     ]
 
 
@@ -229,12 +233,26 @@ def remove(store: Store, garbage: Garbage) -> None:
     Raises:
         StoreError: the store cannot be written.
     """
-    folders: set[str] = set()
-    for path in garbage.paths:
-        store.remove(path)
-        folders.add(path.rpartition("/")[0])
+    if store.remote:
+        store.check_writable()
+        # Objects of one kind may go in any order, so in few requests.
+        for _, paths in groupby(garbage.paths, _kind):
+            store.remote.remove_objects(list(paths))
+        if not store.remote.has_folders:
+            return
+    else:
+        for path in garbage.paths:
+            store.remove(path)
+    folders = {path.rpartition("/")[0] for path in garbage.paths}
     for folder in sorted(folders, key=len, reverse=True):
         _remove_while_empty(store, folder)
+
+
+def _kind(path: str) -> str:
+    """Return the step of the removal that a file belongs to."""
+    if "/done/" in path:
+        return "marker"
+    return "identity" if path.endswith("/variant.json") else "content"
 
 
 def _remove_while_empty(store: Store, folder: str) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import io
 import mimetypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -197,6 +197,15 @@ class RemoteFiles:
             with remote_errors(self._url):
                 self.fs.rm([self.full_path(found) for found in below])
         self._remove_object(path)
+
+    def remove_objects(self, paths: Sequence[str]) -> None:
+        """Remove objects, if they exist; on S3 a request removes up to 1,000 of them."""
+        if self._is_s3:
+            with remote_errors(self._url):
+                self.fs.rm([self.full_path(path) for path in paths])
+            return
+        for path in paths:
+            self.remove(path)
 
     def _remove_object(self, path: str) -> None:
         with remote_errors(self._url), contextlib.suppress(FileNotFoundError):

@@ -24,7 +24,7 @@ from storage.store.journal import write_run
 from storage.store.lease import hold_leases
 from storage.store.part import marker_paths, read_parts, tombstone_folder
 from storage.store.store import Store
-from storage.store.variant import ItemOutput, open_variant
+from storage.store.variant import ItemOutput, Variant, open_variant
 from tests.builders import a_model, a_stage_run
 from tests.flows.planning.scenarios import run_again
 from tests.flows.toys import QUICK, _transcribed, request_of
@@ -296,3 +296,41 @@ def test_markers_go_first_and_the_identity_last(finished: RunRequest) -> None:
     markers = marker_paths(context.store, context.segment.path)
     assert set(paths[: len(markers)]) == set(markers)
     assert paths[-2:] == (context.segment.identity_path, context.segment.path)
+
+
+def commit_apart(variant: Variant, count: int) -> None:
+    """Commit items, each in a part of its own."""
+    for number in range(count):
+        item = f"{number}.mp4"
+        variant.commit([_transcribed(item)], {item: "digest"})
+
+
+def test_removing_from_s3_costs_as_many_requests_for_few_parts_as_for_many(bucket, s3_server):
+    deletions, looks = [], []
+    for num_parts in (2, 12):
+        store = Store(f"s3://{bucket}/{num_parts}")
+        variant = open_variant(store, "transcribe", version=1, settings={})
+        commit_apart(variant, num_parts)
+        variant.invalidate({"0.mp4": "digest"})
+        with s3_server.counted() as counts:
+            seen = Store(store.url, read_only=True)
+            remove_garbage(store, lambda seen=seen: find_garbage(seen, (), 0))
+        assert s3_server.keys(bucket, f"{num_parts}/transcribe") == []
+        deletions.append(counts["POST"] + counts["DELETE"])
+        looks.append(counts["HEAD"] + counts["GET"])
+    assert deletions[0] == deletions[1] <= 5
+    assert looks[1] - looks[0] <= 12 - 2, "more than one request for another part"
+
+
+def test_a_damaged_marker_and_old_tombstones_in_s3_cost_a_request_each(bucket, s3_server):
+    store = Store(f"s3://{bucket}/store")
+    variant = open_variant(store, "finetune", version=1, settings={})
+    commit_apart(variant, 6)
+    for number in range(6):
+        variant.invalidate({f"{number}.mp4": "digest"})
+    fresh = Store(store.url, read_only=True)
+    with s3_server.counted() as counts:
+        (*found,) = garbage.in_variant(fresh, variant.path, 0)
+    assert [each.group for each in found].count("superseded parts") == 6 + 1
+    assert counts["HEAD"] == 0
+    assert counts["GET"] <= 2 * 6
