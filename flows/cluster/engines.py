@@ -40,7 +40,7 @@ class ClusterEngines:
 
         store = engine_round.variant.store
         cluster, slots = self._cluster(), self._slots(engine_round.resources)
-        cluster.check_nodes(store, [str(engine_round.model_path)])
+        cluster.check_nodes(store, [str(engine_round.model_path)], infer_engine.fn.__module__)
         claims = f"{TEMPORARY}/{temporary_name()}"
         on_nodes = ray.put(ItemRows({str(row.segment_id): row for row in rows}))
         needs = [

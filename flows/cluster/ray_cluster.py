@@ -5,10 +5,11 @@ Ray is an extra. A process stays connected until it ends: Ray allows one connect
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from flows.cluster.address import check_cluster, host_and_port
 from flows.server.environment import CLIENT, QUIET
@@ -54,8 +55,17 @@ class RayCluster:
         ]
         return sorted((n for n in found if n.num_cpus), key=lambda n: (-n.num_cpus, n.node_id))
 
-    def check_nodes(self, store: Store, paths: Sequence[str]) -> None:
+    def check_nodes(
+        self,
+        store: Store,
+        paths: Sequence[str],
+        module: str,
+        processes: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         """Raise if a node lacks the code, the store or the files of this run.
+
+        A process on a node takes seconds to start and to import ``module``, that of the task which
+        runs next: ``processes`` is how many are to be ready by node id, by default one on each.
 
         Raises:
             ConfigError: names the node and what it lacks.
@@ -67,13 +77,17 @@ class RayCluster:
         token = f"{TEMPORARY}/{temporary_name()}"
         store.write_bytes(token, b"")
         try:
-            checks = {
-                node.address: ray.remote(find_fault)
-                .options(num_cpus=0, scheduling_strategy=OnNode(node.node_id, soft=False))
-                .remote(code_digest(), url, token, list(paths))
+            checks = [
+                (
+                    node.address,
+                    ray.remote(find_fault)
+                    .options(num_cpus=0, scheduling_strategy=OnNode(node.node_id, soft=False))
+                    .remote(code_digest(), url, token, list(paths), module),
+                )
                 for node in self.nodes()
-            }
-            for address, check in checks.items():
+                for _ in range(processes.get(node.node_id, 1))
+            ]
+            for address, check in checks:
                 try:
                     fault = ray.get(check, timeout=_CHECK_SECONDS)
                 except ray.exceptions.RayError as error:

@@ -60,9 +60,10 @@ class NodeResources:
 
     def count_slots(self, nodes: Sequence[Node]) -> int:
         """Return how many of these tasks run at once."""
-        return max(1, sum(self._slots_of(node) for node in nodes))
+        return max(1, sum(self.slots_of(node) for node in nodes))
 
-    def _slots_of(self, node: Node) -> int:
+    def slots_of(self, node: Node) -> int:
+        """Return how many of these tasks a node runs at once."""
         by_cpus = int(node.num_cpus / self.num_cpus)
         return min(by_cpus, int(node.num_gpus / self.num_gpus)) if self.num_gpus else by_cpus
 

@@ -27,13 +27,18 @@ def submit_shards(
     if resources.runner == "local" or stage.needs is None or not shards:
         return submit_all(stage.task, [stage.arguments_of(shard) for shard in shards])
     cluster = connect(resources.ray_address)
-    cluster.check_nodes(context.store, [str(path.absolute()) for path in stage.needs.paths])
     nodes = cluster.nodes()
     needs = stage.needs.fitted(nodes)
     items = {item: digest for shard in shards for item, digest in shard.expected.items()}
     largest = max(len(shard.expected) for shard in shards)
-    size = for_every_core(len(items), largest, needs.count_slots(nodes))
-    calls = [stage.arguments_of(shard) for shard in split_into_shards(items, size)]
+    num_slots = needs.count_slots(nodes)
+    calls = [
+        stage.arguments_of(shard)
+        for shard in split_into_shards(items, for_every_core(len(items), largest, num_slots))
+    ]
+    paths = [str(path.absolute()) for path in stage.needs.paths]
+    processes = {node.node_id: max(1, min(len(calls), needs.slots_of(node))) for node in nodes}
+    cluster.check_nodes(context.store, paths, stage.task.fn.__module__, processes)
     return submit_to_nodes(stage.task, calls, cluster, [needs] * len(calls))
 
 

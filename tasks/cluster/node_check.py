@@ -6,6 +6,7 @@ file system would write them where nobody finds them.
 
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 from storage.errors import WaverError
@@ -28,11 +29,13 @@ def code_digest() -> str:
     return digest_of([(str(path.relative_to(_ROOT)), digest_file(path)) for path in files])
 
 
-def find_fault(code: str, store_url: str, token: str, paths: Sequence[str]) -> str | None:
+def find_fault(
+    code: str, store_url: str, token: str, paths: Sequence[str], module: str
+) -> str | None:
     """Return why this node cannot compute for the run, or None.
 
     ``code`` is the run's `code_digest`, ``token`` a file that it has written to the store, and
-    ``paths`` are files and folders that it reads.
+    ``paths`` are files and folders that it reads, ``module`` is that of its task.
     """
     if code_digest() != code:
         return "has another version of Waver: install the same one on every node"
@@ -45,6 +48,7 @@ def find_fault(code: str, store_url: str, token: str, paths: Sequence[str]) -> s
     for path in paths:
         if not Path(path).exists():
             return f"has no {path!r}: every node needs it at this path"
+    import_module(module)  # the task starts sooner then in this process
     return None
 
 

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,13 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def test_a_node_with_the_same_code_store_and_files_has_no_fault(store: Store) -> None:
-    assert find_fault(code_digest(), store.url, ".tmp/token", [store.url]) is None
+def test_a_node_with_the_same_code_store_and_files_has_no_fault(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "tasks.cluster", raising=False)
+    fault = find_fault(code_digest(), store.url, ".tmp/token", [store.url], "tasks.cluster")
+    assert fault is None
+    assert "tasks.cluster" in sys.modules, "the module of its task was not imported"
 
 
 @pytest.mark.parametrize(
@@ -29,6 +35,7 @@ def test_a_node_with_the_same_code_store_and_files_has_no_fault(store: Store) ->
 def test_what_a_node_lacks_is_named(store: Store, change: dict, message: str) -> None:
     arguments = {
         "code": code_digest(), "store_url": store.url, "token": ".tmp/token", "paths": [],
+        "module": "tasks.cluster",
     }  # fmt: skip
     fault = find_fault(**{**arguments, **change})
     assert fault is not None
