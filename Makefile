@@ -1,6 +1,6 @@
 # Waver's commands. Every target works from a fresh clone, in a path with spaces too.
 .POSIX:
-.PHONY: help setup run test test-operations check serve ui prove zoo benchmark benchmark-damage benchmark-duplicates benchmark-finetune benchmark-infer benchmark-orchestration chaos lock clean
+.PHONY: help setup run test test-operations check serve ui prove zoo benchmark benchmark-damage benchmark-duplicates benchmark-finetune benchmark-infer benchmark-orchestration benchmark-runner chaos lock clean
 
 WORLD = .waver/sandbox
 
@@ -52,6 +52,9 @@ benchmark-duplicates: setup ## copies found and innocent pairs called copies, on
 
 benchmark-orchestration: setup ## wall and CPU seconds and memory of runs with nothing to do (about an hour)
 	@.venv/bin/python -m infra.benchmarks.orchestration
+
+benchmark-runner: setup ## overhead of the Ray runner against local threads on this computer (about 10 minutes)
+	@.venv/bin/python -m infra.benchmarks.runner
 
 serve: setup    ## server and workers on this computer, for scheduled runs: until Ctrl-C
 	@.venv/bin/waver serve

@@ -1,4 +1,4 @@
-"""Cost of a run, and of a check, with nothing to do: wall and CPU seconds, and peak memory.
+"""Cost of runs with nothing to do, and of looks at a store: wall and CPU seconds, peak memory.
 
 ``python -m infra.benchmarks.orchestration [--sizes N ...]``; exit status 1 above the targets. Each
 command runs in a process of its own, on a synthetic store (`synthetic_store`), with a Prefect
@@ -22,7 +22,10 @@ from infra.benchmarks.synthetic_store import write_results, write_videos
 MODEL = Path(__file__).parents[1] / "sandbox" / "models" / "omni-base"
 SIZES = (1_427, 10_000, 100_000)
 PROFILE = "sandbox"
-_MAX_SECONDS = {1_427: 15.0, 100_000: 90.0}
+ONE_STAGE = "`run --only segment`"
+ALL_STAGES = "`run`, five stages"  # without a target of time of its own
+_MAX_SECONDS = {1_427: 15.0, 100_000: 90.0}  # of one stage
+_MAX_LOOK_SECONDS = 60.0  # of the commands that only look
 _MAX_MIB = 2_048.0
 _MAX_CHECKED = 2_000
 _MIN_AGE_SECONDS = 3  # a file that was written just now is read again
@@ -40,13 +43,15 @@ class Measured:
 
     @property
     def is_within_targets(self) -> bool:
-        """True if wall time and memory are; sizes without a target of time have none."""
+        """True if wall time and memory are; a run of one stage has targets of time at two sizes."""
         return self.wall <= self.max_seconds and self.peak_mib <= _MAX_MIB
 
     @property
     def max_seconds(self) -> float:
-        """The target of wall time for this number of videos."""
-        return _MAX_SECONDS.get(self.num_videos, float("inf"))
+        """The target of wall time."""
+        if self.command == ONE_STAGE:
+            return _MAX_SECONDS.get(self.num_videos, float("inf"))
+        return float("inf") if self.command == ALL_STAGES else _MAX_LOOK_SECONDS
 
     def line(self) -> str:
         """Return the row of the table."""
@@ -71,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for measured in measure(Path(name), size):
                 print(measured.line(), flush=True)
                 all_within &= measured.is_within_targets
-    print(f"| target | 1,427 and 100,000 | 15 and 90 | | {_MAX_MIB:.0f} |")
+    print(f"| target of one stage | 1,427 and 100,000 | 15 and 90 | | {_MAX_MIB:.0f} |")
+    print(f"| target without a run | | {_MAX_LOOK_SECONDS:.0f} | | {_MAX_MIB:.0f} |")
     return 0 if all_within else 1
 
 
@@ -94,11 +100,17 @@ def commands(data: Path, store: Path, num_videos: int) -> dict[str, list[str]]:
 
     `check` opens every file when it first runs, at about 20 videos per second.
     """
-    check = ["check", "--data", str(data), "--store", str(store)]
-    run = ["run", "--data", str(data), "--store", str(store), "--profile", PROFILE]
+    stored = ["--store", str(store)]
+    check = ["check", "--data", str(data), *stored]
+    request = ["--data", str(data), *stored, "--profile", PROFILE]
     return {
-        "`run --only segment`": [*run, "--only", "segment"],
-        "`run`, five stages": [*run, "--model", str(MODEL)],
+        ONE_STAGE: ["run", *request, "--only", "segment"],
+        ALL_STAGES: ["run", *request, "--model", str(MODEL)],
+        "`plan`": ["plan", *request, "--model", str(MODEL)],
+        "`status`": ["status", *stored],
+        "`rejected`": ["rejected", *stored],
+        "`gc`": ["gc", *stored],
+        "`runs`": ["runs"],
     } | ({"`check`": check} if num_videos <= _MAX_CHECKED else {})
 
 
