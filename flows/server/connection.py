@@ -21,12 +21,15 @@ def api_client(api_url: str, timeout: float = 60.0) -> httpx.Client:
 
 
 def _auth() -> httpx.BasicAuth | None:
-    """Return the user and password of PREFECT_API_AUTH_STRING, else those of an own server."""
-    for name in ("PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"):
-        if auth_string := os.environ.get(name):
-            user, _, password = auth_string.partition(":")
-            return httpx.BasicAuth(user, password)
-    return None
+    """Return the user and password of PREFECT_API_AUTH_STRING.
+
+    For a server that is started here, `prepare_environment` sets it: a client cannot know by the
+    address alone whose server it is, and sends no server's password to another one.
+    """
+    if not (auth_string := os.environ.get("PREFECT_API_AUTH_STRING")):
+        return None
+    user, _, password = auth_string.partition(":")
+    return httpx.BasicAuth(user, password)
 
 
 def _verification(api_url: str) -> ssl.SSLContext | bool:

@@ -58,8 +58,9 @@ def prepare_environment(history: Path) -> None:
     is_external = bool(os.environ.get("PREFECT_API_URL"))
     for name, value in {**SERVER, **CLIENT, **QUIET, **(PATIENT if is_external else {})}.items():
         os.environ.setdefault(name, value)
-    if auth_string := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
-        os.environ.setdefault("PREFECT_API_AUTH_STRING", auth_string)
+    own_login = os.environ.get("PREFECT_SERVER_API_AUTH_STRING")
+    if own_login and not is_external:  # never sent to a server that is not started here
+        os.environ.setdefault("PREFECT_API_AUTH_STRING", own_login)
 
 
 def server_environment(ui_url: str) -> dict[str, str]:
