@@ -23,12 +23,12 @@ from flows.commands.options import (
     Store,
     TrainingFormat,
     Verify,
-    accept_override,
     check_one_of,
+    check_stages,
     completion_of,
+    run_request,
     stages_option,
 )
-from flows.context.stage_names import STAGES
 from flows.server.environment import prepare_environment
 from storage.datasets.consent import PURPOSES, Purpose
 from storage.errors import ConfigError
@@ -74,24 +74,15 @@ def run(
     overrides: Overrides = None,
 ) -> None:
     """Run the pipeline on a data set, reusing the results that the store already holds."""
-    for name in (start_at, *(only or ()), *(force or ())):
-        if name is not None:
-            check_one_of("stage", name, STAGES)
+    check_stages(start_at, only, force)  # before anything is written
     prepare_environment(HISTORY)
     from flows.commands.run import run_and_show
-    from flows.context.overrides import read_overrides
-    from flows.context.partition import partition_of
-    from flows.context.request import RunRequest
 
-    request = RunRequest.model_validate(
-        {
-            "data": data, "profile": profile, "store": store, "verify": verify,
-            "start_at": start_at, "only": tuple(only or ()), "force": tuple(force or ()),
-            "model": tuple(model or ()), "partition": partition,
-            "settings": read_overrides((*(overrides or ()), *accept_override(accept_duplicates))),
-        }
+    request = run_request(
+        data=data, profile=profile, store=store, model=model, start_at=start_at, only=only,
+        force=force, partition=partition, verify=verify, accept_duplicates=accept_duplicates,
+        overrides=overrides,
     )  # fmt: skip
-    partition_of(request)
     raise typer.Exit(run_and_show(request))
 
 
@@ -169,13 +160,7 @@ def export(
     check_one_of("purpose", purpose, PURPOSES)
     _check_format(kind, layout)
     prepare_environment(HISTORY)
-    from flows.context.overrides import read_overrides
-    from flows.context.request import RunRequest
-
-    request = RunRequest(
-        data=data, profile=profile, store=store, model=tuple(model or ()),
-        settings=read_overrides(overrides or ()),
-    )  # fmt: skip
+    request = run_request(data=data, profile=profile, store=store, model=model, overrides=overrides)
     for line in (*_write(request, kind, cast(Purpose, purpose), layout, out), f"Export: {out}"):
         typer.echo(line)
 

@@ -13,6 +13,7 @@ from flows.commands.options import (
     Profile,
     Store,
     forced_stages,
+    run_request,
 )
 from flows.server.environment import prepare_environment
 
@@ -45,12 +46,10 @@ def predict(
     forced = forced_stages(force)
     prepare_environment(HISTORY)
     from flows.commands.predict import predict_and_print
-    from flows.context.overrides import read_overrides
-    from flows.context.request import RunRequest
 
-    request = RunRequest(
-        videos=tuple(map(str, videos)), profile=profile, store=store, model=tuple(model),
-        force=forced, settings=read_overrides(overrides or ()),
+    request = run_request(
+        videos=tuple(map(str, videos)), profile=profile, store=store, model=model, force=forced,
+        overrides=overrides,
     )  # fmt: skip
     raise typer.Exit(predict_and_print(videos, request, out, as_json=as_json))
 
@@ -130,11 +129,9 @@ def ablate(
     forced = forced_stages(force)
     prepare_environment(HISTORY)
     from flows.commands.ablate import ablate_and_show
-    from flows.context.overrides import read_overrides
-    from flows.context.request import RunRequest
 
-    request = RunRequest(
-        data=data, profile=profile, store=store, model=model, force=forced,
-        settings=read_overrides(overrides or ()),
+    request = run_request(
+        data=data, profile=profile, store=store, model=model and [model], force=forced,
+        overrides=overrides,
     )  # fmt: skip
     raise typer.Exit(ablate_and_show(request, out))

@@ -14,8 +14,9 @@ from flows.commands.options import (
     Profile,
     Store,
     Verify,
-    accept_override,
     check_one_of,
+    check_stages,
+    run_request,
     stages_option,
 )
 from flows.context.stage_names import STAGES
@@ -71,21 +72,13 @@ def plan(
         return
     if data is None:
         raise ConfigError("Name the data set with --data FOLDER, or pass --estimate HOURS.")
-    for name in (start_at, *(only or ()), *(force or ())):
-        if name is not None:
-            check_one_of("stage", name, STAGES)
-    _stay_offline()
-    from flows.context.overrides import read_overrides
-    from flows.context.request import RunRequest
+    check_stages(start_at, only, force)  # before anything is written
+    _download_no_model()
     from flows.operations.plan import show_plan
 
-    request = RunRequest.model_validate(
-        {
-            "data": data, "profile": profile, "store": store, "verify": verify,
-            "start_at": start_at, "only": tuple(only or ()), "force": tuple(force or ()),
-            "model": tuple(model or ()),
-            "settings": read_overrides((*(overrides or ()), *accept_override(accept_duplicates))),
-        }
+    request = run_request(
+        data=data, profile=profile, store=store, model=model, start_at=start_at, only=only,
+        force=force, verify=verify, accept_duplicates=accept_duplicates, overrides=overrides,
     )  # fmt: skip
     show_plan(request, as_json=as_json)
 
@@ -102,10 +95,10 @@ def status(
 
     With --data, the variants of these settings are marked.
     """
-    _stay_offline()
+    _download_no_model()
     from flows.operations.status import show_status
 
-    request = _request(data, profile, store, model, overrides)
+    request = _request_if_named(data, profile, store, model, overrides)
     show_status(store, request, as_json=as_json)
 
 
@@ -140,13 +133,14 @@ def rejected(
     """
     for name in stage or ():
         check_one_of("stage", name, STAGES)
-    prepare_environment(HISTORY)
-    if not retry:
-        os.environ["HF_HUB_OFFLINE"] = "1"
+    if retry:
+        prepare_environment(HISTORY)
+    else:
+        _download_no_model()
     from flows.operations.rejected import Filter, check_retry, retry_rejected, show_rejected
 
     chosen = Filter(stages=tuple(stage or ()), text=reason)
-    request = _request(data, profile, store, model, overrides)
+    request = _request_if_named(data, profile, store, model, overrides)
     if retry:
         raise typer.Exit(retry_rejected(check_retry(request, out), chosen))
     show_rejected(store, request, chosen, out)
@@ -168,13 +162,13 @@ def gc(
     as_json: Json = False,
 ) -> None:
     """List, or remove, what no report, trained model, profile or recent run of a store needs."""
-    _stay_offline()
+    _download_no_model()
     from flows.operations.gc import collect_and_show
 
     collect_and_show(store, tuple(profile or ()), keep_days, delete=delete, as_json=as_json)
 
 
-def _request(
+def _request_if_named(
     data: str | None,
     profile: str,
     store: str,
@@ -184,16 +178,10 @@ def _request(
     """Return the request of the run that these options describe; ``None`` without a data set."""
     if data is None:
         return None
-    from flows.context.overrides import read_overrides
-    from flows.context.request import RunRequest
-
-    return RunRequest(
-        data=data, profile=profile, store=store, model=tuple(model or ()) or None,
-        settings=read_overrides(tuple(overrides or ())),
-    )  # fmt: skip
+    return run_request(data=data, profile=profile, store=store, model=model, overrides=overrides)
 
 
-def _stay_offline() -> None:
-    """Prepare the process so that a model that is not here yet is not downloaded."""
+def _download_no_model() -> None:
+    """Prepare the environment of a command that only reads."""
     prepare_environment(HISTORY)
     os.environ["HF_HUB_OFFLINE"] = "1"

@@ -3,12 +3,15 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast, get_args
 
 import typer
 
 from flows.context.stage_names import STAGES, StageName
 from storage.errors import ConfigError
+
+if TYPE_CHECKING:  # what it imports is imported when Prefect's environment is prepared
+    from flows.context.request import RunRequest
 
 HISTORY = Path(".waver/prefect")
 DEFAULT_STORE = ".waver/store"
@@ -73,7 +76,35 @@ ForcedInference = Annotated[
 ]
 
 
-def accept_override(path: Path | None) -> tuple[str, ...]:
+def run_request(
+    *,
+    overrides: Sequence[str] | None,
+    model: Sequence[str] | None,
+    accept_duplicates: Path | None = None,
+    **fields: Any,
+) -> "RunRequest":
+    """Return the request of the run that a command's options describe.
+
+    ``fields`` are the other ones of `RunRequest`; `check_stages` has accepted the stages. The
+    environment of Prefect, which this imports, must be prepared.
+
+    Raises:
+        ConfigError: a setting is unknown, its value or the partition is invalid.
+    """
+    from flows.context.overrides import read_overrides
+    from flows.context.partition import partition_of
+    from flows.context.request import RunRequest
+
+    only, force = tuple(fields.pop("only", None) or ()), tuple(fields.pop("force", None) or ())
+    settings = read_overrides((*(overrides or ()), *_accept_override(accept_duplicates)))
+    request = RunRequest.model_validate(
+        {**fields, "only": only, "force": force, "model": tuple(model or ()), "settings": settings}
+    )
+    partition_of(request)
+    return request
+
+
+def _accept_override(path: Path | None) -> tuple[str, ...]:
     """Return the option as an override of the setting, which deployments read too."""
     if path is None:
         return ()
@@ -85,6 +116,15 @@ def forced_stages(names: Sequence[str] | None) -> tuple[StageName, ...]:
     for name in names or ():
         check_one_of("stage to recompute", name, INFERENCE_STAGES)
     return cast("tuple[StageName, ...]", tuple(names or ()))
+
+
+def check_stages(
+    start_at: str | None, only: Sequence[str] | None, force: Sequence[str] | None
+) -> None:
+    """Raise ConfigError if one of the stages that a command names is none."""
+    for name in (start_at, *(only or ()), *(force or ())):
+        if name is not None:
+            check_one_of("stage", name, STAGES)
 
 
 def check_one_of(kind: str, name: str, known: Sequence[str]) -> None:

@@ -1,9 +1,16 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flows.commands.options import accept_override, check_one_of, completion_of, forced_stages
-from flows.context.overrides import read_overrides
+from flows.commands.options import (
+    check_one_of,
+    check_stages,
+    completion_of,
+    forced_stages,
+    run_request,
+)
+from flows.context.request import RunRequest
 from flows.context.settings import load_settings
 from storage.errors import ConfigError
 
@@ -33,6 +40,38 @@ def test_accepted_duplicates_are_a_setting_with_an_absolute_path(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = load_settings("default", read_overrides(accept_override(Path(name))).given())
+    request = run_request(data="d", model=None, overrides=None, accept_duplicates=Path(name))
+    settings = load_settings("default", request.settings.given())
     assert settings.manifest.accept_duplicates == str(tmp_path / name)
-    assert accept_override(None) == ()
+
+
+def test_options_that_are_not_given_leave_a_request_as_it_is() -> None:
+    nothing_given = {"model": None, "overrides": None, "only": None, "force": []}
+    assert run_request(data="d", **nothing_given).stages() == RunRequest(data="d").stages()
+    request = run_request(
+        data="d", profile="p", store="s", model=["a", "b"], only=["infer"], start_at="infer",
+        force=("infer",), partition="2/3", verify=True, overrides=["infer.dtype=float32"],
+    )  # fmt: skip
+    assert (request.models, request.stages(), request.force) == (("a", "b"), ("infer",), ("infer",))
+    assert request.settings.given() == {"infer": {"dtype": "float32"}}
+    assert (request.profile, request.store, request.partition) == ("p", "s", "2/3")
+    assert request.verify
+
+
+def test_stages_are_known_ones() -> None:
+    check_stages("infer", ["segment"], None)
+    for stages in (("", None, None), (None, ["inference"], []), (None, [], ["x"])):
+        with pytest.raises(ConfigError, match="Unknown stage"):
+            check_stages(*stages)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"partition": "2/3"}, "'2/3' needs exactly one stage"),
+        ({"overrides": ["infer.dtyp=float32"]}, "dtyp"),
+    ],
+)
+def test_a_mistake_in_an_option_is_named(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_request(**{"data": "d", "model": None, "overrides": None, **fields})
