@@ -29,6 +29,7 @@ class S3Server:
         }
         self.log: list[tuple[str, str]] = []
         self.denied: set[str] = set()
+        self.conflicts = 0  # how many of the next conditional writes get the answer 409
 
     @property
     def client(self) -> Any:
@@ -73,6 +74,11 @@ class S3Server:
             if kind in self.denied:
                 start_response("403 Forbidden", [("Content-Type", "application/xml")])
                 return [b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"]
+            if self.conflicts and kind == "PUT" and "HTTP_IF_NONE_MATCH" in environ:
+                self.conflicts -= 1
+                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                start_response("409 Conflict", [("Content-Type", "application/xml")])
+                return [b"<Error><Code>ConditionalRequestConflict</Code></Error>"]
             return app(environ, start_response)
 
         return answer

@@ -8,12 +8,11 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
+from typing import TypeVar
 
 from storage.store.atomic import temporary_name
+from storage.store.remote.files import RemoteFiles
+from storage.store.url import local_root
 
 Sample = TypeVar("Sample")
 
@@ -47,41 +46,48 @@ def claim_samples(
 
 
 class Claims:
-    """Numbers that are claimed, each a file in one folder of a local path or fsspec URL."""
+    """Numbers that are claimed, each a file in one folder of a local path or fsspec URL.
+
+    Raises:
+        StoreError: a remote folder cannot be reached or used; so do all methods.
+    """
 
     def __init__(self, url: str) -> None:
-        self._fs: Any
-        self._fs, self._path = fsspec.core.url_to_fs(url)
-        self._fs.makedirs(self._path, exist_ok=True)
+        self._folder = local_root(url)
+        self._files = None if self._folder else RemoteFiles(url)
+        if self._folder:
+            self._folder.mkdir(parents=True, exist_ok=True)
 
     def claim(self, number: int, owner: int) -> bool:
-        """Claim a number, and return whether nobody had."""
-        path, content = f"{self._path}/{number}", str(owner).encode()
+        """Claim a number, and return whether nobody else had."""
+        name, content = str(number), str(owner).encode()
+        if self._files:
+            return self._files.create(name, content)
         try:
-            if isinstance(self._fs, LocalFileSystem):
-                _create(Path(path), content)
-            else:
-                self._fs.pipe_file(path, content, mode="create")
+            _create(self._path_of(name), content)
         except FileExistsError:
             return False
         return True
 
     def all(self) -> set[int]:
         """Return all claimed numbers."""
-        return {int(path.rsplit("/", 1)[1]) for path in self._paths()}
+        return {int(name) for name in self._names()}
 
     def of(self, owner: int) -> set[int]:
         """Return the numbers that this owner claimed earlier."""
-        owners: dict[str, bytes] = {path: self._fs.cat_file(path) for path in self._paths()}
-        return {
-            int(path.rsplit("/", 1)[1])
-            for path, content in owners.items()
-            if content == str(owner).encode()
-        }
+        return {int(name) for name in self._names() if self._read(name) == str(owner).encode()}
 
-    def _paths(self) -> list[str]:
-        self._fs.invalidate_cache()
-        return [str(path) for path in self._fs.ls(self._path, detail=False)]
+    def _names(self) -> list[str]:
+        if self._files:
+            return list(self._files.list_tree(""))
+        return [path.name for path in self._path_of("").iterdir()]
+
+    def _read(self, name: str) -> bytes:
+        return self._files.read(name) if self._files else self._path_of(name).read_bytes()
+
+    def _path_of(self, name: str) -> Path:
+        assert self._folder is not None
+        return self._folder / name
 
 
 def _create(path: Path, content: bytes) -> None:

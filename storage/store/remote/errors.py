@@ -27,12 +27,18 @@ _UNREACHABLE = frozenset(
 _BUSY = frozenset({"SlowDown", "ServiceUnavailable", "InternalError", "500", "503"})
 
 
+_CONFLICT = frozenset({"ConditionalRequestConflict", "OperationAborted", "409"})
 _OF_THIS_NODE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
 
 
 def errors_of(store: Any) -> contextlib.AbstractContextManager[None]:
     """Return `remote_errors` of a store, which do not concern a local one."""
     return remote_errors(store.url) if store.remote else contextlib.nullcontext()
+
+
+def is_conflict(error: Exception) -> bool:
+    """Return whether S3 answered 409: another request on the same object was under way."""
+    return _code_of(error) in _CONFLICT
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import contextlib
 import io
 import mimetypes
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +19,7 @@ import fsspec
 from storage.errors import ConfigError, ToolError
 from storage.fingerprint import digest_stream
 from storage.store.file_identity import Identity, identity_of_object
-from storage.store.remote.errors import remote_errors
+from storage.store.remote.errors import is_conflict, remote_errors
 
 _S3 = frozenset({"s3", "s3a"})
 _WITHOUT_FOLDERS = _S3 | {"gs", "gcs", "abfs", "abfss", "az"}  # one listing finds a whole prefix
@@ -28,6 +29,7 @@ NUM_THREADS = 16  # requests at once; each waits for the network, not for a core
 _IN_MEMORY_BYTES = 64 << 20  # larger objects are streamed
 # s3fs repeats what botocore gives up on, five times: with botocore's own default of five attempts
 # a wrong endpoint would be noticed after minutes.
+_CONFLICT_SECONDS, _POLL_SECONDS = 30.0, 0.2
 _RETRIES = {"mode": "standard", "total_max_attempts": 3}
 
 _writable: set[str] = set()  # URLs that this process has written to
@@ -165,6 +167,27 @@ class RemoteFiles:
             self._make_parents(path)
             report = self.fs.pipe_file(self.full_path(path), content)
         return self._written(report, len(content))
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Write an object unless there is one; returns whether it is there with this content.
+
+        The content names the writer, so that a repeated request recognizes its own object. S3
+        answers 409 to a request that meets another one on the same object: it decides nothing.
+        """
+        deadline = time.monotonic() + _CONFLICT_SECONDS
+        with remote_errors(self._url):
+            self._make_parents(path)
+            while True:
+                try:
+                    self.fs.pipe_file(self.full_path(path), content, mode="create")
+                except FileExistsError:
+                    return self.read(path) == content
+                except OSError as error:
+                    if not is_conflict(error) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(_POLL_SECONDS)
+                else:
+                    return True
 
     def publish(self, local_path: Path, path: str) -> Identity | None:
         """Move a local file into the store; returns the object's identity, if it is reported."""

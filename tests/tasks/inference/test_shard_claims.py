@@ -2,11 +2,13 @@ import errno
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.inference import shard_claims
 from tasks.inference.shard_claims import claim_samples, shard_size_for
+from tests.s3_server import S3Server
 
 
 def test_concurrent_engines_claim_every_sample_once(tmp_path: Path) -> None:
@@ -55,3 +57,27 @@ def test_an_engine_that_is_started_again_continues_with_its_own_claims(tmp_path:
     again = claim_samples(samples, url, size=2, owner=1)
     assert list(again) == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
     assert list(other) == []
+
+
+def test_engines_claim_every_sample_of_a_store_in_s3_once(bucket: str) -> None:
+    url, samples = f"s3://{bucket}/store/.tmp/claims", list(range(40))
+    with ThreadPoolExecutor(4) as threads:
+        claimed = threads.map(
+            lambda owner: list(claim_samples(samples, url, size=3, owner=owner)), range(4)
+        )
+    assert sorted(sample for samples_of_one in claimed for sample in samples_of_one) == samples
+    claims = shard_claims.Claims(url)
+    assert not claims.claim(0, owner=9)
+    assert claims.claim(40, owner=9)
+    assert claims.of(9) == {40}
+
+
+def test_a_claim_that_meets_another_request_is_repeated(
+    bucket: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = shard_claims.Claims(f"s3://{bucket}/store/.tmp/claims")
+    monkeypatch.setattr(s3_server, "conflicts", 2)
+    assert claims.claim(7, owner=1)
+    assert s3_server.conflicts == 0
+    monkeypatch.setattr(s3_server, "conflicts", 2)
+    assert not claims.claim(7, owner=2)
