@@ -11,7 +11,7 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,12 +24,12 @@ from storage.datasets.erased import (
 )
 from storage.erasure.scan import is_table, is_text, read_strings, stored_paths, text_names
 from storage.erasure.traces import Traces
-from storage.errors import StoreError
+from storage.erasure.writers import check_nobody_writes
 from storage.fingerprint import digest_of
 from storage.identity import participant_key
 from storage.schema import read_parquet
-from storage.store.atomic import is_abandoned
 from storage.store.cache import remove_cache
+from storage.store.lease import EXPIRY_SECONDS
 from storage.store.part import (
     Part,
     marker_path,
@@ -84,7 +84,9 @@ def find_traces(
     return replace(known, videos=frozenset(own), other_videos=frozenset(others - own))
 
 
-def erase_participant(store: Store, traces: Traces) -> Mapping[str, int]:
+def erase_participant(
+    store: Store, traces: Traces, expiry_seconds: float = EXPIRY_SECONDS
+) -> Mapping[str, int]:
     """Remove everything that names a participant, and exclude them from every future run.
 
     Returns the number of removed items by stage.
@@ -92,7 +94,7 @@ def erase_participant(store: Store, traces: Traces) -> Mapping[str, int]:
     Raises:
         StoreError: another process is writing to the store, or the store cannot be written.
     """
-    _check_nobody_writes(store)
+    check_nobody_writes(store, expiry_seconds)
     mark_erased(store, traces.participant_id)
     unfinished = _unfinished_paths(store, traces.participant_id)
     store.write_bytes(unfinished[0], json.dumps(sorted(traces.videos)).encode())
@@ -103,6 +105,7 @@ def erase_participant(store: Store, traces: Traces) -> Mapping[str, int]:
     for variant_path in variant_paths(store):
         removed[variant_path.partition("/")[0]] += _erase_in(store, variant_path, traces)
     remove_cache(store)  # a run in a remote store may have written it again meanwhile
+    check_nobody_writes(store, expiry_seconds)  # until then the erasure counts as unfinished
     others = set(store.list_files(_UNFINISHED)) - set(unfinished)
     for path in unfinished if others else (_UNFINISHED,):
         store.remove(path)
@@ -138,18 +141,6 @@ def _unfinished_paths(store: Store, participant_id: str) -> list[str]:
     own = digest_of_participant(salt, participant_id)
     older = digests_of_participant(salt, participant_id) - {own}
     return [f"{_UNFINISHED}/{digest}.json" for digest in (own, *older)]
-
-
-def _check_nobody_writes(store: Store) -> None:
-    if not store.is_local:  # which shows no signs of active processes
-        return
-    active = [p for p in Path(store.full_path(TEMPORARY)).iterdir() if not is_abandoned(p)]
-    if active:
-        raise StoreError(
-            f"Another process, such as a run, is writing to the store {store.url!r} and could "
-            "write the participant's data again: wait for its end, or remove "
-            f"{str(active[0])!r} if there is none."
-        )
 
 
 def _erase_in(store: Store, variant_path: str, traces: Traces) -> int:

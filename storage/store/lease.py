@@ -97,6 +97,15 @@ def remove_expired_leases(store: Store, expiry_seconds: float = EXPIRY_SECONDS) 
             _remove(store, path)
 
 
+def processes_at_work(store: Store, expiry_seconds: float = EXPIRY_SECONDS) -> list[str]:
+    """Describe the processes that work in a store or wait, without dead ones.
+
+    If there are leases, those that are not renewed for ``expiry_seconds`` are removed first.
+    """
+    remove_expired_leases(store, expiry_seconds)
+    return [holder.describe() for holder in read_holders(store)]
+
+
 def remove_dead_leases(store: Store) -> int:
     """Remove the files of this host's dead processes; returns how many."""
     dead = [path for path in store.list_files(LEASES) if _is_dead(path)]
