@@ -44,7 +44,7 @@ def run_child(
         error_path_of(job_path).unlink(missing_ok=True)  # of an earlier attempt
     groups = [ALL_CHILDREN, group or ALL_CHILDREN]
     process = _start(command, environment or {}, groups, descriptors)
-    tail: collections.deque[str] = collections.deque(maxlen=_NUM_LAST_LINES)
+    tail = collections.deque[str](maxlen=_NUM_LAST_LINES)
     threading.Thread(target=_end_group_after, args=(process,), daemon=True).start()
     with process:
         try:
