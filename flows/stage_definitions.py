@@ -52,7 +52,7 @@ def segment_stage(context: Context) -> Stage:
             len(sources), settings.resources.shard_videos, os.cpu_count() or 1
         ),
         checks_cached=False,
-        needs=NodeResources(paths=(context.dataset.root,)),
+        needs=NodeResources(required_paths=(context.dataset.root,)),
     )
 
 
@@ -71,7 +71,9 @@ def transcribe_stage(context: Context) -> Stage:
         checks_cached=False,
         before_use=partial(verify_segments, context),
         needs=NodeResources(
-            num_cpus=_WHISPER_THREADS, num_gpus=1, paths=(model,) if model.is_dir() else ()
+            num_cpus=_WHISPER_THREADS,
+            num_gpus=1,
+            required_paths=(model,) if model.is_dir() else (),
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from flows.cluster.ray_cluster import Node, RayCluster, connect
+from flows.cluster.ray_cluster import RayCluster, connect
 from flows.cluster.tasks_on_nodes import NodeResources, submit_to_nodes
 from storage.errors import ConfigError
 from storage.records import SampleRecord
@@ -72,8 +72,9 @@ class ClusterEngines:
         All need as many CPUs, so that each can be started on the other nodes as well.
         """
         nodes = self._cluster().nodes()
-        engines = [(node, _num_engines_on(node, resources.num_gpus)) for node in nodes]
         num_gpus = resources.num_gpus
+        one = NodeResources(num_gpus=num_gpus)
+        engines = [(node, one.slots_of(node)) for node in nodes]
         if not any(count for _, count in engines):
             if any(node.num_gpus for node in nodes):
                 raise ConfigError(
@@ -89,7 +90,3 @@ class ClusterEngines:
             for node, count in engines
             for _ in range(count)
         ]
-
-
-def _num_engines_on(node: Node, num_gpus: int) -> int:
-    return min(node.num_gpus // num_gpus, node.num_cpus)

@@ -17,7 +17,7 @@ from prefect.context import EngineContext, TaskRunContext
 from flows.cluster.address import is_answering
 from flows.cluster.ray_cluster import Node, RayCluster
 from storage.errors import ConfigError, StageError
-from tasks.cluster.node_check import nothing
+from tasks.cluster.node_check import placeholder_flow
 
 if TYPE_CHECKING:
     from prefect_ray.task_runners import PrefectRayFuture
@@ -38,7 +38,7 @@ class NodeResources:
     num_cpus: float = 1
     num_gpus: float = 0
     node_id: str | None = None
-    paths: tuple[Path, ...] = ()
+    required_paths: tuple[Path, ...] = ()
 
     def fitted(self, nodes: Sequence[Node]) -> "NodeResources":
         """Return the needs that every node can meet, or every one with GPUs if there are any.
@@ -150,7 +150,7 @@ def _context_of_nodes() -> Iterator[None]:
         if context is None:
             yield
             return
-        flow = Flow(nothing, name=context.flow.name if context.flow else None)
+        flow = Flow(placeholder_flow, name=context.flow.name if context.flow else None)
         fields = {name: getattr(context, name) for name in context.model_fields_set}
         with EngineContext(**{**fields, "flow": flow, "parameters": {}}):
             yield

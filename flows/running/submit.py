@@ -36,7 +36,7 @@ def submit_shards(
         stage.arguments_of(shard)
         for shard in split_into_shards(items, for_every_core(len(items), largest, num_slots))
     ]
-    paths = [str(path.absolute()) for path in stage.needs.paths]
+    paths = [str(path.absolute()) for path in stage.needs.required_paths]
     processes = {node.node_id: max(1, min(len(calls), needs.slots_of(node))) for node in nodes}
     cluster.check_nodes(context.store, paths, stage.task.fn.__module__, processes)
     return submit_to_nodes(stage.task, calls, cluster, [needs] * len(calls))

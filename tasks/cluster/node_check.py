@@ -52,5 +52,5 @@ def find_fault(
     return None
 
 
-def nothing() -> None:
+def placeholder_flow() -> None:
     """Stand for the function of a flow whose tasks run on nodes, where the flow itself does not."""
