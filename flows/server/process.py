@@ -13,9 +13,10 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import httpx
 
@@ -42,6 +43,7 @@ def main() -> None:
         sys.exit("another server is alive on this history")
     listener = socket.socket(fileno=files[0])
     extend_leases()
+    note_automations_without_waiting()
     threading.Thread(target=_run_or_end, args=(api_url, history, files[1]), daemon=True).start()
     _serve(listener, *sys.argv[4:6])
 
@@ -71,6 +73,25 @@ def extend_leases() -> None:
             await storage.renew_lease(lease_id, _LEASE_GRACE)
 
     asyncio.run(extend())
+
+
+def note_automations_without_waiting() -> None:
+    """Let the event loop live when an automation changes while the server compares its own list.
+
+    On SQLite, Prefect 3.7.7 blocks the loop after the commit until another thread has the lock of
+    that list; if a coroutine of the loop holds it, the server never responds again
+    (github.com/PrefectHQ/prefect/issues/23055). Here the loop itself notes the change, soon.
+    """
+    from prefect.server.events.models import automations
+
+    pending = set[asyncio.Task[None]]()
+
+    def note_soon(change: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(change)
+        pending.add(task)  # the loop itself keeps no reference
+        task.add_done_callback(pending.discard)
+
+    vars(automations)["run_coro_as_sync"] = note_soon
 
 
 def _run_or_end(api_url: str, history: Path, start_lock: int) -> None:

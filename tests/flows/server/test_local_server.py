@@ -18,16 +18,39 @@ from flows.server.local_server import Listen, prefect_server, running_server, se
 from storage.errors import ConfigError, StageError, ToolError
 
 USE_SERVER = """
-import sys, urllib.request
+import sys, httpx
 from flows.server.local_server import prefect_server
 from storage.errors import StageError
 try:
     with prefect_server() as api_url:
         print(api_url, flush=True)
         sys.stdin.readline()
-        urllib.request.urlopen(api_url + "/health", timeout=5)
+        httpx.get(api_url + "/health", timeout=5)
 except StageError as error:
     print(error, flush=True)
+"""
+
+CHANGE_WHILE_COMPARED = """
+import asyncio
+from flows.server.process import note_automations_without_waiting
+note_automations_without_waiting()
+from prefect.server.database import provide_database_interface
+from prefect.server.events import triggers
+from prefect.server.events.models.automations import create_automation
+from prefect.server.events.schemas.automations import Automation, EventTrigger, Posture
+from prefect.server.events.actions import DoNothing
+
+async def main():
+    trigger = EventTrigger(expect={"an event"}, posture=Posture.Reactive, threshold=1)
+    automation = Automation(name="new", trigger=trigger, actions=[DoNothing()])
+    async with triggers._automations_lock():  # as while the server compares its list
+        async with provide_database_interface().session_context(begin_transaction=True) as session:
+            made = await create_automation(session=session, automation=automation)
+    while made.id not in triggers.automations_by_id:
+        await asyncio.sleep(0.05)
+    print("noted")
+
+asyncio.run(main())
 """
 
 
@@ -197,3 +220,14 @@ def test_a_server_that_cannot_start_names_its_log(history: Path) -> None:
     with pytest.raises(ToolError, match=r"server\.log"), prefect_server():
         pytest.fail("a server started on a broken database")
     assert "PREFECT_API_URL" not in os.environ
+
+
+@pytest.mark.slow
+def test_an_automation_that_changes_while_the_server_compares_its_list_blocks_nothing(
+    history: Path,
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", CHANGE_WHILE_COMPARED],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert ended.stdout.splitlines()[-1:] == ["noted"], ended.stderr
