@@ -14,11 +14,11 @@ run: setup      ## the whole pipeline on the sandbox data set
 	@.venv/bin/python -m infra.sandbox.world --out $(WORLD)
 	@.venv/bin/waver run --data $(WORLD) --profile sandbox
 
-test: setup     ## all tests but scenarios of operation
+test: setup     ## all tests but the longest scenarios of operation
 	@infra/test_programs.sh
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-operations: setup ## servers, schedules, kills, Ray and S3, as scenarios
+test-operations: setup ## the longest scenarios of operation: engines on Ray, a full disk
 	@infra/test_programs.sh
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m operations
 

@@ -19,7 +19,7 @@ from storage.store.store import TEMPORARY, Store
 from tasks.cluster.node_check import code_digest, find_fault
 
 _ROOT = Path(__file__).parents[2]
-_CHECK_SECONDS = 120.0  # a node imports Waver, perhaps from a slow disk
+_CHECK_SECONDS = 400.0  # a busy node imports Waver, perhaps from a slow disk; a dead one fails
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 

@@ -1,6 +1,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -30,16 +31,27 @@ def finished(finished_once: Path, tmp_path: Path) -> RunRequest:
     return request_of(tmp_path / "data", tmp_path / "store")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(new_history: Callable[[pytest.MonkeyPatch], Path]) -> Iterator[dict[str, str]]:
-    """One Prefect server for all runs of a module; yields the runs' environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        prepare_environment(new_history(patch))
-        with prefect_server() as api_url:
-            yield {**os.environ, "PREFECT_API_URL": api_url, "PYTHONUNBUFFERED": "1"}
+    """One Prefect server for all runs of a worker's modules; yields the runs' environment.
+
+    The tests' own process is no client of it: its environment is as before.
+    """
+    before = dict(os.environ)
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            prepare_environment(new_history(patch))
+            api_url = stack.enter_context(prefect_server())
+            environment = {**os.environ, "PREFECT_API_URL": api_url, "PYTHONUNBUFFERED": "1"}
+        os.environ.clear()
+        os.environ.update(before)
+        yield environment
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PREFECT_HOME", environment["PREFECT_HOME"])
+            stack.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def waver(server: dict[str, str]) -> Iterator[Waver]:
     with forked_waver(server) as waver:
         yield waver

@@ -38,7 +38,7 @@ from tests.flows.commands.command_line import (
 )
 from tests.flows.toys import QUICK, another_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_500)]
 
 MODEL = Path(__file__).parents[2] / "infra" / "sandbox" / "models" / "omni-base"
 

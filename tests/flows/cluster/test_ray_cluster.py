@@ -30,7 +30,7 @@ from tasks.inference.samples import expected_items
 from tasks.inference.settings import InferResources
 from tests.flows.commands.command_line import SandboxRun, Waver, arguments_of, computed, request_of
 
-pytestmark = [pytest.mark.operations, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(1_500)
 
 
 @dataclass
@@ -72,9 +72,8 @@ def run_until(
     """Start a command, act on it once it is time, and return its exit code and output."""
     with TemporaryFile("w+") as output:
         process_id = waver.start(arguments, output.fileno(), output.fileno())
-        deadline = time.monotonic() + 400
         while not is_time():
-            assert time.monotonic() < deadline, output.seek(0) or output.read()
+            assert Path(f"/proc/{process_id}").exists(), output.seek(0) or output.read()
             time.sleep(0.05)
         act(process_id)
         status = waver.wait()
@@ -82,8 +81,8 @@ def run_until(
         return status, output.read()
 
 
-def has_marker(store: Path, stage: str) -> Callable[[], bool]:
-    return lambda: any((store / stage).glob("*/done/*.json"))
+def num_markers(store: Path, stage: str) -> int:
+    return sum(1 for _ in (store / stage).glob("*/done/*.json"))
 
 
 def items_in_parts(variant: Variant) -> list[str]:
@@ -98,45 +97,38 @@ def context_in(data: Path, store: Path) -> Context:
     return open_context(request_of(data, store))
 
 
-def test_a_node_killed_while_segmenting_costs_no_video_and_the_rest_is_as_on_one_node(
+@pytest.mark.slow
+def test_a_killed_run_is_completed_by_the_next_one_in_which_a_node_is_killed(
     waver: Waver, nodes: TwoNodes, sandbox_run: SandboxRun, tmp_path: Path
 ) -> None:
     data, store = sandbox_run.data, tmp_path / "a store"
     arguments = arguments_of(data, store, "--only", "segment", *nodes.options())
     status, output = run_until(
-        waver, arguments, has_marker(store, "segment"), lambda _: nodes.kill_one()
+        waver,
+        arguments,
+        lambda: num_markers(store, "segment") >= 1,
+        lambda process_id: os.kill(process_id, signal.SIGKILL),
+    )
+    assert status == -signal.SIGKILL, output
+    finished = num_markers(store, "segment")
+    assert finished < 6, "the run was killed before its end"
+    status, output = run_until(
+        waver,
+        arguments,
+        lambda: num_markers(store, "segment") > finished,
+        lambda _: nodes.kill_one(),
     )
     assert status == 0, output
-    assert computed(output, "segment") == 6
+    assert computed(output, "segment") <= 6 - finished, "finished videos are not cut again"
     context = context_in(data, store)
     assert items_in_parts(context.segment) == sorted(expected_videos(context)), "none twice"
-    rows = segment_rows(context)
-    assert rows == segment_rows(context_in(data, sandbox_run.store))
+    assert segment_rows(context) == segment_rows(context_in(data, sandbox_run.store))
     ended = waver(*arguments)
     assert ended.returncode == 0, ended.stderr
     assert computed(ended.stdout, "segment") == 0
 
 
-def test_a_run_that_is_killed_is_completed_by_the_next_one(
-    waver: Waver, nodes: TwoNodes, sandbox_run: SandboxRun, tmp_path: Path
-) -> None:
-    data, store = sandbox_run.data, tmp_path / "a store"
-    arguments = arguments_of(data, store, "--only", "segment", *nodes.options())
-    status, _ = run_until(
-        waver,
-        arguments,
-        has_marker(store, "segment"),
-        lambda process_id: os.kill(process_id, signal.SIGKILL),
-    )
-    assert status == -signal.SIGKILL
-    ended = waver(*arguments)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert computed(ended.stdout, "segment") < 6, "finished videos are not cut again"
-    assert segment_rows(context_in(data, store)) == segment_rows(
-        context_in(data, sandbox_run.store)
-    )
-
-
+@pytest.mark.operations
 def test_a_node_killed_while_engines_infer_costs_no_segment_and_predictions_are_the_same(
     waver: Waver, nodes: TwoNodes, sandbox_run: SandboxRun, tmp_path: Path
 ) -> None:
@@ -147,7 +139,7 @@ def test_a_node_killed_while_engines_infer_costs_no_segment_and_predictions_are_
     status, output = run_until(
         waver,
         arguments_of(data, store, "--only", "infer", *options),
-        has_marker(store, "infer"),
+        lambda: num_markers(store, "infer") >= 1,
         lambda _: nodes.kill_one(),
     )
     assert status == 0, output

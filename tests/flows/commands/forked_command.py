@@ -2,6 +2,7 @@
 
 ``python -m tests.flows.commands.forked_command SOCKET`` gets commands on the inherited socket, each
 with the files of its stdout and stderr, and returns the fork's process id and then its exit code.
+On environment variables with a socket it forks a process that serves that socket with them, too.
 """
 
 import importlib
@@ -22,6 +23,9 @@ def main() -> None:
     while (received := socket.recv_fds(requests, 65_536, 2))[0]:
         arguments, files = json.loads(received[0]), received[1]
         process_id = os.fork()
+        if isinstance(arguments, dict):
+            requests = serve_another(requests, arguments, files[0], process_id)
+            continue
         if process_id == 0:
             requests.close()
             sys.argv = ["waver", *arguments]
@@ -33,6 +37,19 @@ def main() -> None:
         status = os.waitstatus_to_exitcode(os.waitpid(process_id, 0)[1])
         requests.send(str(status).encode())
     return None
+
+
+def serve_another(
+    requests: socket.socket, variables: dict[str, str], file: int, process_id: int
+) -> socket.socket:
+    """Return the socket on which this one of the two processes gets its commands."""
+    if process_id == 0:
+        requests.close()
+        os.environ.update(variables)
+        return socket.socket(fileno=file)
+    os.close(file)
+    requests.send(str(process_id).encode())
+    return requests
 
 
 def redirect(stdout: int, stderr: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from flows.server.connection import api_client, post
 from tests.flows.commands.command_line import Waver
 
-pytestmark = [pytest.mark.operations, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

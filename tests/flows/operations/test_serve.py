@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +23,7 @@ from storage.errors import ConfigError
 from tests.browser import read_page
 from tests.flows.operations.served import Served, wait_for
 
-pytestmark = [pytest.mark.operations, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 USE = """
 from prefect import flow
@@ -68,12 +67,20 @@ def test_a_run_survives_the_end_of_the_server_and_keeps_the_limit_of_its_deploym
     served.kill("flows.server.process")
     wait_for(lambda: served.processes("flows.server.process") not in ([], [server]), "no restart")
     wait_for(lambda: is_up(served), "the server did not start again")
-    time.sleep(15)  # several renewals of its lease
+    for _ in range(2):
+        renewed = last_renewal(served)
+        wait_for(lambda: last_renewal(served) > renewed, "its lease was not renewed")  # noqa: B023
     assert served.state(run) == "RUNNING"
     second = served.run(deployment, tmp_path / "go")
     wait_for(lambda: served.state(second) == "CANCELLED", "the limit was lost")
     (tmp_path / "go").touch()
     wait_for(lambda: served.state(run) == "COMPLETED", "the run did not survive the restart")
+
+
+def last_renewal(served: Served) -> int:
+    """When a lease was last written, in nanoseconds; those of ended runs are gone."""
+    leases = served.home.glob("concurrency_leases/*-*.json")
+    return max((path.stat().st_mtime_ns for path in leases), default=0)
 
 
 def is_up(served: Served) -> bool:
@@ -135,17 +142,22 @@ def test_a_run_is_shown_by_the_page_on_any_port(served: Served) -> None:
     assert "went wrong" not in text
 
 
-def test_serve_ends_its_workers_and_their_runs_when_it_is_stopped(
-    served: Served, deployment: str, tmp_path: Path
-) -> None:
-    run = served.run(deployment, tmp_path / "never")
+@pytest.fixture(scope="module")
+def stopped_run(
+    served: Served, deployment: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, int]:
+    """A run that was running when `waver serve` was stopped, and the exit status of that."""
+    run = served.run(deployment, tmp_path_factory.mktemp("never") / "comes")
     served.wait_until_running(run)
-    assert served.end() == 0
+    return run, served.end()
+
+
+def test_serve_ends_its_workers_and_their_runs_when_it_is_stopped(
+    served: Served, stopped_run: tuple[str, int]
+) -> None:
+    assert stopped_run[1] == 0
     assert "Stopped; the history is kept." in served.log()
     wait_for(lambda: served.family() == [], "processes remained", 20)
-    served.start()
-    assert served.state(run) in {"CRASHED", "CANCELLED"}
-    assert "RUNNING" not in served.states()
 
 
 @pytest.mark.skipif(
@@ -153,11 +165,8 @@ def test_serve_ends_its_workers_and_their_runs_when_it_is_stopped(
     reason="OpenSSL is not installed: run `infra/test_programs.sh` as root",
 )
 def test_a_server_with_a_password_and_a_certificate_admits_those_who_have_both(
-    new_history: Callable[[pytest.MonkeyPatch], Path],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    served: Served, stopped_run: tuple[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    home = new_history(monkeypatch)
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     subprocess.run(
         [
@@ -168,23 +177,32 @@ def test_a_server_with_a_password_and_a_certificate_admits_those_who_have_both(
         check=True, capture_output=True,
     )  # fmt: skip
     files = ("--ssl-certificate", str(certificate), "--ssl-key", str(key))
-    served = Served(
-        home, "--no-workers", *files, scheme="https", PREFECT_SERVER_API_AUTH_STRING="waver:secret"
-    )
+    again = Served(
+        served.home, "--no-workers", *files, scheme="https",
+        PREFECT_SERVER_API_AUTH_STRING="waver:secret",
+    )  # fmt: skip
     try:
         monkeypatch.delenv("SSL_CERT_FILE", raising=False)
         with pytest.raises(ConfigError, match="set PREFECT_API_SSL_CERT_FILE"):
-            check_access(served.api_url)
+            check_access(again.api_url)
         monkeypatch.setenv("PREFECT_API_SSL_CERT_FILE", str(certificate))
         with pytest.raises(ConfigError, match="set PREFECT_API_AUTH_STRING"):
-            check_access(served.api_url)
+            check_access(again.api_url)
         monkeypatch.setenv("PREFECT_API_AUTH_STRING", "waver:secret")
-        check_access(served.api_url)
-        environment = {**os.environ, "PREFECT_API_URL": served.api_url}
+        check_access(again.api_url)
+        environment = {**os.environ, "PREFECT_API_URL": again.api_url}
         subprocess.run([sys.executable, "-c", USE], env=environment, check=True, timeout=200)
-        with api_client(served.api_url) as client:
-            (run,) = post(client, "/flow_runs/filter", {})
-            assert run["state"]["type"] == "COMPLETED"
-        assert served.end(signal.SIGINT) == 0
+        with api_client(again.api_url) as client:
+            states = {
+                run["id"]: run["state"]["type"] for run in post(client, "/flow_runs/filter", {})
+            }
+            of_flow = {"flows": {"name": {"any_": ["through TLS"]}}}
+            (used,) = post(client, "/flow_runs/filter", of_flow)
+            assert used["state"]["type"] == "COMPLETED"
+            assert states[stopped_run[0]] in {"CRASHED", "CANCELLED"}
+            assert "RUNNING" not in states.values()
+            tasks = post(client, "/task_runs/filter", {})
+            assert "RUNNING" not in {task["state"]["type"] for task in tasks}
+        assert again.end(signal.SIGINT) == 0
     finally:
-        served.close()
+        again.close()

@@ -13,17 +13,17 @@ import httpx
 import pytest
 
 from flows.server.history import post
-from tests.flows.commands.command_line import Waver, computed, forked_waver
+from tests.flows.commands.command_line import Waver, computed
 
-pytestmark = [pytest.mark.operations, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 NUM_VIDEOS = 12
 
 
 @pytest.fixture(scope="module")
-def second_waver(server: dict[str, str]) -> Iterator[Waver]:
-    with forked_waver(server) as waver:
-        yield waver
+def second_waver(waver: Waver) -> Iterator[Waver]:
+    with waver.fork() as second:
+        yield second
 
 
 @pytest.fixture(scope="module")

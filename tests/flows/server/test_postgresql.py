@@ -19,7 +19,7 @@ from flows.server.history import post
 from flows.server.local_server import prefect_server
 from tests.postgresql import postgresql
 
-pytestmark = pytest.mark.operations
+pytestmark = pytest.mark.slow
 
 HOME = Path(__file__).parents[3]
 POOL = "waver-cpu"

@@ -42,8 +42,8 @@ def sandbox(new_history, sandbox_run: SandboxRun) -> Iterator[Sandbox]:
             )  # fmt: skip
 
 
-@pytest.mark.operations
-@pytest.mark.timeout(1800)
+@pytest.mark.slow
+@pytest.mark.timeout(1_800)
 def test_after_five_kills_the_next_runs_end_as_an_undisturbed_one(sandbox, tmp_path: Path) -> None:
     trials = list(kills(sandbox, tmp_path, SHORT, random.Random(3), later_fraction=0.0, only=True))
     assert not [describe(trial) for trial in trials if trial.problems]
@@ -53,7 +53,7 @@ def test_after_five_kills_the_next_runs_end_as_an_undisturbed_one(sandbox, tmp_p
 
 
 @pytest.mark.operations
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_500)
 def test_a_run_on_a_full_disk_stops_with_one_sentence_and_the_next_one_completes(
     sandbox, with_own_mounts, tmp_path: Path
 ) -> None:
