@@ -18,7 +18,7 @@ test: setup     ## all tests but the longest scenarios of operation
 	@infra/test_programs.sh
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-operations: setup ## the longest scenarios of operation: engines on Ray, a full disk
+test-operations: setup ## the longest scenarios of operation: engines on Ray, a full disk, signals
 	@infra/test_programs.sh
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m operations
 

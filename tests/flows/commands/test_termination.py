@@ -58,7 +58,7 @@ def test_a_command_ends_with_the_conventional_status_and_one_sentence(number: in
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.operations
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_run_and_all_below_it_are_crashed_and_its_child_processes_ended(
     server: dict[str, str], number: int
@@ -79,7 +79,10 @@ def test_a_run_and_all_below_it_are_crashed_and_its_child_processes_ended(
             assert time.monotonic() < deadline, "no child process"
             time.sleep(0.1)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=100)
+        try:
+            _, errors = process.communicate(timeout=100)
+        finally:
+            process.kill()  # or a run that ignores the signal would be waited for
         assert process.returncode == 128 + number
         assert errors.decode().splitlines()[-1].endswith("finished results are kept.")
         assert not any(os.path.exists(f"/proc/{child}") for child in children)  # noqa: PTH110
