@@ -1,5 +1,6 @@
 """Submitting a stage's shards as Prefect tasks in threads or on a cluster, and waiting for them."""
 
+import concurrent.futures
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from flows.context.context import Context
 from flows.running.stage import Stage, for_every_core
 from tasks.processes.group import allow_children, stop_children
 from tasks.stage import Shard, split_into_shards
+
+_STEP_SECONDS = 1.0
 
 
 def submit_shards(
@@ -52,8 +55,16 @@ def submit_all(
     allow_children()
     try:
         futures = [task.submit(**arguments) for arguments in calls]
-        wait(futures)
+        _wait(futures)
     except BaseException:  # Ctrl-C, or the exception that Prefect raises on SIGTERM
         stop_children()
         raise
     return futures
+
+
+def _wait(futures: Sequence[PrefectFuture[Any]]) -> None:
+    """Wait for all, in steps: Python runs a signal's handler once its main thread wakes up."""
+    left = {future.wrapped_future for future in futures}  # type: ignore[attr-defined]  # in threads
+    while left:
+        _, left = concurrent.futures.wait(left, timeout=_STEP_SECONDS)
+    wait(list(futures))
