@@ -62,7 +62,7 @@ serve: setup    ## server and workers on this computer, for scheduled runs: unti
 ui: setup       ## the Prefect UI on the runs made here
 	@.venv/bin/waver ui
 
-chaos: setup ## 50 kills, full and read-only disks and moved clocks during sandbox runs, and what they end with (about an hour)
+chaos: setup ## full and read-only disks, moved clocks and 50 kills during sandbox runs, and what they end with (about an hour)
 	@.venv/bin/python -m infra.benchmarks.chaos
 
 lock: setup     ## resolve the dependencies again

@@ -37,6 +37,7 @@ COVERED_BY = {
     "infra/benchmarks/chaos/disks.py": "infra/benchmarks/chaos/test_campaign.py",
     "infra/benchmarks/chaos/disturbed_run.py": "infra/benchmarks/chaos/test_campaign.py",
     "infra/benchmarks/chaos/trial.py": "infra/benchmarks/chaos/test_sandbox.py",
+    "infra/benchmarks/chaos/two_nodes.py": "flows/cluster/test_ray_cluster.py",
     "infra/benchmarks/chaos/victims.py": "infra/benchmarks/chaos/test_campaign.py",
     "infra/benchmarks/duplicate_media.py": "infra/benchmarks/test_duplicates.py",
     "infra/benchmarks/duplicate_timing.py": "infra/benchmarks/test_duplicates.py",

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from flows.cluster.address import check_cluster, host_and_port
+from flows.cluster.signals import signals_as_raised, sigterm_handler_kept
 from flows.server.environment import CLIENT, QUIET
 from storage.errors import ConfigError
 from storage.store.atomic import temporary_name
@@ -89,7 +90,8 @@ class RayCluster:
             ]
             for address, check in checks:
                 try:
-                    fault = ray.get(check, timeout=_CHECK_SECONDS)
+                    with signals_as_raised():
+                        fault = ray.get(check, timeout=_CHECK_SECONDS)
                 except ray.exceptions.RayError as error:
                     fault = f"cannot run Waver ({_first_line(error)})"
                 if fault:
@@ -114,13 +116,14 @@ def connect(address: str) -> RayCluster:
     import ray
 
     try:
-        ray.init(
-            address,
-            namespace="prefect",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            runtime_env={"env_vars": _node_environment()},
-        )
+        with sigterm_handler_kept():
+            ray.init(
+                address,
+                namespace="prefect",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": _node_environment()},
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"The Ray cluster at resources.ray_address {address!r} cannot be used "

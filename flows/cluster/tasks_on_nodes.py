@@ -16,6 +16,7 @@ from prefect.context import EngineContext, TaskRunContext
 
 from flows.cluster.address import is_answering
 from flows.cluster.ray_cluster import Node, RayCluster
+from flows.cluster.signals import signals_as_raised
 from storage.errors import ConfigError, StageError
 from tasks.cluster.node_check import placeholder_flow
 
@@ -102,7 +103,8 @@ def submit_to_nodes(
     from prefect_ray.task_runners import RayTaskRunner
 
     futures: list[PrefectRayFuture[Any]] = []
-    with RayTaskRunner(address=cluster.address) as runner, _context_of_nodes():
+    runner = RayTaskRunner(address=cluster.address)
+    with signals_as_raised(), runner, _context_of_nodes():
         try:
             for arguments, need in zip(calls, needs, strict=True):
                 with remote_options(**need.options()):

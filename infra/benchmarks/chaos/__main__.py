@@ -1,11 +1,12 @@
 """Kill parts of sandbox runs at random: ``python -m infra.benchmarks.chaos [--kills N]``.
 
-Exit status 1 if a run ended with anything but an undisturbed run's verdicts, left a process or a
-temporary file, or computed an item twice.
+Exit status 1 if a run ended with anything but an undisturbed run's verdicts, left a process, a
+temporary file or a run that is shown as Running, or computed an item twice.
 """
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--victims", nargs="+", metavar="WORD", help="only victims whose name has it"
     )
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # with its table
     with tempfile.TemporaryDirectory(prefix="waver-chaos-") as temporary:
         folder = options.folder or Path(temporary)
         os.environ.pop("PREFECT_API_URL", None)

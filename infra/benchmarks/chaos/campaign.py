@@ -12,6 +12,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.context.stage_names import StageName
 from flows.server.local_server import prefect_server
+from infra.benchmarks.chaos.cluster import TwoNodes
 from infra.benchmarks.chaos.deployment import deploy
 from infra.benchmarks.chaos.disks import run_on_full_disk, run_on_read_only_disk
 from infra.benchmarks.chaos.sandbox import Sandbox, prepare
@@ -20,7 +21,7 @@ from infra.benchmarks.chaos.trial import Trial, kill_once
 from infra.benchmarks.chaos.victims import VICTIMS, Victim
 
 _MAX_TRIES = 4
-_FRACTION_WITH_LATER_STAGES = 0.2
+_FRACTION_WITH_LATER_STAGES = 0.1
 _TWO_DAYS = 2 * 24 * 3600
 
 Plan = tuple[Victim, int, StageName]
@@ -47,8 +48,8 @@ def run_campaign(folder: Path, num_kills: int, seed: int, names: Sequence[str]) 
         sandbox = prepare(folder, {**os.environ, "PREFECT_API_URL": api_url})
         try:
             for trial in chain(
-                kills(sandbox, folder, plan_kills(num_kills, dice, names), dice),
                 () if names else faults(sandbox, folder, dice),
+                kills(sandbox, folder, plan_kills(num_kills, dice, names), dice),
             ):
                 trials.append(trial)
                 print(f"{len(trials):3d} {describe(trial)}", flush=True)
@@ -64,29 +65,33 @@ def kills(
     dice: random.Random,
     *,
     later_fraction: float = _FRACTION_WITH_LATER_STAGES,
-    only: bool = False,
 ) -> Iterator[Trial]:
     """Carry out planned kills; one that comes too late is tried again at other moments.
 
-    In this fraction of them, all stages after the disturbed one have to be computed too. With
-    ``only``, each run is of the disturbed stage alone.
+    In this fraction of them, all stages are run, and those after the disturbed one have to be
+    computed too; the other runs are of the disturbed stage alone.
     """
     undisturbed = sandbox.outcome(sandbox.finished)
-    deployment = None
-    for index, (victim, number, stage) in enumerate(plans):
-        own = folder / f"kill-{index + 1}"
-        if victim.is_deployed and deployment is None:
-            deployment = deploy()
-        later = dice.random() < later_fraction
-        for _ in range(_MAX_TRIES):
-            trial = kill_once(
-                sandbox, undisturbed, victim, number, stage, own, deployment=deployment,
-                dice=dice, later=later, only=only,
-            )  # fmt: skip
-            if trial is not None:
-                yield trial
-                _remove(own, trial)
-                break
+    deployment, cluster = None, TwoNodes(sandbox.environment)
+    try:
+        for index, (victim, number, stage) in enumerate(plans):
+            own = folder / f"kill-{index + 1}"
+            if victim.is_deployed and deployment is None:
+                deployment = deploy()
+            later = dice.random() < later_fraction
+            for _ in range(_MAX_TRIES):
+                trial = kill_once(
+                    sandbox, undisturbed, victim, number, stage, own, deployment=deployment,
+                    dice=dice, later=later, only=not later, cluster=cluster,
+                )  # fmt: skip
+                if trial is not None:
+                    yield trial
+                    _remove(own, trial)
+                    break
+            else:
+                print(f"{victim.name} in {stage}: ended before each kill", flush=True)
+    finally:
+        cluster.end()
 
 
 def faults(sandbox: Sandbox, folder: Path, dice: random.Random) -> Iterator[Trial]:

@@ -9,7 +9,12 @@ from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.workers.process import ProcessWorker
 
@@ -58,3 +63,13 @@ def read_run(run_id: UUID) -> FlowRun:
     """Read a run with its state."""
     with get_client(sync_client=True) as client:
         return client.read_flow_run(run_id)
+
+
+def running_names() -> list[str]:
+    """List the names of the flow runs that the Prefect server shows as running."""
+    running = FlowRunFilterStateType(any_=[StateType.RUNNING])
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=running))
+        )
+    return [run.name for run in runs]

@@ -37,7 +37,7 @@ def run_on_full_disk(
     """Run with too little space for the rest of the results, and again with enough."""
     prepared = folder / "prepared"
     sandbox.copy_without(stage, prepared)
-    needed = _size(sandbox.finished) - _size(prepared)
+    needed = _size(sandbox.finished / stage)
     limit = _size(prepared) + int(dice.uniform(0.1, 0.7) * needed)
     trial = Trial(victim="disk", signal="full", stage=stage)
     mounts = (f"size={limit}", f"size={_ENOUGH}")

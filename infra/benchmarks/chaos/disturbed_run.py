@@ -7,8 +7,9 @@ from uuid import UUID
 
 from flows.context.stage_names import StageName
 from flows.server.worker import stop_group
+from infra.benchmarks.chaos.cluster import TwoNodes
 from infra.benchmarks.chaos.deployment import read_run, start_run, start_worker
-from infra.benchmarks.chaos.processes import end_marked, find_marked
+from infra.benchmarks.chaos.processes import Process, end_marked, find_marked
 from infra.benchmarks.chaos.sandbox import Sandbox, marked
 
 _ROOT = Path(__file__).parents[3]
@@ -25,10 +26,11 @@ class DisturbedRun:
         folder: Path,
         deployment: UUID | None = None,
         only: StageName | None = None,
+        cluster: TwoNodes | None = None,
     ) -> None:
         self.mark = uuid.uuid4().hex
         self._sandbox, self._store, self._folder = sandbox, store, folder
-        self._deployment, self._only = deployment, only
+        self._deployment, self._only, self._cluster = deployment, only, cluster
         self._run_id: UUID | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._num_starts = 0
@@ -41,21 +43,24 @@ class DisturbedRun:
 
     @property
     def _output(self) -> Path:
-        return self._folder / f"output-{self._num_starts}"
+        """One file per start, or that of the worker, which takes all runs of the deployment."""
+        return self._folder / ("output" if self._deployment else f"output-{self._num_starts}")
 
     def start(self, environment: dict[str, str]) -> None:
         """Start the run, or start it again."""
         environment = marked(environment, self.mark)
         self._num_starts += 1
         if self._deployment is not None:
-            self.stop()  # one that got SIGTERM lives on, but takes no more runs
-            self._process = start_worker(environment, self._output)
+            if self._process is None:
+                self._process = start_worker(environment, self._output)
             request = self._sandbox.request(self._store, self._only).model_dump(mode="json")
             self._run_id = start_run(self._deployment, request)
             return
+        settings = self._cluster.settings() if self._cluster is not None else ()
+        sandbox = self._sandbox.with_settings(settings)
         with self._output.open("wb") as stream:
             self._process = subprocess.Popen(
-                self._sandbox.arguments(self._store, self._only), cwd=_ROOT, env=environment,
+                sandbox.arguments(self._store, self._only), cwd=_ROOT, env=environment,
                 stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT,
                 start_new_session=True,
             )  # fmt: skip
@@ -82,6 +87,15 @@ class DisturbedRun:
         if self._run_id is not None and self._process is not None:
             stop_group(self._process.pid)
             self._wait()
+            self._process = None
+
+    def work_on_nodes(self) -> list[Process]:
+        """List what computes for the run on the nodes of its cluster."""
+        return self._cluster.work() if self._cluster is not None else []
+
+    def cluster_processes(self) -> list[Process]:
+        """List the processes of its cluster."""
+        return self._cluster.processes() if self._cluster is not None else []
 
     def kill(self) -> None:
         """End whatever is left of the run."""

@@ -22,17 +22,20 @@ class Process:
 def find_marked(mark: str) -> list[Process]:
     """List the processes whose environment contains this mark, oldest first.
 
-    Those that have ended and that nobody waited for (zombies) have no environment any more.
+    Those that have ended and that nobody waited for (zombies) have no environment any more. Process
+    ids start again at 1 when they run out, so they do not show which is older.
     """
-    entry, found = f"{MARK}={mark}".encode(), []
+    entry, found = f"{MARK}={mark}".encode(), list[tuple[int, int, Process]]()
     for folder in Path("/proc").iterdir():
         if not folder.name.isdecimal() or int(folder.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
             if entry in (folder / "environ").read_bytes().split(b"\0"):
                 command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                found.append(Process(process_id=int(folder.name), command=command))
-    return sorted(found, key=lambda process: process.process_id)
+                started = int((folder / "stat").read_text().rpartition(")")[2].split()[19])
+                process = Process(process_id=int(folder.name), command=command)
+                found.append((started, process.process_id, process))
+    return [process for *_, process in sorted(found, key=lambda each: each[:2])]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> bool:

@@ -5,8 +5,8 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.context.context import open_context
@@ -26,10 +26,10 @@ from storage.store.variant import Variant
 RUN_SECONDS = 600.0
 _ROOT = Path(__file__).parents[3]
 _SETTINGS = (
-    "finetune.steps=6", "finetune.eval_steps=2", "finetune.batch_size=8",
-    "aggregate.bootstrap_draws=50",
+    "finetune.steps=4", "finetune.eval_steps=2", "finetune.batch_size=8",
+    "aggregate.bootstrap_draws=50", "resources.shard_videos=2", "resources.infer.commit_seconds=0",
 )  # fmt: skip
-_WORLD = WorldSettings(num_participants=4, videos_per_participant=2)
+_WORLD = WorldSettings(num_participants=3, videos_per_participant=2)
 
 Outcome = tuple[frozenset[VerdictRecord], frozenset[MetricRecord]]
 
@@ -73,6 +73,10 @@ class Sandbox:
             if (self.finished / name).exists():
                 shutil.copytree(self.finished / name, store / name)
 
+    def with_settings(self, settings: Sequence[str]) -> "Sandbox":
+        """Return the same sandbox whose runs have more settings."""
+        return replace(self, settings=(*self.settings, *settings))
+
     def outcome(self, store: Path) -> Outcome:
         """Read the verdicts and metrics of a finished run."""
         report = open_report(open_context(self.request(store)))
@@ -109,6 +113,11 @@ def count_items(store: Path) -> Counter[tuple[str, str]]:
             for part in read_parts(opened, variant.path):
                 counts.update((stage, f"{item} {digest}") for item, digest in part.items.items())
     return counts
+
+
+def count_parts(store: Path, stage: StageName) -> int:
+    """Count the parts of a stage that are finished."""
+    return sum(1 for _ in (store / stage).glob("*/done/*.json"))
 
 
 def left_behind(store: Path) -> list[str]:

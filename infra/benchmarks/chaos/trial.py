@@ -11,26 +11,32 @@ from uuid import UUID
 
 from flows.context.stage_names import StageName
 from infra.benchmarks.chaos.clocks import shift_files, with_shifted_clock
+from infra.benchmarks.chaos.cluster import TwoNodes
+from infra.benchmarks.chaos.deployment import running_names
 from infra.benchmarks.chaos.disturbed_run import DisturbedRun
-from infra.benchmarks.chaos.processes import find_marked, wait_until
+from infra.benchmarks.chaos.processes import Process, find_marked, wait_until
 from infra.benchmarks.chaos.sandbox import (
     RUN_SECONDS,
     Outcome,
     Sandbox,
     count_items,
+    count_parts,
     left_behind,
 )
 from infra.benchmarks.chaos.victims import Victim
 from storage.errors import WaverError
 from storage.store.lease import LEASES
 
-_END_SECONDS = 120.0  # within which a run whose part was killed ends by itself, or completes
+_END_SECONDS = 120.0  # within which a run of one stage ends by itself, or completes, after a kill
 _LEFT_SECONDS = 30.0
+_LEFT_ON_NODES_SECONDS = 90.0  # nodes that lost their head end after a minute
+_RECORDED_SECONDS = 60.0  # the server looks for dead runs every 10 s
 _MAX_RUNS = 3
-_STAGE_SECONDS = {
-    "segment": 3.0, "transcribe": 4.0, "manifest": 0.5, "finetune": 8.0, "infer": 8.0,
-    "aggregate": 1.0,
+_LATER_SECONDS = {
+    "segment": 1.0, "transcribe": 1.0, "manifest": 0.3, "finetune": 8.0, "infer": 1.0,
+    "aggregate": 0.6,
 }  # fmt: skip
+_MAX_FRACTION_DONE = 0.6
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,6 +68,7 @@ def kill_once(
     later: bool = False,
     only: bool = False,
     shift: int = 0,
+    cluster: TwoNodes | None = None,
 ) -> Trial | None:
     """Kill a process of ``victim`` with signal ``number`` while ``stage`` is computed.
 
@@ -77,8 +84,9 @@ def kill_once(
     sandbox.copy_without(stage, store, later=later)
     at_first = count_items(store)
     run = DisturbedRun(
-        sandbox, store, folder, deployment if victim.is_deployed else None, stage if only else None
-    )
+        sandbox, store, folder, deployment if victim.is_deployed else None,
+        stage if only else None, cluster if victim.is_on_cluster else None,
+    )  # fmt: skip
     environment = dict(sandbox.environment)
     if victim.owns_server:
         environment.pop("PREFECT_API_URL")
@@ -87,16 +95,21 @@ def kill_once(
         run.start(
             with_shifted_clock(environment, shift, folder / "clock") if shift else environment
         )
-        if not _strike(run, victim, number, stage, store, dice):
+        num_parts = count_parts(sandbox.finished, stage)
+        if not _strike(run, victim, number, stage, store, num_parts, dice):
             return None
-        _await_end(run, trial)
+        _await_end(run, trial, _END_SECONDS if only else RUN_SECONDS)
         before = count_items(store)
+        if victim.is_deployed and not victim.program:
+            run.stop()  # a worker that got SIGTERM lives on, but takes no more runs
         if shift:
             shift_files(store, shift)
         complete(run, environment, trial)
         after = count_items(store)
     finally:
         run.kill()
+    if not victim.owns_server:
+        check_recorded(trial)
     trial.num_finished_before = sum(before.values()) - sum(at_first.values())
     trial.num_computed_after = sum(after.values()) - sum(before.values())
     check_results(sandbox, undisturbed, store, trial)
@@ -110,18 +123,23 @@ def _strike(
     number: int,
     stage: StageName,
     store: Path,
+    num_parts: int,
     dice: random.Random,
 ) -> bool:
-    """Kill the victim at a random moment of the stage; return whether it was still there."""
+    """Kill the victim after a random part of the stage; return whether it was still there."""
+    num_done = int(dice.uniform(0, _MAX_FRACTION_DONE) * num_parts)
 
     def find() -> int | None:
-        return victim.find(find_marked(run.mark), run.process_id)
+        return victim.find(find_marked(run.mark), run.process_id, run.cluster_processes())
 
     def is_in_stage() -> bool:
         return any((store / LEASES).glob(f"{stage}.*")) and find() is not None
 
-    wait_until(lambda: is_in_stage() or run.has_ended(), RUN_SECONDS)
-    time.sleep(dice.uniform(0, _STAGE_SECONDS[stage]))
+    def is_time() -> bool:
+        return count_parts(store, stage) >= num_done and is_in_stage()
+
+    wait_until(lambda: is_time() or run.has_ended(), RUN_SECONDS)
+    time.sleep(dice.uniform(0, _LATER_SECONDS[stage]))
     process_id = find()
     if process_id is None or not any((store / LEASES).glob(f"{stage}.*")):
         return False
@@ -132,10 +150,10 @@ def _strike(
     return True
 
 
-def _await_end(run: DisturbedRun, trial: Trial) -> None:
+def _await_end(run: DisturbedRun, trial: Trial, seconds: float) -> None:
     """Wait until the disturbed run has ended, completed or not; it must leave no process."""
-    if not wait_until(run.has_ended, _END_SECONDS):
-        trial.problems.append(f"still running {_END_SECONDS:.0f} s after the kill")
+    if not wait_until(run.has_ended, seconds):
+        trial.problems.append(f"still running {seconds:.0f} s after the kill")
         run.kill()
     if "Traceback (most recent call last)" in run.output():
         trial.problems.append("the killed run ended with a traceback")
@@ -158,10 +176,21 @@ def complete(run: DisturbedRun, environment: dict[str, str], trial: Trial) -> No
 
 def check_processes(run: DisturbedRun, trial: Trial, what: str) -> None:
     """Add a problem for processes that a run which has ended left."""
-    if not wait_until(lambda: not find_marked(run.mark), _LEFT_SECONDS):
-        left = [process.command[:100] for process in find_marked(run.mark)]
+
+    def left_over() -> list[Process]:
+        return [*find_marked(run.mark), *run.work_on_nodes()]
+
+    seconds = _LEFT_ON_NODES_SECONDS if run.cluster_processes() else _LEFT_SECONDS
+    if not wait_until(lambda: not left_over(), seconds):
+        left = [process.command[:100] for process in left_over()]
         trial.problems.append(f"{what} left processes: {left}")
         run.kill()
+
+
+def check_recorded(trial: Trial) -> None:
+    """Add a problem for runs that the Prefect server still shows as running: all have ended."""
+    if not wait_until(lambda: not running_names(), _RECORDED_SECONDS):
+        trial.problems.append(f"still Running on the Prefect server: {running_names()}")
 
 
 def check_results(sandbox: Sandbox, undisturbed: Outcome, store: Path, trial: Trial) -> None:

@@ -24,6 +24,7 @@ from flows.context.rows import expected_videos, read_manifest
 from storage.errors import ConfigError
 from storage.media_records import SegmentRecord
 from storage.results import PredictionRecord
+from storage.store.lease import LEASES
 from storage.store.part import read_parts
 from storage.store.variant import Variant
 from tasks.inference.samples import expected_items
@@ -56,7 +57,7 @@ class TwoNodes:
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[TwoNodes]:
-    command = [sys.executable, "-m", "tests.flows.cluster.two_nodes"]
+    command = [sys.executable, "-m", "infra.benchmarks.chaos.two_nodes"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
@@ -126,6 +127,23 @@ def test_a_killed_run_is_completed_by_the_next_one_in_which_a_node_is_killed(
     ended = waver(*arguments)
     assert ended.returncode == 0, ended.stderr
     assert computed(ended.stdout, "segment") == 0
+
+
+@pytest.mark.operations
+def test_a_run_that_gets_sigterm_ends_in_order_and_leaves_no_lease(
+    waver: Waver, nodes: TwoNodes, sandbox_run: SandboxRun, tmp_path: Path
+) -> None:
+    data, store = sandbox_run.data, tmp_path / "a store"
+    arguments = arguments_of(data, store, "--only", "segment", *nodes.options())
+    status, output = run_until(
+        waver,
+        arguments,
+        lambda: num_markers(store, "segment") >= 1,
+        lambda process_id: os.kill(process_id, signal.SIGTERM),
+    )
+    assert status == 128 + signal.SIGTERM, output
+    assert "SIGTERM received" not in output, "Ray's own handler prints stacks"
+    assert not list((store / LEASES).glob("*"))
 
 
 @pytest.mark.operations

@@ -1,8 +1,8 @@
 """A Ray cluster of two nodes, each with one CPU, as separate processes on the loopback device.
 
-``python -m tests.flows.cluster.two_nodes`` prints the address of the head. On the line ``kill`` on
-stdin it kills the processes of the second node and starts another one; it prints ``killed`` between
-the two. The cluster ends with stdin.
+``python -m infra.benchmarks.chaos.two_nodes`` prints the address of the head. On the line ``kill``
+on stdin it kills the processes of the second node and starts another one; it prints ``killed``
+between the two. The cluster ends with stdin.
 """
 
 import os
@@ -17,6 +17,7 @@ NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
 
 
 def main() -> None:
+    """Start the head and, after it, the other node, and obey stdin."""
     head = {**NODE, "include_dashboard": False, "node_ip_address": "127.0.0.1"}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     second = cluster.add_node(**NODE)
