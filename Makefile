@@ -16,9 +16,9 @@ run: setup      ## the whole pipeline on the sandbox data set
 
 test: setup     ## all tests but the longest scenarios of operation
 	@infra/test_programs.sh
-	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-operations: setup ## the longest scenarios of operation: engines on Ray, a full disk, signals
+test-operations: setup ## the longest scenarios of operation: the UI in a browser, PostgreSQL, engines on Ray, a full disk, signals
 	@infra/test_programs.sh
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m operations
 

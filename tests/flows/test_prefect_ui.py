@@ -21,7 +21,7 @@ from tests.browser import read_page
 from tests.flows.commands.command_line import Waver
 from tests.flows.toys import MODEL, QUICK
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.operations, pytest.mark.timeout(600)]
 
 VIDEOS = ("very-short.mp4", "one-frame.mp4", "cfr25.mp4", "ntsc.mp4", "jitter.mkv", "cfr25.mp4")
 MODEL_OPTIONS = ("--model", str(MODEL), *(part for each in QUICK for part in ("--set", each)))

@@ -19,7 +19,7 @@ from flows.server.history import post
 from flows.server.local_server import prefect_server
 from tests.postgresql import postgresql
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.operations
 
 HOME = Path(__file__).parents[3]
 POOL = "waver-cpu"
