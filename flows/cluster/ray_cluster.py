@@ -5,6 +5,8 @@ Ray is an extra. A process stays connected until it ends: Ray allows one connect
 
 import logging
 import os
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -122,7 +124,7 @@ def connect(address: str) -> RayCluster:
                 namespace="prefect",
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env={"env_vars": _node_environment()},
+                runtime_env={"env_vars": _node_environment(), **python_of_nodes()},
             )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(
@@ -130,6 +132,15 @@ def connect(address: str) -> RayCluster:
             f"({_first_line(error)}): this node must be part of it, with the same Ray and Python."
         ) from error
     return RayCluster(address)
+
+
+def python_of_nodes() -> dict[str, str]:
+    """Return how processes on nodes start if this environment's path needs quotes.
+
+    Ray (2.60) starts them by a shell's command line, in which it does not quote Python's path.
+    """
+    quoted = shlex.quote(sys.executable)
+    return {} if quoted == sys.executable else {"py_executable": quoted}
 
 
 def _node_environment() -> dict[str, str]:

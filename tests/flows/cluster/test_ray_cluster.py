@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from flows.cluster.engines import ClusterEngines
-from flows.cluster.ray_cluster import Node
+from flows.cluster.ray_cluster import Node, python_of_nodes
 from flows.cluster.tasks_on_nodes import NodeResources
 from flows.context.context import Context, open_context
 from flows.context.models import resolve_models
@@ -176,6 +176,19 @@ def test_a_node_killed_while_engines_infer_costs_no_segment_and_predictions_are_
 
 def a_node(num_cpus: int, num_gpus: int = 0) -> Node:
     return Node(node_id=f"{num_cpus}", address="", num_cpus=num_cpus, num_gpus=num_gpus)
+
+
+@pytest.mark.parametrize("name", ["plain", "a folder", "it's $HOME"])
+def test_python_of_a_folder_with_blanks_starts_by_the_command_line_of_ray(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / name / "python"
+    python.parent.mkdir()
+    python.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(python))
+    executable = python_of_nodes().get("py_executable", str(python))
+    command = ["bash", "-c", f"exec {executable} -c 'print(7)'"]
+    assert subprocess.run(command, capture_output=True, check=True).stdout == b"7\n"
 
 
 @pytest.mark.parametrize(
