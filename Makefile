@@ -18,7 +18,7 @@ test: setup     ## all tests but the longest scenarios of operation
 	@infra/test_programs.sh
 	@.venv/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-test-operations: setup ## the longest scenarios of operation: the UI in a browser, PostgreSQL, engines on Ray, a full disk, signals
+test-operations: setup ## the longest scenarios of operation: servers, schedules, the UI, PostgreSQL, Ray, kills, a full disk
 	@infra/test_programs.sh
 	@.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m operations
 

@@ -32,7 +32,7 @@ from flows.server.local_server import prefect_server
 from flows.server.worker import stop_group
 from tests.browser import read_page
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.operations, pytest.mark.timeout(900)]
 
 HOME = Path(__file__).parents[2]
 ENTRIES = yaml.safe_load((HOME / "infra" / "prefect.yaml").read_text())

@@ -98,7 +98,7 @@ def context_in(data: Path, store: Path) -> Context:
     return open_context(request_of(data, store))
 
 
-@pytest.mark.slow
+@pytest.mark.operations
 def test_a_killed_run_is_completed_by_the_next_one_in_which_a_node_is_killed(
     waver: Waver, nodes: TwoNodes, sandbox_run: SandboxRun, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from storage.errors import ConfigError
 from tests.browser import read_page
 from tests.flows.operations.served import Served, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.operations, pytest.mark.timeout(900)]
 
 USE = """
 from prefect import flow

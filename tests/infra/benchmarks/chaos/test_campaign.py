@@ -42,7 +42,7 @@ def sandbox(new_history, sandbox_run: SandboxRun) -> Iterator[Sandbox]:
             )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.operations
 @pytest.mark.timeout(1_800)
 def test_after_five_kills_the_next_runs_end_as_an_undisturbed_one(sandbox, tmp_path: Path) -> None:
     trials = list(kills(sandbox, tmp_path, SHORT, random.Random(3), later_fraction=0.0))
