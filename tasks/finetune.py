@@ -22,6 +22,7 @@ from storage.fingerprint import digest_of
 from storage.identity import participant_key
 from storage.records import SampleRecord
 from storage.results import ModelRecord, TrainedOnRecord, TrainingStepRecord
+from storage.schema import to_plain
 from storage.store.store import Store
 from storage.store.variant import ItemOutput, Variant, open_variant
 from tasks.labels.class_plan import Plan
@@ -169,13 +170,22 @@ def train_model(
     run_training(write_job(job, used, folder), job, variant, CurveArtifact(item_of(seed)))
     result, log = read_result(folder)
     write_card(folder / MODEL_FOLDER, job, result, used, read_validation_predictions(folder))
-    stored_folder = variant.file_path(f"{digest[:12]}-seed-{seed}")
+    stored_folder = variant.file_path(folder_name(digest, seed, log))
     participants = trained_on(used, salt_of(variant.store))
     return ItemOutput(
         item_id=item_of(seed),
         rows=(_model_record(job, used, result, log, stored_folder), *participants, *log),
         files=_files_to_store(folder / MODEL_FOLDER, stored_folder),
     )
+
+
+def folder_name(digest: str, seed: int, log: Sequence[TrainingStepRecord]) -> str:
+    """Return the name of a trained model's folder, which no other training has.
+
+    A forced training of the same samples must not overwrite a model that an engine may be reading:
+    the durations of its steps tell it from others. After a kill the same training has it again.
+    """
+    return f"{digest[:12]}-seed-{seed}-{digest_of([to_plain(step) for step in log])[:8]}"
 
 
 def _job_of(

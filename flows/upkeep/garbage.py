@@ -29,6 +29,7 @@ Group = Literal[
     "variants", "superseded parts", "unlisted files", "logs", "checkpoints", "journal",
     "temporaries",
 ]  # fmt: skip
+ROOTS = {"aggregate": "a report", "finetune": "a trained model"}  # by stage: what stays
 SETTLED_SECONDS = 24 * 3600.0  # a younger file may belong to a part that is being written
 
 
@@ -117,10 +118,13 @@ def in_variant(store: Store, path: str, keep_seconds: float) -> Iterator[Garbage
 
 
 def superseded_parts(store: Store, path: str, parts: Sequence[Part]) -> list[Part]:
-    """Return the parts of which every item was invalidated, or is in a newer intact part.
+    """Return the parts of which every item, also an invalidated one, is in a newer intact part.
 
-    An item with another digest does not supersede: other data may need both.
+    An item with another digest does not supersede: other data may need both. Nothing supersedes a
+    report or a model: predictions of the former model may be needed, and a forced run may fail.
     """
+    if path.partition("/")[0] in ROOTS:
+        return []
     tombstones = read_tombstones(store, path)
     newest: dict[tuple[str, str], Part] = {}
     for part in sorted(parts, key=lambda part: (part.created_ns, part.part_id)):
@@ -129,24 +133,15 @@ def superseded_parts(store: Store, path: str, parts: Sequence[Part]) -> list[Par
                 newest[item] = part
 
     def is_superseded(part: Part) -> bool:
-        return all(
-            newest.get(item) is not part
-            for item in part.items.items()
-            if (part.part_id, item[0]) not in tombstones
-        )
+        return all(newest.get(item, part) is not part for item in part.items.items())
 
     found = [part for part in parts if is_superseded(part)]
-    needed = {id(newest[item]): newest[item] for p in found for item in p.items.items()
-              if (p.part_id, item[0]) not in tombstones}  # fmt: skip
+    needed = {id(newest[item]): newest[item] for part in found for item in part.items.items()}
     damaged = PartCheck(store, path).damaged_items(needed.values()) if needed else {}
     return [
         part
         for part in found
-        if not any(
-            item[0] in damaged[newest[item].part_id]
-            for item in part.items.items()
-            if (part.part_id, item[0]) not in tombstones
-        )
+        if not any(item[0] in damaged[newest[item].part_id] for item in part.items.items())
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from flows.context.settings import load_settings, profile_names
 from flows.context.stage_names import STAGES
-from flows.upkeep.garbage import files_below
+from flows.upkeep.garbage import ROOTS, files_below
 from storage.errors import ConfigError, ModelError, StoreError
 from storage.results import ModelRecord
 from storage.store.part import marker_paths, read_parts, read_rows, table_path
@@ -16,8 +16,6 @@ from storage.store.store import Store
 from storage.store.variants import UPSTREAM, VariantIdentity, read_identity, variant_ids
 from tasks import manifest, segment, transcribe
 from tasks.prompting.trained_with import SETTINGS_NAME
-
-_ROOTS = {"aggregate": "a report", "finetune": "a trained model"}
 
 
 def all_variants(store: Store) -> list[str]:
@@ -55,18 +53,21 @@ def _roots(store: Store, paths: Collection[str], keep_seconds: float) -> Iterato
     """Yield finished reports and models, then variants that were used lately."""
     for path in paths:
         stage = path.partition("/")[0]
-        if stage in _ROOTS and marker_paths(store, path):
-            yield path, _ROOTS[stage]
+        if stage in ROOTS and marker_paths(store, path):
+            yield path, ROOTS[stage]
     for path in paths:
         if last_used(store, path) > time.time() - keep_seconds:
             yield path, "used lately"
 
 
 def last_used(store: Store, path: str) -> float:
-    """Return when a variant's newest part, or the variant itself, was written; 0 if unknown."""
+    """Return when any file of a variant was last written, in seconds; 0 if unknown.
+
+    Checkpoints of an unfinished training count as well as parts, which keep their own times.
+    """
     newest = max((part.created_ns for part in read_parts(store, path)), default=0) / 1e9
-    identity = files_below(store, f"{path}/variant.json").get(f"{path}/variant.json")
-    return max(newest, identity.modified_at if identity else 0.0)
+    files = (file.modified_at for file in files_below(store, path).values())
+    return max(newest, *files, 0.0)
 
 
 def _need(

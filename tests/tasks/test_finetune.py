@@ -25,6 +25,7 @@ from tasks.finetune import (
     best_seed,
     expected_items,
     finetune_models,
+    folder_name,
     trained_on,
     variant_of,
 )
@@ -291,3 +292,19 @@ def check_model_of(store, started) -> None:
     assert record.val_macro_f1 is not None
     store.remove(f"{record.model_path}/config.json")
     assert variant.pending(shard.expected) == ["seed 5"]
+
+
+def test_every_training_has_a_folder_of_its_own_which_it_has_again_after_a_kill() -> None:
+    steps = [
+        TrainingStepRecord(
+            step=step, loss=0.5, grad_norm=1.0, learning_rate=1e-3, num_samples=4, seconds=1.5
+        )
+        for step in (1, 2)
+    ]
+    slower = [steps[0], replace(steps[1], seconds=1.6)]
+    assert folder_name("digest", 0, steps) == folder_name("digest", 0, list(steps))
+    names = {
+        folder_name("digest", 0, steps), folder_name("digest", 0, slower),
+        folder_name("digest", 1, steps), folder_name("another digest", 0, steps),
+    }  # fmt: skip
+    assert len(names) == 4

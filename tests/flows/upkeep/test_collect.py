@@ -322,15 +322,49 @@ def test_removing_from_s3_costs_as_many_requests_for_few_parts_as_for_many(bucke
     assert looks[1] - looks[0] <= 12 - 2, "more than one request for another part"
 
 
-def test_a_damaged_marker_and_old_tombstones_in_s3_cost_a_request_each(bucket, s3_server):
+def test_superseded_parts_and_old_tombstones_in_s3_cost_a_request_each(bucket, s3_server):
     store = Store(f"s3://{bucket}/store")
-    variant = open_variant(store, "finetune", version=1, settings={})
+    variant = open_variant(store, "transcribe", version=1, settings={})
     commit_apart(variant, 6)
     for number in range(6):
         variant.invalidate({f"{number}.mp4": "digest"})
+    commit_apart(variant, 6)
     fresh = Store(store.url, read_only=True)
     with s3_server.counted() as counts:
         (*found,) = garbage.in_variant(fresh, variant.path, 0)
     assert [each.group for each in found].count("superseded parts") == 6 + 1
     assert counts["HEAD"] == 0
-    assert counts["GET"] <= 2 * 6
+    assert counts["GET"] <= 3 * 6 + 2 * 6
+
+
+@pytest.mark.parametrize("stage", ["segment", "transcribe", "finetune", "infer", "aggregate"])
+def test_the_only_result_stays_when_a_forced_run_dies_before_it_has_another(
+    tmp_path: Path, stage: str
+) -> None:
+    variant = open_variant(Store(str(tmp_path)), stage, version=1, settings={})
+    commit_apart(variant, 2)
+    variant.invalidate({"0.mp4": "digest", "1.mp4": "digest"})
+    before = everything(str(tmp_path))
+    assert [g for g in garbage.in_variant(variant.store, variant.path, 0) if g.paths] == []
+    assert everything(str(tmp_path)) == before
+
+
+@pytest.mark.parametrize("stage", ["finetune", "aggregate"])
+def test_models_and_reports_stay_beside_newer_ones(tmp_path: Path, stage: str) -> None:
+    variant = open_variant(Store(str(tmp_path)), stage, version=1, settings={})
+    commit_apart(variant, 2)
+    variant.invalidate({"0.mp4": "digest"})
+    commit_apart(variant, 2)
+    assert garbage.superseded_parts(
+        variant.store, variant.path, list(read_parts(variant.store, variant.path))
+    ) == []  # fmt: skip
+
+
+def test_a_variant_with_a_young_checkpoint_is_in_use(tmp_path: Path) -> None:
+    variant = open_variant(Store(str(tmp_path)), "finetune", version=1, settings={})
+    age(str(tmp_path))
+    assert find_garbage(variant.store, (), 7).garbage
+    checkpoint = tmp_path / variant.path / "work" / "seed-0" / "checkpoint"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"state")
+    assert find_garbage(variant.store, (), 7).needed[variant.path] == "used lately"
