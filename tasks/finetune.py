@@ -183,7 +183,7 @@ def folder_name(digest: str, seed: int, log: Sequence[TrainingStepRecord]) -> st
     """Return the name of a trained model's folder, which no other training has.
 
     A forced training of the same samples must not overwrite a model that an engine may be reading:
-    the durations of its steps tell it from others. After a kill the same training has it again.
+    the durations of its steps make the name unique. After a kill the same training has it again.
     """
     return f"{digest[:12]}-seed-{seed}-{digest_of([to_plain(step) for step in log])[:8]}"
 
